@@ -1,0 +1,264 @@
+"""What a node may see of its machine: the interfaces that both worlds (live and simulated)
+implement.
+
+A node gets one Context and nothing else. No class here does I/O; whatever opens a socket, reads a
+clock or
+touches a file lives in emu/. Times are seconds on the node's own clock, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import trio
+
+from nodes.parts.metrics import Metrics
+
+DNS_PORT = 5300
+HTTP_PORT = 8080
+RPC_PORT = 7000
+ADMIN_PORT = 7900
+"""The private listener of every node: ping, describe, metrics. Only emu itself may dial it."""
+
+DIRECTORY_HOST = "directory"
+OUTSIDE = "outside"
+"""The name `accept` reports for a client that is no node of this cluster (curl, dig, a browser)."""
+
+
+class Fenced(Exception):
+    """This generation of the node is dead: whatever it tries to do now must not happen."""
+
+
+class CpuBusy(Exception):
+    """The bounded queue in front of the cpu is full."""
+
+
+class CpuExpired(Exception):
+    """The work's deadline passed while it waited for the cpu; it was dropped when dequeued."""
+
+
+class Peer(NamedTuple):
+    """Who is at the other end, as the network knows it: `name` is a node's name or OUTSIDE."""
+
+    name: str
+    address: str
+    port: int
+
+
+class Stream(trio.abc.HalfCloseableStream):
+    """A connection: trio's half-closeable stream that knows its peer and can be aborted at once."""
+
+    peer: Peer
+    """The node at the other end (or OUTSIDE)."""
+
+    def abort(self) -> None:
+        """Close now, without waiting: the peer sees a reset."""
+        raise NotImplementedError
+
+
+class Listener(trio.abc.Listener[Stream]):
+    """Accepts streams whose `peer` is set; strangers are refused before a byte of theirs is
+    read."""
+
+    port: int
+
+
+class DatagramSocket(Protocol):
+    """Unordered, lossy messages of up to 65,507 bytes."""
+
+    async def send_to(self, data: bytes, address: str, port: int) -> None: ...
+    async def receive_from(self) -> tuple[bytes, Peer]: ...
+    def close(self) -> None: ...
+
+
+class Network(Protocol):
+    """The node's network card: one address, stable over restarts."""
+
+    address: str
+    """This node's own IP address, dotted."""
+
+    async def open_stream(self, host: str, port: int) -> Stream:
+        """Dial a node by name or IP address.
+
+        Raises OSError: ConnectionRefusedError (nobody listens, or the edge is not declared),
+        TimeoutError
+        (a partition or a dead host swallowed the attempt), ConnectionResetError (a rejecting
+        partition).
+        """
+        ...
+
+    async def listen(self, port: int) -> Listener: ...
+
+    async def open_datagram(self, port: int = 0) -> DatagramSocket:
+        """A datagram socket bound to `port` (0: any)."""
+        ...
+
+
+class Disk(Protocol):
+    """The node's own folder. What was appended but not synced may be lost or torn by a power cut.
+
+    Every call may raise OSError (EIO, ENOSPC). Names are flat: letters, digits, `.`, `-`, `_`.
+    """
+
+    def append(self, name: str, data: bytes) -> int:
+        """Write at the end (creating the file), into the page cache; return the new size in
+        bytes."""
+        ...
+
+    async def sync(self, name: str) -> None:
+        """Return when everything that was appended before this call is on the platter."""
+        ...
+
+    async def read(self, name: str, offset: int = 0, size_bytes: int | None = None) -> bytes: ...
+    async def rename(self, old: str, new: str) -> None:
+        """Replace `new` by `old` atomically; durable when it returns (sync `old` first)."""
+        ...
+
+    async def truncate(self, name: str, size_bytes: int) -> None:
+        """Cut the file; durable when it returns."""
+        ...
+
+    async def remove(self, name: str) -> None: ...
+    def size_bytes(self, name: str) -> int:
+        """The file's size, or FileNotFoundError."""
+        ...
+
+    def names(self) -> list[str]:
+        """The files that exist, sorted."""
+        ...
+
+
+class Timer(Protocol):
+    """A call that will be made once, unless cancelled first."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """The node's own idea of time: it may be off, drift, or be stepped; monotonic time never goes
+    back."""
+
+    def monotonic_s(self) -> float: ...
+    def wall_s(self) -> float:
+        """Seconds since the Unix epoch, as this node believes."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+    def call_at(self, monotonic_s: float, callback: Callable[[], object]) -> Timer:
+        """Run a short synchronous callback at that time; never in a dead or paused node."""
+        ...
+
+
+class Cpu(Protocol):
+    """A bounded first-in first-out queue in front of `cores` servers."""
+
+    cores: int
+    """0 when the topology declares no cpu: nothing is charged then."""
+
+    async def run(self, cost_s: float | None = None, *, expires_at_s: float | None = None) -> None:
+        """Wait for a core and hold it for `cost_s` (None: the declared service time).
+
+        Raises CpuBusy when the queue is full, CpuExpired when `expires_at_s` (monotonic) passed in
+        it.
+        """
+        ...
+
+
+class Log(Protocol):
+    """Structured events: a short name in the past tense and fields. Nothing per request at info."""
+
+    def debug(self, event: str, /, **fields: Any) -> Any: ...
+    def info(self, event: str, /, **fields: Any) -> Any: ...
+    def warning(self, event: str, /, **fields: Any) -> Any: ...
+    def error(self, event: str, /, **fields: Any) -> Any: ...
+
+
+class Operation(Protocol):
+    """An invoked operation of a client, waiting for its outcome (exactly one of these is
+    called)."""
+
+    def ok(self, value: Any = None) -> None: ...
+    def fail(self, reason: str = "") -> None:
+        """It did not happen, for certain."""
+        ...
+
+    def info(self, reason: str = "") -> None:
+        """Nobody knows whether it happened: a timeout, a broken connection."""
+        ...
+
+
+class History(Protocol):
+    """What this node did as a client, for the checkers (see DESIGN §7 for `f`, `key`, `value`)."""
+
+    def invoke(
+        self, process: str, f: str, value: Any = None, key: Any = None, *, model: str = "kv"
+    ) -> Operation:
+        """`process` is one sequential client; `model` names the checker that shall judge this
+        object."""
+        ...
+
+
+class Context(Protocol):
+    """The machine a node runs on."""
+
+    name: str
+    tier: str
+    kind: str
+    region: str
+    generation: int
+    """1 at first boot, one more at each restart."""
+    network: Network
+    disk: Disk
+    clock: Clock
+    cpu: Cpu
+    metrics: Metrics
+    log: Log
+    history: History
+
+    def rng(self, name: str) -> random.Random:
+        """The node's random stream of that name: the same seed gives the same stream in a
+        simulation."""
+        ...
+
+    def rare(self, name: str) -> bool:
+        """Whether to take a legal but rare branch just now. Always False in the live world."""
+        ...
+
+
+@runtime_checkable
+class Node(Protocol):
+    """A program. Built anew at each start; what survives a crash lives on `ctx.disk`, nothing else
+    does."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until cancelled. Calls task_status.started() once it accepts work."""
+        ...
+
+
+class NodeFactory(Protocol):
+    """A node class: constructed with its machine and its tier's Config."""
+
+    def __call__(self, ctx: Context, config: Any, /) -> Node: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One line of the table of kinds: what a tier's `kind:` word stands for.
+
+    `edges` names the Config fields that hold other tiers' names: the topology checks them, and the
+    network lets
+    members of this tier dial those tiers (and nobody else's private listeners).
+    """
+
+    config: type
+    node: NodeFactory
+    port: int = RPC_PORT
+    edges: tuple[str, ...] = ()
+    peers: bool = False
+    """Whether members of the tier dial each other."""
+    roles: tuple[str, ...] = ()
+    """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
+    default_tiers: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,205 @@
+"""Counters, gauges and histograms that cost one attribute add on the hot path.
+
+A node registers its series once (`metrics.counter(...)`) and adds to `.value`; `render()` writes
+the Prometheus
+text format from byte prefixes made at registration. Labels are few and bounded: never keys, users
+or ids.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+
+LATENCY_BUCKETS_S = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+
+
+class Counter:
+    """A number that only grows: `counter.value += 1`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: float = 0
+
+
+class Gauge:
+    """A number that goes up and down; or, given a function, is asked at each scrape."""
+
+    __slots__ = ("read", "value")
+
+    def __init__(self, read: Callable[[], float] | None = None) -> None:
+        self.value: float = 0
+        self.read = read
+
+
+class Histogram:
+    """Counts of observations up to each bound, and their sum."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation (same unit as the metric's name)."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+
+class _Family:
+    __slots__ = ("header", "kind", "name", "series")
+
+    def __init__(self, name: str, help_text: str, kind: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.header = f"# HELP {name} {_escape_help(help_text)}\n# TYPE {name} {kind}\n".encode()
+        self.series: dict[tuple[tuple[str, str], ...], tuple[list[bytes], object]] = {}
+
+
+class Metrics:
+    """The registry of one node. Registering the same series twice returns the same object."""
+
+    def __init__(self, labels: Mapping[str, str] | None = None) -> None:
+        self._labels = tuple(sorted((labels or {}).items()))
+        self._families: dict[str, _Family] = {}
+
+    def counter(self, name: str, help_text: str, **labels: str) -> Counter:
+        """`name` ends in _total; emu_ is put in front."""
+        assert name.endswith("_total"), name
+        made = self._series(name, help_text, "counter", labels, Counter, ("",))
+        assert isinstance(made, Counter)
+        return made
+
+    def gauge(
+        self, name: str, help_text: str, read: Callable[[], float] | None = None, **labels: str
+    ) -> Gauge:
+        """With `read`, the value is asked for at each scrape."""
+        made = self._series(name, help_text, "gauge", labels, lambda: Gauge(read), ("",))
+        assert isinstance(made, Gauge)
+        return made
+
+    def histogram(
+        self,
+        name: str,
+        help_text: str,
+        bounds: tuple[float, ...] = LATENCY_BUCKETS_S,
+        **labels: str,
+    ) -> Histogram:
+        """`bounds` are upper bounds, ascending; +Inf is added."""
+        suffixes = tuple(f'_bucket|le="{bound:g}"' for bound in bounds)
+        suffixes += ('_bucket|le="+Inf"', "_sum", "_count")
+        made = self._series(
+            name, help_text, "histogram", labels, lambda: Histogram(bounds), suffixes
+        )
+        assert isinstance(made, Histogram)
+        return made
+
+    def forget(self, name: str, **labels: str) -> None:
+        """Drop one series (a backend that left); nothing happens if it is not there."""
+        family = self._families.get(f"emu_{name}")
+        if family is not None:
+            family.series.pop(self._key(labels), None)
+
+    def _key(self, labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        return tuple(sorted((*self._labels, *labels.items())))
+
+    def _series(
+        self,
+        name: str,
+        help_text: str,
+        kind: str,
+        labels: Mapping[str, str],
+        make: Callable[[], object],
+        suffixes: tuple[str, ...],
+    ) -> object:
+        full_name = f"emu_{name}"
+        family = self._families.get(full_name)
+        if family is None:
+            family = self._families[full_name] = _Family(full_name, help_text, kind)
+        assert family.kind == kind, f"{full_name} is already a {family.kind}"
+        key = self._key(labels)
+        found = family.series.get(key)
+        if found is None:
+            prefixes = [_prefix(full_name, suffix, key) for suffix in suffixes]
+            found = family.series[key] = (prefixes, make())
+        return found[1]
+
+    def families(self) -> Iterable[tuple[str, bytes, list[bytes]]]:
+        """(name, header, sample lines) for each family: a cluster page merges nodes by name."""
+        for family in self._families.values():
+            lines: list[bytes] = []
+            for prefixes, series in family.series.values():
+                _write(lines, prefixes, series)
+            yield family.name, family.header, lines
+
+    def render(self) -> bytes:
+        """The whole registry in the Prometheus text format."""
+        parts: list[bytes] = []
+        for _, header, lines in self.families():
+            parts.append(header)
+            parts.extend(lines)
+        return b"".join(parts)
+
+
+def _write(lines: list[bytes], prefixes: list[bytes], series: object) -> None:
+    if isinstance(series, Histogram):
+        total = 0
+        for prefix, count in zip(prefixes, series.counts, strict=False):
+            total += count
+            lines.append(b"%b%d\n" % (prefix, total))
+        lines.append(b"%b%b\n" % (prefixes[-2], _number(series.sum)))
+        lines.append(b"%b%d\n" % (prefixes[-1], total))
+    elif isinstance(series, Gauge):
+        value = series.value if series.read is None else series.read()
+        lines.append(b"%b%b\n" % (prefixes[0], _number(value)))
+    elif isinstance(series, Counter):
+        lines.append(b"%b%b\n" % (prefixes[0], _number(series.value)))
+
+
+def _prefix(name: str, suffix: str, labels: tuple[tuple[str, str], ...]) -> bytes:
+    ending, _, extra = suffix.partition("|")
+    pairs = [f'{key}="{_escape_label(value)}"' for key, value in labels]
+    if extra:
+        pairs.append(extra)
+    body = "{" + ",".join(pairs) + "}" if pairs else ""
+    return f"{name}{ending}{body} ".encode()
+
+
+def _number(value: float) -> bytes:
+    if value == int(value) if value - value == 0 else False:
+        return b"%d" % int(value)
+    if value != value:
+        return b"NaN"
+    if value in (float("inf"), float("-inf")):
+        return b"+Inf" if value > 0 else b"-Inf"
+    return repr(float(value)).encode()
+
+
+def _escape_label(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _escape_help(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")

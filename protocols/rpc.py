@@ -1,0 +1,142 @@
+"""One MessagePack-RPC connection, without I/O: bytes in, messages out.
+
+Messages are plain tuples, told apart by their first item, because this is the hot path: `(REQUEST, msgid,
+method, params)`, `(RESPONSE, msgid, error, result)`, `(NOTIFY, method, params)`. What a method means is not
+known here. A broken rule of the wire raises RemoteProtocolError, and the connection is poisoned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+
+REQUEST: Final = 0
+RESPONSE: Final = 1
+NOTIFY: Final = 2
+MAX_MSGID: Final = 2**32 - 1
+MAX_METHOD_CHARS: Final = 128
+
+HELLO: Final = "hello"
+"""A client of ours calls this first: from then on the last of its params is the metadata map."""
+CANCEL: Final = "cancel"
+"""Notification `[msgid]`: the caller no longer waits for that request."""
+PING: Final = "ping"
+
+REMAINING_MS: Final = "remaining_ms"
+TRACE: Final = "trace"
+EPOCH: Final = "epoch"
+
+
+class LocalProtocolError(Exception):
+    """We broke the protocol: our bug."""
+
+
+class RemoteProtocolError(Exception):
+    """The peer broke the protocol: answer if you can, then close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one connection; each has an answer when reached."""
+
+    max_frame_bytes: int = 1 << 20
+    """A longer message closes the connection."""
+    max_pipeline: int = 1024
+    """Requests in hand at once; reading stops (back-pressure) until one is answered."""
+    idle_timeout_s: float = 300.0
+    """A connection on which nothing moves for so long is closed."""
+    frame_timeout_s: float = 30.0
+    """A message that is begun must end within this, or the connection is closed."""
+
+
+Message = tuple[Any, ...]
+
+
+class Connection:
+    """The state of one connection. Feed it with `receive_data`, write with the `send_*` methods."""
+
+    __slots__ = ("_packer", "_partial", "_poisoned", "_unpacker", "limits")
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._packer = msgpack.Packer(autoreset=True)
+        self._unpacker = self._new_unpacker()
+        self._partial = 0
+        self._poisoned = False
+
+    def _new_unpacker(self) -> msgpack.Unpacker:
+        limit = self.limits.max_frame_bytes
+        return msgpack.Unpacker(
+            max_buffer_size=limit + 65536, strict_map_key=False, use_list=True, raw=False
+        )
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether the last byte received was inside a message that has not ended."""
+        return self._partial > 0
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> list[Message]:
+        """The messages that end in `data` (at most 64 KiB at a time); b"" means that the peer closed.
+
+        Raises RemoteProtocolError for garbage, for a message over the limit, and for an end inside one.
+        """
+        if self._poisoned:
+            raise RemoteProtocolError("the connection is already broken")
+        if not data:
+            if self._partial:
+                raise self._poison("the stream ended in the middle of a message")
+            return []
+        unpacker = self._unpacker
+        messages: list[Message] = []
+        before = unpacker.tell()
+        try:
+            unpacker.feed(data)
+            for message in unpacker:
+                messages.append(_checked(message))
+        except RemoteProtocolError as error:
+            raise self._poison(str(error), messages) from None
+        except Exception as error:  # msgpack's many: format, depth, size, UTF-8, unhashable keys
+            raise self._poison(f"not MessagePack: {_reason(error)}", messages) from None
+        self._count_partial(len(data), bool(messages), unpacker.tell() - before)
+        return messages
+
+    def _count_partial(self, fed_bytes: int, ended_one: bool, moved_bytes: int) -> None:
+        """Bytes of the unfinished message: `tell` also moves inside one, so count by what was fed."""
+        if not ended_one:
+            self._partial += fed_bytes
+        else:
+            self._partial = 0 if self._drained() else 1
+        if self._partial > self.limits.max_frame_bytes:
+            raise self._poison(f"a message over {self.limits.max_frame_bytes} bytes")
+
+    def _drained(self) -> bool:
+        try:
+            self._unpacker.read_bytes(0)
+        except Exception:
+            return False
+        return len(self._unpacker.read_bytes(1)) == 0
+
+    def _poison(self, reason: str, seen: list[Message] | None = None) -> RemoteProtocolError:
+        self._poisoned = True
+        error = RemoteProtocolError(reason)
+        error.messages_before = seen or []  # type: ignore[attr-defined]
+        return error
+
+    def send_request(self, msgid: int, method: str, params: Any) -> bytes:
+        return self._packer.pack((REQUEST, msgid, method, params))  # type: ignore[no-any-return]
+
+    def send_response(self, msgid: int, error: Any, result: Any) -> bytes:
+        """Raises LocalProtocolError if the result cannot be packed, or is over the frame limit."""
+        try:
+            packed: bytes = self._packer.pack((RESPONSE, msgid, error, result))
+        except (TypeError, ValueError, OverflowError) as problem:
+            self._packer.reset()
+            raise LocalProtocolError(f"cannot pack the answer: {problem}") from problem
+        if len(packed) > self.limits.max_frame_bytes:
+            raise LocalProtocolError(f"the answer has {len(packed)} bytes")
+        return packed
+
+    def send_notify(self, method: str, params: Any) -> bytes:
+        return self._packer.pack((NOTIFY, method, params))  # type: ignore[no-any-return]
