@@ -1,6 +1,7 @@
 """What a peer may answer instead of a result, and what the caller may conclude from it.
 
-A *definite* error is a refusal: the request did not take effect, and never will. After an *indefinite* one
+A *definite* error is a refusal: the request did not take effect, and never will. After an
+*indefinite* one
 nobody knows. On the wire an error is `[code, message, *details]`.
 """
 

@@ -1,7 +1,9 @@
 """One MessagePack-RPC connection, without I/O: bytes in, messages out.
 
-Messages are plain tuples, told apart by their first item, because this is the hot path: `(REQUEST, msgid,
-method, params)`, `(RESPONSE, msgid, error, result)`, `(NOTIFY, method, params)`. What a method means is not
+Messages are plain tuples, told apart by their first item, because this is the hot path: `(REQUEST,
+msgid,
+method, params)`, `(RESPONSE, msgid, error, result)`, `(NOTIFY, method, params)`. What a method
+means is not
 known here. A broken rule of the wire raises RemoteProtocolError, and the connection is poisoned.
 """
 
@@ -29,12 +31,19 @@ TRACE: Final = "trace"
 EPOCH: Final = "epoch"
 
 
+Message = tuple[Any, ...]
+
+
 class LocalProtocolError(Exception):
     """We broke the protocol: our bug."""
 
 
 class RemoteProtocolError(Exception):
-    """The peer broke the protocol: answer if you can, then close."""
+    """The peer broke the protocol: answer `messages_before` if you can, then close."""
+
+    def __init__(self, reason: str, messages_before: list[Message] | None = None) -> None:
+        super().__init__(reason)
+        self.messages_before = messages_before or []
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +60,17 @@ class Limits:
     """A message that is begun must end within this, or the connection is closed."""
 
 
-Message = tuple[Any, ...]
-
-
 class Connection:
     """The state of one connection. Feed it with `receive_data`, write with the `send_*` methods."""
 
-    __slots__ = ("_packer", "_partial", "_poisoned", "_unpacker", "limits")
+    __slots__ = ("_ended_at", "_fed_bytes", "_packer", "_poisoned", "_unpacker", "limits")
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._packer = msgpack.Packer(autoreset=True)
         self._unpacker = self._new_unpacker()
-        self._partial = 0
+        self._fed_bytes = 0
+        self._ended_at = 0
         self._poisoned = False
 
     def _new_unpacker(self) -> msgpack.Unpacker:
@@ -75,54 +82,40 @@ class Connection:
     @property
     def mid_message(self) -> bool:
         """Whether the last byte received was inside a message that has not ended."""
-        return self._partial > 0
+        return self._fed_bytes != self._ended_at
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[Message]:
-        """The messages that end in `data` (at most 64 KiB at a time); b"" means that the peer closed.
+        """The messages that end in `data` (at most 64 KiB at a time); b"" means that the peer
+        closed.
 
-        Raises RemoteProtocolError for garbage, for a message over the limit, and for an end inside one.
+        Raises RemoteProtocolError for garbage, for a message over the limit, and for an end inside
+        one; its `messages_before` holds what was whole before the fault.
         """
         if self._poisoned:
             raise RemoteProtocolError("the connection is already broken")
         if not data:
-            if self._partial:
+            if self._fed_bytes != self._ended_at:
                 raise self._poison("the stream ended in the middle of a message")
             return []
         unpacker = self._unpacker
         messages: list[Message] = []
-        before = unpacker.tell()
         try:
             unpacker.feed(data)
             for message in unpacker:
                 messages.append(_checked(message))
+                self._ended_at = unpacker.tell()
         except RemoteProtocolError as error:
             raise self._poison(str(error), messages) from None
         except Exception as error:  # msgpack's many: format, depth, size, UTF-8, unhashable keys
             raise self._poison(f"not MessagePack: {_reason(error)}", messages) from None
-        self._count_partial(len(data), bool(messages), unpacker.tell() - before)
+        self._fed_bytes += len(data)
+        if self._fed_bytes - self._ended_at > self.limits.max_frame_bytes:
+            raise self._poison(f"a message over {self.limits.max_frame_bytes} bytes", messages)
         return messages
-
-    def _count_partial(self, fed_bytes: int, ended_one: bool, moved_bytes: int) -> None:
-        """Bytes of the unfinished message: `tell` also moves inside one, so count by what was fed."""
-        if not ended_one:
-            self._partial += fed_bytes
-        else:
-            self._partial = 0 if self._drained() else 1
-        if self._partial > self.limits.max_frame_bytes:
-            raise self._poison(f"a message over {self.limits.max_frame_bytes} bytes")
-
-    def _drained(self) -> bool:
-        try:
-            self._unpacker.read_bytes(0)
-        except Exception:
-            return False
-        return len(self._unpacker.read_bytes(1)) == 0
 
     def _poison(self, reason: str, seen: list[Message] | None = None) -> RemoteProtocolError:
         self._poisoned = True
-        error = RemoteProtocolError(reason)
-        error.messages_before = seen or []  # type: ignore[attr-defined]
-        return error
+        return RemoteProtocolError(reason, seen)
 
     def send_request(self, msgid: int, method: str, params: Any) -> bytes:
         return self._packer.pack((REQUEST, msgid, method, params))  # type: ignore[no-any-return]
@@ -140,3 +133,29 @@ class Connection:
 
     def send_notify(self, method: str, params: Any) -> bytes:
         return self._packer.pack((NOTIFY, method, params))  # type: ignore[no-any-return]
+
+
+def _checked(message: Any) -> Message:
+    """The message as a tuple, if it has the shape that the specification gives."""
+    if type(message) is list:
+        size = len(message)
+        if size == 4:
+            kind, msgid, third, _ = message
+            if type(msgid) is int and 0 <= msgid <= MAX_MSGID:
+                if kind == RESPONSE and type(kind) is int:
+                    return tuple(message)
+                if kind == REQUEST and _is_method(third) and type(message[3]) is list:
+                    return tuple(message)
+        elif size == 3:
+            kind, method, params = message
+            if kind == NOTIFY and _is_method(method) and type(params) is list:
+                return tuple(message)
+    raise RemoteProtocolError("not a MessagePack-RPC message")
+
+
+def _is_method(name: Any) -> bool:
+    return type(name) is str and len(name) <= MAX_METHOD_CHARS
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

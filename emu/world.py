@@ -1,0 +1,147 @@
+"""What the cluster needs of a world, live or simulated: machines, links, timers. No tier is known
+here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from nodes.base import ADMIN_PORT, RPC_PORT, Context, Network, Timer
+
+if TYPE_CHECKING:
+    from emu.life import Life
+    from emu.links import Links
+
+OPERATOR = "emu"
+"""The network name of emu itself: it may dial every listener, over links that are never faulted."""
+
+
+class Timers(Protocol):
+    """The world's true time (seconds since the run began) and its one heap of things to come."""
+
+    def now_s(self) -> float: ...
+    def call_at(self, when_s: float, callback: Callable[[], object]) -> Timer:
+        """Equal times run in the order in which they were asked for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSpec:
+    """`cores` 0: not declared, nothing is charged."""
+
+    cores: int = 0
+    service_time_s: float = 0.0
+    max_queue: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """What the modelled disk can do. `sync_mode` real: fdatasync off the loop."""
+
+    sync_mode: str = "modelled"
+    sync_latency_s: float = 0.0002
+    read_latency_s: float = 0.0001
+    bandwidth_bytes_per_s: float = 500e6
+    capacity_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSpec:
+    """`drift_ratio` 0.001: a clock that gains one millisecond a second."""
+
+    offset_s: float = 0.0
+    drift_ratio: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """One emulated machine, as the topology declares it."""
+
+    name: str
+    tier: str
+    kind: str
+    region: str
+    port: int = RPC_PORT
+    public: bool = False
+    """Whether clients from outside (and `users` tiers) may dial the main port."""
+    dials: tuple[str, ...] = ()
+    """Tiers whose private listeners this machine may dial (its own tier included if it has
+    peers)."""
+    cpu: CpuSpec = field(default_factory=CpuSpec)
+    disk: DiskSpec = field(default_factory=DiskSpec)
+    clock: ClockSpec = field(default_factory=ClockSpec)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (self.port, ADMIN_PORT)
+
+
+class DiskControl(Protocol):
+    """The fault switches of one machine's disk."""
+
+    slow_factor: float
+    """Multiplies every latency and divides the bandwidth."""
+    fail_reads: bool
+    fail_writes: bool
+    full: bool
+
+    def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
+        """Damage one bit of a file in place (negative offsets count from the end)."""
+        ...
+
+    def wipe(self) -> None:
+        """Remove every file: the machine was replaced."""
+        ...
+
+
+class ClockControl(Protocol):
+    """The fault switches of one machine's clock."""
+
+    def step(self, seconds: float) -> None:
+        """Jump the wall clock; monotonic time does not move."""
+        ...
+
+    def set_drift(self, drift_ratio: float) -> None: ...
+
+
+class Machine(Protocol):
+    """A machine outlives its generations: address, disk, clock and cpu stay."""
+
+    spec: MachineSpec
+    address: str
+    disk: DiskControl
+    clock: ClockControl
+    cores: int
+    """May be changed while it runs."""
+
+    def boot(self, generation: int) -> tuple[Life, Context]:
+        """A fresh generation; the one before must be dead."""
+        ...
+
+
+class World(Protocol):
+    """Both worlds are async context managers: on exit every socket, file and timer of theirs is
+    gone."""
+
+    name: str
+    timers: Timers
+    links: Links
+
+    def machine(self, spec: MachineSpec) -> Machine:
+        """Build a machine, or find the one of that name."""
+        ...
+
+    def remove_machine(self, name: str) -> None:
+        """Free its address and (if the world's data is temporary) its folder. It must be dead."""
+        ...
+
+    def operator_network(self) -> Network:
+        """The network card of emu itself, for the admin listeners and the directory."""
+        ...
+
+    def outside_network(self) -> Network:
+        """A card for a client from outside: it reaches public listeners only."""
+        ...
+
+    def machines(self) -> Iterable[Machine]: ...
