@@ -1,0 +1,61 @@
+"""The private listener that every node has: ping, describe, metrics, and what its tier adds.
+
+Only emu itself may dial it (the network sees to that). A paused node does not answer here; a dead
+one refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nodes.base import ADMIN_PORT, Context
+from nodes.wire import Service
+from protocols import rpc
+
+DESCRIBE = "describe"
+METRICS = "metrics"
+METRICS_MAX_BYTES = 16 << 20
+
+
+class Admin(Service):
+    """`describe` gives kind, name, region, generation, version, methods, and the tier's own facts.
+
+    `facts()` is called at each describe: a map with at least what `emu ps` shows (`role`, lag,
+    epoch ...).
+    `methods` lists what the node's main port answers, if it speaks RPC.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        service: Service | None = None,
+        facts: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(
+            ctx, limits=rpc.Limits(max_frame_bytes=METRICS_MAX_BYTES), charge_cpu=False
+        )
+        self._service = service
+        self._facts = facts or dict
+        self.add(DESCRIBE, self._describe)
+        self.add(METRICS, lambda call: ctx.metrics.render())
+
+    def _describe(self, call: Any) -> dict[str, Any]:
+        ctx = self.ctx
+        main = self._service
+        return {
+            "kind": ctx.kind,
+            "name": ctx.name,
+            "tier": ctx.tier,
+            "region": ctx.region,
+            "generation": ctx.generation,
+            "version": 1,
+            "methods": sorted(main.methods) if main is not None else [],
+            "admin_methods": sorted(self.methods),
+            **self._facts(),
+        }
+
+    async def listen_and_serve(self) -> None:
+        """Serve until cancelled. Start it before reporting that the node has started."""
+        await self.serve(await self.ctx.network.listen(ADMIN_PORT))

@@ -1,0 +1,414 @@
+"""Where an RPC connection meets a stream, once for all tiers: `Service` answers, `Client` asks.
+
+Deadlines, cancellation, cpu, back-pressure and the RED metrics live here and nowhere else. What a
+method
+means is the tier's business; what the bytes mean is protocols/rpc.py's.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, Final
+
+import trio
+
+from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Listener, Stream, Timer
+from nodes.parts.metrics import Counter, Histogram
+from protocols import rpc
+from protocols.errors import RpcError
+
+CHUNK_BYTES: Final = 65536
+MAX_CONNECTIONS: Final = 4096
+MAX_UNSENT_BYTES: Final = 4 << 20
+"""Answers waiting for a slow reader; above it we stop reading that connection's requests."""
+PROTOCOL_VERSION: Final = 1
+
+Handler = Callable[..., Any]
+"""`handler(call, *params)`: a plain function is answered inline, a coroutine function gets a
+task."""
+
+
+class Call:
+    """The circumstances of one request: who asks, until when, in whose name."""
+
+    __slots__ = ("deadline_s", "epoch", "peer", "trace")
+
+    def __init__(
+        self,
+        peer: str = "",
+        deadline_s: float | None = None,
+        trace: int | None = None,
+        epoch: int | None = None,
+    ) -> None:
+        self.peer = peer
+        self.deadline_s = deadline_s
+        """On this node's monotonic clock; None: the caller named no limit."""
+        self.trace = trace
+        self.epoch = epoch
+
+
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+"""The request on whose behalf this task works: calls made from it inherit its deadline and
+trace."""
+
+
+class _Method:
+    __slots__ = ("arguments", "cost_s", "handler", "is_async", "name", "ok", "seconds")
+
+    def __init__(
+        self, name: str, handler: Handler, cost_s: float | None, ok: Counter, seconds: Histogram
+    ) -> None:
+        self.name = name
+        self.handler = handler
+        self.is_async = inspect.iscoroutinefunction(handler)
+        self.arguments = _argument_range(handler)
+        self.cost_s = cost_s
+        self.ok = ok
+        self.seconds = seconds
+
+
+class Service:
+    """The methods that a node answers at one listener. `ping` is always there."""
+
+    def __init__(
+        self, ctx: Context, *, limits: rpc.Limits | None = None, charge_cpu: bool = True
+    ) -> None:
+        self.ctx = ctx
+        self.limits = limits or rpc.Limits()
+        self.methods: dict[str, _Method] = {}
+        self.charge_cpu = charge_cpu
+        self.in_flight = 0
+        self._errors: dict[tuple[str, str], Counter] = {}
+        self.add("ping", lambda call: "pong", cost_s=0.0)
+
+    def add(self, name: str, handler: Handler, *, cost_s: float | None = None) -> None:
+        """Answer `name` with `handler(call, *params)`.
+
+        `cost_s` is what it costs of the node's cpu (None: the declared service time; 0: nothing).
+        Raise RpcError to refuse; any other exception is answered `internal` and logged.
+        """
+        metrics = self.ctx.metrics
+        ok = metrics.counter("requests_total", REQUESTS_HELP, method=name, code="ok")
+        seconds = metrics.histogram("request_seconds", SECONDS_HELP, method=name)
+        self.methods[name] = _Method(name, handler, cost_s, ok, seconds)
+
+    def count_error(self, method: str, code: str) -> None:
+        """Count a request that was answered with an error."""
+        known = method if method in self.methods else "unknown"
+        counter = self._errors.get((known, code))
+        if counter is None:
+            counter = self.ctx.metrics.counter(
+                "requests_total", REQUESTS_HELP, method=known, code=code
+            )
+            self._errors[known, code] = counter
+        counter.value += 1
+
+    async def serve(self, listener: Listener) -> None:
+        """Answer every connection that the listener accepts, until cancelled."""
+        await accept_forever(self.ctx, listener, self.serve_stream)
+
+    async def serve_stream(self, stream: Stream, received: bytes = b"") -> None:
+        """Answer one connection until it ends; `received` was read from it already."""
+        async with trio.open_nursery() as nursery:
+            connection = _ServerConnection(self, stream, nursery)
+            try:
+                await connection.run(received)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the peer left; nobody is there to be answered
+            finally:
+                connection.stop()
+            nursery.cancel_scope.cancel()
+
+
+REQUESTS_HELP: Final = "Requests answered, by method and code (ok or the error's code)."
+SECONDS_HELP: Final = "Seconds from a request's arrival to its answer."
+
+
+async def accept_forever(
+    ctx: Context,
+    listener: Listener,
+    handle: Callable[[Stream], Awaitable[None]],
+    *,
+    max_connections: int = MAX_CONNECTIONS,
+) -> None:
+    """Run `handle(stream)` for each connection; over the limit a connection is reset and counted.
+
+    A handler's exception ends its own connection only, with an event.
+    """
+    open_now = ctx.metrics.gauge("open_connections", "Connections open now.")
+    refused = ctx.metrics.counter("connections_refused_total", "Connections over the node's limit.")
+
+    async def one(stream: Stream) -> None:
+        open_now.value += 1
+        try:
+            async with stream:
+                await handle(stream)
+        except Fenced:
+            raise
+        except Exception as error:
+            if not _only_broken(error):
+                ctx.log.error("connection failed", peer=stream.peer.name, error=repr(error))
+        finally:
+            open_now.value -= 1
+
+    async with trio.open_nursery() as nursery:
+        while True:
+            stream = await listener.accept()
+            if open_now.value >= max_connections:
+                refused.value += 1
+                stream.abort()
+            else:
+                nursery.start_soon(one, stream)
+
+
+class _ServerConnection:
+    """One connection: a reader that answers inline, tasks for handlers that wait, one writer at a
+    time."""
+
+    def __init__(self, service: Service, stream: Stream, nursery: trio.Nursery) -> None:
+        self.service = service
+        self.ctx = service.ctx
+        self.stream = stream
+        self.nursery = nursery
+        self.rpc = rpc.Connection(service.limits)
+        self.knows_metadata = False
+        self.running: dict[int, trio.CancelScope] = {}
+        self.unsent: list[bytes] = []
+        self.unsent_bytes = 0
+        self.writing = False
+        self.room = trio.Event()
+        self.active_s = self.ctx.clock.monotonic_s()
+        self.begun_s: float | None = None
+        self.watch: Timer | None = None
+        self._arm_watch()
+
+    def _arm_watch(self) -> None:
+        limits = self.service.limits
+        interval_s = min(limits.idle_timeout_s, limits.frame_timeout_s) / 2
+        clock = self.ctx.clock
+        self.watch = clock.call_at(clock.monotonic_s() + interval_s, self._look)
+
+    def _look(self) -> None:
+        """Close what is idle for too long, or has begun a message that never ends."""
+        now_s = self.ctx.clock.monotonic_s()
+        limits = self.service.limits
+        idle = not self.running and now_s - self.active_s > limits.idle_timeout_s
+        stuck = self.begun_s is not None and now_s - self.begun_s > limits.frame_timeout_s
+        if idle or stuck:
+            self.nursery.cancel_scope.cancel()
+        else:
+            self._arm_watch()
+
+    def stop(self) -> None:
+        if self.watch is not None:
+            self.watch.cancel()
+
+    async def run(self, received: bytes) -> None:
+        data: bytes | bytearray = received
+        limits = self.service.limits
+        while True:
+            if not data:
+                data = await self.stream.receive_some(CHUNK_BYTES)
+            closing: rpc.RemoteProtocolError | None = None
+            try:
+                messages = self.rpc.receive_data(data)
+            except rpc.RemoteProtocolError as error:
+                messages, closing = error.messages_before, error
+            self.active_s = now_s = self.ctx.clock.monotonic_s()
+            self.begun_s = (self.begun_s or now_s) if self.rpc.mid_message else None
+            self._answer_all(messages, now_s)
+            if closing is not None:
+                await self._refuse(closing)
+                return
+            if not data:
+                await self._finish()
+                return
+            await self._flush()
+            while len(self.running) >= limits.max_pipeline or self.unsent_bytes > MAX_UNSENT_BYTES:
+                self.room = trio.Event()
+                await self.room.wait()
+            data = b""
+
+    async def _finish(self) -> None:
+        """The peer half-closed: answer what it had asked, then end."""
+        while self.running or self.writing:
+            self.room = trio.Event()
+            await self.room.wait()
+        await self._flush()
+
+    async def _refuse(self, error: rpc.RemoteProtocolError) -> None:
+        """Say why in the peer's own protocol, then close."""
+        self.service.count_error("unknown", "bad_request")
+        self.ctx.log.debug("connection refused", peer=self.stream.peer.name, why=str(error))
+        self._queue(self.rpc.send_response(0, ["bad_request", str(error)], None))
+        await self._flush()
+        await self.stream.send_eof()
+
+    def _answer_all(self, messages: list[rpc.Message], arrived_s: float) -> None:
+        for message in messages:
+            kind = message[0]
+            if kind == rpc.REQUEST:
+                self._answer(message[1], message[2], message[3], arrived_s)
+            elif kind == rpc.NOTIFY and message[1] == rpc.CANCEL and message[2]:
+                scope = self.running.get(message[2][0])
+                if scope is not None:
+                    scope.cancel()
+
+    def _answer(self, msgid: int, name: str, params: list[Any], arrived_s: float) -> None:
+        service = self.service
+        if name == rpc.HELLO:
+            self.knows_metadata = True
+            hello = {"version": PROTOCOL_VERSION, "node": self.ctx.name, "kind": self.ctx.kind}
+            self._queue(self.rpc.send_response(msgid, None, hello))
+            return
+        method = service.methods.get(name)
+        call = self._call(params, arrived_s)
+        if method is None:
+            known = ", ".join(sorted(service.methods)[:20])
+            self._fail(msgid, name, RpcError("no_such_method", f"{name}; there are: {known}"))
+        elif not method.arguments[0] <= len(params) <= method.arguments[1]:
+            self._fail(msgid, name, _wrong_count(method, len(params)))
+        elif method.is_async or (service.charge_cpu and self.ctx.cpu.cores and method.cost_s != 0):
+            if len(self.running) >= service.limits.max_pipeline or msgid in self.running:
+                self._fail(msgid, name, RpcError("overloaded", "too many requests in hand"))
+                return
+            scope = self.running[msgid] = trio.CancelScope()
+            self.nursery.start_soon(self._work, msgid, method, call, params, scope, arrived_s)
+        else:
+            try:
+                result = method.handler(call, *params)
+            except Exception as error:
+                self._fail(msgid, name, self._as_rpc_error(name, error))
+            else:
+                self._respond(msgid, method, result, arrived_s)
+
+    def _call(self, params: list[Any], arrived_s: float) -> Call:
+        """Take the metadata off the params, if this client sends it."""
+        peer = self.stream.peer.name
+        if not (self.knows_metadata and params and type(params[-1]) is dict):
+            return Call(peer)
+        metadata = params.pop()
+        remaining_ms = metadata.get(rpc.REMAINING_MS)
+        deadline_s = None
+        if isinstance(remaining_ms, int | float):
+            deadline_s = arrived_s + remaining_ms / 1000
+        return Call(peer, deadline_s, metadata.get(rpc.TRACE), metadata.get(rpc.EPOCH))
+
+    async def _work(
+        self,
+        msgid: int,
+        method: _Method,
+        call: Call,
+        params: list[Any],
+        scope: trio.CancelScope,
+        arrived_s: float,
+    ) -> None:
+        """Run one handler in its own task, within its deadline and its caller's patience."""
+        service, timer = self.service, None
+        current_call.set(call)
+        service.in_flight += 1
+        if call.deadline_s is not None:
+            timer = self.ctx.clock.call_at(call.deadline_s, scope.cancel)
+        failure: RpcError | None = None
+        result = None
+        try:
+            with scope:
+                try:
+                    if service.charge_cpu and self.ctx.cpu.cores and method.cost_s != 0:
+                        await self.ctx.cpu.run(method.cost_s, expires_at_s=call.deadline_s)
+                    result = method.handler(call, *params)
+                    if method.is_async:
+                        result = await result
+                except Exception as error:
+                    failure = self._as_rpc_error(method.name, error)
+        finally:
+            service.in_flight -= 1
+            if timer is not None:
+                timer.cancel()
+            self.running.pop(msgid, None)
+            self.room.set()
+        if scope.cancelled_caught:
+            failure = RpcError("cancelled", "the caller gave up or its time was over")
+        if failure is not None:
+            self._fail(msgid, method.name, failure)
+        else:
+            self._respond(msgid, method, result, arrived_s)
+        await self._flush()
+
+    def _as_rpc_error(self, method: str, error: Exception) -> RpcError:
+        match error:
+            case RpcError():
+                return error
+            case Fenced():
+                raise error
+            case CpuBusy():
+                return RpcError("overloaded", "the cpu's queue is full")
+            case CpuExpired():
+                return RpcError("expired", "dropped from the cpu's queue: its time was over")
+        self.ctx.log.error("handler failed", method=method, error=repr(error))
+        return RpcError("internal", f"{type(error).__name__}: {error}"[:300])
+
+    def _respond(self, msgid: int, method: _Method, result: Any, arrived_s: float) -> None:
+        try:
+            answer = self.rpc.send_response(msgid, None, result)
+        except rpc.LocalProtocolError as error:
+            self._fail(msgid, method.name, RpcError("too_large", str(error)))
+            return
+        method.ok.value += 1
+        method.seconds.observe(self.ctx.clock.monotonic_s() - arrived_s)
+        self._queue(answer)
+
+    def _fail(self, msgid: int, method: str, error: RpcError) -> None:
+        self.service.count_error(method, error.code)
+        try:
+            self._queue(self.rpc.send_response(msgid, error.to_wire(), None))
+        except rpc.LocalProtocolError:
+            self._queue(self.rpc.send_response(msgid, [error.code, error.message[:300]], None))
+
+    def _queue(self, data: bytes) -> None:
+        self.unsent.append(data)
+        self.unsent_bytes += len(data)
+
+    async def _flush(self) -> None:
+        """Whoever comes first writes for all; the others' answers ride along."""
+        if self.writing:
+            return
+        self.writing = True
+        try:
+            while self.unsent:
+                data = b"".join(self.unsent)
+                self.unsent.clear()
+                self.unsent_bytes = 0
+                await self.stream.send_all(data)
+                self.active_s = self.ctx.clock.monotonic_s()
+        finally:
+            self.writing = False
+            self.room.set()
+
+
+def _argument_range(handler: Handler) -> tuple[int, int]:
+    """How many params the handler takes besides the call itself."""
+    least = most = 0
+    for parameter in list(inspect.signature(handler).parameters.values())[1:]:
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            most = 1 << 16
+        elif parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            most += 1
+            least += parameter.default is inspect.Parameter.empty
+    return least, max(least, most)
+
+
+def _wrong_count(method: _Method, got: int) -> RpcError:
+    least, most = method.arguments
+    wanted = str(least) if least == most else f"{least} to {most}"
+    return RpcError("bad_request", f"{method.name} takes {wanted} params, not {got}")
+
+
+def _only_broken(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_only_broken(each) for each in error.exceptions)
+    return isinstance(
+        error, trio.BrokenResourceError | trio.ClosedResourceError | rpc.RemoteProtocolError
+    )

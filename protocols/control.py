@@ -1,0 +1,38 @@
+"""The directory's and the operator's words: who is a member of a tier, and `scale` for whoever may
+ask.
+
+The directory answers at host `directory`. `members(tier)` and `watch(tier, known_version,
+wait_ms)` give
+`[version, [member, ...]]`; `watch` answers when the version differs from the known one, or the
+wait is over.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+MEMBERS: Final = "members"
+WATCH: Final = "watch"
+SCALE: Final = "scale"
+
+
+class Member(NamedTuple):
+    """A node of a tier as the directory lists it. `ready`: its run() has reported started."""
+
+    name: str
+    tier: str
+    kind: str
+    region: str
+    address: str
+    port: int
+    ready: bool
+    generation: int = 1
+    draining: bool = False
+
+    def to_wire(self) -> list[Any]:
+        return list(self)
+
+    @classmethod
+    def from_wire(cls, values: Any) -> Member:
+        """Ignore what a newer directory appends."""
+        return cls(*values[: len(cls._fields)])

@@ -1,0 +1,57 @@
+"""The database tier's methods, as any MessagePack-RPC client may call them.
+
+`query(sql, params, options)` → `{"columns": [...], "rows": [[...], ...], "lsn": n}`
+    One reading statement. options: `min_lsn` (a token: the answer must include that write),
+    `max_lag_ms` (how
+    stale a replica may be). `lsn` is what the answer saw.
+`write(statements, options)` → `{"results": [{"changes": n, "columns": [...], "rows": [...]}, ...],
+"lsn": n}`
+    One transaction: all statements or none. A statement is `[sql, params]` or `[sql, params,
+    guard]`; guard
+    `{"rows": n}` refuses the whole batch unless the statement changed (or returned) exactly n
+    rows. options:
+    `request_id` (a retry with the same id gets the first outcome). `lsn` is the read-your-writes
+    token.
+`begin()` → `{"lease": id, "expires_ms": n}`, `execute(lease, sql, params)`, `commit(lease,
+options)`,
+`rollback(lease)`: one interactive writer at a time, until its lease ends.
+
+Refusals are definite: `refused` (constraint, guard), `bad_request` (SQL with its place),
+`not_primary` (details:
+the primary's node name or nil), `unavailable`, `no_space`, `overloaded`, `expired`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+QUERY: Final = "query"
+WRITE: Final = "write"
+BEGIN: Final = "begin"
+EXECUTE: Final = "execute"
+COMMIT: Final = "commit"
+ROLLBACK: Final = "rollback"
+PROMOTE: Final = "promote"
+
+
+class Rows(NamedTuple):
+    """What a query returned, and the position in the log that it saw."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    lsn: int
+
+    @classmethod
+    def from_wire(cls, answer: dict[str, Any]) -> Rows:
+        return cls(answer["columns"], answer["rows"], answer["lsn"])
+
+
+class Written(NamedTuple):
+    """A committed transaction: a result for each statement, and its token."""
+
+    results: list[dict[str, Any]]
+    lsn: int
+
+    @classmethod
+    def from_wire(cls, answer: dict[str, Any]) -> Written:
+        return cls(answer["results"], answer["lsn"])
