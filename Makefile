@@ -1,0 +1,38 @@
+# Two commands do everything: `make up` and `make test`. Both make their own .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+FILE ?=
+
+.PHONY: up test check fmt bench soak clean
+
+up: $(STAMP)
+	@$(BIN)/emu up $(FILE)
+
+test: $(STAMP) check
+	@$(BIN)/pytest -q
+
+check: $(STAMP)
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+fmt: $(STAMP)
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+bench: $(STAMP)
+	@for name in rpc balancer boot links sim commit; do $(BIN)/python -m tests.bench $$name || true; done
+
+soak: $(STAMP)
+	@$(BIN)/pytest -q -m "" --soak
+
+clean:
+	rm -rf .venv
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emu needs Python 3.11 or newer: try make PYTHON=python3.12")'
+	@echo "Preparing .venv (once; well under a minute) ..." >&2
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev,bench]'
+	@touch $@

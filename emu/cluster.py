@@ -1,0 +1,468 @@
+"""A running cluster in either world: boot, supervise, break, scale, stop. It knows no tier.
+
+Everything that happens to a node goes through its Slot; what a fault does is in faults.py, what a
+machine is in
+machine.py, and which world it is nobody here asks.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import trio
+
+from emu import faults
+from emu.directory import DirectoryConfig, DirectoryNode, Membership
+from emu.life import Life, current_life
+from emu.observe.events import Events
+from emu.operator import Operator
+from emu.targets import Candidate, TargetError, needs_roles, resolve
+from emu.topology.model import Placement, Topology
+from emu.world import Machine, MachineSpec, World
+from nodes.base import DIRECTORY_HOST, Context, Kind
+from protocols.control import Member
+from protocols.errors import RpcError
+
+BOOT_TIMEOUT_S: Final = 60.0
+DRAIN_TIMEOUT_S: Final = 10.0
+CRASH_LOOP: Final = 5
+CRASH_LOOP_WINDOW_S: Final = 60.0
+RESTART_FIRST_S: Final = 0.2
+RESTART_MOST_S: Final = 10.0
+SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
+LAST_TIER_KIND: Final = "users"
+SHOWN_FACTS: Final = ("epoch", "lsn", "lag_s", "sessions", "servers_up", "slots")
+
+
+@dataclass(slots=True)
+class Slot:
+    """One place in the cluster: a machine, and whatever generation of its node lives there now."""
+
+    placement: Placement
+    machine: Machine
+    state: str = "down"
+    """down, starting, up, draining, stopped, killed, crashed or failed (paused is the life's)."""
+    life: Life | None = None
+    generation: int = 0
+    started_s: float = 0.0
+    error: str = ""
+    role: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What `emu ps` shows beside the state: epoch, lag ... as the node last described itself."""
+    failures_s: list[float] = field(default_factory=list)
+    settled: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def spec(self) -> MachineSpec:
+        return self.placement.spec
+
+    @property
+    def running(self) -> bool:
+        return self.life is not None and not self.life.dead
+
+    @property
+    def shown_state(self) -> str:
+        return "paused" if self.life is not None and self.life.paused else self.state
+
+
+@dataclass(slots=True)
+class ActiveFault:
+    """A fault that can still be undone."""
+
+    number: int
+    fault: faults.Fault
+    since_s: float
+    until_s: float | None
+    undo: faults.Undo
+
+
+class Cluster:
+    """Use as `async with Cluster(...) as cluster: await cluster.boot()`; leaving it ends every
+    node."""
+
+    def __init__(
+        self, world: World, topology: Topology, *, events: Events, rng: random.Random | None = None
+    ) -> None:
+        self.world = world
+        self.topology = topology
+        self.events = events
+        self.log = events.logger()
+        self.rng = rng or random.Random(f"{topology.seed}/cluster")
+        self.slots: dict[str, Slot] = {}
+        self.active: dict[int, ActiveFault] = {}
+        self.timeline: list[dict[str, Any]] = []
+        """Every fault with its start and end, for reports and `--record`."""
+        self.membership = Membership()
+        self.ready_s: float | None = None
+        self._next_fault = 1
+        self._stopping = False
+
+    async def __aenter__(self) -> Cluster:
+        self._nursery_manager = trio.open_nursery()
+        self.nursery = await self._nursery_manager.__aenter__()
+        self.operator = Operator(self.world, self.nursery, self.events)
+        return self
+
+    async def __aexit__(self, *exc: Any) -> bool | None:
+        self._stopping = True
+        for slot in self.slots.values():
+            if slot.life is not None:
+                slot.life.end(crash=False)
+        self.nursery.cancel_scope.cancel()
+        return await self._nursery_manager.__aexit__(*exc)
+
+    # --- boot and change ---------------------------------------------------------------------
+
+    async def boot(self) -> None:
+        """Start everything on plain links, then arm the links, then let the users come.
+
+        Nodes that fail are reported as events; the others go on. Raises TimeoutError if some
+        neither
+        start nor fail within BOOT_TIMEOUT_S.
+        """
+        self._start_directory()
+        placements = self.topology.placements()
+        servers = [each for each in placements if each.spec.kind != LAST_TIER_KIND]
+        users = [each for each in placements if each.spec.kind == LAST_TIER_KIND]
+        await self._boot_all(servers)
+        self.topology.arm(self.world.links)
+        await self._boot_all(users)
+        self.ready_s = self.world.timers.now_s()
+        up = sum(slot.state == "up" for slot in self.slots.values())
+        self.log.info("cluster up", nodes=up, of=len(self.slots))
+
+    async def _boot_all(self, placements: list[Placement]) -> None:
+        for placement in placements:
+            self._add(placement)
+            self.launch(placement.spec.name)
+        with self.operator.move_on_after(BOOT_TIMEOUT_S) as scope:
+            for placement in placements:
+                await self.slots[placement.spec.name].settled.wait()
+        if scope.cancelled_caught:
+            late = [each.spec.name for each in placements if not self._settled(each.spec.name)]
+            raise TimeoutError(f"not up after {BOOT_TIMEOUT_S:g} s: {', '.join(late[:10])}")
+
+    def _settled(self, name: str) -> bool:
+        return self.slots[name].settled.is_set()
+
+    def _add(self, placement: Placement) -> Slot:
+        machine = self.world.machine(placement.spec)
+        slot = self.slots[placement.spec.name] = Slot(placement, machine)
+        return slot
+
+    def _start_directory(self) -> None:
+        spec = MachineSpec(DIRECTORY_HOST, DIRECTORY_HOST, DIRECTORY_HOST, "", public=False)
+        config = DirectoryConfig(self.membership, self.scale, self._may_scale)
+        kind = Kind(DirectoryConfig, DirectoryNode)
+        slot = Slot(Placement(spec, config, kind), self.world.machine(spec))
+        self._boot(slot)
+
+    def _may_scale(self, dialer: str, tier: str) -> bool:
+        slot = self.slots.get(dialer)
+        return slot is not None and tier in slot.placement.scales
+
+    async def apply(self, topology: Topology, plan: Any) -> None:
+        """Change the running cluster into `topology`: remove, restart and add what the plan
+        says."""
+        for name in plan.removed:
+            await self.remove(name)
+        self.topology = topology
+        placements = {each.spec.name: each for each in topology.placements()}
+        for name in plan.restarted:
+            await self.remove(name)
+            self._add(placements[name])
+            self.launch(name)
+        for name in plan.added:
+            self._add(placements[name])
+            self.launch(name)
+        for name in (*plan.restarted, *plan.added):
+            await self.slots[name].settled.wait()
+        topology.arm(self.world.links)
+        self.log.info("topology changed", added=len(plan.added), removed=len(plan.removed))
+
+    # --- one node's life ---------------------------------------------------------------------
+
+    def launch(self, name: str) -> None:
+        """Start a node that is down; it settles (up or failed) later."""
+        slot = self.slots[name]
+        assert not slot.running, f"{name} is running"
+        self._boot(slot)
+
+    async def start(self, name: str) -> None:
+        """Start a node that is down, and wait until it is up or has failed."""
+        self.launch(name)
+        await self.slots[name].settled.wait()
+
+    def _boot(self, slot: Slot) -> None:
+        slot.generation += 1
+        life, ctx = slot.machine.boot(slot.generation)
+        slot.life, slot.state, slot.error = life, "starting", ""
+        slot.settled = trio.Event()
+        slot.started_s = self.world.timers.now_s()
+        self._list(slot)
+        self.nursery.start_soon(self._generation, slot, life, ctx)
+
+    async def _generation(self, slot: Slot, life: Life, ctx: Context) -> None:
+        """Run one generation to its end. A node that raises is down, with its error as an event."""
+        current_life.set(life)
+        error: Exception | None = None
+        try:
+            with life.scope:
+                async with trio.open_nursery() as nursery:
+                    node = slot.placement.kind.node(ctx, slot.placement.config)
+                    await nursery.start(node.run)
+                    self._started(slot, life)
+        except Exception as problem:
+            error = problem
+        if not life.dead and not self._stopping:
+            life.end(crash=False)
+            self._failed(slot, error)
+
+    def _started(self, slot: Slot, life: Life) -> None:
+        if life.dead or slot.life is not life:
+            return
+        slot.state = "up"
+        slot.settled.set()
+        self._list(slot)
+        if slot.spec.name != DIRECTORY_HOST:
+            took_s = self.world.timers.now_s() - slot.started_s
+            self._log(slot, "node up", generation=life.generation, took_s=round(took_s, 4))
+
+    def _failed(self, slot: Slot, error: Exception | None) -> None:
+        slot.error = _describe(error) if error is not None else "run() returned"
+        self._down(slot, "failed")
+        self.events.add(
+            "error", "node failed", {**_identity(slot.spec), "error": slot.error[:2000]}
+        )
+        now_s = self.world.timers.now_s()
+        slot.failures_s = [at for at in slot.failures_s if now_s - at < CRASH_LOOP_WINDOW_S]
+        slot.failures_s.append(now_s)
+        if slot.placement.restart != "on-failure":
+            return
+        if len(slot.failures_s) > CRASH_LOOP:
+            self._log(slot, "crash loop: left down", failures=len(slot.failures_s))
+            return
+        wait_s = min(RESTART_MOST_S, RESTART_FIRST_S * 2 ** (len(slot.failures_s) - 1))
+        self.world.timers.call_at(now_s + wait_s, lambda: self._restart(slot))
+
+    def _restart(self, slot: Slot) -> None:
+        if slot.state == "failed" and not self._stopping and not slot.running:
+            self._boot(slot)
+
+    def _down(self, slot: Slot, state: str) -> None:
+        slot.state = state
+        slot.role = ""
+        slot.settled.set()
+        self._list(slot)
+
+    def _list(self, slot: Slot) -> None:
+        """Tell the directory. A dead node stays a member, as in life: health checks must find
+        out."""
+        spec = slot.spec
+        if spec.name == DIRECTORY_HOST:
+            return
+        draining = slot.state in ("draining", "stopped")
+        was_ready = slot.state not in ("down", "starting", "failed", "stopped")
+        address = slot.machine.address
+        self.membership.put(
+            Member(
+                spec.name, spec.tier, spec.kind, spec.region, address, spec.port,
+                was_ready or slot.generation > 1, slot.generation, draining,
+            )
+        )  # fmt: skip
+
+    def kill(self, name: str) -> None:
+        """The process dies at once; the disk keeps what was written."""
+        self._end(name, "killed", crash=False)
+
+    def crash(self, name: str) -> None:
+        """Power cut: what was not synced is lost."""
+        self._end(name, "crashed", crash=True)
+
+    def _end(self, name: str, state: str, *, crash: bool) -> None:
+        slot = self.slots[name]
+        if slot.life is None or slot.life.dead:
+            return
+        slot.life.end(crash=crash)
+        self._down(slot, state)
+        self._log(slot, f"node {state}", generation=slot.generation)
+
+    async def stop(self, name: str) -> None:
+        """Announce, drain, end: what is in flight is answered first (at most DRAIN_TIMEOUT_S)."""
+        slot = self.slots[name]
+        if not slot.running:
+            return
+        slot.state = "draining"
+        self._list(slot)
+        try:
+            await self.operator.ask(name, "drain", timeout_s=DRAIN_TIMEOUT_S)
+        except RpcError as error:
+            if error.code != "no_such_method":
+                self._log(slot, "drain not finished", why=str(error))
+        if slot.life is not None and not slot.life.dead:
+            slot.life.end(crash=False)
+            self._down(slot, "stopped")
+            self._log(slot, "node stopped", generation=slot.generation)
+
+    def pause(self, name: str) -> None:
+        slot = self.slots[name]
+        if slot.running and slot.life is not None and not slot.life.paused:
+            slot.life.pause()
+            self._log(slot, "node paused")
+
+    def unpause(self, name: str) -> None:
+        slot = self.slots[name]
+        if slot.life is not None and slot.life.paused:
+            slot.life.resume()
+            self._log(slot, "node resumed")
+
+    # --- scaling -----------------------------------------------------------------------------
+
+    def tier_slots(self, tier: str) -> list[Slot]:
+        return [slot for slot in self.slots.values() if slot.spec.tier == tier]
+
+    async def scale(self, tier: str, nodes: int) -> int:
+        """Let `tier` have `nodes` members; the youngest go first, drained. Returns the new
+        number."""
+        if not any(slot.spec.tier == tier for slot in self.slots.values()):
+            raise TargetError(f"no tier is called `{tier}`")
+        self.topology = self.topology.scaled(tier, nodes)
+        wanted = {
+            each.spec.name: each for each in self.topology.placements() if each.spec.tier == tier
+        }
+        leaving = [slot.spec.name for slot in self.tier_slots(tier) if slot.spec.name not in wanted]
+        coming = [name for name in wanted if name not in self.slots]
+        for name in coming:
+            self._add(wanted[name])
+            self.launch(name)
+        async with trio.open_nursery() as nursery:
+            for name in leaving:
+                nursery.start_soon(self.remove, name)
+            for name in coming:
+                nursery.start_soon(self.slots[name].settled.wait)
+        self.topology.arm(self.world.links)
+        self.log.info("tier scaled", tier=tier, nodes=len(wanted))
+        return len(wanted)
+
+    async def remove(self, name: str) -> None:
+        """Stop a node and take its place away."""
+        await self.stop(name)
+        slot = self.slots.pop(name)
+        self.membership.remove(slot.spec.tier, name)
+        self.operator.forget(name)
+        self.world.remove_machine(name)
+
+    # --- faults ------------------------------------------------------------------------------
+
+    async def inject(self, fault: faults.Fault, *, for_s: float | None = None) -> int:
+        """Do a fault; with `for_s` it undoes itself. Returns its number. Raises TargetError."""
+        now_s = self.world.timers.now_s()
+        undo = await fault.inject(self)
+        number = self._next_fault
+        self._next_fault += 1
+        record = {"number": number, "at_s": round(now_s, 6), **faults.to_record(fault)}
+        self.timeline.append(record)
+        if for_s is not None:
+            record["for_s"] = for_s
+        if undo is None:
+            return number
+        until_s = None if for_s is None else now_s + for_s
+        self.active[number] = ActiveFault(number, fault, now_s, until_s, undo)
+        self.log.info("fault started", **_shown(faults.to_record(fault)), number=number)
+        if for_s is not None:
+            self.nursery.start_soon(self._undo_later, number, for_s)
+        return number
+
+    async def _undo_later(self, number: int, for_s: float) -> None:
+        await self.operator.sleep(for_s)
+        await self.undo(number)
+
+    async def undo(self, number: int) -> None:
+        """End one active fault; nothing happens if it has ended."""
+        active = self.active.pop(number, None)
+        if active is None:
+            return
+        await active.undo()
+        now_s = self.world.timers.now_s()
+        for record in self.timeline:
+            if record["number"] == number:
+                record["ended_s"] = round(now_s, 6)
+        self.log.info("fault ended", **_shown(faults.to_record(active.fault)), number=number)
+
+    async def heal(self) -> None:
+        """Undo every active fault, the newest first, and whatever a link still has."""
+        for number in sorted(self.active, reverse=True):
+            await self.undo(number)
+        self.world.links.heal()
+
+    # --- asking ------------------------------------------------------------------------------
+
+    async def resolve(self, words: str) -> list[str]:
+        """Target words to node names (see targets.py). Raises TargetError."""
+        if needs_roles(words):
+            await self.refresh_roles(words)
+        return resolve(words, [_candidate(slot) for slot in self.slots.values()], self.rng)
+
+    async def refresh_roles(self, words: str = "") -> None:
+        """Ask the running members of every tier that has roles what they are now."""
+        async with trio.open_nursery() as nursery:
+            for slot in list(self.slots.values()):
+                named = not words or slot.spec.tier in words or slot.spec.region in words
+                if slot.placement.kind.roles and slot.running and named:
+                    nursery.start_soon(self._refresh_role, slot)
+
+    async def _refresh_role(self, slot: Slot) -> None:
+        try:
+            facts = await self.operator.ask(slot.spec.name, "describe", timeout_s=1.0)
+        except RpcError:
+            slot.role, slot.facts = "", {}
+        else:
+            slot.role = str(facts.get("role", ""))
+            slot.facts = {key: facts[key] for key in SHOWN_FACTS if key in facts}
+
+    async def call_admin(self, name: str, method: str, *params: Any) -> Any:
+        """Call a node's admin method. Raises RpcError."""
+        return await self.operator.ask(name, method, *params)
+
+    async def each(
+        self, names: list[str], ask: Callable[[str], Awaitable[Any]]
+    ) -> Mapping[str, Any]:
+        """`ask(name)` of every node at once; a failure is the RpcError itself."""
+        answers: dict[str, Any] = {}
+
+        async def one(name: str) -> None:
+            try:
+                answers[name] = await ask(name)
+            except RpcError as error:
+                answers[name] = error
+
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(one, name)
+        return {name: answers[name] for name in names}
+
+    def _log(self, slot: Slot, event: str, **fields: Any) -> None:
+        self.events.add("info", event, {**_identity(slot.spec), **fields})
+
+
+def _identity(spec: MachineSpec) -> dict[str, Any]:
+    return {"node": spec.name, "tier": spec.tier, "region": spec.region}
+
+
+def _candidate(slot: Slot) -> Candidate:
+    spec = slot.spec
+    return Candidate(spec.name, spec.tier, spec.kind, spec.region, slot.role, slot.placement.group)
+
+
+def _shown(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if value not in ("", None)}
+
+
+def _describe(error: BaseException) -> str:
+    """The innermost causes, without the groups that nurseries wrap around them."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_describe(each) for each in error.exceptions[:3])
+    return f"{type(error).__name__}: {error}"

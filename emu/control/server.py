@@ -1,0 +1,240 @@
+"""The control API of a running emu: MessagePack-RPC on a Unix socket that only its owner may open.
+
+Each method is one verb of the command line. What a verb does is the cluster's business; here it is
+only read,
+called and answered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from emu import faults
+from emu.cluster import Cluster, Slot
+from emu.operator import ADMIN_LIMITS
+from emu.targets import TargetError
+from nodes.base import Peer, Stream
+from nodes.wire import Call, Service
+from protocols.errors import RpcError
+
+MAX_WAIT_S: Final = 30.0
+
+
+class UnixStream(Stream):
+    """A control connection as the Stream that the wire expects."""
+
+    def __init__(self, inner: trio.SocketStream) -> None:
+        self._inner = inner
+        self.peer = Peer("command-line", "unix", 0)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._inner.send_eof()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def abort(self) -> None:
+        self._inner.socket.close()
+
+
+class ControlServer:
+    """Serves one cluster. `end(volumes)` is called by `down`; `extra` adds a session's own
+    methods."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        end: Callable[[bool], None],
+        extra: dict[str, Callable[..., Any]] | None = None,
+    ) -> None:
+        self.cluster = cluster
+        self._end = end
+        self.service = Service(cluster.operator.ctx, limits=ADMIN_LIMITS, charge_cpu=False)
+        methods: dict[str, Callable[..., Any]] = {
+            "ps": self._ps,
+            "events": self._events,
+            "inject": self._inject,
+            "active": self._active,
+            "undo": self._undo,
+            "resolve": self._resolve,
+            "describe": self._describe,
+            "call": self._call,
+            "down": self._down,
+            **(extra or {}),
+        }
+        for name, method in methods.items():
+            self.service.add(name, _with_clear_errors(method))
+
+    async def serve(self, path: Path, *, task_status: trio.TaskStatus[None]) -> None:
+        """Listen on `path` (mode 0600) until cancelled."""
+        sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            await sock.bind(str(path))
+        finally:
+            os.umask(before)
+        sock.listen(64)
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            while True:
+                connection, _ = await sock.accept()
+                nursery.start_soon(self._one, UnixStream(trio.SocketStream(connection)))
+
+    async def _one(self, stream: UnixStream) -> None:
+        async with stream:
+            await self.service.serve_stream(stream)
+
+    async def _ps(self, call: Call, words: str = "all") -> list[dict[str, Any]]:
+        await self.cluster.refresh_roles()
+        names = await self.cluster.resolve(words) if self.cluster.slots else []
+        return [ps_row(self.cluster, self.cluster.slots[name]) for name in names]
+
+    async def _events(
+        self, call: Call, since: int = 0, wait: bool = False, words: str = ""
+    ) -> list[dict[str, Any]]:
+        names = frozenset(await self.cluster.resolve(words)) if words else None
+        found: list[dict[str, Any]] = []
+        with trio.move_on_after(MAX_WAIT_S if wait else 0):
+            while not found:
+                batch = (
+                    await self.cluster.events.wait_since(since)
+                    if wait
+                    else self.cluster.events.since(since)
+                )
+                found = [each for each in batch if names is None or each.get("node") in names]
+                if not wait:
+                    break
+                if batch:
+                    since = batch[-1]["index"] + 1
+        return [_packable(each) for each in found]
+
+    async def _inject(
+        self, call: Call, record: dict[str, Any], for_s: float | None = None
+    ) -> dict[str, Any]:
+        try:
+            fault = faults.from_record(record)
+        except (ValueError, TypeError) as error:
+            raise RpcError("bad_request", str(error)) from error
+        before = {name: slot.shown_state for name, slot in self.cluster.slots.items()}
+        number = await self.cluster.inject(fault, for_s=for_s)
+        after = {name: slot.shown_state for name, slot in self.cluster.slots.items()}
+        changed = {name: state for name, state in after.items() if before.get(name) != state}
+        gone = [name for name in before if name not in after]
+        return {"number": number, "changed": changed, "removed": gone}
+
+    def _active(self, call: Call) -> list[dict[str, Any]]:
+        return [
+            {
+                "number": each.number,
+                "since_s": each.since_s,
+                "until_s": each.until_s,
+                **_packable(faults.to_record(each.fault)),
+            }
+            for each in self.cluster.active.values()
+        ]
+
+    async def _undo(self, call: Call, number: int) -> bool:
+        known = number in self.cluster.active
+        await self.cluster.undo(number)
+        return known
+
+    async def _resolve(self, call: Call, words: str) -> list[str]:
+        return await self.cluster.resolve(words)
+
+    async def _describe(self, call: Call, name: str) -> dict[str, Any]:
+        answer = await self.cluster.call_admin(
+            _one_name(await self.cluster.resolve(name)), "describe"
+        )
+        return dict(answer)
+
+    async def _call(
+        self, call: Call, words: str, method: str, params: list[Any], admin: bool = False
+    ) -> dict[str, Any]:
+        """Call a method of each node that `words` mean; the front first, else its admin
+        listener."""
+        ask = self._ask_admin if admin else self._ask_front
+        names = await self.cluster.resolve(words)
+        answers = await self.cluster.each(names, lambda name: ask(name, method, params))
+        return {
+            name: {"error": answer.to_wire()} if isinstance(answer, RpcError) else {"ok": answer}
+            for name, answer in answers.items()
+        }
+
+    async def _ask_admin(self, name: str, method: str, params: list[Any]) -> Any:
+        return await self.cluster.operator.ask(name, method, *params)
+
+    async def _ask_front(self, name: str, method: str, params: list[Any]) -> Any:
+        slot = self.cluster.slots[name]
+        client = self.cluster.operator.client(name, slot.spec.port)
+        try:
+            return await client.call(method, *params)
+        finally:
+            client.close()
+
+    def _down(self, call: Call, volumes: bool = False) -> str:
+        self._end(volumes)
+        return "ending"
+
+
+def ps_row(cluster: Cluster, slot: Slot) -> dict[str, Any]:
+    """One node as `emu ps --json` shows it: the contract's keys first."""
+    spec = slot.spec
+    running = slot.running
+    now_s = cluster.world.timers.now_s()
+    return {
+        "name": spec.name,
+        "kind": spec.kind,
+        "tier": spec.tier,
+        "region": spec.region,
+        "role": slot.role,
+        "state": slot.shown_state,
+        "address": f"{slot.machine.address}:{spec.port}",
+        "public": spec.public,
+        "uptime_s": round(now_s - slot.started_s, 3) if running else 0.0,
+        "generation": slot.generation,
+        "error": slot.error,
+        **slot.facts,
+    }
+
+
+def _one_name(names: list[str]) -> str:
+    if len(names) != 1:
+        raise RpcError("bad_request", f"name one node, not {len(names)}")
+    return names[0]
+
+
+def _packable(fields: dict[str, Any]) -> dict[str, Any]:
+    plain = (str, int, float, bool, type(None), list, tuple, dict)
+    return {k: v if isinstance(v, plain) else str(v) for k, v in fields.items()}
+
+
+def _with_clear_errors(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A control method whose TargetError and ValueError become answers a user can act on."""
+
+    async def answer(call: Call, *params: Any) -> Any:
+        try:
+            result = method(call, *params)
+            if isinstance(result, Awaitable):
+                result = await result
+        except TargetError as error:
+            raise RpcError("not_found", str(error)) from error
+        except TypeError as error:
+            raise RpcError("bad_request", str(error)) from error
+        return result
+
+    return answer

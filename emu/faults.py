@@ -1,0 +1,394 @@
+"""The one vocabulary of faults and operations: command line, YAML timeline, Python API and swarm
+all use it.
+
+A fault is a frozen dataclass whose fields carry their units (`latency_s` is `latency: 40ms` in
+YAML and
+`--latency 40ms` on the command line). `inject` does it through the cluster's seams and returns how
+to undo it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from emu import links
+
+if TYPE_CHECKING:
+    from emu.cluster import Cluster
+
+Undo = Callable[[], Awaitable[None]]
+
+
+class Fault(Protocol):
+    """`verb` is its word; `main` is the field that the word's own value fills."""
+
+    verb: ClassVar[str]
+    main: ClassVar[str]
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        """Do it now. Returns what undoes it, or None where nothing can. Raises TargetError."""
+        ...
+
+
+async def _start(cluster: Cluster, names: list[str]) -> None:
+    for name in names:
+        if name in cluster.slots and not cluster.slots[name].running:
+            await cluster.start(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The process dies: memory is gone, the disk keeps what was written, connections are reset."""
+
+    verb: ClassVar[str] = "kill"
+    main: ClassVar[str] = "target"
+    target: str
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        names = await cluster.resolve(self.target)
+        for name in names:
+            cluster.kill(name)
+        return partial(_start, cluster, names)
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """Power cut: what was not synced is lost or torn, and peers hear only silence."""
+
+    verb: ClassVar[str] = "crash"
+    main: ClassVar[str] = "target"
+    target: str
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        names = await cluster.resolve(self.target)
+        for name in names:
+            cluster.crash(name)
+        return partial(_start, cluster, names)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An orderly end: announced in the directory, drained, then ended."""
+
+    verb: ClassVar[str] = "stop"
+    main: ClassVar[str] = "target"
+    target: str
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        names = await cluster.resolve(self.target)
+        for name in names:
+            await cluster.stop(name)
+        return partial(_start, cluster, names)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start what is down."""
+
+    verb: ClassVar[str] = "start"
+    main: ClassVar[str] = "target"
+    target: str
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        await _start(cluster, await cluster.resolve(self.target))
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Stop in order, then start again."""
+
+    verb: ClassVar[str] = "restart"
+    main: ClassVar[str] = "target"
+    target: str
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        for name in await cluster.resolve(self.target):
+            await cluster.stop(name)
+            await cluster.start(name)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """It neither runs nor answers; its connections stay open (SIGSTOP, a long GC)."""
+
+    verb: ClassVar[str] = "pause"
+    main: ClassVar[str] = "target"
+    target: str
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        names = await cluster.resolve(self.target)
+        for name in names:
+            cluster.pause(name)
+
+        async def undo() -> None:
+            for name in names:
+                cluster.unpause(name)
+
+        return undo
+
+
+@dataclass(frozen=True, slots=True)
+class Unpause:
+    """Let a paused node run on."""
+
+    verb: ClassVar[str] = "unpause"
+    main: ClassVar[str] = "target"
+    target: str
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        for name in await cluster.resolve(self.target):
+            cluster.unpause(name)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Cut two groups apart. `hold`: packets vanish. `reject`: connections are reset."""
+
+    verb: ClassVar[str] = "partition"
+    main: ClassVar[str] = "between"
+    between: tuple[str, ...]
+    one_way: bool = False
+    """Only what the first group sends to the second is lost."""
+    mode: Literal["hold", "reject"] = "hold"
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        first, second = await _two_groups(cluster, self.between)
+        rule = links.Partition(first, second, both=not self.one_way, mode=self.mode)
+        return _remove_later(cluster, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """Add latency to what the target sends and receives (or only between it and `to`)."""
+
+    verb: ClassVar[str] = "slow"
+    main: ClassVar[str] = "target"
+    target: str
+    latency_s: float = 0.1
+    jitter_s: float = 0.0
+    to: str = "all"
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        first, second = await _two_groups(cluster, (self.target, self.to))
+        rule = links.Slow(
+            first, second, both=True, latency_s=self.latency_s, jitter_s=self.jitter_s
+        )
+        return _remove_later(cluster, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Lose packets: retransmission delay on streams, real loss of datagrams."""
+
+    verb: ClassVar[str] = "loss"
+    main: ClassVar[str] = "target"
+    target: str
+    loss_ratio: float = 0.05
+    to: str = "all"
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        first, second = await _two_groups(cluster, (self.target, self.to))
+        rule = links.Lose(first, second, both=True, loss_ratio=self.loss_ratio)
+        return _remove_later(cluster, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Limit the bandwidth that all traffic between the two shares, each way."""
+
+    verb: ClassVar[str] = "throttle"
+    main: ClassVar[str] = "target"
+    target: str
+    bandwidth_bytes_per_s: float = 125_000.0
+    to: str = "all"
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        first, second = await _two_groups(cluster, (self.target, self.to))
+        rule = links.Throttle(
+            first, second, both=True, bandwidth_bytes_per_s=self.bandwidth_bytes_per_s
+        )
+        return _remove_later(cluster, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Make a disk slow, failing or full."""
+
+    verb: ClassVar[str] = "disk"
+    main: ClassVar[str] = "target"
+    target: str
+    slow_factor: float = 1.0
+    fail: Literal["none", "reads", "writes", "both"] = "none"
+    full: bool = False
+    flip_bit: str = ""
+    """A file's name: damage one bit in the middle of it (cannot be undone)."""
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        names = await cluster.resolve(self.target)
+        disks = [cluster.slots[name].machine.disk for name in names]
+        for disk in disks:
+            disk.slow_factor = self.slow_factor
+            disk.fail_reads = self.fail in ("reads", "both")
+            disk.fail_writes = self.fail in ("writes", "both")
+            disk.full = self.full
+            if self.flip_bit:
+                disk.flip_bit(self.flip_bit, -100, 3)
+
+        async def undo() -> None:
+            for disk in disks:
+                disk.slow_factor = 1.0
+                disk.fail_reads = disk.fail_writes = disk.full = False
+
+        return undo
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """Step a node's wall clock, or let its clock run at another rate."""
+
+    verb: ClassVar[str] = "skew"
+    main: ClassVar[str] = "target"
+    target: str
+    step_s: float = 0.0
+    drift_ratio: float = 0.0
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        slots = [cluster.slots[name] for name in await cluster.resolve(self.target)]
+        for slot in slots:
+            slot.machine.clock.step(self.step_s)
+            slot.machine.clock.set_drift(self.drift_ratio)
+
+        async def undo() -> None:
+            for slot in slots:
+                slot.machine.clock.step(-self.step_s)
+                slot.machine.clock.set_drift(slot.spec.clock.drift_ratio)
+
+        return undo
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Give each target another number of cores: vertical scaling while it runs."""
+
+    verb: ClassVar[str] = "cpu"
+    main: ClassVar[str] = "target"
+    target: str
+    cores: int = 1
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        machines = [cluster.slots[name].machine for name in await cluster.resolve(self.target)]
+        before = [machine.cores for machine in machines]
+        for machine in machines:
+            machine.cores = self.cores
+
+        async def undo() -> None:
+            for machine, cores in zip(machines, before, strict=True):
+                machine.cores = cores
+
+        return undo
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Let a tier have `nodes` members; those that go are drained first."""
+
+    verb: ClassVar[str] = "scale"
+    main: ClassVar[str] = "tier"
+    tier: str
+    nodes: int = 1
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        before = len(cluster.tier_slots(self.tier))
+        await cluster.scale(self.tier, self.nodes)
+
+        async def undo() -> None:
+            await cluster.scale(self.tier, before)
+
+        return undo
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call an admin method of each target (drain a server, promote a replica ...)."""
+
+    verb: ClassVar[str] = "call"
+    main: ClassVar[str] = "target"
+    target: str
+    method: str = "ping"
+    params: tuple[Any, ...] = ()
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        for name in await cluster.resolve(self.target):
+            await cluster.call_admin(name, self.method, *self.params)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Heal:
+    """Undo every fault that is active."""
+
+    verb: ClassVar[str] = "heal"
+    main: ClassVar[str] = "what"
+    what: str = "all"
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        await cluster.heal()
+        return None
+
+
+VERBS: Mapping[str, type[Fault]] = {
+    fault.verb: fault
+    for fault in (
+        Kill, Crash, Stop, Start, Restart, Pause, Unpause, Partition, Slow, Loss, Throttle,
+        Disk, Skew, Cpu, Scale, Call, Heal,
+    )
+}  # fmt: skip
+
+
+def to_record(fault: Fault) -> dict[str, Any]:
+    """The fault as plain data: `{"verb": ..., **fields}`; `from_record` reads it back."""
+    return {"verb": fault.verb, **asdict(fault)}  # type: ignore[call-overload]
+
+
+def from_record(record: Mapping[str, Any]) -> Fault:
+    """Raises ValueError for an unknown verb or field."""
+    kind = VERBS.get(record.get("verb", ""))
+    if kind is None:
+        raise ValueError(f"no such verb: {record.get('verb')!r}; there are: {', '.join(VERBS)}")
+    known = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    values = {key: value for key, value in record.items() if key != "verb"}
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise ValueError(f"{kind.verb} knows no `{unknown[0]}`; it takes: {', '.join(known)}")
+    if "between" in values:
+        values["between"] = tuple(values["between"])
+    if "params" in values:
+        values["params"] = tuple(values["params"])
+    return kind(**values)
+
+
+async def _two_groups(
+    cluster: Cluster, words: tuple[str, ...]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Two groups of endpoint names. With one word, or `all` as the second: it against the rest."""
+    first = frozenset(await cluster.resolve(words[0]))
+    if len(words) < 2 or words[1] == "all":
+        everyone = frozenset((*cluster.slots, "outside"))
+        rest = everyone - first
+        return first, rest or everyone
+    return first, frozenset(await cluster.resolve(words[1])) - first
+
+
+def _remove_later(cluster: Cluster, rule: links.Rule) -> Undo:
+    handle = cluster.world.links.add(rule)
+
+    async def undo() -> None:
+        handle.remove()
+
+    return undo

@@ -1,0 +1,122 @@
+"""The cluster's events: a bounded ring that `emu logs` and `emu events` read, and one line each on
+a stream.
+
+Nodes write through structlog; every event carries the world's time and the node's name. Nothing
+here is called per
+request at info.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import IO, Any, Final
+
+import structlog
+import trio
+
+RING_EVENTS: Final = 10_000
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+Event = dict[str, Any]
+"""`{"index", "time_s", "level", "event", "node"?, "tier"?, "region"?, ...fields}`."""
+
+
+class Events:
+    """All events of a run, the newest RING_EVENTS of them kept."""
+
+    def __init__(
+        self,
+        now_s: Callable[[], float],
+        *,
+        level: str = "info",
+        printer: Callable[[Event], None] | None = None,
+    ) -> None:
+        self._now_s = now_s
+        self._ring: deque[Event] = deque(maxlen=RING_EVENTS)
+        self._next_index = 0
+        self._least = LEVELS.index(level)
+        self._printer = printer
+        self._arrived = trio.Event()
+        self.listeners: list[Callable[[Event], Any]] = []
+
+    def logger(self, **fields: Any) -> Any:
+        """A structlog logger whose events land here, with `fields` in each."""
+        sink = structlog.wrap_logger(
+            _Sink(self), processors=[_level_of], wrapper_class=_LOGGERS[self._least]
+        )
+        return sink.bind(**fields)
+
+    def add(self, level: str, event: str, fields: Event) -> None:
+        """Keep one event, tell the listeners, print it."""
+        entry: Event = {
+            "index": self._next_index,
+            "time_s": round(self._now_s(), 6),
+            "level": level,
+            "event": event,
+            **fields,
+        }
+        self._next_index += 1
+        self._ring.append(entry)
+        arrived, self._arrived = self._arrived, trio.Event()
+        arrived.set()
+        for listener in self.listeners:
+            listener(entry)
+        if self._printer is not None:
+            self._printer(entry)
+
+    def since(self, index: int) -> list[Event]:
+        """The kept events from `index` on."""
+        return [each for each in self._ring if each["index"] >= index]
+
+    async def wait_since(self, index: int) -> list[Event]:
+        """Like `since`, but waits until there is one."""
+        while not (found := self.since(index)):
+            await self._arrived.wait()
+        return found
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._ring)
+
+
+class _Sink:
+    """What structlog calls at the end of its chain."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    def _take(self, **fields: Any) -> None:
+        level = fields.pop("level", "info")
+        self._events.add(level, fields.pop("event", ""), fields)
+
+    debug = info = warning = error = msg = _take
+
+
+def _level_of(logger: Any, method: str, fields: Any) -> Any:
+    fields["level"] = method
+    return fields
+
+
+_LOGGERS = tuple(structlog.make_filtering_bound_logger(number) for number in (10, 20, 30, 40))
+
+
+def json_printer(stream: IO[str] | None = None) -> Callable[[Event], None]:
+    """One JSON object a line."""
+    out = stream or sys.stderr
+
+    def write(event: Event) -> None:
+        out.write(json.dumps(event, default=str) + "\n")
+        out.flush()
+
+    return write
+
+
+def as_text(event: Event) -> str:
+    """`   1.234s  web-1      server up  server=web-2`."""
+    known = ("index", "time_s", "level", "event", "node", "tier", "region")
+    extra = "  ".join(f"{key}={value}" for key, value in event.items() if key not in known)
+    mark = {"warning": "! ", "error": "✗ "}.get(event["level"], "  ")
+    who = str(event.get("node", "emu"))
+    return f"{event['time_s']:9.3f}s {mark}{who:<12} {event['event']}  {extra}".rstrip()

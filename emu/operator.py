@@ -1,0 +1,110 @@
+"""emu itself as a client of its own cluster: admin calls, and waiting in the world's time.
+
+It dials from the operator's network card, over links that no fault touches. In a simulation its
+waits are
+virtual like everybody's.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import trio
+
+from emu.observe.events import Events
+from emu.world import OPERATOR, World
+from nodes.base import ADMIN_PORT, Timer
+from nodes.client import Client
+from nodes.parts.metrics import Metrics
+from nodes.parts.timing import move_on_after
+from protocols import rpc
+
+ADMIN_LIMITS = rpc.Limits(max_frame_bytes=64 << 20)
+
+
+class WorldClock:
+    """The world's true time as a nodes.base.Clock."""
+
+    def __init__(self, world: World) -> None:
+        self._timers = world.timers
+
+    def monotonic_s(self) -> float:
+        return self._timers.now_s()
+
+    def wall_s(self) -> float:
+        return self._timers.now_s()
+
+    def call_at(self, monotonic_s: float, callback: Any) -> Timer:
+        return self._timers.call_at(monotonic_s, callback)
+
+    async def sleep(self, seconds: float) -> None:
+        with move_on_after(self, seconds):
+            await trio.sleep_forever()
+
+
+class _NoCpu:
+    cores = 0
+
+    async def run(self, cost_s: float | None = None, *, expires_at_s: float | None = None) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class OperatorContext:
+    """What nodes/wire.py and nodes/client.py need of a Context, for emu's own calls."""
+
+    name = tier = kind = OPERATOR
+    region = ""
+    generation = 1
+
+    def __init__(self, world: World, events: Events) -> None:
+        self.network = world.operator_network()
+        self.clock = WorldClock(world)
+        self.cpu = _NoCpu()
+        self.metrics = Metrics()
+        self.log = events.logger(node=OPERATOR)
+        self.disk: Any = None
+        self.history: Any = None
+
+    def rng(self, name: str) -> random.Random:
+        return random.Random(f"{OPERATOR}/{name}")
+
+    def rare(self, name: str) -> bool:
+        return False
+
+
+class Operator:
+    """Asks nodes on their admin listeners. One connection per node, made when first needed."""
+
+    def __init__(self, world: World, nursery: trio.Nursery, events: Events) -> None:
+        self.ctx = OperatorContext(world, events)
+        self._nursery = nursery
+        self._clients: dict[str, Client] = {}
+
+    async def ask(self, node: str, method: str, *params: Any, timeout_s: float = 5.0) -> Any:
+        """Call an admin method. Raises RpcError."""
+        client = self._clients.get(node)
+        if client is None:
+            client = Client(self.ctx, self._nursery, node, ADMIN_PORT, limits=ADMIN_LIMITS)
+            self._clients[node] = client
+        return await client.call(method, *params, timeout_s=timeout_s)
+
+    def client(self, node: str, port: int) -> Client:
+        """A client of a node's other port, owned by the caller."""
+        return Client(self.ctx, self._nursery, node, port, limits=ADMIN_LIMITS)
+
+    def forget(self, node: str) -> None:
+        """Close the connection to a node that is gone for good."""
+        client = self._clients.pop(node, None)
+        if client is not None:
+            client.close()
+
+    async def sleep(self, seconds: float) -> None:
+        await self.ctx.clock.sleep(seconds)
+
+    @contextmanager
+    def move_on_after(self, seconds: float) -> Iterator[trio.CancelScope]:
+        with move_on_after(self.ctx.clock, seconds) as scope:
+            yield scope

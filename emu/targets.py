@@ -1,0 +1,99 @@
+"""Target words: which nodes a fault or a verb means. Pure: members, roles and a random stream come
+in.
+
+`web-1` a node · `web*` a glob · `web` a tier · `us-east` a region · `all` · `db primary` by role ·
+`one web`,
+`two web`, `minority db`, `majority db`, `half web` a random choice · `web us-east` a tier's share
+in a region ·
+`emu call`-style lists `web-1,web-2`. Resolved when the fault fires, not when it is written.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+OUTSIDE = "outside"
+COUNTS = {"one": 1, "two": 2, "three": 3}
+SHARES = ("minority", "majority", "half")
+
+
+class Candidate(NamedTuple):
+    """A node as targets see it. `role` is "" where its tier has none (or it did not answer)."""
+
+    name: str
+    tier: str
+    kind: str
+    region: str
+    role: str = ""
+    group: str = ""
+
+
+class TargetError(ValueError):
+    """The words name nothing; the message says what there is."""
+
+
+def resolve(words: str, nodes: Sequence[Candidate], rng: random.Random) -> list[str]:
+    """The names of the nodes that `words` mean, in the order of `nodes`. Raises TargetError."""
+    chosen: dict[str, None] = {}
+    for part in words.split(","):
+        for name in _resolve_one(part.split(), nodes, rng):
+            chosen[name] = None
+    order = {node.name: place for place, node in enumerate(nodes)}
+    return sorted(chosen, key=lambda name: order.get(name, len(order)))
+
+
+def needs_roles(words: str) -> bool:
+    """Whether the members' roles must be asked for before `words` can be resolved."""
+    return any(len(part.split()) > 1 for part in words.split(","))
+
+
+def _resolve_one(words: list[str], nodes: Sequence[Candidate], rng: random.Random) -> list[str]:
+    if not words:
+        raise TargetError("an empty target: name a node, a tier, a region, or `all`")
+    first, *rest = words
+    if first in COUNTS or first in SHARES:
+        if not rest:
+            raise TargetError(f"`{first}` of what? Say for example `{first} web`")
+        among = _resolve_one(rest, nodes, rng)
+        return sorted(rng.sample(among, _how_many(first, len(among))), key=among.index)
+    found = [node for node in nodes if _matches(first, node)]
+    if first == OUTSIDE and not rest:
+        return [OUTSIDE]
+    if not found:
+        raise TargetError(_nothing_named(first, nodes))
+    for word in rest:
+        narrower = [node for node in found if _matches(word, node) or node.role == word]
+        if not narrower:
+            roles = sorted({node.role for node in found if node.role})
+            have = f"; roles just now: {', '.join(roles)}" if roles else ""
+            raise TargetError(f"no `{word}` in `{' '.join(words)}`{have}")
+        found = narrower
+    return [node.name for node in found]
+
+
+def _how_many(word: str, size: int) -> int:
+    if word in COUNTS:
+        return min(COUNTS[word], size)
+    if word == "half":
+        return max(1, size // 2)
+    majority = size // 2 + 1
+    return majority if word == "majority" else max(1, size - majority)
+
+
+def _matches(word: str, node: Candidate) -> bool:
+    return word in ("all", node.name, node.tier, node.region, node.group) or (
+        any(sign in word for sign in "*?[") and fnmatchcase(node.name, word)
+    )
+
+
+def _nothing_named(word: str, nodes: Sequence[Candidate]) -> str:
+    known: Mapping[str, None] = {
+        each: None for node in nodes for each in (node.name, node.tier, node.region) if each
+    }
+    close = get_close_matches(word, known, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(sorted(known)[:12])}"
+    return f"nothing is called `{word}`; {hint}"

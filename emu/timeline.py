@@ -1,0 +1,52 @@
+"""The `faults:` of a topology, played on a running cluster: at times, or when an event happens.
+
+Sugar over Cluster.inject: nothing here that a script could not do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from emu.cluster import Cluster
+from emu.observe.events import Event
+from emu.targets import TargetError
+from emu.topology.model import FaultItem
+
+
+async def play(cluster: Cluster, items: Sequence[FaultItem]) -> None:
+    """Play every item; returns when all of them have fired (their undoing goes on by itself)."""
+    start_s = cluster.world.timers.now_s()
+    async with trio.open_nursery() as nursery:
+        for item in items:
+            nursery.start_soon(_play_one, cluster, item, start_s)
+
+
+async def _play_one(cluster: Cluster, item: FaultItem, start_s: float) -> None:
+    if item.on:
+        await _happened(cluster, item.on)
+        await cluster.operator.sleep(item.at_s or 0.0)
+    else:
+        now_s = cluster.world.timers.now_s()
+        await cluster.operator.sleep(max(0.0, start_s + (item.at_s or 0.0) - now_s))
+    try:
+        await cluster.inject(item.fault, for_s=item.for_s)
+    except TargetError as error:
+        cluster.log.error("fault not possible", line=item.line, why=str(error))
+
+
+async def _happened(cluster: Cluster, name: str) -> None:
+    """Wait for the next event of that name (spaces and dashes alike)."""
+    wanted = name.replace("-", " ")
+    seen = trio.Event()
+
+    def look(event: Event) -> None:
+        if event["event"] == wanted:
+            seen.set()
+
+    cluster.events.listeners.append(look)
+    try:
+        await seen.wait()
+    finally:
+        cluster.events.listeners.remove(look)

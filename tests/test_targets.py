@@ -1,0 +1,55 @@
+"""Target words mean what their reader expects, and say so when they mean nothing."""
+
+import random
+
+import pytest
+
+from emu.targets import Candidate, TargetError, resolve
+
+NODES = [
+    Candidate("lb-1", "lb", "balancer", "us-east"),
+    *[Candidate(f"web-{i}", "web", "web", "us-east" if i < 3 else "eu-west") for i in range(1, 5)],
+    Candidate("db-1", "db", "database", "us-east", "replica"),
+    Candidate("db-2", "db", "database", "us-east", "primary"),
+    Candidate("db-3", "db", "database", "eu-west", "replica"),
+]
+
+
+def names(words: str, seed: int = 1) -> list[str]:
+    return resolve(words, NODES, random.Random(seed))
+
+
+def test_a_name_a_tier_a_region_and_all_mean_themselves():
+    assert names("web-2") == ["web-2"]
+    assert names("db") == ["db-1", "db-2", "db-3"]
+    assert names("eu-west") == ["web-3", "web-4", "db-3"]
+    assert len(names("all")) == len(NODES)
+
+
+def test_a_glob_and_a_list_join_without_doubles():
+    assert names("web-[12],web-1,lb-1") == ["lb-1", "web-1", "web-2"]
+
+
+def test_roles_and_regions_narrow_a_tier():
+    assert names("db primary") == ["db-2"]
+    assert names("db replica us-east") == ["db-1"]
+    assert names("web eu-west") == ["web-3", "web-4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [("one web", 1), ("two web", 2), ("half web", 2), ("minority db", 1), ("majority db", 2)],
+)
+def test_counting_words_choose_at_random_but_repeatably(words, count):
+    assert len(names(words)) == count
+    assert names(words, 7) == names(words, 7)
+    assert len({tuple(names(words, seed)) for seed in range(40)}) > 1
+
+
+def test_a_wrong_word_names_the_nearest_right_one():
+    with pytest.raises(TargetError, match="did you mean `web`"):
+        names("wbe")
+    with pytest.raises(TargetError, match="roles just now: primary, replica"):
+        names("db leader")
+    with pytest.raises(TargetError, match="of what"):
+        names("one")
