@@ -1,4 +1,5 @@
-"""The connection turns bytes into messages whatever the chunks, and garbage into one clear error."""
+"""The connection turns bytes into messages whatever the chunks, and garbage into one clear
+error."""
 
 import msgpack
 import pytest
@@ -15,7 +16,8 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 MESSAGES = st.one_of(
-    st.tuples(st.just(rpc.REQUEST), st.integers(0, rpc.MAX_MSGID), st.text(max_size=40), st.lists(VALUES, max_size=3)),
+    st.tuples(st.just(rpc.REQUEST), st.integers(0, rpc.MAX_MSGID), st.text(max_size=40),
+    st.lists(VALUES, max_size=3)),
     st.tuples(st.just(rpc.RESPONSE), st.integers(0, rpc.MAX_MSGID), VALUES, VALUES),
     st.tuples(st.just(rpc.NOTIFY), st.text(max_size=40), st.lists(VALUES, max_size=3)),
 )  # fmt: skip

@@ -1,0 +1,110 @@
+"""Verbs that look at a running cluster: ps, logs, events, call, describe."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from emu.cli import output
+from emu.cli.attach import ClusterOption, JsonOption, ask, attached
+from emu.observe.events import as_text
+
+TARGET_HELP = "A node, tier, region, glob, `db primary`, `one web`, `all`."
+Target = Annotated[str, typer.Argument(help=TARGET_HELP)]
+
+
+def ps(target: Target = "all", cluster: ClusterOption = "", as_json: JsonOption = False) -> None:
+    """List the nodes: what they are, how they are, where they listen."""
+    rows = ask(cluster, "ps", target)
+    if as_json:
+        output.result(rows)
+        return
+    facts = [key for key in ("epoch", "lsn", "lag_s") if any(key in row for row in rows)]
+    columns = ["name", "kind", "region", "role", "state", "address", "public", "uptime", *facts]
+    if not any(row["role"] for row in rows):
+        columns.remove("role")
+    table = []
+    for row in rows:
+        shown = {**row, "uptime": output.seconds(row["uptime_s"]) if row["uptime_s"] else ""}
+        table.append([shown.get(column) for column in columns])
+    output.table(columns, table, output.STATE_STYLES)
+    for row in rows:
+        if row["error"]:
+            output.note(f"{row['name']}: {row['error']}", style="red")
+
+
+def events(
+    target: Annotated[str, typer.Argument(help="Only of these nodes.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
+    tail: Annotated[int, typer.Option("--tail", "-n", help="How many of the past.")] = 50,
+    cluster: ClusterOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what happened: nodes up and down, faults, checks, promotions."""
+    with attached(cluster) as client:
+        past = client.call("events", 0, False, target)
+        for event in past[-tail:] if tail else []:
+            _print_event(event, as_json)
+        since = past[-1]["index"] + 1 if past else 0
+        while follow:
+            for event in client.call("events", since, True, target):
+                _print_event(event, as_json)
+                since = event["index"] + 1
+
+
+def logs(
+    target: Target = "all",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
+    tail: Annotated[int, typer.Option("--tail", "-n", help="How many lines of the past.")] = 200,
+    cluster: ClusterOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the nodes themselves said."""
+    events(target, follow, tail, cluster, as_json)
+
+
+def call(
+    target: Target,
+    method: Annotated[str, typer.Argument(help="For example `ping`, `get`, `query`.")],
+    params: Annotated[list[str] | None, typer.Argument(help="JSON, else strings.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="Call the admin listener.")] = False,
+    cluster: ClusterOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Call a method of a node (or of several) and print what it answers."""
+    values = [_json_or_text(each) for each in params or []]
+    answers = ask(cluster, "call", target, method, values, admin)
+    if as_json:
+        output.result(answers)
+    failed = False
+    for name, answer in answers.items():
+        failed = failed or "error" in answer
+        if as_json:
+            continue
+        prefix = f"{name}: " if len(answers) > 1 else ""
+        if "error" in answer:
+            output.note(f"{prefix}{': '.join(str(part) for part in answer['error'])}", style="red")
+        else:
+            value = answer["ok"]
+            if isinstance(value, bytes):
+                value = value.decode("utf-8", "replace")
+            text = value if isinstance(value, str) else json.dumps(value, indent=1, default=str)
+            typer.echo(f"{prefix}{text}")
+    if failed:
+        raise typer.Exit(output.FAILURE)
+
+
+def _print_event(event: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        output.result(event)
+    else:
+        typer.echo(as_text(event))
+
+
+def _json_or_text(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word

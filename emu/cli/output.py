@@ -1,0 +1,107 @@
+"""What the command line prints: results on stdout, everything else on stderr, tables only for
+people.
+
+Colour and boxes appear on a terminal, plain aligned text in a pipe; NO_COLOR is obeyed (by rich).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+OK: Final = 0
+FAILURE: Final = 1
+USAGE: Final = 2
+INVALID_TOPOLOGY: Final = 3
+VERDICT_FAILED: Final = 4
+INTERRUPTED: Final = 130
+
+STATE_STYLES: Final = {
+    "up": "green",
+    "starting": "yellow",
+    "draining": "yellow",
+    "paused": "magenta",
+    "stopped": "dim",
+    "down": "dim",
+    "killed": "red",
+    "crashed": "red",
+    "failed": "bold red",
+}
+
+out: Final = Console(highlight=False, soft_wrap=True)
+err: Final = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def result(value: Any) -> None:
+    """One JSON value on stdout, on one line."""
+    sys.stdout.write(json.dumps(value, default=_as_json) + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str, style: str | None = None) -> None:
+    """A line for the person watching, on stderr."""
+    err.print(text, style=style, markup=False)
+
+
+def fail(text: str, code: int = FAILURE) -> NoReturn:
+    """Say what is wrong and what to do, and exit."""
+    err.print(f"emu: {text}", style="red", markup=False)
+    raise typer.Exit(code)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], styles: Mapping[str, str]) -> None:
+    """A table on a terminal; aligned plain text in a pipe. `styles` colours cells by their text."""
+    texts = [[_cell(value) for value in row] for row in rows]
+    if not out.is_terminal:
+        widths = [
+            max(len(column), *(len(row[place]) for row in texts)) if texts else len(column)
+            for place, column in enumerate(columns)
+        ]
+        for row in [[column.upper() for column in columns], *texts]:
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            sys.stdout.write(line.rstrip() + "\n")
+        return
+    drawn = Table(box=None, pad_edge=False, header_style="bold dim")
+    for column in columns:
+        drawn.add_column(column.upper(), no_wrap=True)
+    for row in texts:
+        drawn.add_row(*(f"[{styles[c]}]{c}[/]" if c in styles else _plain(c) for c in row))
+    out.print(drawn)
+
+
+def seconds(value: float) -> str:
+    """A duration for people: 850 µs, 12.3 ms, 4.1 s, 3 m 20 s."""
+    if value < 1e-3:
+        return f"{value * 1e6:.0f} µs"
+    if value < 1:
+        return f"{value * 1e3:.1f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(int(value), 60)
+    return f"{minutes} m {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} m"
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value)
