@@ -1,0 +1,245 @@
+"""The link model that both worlds share: when does this chunk arrive, or why not. Pure: no I/O, no
+clock.
+
+There is one Link for each ordered pair of endpoints, the same object for life. Its shape comes
+from the
+topology; faults are rules laid over it. A link without either is `plain`, and costs its users one
+test.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+SEGMENT_BYTES: Final = 1460
+MIN_RTO_S: Final = 0.2
+MAX_RTO_S: Final = 8.0
+MIN_WINDOW_BYTES: Final = 256 * 1024
+Cut = Literal["", "hold", "reject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What one direction of a declared link does. Bandwidth 0: unlimited."""
+
+    latency_s: float = 0.0
+    jitter_s: float = 0.0
+    loss_ratio: float = 0.0
+    bandwidth_bytes_per_s: float = 0.0
+
+
+PLAIN: Final = Shape()
+
+
+class Trunk:
+    """The bandwidth of one declared link in one direction, shared by all that cross it."""
+
+    __slots__ = ("bandwidth_bytes_per_s", "free_at_s")
+
+    def __init__(self, bandwidth_bytes_per_s: float) -> None:
+        self.bandwidth_bytes_per_s = bandwidth_bytes_per_s
+        self.free_at_s = 0.0
+
+    def pass_at(self, now_s: float, size_bytes: int) -> float:
+        """When the last byte has passed, queued behind what came before."""
+        start_s = max(now_s, self.free_at_s)
+        self.free_at_s = start_s + size_bytes / self.bandwidth_bytes_per_s
+        return self.free_at_s
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A fault between two groups of endpoint names; `both`: in the other direction too."""
+
+    first: frozenset[str]
+    second: frozenset[str]
+    both: bool = True
+
+    def covers(self, source: str, target: str) -> bool:
+        """Whether what `source` sends to `target` is concerned."""
+        if source in self.first and target in self.second:
+            return True
+        return self.both and source in self.second and target in self.first
+
+
+@dataclass(frozen=True, slots=True)
+class Partition(Rule):
+    """`hold`: packets vanish. `reject`: connections are reset and refused."""
+
+    mode: Literal["hold", "reject"] = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Slow(Rule):
+    latency_s: float = 0.0
+    jitter_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lose(Rule):
+    loss_ratio: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle(Rule):
+    bandwidth_bytes_per_s: float = 0.0
+
+
+class Link:
+    """One direction between two endpoints. `plain` is the one test of the hot path."""
+
+    __slots__ = (
+        """What may be in flight: bandwidth times delay, but never less than a socket buffer."""
+        "trunks",
+    )  # fmt: skip
+
+    def __init__(self, source: str, target: str, rng: random.Random) -> None:
+        self.source = source
+        self.target = target
+        self.rng = rng
+        self.latency_s = self.jitter_s = self.loss_ratio = 0.0
+        self.trunks: tuple[Trunk, ...] = ()
+        self.cut: Cut = ""
+        self.plain = True
+        self.listeners: dict[Callable[[], None], None] = {}
+        """Called when the link has changed (pipes that hold bytes)."""
+
+    @property
+    def window_bytes(self) -> int:
+        """What may be in flight: the bandwidth-delay product, but never less than a socket
+        buffer."""
+        slowest = min((trunk.bandwidth_bytes_per_s for trunk in self.trunks), default=0.0)
+        return max(MIN_WINDOW_BYTES, int(slowest * 2 * self.latency_s))
+
+    def stream_arrival_s(self, now_s: float, size_bytes: int) -> float:
+        """When a chunk of a stream has arrived. Loss is a retransmission's delay, never a gap."""
+        arrive_s = self._pass(now_s, size_bytes) + self._flight_s()
+        if self.loss_ratio:
+            segments = -(-size_bytes // SEGMENT_BYTES)
+            wait_s = max(MIN_RTO_S, 3 * self.latency_s)
+            lost_ratio = 1 - (1 - self.loss_ratio) ** segments
+            while self.rng.random() < lost_ratio and wait_s <= MAX_RTO_S:
+                arrive_s += wait_s
+                wait_s *= 2
+                lost_ratio = self.loss_ratio
+        return arrive_s
+
+    def datagram_arrival_s(self, now_s: float, size_bytes: int) -> float | None:
+        """When a datagram arrives, or None: it is lost."""
+        if self.cut or (self.loss_ratio and self.rng.random() < self.loss_ratio):
+            return None
+        return self._pass(now_s, size_bytes) + self._flight_s()
+
+    def _pass(self, now_s: float, size_bytes: int) -> float:
+        for trunk in self.trunks:
+            now_s = trunk.pass_at(now_s, size_bytes)
+        return now_s
+
+    def _flight_s(self) -> float:
+        if not self.jitter_s:
+            return self.latency_s
+        return max(0.0, self.latency_s + self.rng.gauss(0.0, self.jitter_s))
+
+
+Shaper = Callable[[str, str], tuple[Shape, str]]
+"""(source, target) → the declared shape, and the name of the trunk whose bandwidth they share."""
+
+
+class Links:
+    """All links of a world, and the faults that lie over them."""
+
+    def __init__(self, seed: int | str) -> None:
+        self._seed = seed
+        self._links: dict[tuple[str, str], Link] = {}
+        self._shaper: Shaper = lambda source, target: (PLAIN, "")
+        self._trunks: dict[str, Trunk] = {}
+        self._rules: dict[int, tuple[Rule, Trunk | None]] = {}
+        self._next_rule = 0
+
+    def link(self, source: str, target: str) -> Link:
+        """The link from `source` to `target`, made when first asked for."""
+        found = self._links.get((source, target))
+        if found is None:
+            rng = random.Random(f"{self._seed}/link/{source}/{target}")
+            found = self._links[source, target] = Link(source, target, rng)
+            self._resolve(found)
+        return found
+
+    def shape(self, shaper: Shaper) -> None:
+        """Arm the declared shapes (or other ones); connections that exist follow."""
+        self._shaper = shaper
+        self._trunks.clear()
+        self._resolve_all()
+
+    def add(self, rule: Rule) -> RuleHandle:
+        """Lay a fault over the links until the handle removes it."""
+        number = self._next_rule
+        self._next_rule += 1
+        trunk = Trunk(rule.bandwidth_bytes_per_s) if isinstance(rule, Throttle) else None
+        self._rules[number] = (rule, trunk)
+        self._resolve_all()
+        return RuleHandle(self, number)
+
+    def remove(self, number: int) -> None:
+        if self._rules.pop(number, None) is not None:
+            self._resolve_all()
+
+    def heal(self) -> None:
+        """Remove every fault; the declared shapes stay."""
+        if self._rules:
+            self._rules.clear()
+            self._resolve_all()
+
+    def _resolve_all(self) -> None:
+        for link in list(self._links.values()):
+            self._resolve(link)
+
+    def _resolve(self, link: Link) -> None:
+        """Fold the shape and all rules into the flags that the hot path reads."""
+        shape, trunk_name = self._shaper(link.source, link.target)
+        latency_s, jitter_s, kept = shape.latency_s, shape.jitter_s, 1 - shape.loss_ratio
+        trunks: list[Trunk] = []
+        cut: Cut = ""
+        if shape.bandwidth_bytes_per_s:
+            trunk = self._trunks.get(trunk_name)
+            if trunk is None:
+                trunk = self._trunks[trunk_name] = Trunk(shape.bandwidth_bytes_per_s)
+            trunks.append(trunk)
+        for rule, own_trunk in self._rules.values():
+            if not rule.covers(link.source, link.target):
+                continue
+            match rule:
+                case Partition():
+                    cut = "reject" if "reject" in (cut, rule.mode) else "hold"
+                case Slow():
+                    latency_s += rule.latency_s
+                    jitter_s += rule.jitter_s
+                case Lose():
+                    kept *= 1 - rule.loss_ratio
+                case Throttle() if own_trunk is not None:
+                    trunks.append(own_trunk)
+        link.latency_s, link.jitter_s, link.loss_ratio = latency_s, jitter_s, 1 - kept
+        link.trunks, link.cut = tuple(trunks), cut
+        link.plain = not (cut or latency_s or jitter_s or trunks or link.loss_ratio)
+        for listener in list(link.listeners):
+            listener()
+
+
+class RuleHandle:
+    """Removes its rule; also a context manager."""
+
+    def __init__(self, links: Links, number: int) -> None:
+        self._links = links
+        self._number = number
+
+    def remove(self) -> None:
+        self._links.remove(self._number)
+
+    def __enter__(self) -> RuleHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()

@@ -1,0 +1,171 @@
+"""Real time for the live world: one heap, one timerfd, and the measure of how late they are.
+
+epoll rounds to whole milliseconds, a timerfd does not. Where there is none (macOS) trio.sleep
+serves, and the
+fidelity line says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Final
+
+import trio
+
+from emu.life import current_life
+
+LATE_SAMPLES: Final = 4096
+HOG_S: Final = 0.005
+"""A task step longer than this is remembered with its node's name."""
+HOST_STALL_S: Final = 2.0
+"""A gap longer than this is the whole host's (laptop asleep, debugger): it is discounted."""
+_CLOCK_MONOTONIC: Final = 1
+_NONBLOCK_CLOEXEC: Final = 0o2004000
+_ABSOLUTE: Final = 1
+
+
+class _Entry:
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class LiveTimers:
+    """`emu.world.Timers` on real time. Run `run` in the world's nursery."""
+
+    def __init__(self, *, precise: bool = True) -> None:
+        self._zero_s = time.monotonic()
+        self._discount_s = 0.0
+        self._heap: list[tuple[float, int, _Entry]] = []
+        self._order = count()
+        self._armed_s = float("inf")
+        self._wake = trio.Event()
+        self._fd = _open_timerfd() if precise else -1
+        self.precise = self._fd >= 0
+        self.late_s: list[float] = []
+        self._late_at = 0
+        self.worst_late_s = 0.0
+        self.host_stalls_s = 0.0
+
+    def now_s(self) -> float:
+        return time.monotonic() - self._zero_s - self._discount_s
+
+    def call_at(self, when_s: float, callback: Callable[[], object]) -> _Entry:
+        entry = _Entry(callback)
+        heappush(self._heap, (when_s, next(self._order), entry))
+        if when_s < self._armed_s:
+            self._arm(when_s)
+        return entry
+
+    def _arm(self, when_s: float) -> None:
+        self._armed_s = when_s
+        if self.precise:
+            _set_timerfd(self._fd, max(when_s, 0.0) + self._zero_s + self._discount_s)
+        else:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Fire what is due, until cancelled."""
+        try:
+            while True:
+                await self._wait()
+                self._fire()
+        finally:
+            if self.precise:
+                os.close(self._fd)
+
+    async def _wait(self) -> None:
+        if self.precise:
+            await trio.lowlevel.wait_readable(self._fd)
+            with suppress(BlockingIOError):
+                os.read(self._fd, 8)
+            return
+        with trio.move_on_after(max(0.0, self._armed_s - self.now_s())):
+            self._wake = trio.Event()
+            await self._wake.wait()
+
+    def _fire(self) -> None:
+        self._armed_s = float("inf")
+        heap = self._heap
+        now_s = self.now_s()
+        if heap and now_s - heap[0][0] > HOST_STALL_S:
+            self._discount(now_s - heap[0][0])
+            now_s = self.now_s()
+        if heap and heap[0][0] <= now_s:
+            self._record(now_s - heap[0][0])
+        while heap and heap[0][0] <= now_s:
+            callback = heappop(heap)[2].callback
+            if callback is not None:
+                callback()
+        while heap and heap[0][2].callback is None:
+            heappop(heap)
+        if heap and heap[0][0] < self._armed_s:
+            self._arm(heap[0][0])
+
+    def _discount(self, stall_s: float) -> None:
+        """Time in which nobody ran does not count for anybody."""
+        self._discount_s += stall_s
+        self.host_stalls_s += stall_s
+
+    def _record(self, late_s: float) -> None:
+        self.worst_late_s = max(self.worst_late_s, late_s)
+        if len(self.late_s) < LATE_SAMPLES:
+            self.late_s.append(late_s)
+        else:
+            self.late_s[self._late_at] = late_s
+            self._late_at = (self._late_at + 1) % LATE_SAMPLES
+
+
+class HogWatch(trio.abc.Instrument):
+    """Remembers which node held the loop for long, and for how long in all."""
+
+    def __init__(self) -> None:
+        self._began_s = 0.0
+        self.held_s: dict[str, float] = {}
+        self.worst: tuple[float, str] = (0.0, "")
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._began_s = time.perf_counter()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        took_s = time.perf_counter() - self._began_s
+        if took_s > HOG_S:
+            life = task.context.get(current_life)
+            name = life.node if life is not None else "emu"
+            self.held_s[name] = self.held_s.get(name, 0.0) + took_s
+            if took_s > self.worst[0]:
+                self.worst = (took_s, name)
+
+
+def _open_timerfd() -> int:
+    if sys.platform != "linux":
+        return -1
+    create = getattr(os, "timerfd_create", None)
+    if create is not None:
+        return int(create(_CLOCK_MONOTONIC, flags=_NONBLOCK_CLOEXEC))
+    return int(_libc().timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC))
+
+
+def _set_timerfd(fd: int, at_s: float) -> None:
+    """Fire at an absolute CLOCK_MONOTONIC time (never 0, which would disarm)."""
+    nanoseconds = max(1, int(at_s * 1e9))
+    spec = struct.pack("qqqq", 0, 0, nanoseconds // 10**9, nanoseconds % 10**9)
+    _libc().timerfd_settime(fd, _ABSOLUTE, spec, None)
+
+
+def _libc(cache: list[Any] = []) -> Any:  # noqa: B006 - the cache is meant to stay
+    if not cache:
+        cache.append(ctypes.CDLL(None, use_errno=True))
+    return cache[0]
