@@ -1,0 +1,364 @@
+"""The loopback network: an address per machine, identity by source address, links applied at the
+sender.
+
+Nobody but this module opens a socket for a node. Faults reach it through the links only.
+"""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import trio
+from trio.lowlevel import checkpoint, wait_readable, wait_writable
+
+from emu.access import may_dial, refusal
+from emu.life import Life
+from emu.links import Links
+from emu.live.addresses import AddressSlot
+from emu.live.datagrams import LiveDatagramSocket
+from emu.live.streams import LiveStream, SocketSink, prepare
+from emu.live.timers import LiveTimers
+from emu.world import OPERATOR, MachineSpec
+from nodes.base import DIRECTORY_HOST, OUTSIDE, Listener, Peer, Stream
+
+SYN_TIMEOUT_S: Final = 10.0
+BUFFER_BYTES: Final = 256 * 1024
+BACKLOG: Final = 1024
+FIXED_HOSTS: Final = {OPERATOR: 1, DIRECTORY_HOST: 2}
+
+
+class Closable(Protocol):
+    def close(self, *, reset: bool) -> None: ...
+
+
+@dataclass(slots=True)
+class Host:
+    """A machine as the network knows it."""
+
+    spec: MachineSpec
+    address: str
+    powered: bool = True
+    ports: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """Where each port really listens (another place only without loopback aliases)."""
+    graves: list[Closable] = field(default_factory=list)
+    """Sockets of a crashed generation: silent until the power is back."""
+
+
+class LiveNetwork:
+    """All machines' network cards. `nursery` belongs to the world."""
+
+    shaped_at_acceptor: Final = frozenset({OUTSIDE})
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        timers: LiveTimers,
+        links: Links,
+        *,
+        aliases: bool = True,
+        checkpoint_every: int = 64,
+        on_refused: Callable[[str, str, str], Any] = lambda dialer, target, why: None,
+    ) -> None:
+        self.timers = timers
+        self.links = links
+        self.checkpoint_every = checkpoint_every
+        self.refused_total = 0
+        self.slot = AddressSlot(aliases=aliases)
+        self._nursery = nursery
+        self._on_refused = on_refused
+        self._hosts: dict[str, Host] = {}
+        self._name_by_address: dict[str, str] = {}
+        self._name_by_endpoint: dict[tuple[str, int], str] = {}
+        raise_file_limit()
+
+    def spawn(self, task: Callable[[], Awaitable[Any]]) -> None:
+        """Run a task of the network's own."""
+        with suppress(RuntimeError):  # the world is closing
+            self._nursery.start_soon(task)
+
+    def add_machine(self, spec: MachineSpec) -> str:
+        """Give the machine its address."""
+        address = self.slot.address(spec.name, FIXED_HOSTS.get(spec.name))
+        self._hosts[spec.name] = Host(spec, address)
+        self._name_by_address[address] = spec.name
+        return address
+
+    def remove_machine(self, name: str) -> None:
+        host = self._hosts.pop(name, None)
+        if host is not None:
+            self.set_power(host, True)
+            self._name_by_address.pop(host.address, None)
+
+    def host(self, name_or_address: str) -> Host | None:
+        name = self._name_by_address.get(name_or_address, name_or_address)
+        return self._hosts.get(name)
+
+    def set_power(self, host: Host, on: bool) -> None:
+        """Off: its peers hear nothing. On again: what they hold is reset."""
+        host.powered = on
+        if on:
+            graves, host.graves = host.graves, []
+            for grave in graves:
+                grave.close(reset=True)
+
+    def bury(self, life: Life | None, sink: Closable) -> None:
+        """Keep a crashed generation's socket open and silent until the power is back."""
+        host = self._hosts.get(life.node) if life is not None else None
+        if host is None:
+            sink.close(reset=True)
+        else:
+            host.graves.append(sink)
+
+    def card(self, spec: MachineSpec, life: Life | None) -> LiveCard:
+        return LiveCard(self, self._hosts[spec.name], life)
+
+    def operator_card(self) -> LiveCard:
+        spec = MachineSpec(OPERATOR, OPERATOR, OPERATOR, "")
+        if OPERATOR not in self._hosts:
+            self.add_machine(spec)
+        return LiveCard(self, self._hosts[OPERATOR], None)
+
+    def outside_card(self) -> LiveCard:
+        """A client from outside: it dials from 127.0.0.1 and nobody knows its name."""
+        spec = MachineSpec(OUTSIDE, OUTSIDE, OUTSIDE, "")
+        return LiveCard(self, Host(spec, "127.0.0.1"), None)
+
+    def name_of(self, address: str, port: int) -> str:
+        """Who dials: by source address, or (without aliases) by the port it was given."""
+        found = self._name_by_endpoint.get((address, port))
+        if found is None and self.slot.aliases:
+            found = self._name_by_address.get(address)
+        return found or OUTSIDE
+
+    def remember(self, endpoint: tuple[str, int], name: str) -> None:
+        self._name_by_endpoint[endpoint] = name
+
+    def forget(self, endpoint: tuple[str, int]) -> None:
+        self._name_by_endpoint.pop(endpoint, None)
+
+    def admit(self, host: Host, port: int, name: str) -> bool:
+        """Whether `name` may talk to that port; a refusal is counted and told."""
+        dialer = self._hosts.get(name)
+        dialer_spec = dialer.spec if dialer is not None else None
+        if may_dial(dialer_spec, name, host.spec, port):
+            return True
+        self.refused_total += 1
+        tier = dialer_spec.tier if dialer_spec is not None else ""
+        self._on_refused(name, host.spec.name, refusal(name, tier, host.spec, port))
+        return False
+
+    async def aclose(self) -> None:
+        for host in self._hosts.values():
+            self.set_power(host, True)
+        self.slot.release()
+        await checkpoint()
+
+
+class LiveCard:
+    """One machine's network card, as one generation of its node sees it."""
+
+    def __init__(self, network: LiveNetwork, host: Host, life: Life | None) -> None:
+        self.address = host.address
+        self._network = network
+        self._host = host
+        self._life = life
+        self._name = host.spec.name
+
+    async def open_stream(self, host: str, port: int) -> Stream:
+        await checkpoint()
+        self._check()
+        target = self._network.host(host)
+        if target is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"no machine is called {host}")
+        await self._cross(target)
+        return await self._connect(target, port)
+
+    async def _cross(self, target: Host) -> None:
+        """The handshake's time on the link; a cut swallows it or turns it back."""
+        links, name = self._network.links, target.spec.name
+        there, back = links.link(self._name, name), links.link(name, self._name)
+        waited_s = 0.0
+        while there.cut or back.cut or not target.powered:
+            if "reject" in (there.cut, back.cut):
+                raise ConnectionResetError(errno.ECONNRESET, f"{name}: reset by a partition")
+            if waited_s >= SYN_TIMEOUT_S:
+                raise TimeoutError(errno.ETIMEDOUT, f"{name} does not answer")
+            await self._sleep(0.2)
+            waited_s += 0.2
+        if not (there.plain and back.plain):
+            now_s = self._network.timers.now_s()
+            arrive_s = there.stream_arrival_s(now_s, 60)
+            await self._sleep(back.stream_arrival_s(arrive_s, 60) - now_s)
+
+    async def _sleep(self, seconds: float) -> None:
+        done = trio.Event()
+        timers = self._network.timers
+        timer = timers.call_at(timers.now_s() + seconds, done.set)
+        try:
+            await done.wait()
+        finally:
+            timer.cancel()
+        self._check()
+
+    async def _connect(self, target: Host, port: int) -> Stream:
+        network = self._network
+        where = target.ports.get(port, (target.address, port))
+        if not network.slot.aliases and port not in target.ports:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{target.spec.name}:{port} is closed")
+        sock = socket.socket()
+        prepare(sock, BUFFER_BYTES)
+        local = ("", 0)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((self.address if network.slot.aliases else "127.0.0.1", 0))
+            local = sock.getsockname()
+            if self._name != OUTSIDE:
+                network.remember(local, self._name)
+            with suppress(BlockingIOError):
+                sock.connect(where)
+            await wait_writable(sock)
+            problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if problem:
+                raise OSError(problem, f"{target.spec.name}:{port}")
+            self._check()
+        except BaseException:
+            network.forget(local)
+            sock.close()
+            raise
+        peer = Peer(target.spec.name, target.address, port)
+        return DialledStream(network, sock, self._life, peer, self._name, local)
+
+    async def listen(self, port: int) -> Listener:
+        await checkpoint()
+        self._check()
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        sock.setblocking(False)
+        aliases = self._network.slot.aliases
+        try:
+            sock.bind((self.address, port) if aliases else ("127.0.0.1", 0))
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+        self._host.ports[port] = sock.getsockname()
+        return LiveListener(self._network, self._host, self._life, sock, port)
+
+    async def open_datagram(self, port: int = 0) -> LiveDatagramSocket:
+        await checkpoint()
+        self._check()
+        return LiveDatagramSocket(self._network, self._host, self._life, port)
+
+    def _check(self) -> None:
+        if self._life is not None:
+            self._life.check()
+
+
+class DialledStream(LiveStream):
+    """The dialling end: its local endpoint says who it is."""
+
+    def __init__(
+        self,
+        network: LiveNetwork,
+        sock: socket.socket,
+        life: Life | None,
+        peer: Peer,
+        local: str,
+        endpoint: tuple[str, int],
+    ) -> None:
+        super().__init__(network, sock, life, peer, local)
+        self._endpoint = endpoint
+
+    def _leave_life(self) -> None:
+        super()._leave_life()
+        self._network.forget(self._endpoint)
+
+
+class LiveListener(Listener):
+    """Accepts, asks who it is, and refuses whoever may not come in."""
+
+    def __init__(
+        self, network: LiveNetwork, host: Host, life: Life | None, sock: socket.socket, port: int
+    ) -> None:
+        self.port = port
+        self._network = network
+        self._host = host
+        self._life = life
+        self._sock = sock
+        self._closed = False
+        if life is not None:
+            life.own(self)
+
+    async def accept(self) -> Stream:
+        await checkpoint()
+        while True:
+            self._check()
+            try:
+                sock, address = self._sock.accept()
+            except BlockingIOError:
+                await self._wait()
+                continue
+            except OSError as error:
+                if self._closed:
+                    raise trio.ClosedResourceError("this listener is closed") from error
+                await trio.sleep(0.05 if error.errno in (errno.EMFILE, errno.ENFILE) else 0)
+                continue
+            name = self._network.name_of(address[0], address[1])
+            if not self._network.admit(self._host, self.port, name):
+                SocketSink(self._network, sock).close(reset=True)
+                continue
+            prepare(sock, BUFFER_BYTES)
+            peer = Peer(name, address[0], address[1])
+            return LiveStream(self._network, sock, self._life, peer, self._host.spec.name)
+
+    async def _wait(self) -> None:
+        try:
+            await wait_readable(self._sock)
+        except (OSError, trio.ClosedResourceError) as error:
+            self._check()
+            raise trio.ClosedResourceError("this listener is closed") from error
+
+    def _check(self) -> None:
+        if self._life is not None:
+            self._life.check()
+        if self._closed:
+            raise trio.ClosedResourceError("this listener is closed")
+
+    async def aclose(self) -> None:
+        if self._life is not None:
+            self._life.disown(self)
+        self.close(reset=False)
+        await checkpoint()
+
+    def end(self, *, crash: bool) -> None:
+        if crash:
+            self._network.bury(self._life, self)
+        else:
+            self.close(reset=False)
+
+    def close(self, *, reset: bool) -> None:
+        if not self._closed:
+            self._closed = True
+            self._host.ports.pop(self.port, None)
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+
+def raise_file_limit() -> int:
+    """Let this process open as many sockets as the system allows; return that number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard > 1 << 20:
+        hard = 1 << 20
+    if soft < hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE, (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            )
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

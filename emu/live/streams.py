@@ -1,0 +1,395 @@
+"""A connection of a live node: a raw non-blocking socket, and the pipe that its sender's bytes go
+through.
+
+A plain link with an empty pipe costs one test, then the socket is used directly. trio is asked
+only on EAGAIN.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_readable, wait_writable
+
+from emu.pipe import Pipe
+from nodes.base import Peer, Stream
+
+if TYPE_CHECKING:
+    from emu.life import Life
+    from emu.live.network import LiveNetwork
+
+CHECKPOINT_EVERY: Final = 64
+RECEIVE_BYTES: Final = 65536
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class SocketSink:
+    """The sender's end of a real connection, as a pipe's sink."""
+
+    def __init__(self, network: LiveNetwork, sock: socket.socket) -> None:
+        self._network = network
+        self._sock = sock
+        self.pipe: Pipe | None = None
+        self.stream: LiveStream | None = None
+        self.close_when_done = False
+        self.gone = False
+
+    def deliver(self, data: bytes | memoryview) -> int:
+        try:
+            taken = self._sock.send(data)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            self._lost()
+            return 0
+        if taken < len(data):
+            self._network.spawn(self._unclog_when_writable)
+        return taken
+
+    async def _unclog_when_writable(self) -> None:
+        try:
+            await wait_writable(self._sock)
+        except (OSError, ValueError, trio.ClosedResourceError, trio.BusyResourceError):
+            await trio.sleep(0.005)
+        if not self.gone and self.pipe is not None:
+            self.pipe.unclog()
+
+    def deliver_end(self) -> None:
+        if self.close_when_done:
+            self.close(reset=False)
+        else:
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+
+    def deliver_reset(self) -> None:
+        self.close(reset=True)
+        if self.stream is not None:
+            self.stream.broken = True
+
+    def _lost(self) -> None:
+        if self.pipe is not None:
+            self.pipe.break_now()
+        if self.stream is not None:
+            self.stream.broken = True
+        if self.close_when_done:
+            self.close(reset=True)
+
+    def close(self, *, reset: bool) -> None:
+        """Close the socket itself, once."""
+        if self.gone:
+            return
+        self.gone = True
+        if self.pipe is not None:
+            self.pipe.break_now()
+        with suppress(OSError):
+            if reset:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+
+class LiveStream(Stream):
+    """One end of a connection between two nodes, or with a client from outside."""
+
+    def __init__(
+        self, network: LiveNetwork, sock: socket.socket, life: Life | None, peer: Peer, local: str
+    ) -> None:
+        self.peer = peer
+        self.broken = False
+        self._network = network
+        self._sock = sock
+        self._life = life
+        self._every = network.checkpoint_every
+        self._calls = 0
+        self._closed = False
+        self._eof_sent = False
+        self._sending = self._receiving = False
+        self._out = network.links.link(local, peer.name)
+        self._in = network.links.link(peer.name, local)
+        self._sink = SocketSink(network, sock)
+        self._sink.stream = self
+        self._pipe = self._sink.pipe = Pipe(network.timers, self._out, self._in, self._sink)
+        self._inbox: Inbox | None = None
+        if peer.name in network.shaped_at_acceptor and not self._in.plain:
+            self._start_inbox()
+        if life is not None:
+            life.own(self)
+
+    # --- receiving -----------------------------------------------------------------------
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if max_bytes is None:
+            max_bytes = RECEIVE_BYTES
+        elif not isinstance(max_bytes, int):
+            raise TypeError("max_bytes must be an integer")
+        elif max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._receiving = True
+        try:
+            await self._fair()
+            self._check()
+            if self._inbox is not None:
+                return await self._inbox.take(max_bytes)
+            return await self._receive_direct(max_bytes)
+        finally:
+            self._receiving = False
+
+    async def _receive_direct(self, max_bytes: int) -> bytes | bytearray:
+        while True:
+            try:
+                data = self._sock.recv(max_bytes)
+            except BlockingIOError:
+                await self._wait_readable()
+                continue
+            except OSError as error:
+                raise self._as_broken(error) from error
+            if not data and self.broken:
+                raise trio.BrokenResourceError("the connection was reset")
+            if not self._in.plain and self.peer.name in self._network.shaped_at_acceptor:
+                inbox = self._start_inbox(data)
+                return await inbox.take(max_bytes)
+            return data
+
+    async def _wait_readable(self) -> None:
+        try:
+            await wait_readable(self._sock)
+        except trio.ClosedResourceError:
+            pass
+        except OSError as error:
+            raise trio.BrokenResourceError("the connection is gone") from error
+        self._check()
+
+    def _start_inbox(self, first: bytes | None = None) -> Inbox:
+        """Hold what an outside client sends after reading it: we cannot stamp it at its sender."""
+        inbox = self._inbox = Inbox()
+        pipe = inbox.pipe = Pipe(self._network.timers, self._in, self._out, inbox)
+        if first is not None:
+            pipe.put(first) if first else pipe.finish()
+        if first != b"":
+            self._network.spawn(self._fill_inbox)
+        return inbox
+
+    async def _fill_inbox(self) -> None:
+        inbox = self._inbox
+        assert inbox is not None
+        assert inbox.pipe is not None
+        while not self._closed:
+            try:
+                await inbox.pipe.wait_room()
+                data = self._sock.recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                try:
+                    await wait_readable(self._sock)
+                except (OSError, trio.ClosedResourceError):
+                    return
+                continue
+            except OSError:
+                inbox.deliver_reset()
+                return
+            if not data:
+                inbox.pipe.finish()
+                return
+            inbox.pipe.put(data)
+
+    # --- sending -------------------------------------------------------------------------
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            await self._fair()
+            self._check()
+            if self._eof_sent:
+                raise trio.ClosedResourceError("end-of-file was sent already")
+            with memoryview(data) as view:
+                await self._send(view)
+        finally:
+            self._sending = False
+
+    async def _send(self, view: memoryview) -> None:
+        sent = 0
+        pipe = self._pipe
+        while sent < len(view):
+            if not (self._out.plain and pipe.idle):
+                await pipe.wait_room()
+                self._check()
+                size = min(len(view) - sent, max(pipe.window_left, 0))
+                if size:
+                    pipe.put(bytes(view[sent : sent + size]))
+                    sent += size
+                continue
+            try:
+                sent += self._sock.send(view[sent:])
+            except BlockingIOError:
+                await self._wait_writable()
+            except OSError as error:
+                raise self._as_broken(error) from error
+
+    async def _wait_writable(self) -> None:
+        try:
+            await wait_writable(self._sock)
+        except trio.ClosedResourceError:
+            pass
+        except OSError as error:
+            raise trio.BrokenResourceError("the connection is gone") from error
+        self._check()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            await checkpoint()
+            self._check()
+            if not (self._out.plain and self._pipe.idle):
+                await self._pipe.wait_room()
+            else:
+                await self._wait_writable()
+        finally:
+            self._sending = False
+
+    async def send_eof(self) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        await checkpoint()
+        self._check()
+        if self._eof_sent:
+            return
+        self._eof_sent = True
+        if self._out.plain and self._pipe.idle:
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+        else:
+            self._pipe.finish()
+
+    # --- ending --------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._close()
+        await checkpoint()
+
+    def abort(self) -> None:
+        """Close at once with a reset, after what is already on its way."""
+        if self._closed:
+            return
+        self._closed = True
+        self._leave_life()
+        if self._pipe.idle:
+            self._sink.close(reset=True)
+        else:
+            self._linger()
+            self._pipe.reset_after()
+
+    def end(self, *, crash: bool) -> None:
+        """The node died (emu.life.Handle)."""
+        if self._closed:
+            return
+        if crash:
+            self._closed = True
+            self._pipe.break_now()
+            self._network.bury(self._life, self._sink)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._closed = True
+        self._leave_life()
+        if self._inbox is not None and self._inbox.pipe is not None:
+            self._inbox.pipe.break_now()
+        if self._pipe.idle:
+            self._sink.close(reset=False)
+            return
+        self._linger()
+        self._pipe.finish()
+
+    def _linger(self) -> None:
+        """Bytes are on their way: the socket outlives us, and is read on as a kernel would."""
+        self._sink.close_when_done = True
+        trio.lowlevel.notify_closing(self._sock)
+
+    def _leave_life(self) -> None:
+        if self._life is not None:
+            self._life.disown(self)
+
+    def _check(self) -> None:
+        if self._life is not None:
+            self._life.check()
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+        if self.broken:
+            raise trio.BrokenResourceError("the connection was reset")
+
+    def _as_broken(self, error: OSError) -> Exception:
+        self._check()
+        self.broken = True
+        self._pipe.break_now()
+        return trio.BrokenResourceError(f"the connection broke: {error.strerror or error}")
+
+    async def _fair(self) -> None:
+        """A checkpoint every so many calls: a busy connection must not starve the others."""
+        self._calls += 1
+        if self._calls >= self._every:
+            self._calls = 0
+            await checkpoint()
+        else:
+            await checkpoint_if_cancelled()
+
+
+class Inbox:
+    """Bytes of an outside client, held for the link's time before the node may read them."""
+
+    def __init__(self) -> None:
+        self.pipe: Pipe | None = None
+        self._chunks: deque[bytes | memoryview] = deque()
+        self._ended = False
+        self._reset = False
+        self._arrived = trio.Event()
+
+    def deliver(self, data: bytes | memoryview) -> int:
+        self._chunks.append(data)
+        self._wake()
+        return len(data)
+
+    def deliver_end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def deliver_reset(self) -> None:
+        self._reset = True
+        self._wake()
+
+    def _wake(self) -> None:
+        arrived, self._arrived = self._arrived, trio.Event()
+        arrived.set()
+
+    async def take(self, max_bytes: int) -> bytes:
+        """The next bytes, b"" at the end; raises BrokenResourceError after a reset."""
+        while not self._chunks:
+            if self._reset:
+                raise trio.BrokenResourceError("the connection was reset")
+            if self._ended:
+                return b""
+            await self._arrived.wait()
+        chunk = self._chunks.popleft()
+        if len(chunk) > max_bytes:
+            self._chunks.appendleft(chunk[max_bytes:])
+            chunk = chunk[:max_bytes]
+        return bytes(chunk)
+
+
+def prepare(sock: socket.socket, buffer_bytes: int) -> None:
+    """Non-blocking, no Nagle, and buffers small enough that back-pressure and loss are honest."""
+    sock.setblocking(False)
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
