@@ -1,0 +1,149 @@
+"""Moving bytes between two streams, both ways, with half-close and time limits; for any tier that
+splices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from nodes.base import Context, Stream
+from nodes.parts.metrics import Counter
+
+LEAST_READ_BYTES: Final = 16 * 1024
+MOST_READ_BYTES: Final = 256 * 1024
+"""A read that fills its buffer is followed by a larger one: bulk moves in big pieces, and small
+requests do not pay for big buffers."""
+BYTES_HELP: Final = "Bytes forwarded: in from clients to servers, out from servers to clients."
+
+
+class Flow:
+    """One forwarded connection. `broken_by` says which end broke it: client, server, or neither."""
+
+    __slots__ = (
+        "answered_bytes",
+        "asked_bytes",
+        "broken_by",
+        "client",
+        "half_closed",
+        "owner",
+        "quiet_since_s",
+        "scope",
+        "seen_bytes",
+        "server",
+    )
+
+    def __init__(self, client: Stream, server: Stream, owner: object = None) -> None:
+        self.client = client
+        self.server = server
+        self.owner = owner
+        self.asked_bytes = 0
+        self.answered_bytes = 0
+        self.half_closed = False
+        self.broken_by = ""
+        self.scope = trio.CancelScope()
+        self.seen_bytes = -1
+        self.quiet_since_s = 0.0
+
+
+class Pump:
+    """All flows of a node. Idle ones end after `idle_timeout_s`, half-closed ones after
+    `fin_timeout_s`."""
+
+    def __init__(self, ctx: Context, idle_timeout_s: float, fin_timeout_s: float) -> None:
+        self.ctx = ctx
+        self.idle_timeout_s = idle_timeout_s
+        self.fin_timeout_s = fin_timeout_s
+        self.flows: dict[int, Flow] = {}
+        self._last = 0
+        self._in: Counter = ctx.metrics.counter("bytes_total", BYTES_HELP, direction="in")
+        self._out: Counter = ctx.metrics.counter("bytes_total", BYTES_HELP, direction="out")
+
+    async def run(self, flow: Flow) -> None:
+        """Forward until both directions have ended, or one end broke: then both are reset."""
+        self._last += 1
+        number = self._last
+        self.flows[number] = flow
+        try:
+            with flow.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._ask, flow)
+                    await self._answer(flow)
+            if flow.broken_by or flow.scope.cancelled_caught:
+                flow.client.abort()
+                flow.server.abort()
+        finally:
+            del self.flows[number]
+
+    async def _ask(self, flow: Flow) -> None:
+        """Client to server."""
+        receive, send, count = flow.client.receive_some, flow.server.send_all, self._in
+        size = LEAST_READ_BYTES
+        end = "client"
+        try:
+            while data := await receive(size):
+                end = "server"
+                await send(data)
+                end = "client"
+                length = len(data)
+                flow.asked_bytes += length
+                count.value += length
+                if length == size and size < MOST_READ_BYTES:
+                    size *= 4
+            flow.half_closed = True
+            end = "server"
+            await flow.server.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._broken(flow, end)
+
+    async def _answer(self, flow: Flow) -> None:
+        """Server to client."""
+        receive, send, count = flow.server.receive_some, flow.client.send_all, self._out
+        size = LEAST_READ_BYTES
+        end = "server"
+        try:
+            while data := await receive(size):
+                end = "client"
+                await send(data)
+                end = "server"
+                length = len(data)
+                flow.answered_bytes += length
+                count.value += length
+                if length == size and size < MOST_READ_BYTES:
+                    size *= 4
+            flow.half_closed = True
+            end = "client"
+            await flow.client.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._broken(flow, end)
+
+    def _broken(self, flow: Flow, end: str) -> None:
+        flow.broken_by = flow.broken_by or end
+        flow.scope.cancel()
+
+    def end_flows_of(self, owner: object) -> None:
+        """Reset the flows that were given this owner."""
+        for flow in list(self.flows.values()):
+            if flow.owner is owner:
+                flow.scope.cancel()
+
+    async def watch_forever(self, tick: Callable[[], Any] = lambda: None) -> None:
+        """End what is quiet for too long; looks (and calls `tick`) at a quarter of the shorter
+        limit, at most each second."""
+        interval_s = min(1.0, self.fin_timeout_s / 4, self.idle_timeout_s / 4)
+        while True:
+            await self.ctx.clock.sleep(interval_s)
+            tick()
+            now_s = self.ctx.clock.monotonic_s()
+            for flow in list(self.flows.values()):
+                self._look_at(flow, now_s)
+
+    def _look_at(self, flow: Flow, now_s: float) -> None:
+        moved = flow.asked_bytes + flow.answered_bytes + flow.half_closed
+        if moved != flow.seen_bytes:
+            flow.seen_bytes, flow.quiet_since_s = moved, now_s
+            return
+        limit_s = self.fin_timeout_s if flow.half_closed else self.idle_timeout_s
+        if now_s - flow.quiet_since_s >= limit_s:
+            flow.scope.cancel()
