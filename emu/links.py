@@ -92,9 +92,17 @@ class Link:
     """One direction between two endpoints. `plain` is the one test of the hot path."""
 
     __slots__ = (
-        """What may be in flight: bandwidth times delay, but never less than a socket buffer."""
+        "cut",
+        "jitter_s",
+        "latency_s",
+        "listeners",
+        "loss_ratio",
+        "plain",
+        "rng",
+        "source",
+        "target",
         "trunks",
-    )  # fmt: skip
+    )
 
     def __init__(self, source: str, target: str, rng: random.Random) -> None:
         self.source = source
@@ -109,8 +117,7 @@ class Link:
 
     @property
     def window_bytes(self) -> int:
-        """What may be in flight: the bandwidth-delay product, but never less than a socket
-        buffer."""
+        """What may be in flight: bandwidth times delay, but never less than a socket buffer."""
         slowest = min((trunk.bandwidth_bytes_per_s for trunk in self.trunks), default=0.0)
         return max(MIN_WINDOW_BYTES, int(slowest * 2 * self.latency_s))
 

@@ -1,0 +1,106 @@
+"""The Context that a node gets, in both worlds: its machine's parts, seen by one generation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from emu.life import Life
+from emu.world import MachineSpec
+from nodes.base import Clock, Cpu, Disk, History, Log, Network, Operation
+from nodes.parts.metrics import Metrics
+
+
+class NodeContext:
+    """nodes.base.Context."""
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        life: Life,
+        *,
+        seed: int | str,
+        network: Network,
+        disk: Disk,
+        clock: Clock,
+        cpu: Cpu,
+        metrics: Metrics,
+        log: Log,
+        history: History,
+        rare: Callable[[str], bool],
+    ) -> None:
+        self.name = spec.name
+        self.tier = spec.tier
+        self.kind = spec.kind
+        self.region = spec.region
+        self.generation = life.generation
+        self.network = network
+        self.disk = disk
+        self.clock = clock
+        self.cpu = cpu
+        self.metrics = metrics
+        self.log: Log = _LivingLog(log, life)
+        self.history: History = _LivingHistory(history, life)
+        self._seed = f"{seed}/node/{spec.name}/{life.generation}"
+        self._rare = rare
+
+    def rng(self, name: str) -> random.Random:
+        return random.Random(f"{self._seed}/{name}")
+
+    def rare(self, name: str) -> bool:
+        return self._rare(name)
+
+
+class _LivingLog:
+    """The dead write nothing."""
+
+    def __init__(self, log: Log, life: Life) -> None:
+        self._log = log
+        self._life = life
+
+    def debug(self, event: str, /, **fields: Any) -> Any:
+        if not self._life.dead:
+            self._log.debug(event, **fields)
+
+    def info(self, event: str, /, **fields: Any) -> Any:
+        if not self._life.dead:
+            self._log.info(event, **fields)
+
+    def warning(self, event: str, /, **fields: Any) -> Any:
+        if not self._life.dead:
+            self._log.warning(event, **fields)
+
+    def error(self, event: str, /, **fields: Any) -> Any:
+        if not self._life.dead:
+            self._log.error(event, **fields)
+
+
+class _NoOperation:
+    def ok(self, value: Any = None) -> None: ...
+    def fail(self, reason: str = "") -> None: ...
+    def info(self, reason: str = "") -> None: ...
+
+
+class NoHistory:
+    """Where nobody keeps a history."""
+
+    def invoke(
+        self, process: str, f: str, value: Any = None, key: Any = None, *, model: str = "kv"
+    ) -> Operation:
+        return _NoOperation()
+
+
+class _LivingHistory:
+    """The dead invoke nothing; what a dead client had open stays open (its outcome is unknown)."""
+
+    def __init__(self, history: History, life: Life) -> None:
+        self._history = history
+        self._life = life
+
+    def invoke(
+        self, process: str, f: str, value: Any = None, key: Any = None, *, model: str = "kv"
+    ) -> Operation:
+        if self._life.dead:
+            return _NoOperation()
+        return self._history.invoke(process, f, value, key, model=model)

@@ -1,0 +1,220 @@
+"""The live world: real sockets, real files, real time. Use as an async context manager.
+
+It also measures how far it may be believed: see `fidelity`.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import trio
+
+from emu.clock import MachineClock
+from emu.context import NoHistory
+from emu.disk import MachineDisk
+from emu.life import Holder, Life
+from emu.links import Links
+from emu.live.files import LiveFiles
+from emu.live.network import LiveNetwork
+from emu.live.sync import SyncThread
+from emu.live.timers import HogWatch, LiveTimers
+from emu.machine import EmulatedMachine
+from emu.observe.events import Events
+from emu.private_trio import PauseHolder
+from emu.world import MachineSpec
+from nodes.base import History, Log, Network
+
+TRUSTED_LAG_P99_S: Final = 0.005
+TRUSTED_LAG_WORST_S: Final = 0.25
+
+
+class LiveWorld:
+    """emu.world.World on this laptop. `data` holds a folder per machine."""
+
+    name = "live"
+
+    def __init__(
+        self,
+        seed: int | str,
+        data: Path,
+        *,
+        events: Callable[[Callable[[], float]], Events] | None = None,
+        history: History | None = None,
+        aliases: bool = True,
+        checkpoint_every: int = 64,
+        precise_timers: bool = True,
+    ) -> None:
+        self.seed = seed
+        self.data = data
+        self.timers = LiveTimers(precise=precise_timers)
+        self.events = (events or Events)(self.timers.now_s)
+        self.history: History = history or NoHistory()
+        self.links = Links(seed)
+        self.holder: Holder = PauseHolder()
+        self.hogs = HogWatch()
+        self._aliases = aliases
+        self._checkpoint_every = checkpoint_every
+        self._machines: dict[str, EmulatedMachine] = {}
+        self._files: dict[str, LiveFiles] = {}
+        self._gc_pauses: list[float] = []
+        self._gc_began_s = 0.0
+
+    async def __aenter__(self) -> Self:
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        self.network = LiveNetwork(
+            self._nursery,
+            self.timers,
+            self.links,
+            aliases=self._aliases,
+            checkpoint_every=self._checkpoint_every,
+            on_refused=self._refused,
+        )
+        self._syncer: SyncThread | None = None
+        self._nursery.start_soon(self.timers.run)
+        trio.lowlevel.add_instrument(self.hogs)
+        gc.callbacks.append(self._watch_gc)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        for machine in self._machines.values():
+            if machine.life is not None:
+                machine.life.end(crash=False)
+        gc.callbacks.remove(self._watch_gc)
+        gc.unfreeze()
+        trio.lowlevel.remove_instrument(self.hogs)
+        with trio.CancelScope(shield=True):
+            await self.network.aclose()
+        self._nursery.cancel_scope.cancel()
+        for files in self._files.values():
+            files.close()
+        return await self._manager.__aexit__(kind, error, traceback)
+
+    # --- emu.world.World -----------------------------------------------------------------
+
+    def machine(self, spec: MachineSpec) -> EmulatedMachine:
+        found = self._machines.get(spec.name)
+        if found is not None:
+            return found
+        address = self.network.add_machine(spec)
+        files = self._files[spec.name] = LiveFiles(self.data / spec.name)
+        clock = MachineClock(
+            self.timers,
+            offset_s=spec.clock.offset_s,
+            drift_ratio=spec.clock.drift_ratio,
+            epoch_s=time.time() - self.timers.now_s(),
+        )
+        real_sync = self._real_sync(files) if spec.disk.sync_mode == "real" else None
+        disk = MachineDisk(files, spec.disk)
+        made = EmulatedMachine(self, spec, address, disk, clock, real_sync)
+        self._machines[spec.name] = made
+        return made
+
+    def remove_machine(self, name: str) -> None:
+        machine = self._machines.pop(name)
+        assert machine.life is None or machine.life.dead, f"{name} is running"
+        self.network.remove_machine(name)
+        self._files.pop(name).close()
+        shutil.rmtree(self.data / name, ignore_errors=True)
+
+    def operator_network(self) -> Network:
+        return self.network.operator_card()
+
+    def outside_network(self) -> Network:
+        return self.network.outside_card()
+
+    def machines(self) -> Iterable[EmulatedMachine]:
+        return self._machines.values()
+
+    # --- emu.machine.Surroundings --------------------------------------------------------
+
+    def card(self, spec: MachineSpec, life: Life) -> Network:
+        return self.network.card(spec, life)
+
+    def power(self, name: str, on: bool) -> None:
+        host = self.network.host(name)
+        if host is not None:
+            self.network.set_power(host, on)
+
+    def log_for(self, spec: MachineSpec) -> Log:
+        log: Log = self.events.logger(node=spec.name, tier=spec.tier, region=spec.region)
+        return log
+
+    def rare_for(self, spec: MachineSpec) -> Callable[[str], bool]:
+        return lambda name: False
+
+    # --- being believed ------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """After boot: what exists now is not looked at by the collector again."""
+        gc.collect()
+        gc.freeze()
+        self.timers.late_s.clear()
+        self.timers.worst_late_s = 0.0
+        self.hogs.held_s.clear()
+        self.hogs.worst = (0.0, "")
+
+    def fidelity(self) -> dict[str, Any]:
+        """Loop lag by percentile, who held the loop, and whether the run can be trusted, with
+        reasons."""
+        late = sorted(self.timers.late_s) or [0.0]
+        p99_s = late[min(len(late) - 1, int(len(late) * 0.99))]
+        cores = os.cpu_count() or 1
+        declared = sum(machine.cores for machine in self._machines.values())
+        worst_s, culprit = self.hogs.worst
+        reasons = []
+        if p99_s > TRUSTED_LAG_P99_S:
+            who = f", mostly by {culprit}" if culprit else ""
+            reasons.append(f"the loop was {p99_s * 1e3:.1f} ms late at p99{who}: ask for less")
+        if self.timers.host_stalls_s:
+            reasons.append(f"the whole host stalled for {self.timers.host_stalls_s:.1f} s")
+        if not self.timers.precise:
+            reasons.append("no timerfd here: delays are rounded to milliseconds")
+        return {
+            "loop_lag_s": {
+                "p50": round(late[len(late) // 2], 6),
+                "p99": round(p99_s, 6),
+                "max": round(self.timers.worst_late_s, 6),
+            },
+            "held_by": culprit,
+            "held_s": round(worst_s, 6),
+            "gc_pauses": len(self._gc_pauses),
+            "gc_longest_s": round(max(self._gc_pauses, default=0.0), 6),
+            "declared_cores": declared,
+            "laptop_cores": cores,
+            "trustworthy": not reasons,
+            "reasons": reasons,
+        }
+
+    def _watch_gc(self, phase: str, info: dict[str, Any]) -> None:
+        if phase == "start":
+            self._gc_began_s = time.perf_counter()
+        elif info.get("generation") == 2 and len(self._gc_pauses) < 1000:
+            self._gc_pauses.append(time.perf_counter() - self._gc_began_s)
+
+    def _real_sync(self, files: LiveFiles) -> Callable[[str], Any]:
+        if self._syncer is None:
+            self._syncer = SyncThread()
+            self._nursery.start_soon(self._syncer.run)
+        syncer = self._syncer
+
+        async def sync(name: str) -> None:
+            await syncer.sync(files.descriptor(name))
+
+        return sync
+
+    def _refused(self, dialer: str, target: str, why: str) -> None:
+        fields = {"node": target, "dialer": dialer, "why": why}
+        self.events.add("warning", "connection refused", fields)

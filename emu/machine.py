@@ -1,0 +1,101 @@
+"""One emulated machine, in both worlds: address, disk, clock and cores stay while generations come
+and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from emu.clock import MachineClock, NodeClock
+from emu.context import NodeContext
+from emu.cpu import NodeCpu
+from emu.disk import MachineDisk, NodeDisk, RealSync
+from emu.life import Holder, Life
+from emu.world import MachineSpec
+from nodes.base import Context, History, Log, Network
+from nodes.parts.metrics import Metrics
+
+
+class Surroundings(Protocol):
+    """What a machine needs of its world."""
+
+    seed: int | str
+    holder: Holder
+    history: History
+
+    def card(self, spec: MachineSpec, life: Life) -> Network: ...
+    def power(self, name: str, on: bool) -> None: ...
+    def log_for(self, spec: MachineSpec) -> Log: ...
+    def rare_for(self, spec: MachineSpec) -> Callable[[str], bool]: ...
+
+
+class EmulatedMachine:
+    """emu.world.Machine."""
+
+    def __init__(
+        self,
+        world: Surroundings,
+        spec: MachineSpec,
+        address: str,
+        disk: MachineDisk,
+        clock: MachineClock,
+        real_sync: RealSync | None = None,
+    ) -> None:
+        self.spec = spec
+        self.address = address
+        self.disk = disk
+        self.clock = clock
+        self.life: Life | None = None
+        self._world = world
+        self._real_sync = real_sync
+        self._cores = spec.cpu.cores
+        self._cpu: NodeCpu | None = None
+
+    @property
+    def cores(self) -> int:
+        return self._cores
+
+    @cores.setter
+    def cores(self, cores: int) -> None:
+        self._cores = cores
+        if self._cpu is not None:
+            self._cpu.set_cores(cores)
+
+    def boot(self, generation: int) -> tuple[Life, Context]:
+        """A fresh generation; the one before must be dead."""
+        assert self.life is None or self.life.dead, f"{self.spec.name} is still running"
+        world, spec = self._world, self.spec
+        world.power(spec.name, True)
+        life = self.life = Life(spec.name, generation, world.holder)
+        life.own(_Power(world, spec.name))
+        clock = NodeClock(self.clock, life)
+        metrics = Metrics({"node": spec.name, "tier": spec.tier, "region": spec.region})
+        self._cpu = NodeCpu(replace(spec.cpu, cores=self._cores), clock, life, metrics)
+        disk = NodeDisk(self.disk, clock, life, self._real_sync)
+        context = NodeContext(
+            spec,
+            life,
+            seed=world.seed,
+            network=world.card(spec, life),
+            disk=disk,
+            clock=clock,
+            cpu=self._cpu,
+            metrics=metrics,
+            log=world.log_for(spec),
+            history=world.history,
+            rare=world.rare_for(spec),
+        )
+        return life, context
+
+
+class _Power:
+    """A crash turns the machine's power off, before its sockets are touched."""
+
+    def __init__(self, world: Surroundings, name: str) -> None:
+        self._world = world
+        self._name = name
+
+    def end(self, *, crash: bool) -> None:
+        if crash:
+            self._world.power(self._name, False)
