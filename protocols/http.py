@@ -1,0 +1,332 @@
+"""HTTP/1.1 without I/O, for both ends: bytes in, whole requests or responses out, by h11.
+
+Bodies are collected (bounded), so nobody above sees half a message. What a path means is not known
+here. A broken rule raises RemoteProtocolError with the status to answer, and the connection ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+import h11
+
+MAX_QUERY_FIELDS: Final = 100
+DEADLINE_MS: Final = "x-deadline-ms"
+"""Request header: the caller waits so many milliseconds more (never a time of day)."""
+TRACE: Final = "x-emu-trace"
+NODE: Final = "x-emu-node"
+"""Response header: the name of the node that answered."""
+NO_BODY: Final = frozenset({204, 304})
+
+Headers = Sequence[tuple[str, str]]
+
+
+class LocalProtocolError(Exception):
+    """We broke the protocol: our bug."""
+
+
+class RemoteProtocolError(Exception):
+    """The peer broke the protocol, or a limit: answer `status` if you can, then close."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one connection; each has an answer when reached."""
+
+    max_head_bytes: int = 16384
+    """Longer request lines and headers are answered 431."""
+    max_body_bytes: int = 1 << 20
+    """Longer bodies are answered 413."""
+    max_buffered_bytes: int = 65536
+    """Pipelined requests that wait; above it reading stops (back-pressure)."""
+    idle_timeout_s: float = 60.0
+    """A connection without a request for so long is closed."""
+    request_timeout_s: float = 10.0
+    """A request that is begun must end within this, or it is answered 408."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One whole request. Header names are lower case; repeated headers are joined."""
+
+    method: str
+    target: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @cached_property
+    def path(self) -> str:
+        """The path, percent-decoded."""
+        return unquote(self._split[0], errors="replace")
+
+    @cached_property
+    def query(self) -> dict[str, str]:
+        """The query's fields; of a repeated one the last. Raises ValueError for too many."""
+        return fields(self._split[1])
+
+    @property
+    def _split(self) -> tuple[str, str]:
+        target = self.target
+        if "://" in target[:8]:  # absolute form, as sent to proxies
+            rest = target.partition("://")[2]
+            target = "/" + rest.partition("/")[2]
+        path, _, query = target.partition("?")
+        return path, query
+
+    @cached_property
+    def cookies(self) -> dict[str, str]:
+        pairs = (each.partition("=") for each in self.headers.get("cookie", "").split(";"))
+        return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
+
+
+@dataclass(frozen=True)
+class Response:
+    """One whole response. content-length is added; `body` of an answer to HEAD is not sent."""
+
+    status: int = 200
+    headers: Headers = ()
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """The first header of that (lower case) name."""
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
+
+
+def fields(encoded: str) -> dict[str, str]:
+    """Decode `a=1&b=2`. Raises ValueError when there are too many."""
+    pairs = parse_qsl(encoded, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+    return dict(pairs)
+
+
+def reason_phrase(status: int) -> str:
+    """What follows the status code: `Not Found`."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+class ServerConnection:
+    """The answering end: `receive_data`, then `next_request` until None; answer each in turn."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.max_head_bytes)
+        self._head: h11.Request | None = None
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._method = b""
+        self._out = b""
+        self._broken: RemoteProtocolError | None = None
+
+    @property
+    def mid_request(self) -> bool:
+        """Whether a request has begun that has not ended."""
+        return self._head is not None or (
+            self._h11.their_state is h11.IDLE and bool(self._h11.trailing_data[0])
+        )
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes received that belong to later requests."""
+        return len(self._h11.trailing_data[0])
+
+    @property
+    def must_close(self) -> bool:
+        """No further request can come on this connection."""
+        return self._broken is not None or self._h11.our_state in (
+            h11.MUST_CLOSE,
+            h11.CLOSED,
+            h11.ERROR,
+        )
+
+    def receive_data(self, data: bytes | bytearray) -> None:
+        """b"" means that the peer closed (perhaps only its half)."""
+        if self._broken is None:
+            self._h11.receive_data(bytes(data))
+
+    def data_to_send(self) -> bytes:
+        """What must go out before we wait for more: `100 Continue`."""
+        data, self._out = self._out, b""
+        return data
+
+    def next_request(self) -> Request | None:
+        """The next whole request; None: feed more, or answer the last one first.
+
+        Raises RemoteProtocolError; `send_response` may still answer it.
+        """
+        if self._broken is not None:
+            raise self._broken
+        while True:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                raise self._break(str(error), error.error_status_hint) from error
+            match event:
+                case h11.Request():
+                    self._begin(event)
+                case h11.Data():
+                    self._body_bytes += len(event.data)
+                    if self._body_bytes > self.limits.max_body_bytes:
+                        raise self._too_long()
+                    self._body.append(bytes(event.data))
+                case h11.EndOfMessage():
+                    return self._finish()
+                case h11.NEED_DATA:
+                    if self._h11.they_are_waiting_for_100_continue:
+                        go_on = h11.InformationalResponse(status_code=100, headers=[])
+                        self._out += self._h11.send(go_on) or b""
+                    return None
+                case _:
+                    return None
+
+    @property
+    def peer_closed(self) -> bool:
+        """The peer has sent its last byte, at the end of a request or before any."""
+        return self._h11.their_state is h11.CLOSED
+
+    def _begin(self, head: h11.Request) -> None:
+        self._method = head.method
+        size = len(head.target) + sum(len(name) + len(value) + 4 for name, value in head.headers)
+        if size > self.limits.max_head_bytes:
+            raise self._break("the request's head is too long", 431)
+        for name, value in head.headers:
+            if name == b"content-length" and int(value) > self.limits.max_body_bytes:
+                raise self._too_long()
+        self._head, self._body, self._body_bytes = head, [], 0
+
+    def _finish(self) -> Request:
+        head, self._head = self._head, None
+        assert head is not None
+        body, self._body = b"".join(self._body), []
+        target = head.target.decode("latin-1")
+        return Request(head.method.decode("ascii"), target, _joined(head.headers), body)
+
+    def _too_long(self) -> RemoteProtocolError:
+        return self._break(f"the body is over {self.limits.max_body_bytes} bytes", 413)
+
+    def _break(self, reason: str, status: int) -> RemoteProtocolError:
+        self._broken = RemoteProtocolError(reason, status)
+        return self._broken
+
+    @property
+    def can_answer(self) -> bool:
+        return self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+
+    def send_response(self, response: Response) -> bytes:
+        """The bytes of the answer to the request that came last. Raises LocalProtocolError."""
+        connection = self._h11
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in response.headers]
+        if response.status not in NO_BODY:
+            headers.append((b"content-length", b"%d" % len(response.body)))
+        if self._broken is not None:
+            headers.append((b"connection", b"close"))
+        try:
+            data = connection.send(
+                h11.Response(
+                    status_code=response.status,
+                    headers=headers,
+                    reason=reason_phrase(response.status).encode(),
+                )
+            )
+            assert data is not None
+            if response.body and self._method != b"HEAD" and response.status not in NO_BODY:
+                data += connection.send(h11.Data(data=response.body)) or b""
+            data += connection.send(h11.EndOfMessage()) or b""
+        except h11.LocalProtocolError as error:
+            raise LocalProtocolError(str(error)) from error
+        if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
+            connection.start_next_cycle()
+        return data
+
+
+class ClientConnection:
+    """The asking end: one request at a time; reuse it while `reusable`."""
+
+    def __init__(self, *, max_body_bytes: int = 8 << 20) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._h11 = h11.Connection(h11.CLIENT)
+        self._head: h11.Response | None = None
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may be sent now."""
+        return self._h11.our_state is h11.IDLE and self._h11.their_state is h11.IDLE
+
+    def send_request(
+        self, method: str, target: str, headers: Headers = (), body: bytes = b""
+    ) -> bytes:
+        """`headers` must hold `host`. Raises LocalProtocolError."""
+        pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+        if body or method in ("POST", "PUT", "PATCH"):
+            pairs.append((b"content-length", b"%d" % len(body)))
+        try:
+            request = h11.Request(method=method, target=target, headers=pairs)
+            data = self._h11.send(request) or b""
+            if body:
+                data += self._h11.send(h11.Data(data=body)) or b""
+            data += self._h11.send(h11.EndOfMessage()) or b""
+        except h11.LocalProtocolError as error:
+            raise LocalProtocolError(str(error)) from error
+        return data
+
+    def receive_data(self, data: bytes | bytearray) -> Response | None:
+        """The response, once it is whole; b"" means that the peer closed.
+
+        Raises RemoteProtocolError for garbage and for an end in the middle.
+        """
+        try:
+            self._h11.receive_data(bytes(data))
+            while True:
+                event = self._h11.next_event()
+                match event:
+                    case h11.Response():
+                        self._head, self._body, self._body_bytes = event, [], 0
+                    case h11.Data():
+                        self._body_bytes += len(event.data)
+                        if self._body_bytes > self._max_body_bytes:
+                            raise RemoteProtocolError("the response's body is too long", 502)
+                        self._body.append(bytes(event.data))
+                    case h11.EndOfMessage():
+                        return self._finish()
+                    case h11.ConnectionClosed():
+                        raise RemoteProtocolError("closed without an answer", 502)
+                    case h11.InformationalResponse():
+                        continue
+                    case _:
+                        return None
+        except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
+            raise RemoteProtocolError(str(error), 502) from error
+
+    def _finish(self) -> Response:
+        head, self._head = self._head, None
+        assert head is not None
+        headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers]
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self._h11.start_next_cycle()
+        return Response(head.status_code, headers, b"".join(self._body))
+
+
+def _joined(headers: Any) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+        before = joined.get(name)
+        separator = "; " if name == "cookie" else ", "
+        joined[name] = value if before is None else before + separator + value
+    return joined
