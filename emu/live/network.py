@@ -70,6 +70,8 @@ class LiveNetwork:
         self.checkpoint_every = checkpoint_every
         self.refused_total = 0
         self.slot = AddressSlot(aliases=aliases)
+        self.sinks: dict[SocketSink, None] = {}
+        """Every socket of a connection that is open, to be closed with the world."""
         self._nursery = nursery
         self._on_refused = on_refused
         self._hosts: dict[str, Host] = {}
@@ -156,6 +158,8 @@ class LiveNetwork:
     async def aclose(self) -> None:
         for host in self._hosts.values():
             self.set_power(host, True)
+        for sink in list(self.sinks):
+            sink.close(reset=True)
         self.slot.release()
         await checkpoint()
 

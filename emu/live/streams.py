@@ -38,6 +38,7 @@ class SocketSink:
         self.stream: LiveStream | None = None
         self.close_when_done = False
         self.gone = False
+        network.sinks[self] = None
 
     def deliver(self, data: bytes | memoryview) -> int:
         try:
@@ -84,6 +85,7 @@ class SocketSink:
         if self.gone:
             return
         self.gone = True
+        self._network.sinks.pop(self, None)
         if self.pipe is not None:
             self.pipe.break_now()
         with suppress(OSError):
