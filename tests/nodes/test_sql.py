@@ -1,0 +1,150 @@
+"""SQL as a state machine: what one copy executes another repeats, and what cannot be shipped is refused."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodes.parts.sql import ReplicaDiverged, SqlState
+from protocols.errors import RpcError
+
+NAMES = iter(range(10**9))
+
+
+def state(now_s: float = 1e9) -> SqlState:
+    return SqlState(f"test-{next(NAMES)}", lambda: now_s, random.Random(1))
+
+
+def with_table() -> SqlState:
+    made = state()
+    made.execute(["CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, n INTEGER)"], 1)
+    return made
+
+
+def refused(made: SqlState, *statements, code: str = "bad_request", match: str | None = None) -> None:
+    with pytest.raises(RpcError, match=match) as caught:
+        made.execute(list(statements), 9)
+    assert caught.value.code == code
+
+
+def rows(made: SqlState, sql: str = "SELECT id, n FROM t ORDER BY id") -> list:
+    return made.query(sql)["rows"]
+
+
+def test_a_record_applied_elsewhere_gives_the_same_rows_and_the_same_request_table():
+    primary, replica = with_table(), with_table()
+    outcome = primary.execute([["INSERT INTO t VALUES (?, ?)", ["a", 1]]], 2, "request-1")
+    assert outcome.record is not None
+    replica.apply(outcome.record)
+    assert rows(replica) == rows(primary) == [["a", 1]]
+    again = replica.execute([["INSERT INTO t VALUES (?, ?)", ["a", 1]]], 3, "request-1")
+    assert again.record is None
+    assert again.repeated_lsn == 2
+
+
+def test_a_failed_statement_undoes_the_whole_batch():
+    made = with_table()
+    insert = ["INSERT INTO t VALUES (?, ?)", ["a", 1]]
+    refused(made, insert, insert, code="refused", match="UNIQUE")
+    assert rows(made) == []
+
+
+def test_a_guard_refuses_the_batch_unless_the_rows_are_as_expected():
+    made = with_table()
+    update = ["UPDATE t SET n = 2 WHERE id = 'a'", [], {"rows": 1}]
+    refused(made, update, code="refused", match="0 rows, not 1")
+    made.execute([["INSERT INTO t VALUES ('a', 1)"], update], 2)
+    assert rows(made) == [["a", 2]]
+
+
+def test_what_a_changeset_would_miss_is_refused_at_birth():
+    made = state()
+    refused(made, "CREATE TABLE t (n INTEGER)", code="refused", match="PRIMARY KEY")
+    refused(made, "CREATE TABLE t (n TEXT PRIMARY KEY)", code="refused", match="NOT NULL")
+    sql = "CREATE TABLE t (n INTEGER PRIMARY KEY AUTOINCREMENT)"
+    refused(made, sql, code="refused", match="AUTOINCREMENT")
+    assert made.execute(["CREATE TABLE t (n INTEGER PRIMARY KEY)"], 1).record
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ATTACH DATABASE '/tmp/x' AS x",
+        "VACUUM INTO '/tmp/x'",
+        "PRAGMA journal_mode=WAL",
+        "SELECT load_extension('x')",
+        "BEGIN",
+        "DELETE FROM emu_requests",
+        "SELEC 1",
+        "",
+    ],
+)
+def test_statements_that_reach_out_of_the_database_are_refused(sql, tmp_path):
+    made = with_table()
+    if sql:
+        refused(made, sql)
+    assert rows(made) == []
+
+
+def test_a_syntax_error_is_given_with_its_place():
+    with pytest.raises(RpcError, match=r"line 2, column 8"):
+        with_table().query("SELECT id,\n       nope FROM t")
+
+
+def test_a_statement_that_never_ends_is_stopped():
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT sum(x) FROM c"
+    with pytest.raises(RpcError, match="more than"):
+        with_table().query(endless)
+
+
+def test_a_query_cannot_write_and_a_large_result_is_refused():
+    made = with_table()
+    with pytest.raises(RpcError, match="use `write`"):
+        made.query("INSERT INTO t VALUES ('a', 1)")
+    big = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 200000) SELECT x FROM c"
+    with pytest.raises(RpcError, match="too large"):
+        made.query(big)
+
+
+def test_time_and_chance_come_from_the_node():
+    made = state(now_s=1e9)
+    assert made.query("SELECT datetime('now'), CURRENT_DATE")["rows"] == [
+        ["2001-09-09 01:46:40", "2001-09-09"]
+    ]
+    assert state().query("SELECT random()") == state().query("SELECT random()")
+
+
+def test_a_record_that_does_not_fit_stops_the_replica():
+    primary, replica = with_table(), with_table()
+    primary.execute([["INSERT INTO t VALUES ('a', 1)"]], 2)
+    record = primary.execute([["UPDATE t SET n = 2"]], 3).record
+    with pytest.raises(ReplicaDiverged):
+        replica.apply(record)
+
+
+STATEMENTS = st.one_of(
+    st.builds(
+        lambda key, n: ["INSERT OR REPLACE INTO t VALUES (?, ?)", [key, n]],
+        st.sampled_from("abcdef"),
+        st.integers(0, 99),
+    ),
+    st.builds(lambda key: ["DELETE FROM t WHERE id = ?", [key]], st.sampled_from("abcdef")),
+    st.builds(lambda n: ["UPDATE t SET n = n + ?", [n]], st.integers(1, 5)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(STATEMENTS, min_size=1, max_size=4), max_size=8))
+def test_replicas_equal_their_primary_after_any_batches_and_after_a_snapshot(batches):
+    primary, replica = with_table(), with_table()
+    for lsn, batch in enumerate(batches, 2):
+        outcome = primary.execute(batch, lsn)
+        if outcome.record is not None:
+            replica.apply(outcome.record)
+    assert rows(replica) == rows(primary)
+    loaded = state()
+    loaded.load(primary.dump())
+    assert rows(loaded) == rows(primary)
