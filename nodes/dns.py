@@ -1,0 +1,344 @@
+"""The DNS tier: answers for its zone over UDP and TCP, with the addresses of members that are well.
+
+Which address an asker gets is decided in nodes/parts/zone.py; what a message is, in
+protocols/dns.py.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+import trio
+
+from nodes.admin import Admin
+from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, Stream
+from nodes.checking import CHECKS, Prober, Watch
+from nodes.directory import Directory, TierView
+from nodes.parts.health import CheckTimes, Health
+from nodes.parts.metrics import Counter
+from nodes.parts.timing import move_on_after
+from nodes.parts.zone import POLICIES, Steering, Zone
+from nodes.wire import accept_forever
+from protocols import dns
+from protocols.control import Member
+
+TCP_CHUNK_BYTES: Final = 16384
+MAX_CONNECTIONS: Final = 256
+MAX_WAITING_FOR_CPU: Final = 1024
+MAX_REMEMBERED: Final = 1024
+"""Questions whose replies are kept ready (composing one takes some 80 µs)."""
+REMEMBERED_TURNS: Final = 12
+"""Replies kept per question, each with its addresses in another order."""
+DROPPED: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class DnsConfig:
+    """What a topology may say of a DNS tier. Health-check defaults are Route 53's fast ones."""
+
+    zone: str
+    answers: str
+    """The tier whose members' addresses the zone, `www` and the tier's own name give."""
+    names: list[str] = field(default_factory=list)
+    """Further tiers that have names here: `TIER.zone` and `NODE.zone`."""
+    policy: str = "latency"
+    """latency, geolocation, weighted or failover."""
+    near: dict[str, list[str]] = field(default_factory=dict)
+    """latency, geolocation: for an asker's region, where to send it, the best first."""
+    weights: dict[str, int] = field(default_factory=dict)
+    """weighted: by region."""
+    order: list[str] = field(default_factory=list)
+    """failover: regions, the first with a healthy member is given."""
+    ttl_s: float = 60.0
+    negative_ttl_s: float = 30.0
+    max_answers: int = 8
+    check: str = "rpc"
+    check_path: str = "/"
+    check_interval_s: float = 10.0
+    check_timeout_s: float = 4.0
+    check_jitter: float = 0.1
+    rise: int = 3
+    fall: int = 3
+    tcp_idle_timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("policy", self.policy, POLICIES),
+            ("check", self.check, CHECKS),
+        ):
+            if value not in known:
+                choices = ", ".join(known)
+                raise ValueError(f"`{name}: {value}` is not known; choose from {choices}")
+        try:
+            dns.encode_query(0, self.zone)
+        except ValueError as error:
+            raise ValueError(f"`zone`: {error}") from None
+        if self.max_answers < 1 or self.ttl_s < 0 or self.check_interval_s <= 0:
+            raise ValueError("`max_answers` and `check_interval` must be above 0, `ttl` not below")
+
+
+class _Reply(NamedTuple):
+    wire: bytes
+    rcode: int
+    region: str
+    """Whose addresses it gives, if any."""
+
+
+class DnsNode:
+    """Authoritative for one zone; refuses others. UDP and TCP at DNS_PORT."""
+
+    def __init__(self, ctx: Context, config: DnsConfig) -> None:
+        self.ctx = ctx
+        self.config = config
+        self.zone = Zone(
+            config.zone,
+            config.answers,
+            server_address=ctx.network.address,
+            ttl_s=int(config.ttl_s),
+            max_answers=config.max_answers,
+            steering=Steering(config.policy, config.near, config.weights, config.order),
+            rng=ctx.rng("dns"),
+        )
+        self.health: dict[str, Health] = {}
+        self._watches: dict[str, Watch] = {}
+        self._waiting_for_cpu = 0
+        self._answers: dict[str, Counter] = {}
+        self._queries: dict[tuple[str, int], Counter] = {}
+        self._replies: dict[tuple[bytes, str, str], deque[_Reply]] = {}
+        self._replies_version = 0
+        self._prober = Prober(
+            ctx, config.check, timeout_s=config.check_timeout_s, path=config.check_path
+        )
+        self._times = CheckTimes(
+            config.check_interval_s, config.check_interval_s, config.check_jitter
+        )
+        self.admin = Admin(ctx, facts=self._facts)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        socket = await self.ctx.network.open_datagram(DNS_PORT)
+        listener = await self.ctx.network.listen(DNS_PORT)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self.admin.listen_and_serve)
+            directory = Directory(self.ctx, nursery)
+            await directory.follow(self.config.answers, self._members_changed)
+            for tier in self.config.names:
+                if tier != self.config.answers:
+                    await directory.follow(tier, self._names_changed)
+            nursery.start_soon(self._serve_datagrams, socket)
+            task_status.started()
+            await accept_forever(
+                self.ctx, listener, self._serve_stream, max_connections=MAX_CONNECTIONS
+            )
+
+    # --- members and their health ------------------------------------------------------------
+
+    def _members_changed(self, view: TierView) -> None:
+        self._names_changed(view)
+        listed = {member.name for member in view.members}
+        for name in [each for each in self.health if each not in listed]:
+            self._watches.pop(name).stop()
+            del self.health[name]
+            self.ctx.metrics.forget("health", server=name)
+        for member in view.members:
+            if member.name not in self.health:
+                self._adopt(member)
+
+    def _names_changed(self, view: TierView) -> None:
+        self.zone.set_members(view.tier, view.members)
+
+    def _adopt(self, member: Member) -> None:
+        name = member.name
+        health = self.health[name] = Health(self.config.rise, self.config.fall)
+        self.ctx.metrics.gauge(
+            "health",
+            "1 if the member passes its checks: its address is given.",
+            lambda: float(health.up),
+            server=name,
+        )
+
+        def report(why: str) -> None:
+            changed = health.failed(why) if why else health.passed()
+            if not changed:
+                return
+            self.zone.changed()
+            if health.up:
+                self.ctx.log.info("address restored", server=name)
+            else:
+                self.ctx.log.info("address withdrawn", server=name, why=why)
+
+        where = (name, member.port)
+        watch = Watch(self._prober, health, self._times, lambda: where, report)
+        self._watches[name] = watch
+        if self.config.check != "none":
+            self._nursery.start_soon(watch.run)
+
+    def _healthy(self, member: Member) -> bool:
+        health = self.health.get(member.name)
+        return health is None or health.up
+
+    # --- queries -----------------------------------------------------------------------------
+
+    def respond(self, wire: bytes, asker: str, *, over: str = "udp") -> bytes:
+        """The answer to one message of an asker in region `asker`; empty: say nothing."""
+        reply = self._remembered(wire, asker, over) or self._compose(wire, asker, over)
+        self._count(over, reply.rcode)
+        if reply.region:
+            self._count_answer(reply.region)
+        return wire[:2] + reply.wire[2:] if reply.wire else b""
+
+    def _remembered(self, wire: bytes, asker: str, over: str) -> _Reply | None:
+        """A reply to the same question (but for its id), composed since the last change."""
+        if self._replies_version != self.zone.version or len(self._replies) > MAX_REMEMBERED:
+            self._replies.clear()
+            self._replies_version = self.zone.version
+        turns = self._replies.get((wire[2:], asker, over))
+        if turns is None or (len(turns) < REMEMBERED_TURNS and turns[0].region):
+            return None
+        turns.rotate(-1)
+        return turns[-1]
+
+    def _compose(self, wire: bytes, asker: str, over: str) -> _Reply:
+        try:
+            query = dns.decode_query(wire)
+        except dns.Malformed as error:
+            return _Reply(error.reply, error.reply[3] & 0x0F if error.reply else DROPPED, "")
+        seen_region = self._subnet_region(query)
+        place = query.region or seen_region or asker
+        answer, region = self.zone.answer(query, place, self._healthy)
+        if query.subnet is not None and seen_region and not query.region:
+            answer = replace(answer, scope=query.subnet[1])
+        authority = None if answer.rcode == dns.REFUSED else self._authority()
+        limit_bytes = query.udp_bytes if over == "udp" else dns.MAX_TCP_BYTES
+        rcode = dns.BADVERS if query.edns_version > 0 else answer.rcode
+        reply = _Reply(dns.encode_answer(query, answer, authority, limit_bytes), rcode, region)
+        if self.config.policy != "weighted":
+            self._replies.setdefault((wire[2:], asker, over), deque()).append(reply)
+        return reply
+
+    def _subnet_region(self, query: dns.Query) -> str:
+        """The region of the client's subnet, if a node of ours is in it."""
+        if query.subnet is None:
+            return ""
+        address, bits = query.subnet
+        try:
+            network = ipaddress.ip_network(f"{address}/{bits}", strict=False)
+        except ValueError:
+            return ""
+        return self.zone.region_of(str(network.network_address)) if bits == 32 else ""
+
+    def _authority(self) -> dns.Authority:
+        zone = self.zone
+        return dns.Authority(
+            zone.name,
+            f"ns.{zone.name}",
+            self.ctx.network.address,
+            zone.version,
+            int(self.config.negative_ttl_s),
+            zone.ttl_s,
+        )
+
+    def _asker(self, name: str, address: str) -> str:
+        """The region of whoever asks: a node of ours by its address, else our own (a client asks
+        the nearest server)."""
+        return self.zone.region_of(address) or self.ctx.region
+
+    async def _serve_datagrams(self, socket: DatagramSocket) -> None:
+        while True:
+            data, peer = await socket.receive_from()
+            asker = self._asker(peer.name, peer.address)
+            if not self.ctx.cpu.cores:
+                await self._answer_datagram(socket, data, asker, peer.address, peer.port)
+            elif self._waiting_for_cpu < MAX_WAITING_FOR_CPU:
+                self._waiting_for_cpu += 1
+                self._nursery.start_soon(
+                    self._charge_and_answer, socket, data, asker, peer.address, peer.port
+                )
+
+    async def _charge_and_answer(
+        self, socket: DatagramSocket, data: bytes, asker: str, address: str, port: int
+    ) -> None:
+        try:
+            await self.ctx.cpu.run()
+            await self._answer_datagram(socket, data, asker, address, port)
+        except (CpuBusy, CpuExpired):
+            pass  # dropped, as a busy server's kernel would
+        finally:
+            self._waiting_for_cpu -= 1
+
+    async def _answer_datagram(
+        self, socket: DatagramSocket, data: bytes, asker: str, address: str, port: int
+    ) -> None:
+        reply = self.respond(data, asker)
+        if reply:
+            try:
+                await socket.send_to(reply, address, port)
+            except OSError as error:
+                self.ctx.log.debug("answer not sent", to=address, error=str(error))
+
+    async def _serve_stream(self, stream: Stream) -> None:
+        asker = self._asker(stream.peer.name, stream.peer.address)
+        frames = dns.TcpFrames()
+        while True:
+            data: bytes | bytearray = b""
+            with move_on_after(self.ctx.clock, self.config.tcp_idle_timeout_s):
+                data = await stream.receive_some(TCP_CHUNK_BYTES)
+            if not data:
+                return
+            for message in frames.receive_data(data):
+                if self.ctx.cpu.cores:
+                    try:
+                        await self.ctx.cpu.run()
+                    except (CpuBusy, CpuExpired):
+                        return
+                reply = self.respond(message, asker, over="tcp")
+                if not reply:
+                    return
+                await stream.send_all(dns.frame(reply))
+
+    # --- what can be seen --------------------------------------------------------------------
+
+    def _count(self, over: str, rcode: int) -> None:
+        counter = self._queries.get((over, rcode))
+        if counter is None:
+            counter = self._queries[over, rcode] = self.ctx.metrics.counter(
+                "queries_total",
+                "Messages received, by transport and the answer's code (dropped: no answer).",
+                transport=over,
+                rcode=RCODES.get(rcode, "other"),
+            )
+        counter.value += 1
+
+    def _count_answer(self, region: str) -> None:
+        counter = self._answers.get(region)
+        if counter is None:
+            counter = self._answers[region] = self.ctx.metrics.counter(
+                "answers_total",
+                "Answers with addresses, by policy and the region that was given.",
+                policy=self.config.policy,
+                region=region,
+            )
+        counter.value += 1
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "role": "authoritative",
+            "zone": self.zone.name,
+            "policy": self.config.policy,
+            "servers_up": sum(health.up for health in self.health.values()),
+            "servers_total": len(self.health),
+        }
+
+
+RCODES: Final = {
+    DROPPED: "dropped",
+    dns.NOERROR: "noerror",
+    dns.FORMERR: "formerr",
+    dns.NXDOMAIN: "nxdomain",
+    dns.NOTIMP: "notimp",
+    dns.REFUSED: "refused",
+    dns.BADVERS: "badvers",
+}
