@@ -49,6 +49,7 @@ class Slot:
     generation: int = 0
     started_s: float = 0.0
     error: str = ""
+    founder: bool = True
     role: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     """What `emu ps` shows beside the state: epoch, lag ... as the node last described itself."""
@@ -136,7 +137,8 @@ class Cluster:
 
     async def _boot_all(self, placements: list[Placement]) -> None:
         for placement in placements:
-            self._add(placement)
+            self._list(self._add(placement))
+        for placement in placements:
             self.launch(placement.spec.name)
         with self.operator.move_on_after(BOOT_TIMEOUT_S) as scope:
             for placement in placements:
@@ -270,7 +272,7 @@ class Cluster:
         self.membership.put(
             Member(
                 spec.name, spec.tier, spec.kind, spec.region, address, spec.port,
-                was_ready or slot.generation > 1, slot.generation, draining,
+                was_ready or slot.generation > 1, slot.generation, draining, slot.founder,
             )
         )  # fmt: skip
 
@@ -336,7 +338,7 @@ class Cluster:
         leaving = [slot.spec.name for slot in self.tier_slots(tier) if slot.spec.name not in wanted]
         coming = [name for name in wanted if name not in self.slots]
         for name in coming:
-            self._add(wanted[name])
+            self._add(wanted[name]).founder = False
             self.launch(name)
         async with trio.open_nursery() as nursery:
             for name in leaving:

@@ -142,10 +142,14 @@ class Client:
             raise waiter.error
         return waiter.answer
 
-    def notify(self, method: str, *params: Any) -> None:
-        """Send without an answer; dropped when there is no connection."""
+    def notify(self, method: str, *params: Any) -> bool:
+        """Send without an answer. Without a connection it is dropped (False), and one is made."""
         if self._link is not None:
             self._link.send(self._link.rpc.send_notify(method, list(params)))
+            return True
+        if not self._closed:
+            self._connect_soon()
+        return False
 
     def _take_msgid(self) -> int:
         while True:
@@ -193,12 +197,17 @@ class Client:
             send(self._link)
             return
         self._unsent[msgid] = send
+        if not self._connect_soon():
+            self._fail_all(f"{self.host} was not reachable a moment ago")
+
+    def _connect_soon(self) -> bool:
+        """Begin to connect, unless an attempt has failed just now."""
         if not self._connecting:
             if self.ctx.clock.monotonic_s() < self._retry_at_s:
-                self._fail_all(f"{self.host} was not reachable a moment ago")
-                return
+                return False
             self._connecting = True
             self._nursery.start_soon(self._connect_and_read)
+        return True
 
     async def _wait(self, waiter: _Waiter) -> None:
         if waiter.error is not None:

@@ -78,6 +78,8 @@ class Service:
         self.ctx = ctx
         self.limits = limits or rpc.Limits()
         self.methods: dict[str, _Method] = {}
+        self.notified: dict[str, Handler] = {}
+        """What arrives without wanting an answer: plain functions, called inline."""
         self.charge_cpu = charge_cpu
         self.in_flight = 0
         self._errors: dict[tuple[str, str], Counter] = {}
@@ -255,6 +257,19 @@ class _ServerConnection:
                 scope = self.running.get(message[2][0])
                 if scope is not None:
                     scope.cancel()
+            elif kind == rpc.NOTIFY:
+                self._take_notice(message[1], message[2], arrived_s)
+
+    def _take_notice(self, name: str, params: list[Any], arrived_s: float) -> None:
+        """Unknown notifications are ignored, as the specification asks."""
+        handler = self.service.notified.get(name)
+        if handler is None:
+            return
+        try:
+            handler(self._call(params, arrived_s), *params)
+        except (TypeError, ValueError, RpcError) as error:
+            self.service.count_error("unknown", "bad_request")
+            self.ctx.log.debug("notification refused", method=name, why=repr(error))
 
     def _answer(self, msgid: int, name: str, params: list[Any], arrived_s: float) -> None:
         service = self.service

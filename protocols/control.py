@@ -28,6 +28,9 @@ class Member(NamedTuple):
     ready: bool
     generation: int = 1
     draining: bool = False
+    founder: bool = True
+    """Whether it was there from the cluster's first boot: a replicated group is founded by
+    these."""
 
     def to_wire(self) -> list[Any]:
         return list(self)
