@@ -119,6 +119,16 @@ class SqlState:
             return Outcome(results, None)
         return Outcome(results, _pack_record(changeset, [], "", lsn, []))
 
+    def rehearse(self, statements: Sequence[Any]) -> list[dict[str, Any]]:
+        """What the statements would give, together; the state is as before. Raises RpcError."""
+        parsed = _parse(statements)
+        with self._guarded():
+            self.db.execute("SAVEPOINT emu")
+            try:
+                return [self._step(index, each, []) for index, each in enumerate(parsed)]
+            finally:
+                self._roll_back()
+
     def apply(self, record: bytes) -> None:
         """Repeat a committed record. Raises ReplicaDiverged if it does not fit."""
         changeset, statements, request_id, lsn, results = msgpack.unpackb(record)

@@ -1,0 +1,294 @@
+"""The primary/replica SQL database: protocols/database.py over a replicated log.
+
+Writes go to the primary, run ahead, and are answered when the log has them at the configured
+level. What SQL can
+do is in parts/sql.py, how the log survives in replica.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from nodes.admin import Admin
+from nodes.base import RPC_PORT, Context
+from nodes.directory import Directory
+from nodes.parts.sql import SqlState
+from nodes.parts.sql_machine import SqlMachine
+from nodes.parts.timing import move_on_after
+from nodes.replica import ReplicaDriver
+from nodes.wire import Call, Service
+from protocols import database as words
+from protocols.errors import RpcError
+from protocols.replication import VOTER, AckRule, GroupConfig
+from protocols.replication_messages import Members
+
+MAX_TOKEN_WAIT_S: Final = 1.0
+LEASE_STATEMENTS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseConfig:
+    """`ack`: quorum, async, or one of off, local, remote_write, on, remote_apply, ANY n, FIRST
+    n."""
+
+    ack: str = "quorum"
+    detection_timeout_s: float = 1.0
+    """Silence after which the replicas elect another primary; also the length of its lease."""
+    snapshot_every_bytes: int = 8 << 20
+    retained_bytes: int = 64 << 20
+    """Log kept for replicas that are away; who is away for longer gets a snapshot."""
+    transaction_timeout_s: float = 5.0
+    """How long an interactive transaction may hold the writers' lease."""
+
+    def __post_init__(self) -> None:
+        AckRule.parse(self.ack)
+
+
+class Engine:
+    """SQL over one replicated log: what both the database tier and a web server's own store are."""
+
+    def __init__(
+        self, ctx: Context, nursery: trio.Nursery, config: DatabaseConfig, founders: Members
+    ) -> None:
+        self.ctx = ctx
+        self.config = config
+        self.machine = SqlMachine(
+            f"{ctx.name}-{ctx.generation}-{ctx.rng('vfs').getrandbits(32)}",
+            ctx.clock.wall_s,
+            ctx.rng("sql"),
+        )
+        group = GroupConfig(
+            name=ctx.name,
+            ack=AckRule.parse(config.ack),
+            detection_timeout_s=config.detection_timeout_s,
+            retained_bytes=config.retained_bytes,
+        )
+        self.driver = ReplicaDriver(
+            ctx,
+            nursery,
+            self.machine,
+            group,
+            founders,
+            snapshot_every_bytes=config.snapshot_every_bytes,
+        )
+        self.lease: _Lease | None = None
+        self._next_lease = 1
+        self._lease_free = trio.Event()
+        metrics = ctx.metrics
+        self._commits = metrics.counter("commits_total", "Transactions acknowledged.")
+        self._refused = metrics.counter("refused_total", "Transactions refused.")
+        self._seconds = metrics.histogram("commit_seconds", "Seconds from execution to commit.")
+
+    @property
+    def sql(self) -> SqlState:
+        return self.machine.sql
+
+    async def query(
+        self, sql: str, params: Sequence[Any], options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """One reading statement, here: on the primary linearizable, on a replica as `options`
+        ask."""
+        driver = self.driver
+        if driver.is_primary:
+            driver.check_can_read()
+            seen_lsn = driver.state_lsn
+            answer = self.sql.query(sql, params)
+            await driver.acknowledged(seen_lsn)
+            driver.check_can_read()
+            return {**answer, "lsn": seen_lsn}
+        await self._wait_for_token(int(options.get("min_lsn") or 0))
+        seen_lsn = driver.state_lsn
+        return {**self.sql.query(sql, params), "lsn": seen_lsn}
+
+    async def _wait_for_token(self, min_lsn: int) -> None:
+        """A replica answers what the client has already seen, or says that it cannot yet."""
+        driver = self.driver
+        wanted = max(min_lsn, driver.state_lsn)
+        if min(driver.state_lsn, driver.core.visible_lsn) >= wanted:
+            return
+        with move_on_after(self.ctx.clock, MAX_TOKEN_WAIT_S):
+            await driver.applied(wanted)
+            return
+        raise RpcError("unavailable", f"this replica has not reached LSN {wanted} yet")
+
+    async def write(self, statements: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+        """One transaction. Raises RpcError."""
+        await self._wait_for_lease()
+        driver = self.driver
+        driver.check_can_write()
+        request_id = str(options.get("request_id") or "")
+        started_s = self.ctx.clock.monotonic_s()
+        seen_lsn = driver.state_lsn
+        try:
+            outcome = self.sql.execute(statements, driver.next_lsn, request_id)
+        except RpcError:
+            self._refused.value += 1
+            await driver.acknowledged(seen_lsn)  # the refusal rests on what it saw
+            raise
+        lsn = seen_lsn
+        if outcome.repeated_lsn is not None:
+            lsn = outcome.repeated_lsn
+        elif outcome.record is not None:
+            lsn = self._propose(outcome.record)
+        await driver.acknowledged(max(lsn, seen_lsn))
+        self._commits.value += 1
+        self._seconds.observe(self.ctx.clock.monotonic_s() - started_s)
+        return {"results": outcome.results, "lsn": lsn}
+
+    def _propose(self, record: bytes) -> int:
+        """The state has the effect already: if the log does not take it, the state must go back."""
+        try:
+            return self.driver.propose(record)
+        except RpcError:
+            self.driver.rebuild()
+            raise
+
+    # --- interactive transactions ----------------------------------------------------------
+
+    async def begin(self, call: Call) -> dict[str, Any]:
+        """Take the writers' lease: other writers wait until it ends."""
+        await self._wait_for_lease()
+        self.driver.check_can_write()
+        lease = self.lease = _Lease(self._next_lease)
+        self._next_lease += 1
+        until_s = self.ctx.clock.monotonic_s() + self.config.transaction_timeout_s
+        self.ctx.clock.call_at(until_s, lambda: self._end_lease(lease))
+        return {"lease": lease.number, "expires_ms": int(self.config.transaction_timeout_s * 1000)}
+
+    async def execute(
+        self, call: Call, lease: int, sql: str, params: list[Any] | None = None
+    ) -> dict[str, Any]:
+        """A statement in the open transaction: it sees what the transaction did; others do not."""
+        held = self._held(lease)
+        if len(held.statements) >= LEASE_STATEMENTS:
+            raise RpcError("too_large", f"a transaction has at most {LEASE_STATEMENTS} statements")
+        held.statements.append([sql, params or []])
+        try:
+            results = self.sql.rehearse(held.statements)
+        except RpcError:
+            held.statements.pop()
+            raise
+        return dict(results[-1])
+
+    async def commit(
+        self, call: Call, lease: int, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        held = self._held(lease)
+        self._end_lease(held)
+        if not held.statements:
+            return {"results": [], "lsn": self.driver.state_lsn}
+        return await self.write(held.statements, options or {})
+
+    async def rollback(self, call: Call, lease: int) -> bool:
+        self._end_lease(self._held(lease))
+        return True
+
+    def _held(self, lease: int) -> _Lease:
+        if self.lease is None or self.lease.number != lease:
+            raise RpcError("refused", "the transaction is over: its time ended, or it was finished")
+        return self.lease
+
+    def _end_lease(self, lease: _Lease) -> None:
+        if self.lease is lease:
+            self.lease = None
+            free, self._lease_free = self._lease_free, trio.Event()
+            free.set()
+
+    async def _wait_for_lease(self) -> None:
+        while self.lease is not None:
+            await self._lease_free.wait()
+
+
+class _Lease:
+    """The one open interactive transaction: its statements so far."""
+
+    __slots__ = ("number", "statements")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.statements: list[list[Any]] = []
+
+
+class DatabaseNode:
+    """One member of a database group."""
+
+    def __init__(self, ctx: Context, config: DatabaseConfig) -> None:
+        self.ctx = ctx
+        self.config = config
+        self.engine: Engine | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        ctx = self.ctx
+        async with trio.open_nursery() as nursery:
+            view = await Directory(ctx, nursery).follow(ctx.tier)
+            me = view.named(ctx.name)
+            founding = me is None or me.founder
+            names = [each.name for each in view.members if each.founder] or [ctx.name]
+            founders = tuple((name, VOTER) for name in names) if founding else ()
+            engine = self.engine = Engine(ctx, nursery, self.config, founders)
+            await engine.driver.recover()
+            service = self._service(engine)
+            admin = Admin(ctx, service=service, facts=engine.driver.facts)
+            admin.add(words.PROMOTE, lambda call, target="": self._promote(target))
+            self._measure(engine)
+            listener = await ctx.network.listen(RPC_PORT)
+            nursery.start_soon(admin.listen_and_serve)
+            nursery.start_soon(service.serve, listener)
+            nursery.start_soon(engine.driver.run)
+            task_status.started()
+
+    def _service(self, engine: Engine) -> Service:
+        service = Service(self.ctx)
+        engine.driver.add_methods(service)
+
+        async def query(
+            call: Call,
+            sql: str,
+            params: list[Any] | None = None,
+            options: dict[str, Any] | None = None,
+        ) -> dict[str, Any]:
+            return await engine.query(sql, params or [], options or {})
+
+        async def write(
+            call: Call, statements: list[Any], options: dict[str, Any] | None = None
+        ) -> dict[str, Any]:
+            return await engine.write(statements, options or {})
+
+        service.add(words.QUERY, query)
+        service.add(words.WRITE, write)
+        service.add(words.BEGIN, engine.begin)
+        service.add(words.EXECUTE, engine.execute)
+        service.add(words.COMMIT, engine.commit)
+        service.add(words.ROLLBACK, engine.rollback)
+        service.add("role", lambda call: engine.driver.facts(), cost_s=0.0)
+        return service
+
+    def _promote(self, target: str) -> str:
+        assert self.engine is not None
+        driver = self.engine.driver
+        driver.hand_over(target or self._best_target())
+        return "handing over"
+
+    def _best_target(self) -> str:
+        assert self.engine is not None
+        others = [name for name in self.engine.driver.core.members if name != self.ctx.name]
+        if not others:
+            raise RpcError("refused", "there is no replica to promote")
+        return sorted(others)[0]
+
+    def _measure(self, engine: Engine) -> None:
+        """The metrics of a replicated database."""
+        metrics, driver = self.ctx.metrics, engine.driver
+        metrics.gauge("is_primary", "1 on the primary.", lambda: float(driver.is_primary))
+        metrics.gauge("epoch", "The epoch this node is in.", lambda: driver.core.epoch)
+        metrics.gauge("last_lsn", "Last record in the log.", lambda: driver.core.storage.last_lsn)
+        metrics.gauge("last_flushed_lsn", "Last record on disk.", lambda: driver.core.flushed_lsn)
+        metrics.gauge("last_applied_lsn", "Last record in the state.", lambda: driver.state_lsn)
+        metrics.gauge("committed_lsn", "Last committed record.", lambda: driver.core.visible_lsn)
+        metrics.gauge(
+            "divergent_records", "Records cut at a rejoin.", lambda: driver.divergent_records
+        )

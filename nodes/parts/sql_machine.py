@@ -1,0 +1,56 @@
+"""SQL as a StateMachine of the replicated log. No disk or network here."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import msgpack
+
+from nodes.parts.sql import SqlState
+
+
+class SqlMachine:
+    """nodes.replica.StateMachine over one SqlState."""
+
+    def __init__(self, name: str, now_s: Callable[[], float], rng: random.Random) -> None:
+        self.sql = SqlState(f"emu-clock-{name}", now_s, rng)
+
+    def apply(self, payload: bytes, lsn: int) -> None:
+        self.sql.apply(payload)
+
+    def dump(self) -> bytes:
+        return self.sql.dump()
+
+    def restore(self, data: bytes | None) -> None:
+        if data:
+            self.sql.load(data)
+        else:
+            self.sql.reset()
+
+    def describe(self, payload: bytes) -> Any:
+        """The rows or statements of a record, in words."""
+        changeset, statements, request_id, _, _ = msgpack.unpackb(payload)
+        if changeset is None:
+            return {"statements": statements, "request_id": request_id}
+        changes = []
+        for change in apsw.Changeset.iter(changeset):
+            changes.append(
+                {
+                    "table": change.name,
+                    "op": change.op,
+                    "old": _plain(change.old),
+                    "new": _plain(change.new),
+                }
+            )
+        return {"changes": changes}
+
+
+def _plain(values: Any) -> list[Any] | None:
+    if values is None:
+        return None
+    return [
+        each if isinstance(each, str | int | float | None) else repr(each)[:200] for each in values
+    ]
