@@ -86,15 +86,15 @@ async def test_two_connections_share_the_bandwidth_of_one_link(make_world):
             await stream.send_all(b"x" * 150_000)
             await stream.send_eof()
 
-        async def receive():
-            stream = await listener.accept()
+        async def receive(stream):
             while await stream.receive_some():
                 pass
 
         async with trio.open_nursery() as nursery:
             for _ in range(2):
                 nursery.start_soon(send)
-                nursery.start_soon(receive)
+            for _ in range(2):
+                nursery.start_soon(receive, await listener.accept())
         assert 0.27 < time.perf_counter() - started < 0.6
 
 
