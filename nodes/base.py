@@ -9,8 +9,8 @@ touches a file lives in emu/. Times are seconds on the node's own clock, sizes a
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import trio
@@ -22,6 +22,8 @@ HTTP_PORT = 8080
 RPC_PORT = 7000
 ADMIN_PORT = 7900
 """The private listener of every node: ping, describe, metrics. Only emu itself may dial it."""
+
+RELAY_BYTES = 65536
 
 DIRECTORY_HOST = "directory"
 OUTSIDE = "outside"
@@ -57,6 +59,14 @@ class Stream(trio.abc.HalfCloseableStream):
     def abort(self) -> None:
         """Close now, without waiting: the peer sees a reset."""
         raise NotImplementedError
+
+    async def relay_to(self, sink: Stream, count: Callable[[int], object]) -> bytes | bytearray:
+        """Forward to `sink` what can be forwarded at once, calling `count(bytes)` for it; return
+        what the caller must send itself, b"" at the end.
+
+        A world may make this cheaper than receiving and sending each piece.
+        """
+        return await self.receive_some(RELAY_BYTES)
 
 
 class Listener(trio.abc.Listener[Stream]):
@@ -261,4 +271,9 @@ class Kind:
     """Whether members of the tier dial each other."""
     roles: tuple[str, ...] = ()
     """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
-    default_tiers: Mapping[str, Any] = field(default_factory=dict)
+    code: tuple[str, ...] = ()
+    """Config fields that name Python code (`module:function`): the loader imports it, by its
+    rules."""
+    expand: Callable[[str, dict[str, Any]], dict[str, dict[str, Any]]] | None = None
+    """A kind that stands for several tiers: (name, the YAML options but `kind`) → tier name → YAML
+    options (with `kind`). Those who name it as an edge reach all of them."""

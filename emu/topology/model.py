@@ -1,0 +1,202 @@
+"""A topology that was found valid: who runs where, over which links, with which faults and
+expectations. Frozen; nothing here reads YAML or runs anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from emu.faults import Fault
+from emu.links import Links
+from emu.topology.expecting import Expectation
+from emu.topology.problems import Problem
+from emu.topology.shaping import NO_LINKS, LinkPlan, Outside
+from emu.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
+from nodes.base import Kind
+
+USERS_KIND = "users"
+SCALES = "scales"
+"""The Config field (and edge) that lets a tier scale others through the directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One node to be: its machine, its program and what it is told."""
+
+    spec: MachineSpec
+    config: Any
+    kind: Kind
+    restart: str = "no"
+    """no or on-failure."""
+    scales: tuple[str, ...] = ()
+    """Tiers it may scale through the directory."""
+    group: str = ""
+    """The declared tier it comes from, where a kind expands to several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Machines of one kind. Node `NAME-3` is the third of `members`, which holds their regions."""
+
+    name: str
+    word: str
+    """Its `kind:` as written."""
+    kind: Kind
+    config: Any
+    members: tuple[str, ...]
+    regions: tuple[str, ...]
+    """Where it may grow."""
+    public: bool = False
+    cpu: CpuSpec = CpuSpec()
+    disk: DiskSpec = DiskSpec()
+    clock: ClockSpec = ClockSpec()
+    restart: str = "no"
+    group: str = ""
+    dials: tuple[str, ...] = ()
+    scales: tuple[str, ...] = ()
+    line: int = 0
+    column: int = 0
+
+    @property
+    def node_names(self) -> list[str]:
+        return [f"{self.name}-{number}" for number in range(1, len(self.members) + 1)]
+
+    def scaled(self, nodes: int) -> Tier:
+        """With that many members. The last go first; new ones come where there are fewest."""
+        members = list(self.members[:nodes])
+        while len(members) < nodes:
+            load = Counter(members)
+            members.append(min(self.regions, key=lambda region: load[region]))
+        return replace(self, members=tuple(members))
+
+    def placements(self) -> list[Placement]:
+        return [
+            Placement(self._machine(name, region), self.config, self.kind, self.restart,
+                      self.scales, self.group)
+            for name, region in zip(self.node_names, self.members, strict=True)
+        ]  # fmt: skip
+
+    def _machine(self, name: str, region: str) -> MachineSpec:
+        return MachineSpec(
+            name=name,
+            tier=self.name,
+            kind=self.word,
+            region=region,
+            port=self.kind.port,
+            public=self.public,
+            dials=self.dials,
+            cpu=self.cpu,
+            disk=self.disk,
+            clock=self.clock,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FaultItem:
+    """One line of the timeline: at a time, or so long after an event, do this (and undo it)."""
+
+    fault: Fault
+    at_s: float | None = None
+    """From the start; with `on`, from the event."""
+    on: str = ""
+    for_s: float | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A whole file. `accepts` says why a lint warning (by code, or `code tier`) is meant to be."""
+
+    name: str
+    tiers: tuple[Tier, ...]
+    regions: tuple[str, ...] = ("local",)
+    seed: int = 0
+    links: LinkPlan = NO_LINKS
+    outside: Outside = Outside()
+    faults: tuple[FaultItem, ...] = ()
+    expect: tuple[Expectation, ...] = ()
+    accepts: Mapping[str, str] | None = None
+    path: str = ""
+    code: tuple[str, ...] = ()
+    """The files of Python code that loading it imported: a topology that names code is code."""
+
+    def tier(self, name: str) -> Tier:
+        """The tier of that name, or KeyError."""
+        for tier in self.tiers:
+            if tier.name == name:
+                return tier
+        raise KeyError(name)
+
+    @property
+    def users(self) -> tuple[Tier, ...]:
+        return tuple(tier for tier in self.tiers if tier.word == USERS_KIND)
+
+    def placements(self) -> list[Placement]:
+        """Every node, in the file's order."""
+        return [placement for tier in self.tiers for placement in tier.placements()]
+
+    def scaled(self, tier: str, nodes: int) -> Topology:
+        """With that many members in one tier; KeyError if there is none of that name."""
+        self.tier(tier)
+        tiers = (each.scaled(nodes) if each.name == tier else each for each in self.tiers)
+        return replace(self, tiers=tuple(tiers))
+
+    def arm(self, links: Links) -> None:
+        """Give the world's links their declared shapes."""
+        where = {name: (tier.name, region)
+                 for tier in self.tiers
+                 for name, region in zip(tier.node_names, tier.members, strict=True)}  # fmt: skip
+        links.shape(self.links.shaper(where, self.outside))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What turning one topology into another does to the nodes of a running cluster."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    restarted: tuple[str, ...] = ()
+    """Same name, but its kind, options, machine or region changed."""
+    reconfigured: tuple[str, ...] = ()
+    """Sections that change without touching a node: links, outside, faults, expect."""
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.restarted or self.reconfigured)
+
+    def lines(self) -> list[str]:
+        """For people, one line for each kind of change."""
+        words = ("add", self.added), ("remove", self.removed), ("restart", self.restarted), (
+            "change in place", self.reconfigured)  # fmt: skip
+        return [f"{verb}: {', '.join(names)}" for verb, names in words if names] or ["no change"]
+
+
+def diff(old: Topology, new: Topology) -> Plan:
+    """What `emu up` with a changed file has to do."""
+    before = {each.spec.name: each for each in old.placements()}
+    after = {each.spec.name: each for each in new.placements()}
+    sections = ("links", "outside", "faults", "expect")
+    return Plan(
+        added=tuple(name for name in after if name not in before),
+        removed=tuple(name for name in before if name not in after),
+        restarted=tuple(
+            name for name in after if name in before and before[name] != after[name]
+        ),
+        reconfigured=tuple(
+            name for name in sections if _seen(getattr(old, name)) != _seen(getattr(new, name))
+        ),
+    )  # fmt: skip
+
+
+def _seen(section: Any) -> Any:
+    """A section without the places where it stands in the file."""
+    if isinstance(section, tuple) and section and isinstance(section[0], FaultItem):
+        return tuple(replace(item, line=0) for item in section)
+    return section
+
+
+def problem_at(topology: Topology, tier: Tier | None, message: str) -> Problem:
+    """A problem at a tier of a topology (or at its start)."""
+    line, column = (tier.line, tier.column) if tier is not None else (1, 1)
+    return Problem(line, column, topology.path, message)
