@@ -38,7 +38,7 @@ class DatabaseConfig:
     ack: str = "quorum"
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
-    snapshot_every_bytes: int = 8 << 20
+    snapshot_every_bytes: int = 2 << 20
     retained_bytes: int = 64 << 20
     """Log kept for replicas that are away; who is away for longer gets a snapshot."""
     transaction_timeout_s: float = 5.0

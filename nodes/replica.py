@@ -71,7 +71,7 @@ class ReplicaDriver:
         config: GroupConfig,
         founders: Members,
         *,
-        snapshot_every_bytes: int = 8 << 20,
+        snapshot_every_bytes: int = 2 << 20,
     ) -> None:
         self.ctx = ctx
         self.config = config
@@ -191,7 +191,9 @@ class ReplicaDriver:
         core = self.core
         if core.role != PRIMARY:
             raise RpcError("not_primary", f"the primary may be {core.primary}", core.primary)
-        if not core.can_serve(self._now_s()) or self.state_lsn < core.visible_lsn:
+        if self.state_lsn < core.storage.last_lsn:
+            raise RpcError("unavailable", "the primary is still replaying its log")
+        if not core.can_serve(self._now_s()):
             raise RpcError("unavailable", "the primary has no lease just now")
 
     def propose(self, payload: bytes) -> int:
