@@ -1,28 +1,32 @@
-"""A node's own clock over the world's timers: offset, drift, steps. Both worlds use it.
+"""The clock of one machine: it may be off, drift and be stepped; its monotonic time never goes
+back.
 
-Node time advances `1 + drift_ratio` times as fast as true time. Callbacks run through the node's
-life: held while it
-is paused, never when it is dead.
+True time comes from the world's Timers (where a stall of the whole host is discounted); only the
+translation to and from the node's own time lives here.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from trio import lowlevel
+import trio
 
 from emu.life import Life
+from emu.parking import Parked
 from emu.world import Timers
 from nodes.base import Timer
 
 EPOCH_S: Final = 1_700_000_000.0
-"""What a world's wall clocks read at its time 0, unless the world says otherwise."""
+"""What wall clocks read at the run's time 0, unless the world says otherwise."""
 
 
 class MachineClock:
-    """The clock hardware: it outlives generations, and is what faults turn
-    (emu.world.ClockControl)."""
+    """`emu.world.ClockControl`: the oscillator, which outlives every generation.
+
+    Monotonic time goes on over restarts, as it does for a process that is started again.
+    """
 
     def __init__(
         self,
@@ -32,78 +36,142 @@ class MachineClock:
         drift_ratio: float = 0.0,
         epoch_s: float = EPOCH_S,
     ) -> None:
-        self.timers = timers
-        self.rate = 1.0 + drift_ratio
-        self._base_true_s = timers.now_s()
-        self._base_node_s = self._base_true_s
-        self._wall_s = epoch_s + offset_s
+        """`epoch_s` is the Unix time at which the run's true time is 0."""
+        self._timers = timers
+        self._anchor_true_s = self._anchor_s = self._last_s = timers.now_s()
+        self._rate = _rate(drift_ratio)
+        self._wall_ahead_s = epoch_s + offset_s
+        self._pending: dict[NodeTimer, None] = {}
 
-    def now_s(self) -> float:
-        """Monotonic node time."""
-        if self.rate == 1.0 and self._base_true_s == self._base_node_s:
-            return self.timers.now_s()
-        return self._base_node_s + (self.timers.now_s() - self._base_true_s) * self.rate
+    def monotonic_s(self) -> float:
+        """The machine's own monotonic time.
+
+        Should true time ever go back (a stall discounted after somebody read it), this goes on
+        from where it was.
+        """
+        now_s = self._at(true_s := self._timers.now_s())
+        if now_s < self._last_s:
+            self._anchor(true_s, self._last_s)
+            return self._last_s
+        self._last_s = now_s
+        return now_s
 
     def wall_s(self) -> float:
-        return self._wall_s + self.now_s()
+        return self._wall_ahead_s + self.monotonic_s()
 
     def step(self, seconds: float) -> None:
         """Jump the wall clock; monotonic time does not move."""
-        self._wall_s += seconds
+        self._wall_ahead_s += seconds
 
     def set_drift(self, drift_ratio: float) -> None:
-        """Change the rate from now on; timers that are armed keep their true time."""
-        self._base_node_s, self._base_true_s = self.now_s(), self.timers.now_s()
-        self.rate = 1.0 + drift_ratio
+        """Run at another rate from now on; what is pending is due at the same monotonic time."""
+        now_s = self.monotonic_s()
+        self._rate = _rate(drift_ratio)
+        self._anchor(self._timers.now_s(), now_s)
 
-    def true_s(self, node_s: float) -> float:
-        """When, in true time, this clock will read `node_s`."""
-        if self.rate == 1.0 and self._base_true_s == self._base_node_s:
-            return node_s
-        return self._base_true_s + (node_s - self._base_node_s) / self.rate
+    def _anchor(self, true_s: float, now_s: float) -> None:
+        self._anchor_true_s, self._anchor_s = true_s, now_s
+        for timer in self._pending:
+            if timer.armed is not None:
+                timer.armed.cancel()
+            timer.armed = self._timers.call_at(self._true_s(timer.when_s), timer.fire)
+
+    def _at(self, true_s: float) -> float:
+        return self._anchor_s + (true_s - self._anchor_true_s) * self._rate
+
+    def _true_s(self, when_s: float) -> float:
+        """The earliest true time at which `monotonic_s()` is not below `when_s`."""
+        true_s = self._anchor_true_s + (when_s - self._anchor_s) / self._rate
+        while self._at(true_s) < when_s:  # rounding; else a node would wake early, and spin
+            true_s = math.nextafter(true_s, math.inf)
+        return true_s
+
+    def arm(self, timer: NodeTimer) -> None:
+        if math.isfinite(timer.when_s):
+            self._pending[timer] = None
+            timer.armed = self._timers.call_at(self._true_s(timer.when_s), timer.fire)
+
+    def disarm(self, timer: NodeTimer) -> None:
+        self._pending.pop(timer, None)
+        if timer.armed is not None:
+            timer.armed.cancel()
+            timer.armed = None
+
+    def disarm_all_of(self, life: Life) -> None:
+        for timer in [each for each in self._pending if each.life is life]:
+            timer.cancel()
+
+
+class NodeTimer:
+    """A callback of one generation at a monotonic time of its machine."""
+
+    __slots__ = ("armed", "callback", "clock", "life", "when_s")
+
+    def __init__(
+        self, clock: MachineClock, life: Life, when_s: float, callback: Callable[[], object]
+    ) -> None:
+        self.clock = clock
+        self.life = life
+        self.when_s = when_s
+        self.callback: Callable[[], object] | None = callback
+        self.armed: Timer | None = None
+
+    def fire(self) -> None:
+        self.armed = None
+        self.clock.disarm(self)
+        self.life.call(self._run)
+
+    def _run(self) -> None:
+        callback, self.callback = self.callback, None
+        if callback is not None:  # it may be cancelled while a pause holds it
+            callback()
+
+    def cancel(self) -> None:
+        self.callback = None
+        self.clock.disarm(self)
 
 
 class NodeClock:
-    """What one generation sees of it (nodes.base.Clock)."""
+    """`nodes.base.Clock`: what one generation sees of its machine's clock."""
 
-    def __init__(self, machine: MachineClock, life: Life) -> None:
-        self._machine = machine
+    def __init__(self, clock: MachineClock, life: Life) -> None:
+        self._clock = clock
         self._life = life
+        life.own(self)
 
     def monotonic_s(self) -> float:
-        return self._machine.now_s()
+        return self._clock.monotonic_s()
 
     def wall_s(self) -> float:
-        return self._machine.wall_s()
-
-    def call_at(self, monotonic_s: float, callback: Callable[[], object]) -> Timer:
-        life = self._life
-        at_s = self._machine.true_s(monotonic_s)
-        return self._machine.timers.call_at(at_s, lambda: life.call(callback))
+        return self._clock.wall_s()
 
     async def sleep(self, seconds: float) -> None:
-        self._life.check()
-        if seconds <= 0:
-            await lowlevel.checkpoint()
+        """Always a checkpoint; `math.inf` sleeps until cancelled."""
+        if seconds > 0 and not self._life.dead:
+            parked = Parked()
+            timer = self.call_at(self.monotonic_s() + seconds, parked.wake)
+            try:
+                await parked.wait()
+            finally:
+                timer.cancel()
         else:
-            await self._park(self._machine.now_s() + seconds)
+            await trio.lowlevel.checkpoint()
         self._life.check()
 
-    async def _park(self, until_s: float) -> None:
-        task: lowlevel.Task | None = lowlevel.current_task()
+    def call_at(self, monotonic_s: float, callback: Callable[[], object]) -> NodeTimer:
+        """Held while the node is paused, never made once it is dead."""
+        assert monotonic_s == monotonic_s, "a timer at NaN"
+        timer = NodeTimer(self._clock, self._life, monotonic_s, callback)
+        if not self._life.dead:
+            self._clock.arm(timer)
+        return timer
 
-        def wake() -> None:
-            nonlocal task
-            sleeper, task = task, None
-            if sleeper is not None:
-                lowlevel.reschedule(sleeper)
+    def end(self, *, crash: bool) -> None:
+        """The generation is dead: forget what it had asked for."""
+        self._clock.disarm_all_of(self._life)
 
-        timer = self.call_at(until_s, wake)
 
-        def abort(_: Any) -> lowlevel.Abort:
-            nonlocal task
-            task = None
-            timer.cancel()
-            return lowlevel.Abort.SUCCEEDED
-
-        await lowlevel.wait_task_rescheduled(abort)
+def _rate(drift_ratio: float) -> float:
+    if not -0.9 <= drift_ratio <= 10:
+        raise ValueError(f"a clock cannot drift by a ratio of {drift_ratio}")
+    return 1.0 + drift_ratio

@@ -43,10 +43,15 @@ class NodeContext:
         self.log: Log = _LivingLog(log, life)
         self.history: History = _LivingHistory(history, life)
         self._seed = f"{seed}/node/{spec.name}/{life.generation}"
+        self._rngs: dict[str, random.Random] = {}
         self._rare = rare
 
     def rng(self, name: str) -> random.Random:
-        return random.Random(f"{self._seed}/{name}")
+        """The same object each time: whoever shares a stream goes on with it."""
+        found = self._rngs.get(name)
+        if found is None:
+            found = self._rngs[name] = random.Random(f"{self._seed}/{name}")
+        return found
 
     def rare(self, name: str) -> bool:
         return self._rare(name)
@@ -103,4 +108,25 @@ class _LivingHistory:
     ) -> Operation:
         if self._life.dead:
             return _NoOperation()
-        return self._history.invoke(process, f, value, key, model=model)
+        operation = self._history.invoke(process, f, value, key, model=model)
+        return _LivingOperation(operation, self._life)
+
+
+class _LivingOperation:
+    __slots__ = ("_life", "_operation")
+
+    def __init__(self, operation: Operation, life: Life) -> None:
+        self._operation = operation
+        self._life = life
+
+    def ok(self, value: Any = None) -> None:
+        if not self._life.dead:
+            self._operation.ok(value)
+
+    def fail(self, reason: str = "") -> None:
+        if not self._life.dead:
+            self._operation.fail(reason)
+
+    def info(self, reason: str = "") -> None:
+        if not self._life.dead:
+            self._operation.info(reason)

@@ -1,117 +1,195 @@
-"""A node's cpu: a bounded first-in first-out queue in front of `cores` servers, in both worlds.
+"""The cpu of one generation: a bounded first-in first-out queue in front of `cores` servers.
 
-A true queue, not a reservation at arrival: work that was cancelled or has expired costs nothing
-when its turn comes.
+A core is taken when work is dequeued, never reserved when it arrives, so work that was cancelled
+or has expired costs nothing. Costs are true seconds; deadlines are on the node's clock.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any
+from collections import OrderedDict
+from functools import partial
+from typing import Final
 
-from trio import lowlevel
+import trio
 
 from emu.clock import NodeClock
 from emu.life import Life
-from emu.world import CpuSpec
-from nodes.base import CpuBusy, CpuExpired
+from emu.parking import Parked
+from emu.world import CpuSpec, Timers
+from nodes.base import CpuBusy, CpuExpired, Timer
 from nodes.parts.metrics import Metrics
 
+CATCH_UP_S: Final = 0.1
+"""Timers are late by some 0.1 ms in the live world: a busy core starts its next work when the one
+before was due to end, so that the rate is right; a lag beyond this is not made good."""
 
-class _Job:
-    __slots__ = ("cost_s", "expired", "expires_at_s", "parked", "since_s", "task")
 
-    def __init__(self, task: lowlevel.Task, cost_s: float, expires_at_s: float | None) -> None:
-        self.task: lowlevel.Task | None = task
+class _Work(Parked):
+    __slots__ = ("asked_s", "cost_s", "done", "expired", "expires_at_s", "started_s", "timer")
+
+    def __init__(self, cost_s: float, expires_at_s: float | None, asked_s: float) -> None:
+        super().__init__()
         self.cost_s = cost_s
         self.expires_at_s = expires_at_s
+        self.asked_s = asked_s
+        self.started_s = 0.0
+        self.timer: Timer | None = None
+        """Set while it holds a core."""
+        self.done = False
         self.expired = False
-        self.since_s = 0.0
-        self.parked = False
-
-    def wake(self) -> None:
-        task, self.task = self.task, None
-        if task is not None:
-            lowlevel.reschedule(task)
 
 
 class NodeCpu:
-    """One generation's view of the machine's cores. `cores` may be changed while it runs."""
+    """`nodes.base.Cpu`.
 
-    def __init__(self, spec: CpuSpec, clock: NodeClock, life: Life, metrics: Metrics) -> None:
-        self.cores = spec.cores
-        self._spec = spec
-        self._clock = clock
+    While the node is paused nothing is dequeued; work that holds a core ends at the resume, at the
+    earliest.
+    """
+
+    def __init__(
+        self,
+        timers: Timers,
+        life: Life,
+        clock: NodeClock,
+        spec: CpuSpec,
+        metrics: Metrics,
+        *,
+        cores: int | None = None,
+    ) -> None:
+        self._timers = timers
         self._life = life
-        self._queue: deque[_Job] = deque()
-        self._running = 0
-        if spec.cores:
-            self._busy = metrics.counter("cpu_busy_seconds_total", "Core seconds spent.")
-            self._dropped = metrics.counter(
-                "cpu_dropped_total", "Work dropped: expired or too much."
-            )
-            self._waited = metrics.histogram("cpu_queue_seconds", "Seconds waited for a core.")
-            metrics.gauge("cpu_queue", "Work waiting for a core.", lambda: len(self._queue))
-            metrics.gauge("cpu_cores", "Cores of this node.", lambda: self.cores)
+        self._clock = clock
+        self._spec = spec
+        self._cores = spec.cores if cores is None else cores
+        self._in_service = 0
+        self._queue: OrderedDict[_Work, None] = OrderedDict()
+        self._count_in(metrics)
 
-    def set_cores(self, cores: int) -> None:
-        self.cores = cores
-        self._start_next()
+    def _count_in(self, metrics: Metrics) -> None:
+        self._busy_s = metrics.counter(
+            "cpu_busy_seconds_total", "Time that cores were held, summed over cores."
+        )
+        metrics.gauge("cpu_queue", "Work that waits for a core.", lambda: len(self._queue))
+        metrics.gauge("cpu_cores", "Cores of this node; 0: none declared.", lambda: self._cores)
+        self._waits = metrics.histogram(
+            "cpu_queue_wait_seconds", "How long work that got a core had waited for it."
+        )
+        help_text = "Work that never got a core, by reason."
+        self._full = metrics.counter("cpu_dropped_total", help_text, reason="full")
+        self._expired = metrics.counter("cpu_dropped_total", help_text, reason="expired")
+        self._cancelled = metrics.counter("cpu_dropped_total", help_text, reason="cancelled")
+
+    @property
+    def cores(self) -> int:
+        return self._cores
+
+    @cores.setter
+    def cores(self, cores: int) -> None:
+        """More cores start on the queue at once; fewer: those in service finish. At 0 all go."""
+        assert cores >= 0
+        self._cores = cores
+        self._dispatch(self._timers.now_s())
 
     async def run(self, cost_s: float | None = None, *, expires_at_s: float | None = None) -> None:
-        self._life.check()
-        cost_s = self._spec.service_time_s if cost_s is None else cost_s
-        if not self.cores or cost_s <= 0:
-            await lowlevel.checkpoint()
+        """Wait for a core and hold it for `cost_s` (None: the declared service time).
+
+        Where no cpu is declared, or nothing is to be charged, it returns at once, without a
+        checkpoint: callers that loop over it need one of their own. Raises CpuBusy, CpuExpired.
+        """
+        if cost_s is None:
+            cost_s = self._spec.service_time_s
+        if (self._cores == 0 or cost_s <= 0) and not self._life.dead:
             return
-        if len(self._queue) >= self._spec.max_queue:
-            self._dropped.value += 1
-            raise CpuBusy(f"{self._spec.max_queue} requests wait for the cpu already")
-        job = _Job(lowlevel.current_task(), cost_s, expires_at_s)
-        job.since_s = self._clock.monotonic_s()
-        self._queue.append(job)
-        self._start_next()
-        await self._wait(job)
+        work = _Work(cost_s, expires_at_s, self._timers.now_s())
+        if self._life.dead or not self._admit(work):
+            await trio.lowlevel.checkpoint()
+            self._life.check()
+        else:
+            await self._wait(work)
+        if work.expired:
+            raise CpuExpired("its time was over before a core was free")
+        if not work.done:
+            raise CpuBusy(f"{self._spec.max_queue} wait already")
+
+    def _admit(self, work: _Work) -> bool:
+        """Take a core or a place in the queue; False when full or expired already."""
+        if self._is_late(work):
+            self._drop_expired(work)
+            return False
+        if self._in_service < self._cores and not self._queue:
+            self._start(work, work.asked_s)
+        elif len(self._queue) < self._spec.max_queue:
+            self._queue[work] = None
+        else:
+            self._full.value += 1
+            return False
+        return True
+
+    async def _wait(self, work: _Work) -> None:
+        try:
+            await work.wait()
+        finally:
+            if not work.done and not work.expired:
+                self._give_up(work)
         self._life.check()
-        if job.expired:
-            self._dropped.value += 1
-            raise CpuExpired("its deadline passed in the cpu's queue")
 
-    async def _wait(self, job: _Job) -> None:
-        def abort(_: Any) -> lowlevel.Abort:
-            job.task = None
-            return lowlevel.Abort.SUCCEEDED
+    def _give_up(self, work: _Work) -> None:
+        """Cancelled: free its place or its core (in its own task, not in Trio's abort)."""
+        if work in self._queue:
+            del self._queue[work]
+            self._cancelled.value += 1
+        elif work.timer is not None:
+            work.timer.cancel()
+            now_s = self._timers.now_s()
+            self._free(work, min(work.cost_s, max(0.0, now_s - work.started_s)))
+            self._dispatch(now_s)
 
-        if job.task is None:  # expired or finished at once
-            await lowlevel.checkpoint()
-        else:
-            job.parked = True
-            await lowlevel.wait_task_rescheduled(abort)
+    def _start(self, work: _Work, start_s: float) -> None:
+        self._in_service += 1
+        work.started_s = max(start_s, work.asked_s)
+        self._waits.observe(work.started_s - work.asked_s)
+        end_s = work.started_s + work.cost_s
+        work.timer = self._timers.call_at(end_s, partial(self._due, work, end_s))
 
-    def _start_next(self) -> None:
-        """Give free cores to whoever still wants one, in order."""
-        now_s = self._clock.monotonic_s()
-        while self._queue and self._running < self.cores:
-            job = self._queue.popleft()
-            if job.task is None:
-                continue  # cancelled while it waited
-            if job.expires_at_s is not None and now_s >= job.expires_at_s:
-                job.expired = True
-                self._release(job)
-                continue
-            self._waited.observe(now_s - job.since_s)
-            self._running += 1
-            self._busy.value += job.cost_s
-            self._clock.call_at(now_s + job.cost_s, lambda job=job: self._finish(job))  # type: ignore[misc]
+    def _due(self, work: _Work, end_s: float) -> None:
+        if self._life.paused:
+            self._life.call(lambda: self._finish(work, self._timers.now_s()))
+        elif not self._life.dead:
+            self._finish(work, max(end_s, self._timers.now_s() - CATCH_UP_S))
 
-    def _finish(self, job: _Job) -> None:
-        self._running -= 1
-        job.wake()
-        self._start_next()
+    def _finish(self, work: _Work, end_s: float) -> None:
+        if work.timer is None:  # given up while a pause held this
+            return
+        self._free(work, work.cost_s)
+        work.done = True
+        work.wake()
+        self._dispatch(end_s)
 
-    def _release(self, job: _Job) -> None:
-        """Wake an expired job: unless it is the very task that is just asking."""
-        if job.parked:
-            job.wake()
-        else:
-            job.task = None
+    def _free(self, work: _Work, busy_s: float) -> None:
+        work.timer = None
+        self._in_service -= 1
+        self._busy_s.value += busy_s
+
+    def _dispatch(self, at_s: float) -> None:
+        """Give free cores to the queue; what was cancelled or has expired is dropped here."""
+        if self._life.dead or self._life.paused:
+            return
+        while self._queue and (self._in_service < self._cores or self._cores == 0):
+            work, _ = self._queue.popitem(last=False)
+            if work.task is None:
+                self._cancelled.value += 1
+            elif self._is_late(work):
+                self._drop_expired(work)
+            elif self._cores == 0:
+                work.done = True
+                work.wake()
+            else:
+                self._start(work, at_s)
+
+    def _is_late(self, work: _Work) -> bool:
+        return work.expires_at_s is not None and work.expires_at_s <= self._clock.monotonic_s()
+
+    def _drop_expired(self, work: _Work) -> None:
+        self._expired.value += 1
+        work.expired = True
+        work.wake()

@@ -1,207 +1,366 @@
-"""A node's disk in both worlds: page cache, modelled sync, and the faults a disk can have.
+"""The disk of one machine: a page cache, one device whose bandwidth all files share, and its fault
+switches.
 
-What really holds the bytes is a `Files` backend (live: real files; simulated: memory that
-forgets). One sync is
-in flight per file; whoever asks meanwhile shares the next one.
+How long things take, and who waits for what, lives here; where the bytes are, and what a power cut
+leaves of them, is the world's (live/files.py, sim/files.py). Not modelled: a read cache (every read
+pays the device), write-back without a sync, partial appends.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import trio
 
-from emu.clock import NodeClock
 from emu.life import Life
-from emu.world import DiskSpec
+from emu.parking import Parked
+from emu.world import DiskSpec, Timers
+from nodes.parts.metrics import Metrics
 
-GOOD_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
+FILE_NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
+SYNC_BUCKETS_S: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
+
+Done = Callable[[OSError | None], None]
+Work = Callable[[], None]
+Submit = Callable[[Work, Done], None]
+"""Do some work off the loop, then call `done` on it."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A change that is in the page cache but not on the platter yet."""
+
+    commit: Callable[[], None]
+    """It, and what it covers, is durable now."""
+    dirty_bytes: int = 0
+    late_s: float = 0.0
+    """How much longer than the model says this one takes."""
+    prepare: Callable[[], Work] | None = None
+    """Where a real file is: what a thread shall do to make it really durable."""
 
 
 class Files(Protocol):
-    """Where the bytes are. Synchronous; raises OSError as files do."""
+    """One machine's flat files as the page cache shows them. Nothing here waits.
+
+    Unknown names raise FileNotFoundError.
+    """
+
+    used_bytes: int
 
     def append(self, name: str, data: bytes) -> int: ...
-    def read(self, name: str, offset: int, size_bytes: int | None) -> bytes: ...
+    def read(self, name: str, offset: int, size_bytes: int) -> bytes: ...
     def size_bytes(self, name: str) -> int: ...
     def names(self) -> list[str]: ...
-    def mark_synced(self, name: str, size_bytes: int) -> None:
-        """Everything up to here survives a power cut from now on."""
+    def begin_sync(self, name: str) -> Pending:
+        """Covers what is in the file now; at most one per file at a time."""
         ...
 
-    def rename(self, old: str, new: str) -> None: ...
-    def truncate(self, name: str, size_bytes: int) -> None: ...
-    def remove(self, name: str) -> None: ...
-    def overwrite(self, name: str, offset: int, data: bytes) -> None: ...
-    def cut_power(self) -> None:
-        """Lose or tear what was not synced."""
+    def rename(self, old: str, new: str) -> Pending: ...
+    def truncate(self, name: str, size_bytes: int) -> Pending: ...
+    def remove(self, name: str) -> Pending: ...
+    def flip_bit(self, name: str, byte_offset: int, bit: int) -> None: ...
+    def wipe(self) -> None: ...
+    def cut(self) -> None:
+        """Power is lost: keep only what a power cut leaves."""
         ...
 
+    def close(self) -> None: ...
 
-RealSync = Callable[[str], Awaitable[None]]
+
+class _Waiter(Parked):
+    __slots__ = ("error",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: OSError | None = None
+
+    def finish(self, error: OSError | None) -> None:
+        self.error = error
+        self.wake()
+
+
+class _Sync:
+    """A sync in flight. It covers what was there at its start; who comes later shares the next."""
+
+    __slots__ = ("followers", "name", "waiters")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.waiters: list[_Waiter] = []
+        self.followers: list[_Waiter] = []
 
 
 class MachineDisk:
-    """The hardware: it outlives generations, and is what faults turn (emu.world.DiskControl)."""
+    """`emu.world.DiskControl`: the device, which outlives every generation.
 
-    def __init__(self, files: Files, spec: DiskSpec) -> None:
-        self.files = files
-        self.spec = spec
+    What a killed process had under way goes on, as in a kernel; a power cut ends it. A failed sync
+    leaves what it covered unsynced.
+    """
+
+    def __init__(
+        self, files: Files, timers: Timers, spec: DiskSpec, submit: Submit | None = None
+    ) -> None:
+        """`submit` serves `sync_mode` real; without it every sync is modelled."""
         self.slow_factor = 1.0
         self.fail_reads = False
         self.fail_writes = False
         self.full = False
+        self.files = files
+        self.spec = spec
+        self.timers = timers
+        self._submit = submit if spec.sync_mode == "real" else None
+        self._free_at_s = 0.0
+        self._syncs: dict[str, _Sync] = {}
+        self._cuts = 0
 
     def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
+        """Offsets beyond either end are moved into the file.
+
+        Raises FileNotFoundError, and ValueError if the file is empty.
+        """
         size_bytes = self.files.size_bytes(name)
-        at = byte_offset if byte_offset >= 0 else max(0, size_bytes + byte_offset)
-        byte = self.files.read(name, at, 1)
-        if byte:
-            self.files.overwrite(name, at, bytes([byte[0] ^ (1 << (bit & 7))]))
+        if not size_bytes:
+            raise ValueError(f"{name} is empty: there is no bit to flip")
+        if byte_offset < 0:
+            byte_offset += size_bytes
+        self.files.flip_bit(name, min(max(byte_offset, 0), size_bytes - 1), bit & 7)
 
     def wipe(self) -> None:
-        for name in self.files.names():
-            self.files.remove(name)
+        self.files.wipe()
+        self._syncs.clear()
 
-    def used_bytes(self) -> int:
-        return sum(self.files.size_bytes(name) for name in self.files.names())
+    def cut(self) -> None:
+        """Power is lost: whatever was under way never ends."""
+        self._cuts += 1
+        self._syncs.clear()
+        self._free_at_s = 0.0
+        self.files.cut()
+
+    def check_space(self, more_bytes: int) -> None:
+        """Raises OSError ENOSPC."""
+        if self.full or self.files.used_bytes + more_bytes > self.spec.capacity_bytes:
+            raise _error(errno.ENOSPC)
+
+    def ready_s(self, size_bytes: int, latency_s: float) -> float:
+        """When the device has moved that much, behind what it was asked for before.
+
+        Latencies overlap; the bandwidth is shared.
+        """
+        slow = self.slow_factor
+        start_s = max(self.timers.now_s(), self._free_at_s)
+        self._free_at_s = start_s + size_bytes * slow / self.spec.bandwidth_bytes_per_s
+        return self._free_at_s + latency_s * slow
+
+    def join_sync(self, name: str, waiter: _Waiter) -> None:
+        """Wake `waiter` when all that is in the file now is on the platter."""
+        sync = self._syncs.get(name)
+        if sync is not None:
+            sync.followers.append(waiter)
+            return
+        sync = _Sync(name)
+        sync.waiters.append(waiter)
+        self._start(sync)
+
+    def _start(self, sync: _Sync) -> None:
+        pending = self.files.begin_sync(sync.name)
+        self._syncs[sync.name] = sync
+        self.write_out(pending, partial(self._synced, sync))
+
+    def _synced(self, sync: _Sync, error: OSError | None) -> None:
+        for waiter in sync.waiters:
+            waiter.finish(error)
+        sync.waiters, sync.followers = sync.followers, []
+        if self._syncs.get(sync.name) is not sync:  # the file was removed or replaced
+            for waiter in sync.waiters:
+                waiter.finish(error)
+        elif sync.waiters:
+            self._start(sync)
+        else:
+            del self._syncs[sync.name]
+
+    def moved(self, old: str, new: str | None) -> None:
+        """The file `old` is called `new` now (None: it is gone), with the sync it may have."""
+        sync = self._syncs.pop(old, None)
+        if new is not None:
+            self._syncs.pop(new, None)
+            if sync is not None:
+                sync.name = new
+                self._syncs[new] = sync
+
+    def write_out(self, pending: Pending, done: Done) -> None:
+        """Make a change durable, in the modelled or the real time, then call `done`."""
+        cuts = self._cuts
+
+        def written(error: OSError | None = None) -> None:
+            if cuts != self._cuts:
+                return
+            if error is None and self.fail_writes:
+                error = _error(errno.EIO)
+            if error is None:
+                pending.commit()
+            done(error)
+
+        latency_s = self.spec.sync_latency_s
+        if self._submit is None or pending.prepare is None:
+            ready_s = self.ready_s(pending.dirty_bytes, latency_s) + pending.late_s
+            self.timers.call_at(ready_s, written)
+            return
+
+        def really_written(error: OSError | None) -> None:
+            if self.slow_factor <= 1.0:
+                written(error)
+            else:
+                extra_s = latency_s * (self.slow_factor - 1.0)
+                self.timers.call_at(self.timers.now_s() + extra_s, lambda: written(error))
+
+        self._submit(pending.prepare(), really_written)
 
 
 class NodeDisk:
-    """What one generation sees of it (nodes.base.Disk)."""
+    """`nodes.base.Disk`: what one generation sees of its machine's disk."""
 
-    def __init__(
-        self,
-        machine: MachineDisk,
-        clock: NodeClock,
-        life: Life,
-        real_sync: RealSync | None = None,
-    ) -> None:
-        self._machine = machine
-        self._files = machine.files
-        self._clock = clock
+    def __init__(self, disk: MachineDisk, life: Life, metrics: Metrics) -> None:
+        self._disk = disk
+        self._files = disk.files
         self._life = life
-        self._real_sync = real_sync
-        self._used_bytes: int | None = None
-        self._syncing: dict[str, _Sync] = {}
-        self._last_synced: dict[str, int] = {}
-        self.syncs_total = 0
-        life.own(self)
-
-    def end(self, *, crash: bool) -> None:
-        if crash:
-            self._files.cut_power()
+        self._appended_bytes = metrics.counter(
+            "disk_written_bytes_total", "Bytes appended to files."
+        )
+        self._read_bytes = metrics.counter("disk_read_bytes_total", "Bytes read from files.")
+        self._errors = metrics.counter("disk_errors_total", "Calls that the disk failed.")
+        self._syncs_s = metrics.histogram(
+            "disk_sync_seconds", "How long callers waited for a sync.", SYNC_BUCKETS_S
+        )
+        metrics.gauge("disk_used_bytes", "Size of all files.", lambda: self._files.used_bytes)
 
     def append(self, name: str, data: bytes) -> int:
-        self._may_write(name)
-        if self._used_bytes is None:
-            self._used_bytes = self._machine.used_bytes()
-        if self._machine.full or self._used_bytes + len(data) > self._machine.spec.capacity_bytes:
-            raise OSError(errno.ENOSPC, "no space left on this node's disk", name)
-        self._used_bytes += len(data)
-        return self._files.append(name, data)
+        """Write at the end of the page cache; all of `data` or nothing. The new size in bytes."""
+        self._life.check()
+        _check_name(name)
+        disk = self._disk
+        try:
+            if disk.fail_writes:
+                raise _error(errno.EIO)
+            disk.check_space(len(data))
+            size_bytes = self._files.append(name, data)
+        except OSError:
+            self._errors.value += 1
+            raise
+        self._appended_bytes.value += len(data)
+        return size_bytes
 
     async def sync(self, name: str) -> None:
-        """One sync in flight per file: it covers what was there at its start."""
-        self._may_write(name)
-        wanted = self._files.size_bytes(name)
-        while True:
-            running = self._syncing.get(name)
-            if running is None:
-                await self._sync_now(name)
-                return
-            await running.done.wait()
-            self._life.check()
-            if running.failed is None and running.covers >= wanted:
-                return
-
-    async def _sync_now(self, name: str) -> None:
-        size_bytes = self._files.size_bytes(name)
-        this = self._syncing[name] = _Sync(size_bytes)
-        spec, slow = self._machine.spec, self._machine.slow_factor
-        try:
-            if self._real_sync is not None and slow == 1.0:
-                await self._real_sync(name)
-            else:
-                fresh = max(0, size_bytes - self._last_synced.get(name, 0))
-                await self._clock.sleep(
-                    slow * (spec.sync_latency_s + fresh / spec.bandwidth_bytes_per_s)
-                )
-            self._may_write(name)
-            self._files.mark_synced(name, size_bytes)
-            self._last_synced[name] = size_bytes
-            self.syncs_total += 1
-        except BaseException as error:
-            this.failed = error
-            raise
-        finally:
-            del self._syncing[name]
-            this.done.set()
+        """Return when everything that was appended before this call is on the platter."""
+        asked_s = self._disk.timers.now_s()
+        await self._durable(partial(self._disk.join_sync, name), name)
+        self._syncs_s.observe(self._disk.timers.now_s() - asked_s)
 
     async def read(self, name: str, offset: int = 0, size_bytes: int | None = None) -> bytes:
-        self._check(name)
-        spec = self._machine.spec
-        data = self._files.read(name, offset, size_bytes)
-        await self._clock.sleep(
-            self._machine.slow_factor
-            * (spec.read_latency_s + len(data) / spec.bandwidth_bytes_per_s)
-        )
-        if self._machine.fail_reads:
-            raise OSError(errno.EIO, "this node's disk cannot read", name)
-        return data
+        """What is there once the device has answered; short at the end of the file."""
+        assert offset >= 0 and (size_bytes is None or size_bytes >= 0)
+        disk = self._disk
+        await self._enter(name)
+        left_bytes = max(0, self._files.size_bytes(name) - offset)
+        wanted_bytes = left_bytes if size_bytes is None else min(size_bytes, left_bytes)
+        parked = Parked()
+        ready_s = disk.ready_s(wanted_bytes, disk.spec.read_latency_s)
+        timer = disk.timers.call_at(ready_s, parked.wake)
+        try:
+            await parked.wait()
+        finally:
+            timer.cancel()
+        self._life.check()
+        if disk.fail_reads:
+            self._errors.value += 1
+            raise _error(errno.EIO)
+        self._read_bytes.value += wanted_bytes
+        return self._files.read(name, offset, wanted_bytes)
 
     async def rename(self, old: str, new: str) -> None:
-        self._check(old)
-        self._may_write(new)
-        await self._latency()
-        self._files.rename(old, new)
-        self._last_synced.pop(old, None)
-        self._last_synced.pop(new, None)
-        self._used_bytes = None
+        """Visible at once, durable when it returns."""
+
+        def begin(waiter: _Waiter) -> None:
+            pending = self._files.rename(old, new)
+            if old != new:
+                self._disk.moved(old, new)
+            self._disk.write_out(pending, waiter.finish)
+
+        _check_name(new)
+        await self._durable(begin, old)
 
     async def truncate(self, name: str, size_bytes: int) -> None:
-        self._may_write(name)
-        await self._latency()
-        self._files.truncate(name, size_bytes)
-        self._last_synced.pop(name, None)
-        self._used_bytes = None
+        """Cut the file at once, durably when it returns. It never grows: ValueError."""
+
+        def begin(waiter: _Waiter) -> None:
+            if not 0 <= size_bytes <= self._files.size_bytes(name):
+                raise ValueError(f"cannot truncate {name} to {size_bytes} bytes")
+            self._disk.write_out(self._files.truncate(name, size_bytes), waiter.finish)
+
+        await self._durable(begin, name)
 
     async def remove(self, name: str) -> None:
-        self._may_write(name)
-        await self._latency()
-        self._files.remove(name)
-        self._last_synced.pop(name, None)
-        self._used_bytes = None
+        """Gone at once, durably when it returns."""
+
+        def begin(waiter: _Waiter) -> None:
+            pending = self._files.remove(name)
+            self._disk.moved(name, None)
+            self._disk.write_out(pending, waiter.finish)
+
+        await self._durable(begin, name)
 
     def size_bytes(self, name: str) -> int:
-        self._check(name)
+        self._life.check()
         return self._files.size_bytes(name)
 
     def names(self) -> list[str]:
         self._life.check()
         return self._files.names()
 
-    async def _latency(self) -> None:
-        await self._clock.sleep(self._machine.slow_factor * self._machine.spec.sync_latency_s)
-
-    def _may_write(self, name: str) -> None:
-        self._check(name)
-        if self._machine.fail_writes:
-            raise OSError(errno.EIO, "this node's disk cannot write", name)
-
-    def _check(self, name: str) -> None:
+    async def _enter(self, name: str) -> None:
+        """Refuse what cannot be done, after a checkpoint, so that a retry loop does not spin."""
+        _check_name(name)
+        if not self._life.dead and self._has(name):
+            return
+        await trio.lowlevel.checkpoint()
         self._life.check()
-        if not GOOD_NAME.match(name):
-            raise ValueError(f"not a file name of an emulated disk: {name!r}")
+        self._files.size_bytes(name)
+
+    def _has(self, name: str) -> bool:
+        try:
+            self._files.size_bytes(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def _durable(self, begin: Callable[[_Waiter], None], name: str) -> None:
+        """Start a change and wait until it is on the platter. It goes on if the wait ends first."""
+        await self._enter(name)
+        waiter = _Waiter()
+        try:
+            if self._disk.fail_writes:
+                await trio.lowlevel.checkpoint()
+                self._life.check()
+                raise _error(errno.EIO)
+            begin(waiter)
+            await waiter.wait()
+            self._life.check()
+            if waiter.error is not None:
+                raise waiter.error
+        except OSError:
+            self._errors.value += 1
+            raise
 
 
-class _Sync:
-    __slots__ = ("covers", "done", "failed")
+def _check_name(name: str) -> None:
+    if FILE_NAME.fullmatch(name) is None:
+        raise ValueError(f"not a file name: {name!r} (letters, digits, `.`, `-`, `_`)")
 
-    def __init__(self, covers: int) -> None:
-        self.covers = covers
-        self.done = trio.Event()
-        self.failed: BaseException | None = None
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

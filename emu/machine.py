@@ -4,15 +4,14 @@ and go."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
 from emu.clock import MachineClock, NodeClock
 from emu.context import NodeContext
 from emu.cpu import NodeCpu
-from emu.disk import MachineDisk, NodeDisk, RealSync
+from emu.disk import MachineDisk, NodeDisk
 from emu.life import Holder, Life
-from emu.world import MachineSpec
+from emu.world import MachineSpec, Timers
 from nodes.base import Context, History, Log, Network
 from nodes.parts.metrics import Metrics
 
@@ -24,6 +23,8 @@ class Surroundings(Protocol):
     holder: Holder
     history: History
 
+    @property
+    def timers(self) -> Timers: ...
     def card(self, spec: MachineSpec, life: Life) -> Network: ...
     def power(self, name: str, on: bool) -> None: ...
     def log_for(self, spec: MachineSpec) -> Log: ...
@@ -40,7 +41,6 @@ class EmulatedMachine:
         address: str,
         disk: MachineDisk,
         clock: MachineClock,
-        real_sync: RealSync | None = None,
     ) -> None:
         self.spec = spec
         self.address = address
@@ -48,7 +48,6 @@ class EmulatedMachine:
         self.clock = clock
         self.life: Life | None = None
         self._world = world
-        self._real_sync = real_sync
         self._cores = spec.cpu.cores
         self._cpu: NodeCpu | None = None
 
@@ -60,7 +59,7 @@ class EmulatedMachine:
     def cores(self, cores: int) -> None:
         self._cores = cores
         if self._cpu is not None:
-            self._cpu.set_cores(cores)
+            self._cpu.cores = cores
 
     def boot(self, generation: int) -> tuple[Life, Context]:
         """A fresh generation; the one before must be dead."""
@@ -68,11 +67,11 @@ class EmulatedMachine:
         world, spec = self._world, self.spec
         world.power(spec.name, True)
         life = self.life = Life(spec.name, generation, world.holder)
-        life.own(_Power(world, spec.name))
+        life.own(_Power(world, self))
         clock = NodeClock(self.clock, life)
         metrics = Metrics({"node": spec.name, "tier": spec.tier, "region": spec.region})
-        self._cpu = NodeCpu(replace(spec.cpu, cores=self._cores), clock, life, metrics)
-        disk = NodeDisk(self.disk, clock, life, self._real_sync)
+        self._cpu = NodeCpu(world.timers, life, clock, spec.cpu, metrics, cores=self._cores)
+        disk = NodeDisk(self.disk, life, metrics)
         context = NodeContext(
             spec,
             life,
@@ -92,10 +91,11 @@ class EmulatedMachine:
 class _Power:
     """A crash turns the machine's power off, before its sockets are touched."""
 
-    def __init__(self, world: Surroundings, name: str) -> None:
+    def __init__(self, world: Surroundings, machine: EmulatedMachine) -> None:
         self._world = world
-        self._name = name
+        self._machine = machine
 
     def end(self, *, crash: bool) -> None:
         if crash:
-            self._world.power(self._name, False)
+            self._world.power(self._machine.spec.name, False)
+            self._machine.disk.cut()

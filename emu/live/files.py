@@ -1,118 +1,202 @@
-"""Real files under a node's folder. A power cut is a truncation to what had been synced.
+"""Real files under one folder per node: what `emu up` leaves on this computer's disk.
 
-What is written survives a kill -9 of emu; surviving the laptop's own power cut needs `sync: real`.
+A power cut is a truncation to the length that had been synced; names survive it. Whatever an
+earlier emu left behind counts as synced. Nothing here waits, except on the page cache.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-MAX_OPEN: Final = 16
-SYNCED: Final = ".synced"
+from emu.disk import Pending
+
+MAX_OPEN_FILES: Final = 512
+_fdatasync = getattr(os, "fdatasync", os.fsync)
+
+
+class LiveFile:
+    """One file: `synced_bytes` of its `size_bytes` would survive a power cut."""
+
+    __slots__ = ("covers_bytes", "fd", "path", "size_bytes", "synced_bytes")
+
+    def __init__(self, path: Path, size_bytes: int) -> None:
+        self.path = path
+        self.fd = -1
+        self.size_bytes = self.synced_bytes = size_bytes
+        self.covers_bytes = 0
+        """What the sync in flight makes durable."""
+
+
+class OpenFiles:
+    """The descriptors of a world's files: the least recently used are closed."""
+
+    def __init__(self, most: int = MAX_OPEN_FILES) -> None:
+        self._most = most
+        self._open: OrderedDict[LiveFile, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def fd(self, file: LiveFile) -> int:
+        """A descriptor that is good until the next call."""
+        if file.fd >= 0:
+            self._open.move_to_end(file)
+            return file.fd
+        if len(self._open) >= self._most:
+            self.close(next(iter(self._open)))
+        file.fd = os.open(file.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._open[file] = None
+        return file.fd
+
+    def close(self, file: LiveFile) -> None:
+        if file.fd >= 0:
+            del self._open[file]
+            os.close(file.fd)
+            file.fd = -1
 
 
 class LiveFiles:
-    """emu.disk.Files on a folder of the laptop."""
+    """`emu.disk.Files` in a real folder, which is made when first written to."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder = folder
-        self._open: OrderedDict[str, int] = OrderedDict()
-        self._sizes: dict[str, int] = {}
-        self._synced: dict[str, int] = {}
+    def __init__(self, folder: Path, open_files: OpenFiles) -> None:
+        self.folder = folder
+        self._open = open_files
+        self._files: dict[str, LiveFile] = {}
+        self.used_bytes = 0
+        if folder.is_dir():
+            for entry in os.scandir(folder):
+                if entry.is_file(follow_symlinks=False):
+                    size_bytes = entry.stat().st_size
+                    self._files[entry.name] = LiveFile(folder / entry.name, size_bytes)
+                    self.used_bytes += size_bytes
 
     def append(self, name: str, data: bytes) -> int:
-        fd = self.descriptor(name)
-        at = self._size(name)
-        written = 0
-        while written < len(data):
-            written += os.pwrite(fd, data[written:], at + written)
-        self._sizes[name] = at + len(data)
-        return at + len(data)
+        file = self._files.get(name)
+        if file is None:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = LiveFile(self.folder / name, 0)
+            self._open.fd(file)
+            self._files[name] = file
+        fd = self._open.fd(file)
+        try:
+            written = os.pwrite(fd, data, file.size_bytes)
+            while written < len(data):
+                written += os.pwrite(fd, data[written:], file.size_bytes + written)
+        except OSError:
+            os.ftruncate(fd, file.size_bytes)
+            raise
+        file.size_bytes += written
+        self.used_bytes += written
+        return file.size_bytes
 
-    def read(self, name: str, offset: int, size_bytes: int | None) -> bytes:
-        path = self._folder / name
-        with open(path, "rb") as file:
-            file.seek(offset)
-            return file.read() if size_bytes is None else file.read(size_bytes)
+    def read(self, name: str, offset: int, size_bytes: int) -> bytes:
+        return os.pread(self._open.fd(self._find(name)), size_bytes, offset)
 
     def size_bytes(self, name: str) -> int:
-        if name not in self._sizes:
-            self._sizes[name] = os.stat(self._folder / name).st_size
-        return self._sizes[name]
+        return self._find(name).size_bytes
 
     def names(self) -> list[str]:
-        return sorted(each.name for each in os.scandir(self._folder) if each.name != SYNCED)
+        return sorted(self._files)
 
-    def mark_synced(self, name: str, size_bytes: int) -> None:
-        self._synced[name] = max(self._synced.get(name, 0), size_bytes)
+    def begin_sync(self, name: str) -> Pending:
+        file = self._find(name)
+        file.covers_bytes = file.size_bytes
+        return self._pending(file)
 
-    def rename(self, old: str, new: str) -> None:
-        self._close(old)
-        self._close(new)
-        os.replace(self._folder / old, self._folder / new)
-        self._sizes.pop(new, None)
-        self._synced[new] = self._synced.pop(old, self.size_bytes(new))
-        self._sizes.pop(old, None)
+    def truncate(self, name: str, size_bytes: int) -> Pending:
+        file = self._find(name)
+        os.ftruncate(self._open.fd(file), size_bytes)
+        self.used_bytes -= file.size_bytes - size_bytes
+        file.size_bytes = size_bytes
+        file.synced_bytes = min(file.synced_bytes, size_bytes)
+        file.covers_bytes = min(file.covers_bytes, size_bytes)
+        prepare = self._pending(file).prepare
+        return Pending(_nothing, prepare=prepare)
 
-    def truncate(self, name: str, size_bytes: int) -> None:
-        os.truncate(self._folder / name, size_bytes)
-        self._sizes[name] = size_bytes
-        self._synced[name] = size_bytes
+    def rename(self, old: str, new: str) -> Pending:
+        file = self._find(old)
+        replaced = self._files.get(new)
+        target = self.folder / new
+        os.replace(file.path, target)
+        if replaced is not None and replaced is not file:
+            self._forget(replaced)
+        del self._files[old]
+        file.path = target
+        self._files[new] = file
+        return Pending(_nothing, prepare=self._sync_folder)
 
-    def remove(self, name: str) -> None:
-        self._close(name)
-        with suppress(FileNotFoundError):
-            os.unlink(self._folder / name)
-        self._sizes.pop(name, None)
-        self._synced.pop(name, None)
+    def remove(self, name: str) -> Pending:
+        file = self._find(name)
+        file.path.unlink()
+        del self._files[name]
+        self._forget(file)
+        return Pending(_nothing, prepare=self._sync_folder)
 
-    def overwrite(self, name: str, offset: int, data: bytes) -> None:
-        os.pwrite(self.descriptor(name), data, offset)
+    def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
+        fd = self._open.fd(self._find(name))
+        (byte,) = os.pread(fd, 1, byte_offset)
+        os.pwrite(fd, bytes([byte ^ (1 << bit)]), byte_offset)
 
-    def cut_power(self) -> None:
-        """What this run wrote and did not sync is gone; what an earlier run left is on the
-        platter."""
-        for name, size_bytes in list(self._sizes.items()):
-            kept = self._synced.get(name)
-            if kept is None:
-                kept = 0 if name in self._open else size_bytes
-            if kept < size_bytes:
-                self.truncate(name, kept)
+    def wipe(self) -> None:
+        for name in self.names():
+            self.remove(name)
 
-    def descriptor(self, name: str) -> int:
-        """An open descriptor for writing; the least recently used are closed."""
-        fd = self._open.get(name)
-        if fd is None:
-            path = self._folder / name
-            existed = path.exists()
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if existed:
-                self._synced.setdefault(name, os.fstat(fd).st_size)
-            else:
-                self._synced.setdefault(name, 0)
-            self._open[name] = fd
-            while len(self._open) > MAX_OPEN:
-                os.close(self._open.popitem(last=False)[1])
-        else:
-            self._open.move_to_end(name)
-        return fd
-
-    def _size(self, name: str) -> int:
-        try:
-            return self.size_bytes(name)
-        except FileNotFoundError:
-            return 0
-
-    def _close(self, name: str) -> None:
-        fd = self._open.pop(name, None)
-        if fd is not None:
-            os.close(fd)
+    def cut(self) -> None:
+        for file in self._files.values():
+            if file.size_bytes > file.synced_bytes:
+                os.ftruncate(self._open.fd(file), file.synced_bytes)
+                self.used_bytes -= file.size_bytes - file.synced_bytes
+                file.size_bytes = file.synced_bytes
 
     def close(self) -> None:
-        for name in list(self._open):
-            self._close(name)
+        for file in self._files.values():
+            self._open.close(file)
+
+    def delete(self) -> None:
+        """The machine is gone, and its folder with it."""
+        self.close()
+        self._files.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _find(self, name: str) -> LiveFile:
+        file = self._files.get(name)
+        if file is None:
+            raise FileNotFoundError(2, "no such file", name)
+        return file
+
+    def _forget(self, file: LiveFile) -> None:
+        self.used_bytes -= file.size_bytes
+        self._open.close(file)
+
+    def _pending(self, file: LiveFile) -> Pending:
+        def commit() -> None:
+            file.synced_bytes = max(file.synced_bytes, file.covers_bytes)
+
+        def prepare() -> Callable[[], None]:
+            # The cache may close its descriptor while the thread is at work.
+            return _sync_and_close(os.dup(self._open.fd(file)), _fdatasync)
+
+        return Pending(commit, file.covers_bytes - file.synced_bytes, prepare=prepare)
+
+    def _sync_folder(self) -> Callable[[], None]:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        return _sync_and_close(os.open(self.folder, flags), os.fsync)
+
+
+def _sync_and_close(fd: int, sync: Callable[[int], None]) -> Callable[[], None]:
+    def work() -> None:
+        try:
+            sync(fd)
+        finally:
+            os.close(fd)
+
+    return work
+
+
+def _nothing() -> None:
+    """Names and cuts are durable at once."""

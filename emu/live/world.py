@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,7 +20,7 @@ from emu.context import NoHistory
 from emu.disk import MachineDisk
 from emu.life import Holder, Life
 from emu.links import Links
-from emu.live.files import LiveFiles
+from emu.live.files import LiveFiles, OpenFiles
 from emu.live.network import LiveNetwork
 from emu.live.sync import SyncThread
 from emu.live.timers import HogWatch, LiveTimers
@@ -30,9 +29,14 @@ from emu.observe.events import Events
 from emu.private_trio import PauseHolder
 from emu.world import MachineSpec
 from nodes.base import History, Log, Network
+from nodes.parts.metrics import Metrics
 
 TRUSTED_LAG_P99_S: Final = 0.005
 TRUSTED_LAG_WORST_S: Final = 0.25
+TRUSTED_REQUESTS_PER_S: Final = 10_000.0
+"""What one loop carries from end to end (FACTS). Emulated cores wait instead of computing, so it is
+not their number that is beyond a laptop, but the rate that they promise together."""
+PROBE_S: Final = 0.05
 
 
 class LiveWorld:
@@ -45,14 +49,17 @@ class LiveWorld:
         seed: int | str,
         data: Path,
         *,
+        temporary: bool = False,
         events: Callable[[Callable[[], float]], Events] | None = None,
         history: History | None = None,
         aliases: bool = True,
         checkpoint_every: int = 64,
         precise_timers: bool = True,
     ) -> None:
+        """`temporary`: what a removed machine had on its disk goes with it."""
         self.seed = seed
         self.data = data
+        self.temporary = temporary
         self.timers = LiveTimers(precise=precise_timers)
         self.events = (events or Events)(self.timers.now_s)
         self.history: History = history or NoHistory()
@@ -63,8 +70,14 @@ class LiveWorld:
         self._checkpoint_every = checkpoint_every
         self._machines: dict[str, EmulatedMachine] = {}
         self._files: dict[str, LiveFiles] = {}
-        self._gc_pauses: list[float] = []
+        self._open_files = OpenFiles()
+        self._epoch_s = time.time() - self.timers.now_s()
+        self._gc_pauses = 0
+        self._gc_longest_s = 0.0
         self._gc_began_s = 0.0
+        self.metrics = Metrics()
+        """The emulator's own series, beside its nodes'."""
+        self._measure()
 
     async def __aenter__(self) -> Self:
         self._manager = trio.open_nursery()
@@ -79,6 +92,7 @@ class LiveWorld:
         )
         self._syncer: SyncThread | None = None
         self._nursery.start_soon(self.timers.run)
+        self._probe(self.timers.now_s())
         trio.lowlevel.add_instrument(self.hogs)
         gc.callbacks.append(self._watch_gc)
         return self
@@ -109,16 +123,16 @@ class LiveWorld:
         if found is not None:
             return found
         address = self.network.add_machine(spec)
-        files = self._files[spec.name] = LiveFiles(self.data / spec.name)
+        files = self._files[spec.name] = LiveFiles(self.data / spec.name, self._open_files)
         clock = MachineClock(
             self.timers,
             offset_s=spec.clock.offset_s,
             drift_ratio=spec.clock.drift_ratio,
-            epoch_s=time.time() - self.timers.now_s(),
+            epoch_s=self._epoch_s,
         )
-        real_sync = self._real_sync(files) if spec.disk.sync_mode == "real" else None
-        disk = MachineDisk(files, spec.disk)
-        made = EmulatedMachine(self, spec, address, disk, clock, real_sync)
+        submit = self._sync_thread().submit if spec.disk.sync_mode == "real" else None
+        disk = MachineDisk(files, self.timers, spec.disk, submit)
+        made = EmulatedMachine(self, spec, address, disk, clock)
         self._machines[spec.name] = made
         return made
 
@@ -126,8 +140,11 @@ class LiveWorld:
         machine = self._machines.pop(name)
         assert machine.life is None or machine.life.dead, f"{name} is running"
         self.network.remove_machine(name)
-        self._files.pop(name).close()
-        shutil.rmtree(self.data / name, ignore_errors=True)
+        files = self._files.pop(name)
+        if self.temporary:
+            files.delete()
+        else:
+            files.close()
 
     def operator_network(self) -> Network:
         return self.network.operator_card()
@@ -171,50 +188,93 @@ class LiveWorld:
         reasons."""
         late = sorted(self.timers.late_s) or [0.0]
         p99_s = late[min(len(late) - 1, int(len(late) * 0.99))]
-        cores = os.cpu_count() or 1
-        declared = sum(machine.cores for machine in self._machines.values())
         worst_s, culprit = self.hogs.worst
-        reasons = []
-        if p99_s > TRUSTED_LAG_P99_S:
-            who = f", mostly by {culprit}" if culprit else ""
-            reasons.append(f"the loop was {p99_s * 1e3:.1f} ms late at p99{who}: ask for less")
-        if self.timers.host_stalls_s:
-            reasons.append(f"the whole host stalled for {self.timers.host_stalls_s:.1f} s")
-        if not self.timers.precise:
-            reasons.append("no timerfd here: delays are rounded to milliseconds")
+        reasons = self._doubts(p99_s)
         return {
             "loop_lag_s": {
                 "p50": round(late[len(late) // 2], 6),
                 "p99": round(p99_s, 6),
                 "max": round(self.timers.worst_late_s, 6),
             },
-            "held_by": culprit,
+            "culprit": culprit,
             "held_s": round(worst_s, 6),
-            "gc_pauses": len(self._gc_pauses),
-            "gc_longest_s": round(max(self._gc_pauses, default=0.0), 6),
-            "declared_cores": declared,
-            "laptop_cores": cores,
+            "timers_precise": self.timers.precise,
+            "host_stalls_s": round(self.timers.host_stalls_s, 3),
+            "gc_pauses": self._gc_pauses,
+            "gc_longest_s": round(self._gc_longest_s, 6),
+            "declared_cores": sum(machine.cores for machine in self._machines.values()),
+            "laptop_cores": os.cpu_count() or 1,
             "trustworthy": not reasons,
             "reasons": reasons,
         }
 
+    def _doubts(self, p99_s: float) -> list[str]:
+        """Why delays and capacities of this run may not be what the topology declares."""
+        reasons = []
+        culprit, held_s = max(self.hogs.held_s.items(), key=_second, default=("", 0.0))
+        who = f", {culprit} held it for {held_s:.2f} s in all" if culprit else ""
+        worst_s = self.timers.worst_late_s
+        if p99_s > TRUSTED_LAG_P99_S:
+            reasons.append(f"the loop was {p99_s * 1e3:.1f} ms late at p99{who}: ask for less")
+        elif worst_s > TRUSTED_LAG_WORST_S:
+            reasons.append(f"the loop was once {worst_s * 1e3:.0f} ms late{who}")
+        if self.timers.host_stalls_s:
+            reasons.append(f"the whole host stalled for {self.timers.host_stalls_s:.1f} s")
+        if not self.timers.precise:
+            reasons.append("no timerfd here: delays are rounded to milliseconds")
+        promised_per_s = sum(_requests_per_s(each) for each in self._machines.values())
+        if promised_per_s > TRUSTED_REQUESTS_PER_S:
+            reasons.append(
+                f"the declared cpus promise {promised_per_s:,.0f} requests/s together, this "
+                f"laptop carries some {TRUSTED_REQUESTS_PER_S:,.0f}: raise service_time"
+            )
+        return reasons
+
+    def _measure(self) -> None:
+        self._lag = self.metrics.histogram(
+            "loop_lag_seconds", "How late the emulator's own timer was."
+        )
+        self._gc_s = self.metrics.counter(
+            "gc_pause_seconds_total", "Time that the collector held the loop."
+        )
+        self.metrics.gauge(
+            "host_stall_seconds",
+            "Time in which nobody ran, which was discounted.",
+            lambda: self.timers.host_stalls_s,
+        )
+
+    def _probe(self, due_s: float) -> None:
+        """Ask how late a timer is, also while nothing else has one."""
+        now_s = self.timers.now_s()
+        self._lag.observe(max(0.0, now_s - due_s))
+        next_s = now_s + PROBE_S
+        self.timers.call_at(next_s, lambda: self._probe(next_s))
+
     def _watch_gc(self, phase: str, info: dict[str, Any]) -> None:
         if phase == "start":
             self._gc_began_s = time.perf_counter()
-        elif info.get("generation") == 2 and len(self._gc_pauses) < 1000:
-            self._gc_pauses.append(time.perf_counter() - self._gc_began_s)
+            return
+        took_s = time.perf_counter() - self._gc_began_s
+        self._gc_pauses += 1
+        self._gc_s.value += took_s
+        self._gc_longest_s = max(self._gc_longest_s, took_s)
 
-    def _real_sync(self, files: LiveFiles) -> Callable[[str], Any]:
+    def _sync_thread(self) -> SyncThread:
         if self._syncer is None:
             self._syncer = SyncThread()
             self._nursery.start_soon(self._syncer.run)
-        syncer = self._syncer
-
-        async def sync(name: str) -> None:
-            await syncer.sync(files.descriptor(name))
-
-        return sync
+        return self._syncer
 
     def _refused(self, dialer: str, target: str, why: str) -> None:
         fields = {"node": target, "dialer": dialer, "why": why}
         self.events.add("warning", "connection refused", fields)
+
+
+def _requests_per_s(machine: EmulatedMachine) -> float:
+    """What this machine's cpu could serve; 0 where none is declared."""
+    service_time_s = machine.spec.cpu.service_time_s
+    return machine.cores / service_time_s if service_time_s > 0 else 0.0
+
+
+def _second(pair: tuple[str, float]) -> float:
+    return pair[1]
