@@ -22,9 +22,10 @@ from emu.life import Life
 from emu.links import Links
 from emu.live.addresses import AddressSlot
 from emu.live.datagrams import LiveDatagramSocket
+from emu.live.relay import Relays
 from emu.live.streams import LiveStream, SocketSink, prepare
 from emu.live.timers import LiveTimers
-from emu.world import OPERATOR, MachineSpec
+from emu.world import OBSERVE_PORT, OPERATOR, MachineSpec
 from nodes.base import DIRECTORY_HOST, OUTSIDE, Listener, Peer, Stream
 
 SYN_TIMEOUT_S: Final = 10.0
@@ -72,6 +73,7 @@ class LiveNetwork:
         self.slot = AddressSlot(aliases=aliases)
         self.sinks: dict[SocketSink, None] = {}
         """Every socket of a connection that is open, to be closed with the world."""
+        self.relays = Relays(self.spawn)
         self._nursery = nursery
         self._on_refused = on_refused
         self._hosts: dict[str, Host] = {}
@@ -121,7 +123,7 @@ class LiveNetwork:
         return LiveCard(self, self._hosts[spec.name], life)
 
     def operator_card(self) -> LiveCard:
-        spec = MachineSpec(OPERATOR, OPERATOR, OPERATOR, "")
+        spec = MachineSpec(OPERATOR, OPERATOR, OPERATOR, "", port=OBSERVE_PORT, public=True)
         if OPERATOR not in self._hosts:
             self.add_machine(spec)
         return LiveCard(self, self._hosts[OPERATOR], None)

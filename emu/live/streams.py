@@ -10,12 +10,14 @@ from __future__ import annotations
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_readable, wait_writable
 
+from emu.live.relay import PIECE_BYTES
 from emu.pipe import Pipe
 from nodes.base import Peer, Stream
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_EVERY: Final = 64
 RECEIVE_BYTES: Final = 65536
+BULK_BYTES: Final = 262144
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -110,7 +113,7 @@ class LiveStream(Stream):
         self._calls = 0
         self._closed = False
         self._eof_sent = False
-        self._sending = self._receiving = False
+        self._sending = self._receiving = self._bulk = False
         self._out = network.links.link(local, peer.name)
         self._in = network.links.link(peer.name, local)
         self._sink = SocketSink(network, sock)
@@ -151,7 +154,7 @@ class LiveStream(Stream):
                 await self._wait_readable()
                 continue
             except OSError as error:
-                raise self._as_broken(error) from error
+                raise self.as_broken(error) from error
             if not data and self.broken:
                 raise trio.BrokenResourceError("the connection was reset")
             if not self._in.plain and self.peer.name in self._network.shaped_at_acceptor:
@@ -200,6 +203,48 @@ class LiveStream(Stream):
                 return
             inbox.pipe.put(data)
 
+    async def relay_to(self, sink: Stream, count: Callable[[int], object]) -> bytes | bytearray:
+        relays = self._network.relays
+        if not (relays.available and isinstance(sink, LiveStream)) or self._receiving:
+            return await self.receive_some(RECEIVE_BYTES)
+        if self._bulk:
+            data: bytes | bytearray | None = await self.receive_some(BULK_BYTES)
+            assert data is not None
+            self._bulk = len(data) >= PIECE_BYTES
+            return data
+        while self.direct_to(sink):
+            await checkpoint_if_cancelled()
+            self._check()
+            self._receiving = True
+            try:
+                data = await relays.run(self, sink, count)
+            finally:
+                self._receiving = False
+            self._check()
+            if data is not None:
+                self._bulk = len(data) >= PIECE_BYTES
+                return data
+        return await self.receive_some(RECEIVE_BYTES)
+
+    def direct_to(self, sink: LiveStream) -> bool:
+        """Whether bytes may go from this socket to that one without passing a link's pipe."""
+        return (
+            sink._out.plain
+            and sink._pipe.idle
+            and self._inbox is None
+            and (self._in.plain or self.peer.name not in self._network.shaped_at_acceptor)
+            and not (self.broken or self._closed)
+            and not (sink.broken or sink._closed or sink._sending or sink._eof_sent)
+        )
+
+    @property
+    def socket(self) -> socket.socket:
+        return self._sock
+
+    @property
+    def life(self) -> Life | None:
+        return self._life
+
     # --- sending -------------------------------------------------------------------------
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -233,7 +278,7 @@ class LiveStream(Stream):
             except BlockingIOError:
                 await self._wait_writable()
             except OSError as error:
-                raise self._as_broken(error) from error
+                raise self.as_broken(error) from error
 
     async def _wait_writable(self) -> None:
         try:
@@ -330,7 +375,7 @@ class LiveStream(Stream):
         if self.broken:
             raise trio.BrokenResourceError("the connection was reset")
 
-    def _as_broken(self, error: OSError) -> Exception:
+    def as_broken(self, error: OSError) -> Exception:
         self._check()
         self.broken = True
         self._pipe.break_now()

@@ -11,11 +11,11 @@ import trio
 from nodes.base import Context, Stream
 from nodes.parts.metrics import Counter
 
-LEAST_READ_BYTES: Final = 16 * 1024
-MOST_READ_BYTES: Final = 256 * 1024
-"""A read that fills its buffer is followed by a larger one: bulk moves in big pieces, and small
-requests do not pay for big buffers."""
 BYTES_HELP: Final = "Bytes forwarded: in from clients to servers, out from servers to clients."
+
+
+End = tuple[Stream, str]
+"""A stream and what it is: client or server."""
 
 
 class Flow:
@@ -78,45 +78,39 @@ class Pump:
 
     async def _ask(self, flow: Flow) -> None:
         """Client to server."""
-        receive, send, count = flow.client.receive_some, flow.server.send_all, self._in
-        size = LEAST_READ_BYTES
-        end = "client"
-        try:
-            while data := await receive(size):
-                end = "server"
-                await send(data)
-                end = "client"
-                length = len(data)
-                flow.asked_bytes += length
-                count.value += length
-                if length == size and size < MOST_READ_BYTES:
-                    size *= 4
-            flow.half_closed = True
-            end = "server"
-            await flow.server.send_eof()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._broken(flow, end)
+        total = self._in
+
+        def count(size_bytes: int) -> None:
+            flow.asked_bytes += size_bytes
+            total.value += size_bytes
+
+        await self._move(flow, (flow.client, "client"), (flow.server, "server"), count)
 
     async def _answer(self, flow: Flow) -> None:
         """Server to client."""
-        receive, send, count = flow.server.receive_some, flow.client.send_all, self._out
-        size = LEAST_READ_BYTES
-        end = "server"
+        total = self._out
+
+        def count(size_bytes: int) -> None:
+            flow.answered_bytes += size_bytes
+            total.value += size_bytes
+
+        await self._move(flow, (flow.server, "server"), (flow.client, "client"), count)
+
+    async def _move(self, flow: Flow, source: End, sink: End, count: Callable[[int], None]) -> None:
+        """One direction, to its end, which is passed on."""
+        relay, send = source[0].relay_to, sink[0].send_all
+        at_fault = source[1]
         try:
-            while data := await receive(size):
-                end = "client"
+            while data := await relay(sink[0], count):
+                at_fault = sink[1]
                 await send(data)
-                end = "server"
-                length = len(data)
-                flow.answered_bytes += length
-                count.value += length
-                if length == size and size < MOST_READ_BYTES:
-                    size *= 4
+                at_fault = source[1]
+                count(len(data))
             flow.half_closed = True
-            end = "client"
-            await flow.client.send_eof()
+            at_fault = sink[1]
+            await sink[0].send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._broken(flow, end)
+            self._broken(flow, at_fault)
 
     def _broken(self, flow: Flow, end: str) -> None:
         flow.broken_by = flow.broken_by or end

@@ -264,7 +264,8 @@ class MemoryWorld:
                 async with trio.open_nursery() as nursery:
                     while True:
                         nursery.start_soon(one, await listener.accept())
-            self.listeners.pop((name, port), None)
+            if self.listeners.get((name, port)) is listener:
+                del self.listeners[name, port]
 
         self.nursery.start_soon(accept)
         return scope
