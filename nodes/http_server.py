@@ -1,0 +1,367 @@
+"""Where an HTTP connection meets a stream: `HttpService` answers, for every tier that speaks HTTP.
+
+Deadlines, cpu, the bound on requests in hand and the RED metrics live here and nowhere else; what a
+path means is the tier's business (its `find`), what the bytes mean is protocols/http.py's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+import trio
+
+from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Stream
+from nodes.parts.metrics import Counter, Histogram
+from nodes.parts.timing import move_on_after
+from nodes.wire import CHUNK_BYTES, REQUESTS_HELP, SECONDS_HELP, Call, current_call
+from protocols import http
+from protocols.errors import RpcError
+from protocols.http import Request, Response
+
+LINGER_S: Final = 1.0
+"""After a refusal: how long we read on, so that the answer is not lost to a reset."""
+LINGER_BYTES: Final = 1 << 18
+MAX_DEADLINE_S: Final = 3600.0
+
+STATUS_OF_ERROR: Final = {
+    "bad_request": 400,
+    "unauthorized": 401,
+    "not_found": 404,
+    "no_such_method": 404,
+    "refused": 409,
+    "too_large": 413,
+    "timeout": 504,
+    "disconnected": 504,
+    "cancelled": 504,
+    "unknown_outcome": 504,
+    "internal": 500,
+}
+"""HTTP status by error code; other codes are 503. 500 and 504: nobody knows whether it happened."""
+RETRY_AFTER_S: Final = 1
+
+
+class Via(NamedTuple):
+    """Where a request came from: the neighbour that dialed us, and the client's own address."""
+
+    peer: str
+    client: str
+
+
+class Endpoint(NamedTuple):
+    """What answers a request. `name` is the route's, for metrics: few and bounded.
+
+    `cost_s` is what it costs of the cpu (None: the declared service time; 0: nothing).
+    """
+
+    name: str
+    handler: Callable[[Request, Via], Awaitable[Response]]
+    cost_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """Bounds of the service: the connection's, the requests in hand, and the time for one."""
+
+    connection: http.Limits = field(default_factory=http.Limits)
+    max_in_flight: int = 512
+    timeout_s: float = 5.0
+
+
+def json_response(
+    value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()
+) -> Response:
+    """`value` as JSON, never cached unless `headers` say so."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    if not any(name == "cache-control" for name, _ in headers):
+        headers = (*headers, ("cache-control", "no-store"))
+    return Response(status, (("content-type", "application/json"), *headers), body)
+
+
+def error_response(request: Request | None, status: int, code: str, message: str) -> Response:
+    """The plain refusal: `{"error": {"code", "message", "definite"}}`."""
+    definite = RpcError(code).definite
+    return json_response(
+        {"error": {"code": code, "message": message, "definite": definite}}, status
+    )
+
+
+RenderError = Callable[[Request | None, int, str, str], Response]
+
+
+class HttpService:
+    """Answers connections: `find(request)` names the endpoint, and never fails or waits."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        find: Callable[[Request], Endpoint],
+        *,
+        limits: HttpLimits | None = None,
+        render_error: RenderError = error_response,
+    ) -> None:
+        self.ctx = ctx
+        self.find = find
+        self.limits = limits or HttpLimits()
+        self.render_error = render_error
+        self.in_flight = 0
+        self._series: dict[tuple[str, int], Counter] = {}
+        self._seconds: dict[str, Histogram] = {}
+        ctx.metrics.gauge(
+            "http_requests_in_flight", "HTTP requests in hand now.", lambda: self.in_flight
+        )
+
+    async def serve_stream(self, stream: Stream, received: bytes = b"", client: str = "") -> None:
+        """Answer one connection until it ends; `received` was read from it already."""
+        via = Via(stream.peer.name, client or stream.peer.address)
+        connection = _HttpConnection(self, stream, via)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.read_forever, received, nursery.cancel_scope)
+            try:
+                await connection.answer_forever()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # the peer left; nobody is there to be answered
+            nursery.cancel_scope.cancel()
+
+    async def answer(self, request: Request, via: Via) -> Response:
+        """Answer one request, whatever happens, within its deadline; count and time it."""
+        clock = self.ctx.clock
+        arrived_s = clock.monotonic_s()
+        endpoint = self.find(request)
+        if self.in_flight >= self.limits.max_in_flight and endpoint.cost_s != 0:
+            error = RpcError("overloaded", f"{self.in_flight} requests are in hand already")
+            response = self._refuse(request, error)
+        else:
+            self.in_flight += 1
+            try:
+                response = await self._work(request, endpoint, via, arrived_s)
+            finally:
+                self.in_flight -= 1
+        self._count(endpoint.name, response.status, clock.monotonic_s() - arrived_s)
+        return self.finished(response)
+
+    async def _work(
+        self, request: Request, endpoint: Endpoint, via: Via, arrived_s: float
+    ) -> Response:
+        limit_s = min(self.limits.timeout_s, _remaining_s(request))
+        call = Call(via.peer, arrived_s + limit_s, _trace(request))
+        token = current_call.set(call)
+        try:
+            with move_on_after(self.ctx.clock, limit_s) as scope:
+                if self.ctx.cpu.cores and endpoint.cost_s != 0:
+                    await self.ctx.cpu.run(endpoint.cost_s, expires_at_s=call.deadline_s)
+                return await endpoint.handler(request, via)
+        except Exception as problem:
+            return self._refuse(request, self._as_rpc_error(endpoint.name, problem))
+        finally:
+            current_call.reset(token)
+        assert scope.cancelled_caught
+        return self._refuse(request, RpcError("timeout", f"no answer within {limit_s:g} s"))
+
+    def _as_rpc_error(self, name: str, problem: Exception) -> RpcError:
+        match problem:
+            case RpcError():
+                return problem
+            case Fenced():
+                raise problem
+            case CpuBusy():
+                return RpcError("overloaded", "the cpu's queue is full")
+            case CpuExpired():
+                return RpcError("expired", "dropped from the cpu's queue: its time was over")
+        self.ctx.log.error("handler failed", route=name, error=repr(problem))
+        return RpcError("internal", f"{type(problem).__name__}: {problem}"[:300])
+
+    def _refuse(self, request: Request, error: RpcError) -> Response:
+        status = STATUS_OF_ERROR.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE)
+        response = self.render_error(request, int(status), error.code, error.message)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers = (*response.headers, ("retry-after", str(RETRY_AFTER_S)))
+            response = replace(response, headers=headers)
+        return response
+
+    def finished(self, response: Response) -> Response:
+        """With the headers that every answer has: who answered, and when by its own clock."""
+        headers = (*response.headers, ("date", http_date(self.ctx.clock.wall_s())))
+        if response.header(http.NODE) is None:
+            headers = (*headers, (http.NODE, self.ctx.name))
+        return replace(response, headers=headers)
+
+    def refusal(self, error: http.RemoteProtocolError) -> Response:
+        """The last answer on a connection that broke the protocol."""
+        code = "too_large" if error.status in (413, 431) else "bad_request"
+        self._count("unknown", error.status, None)
+        return self.finished(self.render_error(None, error.status, code, error.reason))
+
+    def _count(self, route: str, status: int, seconds: float | None) -> None:
+        counter = self._series.get((route, status))
+        if counter is None:
+            counter = self.ctx.metrics.counter(
+                "requests_total", REQUESTS_HELP, method=route, code=str(status)
+            )
+            self._series[route, status] = counter
+        counter.value += 1
+        if seconds is None:
+            return
+        histogram = self._seconds.get(route)
+        if histogram is None:
+            histogram = self.ctx.metrics.histogram("request_seconds", SECONDS_HELP, method=route)
+            self._seconds[route] = histogram
+        histogram.observe(seconds)
+
+
+class _HttpConnection:
+    """One connection: a reader that feeds (and notices a reset), and one request at a time."""
+
+    def __init__(self, service: HttpService, stream: Stream, via: Via) -> None:
+        self.service = service
+        self.stream = stream
+        self.via = via
+        self.limits = service.limits.connection
+        self.http = http.ServerConnection(self.limits)
+        self.more = trio.Event()
+        self.room = trio.Event()
+        self.ended = False
+        self.lingered_bytes: int | None = None
+
+    async def read_forever(self, received: bytes, scope: trio.CancelScope) -> None:
+        """Feed the parser; when the peer resets, whatever we do for it is cancelled."""
+        data: bytes | bytearray = received
+        while True:
+            if not data:
+                try:
+                    data = await self.stream.receive_some(CHUNK_BYTES)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    scope.cancel()
+                    return
+            if self.lingered_bytes is not None:
+                self.lingered_bytes += len(data)
+                if not data or self.lingered_bytes > LINGER_BYTES:
+                    scope.cancel()
+                    return
+            else:
+                self.http.receive_data(data)
+            if not data:
+                self.ended = True
+                self.more.set()
+                return
+            data = b""
+            self.more.set()
+            while self.http.buffered_bytes > self.limits.max_buffered_bytes:
+                self.room = trio.Event()
+                await self.room.wait()
+
+    async def answer_forever(self) -> None:
+        while True:
+            try:
+                request = await self._next_request()
+            except http.RemoteProtocolError as error:
+                await self._refuse(error)
+                return
+            if request is None:
+                return
+            response = await self.service.answer(request, self.via)
+            try:
+                data = self.http.send_response(response)
+            except http.LocalProtocolError as error:
+                self.service.ctx.log.error("response refused", path=request.path, why=str(error))
+                return
+            await self.stream.send_all(data)
+            if self.http.must_close:
+                await self._linger()
+                return
+            self.room.set()
+
+    async def _next_request(self) -> Request | None:
+        """The next one; None when the peer is done or idle for too long."""
+        clock = self.service.ctx.clock
+        request = self.http.next_request()
+        if request is not None:
+            return request
+        idle_s, begun_s = self.limits.idle_timeout_s, self.limits.request_timeout_s
+        limit_s = begun_s if self.http.mid_request else idle_s
+        with trio.CancelScope() as scope:
+            timer = clock.call_at(clock.monotonic_s() + limit_s, scope.cancel)
+            begun = self.http.mid_request
+            try:
+                while True:
+                    request = self.http.next_request()
+                    if request is not None:
+                        return request
+                    reply = self.http.data_to_send()
+                    if reply:
+                        await self.stream.send_all(reply)
+                    if self.ended:
+                        return None
+                    if self.http.mid_request and not begun:
+                        begun = True
+                        timer.cancel()
+                        timer = clock.call_at(clock.monotonic_s() + begun_s, scope.cancel)
+                    self.more = trio.Event()
+                    self.room.set()
+                    await self.more.wait()
+            finally:
+                timer.cancel()
+        if self.http.mid_request:
+            raise http.RemoteProtocolError("the request did not end in time", 408)
+        return None
+
+    async def _refuse(self, error: http.RemoteProtocolError) -> None:
+        self.service.ctx.log.debug("request refused", peer=self.via.peer, why=error.reason)
+        response = self.service.refusal(error)
+        if not self.http.can_answer:
+            return
+        response = replace(response, headers=(*response.headers, ("connection", "close")))
+        await self.stream.send_all(self.http.send_response(response))
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Say that we are done, then read on a little: a close with unread data is a reset."""
+        self.lingered_bytes = 0
+        self.room.set()
+        await self.stream.send_eof()
+        if not self.ended:
+            await self.service.ctx.clock.sleep(LINGER_S)
+
+
+def _remaining_s(request: Request) -> float:
+    """What `X-Deadline-Ms` says, if it can be believed."""
+    text = request.headers.get(http.DEADLINE_MS, "")
+    return (
+        int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 9 else MAX_DEADLINE_S
+    )
+
+
+def _trace(request: Request) -> int | None:
+    text = request.headers.get(http.TRACE, "")
+    try:
+        return int(text, 16) if 0 < len(text) <= 16 else None
+    except ValueError:
+        return None
+
+
+_DAYS: Final = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")
+_MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
+def http_date(wall_s: float) -> str:
+    """RFC 9110's fixed form: `Sun, 06 Nov 1994 08:49:37 GMT`."""
+    days, second = divmod(int(wall_s), 86400)
+    year, month, day = civil_date(days)
+    clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+    return f"{_DAYS[days % 7]}, {day:02} {_MONTHS[3 * month - 3 : 3 * month]} {year} {clock} GMT"
+
+
+def civil_date(days: int) -> tuple[int, int, int]:
+    """(year, month, day) of a day counted from 1970-01-01, in the proleptic Gregorian calendar."""
+    era, day_of_era = divmod(days + 719468, 146097)
+    year_of_era = (
+        day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096
+    ) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * shifted + 2) // 5 + 1
+    month = shifted + 3 if shifted < 10 else shifted - 9
+    return year_of_era + era * 400 + (month <= 2), month, day

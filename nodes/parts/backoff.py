@@ -1,0 +1,53 @@
+"""When to try again: full jitter, and a budget that keeps retries from becoming the load. Pure.
+
+Retry at one layer only (the one that knows what may be asked twice); the others fail fast.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+MAX_DOUBLINGS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits of a random part of a window that doubles from `first_s` to `most_s` (full jitter)."""
+
+    first_s: float = 0.05
+    most_s: float = 2.0
+
+    def wait_s(self, attempt: int, rng: random.Random) -> float:
+        """How long to wait before retry number `attempt` (0: the first retry)."""
+        window_s = min(self.most_s, self.first_s * 2.0 ** min(attempt, MAX_DOUBLINGS))
+        return rng.uniform(0.0, window_s)
+
+
+class RetryBudget:
+    """Retries may be at most `ratio` of first attempts, beyond a small reserve.
+
+    A token bucket as in Finagle: a first attempt deposits `ratio`, a retry takes 1.
+    """
+
+    def __init__(self, ratio: float = 0.2, reserve: float = 10.0) -> None:
+        assert 0.0 <= ratio <= 1.0
+        assert reserve >= 0.0
+        self.ratio = ratio
+        self.reserve = reserve
+        self.tokens = reserve
+        self.refused = 0
+        """Retries that the budget did not allow."""
+
+    def attempt(self) -> None:
+        """A first attempt was made."""
+        self.tokens = min(self.tokens + self.ratio, max(self.reserve, 1.0) * 10)
+
+    def take(self) -> bool:
+        """Whether one retry may be made now."""
+        if self.tokens >= 1.0:
+            self.tokens -= 1.0
+            return True
+        self.refused += 1
+        return False

@@ -1,0 +1,60 @@
+"""A website of the user's own in place of the built-in one: `app: mysite:app` in the topology.
+
+async def app(request, services):
+    rows = await services.db.query("SELECT name FROM users")
+    return Response(200, body=repr(rows.rows).encode())
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nodes.base import Context
+from nodes.http_server import Endpoint, Via
+from nodes.site.service import Site
+from nodes.site.store import Store
+from protocols.errors import RpcError
+from protocols.http import Request, Response
+
+
+@dataclass(slots=True)
+class Services:
+    """What an app may use. A service that the tier does not `use` is None."""
+
+    ctx: Context
+    db: Store
+    site: Site
+    """The built-in site's functions (sessions among them)."""
+    cache: Any = None
+    kv: Any = None
+    queue: Any = None
+
+
+App = Callable[[Request, Services], Awaitable[Response]]
+
+
+def load(name: str) -> App:
+    """Import `module:function`. Raises ValueError that says what is wrong."""
+    module_name, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute or "app")
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"app {name!r}: {error}") from error
+    if not callable(found):
+        raise ValueError(f"app {name!r} is not callable")
+    return found  # type: ignore[no-any-return]
+
+
+def endpoint(app: App, services: Services) -> Endpoint:
+    """The app as the only endpoint of the node."""
+
+    async def handler(request: Request, via: Via) -> Response:
+        answer = await app(request, services)
+        if not isinstance(answer, Response):
+            raise RpcError("internal", f"the app returned {type(answer).__name__}, not a Response")
+        return answer
+
+    return Endpoint("app", handler)

@@ -1,0 +1,235 @@
+"""How the site looks: plain values in, HTML out. Everything that came from anybody is escaped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final
+from urllib.parse import quote
+
+SITE_NAME: Final = "Flock"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Who looks, and which machines carried the request here."""
+
+    node: str
+    region: str
+    generation: int
+    path: tuple[str, ...]
+    """Node names from the client to the last machine that was asked; `node` is among them."""
+    now_s: float
+    user: str | None = None
+    host: str = ""
+    took_s: float = 0.0
+
+
+def page(view: View, title: str, body: str, *, current: str = "", query: str = "") -> bytes:
+    """The frame of every page."""
+    head = f"{title} · {SITE_NAME}" if title else SITE_NAME
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(head)}</title>
+<link rel="stylesheet" href="/static/style.css"><link rel="icon" href="/static/mark.svg">
+</head><body>
+<div class="bar"><div class="wrap">
+<a class="brand" href="/"><img src="/static/mark.svg" width="30" height="30" alt="">{SITE_NAME}</a>
+<nav>{_nav("/", "Home", current)}{_nav("/timeline", "Timeline", current)}</nav>
+<form class="find" action="/search"><input name="q" placeholder="Search" aria-label="Search"
+ value="{escape(query)}"></form>
+{_me(view)}</div></div>
+<main class="wrap">{body}</main>
+<footer><div class="wrap">Answered by <b>{escape(view.node)}</b>{_region(view)}.
+ Every page has a JSON twin under <a href="/api/home">/api</a>, and every call is a
+ MessagePack-RPC method on this same port.</div></footer>
+</body></html>
+""".encode()
+
+
+def _nav(path: str, label: str, current: str) -> str:
+    mark = ' aria-current="page"' if path == current else ""
+    return f'<a href="{path}"{mark}>{label}</a>'
+
+
+def _region(view: View) -> str:
+    return f" in {escape(view.region)}" if view.region else ""
+
+
+def _me(view: View) -> str:
+    if view.user is None:
+        return '<div class="me"><a href="/login">Log in</a></div>'
+    name = escape(view.user)
+    return (
+        f'<div class="me"><a href="/u/{quote(view.user)}">@{name}</a>'
+        '<form method="post" action="/logout"><button class="plain">Log out</button></form></div>'
+    )
+
+
+# --- home ------------------------------------------------------------------------------------
+
+
+def home(view: View, data: dict[str, Any]) -> bytes:
+    hops = max(1, len(view.path) - 1)
+    machines = "one machine" if hops == 1 else f"{_count_word(hops)} machines"
+    body = f"""
+<section class="hero"><div><h1>This page crossed {machines} to reach you.</h1>
+<p>A whole website on one laptop: real sockets, real SQL, real failures. Reload and another node may
+ answer. Break one, and see who notices.</p></div>
+<img src="/static/hero.svg" width="280" height="260" alt="An emu watching three machines"></section>
+<section class="panel"><h2>The way your request took</h2>{_way(view)}
+<p class="facts"><span>answered by <b>{escape(view.node)}</b></span>{_region_fact(view)}
+<span>generation <b>{view.generation}</b></span>
+<span>made in <b>{view.took_s * 1000:.1f} ms</b></span></p></section>
+{_try(view)}
+<div class="columns"><section class="feed"><h2>Newest posts</h2>
+{posts(view, data["posts"])}</section>
+<aside class="side"><div class="panel"><h2>People</h2>{people(data["people"])}</div></aside></div>
+"""
+    return page(view, "", body, current="/")
+
+
+def _count_word(number: int) -> str:
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    return words[number] if number < len(words) else str(number)
+
+
+def _region_fact(view: View) -> str:
+    return f"<span>region <b>{escape(view.region)}</b></span>" if view.region else ""
+
+
+def _way(view: View) -> str:
+    hops = []
+    for index, name in enumerate(view.path):
+        here = name == view.node
+        role = "client" if index == 0 else "this page" if here else _role(index, view)
+        marker = " here" if here else ""
+        hops.append(
+            f'<li><span class="hop{marker}">{escape(name)}<small>{role}</small></span></li>'
+        )
+    return f'<ol class="way">{"".join(hops)}</ol>'
+
+
+def _role(index: int, view: View) -> str:
+    return "forwarded" if index < view.path.index(view.node) else "asked for data"
+
+
+def _try(view: View) -> str:
+    url = f"http://{view.host}" if view.host else "http://ADDRESS:8080"
+    node = view.node
+    tries = [
+        (f"curl -i {url}/api/home", "the same page as JSON; X-Emu-Node says who answered"),
+        (f"emu kill {node}", "kill the node that made this page, then reload"),
+        ("emu ps", "every machine, its role, its state, its address"),
+        ("emu top", "requests, errors and latency as they happen"),
+    ]
+    if view.path[-1] != node:
+        tries[2] = ("emu kill 'db primary'", "who takes the writes now? Post something and see")
+    items = "".join(
+        f"<div><dt>{escape(command)}</dt><dd>{escape(what)}</dd></div>" for command, what in tries
+    )
+    return f'<section class="panel"><h2>Try this</h2><dl class="try">{items}</dl></section>'
+
+
+# --- parts -----------------------------------------------------------------------------------
+
+
+def face(name: str) -> str:
+    return f'<img class="face" src="/static/face/{quote(name, safe="")}.svg" alt="" loading="lazy">'
+
+
+def posts(view: View, items: list[dict[str, Any]]) -> str:
+    if not items:
+        return '<p class="quiet">Nothing here yet.</p>'
+    return "".join(_post(view, each) for each in items)
+
+
+def _post(view: View, item: dict[str, Any]) -> str:
+    author, link = escape(item["author"]), quote(item["author"], safe="")
+    when = ago(view.now_s - item["posted_s"])
+    return f"""<article class="post"><a href="/u/{link}">{face(item["author"])}</a><div>
+<header><a href="/u/{link}">{escape(item["full_name"])}</a><span>@{author}</span>
+<time><a href="/post/{quote(item["id"], safe="")}">{when}</a></time></header>
+<p>{escape(item["text"])}</p></div></article>
+"""
+
+
+def people(items: list[dict[str, Any]]) -> str:
+    if not items:
+        return '<p class="quiet">Nobody.</p>'
+    return '<ul class="people">' + "".join(_person(each) for each in items) + "</ul>"
+
+
+def _person(item: dict[str, Any]) -> str:
+    link = quote(item["name"], safe="")
+    return (
+        f'<li>{face(item["name"])}<div><a href="/u/{link}">{escape(item["full_name"])}</a>'
+        f"<small>{escape(item['about'])}</small></div></li>"
+    )
+
+
+def ago(seconds: float) -> str:
+    """`5 minutes ago`; the clocks of writer and reader may differ, so the future is `just now`."""
+    if seconds < 10:
+        return "just now"
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= size:
+            number = int(seconds // size)
+            return f"{number} {unit}{'s' if number > 1 else ''} ago"
+    raise AssertionError(seconds)
+
+
+# --- the other pages -------------------------------------------------------------------------
+
+
+def profile(view: View, data: dict[str, Any]) -> bytes:
+    body = f"""<section class="who">{face(data["name"])}<div><h1>{escape(data["full_name"])}</h1>
+<p>@{escape(data["name"])} · {data["followers"]} followers · follows {data["following"]}</p>
+<p>{escape(data["about"])}</p></div></section>
+<section class="feed"><h2>Posts</h2>{posts(view, data["posts"])}</section>"""
+    return page(view, data["full_name"], body)
+
+
+def timeline(view: View, data: dict[str, Any]) -> bytes:
+    write = """<section class="panel write"><form method="post" action="/post">
+<textarea name="text" maxlength="500" required placeholder="What happened?"
+ aria-label="Your post"></textarea>
+<div class="row"><small>Stored when a quorum has it, or when the primary has it: the topology
+ says.</small><button>Post</button></div></form></section>"""
+    body = f"""<h1 class="title">Timeline of @{escape(data["user"])}</h1>
+{write if view.user else ""}<section class="feed">{posts(view, data["posts"])}</section>"""
+    return page(view, "Timeline", body, current="/timeline")
+
+
+def search(view: View, data: dict[str, Any]) -> bytes:
+    found = data["posts"]
+    body = f"""<h1 class="title">Search: {escape(data["q"]) or "…"}</h1>
+<div class="columns"><section class="feed"><h2>Posts</h2>{posts(view, found)}</section>
+<aside class="side"><div class="panel"><h2>People</h2>{people(data["people"])}</div></aside></div>
+"""
+    return page(view, "Search", body, query=data["q"])
+
+
+def one_post(view: View, data: dict[str, Any]) -> bytes:
+    body = f'<h1 class="title">Post</h1>{posts(view, [data])}'
+    return page(view, f"Post by {data['full_name']}", body)
+
+
+def login(view: View, names: tuple[str, ...]) -> bytes:
+    options = "".join(f"<option>{escape(name)}</option>" for name in names)
+    body = f"""<section class="panel narrow"><h2>Log in</h2>
+<form method="post" action="/login"><label>Name <select name="name">{options}</select></label>
+<button>Log in</button></form>
+<p class="quiet">No password: nobody here has a secret. Where the session is kept, the topology
+ says: <code>sessions: local</code> dies with its node, <code>shared</code> does not.</p></section>
+"""
+    return page(view, "Log in", body)
+
+
+def problem(view: View, status: int, phrase: str, message: str) -> bytes:
+    hint = "It may work again in a moment: try to reload." if status in (503, 504) else ""
+    body = f"""<section class="panel narrow"><h2>{status} {escape(phrase)}</h2>
+<p>{escape(message)}</p><p class="quiet">{hint} Answered by {escape(view.node)}.</p>
+<a class="button" href="/">Home</a></section>"""
+    return page(view, phrase, body)
