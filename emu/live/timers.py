@@ -136,6 +136,12 @@ class HogWatch(trio.abc.Instrument):
         self.held_s: dict[str, float] = {}
         self.worst: tuple[float, str] = (0.0, "")
 
+    def reset(self) -> None:
+        """Forget everything, the task step that is running now included."""
+        self._began_s = time.perf_counter()
+        self.held_s.clear()
+        self.worst = (0.0, "")
+
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self._began_s = time.perf_counter()
 

@@ -180,8 +180,7 @@ class LiveWorld:
         gc.freeze()
         self.timers.late_s.clear()
         self.timers.worst_late_s = 0.0
-        self.hogs.held_s.clear()
-        self.hogs.worst = (0.0, "")
+        self.hogs.reset()
 
     def fidelity(self) -> dict[str, Any]:
         """Loop lag by percentile, who held the loop, and whether the run can be trusted, with

@@ -1,0 +1,88 @@
+"""A machine's cpu, in every world."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from emu.world import CpuSpec
+from nodes.base import CpuBusy, CpuExpired, Fenced
+from tests.conformance.conftest import spec
+
+
+async def test_one_core_of_1_ms_serves_1000_a_second(make_world):
+    async with make_world() as world, trio.open_nursery() as nursery:
+        machine = world.machine(spec("web-1", cpu=CpuSpec(1, 0.001, 100)))
+        _, ctx = machine.boot(1)
+        begun_s = world.timers.now_s()
+
+        async def worker() -> None:
+            for _ in range(10):
+                await ctx.cpu.run()
+
+        async with trio.open_nursery() as workers:
+            for _ in range(10):
+                workers.start_soon(worker)
+        took_s = world.timers.now_s() - begun_s
+        assert 0.0999 <= took_s < 0.15  # late timers are made good; a busy host is not
+        nursery.cancel_scope.cancel()
+
+
+async def test_two_cores_serve_at_once_and_more_can_be_had_while_it_runs(make_world):
+    async with make_world() as world, trio.open_nursery() as nursery:
+        machine = world.machine(spec("web-1", cpu=CpuSpec(1, 0.02, 100)))
+        _, ctx = machine.boot(1)
+        begun_s = world.timers.now_s()
+        for _ in range(4):
+            nursery.start_soon(ctx.cpu.run)
+        await trio.testing.wait_all_tasks_blocked()
+        machine.cores = 4
+        assert (machine.cores, ctx.cpu.cores) == (4, 4)
+        await ctx.cpu.run()
+        assert world.timers.now_s() - begun_s >= 0.0399
+
+
+async def test_a_full_queue_refuses_and_late_work_expires(make_world):
+    async with make_world() as world, trio.open_nursery() as nursery:
+        machine = world.machine(spec("web-1", cpu=CpuSpec(1, 0.01, 1)))
+        _, ctx = machine.boot(1)
+        nursery.start_soon(ctx.cpu.run)
+        await trio.testing.wait_all_tasks_blocked()
+        outcomes: list[type[Exception]] = []
+
+        async def late() -> None:
+            try:
+                await ctx.cpu.run(expires_at_s=ctx.clock.monotonic_s() + 0.001)
+            except CpuExpired:
+                outcomes.append(CpuExpired)
+
+        nursery.start_soon(late)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(CpuBusy):
+            await ctx.cpu.run()
+        await ctx.clock.sleep(0.02)
+        assert outcomes == [CpuExpired]
+
+
+async def test_cores_stay_with_the_machine_and_its_queue_dies_with_the_process(make_world):
+    async with make_world() as world, trio.open_nursery() as nursery:
+        machine = world.machine(spec("web-1", cpu=CpuSpec(1, 5.0, 100)))
+        life, old = machine.boot(1)
+        machine.cores = 3
+
+        async def generation() -> None:
+            with life.scope:
+                async with trio.open_nursery() as tasks:
+                    for _ in range(50):
+                        tasks.start_soon(old.cpu.run)
+
+        nursery.start_soon(generation)
+        await trio.testing.wait_all_tasks_blocked()
+        life.end(crash=False)
+        with pytest.raises(Fenced):
+            await old.cpu.run()
+        _, new = machine.boot(2)
+        assert new.cpu.cores == 3
+        begun_s = world.timers.now_s()
+        await new.cpu.run(0.001)
+        assert world.timers.now_s() - begun_s < 1.0

@@ -1,0 +1,220 @@
+"""What only the live world has: real files, real syncs, and whether the run can be believed."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import time
+
+import pytest
+import trio
+
+from emu.life import current_life
+from emu.live.sync import SyncThread
+from emu.live.world import LiveWorld
+from emu.observe.events import Events
+from emu.world import CpuSpec, DiskSpec, MachineSpec
+
+
+def spec(name: str, **fields) -> MachineSpec:
+    return MachineSpec(name, name.partition("-")[0], "test", "here", **fields)
+
+
+async def test_machines_are_found_again_and_removed_ones_keep_their_disk(tmp_path):
+    async with LiveWorld(7, tmp_path) as world:
+        machine = world.machine(spec("db-1"))
+        assert world.machine(spec("db-1")) is machine
+        life, ctx = machine.boot(1)
+        ctx.disk.append("log", b"abc")
+        life.end(crash=False)
+        world.remove_machine("db-1")
+        assert list(world.machines()) == []
+        _, ctx = world.machine(spec("db-1")).boot(1)
+        assert await ctx.disk.read("log") == b"abc"
+
+
+async def test_a_temporary_world_takes_a_removed_machines_disk_with_it(tmp_path):
+    async with LiveWorld(7, tmp_path, temporary=True) as world:
+        life, ctx = world.machine(spec("db-1")).boot(1)
+        ctx.disk.append("log", b"abc")
+        assert (tmp_path / "db-1" / "log").read_bytes() == b"abc"
+        life.end(crash=False)
+        world.remove_machine("db-1")
+        assert not (tmp_path / "db-1").exists()
+
+
+async def test_a_node_that_writes_nothing_has_no_folder(tmp_path):
+    async with LiveWorld(7, tmp_path) as world:
+        world.machine(spec("web-1")).boot(1)
+        assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_running_machine_is_not_booted_twice_nor_removed(tmp_path):
+    async with LiveWorld(7, tmp_path) as world:
+        machine = world.machine(spec("web-1"))
+        machine.boot(1)
+        with pytest.raises(AssertionError, match="running"):
+            machine.boot(2)
+        with pytest.raises(AssertionError, match="running"):
+            world.remove_machine("web-1")
+
+
+async def test_leaving_the_world_closes_every_descriptor_and_ends_every_life(tmp_path):
+    before = set(os.listdir("/proc/self/fd"))
+    async with LiveWorld(7, tmp_path) as world:
+        life, ctx = world.machine(spec("db-1", disk=DiskSpec(sync_mode="real"))).boot(1)
+        ctx.disk.append("log", b"abc")
+        await ctx.disk.sync("log")
+        await ctx.network.listen(7000)
+    assert life.dead
+    assert set(os.listdir("/proc/self/fd")) <= before
+    assert not gc.callbacks or all("LiveWorld" not in repr(each) for each in gc.callbacks)
+
+
+async def test_a_real_sync_is_counted_shared_and_survives_a_crash(tmp_path):
+    async with LiveWorld(7, tmp_path) as world, trio.open_nursery() as nursery:
+        machine = world.machine(spec("db-1", disk=DiskSpec(sync_mode="real")))
+        life, ctx = machine.boot(1)
+        for _ in range(20):
+            ctx.disk.append("log", b"abc")
+            nursery.start_soon(ctx.disk.sync, "log")
+        await ctx.disk.sync("log")
+        ctx.disk.append("other", b"new")
+        await ctx.disk.sync("other")
+        await ctx.disk.rename("other", "renamed")
+        ctx.disk.append("log", b"lost")
+        await ctx.disk.truncate("renamed", 2)
+        life.end(crash=True)
+        _, ctx = machine.boot(2)
+        assert await ctx.disk.read("log") == b"abc" * 20
+        assert await ctx.disk.read("renamed") == b"ne"
+
+
+async def test_the_sync_thread_reports_errors_and_does_its_work_in_order():
+    done: list[tuple[str, int | None]] = []
+    thread = SyncThread()
+
+    def fail() -> None:
+        raise OSError(errno.EIO, "broken")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(thread.run)
+        for name, work in (("good", lambda: None), ("bad", fail), ("again", lambda: None)):
+            thread.submit(work, lambda error, name=name: done.append((name, error and error.errno)))
+        finished = trio.Event()
+        thread.submit(lambda: None, lambda error: finished.set())
+        with trio.fail_after(5):
+            await finished.wait()
+        nursery.cancel_scope.cancel()
+    assert done == [("good", None), ("bad", errno.EIO), ("again", None)]
+
+
+async def test_the_log_of_a_node_carries_its_name_and_ends_with_its_life(tmp_path):
+    async with LiveWorld(7, tmp_path) as world:
+        life, ctx = world.machine(spec("web-1")).boot(1)
+        ctx.log.info("server up", port=8080)
+        life.end(crash=False)
+        ctx.log.error("from beyond")
+        (event,) = [each for each in world.events if each.get("node")]
+        assert (event["event"], event["node"], event["tier"], event["region"], event["port"]) == (
+            "server up", "web-1", "web", "here", 8080,
+        )  # fmt: skip
+
+
+async def test_random_streams_are_named_and_differ_by_generation(tmp_path):
+    async with LiveWorld(7, tmp_path) as world:
+        machine = world.machine(spec("web-1"))
+        life, one = machine.boot(1)
+        first = one.rng("backoff").random()
+        assert one.rng("backoff").random() != first, "a stream goes on"
+        assert one.rng("other").random() != first
+        assert one.rare("short-batch") is False
+        life.end(crash=False)
+        _, two = machine.boot(2)
+        assert two.rng("backoff").random() != first
+    async with LiveWorld(7, tmp_path) as world:
+        _, again = world.machine(spec("web-1")).boot(1)
+        assert again.rng("backoff").random() == first
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def invoke(self, process, f, value=None, key=None, *, model="kv"):
+        self.seen.append(f"invoke {f}")
+        return self
+
+    def ok(self, value=None):
+        self.seen.append("ok")
+
+    fail = info = ok
+
+
+async def test_a_dead_client_neither_invokes_nor_completes(tmp_path):
+    history = Recorder()
+    async with LiveWorld(7, tmp_path, history=history) as world:
+        life, ctx = world.machine(spec("users-1")).boot(1)
+        ctx.history.invoke("p1", "read").ok(1)
+        pending = ctx.history.invoke("p1", "write", 2)
+        life.end(crash=False)
+        pending.ok()
+        ctx.history.invoke("p1", "read").info()
+    assert history.seen == ["invoke read", "ok", "invoke write"]
+
+
+async def test_fidelity_of_a_quiet_world_is_trusted_and_has_its_numbers(tmp_path):
+    async with LiveWorld(7, tmp_path) as world:
+        world.machine(spec("web-1", cpu=CpuSpec(2, 0.002))).boot(1)
+        world.settle()
+        world.timers.late_s.extend([0.0001] * 98 + [0.0004] * 2)
+        summary = world.fidelity()
+        assert summary["declared_cores"] == 2
+        assert summary["loop_lag_s"]["p50"] == pytest.approx(0.0001, abs=1e-4)
+        assert (summary["trustworthy"], summary["reasons"]) == (True, [])
+
+
+async def test_a_late_loop_a_stalled_host_and_absurd_cpus_are_not_trusted(tmp_path):
+    async with LiveWorld(7, tmp_path) as world:
+        world.machine(spec("web-1", cpu=CpuSpec(64, 0.001))).boot(1)
+        world.settle()
+        world.timers.late_s.extend([0.05] * 100)
+        world.timers.host_stalls_s = 3.0
+        summary = world.fidelity()
+        assert not summary["trustworthy"]
+        late, stalled, cpus = summary["reasons"]
+        assert "50.0 ms late at p99" in late
+        assert "stalled for 3.0 s" in stalled
+        assert "64,000 requests/s" in cpus
+
+
+async def test_the_node_that_holds_the_loop_is_named(tmp_path):
+    async with LiveWorld(7, tmp_path) as world, trio.open_nursery() as nursery:
+        life, ctx = world.machine(spec("web-1")).boot(1)
+
+        async def hog() -> None:
+            with life.scope:
+                await ctx.clock.sleep(0.001)
+                time.sleep(0.03)  # noqa: ASYNC251 - this is the offence
+                await ctx.clock.sleep(0.001)
+
+        async def run_as_the_node() -> None:
+            current_life.set(life)
+            async with trio.open_nursery() as inner:
+                inner.start_soon(hog)
+
+        world.settle()
+        nursery.start_soon(run_as_the_node)
+        await trio.sleep(0.1)
+        assert world.fidelity()["culprit"] == "web-1"
+        assert world.fidelity()["held_s"] >= 0.03
+        assert b"emu_loop_lag_seconds_count" in world.metrics.render()
+
+
+async def test_collections_are_counted_and_frozen_after_boot(tmp_path):
+    async with LiveWorld(7, tmp_path, events=Events) as world:
+        world.settle()
+        assert world.fidelity()["gc_pauses"] >= 1
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
