@@ -11,7 +11,7 @@ from emu.context import NodeContext
 from emu.cpu import NodeCpu
 from emu.disk import MachineDisk, NodeDisk
 from emu.life import Holder, Life
-from emu.world import MachineSpec, Timers
+from emu.world import ClockControl, DiskControl, MachineSpec, Timers
 from nodes.base import Context, History, Log, Network
 from nodes.parts.metrics import Metrics
 
@@ -44,8 +44,10 @@ class EmulatedMachine:
     ) -> None:
         self.spec = spec
         self.address = address
-        self.disk = disk
-        self.clock = clock
+        self.disk: DiskControl = disk
+        self.clock: ClockControl = clock
+        self._disk = disk
+        self._clock = clock
         self.life: Life | None = None
         self._world = world
         self._cores = spec.cpu.cores
@@ -67,11 +69,11 @@ class EmulatedMachine:
         world, spec = self._world, self.spec
         world.power(spec.name, True)
         life = self.life = Life(spec.name, generation, world.holder)
-        life.own(_Power(world, self))
-        clock = NodeClock(self.clock, life)
+        life.own(_Power(world, spec.name, self._disk))
+        clock = NodeClock(self._clock, life)
         metrics = Metrics({"node": spec.name, "tier": spec.tier, "region": spec.region})
         self._cpu = NodeCpu(world.timers, life, clock, spec.cpu, metrics, cores=self._cores)
-        disk = NodeDisk(self.disk, life, metrics)
+        disk = NodeDisk(self._disk, life, metrics)
         context = NodeContext(
             spec,
             life,
@@ -91,11 +93,12 @@ class EmulatedMachine:
 class _Power:
     """A crash turns the machine's power off, before its sockets are touched."""
 
-    def __init__(self, world: Surroundings, machine: EmulatedMachine) -> None:
+    def __init__(self, world: Surroundings, name: str, disk: MachineDisk) -> None:
         self._world = world
-        self._machine = machine
+        self._name = name
+        self._disk = disk
 
     def end(self, *, crash: bool) -> None:
         if crash:
-            self._world.power(self._machine.spec.name, False)
-            self._machine.disk.cut()
+            self._world.power(self._name, False)
+            self._disk.cut()

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 OPERATOR = "emu"
 """The network name of emu itself: it may dial every listener, over links that are never faulted."""
 
+OBSERVE_PORT = 9100
+"""Where emu itself answers HTTP: metrics, service discovery, events, the live page."""
+
 
 class Timers(Protocol):
     """The world's true time (seconds since the run began) and its one heap of things to come."""
@@ -125,9 +128,10 @@ class World(Protocol):
     gone."""
 
     name: str
-    timers: Timers
     links: Links
 
+    @property
+    def timers(self) -> Timers: ...
     def machine(self, spec: MachineSpec) -> Machine:
         """Build a machine, or find the one of that name."""
         ...
