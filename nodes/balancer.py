@@ -6,17 +6,17 @@ It never reads what it forwards. Who gets a connection is decided in nodes/parts
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import trio
 
 from nodes.admin import Admin
 from nodes.base import HTTP_PORT, Context, CpuBusy, CpuExpired, Stream
-from nodes.checking import CHECKS, Prober, Watch
+from nodes.checking import CHECKS, CheckName, Prober, Watch
 from nodes.directory import Directory, TierView
 from nodes.parts.health import CheckTimes
 from nodes.parts.metrics import Counter
-from nodes.parts.picking import ALGORITHMS, Maglev
+from nodes.parts.picking import ALGORITHMS, AlgorithmName, Maglev
 from nodes.parts.pool import ALL_DOWN, Pool, PoolConfig, Waiting
 from nodes.parts.pump import Flow, Pump
 from nodes.parts.server import DOWN, Server
@@ -32,6 +32,8 @@ PEEK_TIMEOUT_S: Final = 1.0
 HTTP_METHODS: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 RETRY_AFTER_S: Final = 1
 UNAVAILABLE_TEXT: Final = b"No server is available just now.\n"
+HashOn = Literal["address", "address_port"]
+WhenDown = Literal["close", "http_503"]
 REFUSED_HELP: Final = "Connections that got no server, by reason."
 
 
@@ -41,22 +43,22 @@ class BalancerConfig:
 
     balances: str
     """The tier whose members get the connections."""
-    algorithm: str = "roundrobin"
-    """roundrobin, least_conn, source, maglev or p2c."""
-    hash_on: str = "address"
+    algorithm: AlgorithmName = "roundrobin"
+    """How a server is chosen; source and maglev send a client to the same server each time."""
+    hash_on: HashOn = "address"
     """What source and maglev hash of a client: `address`, or `address_port` (every connection
     apart)."""
     weights: dict[str, int] = field(default_factory=dict)
     """By server name; 1 where nothing is said, 0 for none."""
     prefer_local: bool = True
     """Servers of the balancer's own region first; others only when none of those is up."""
-    check: str = "rpc"
+    check: CheckName = "rpc"
     """rpc (ping), http (GET check_path), tcp (connect) or none."""
     check_path: str = "/"
     check_interval_s: float = 2.0
     check_fast_interval_s: float = 1.0
     check_timeout_s: float = 1.0
-    check_jitter: float = 0.2
+    check_jitter_ratio: float = 0.2
     rise: int = 2
     fall: int = 3
     max_conn: int = 0
@@ -71,7 +73,7 @@ class BalancerConfig:
     client_fin_timeout_s: float = 30.0
     """A flow of which one direction has ended is closed when nothing moves for so long."""
     slow_start_s: float = 0.0
-    panic_threshold: float = 0.0
+    panic_threshold_ratio: float = 0.0
     """When less than this part is healthy (but not none), use all. Envoy's default is 0.5."""
     eject_after_failures: int = 5
     """Failures of real traffic in a row that take a server out; 0: never."""
@@ -81,7 +83,7 @@ class BalancerConfig:
     """Maglev's flow table forgets a client after so long without a new connection."""
     close_on_down: bool = False
     """Whether a server that is marked down loses its established connections."""
-    when_down: str = "close"
+    when_down: WhenDown = "close"
     """close: at once. http_503: a 503 with Retry-After to clients that speak HTTP, a reset else."""
     proxy_protocol: bool = False
     """Begin each connection to a server with a PROXY v2 header."""
@@ -89,13 +91,13 @@ class BalancerConfig:
     def __post_init__(self) -> None:
         _expect("algorithm", self.algorithm, ALGORITHMS)
         _expect("check", self.check, CHECKS)
-        _expect("when_down", self.when_down, ("close", "http_503"))
-        _expect("hash_on", self.hash_on, ("address", "address_port"))
+        _expect("when_down", self.when_down, get_args(WhenDown))
+        _expect("hash_on", self.hash_on, get_args(HashOn))
         for name in ("rise", "fall", "check_interval_s", "connect_timeout_s", "queue_timeout_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` must be above 0")
-        if not 0 <= self.check_jitter < 1:
-            raise ValueError("`check_jitter` must be at least 0 and below 1")
+        if not 0 <= self.check_jitter_ratio < 1:
+            raise ValueError("`check_jitter_ratio` must be at least 0 and below 1")
 
 
 def _expect(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -122,7 +124,7 @@ class BalancerNode:
             preface=proxy.encode(proxy.LOCAL) if config.proxy_protocol else b"",
         )
         self.check_times = CheckTimes(
-            config.check_interval_s, config.check_fast_interval_s, config.check_jitter
+            config.check_interval_s, config.check_fast_interval_s, config.check_jitter_ratio
         )
         self.pump = Pump(ctx, config.idle_timeout_s, config.client_fin_timeout_s)
         self.draining = False
@@ -450,7 +452,7 @@ def _pool_config(ctx: Context, config: BalancerConfig) -> PoolConfig:
         max_queue=config.max_queue,
         slow_start_s=config.slow_start_s,
         flow_ttl_s=config.flow_ttl_s,
-        panic_threshold=config.panic_threshold,
+        panic_threshold_ratio=config.panic_threshold_ratio,
         eject_after_failures=config.eject_after_failures,
         ejection_time_s=config.ejection_time_s,
         max_ejected_ratio=config.max_ejected_ratio,

@@ -7,7 +7,7 @@ What the outcome means (rise, fall) is nodes/parts/health.py's; this module only
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal, get_args
 
 import trio
 
@@ -16,7 +16,8 @@ from nodes.parts.health import CheckTimes, Health
 from nodes.parts.timing import move_on_after
 from protocols import rpc
 
-CHECKS: Final = ("rpc", "tcp", "http", "none")
+CheckName = Literal["rpc", "http", "tcp", "none"]
+CHECKS: Final[tuple[str, ...]] = get_args(CheckName)
 PING_MSGID: Final = 1
 MAX_ANSWER_BYTES: Final = 8192
 

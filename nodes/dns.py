@@ -15,12 +15,12 @@ import trio
 
 from nodes.admin import Admin
 from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, Stream
-from nodes.checking import CHECKS, Prober, Watch
+from nodes.checking import CHECKS, CheckName, Prober, Watch
 from nodes.directory import Directory, TierView
 from nodes.parts.health import CheckTimes, Health
 from nodes.parts.metrics import Counter
 from nodes.parts.timing import move_on_after
-from nodes.parts.zone import POLICIES, Steering, Zone
+from nodes.parts.zone import POLICIES, PolicyName, Steering, Zone
 from nodes.wire import accept_forever
 from protocols import dns
 from protocols.control import Member
@@ -44,8 +44,8 @@ class DnsConfig:
     """The tier whose members' addresses the zone, `www` and the tier's own name give."""
     names: list[str] = field(default_factory=list)
     """Further tiers that have names here: `TIER.zone` and `NODE.zone`."""
-    policy: str = "latency"
-    """latency, geolocation, weighted or failover."""
+    policy: PolicyName = "latency"
+    """Whose addresses an asker gets."""
     near: dict[str, list[str]] = field(default_factory=dict)
     """latency, geolocation: for an asker's region, where to send it, the best first."""
     weights: dict[str, int] = field(default_factory=dict)
@@ -55,11 +55,12 @@ class DnsConfig:
     ttl_s: float = 60.0
     negative_ttl_s: float = 30.0
     max_answers: int = 8
-    check: str = "rpc"
+    check: CheckName = "rpc"
+    """rpc (ping), http (GET check_path), tcp (connect) or none."""
     check_path: str = "/"
     check_interval_s: float = 10.0
     check_timeout_s: float = 4.0
-    check_jitter: float = 0.1
+    check_jitter_ratio: float = 0.1
     rise: int = 3
     fall: int = 3
     tcp_idle_timeout_s: float = 10.0
@@ -113,7 +114,7 @@ class DnsNode:
             ctx, config.check, timeout_s=config.check_timeout_s, path=config.check_path
         )
         self._times = CheckTimes(
-            config.check_interval_s, config.check_interval_s, config.check_jitter
+            config.check_interval_s, config.check_interval_s, config.check_jitter_ratio
         )
         self.admin = Admin(ctx, facts=self._facts)
 

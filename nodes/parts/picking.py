@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from nodes.parts.server import Server
 from protocols.slots import MaglevBuilder, hash64
 
+AlgorithmName = Literal["roundrobin", "least_conn", "source", "maglev", "p2c"]
+ALGORITHMS: Final[tuple[str, ...]] = get_args(AlgorithmName)
 MAX_REMEMBERED_KEYS: Final = 65536
 """Maglev's flow table; the least recently used key is forgotten first."""
 
@@ -191,6 +193,3 @@ def algorithm_named(
         case "maglev":
             return Maglev(flow_ttl_s)
     raise ValueError(f"no algorithm `{name}`; there are {', '.join(ALGORITHMS)}")
-
-
-ALGORITHMS: Final = ("roundrobin", "least_conn", "source", "maglev", "p2c")

@@ -34,7 +34,7 @@ class PoolConfig:
     max_queue: int = 1024
     slow_start_s: float = 0.0
     flow_ttl_s: float = 60.0
-    panic_threshold: float = 0.0
+    panic_threshold_ratio: float = 0.0
     eject_after_failures: int = 5
     ejection_time_s: float = 30.0
     max_ejected_ratio: float = 0.1
@@ -188,7 +188,7 @@ class Pool:
     def _healthy(self, servers: list[Server], now_s: float) -> list[Server]:
         """Those of them that are healthy; all of them in panic (too few, but not none, are)."""
         healthy = [server for server in servers if server.healthy(now_s)]
-        panic = 0 < len(healthy) < self.config.panic_threshold * len(servers)
+        panic = 0 < len(healthy) < self.config.panic_threshold_ratio * len(servers)
         if servers and panic != self.panic:
             self.panic = panic
             self._note("panic begins" if panic else "panic ends", healthy=len(healthy))

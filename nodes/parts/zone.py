@@ -8,12 +8,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, get_args
 
 from protocols import dns
 from protocols.control import Member
 
-POLICIES: Final = ("latency", "geolocation", "weighted", "failover")
+PolicyName = Literal["latency", "geolocation", "weighted", "failover"]
+POLICIES: Final[tuple[str, ...]] = get_args(PolicyName)
 DEFAULT_PLACE: Final = "default"
 
 

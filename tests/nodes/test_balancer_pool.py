@@ -246,7 +246,7 @@ def test_the_own_region_comes_first_and_others_take_over() -> None:
 
 
 def test_in_panic_all_are_used_but_not_when_none_is_healthy() -> None:
-    pool, events = pool_of(4, panic_threshold=0.5)
+    pool, events = pool_of(4, panic_threshold_ratio=0.5)
     for name in ("web-0", "web-1"):
         down(pool, name)
     assert {take(pool).name for _ in range(8)} == {"web-2", "web-3"}
