@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emu.faults import Fault
@@ -49,9 +49,9 @@ class Tier:
     regions: tuple[str, ...]
     """Where it may grow."""
     public: bool = False
-    cpu: CpuSpec = CpuSpec()
-    disk: DiskSpec = DiskSpec()
-    clock: ClockSpec = ClockSpec()
+    cpu: CpuSpec = field(default_factory=CpuSpec)
+    disk: DiskSpec = field(default_factory=DiskSpec)
+    clock: ClockSpec = field(default_factory=ClockSpec)
     restart: str = "no"
     group: str = ""
     dials: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class Topology:
     regions: tuple[str, ...] = ("local",)
     seed: int = 0
     links: LinkPlan = NO_LINKS
-    outside: Outside = Outside()
+    outside: Outside = field(default_factory=Outside)
     faults: tuple[FaultItem, ...] = ()
     expect: tuple[Expectation, ...] = ()
     accepts: Mapping[str, str] | None = None

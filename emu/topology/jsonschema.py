@@ -1,0 +1,159 @@
+"""The JSON Schema (draft 2020-12) of a topology file, for editors: `emu config --schema`.
+
+Made from the same dataclasses as the loader; what only the loader can know (that a name exists)
+is not in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from emu import faults
+from emu.faults import Fault
+from emu.topology import schema
+from emu.topology.expecting import METRICS, OPERATORS
+from emu.topology.lint import CODES
+from emu.topology.loading import OutsideOptions
+from emu.topology.model import USERS_KIND
+from emu.topology.shaping import LinkDefaults, LinkOptions
+from emu.topology.tiers import NAME, TierOptions
+from emu.topology.timelines import When
+from nodes.base import Kind
+from nodes.kinds import KINDS
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, Any]
+
+
+def json_schema(
+    *,
+    kinds: Mapping[str, Kind] = KINDS,
+    verbs: Mapping[str, type[Fault]] = faults.VERBS,
+) -> Schema:
+    """The whole schema, as plain data."""
+    definitions: Schema = {}
+    names: Schema = {"pattern": f"^{NAME.pattern}$"}
+    properties: Schema = {
+        "name": {"type": "string"},
+        "seed": {"type": "integer", "minimum": 0},
+        "regions": {"type": "array", "items": {"type": "string", **names}, "minItems": 1,
+                    "uniqueItems": True},
+        "links": _links(definitions),
+        "tiers": {"type": "object", "propertyNames": names, "minProperties": 1,
+                  "additionalProperties": _tier(definitions, kinds)},
+        "outside": _defined(definitions, OutsideOptions),
+        "users": {"type": "object", "additionalProperties": _users(definitions, kinds)},
+        "faults": {"type": "array", "items": _fault(verbs)},
+        "expect": {"type": "array", "items": _expectation()},
+        "accepts": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1},
+                    "propertyNames": {"pattern": f"^({'|'.join(CODES)})( \\S+)?$"}},
+    }  # fmt: skip
+    return {
+        "$schema": DIALECT,
+        "title": "emu topology",
+        "type": "object",
+        "properties": properties,
+        "required": ["tiers"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def _defined(definitions: Schema, config: type, name: str = "") -> Schema:
+    """A reference to the dataclass's schema, which is put among the definitions."""
+    name = name or config.__name__
+    if name not in definitions:
+        made = schema.json_schema_of(config)
+        definitions.update(made.pop("$defs", {}))
+        definitions[name] = made
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _tier(definitions: Schema, kinds: Mapping[str, Kind]) -> Schema:
+    """Common keys, and by `kind` the keys of its Config."""
+    common = _common(definitions)
+    branches: list[Schema] = []
+    for word, kind in kinds.items():
+        branches.append({
+            "if": {"properties": {"kind": {"const": word}}, "required": ["kind"]},
+            "then": _both(definitions, common, kind.config),
+        })  # fmt: skip
+    kind_word = {"anyOf": [{"enum": list(kinds)}, {"type": "string", "pattern": "^[\\w.]+:\\w+$"}]}
+    return {
+        "type": "object",
+        "properties": {**common, "kind": kind_word},
+        "required": ["kind"],
+        "allOf": branches,
+    }
+
+
+def _common(definitions: Schema) -> Schema:
+    made = schema.json_schema_of(TierOptions)
+    definitions.update(made.pop("$defs", {}))
+    properties: Schema = made["properties"]
+    return properties
+
+
+def _both(definitions: Schema, common: Schema, config: type) -> Schema:
+    made = schema.json_schema_of(config)
+    definitions.update(made.pop("$defs", {}))
+    return {
+        "properties": {**dict.fromkeys(common, True), **made["properties"]},
+        "required": made.get("required", []),
+        "additionalProperties": False,
+    }
+
+
+def _users(definitions: Schema, kinds: Mapping[str, Kind]) -> Schema:
+    if USERS_KIND not in kinds:
+        return {"type": "object"}
+    common = _common(definitions)
+    kept = {key: common[key] for key in ("nodes", "cpu", "disk", "clock", "restart")}
+    made = schema.json_schema_of(kinds[USERS_KIND].config)
+    definitions.update(made.pop("$defs", {}))
+    return {
+        "type": "object",
+        "properties": {**kept, **made["properties"]},
+        "required": made.get("required", []),
+        "additionalProperties": False,
+    }
+
+
+def _links(definitions: Schema) -> Schema:
+    link = _defined(definitions, LinkOptions)
+    latency = definitions["LinkOptions"]["properties"]["latency"]
+    return {
+        "type": "object",
+        "properties": {"defaults": _defined(definitions, LinkDefaults)},
+        "patternProperties": {"^\\s*\\S+\\s+<?->\\s+\\S+\\s*$": {"anyOf": [link, latency]}},
+        "additionalProperties": False,
+    }
+
+
+def _fault(verbs: Mapping[str, type[Fault]]) -> Schema:
+    when = schema.json_schema_of(When)["properties"]
+    choices: list[Schema] = []
+    for verb, kind in verbs.items():
+        made = schema.json_schema_of(kind)
+        keys = schema.keys_of(kind)
+        main = next(key for key, each in keys.items() if each.name == kind.main)
+        options = dict(made["properties"])
+        value = options.pop(main)
+        options.pop(verb, None)  # the verb's own key is its target
+        whole = {"type": "object", "properties": {main: value, **options},
+                 "required": made.get("required", []), "additionalProperties": False}  # fmt: skip
+        choices.append({
+            "properties": {**when, **options, verb: {"anyOf": [value, whole]}},
+            "required": [verb],
+            "additionalProperties": False,
+        })  # fmt: skip
+    return {
+        "type": "object",
+        "anyOf": choices,
+        "oneOf": [{"required": ["at"]}, {"required": ["on"]}],
+    }
+
+
+def _expectation() -> Schema:
+    metrics, operators = "|".join(METRICS), "|".join(OPERATORS)
+    return {"type": "string", "pattern": f"^\\s*({metrics})\\s*({operators})\\s*\\S.*$"}

@@ -1,0 +1,192 @@
+"""Warnings about a valid topology: what would surprise whoever runs it. Never errors.
+
+A file says in `accepts:` which of them are meant to be, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from emu.topology.model import Tier, Topology, problem_at
+from emu.topology.problems import Problem
+from emu.topology.tiers import words_of
+
+PROCESS_REQUESTS_PER_S: Final = 5_000
+"""What one Python process passes through a tier, to the order of magnitude: beyond it the laptop
+is the ceiling, not the declared cpu."""
+FRONT_KINDS: Final = ("dns", "cdn", "balancer", "web")
+"""Kinds that are there to be visited."""
+BACK_KINDS: Final = (
+    "database", "cache", "kv", "kv_shard", "kv_coordinator", "coordinator", "queue", "broker",
+)  # fmt: skip
+SINGLES_ALLOWED: Final = ("users", "autoscaler")
+PASSING_EDGES: Final = ("visits", "answers", "balances", "origin")
+"""Edges along which every request of a tier goes on."""
+GROUP_ROLES: Final = ("primary", "leader")
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """One warning; `accepted` is the file's own word why it is meant to be."""
+
+    code: str
+    tier: str
+    problem: Problem
+    accepted: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.problem} [{self.code}]"
+
+
+Found = tuple[Tier | None, str]
+
+
+def lint(topology: Topology) -> list[Warned]:
+    """Every warning in the file's order, the accepted ones too."""
+    accepts = topology.accepts or {}
+    found = []
+    for code, check in CODES.items():
+        for tier, message in check(topology):
+            name = tier.name if tier is not None else ""
+            why = accepts.get(f"{code} {name}") or accepts.get(code, "")
+            found.append(Warned(code, name, problem_at(topology, tier, message), why))
+    return sorted(found, key=lambda warning: warning.problem)
+
+
+def unaccepted(topology: Topology) -> list[Warned]:
+    """The warnings to show: those the file does not explain."""
+    return [warning for warning in lint(topology) if not warning.accepted]
+
+
+def _incoming(topology: Topology) -> dict[str, list[str]]:
+    """For each tier, the tiers that name it in an edge."""
+    found: dict[str, list[str]] = {tier.name: [] for tier in topology.tiers}
+    for tier in topology.tiers:
+        for target in tier.dials:
+            if target != tier.name:
+                found[target].append(tier.name)
+    return found
+
+
+def _single_points(topology: Topology) -> Iterator[Found]:
+    for tier in topology.tiers:
+        if not tier.members:
+            yield tier, f"`{tier.name}` has no nodes; give it `nodes: 1`, or scale it later"
+        if len(tier.members) == 1 and tier.word not in SINGLES_ALLOWED and not tier.group:
+            yield tier, f"`{tier.name}` is a single point of failure; give it `nodes: 2` or more"
+
+
+def _unused(topology: Topology) -> Iterator[Found]:
+    incoming = _incoming(topology)
+    for tier in topology.tiers:
+        reached = tier.public or incoming[tier.name] or tier.word in SINGLES_ALLOWED
+        works_alone = tier.dials and tier.word not in (*FRONT_KINDS, *BACK_KINDS)
+        if not (reached or works_alone or tier.group):
+            what = f"nothing uses `{tier.name}`: it is private and no other tier names it"
+            yield tier, f"{what}; name it (uses, balances, visits ...) or remove it"
+
+
+def _public_or_private(topology: Topology) -> Iterator[Found]:
+    for tier in topology.tiers:
+        if tier.public and tier.word in BACK_KINDS:
+            yield tier, f"`{tier.name}` keeps data and is public; remove `public: true`"
+        if tier.word == "balancer":
+            for target in _targets(topology, tier, "balances"):
+                if target.public:
+                    what = f"`{target.name}` is public, so clients can go around `{tier.name}`"
+                    yield target, f"{what}; remove `public: true`"
+        if tier.word == "dns":
+            for target in _targets(topology, tier, "answers"):
+                if not target.public:
+                    what = f"`{tier.name}` answers with `{target.name}`, which is private"
+                    yield tier, f"{what}; give `{target.name}` `public: true`"
+    if topology.tiers and not any(tier.public for tier in topology.tiers):
+        yield None, "no tier is public: nobody can get in; give the front tier `public: true`"
+
+
+def _targets(topology: Topology, tier: Tier, edge: str) -> list[Tier]:
+    """The tiers that an edge names (a group stands for all of its tiers)."""
+    names = words_of(getattr(tier.config, edge, None))
+    return [each for each in topology.tiers if each.name in names or each.group in names]
+
+
+def _capacity_per_s(tier: Tier) -> float:
+    """What the declared cpus can do; infinite where nothing is charged."""
+    if not tier.cpu.cores or not tier.cpu.service_time_s:
+        return math.inf
+    return len(tier.members) * tier.cpu.cores / tier.cpu.service_time_s
+
+
+def _asked_per_s(topology: Topology) -> dict[str, float]:
+    """What open-loop users ask of each tier, along the edges that every request takes."""
+    asked = dict.fromkeys((tier.name for tier in topology.tiers), 0.0)
+    for users in topology.users:
+        rate = getattr(users.config, "rate_per_s", None)
+        if not isinstance(rate, (int, float)) or not rate:
+            continue
+        reached: dict[str, Tier] = {}
+        frontier = [users]
+        while frontier:
+            tier = frontier.pop()
+            for edge in PASSING_EDGES:
+                new = [each for each in _targets(topology, tier, edge) if each.name not in reached]
+                reached |= {each.name: each for each in new}
+                frontier += new
+        for name in reached:
+            asked[name] += rate * len(users.members)
+    return asked
+
+
+def _impossible_rates(topology: Topology) -> Iterator[Found]:
+    asked = _asked_per_s(topology)
+    for tier in topology.tiers:
+        capacity, rate = _capacity_per_s(tier), asked[tier.name]
+        if rate > capacity:
+            what = f"users ask {rate:g}/s of `{tier.name}`, whose cpus can do {capacity:g}/s"
+            yield tier, f"{what}: overload; add nodes or cores, or lower the rate"
+
+
+def _beyond_the_laptop(topology: Topology) -> Iterator[Found]:
+    asked = _asked_per_s(topology)
+    for tier in topology.tiers:
+        capacity = _capacity_per_s(tier)
+        declared = capacity if math.isfinite(capacity) else 0.0
+        most = max(declared, asked[tier.name])
+        if most > PROCESS_REQUESTS_PER_S:
+            verb = "can do" if declared == most else "is asked for"
+            what = f"`{tier.name}` {verb} {most:g}/s, one process on a laptop about "
+            what += f"{PROCESS_REQUESTS_PER_S}/s: the laptop will be the ceiling"
+            yield tier, f"{what}; scale rates and cpus down together"
+
+
+def _no_failover(topology: Topology) -> Iterator[Found]:
+    for tier in topology.tiers:
+        votes = tier.kind.peers and any(role in GROUP_ROLES for role in tier.kind.roles)
+        if votes and len(tier.members) == 2 and not _has_witness(tier.config):
+            what = f"`{tier.name}` is a group of two: no automatic failover"
+            yield tier, f"{what} (one alone is no majority); give it 3 nodes or a witness"
+
+
+def _has_witness(config: Any) -> bool:
+    return bool(getattr(config, "witness", None) or getattr(config, "witnesses", None))
+
+
+def _plain_regions(topology: Topology) -> Iterator[Found]:
+    plan = topology.links
+    if len(topology.regions) > 1 and not plan.declared and not plan.defaults.between_s:
+        what = "several regions and no latency between them"
+        yield None, f"{what}; add `links: {{defaults: {{between: 40ms}}}}`"
+
+
+CODES: Final[dict[str, Callable[[Topology], Iterator[Found]]]] = {
+    "single-point": _single_points,
+    "unused-tier": _unused,
+    "public-private": _public_or_private,
+    "impossible-rate": _impossible_rates,
+    "beyond-laptop": _beyond_the_laptop,
+    "no-failover": _no_failover,
+    "plain-regions": _plain_regions,
+}
+"""Warning code → check."""

@@ -1,0 +1,346 @@
+"""A topology file to a Topology, or to everything that is wrong with it.
+
+The sections that are no tiers are read here; what each holds is checked in its own module."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, Final
+
+from emu import faults
+from emu.faults import Fault
+from emu.topology import document as documents
+from emu.topology import expecting, schema
+from emu.topology.document import Document, Path
+from emu.topology.lint import CODES
+from emu.topology.model import USERS_KIND, FaultItem, Topology
+from emu.topology.problems import Problem, TopologyError, hint
+from emu.topology.shaping import (
+    DeclaredLink,
+    LinkDefaults,
+    LinkOptions,
+    LinkPlan,
+    Outside,
+)
+from emu.topology.tiers import MAX_NAME, MAX_NODES, MAX_TIERS, NAME, RESERVED, TierReader
+from emu.topology.timelines import FaultReader
+from emu.topology.units import shown
+from nodes.base import OUTSIDE, Kind
+from nodes.kinds import KINDS
+
+SECTIONS: Final = (
+    "name", "seed", "regions", "links", "tiers", "outside", "users", "faults", "expect", "accepts",
+)  # fmt: skip
+DEFAULT_REGION: Final = "local"
+ARROW: Final = re.compile(r"\s*(\S+)\s+(->|<->)\s+(\S+)\s*")
+MAX_ITEMS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideOptions:
+    """Where clients that are no nodes (curl, dig, a browser) are, and their access line."""
+
+    region: str = ""
+    link: LinkOptions | None = None
+
+
+def load(
+    path: str | FilePath,
+    *,
+    kinds: Mapping[str, Kind] = KINDS,
+    verbs: Mapping[str, type[Fault]] = faults.VERBS,
+) -> Topology:
+    """Read a file. Raises TopologyError with every problem, OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        data = file.read(documents.MAX_FILE_BYTES + 1)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        problem = Problem(line, column, str(path), "not UTF-8 text; save it as UTF-8")
+        raise TopologyError([problem]) from None
+    return loads(text, path=path, kinds=kinds, verbs=verbs)
+
+
+def loads(
+    text: str,
+    *,
+    path: str | FilePath = "topology.yaml",
+    kinds: Mapping[str, Kind] = KINDS,
+    verbs: Mapping[str, type[Fault]] = faults.VERBS,
+) -> Topology:
+    """Read a text as if it stood in `path`. Raises TopologyError with every problem."""
+    document = documents.read(text, str(path))
+    unreadable = bool(document.problems) and document.data is None
+    topology = None if unreadable else _Loader(document, FilePath(path), kinds, verbs).topology()
+    if document.problems or topology is None:
+        raise TopologyError(document.problems)
+    return topology
+
+
+class _Loader:
+    """Reads one document section by section; each method notes problems and goes on."""
+
+    def __init__(
+        self,
+        document: Document,
+        path: FilePath,
+        kinds: Mapping[str, Kind],
+        verbs: Mapping[str, type[Fault]],
+    ) -> None:
+        self.document = document
+        self.path = path
+        self.kinds = kinds
+        self.verbs = verbs
+        self.data: dict[str, Any] = {}
+
+    def topology(self) -> Topology | None:
+        if not isinstance(self.document.data, dict):
+            got = shown(self.document.data)
+            self.document.problem((), f"a topology is a mapping, not {got}; begin with `tiers:`")
+            return None
+        self.data = self.document.data
+        self.document.known_keys((), self.data, list(SECTIONS))
+        regions = self._regions()
+        reader = TierReader(self.document, self.kinds, regions, self.path.resolve().parent)
+        self._tiers(reader)
+        self._users(reader)
+        reader.connect()
+        tiers = tuple(reader.tiers.values())
+        self._check_node_names(reader)
+        ends = [*regions, *reader.tiers, *reader.broken, *reader.groups, OUTSIDE]
+        ends += [name for tier in tiers for name in tier.node_names]
+        return Topology(
+            name=self._name(),
+            seed=self._seed(),
+            regions=regions,
+            tiers=tiers,
+            links=self._links(regions, ends, reader.groups),
+            outside=self._outside(regions),
+            faults=self._faults(reader),
+            expect=self._expect(),
+            accepts=self._accepts(ends),
+            path=str(self.path),
+            code=tuple(reader.code_files),
+        )
+
+    # --- small sections ----------------------------------------------------------------------
+
+    def _name(self) -> str:
+        stem = re.sub(r"[^a-z0-9]+", "-", self.path.stem.lower()).strip("-")[:MAX_NAME]
+        name = self.data.get("name", stem or "topology")
+        if isinstance(name, str) and re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name[:200]):
+            if len(name) <= MAX_NAME:
+                return name
+            self.document.problem(("name",), f"`name` is longer than {MAX_NAME}; shorten it")
+            return ""
+        self.document.problem(
+            ("name",), f"`name`: {shown(name)} is no name; write lower-case letters, digits and "
+            "single dashes")  # fmt: skip
+        return ""
+
+    def _seed(self) -> int:
+        seed = self.data.get("seed", 0)
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            self.document.problem(("seed",), f"`seed`: {shown(seed)}; write a whole number from 0")
+            return 0
+        return seed
+
+    def _regions(self) -> tuple[str, ...]:
+        found = self.data.get("regions", [DEFAULT_REGION])
+        if not isinstance(found, list) or not found:
+            self.document.problem(
+                ("regions",), f"`regions` is a list, not {shown(found)}; write [us-east, eu-west]"
+                if found != [] else "`regions` is empty; name one or leave it out")  # fmt: skip
+            return (DEFAULT_REGION,)
+        good: dict[str, None] = {}
+        for index, region in enumerate(found[:MAX_TIERS]):
+            place: Path = ("regions", index)
+            if not isinstance(region, str) or not NAME.fullmatch(region[:200]):
+                self.document.problem(place, f"{shown(region)} is no region's name; write us-east")
+            elif region in RESERVED or len(region) > MAX_NAME:
+                self.document.problem(place, f"{shown(region)} is reserved or too long; rename it")
+            elif region in good:
+                self.document.problem(place, f"region `{region}` is named twice; remove one")
+            else:
+                good[region] = None
+        return tuple(good) or (DEFAULT_REGION,)
+
+    def _mapping(self, section: str, example: str) -> dict[str, Any]:
+        found = self.data.get(section)
+        if isinstance(found, dict):
+            return found
+        if section in self.data:
+            message = f"`{section}` is a mapping, not {shown(found)}; write {example}"
+            self.document.problem((section,), message)
+        return {}
+
+    def _list(self, section: str, example: str) -> list[Any]:
+        found = self.data.get(section)
+        if isinstance(found, list):
+            if len(found) > MAX_ITEMS:
+                self.document.problem((section,), f"more than {MAX_ITEMS} items; split the file")
+            return found[:MAX_ITEMS]
+        if section in self.data:
+            message = f"`{section}` is a list, not {shown(found)}; write {example}"
+            self.document.problem((section,), message)
+        return []
+
+    def _accepts(self, ends: list[str]) -> dict[str, str]:
+        found = self._mapping("accepts", "{single-point: why that is meant to be}")
+        for key, why in found.items():
+            words = key.split()
+            known: list[str] = list(CODES)
+            if not words or words[0] not in CODES or len(words) > 2:
+                message = f"no warning is called `{key[:40]}`; {hint(key, known)}"
+                self.document.problem(("accepts", key), message, at_key=True)
+            elif len(words) == 2 and words[1] not in ends:
+                message = f"there is no tier `{words[1][:40]}`; {hint(words[1], ends)}"
+                self.document.problem(("accepts", key), message, at_key=True)
+            if not isinstance(why, str) or not why.strip():
+                self.document.problem(("accepts", key), f"`{key[:40]}`: write why it is accepted")
+        return {key: why for key, why in found.items() if isinstance(why, str)}
+
+    # --- tiers and users ---------------------------------------------------------------------
+
+    def _tiers(self, reader: TierReader) -> None:
+        tiers = self._mapping("tiers", "{web: {kind: web}}")
+        if not tiers and ("tiers" not in self.data or self.data["tiers"] == {}):
+            self.document.problem((), "a topology needs `tiers`; add `tiers: {web: {kind: web}}`")
+        if len(tiers) > MAX_TIERS:
+            self.document.problem(("tiers",), f"more than {MAX_TIERS} tiers; use fewer")
+            return
+        for name, value in tiers.items():
+            reader.read(("tiers", name), name, value)
+
+    def _users(self, reader: TierReader) -> None:
+        for region, options in self._mapping("users", "{us-east: {rate: 10/s, ...}}").items():
+            place: Path = ("users", region)
+            if region not in reader.regions:
+                known = hint(region, reader.regions)
+                message = f"users come from a region; there is no `{region[:40]}`; {known}"
+                self.document.problem(place, message, at_key=True)
+                continue
+            if not isinstance(options, dict):
+                message = f"users are a mapping, not {shown(options)}; write {{rate: 10/s}}"
+                self.document.problem(place, message)
+                continue
+            for key in ("kind", "regions", "per_region", "public"):
+                if key in options:
+                    message = f"`{key}` does not belong to users; remove it"
+                    self.document.problem((*place, key), message, at_key=True)
+            value = {**options, "kind": USERS_KIND, "regions": [region]}
+            reader.read(place, f"users-{region}"[:MAX_NAME], value)
+
+    def _check_node_names(self, reader: TierReader) -> None:
+        total = sum(len(tier.members) for tier in reader.tiers.values())
+        if total > MAX_NODES:
+            self.document.problem(("tiers",), f"{total} nodes; a cluster has at most {MAX_NODES}")
+        for tier in reader.tiers.values():
+            for name in tier.node_names:
+                if name in reader.tiers or name in reader.regions:
+                    message = f"tier `{tier.name}` has a node `{name}`, and a tier or region is "
+                    message += "called so too; rename one"
+                    self.document.problem(reader.places[tier.name], message, at_key=True)
+
+    # --- links -------------------------------------------------------------------------------
+
+    def _links(
+        self, regions: tuple[str, ...], ends: list[str], groups: Mapping[str, list[str]]
+    ) -> LinkPlan:
+        found = self._mapping("links", "{defaults: {within: 0.3ms, between: 40ms}}")
+        defaults = LinkDefaults()
+        declared: list[DeclaredLink] = []
+        for key, value in found.items():
+            place: Path = ("links", key)
+            if key == "defaults":
+                built = schema.build(self.document, place, value, LinkDefaults, "`defaults`")
+                defaults = built or defaults
+                continue
+            options = self._link_options(place, value)
+            arrow = ARROW.fullmatch(key)
+            if arrow is None:
+                message = f"`{key[:60]}` is no link; write `a -> b`, `a <-> b` or `defaults`"
+                self.document.problem(place, message, at_key=True)
+                continue
+            pairs = [(arrow[1], arrow[3])] if arrow[2] == "->" else [
+                (arrow[1], arrow[3]), (arrow[3], arrow[1])]  # fmt: skip
+            if self._known_ends(place, pairs[0], ends) and options is not None:
+                declared += [
+                    DeclaredLink(source, target, options)
+                    for first, second in pairs
+                    for source in groups.get(first, [first])
+                    for target in groups.get(second, [second])
+                ]
+        self._check_twice(declared)
+        return LinkPlan(defaults, tuple(declared))
+
+    def _link_options(self, place: Path, value: Any) -> LinkOptions | None:
+        if not isinstance(value, dict):  # `a -> b: 40ms`
+            self.document.values[(*place, "latency")] = self.document.position(place)
+            value = {"latency": value}
+        options: LinkOptions | None = schema.build(
+            self.document, place, value, LinkOptions, "a link"
+        )
+        return options
+
+    def _known_ends(self, place: Path, pair: tuple[str, str], ends: list[str]) -> bool:
+        unknown = [end for end in pair if end not in ends]
+        for end in unknown:
+            message = f"a link's end `{end[:40]}` is no region, tier or node; {hint(end, ends)}"
+            self.document.problem(place, message, at_key=True)
+        return not unknown
+
+    def _check_twice(self, declared: list[DeclaredLink]) -> None:
+        seen: dict[tuple[str, str], None] = {}
+        for link in declared:
+            if (link.source, link.target) in seen:
+                message = f"the link {link.source} -> {link.target} is declared twice; keep one"
+                self.document.problem(("links",), message, at_key=True)
+            seen[link.source, link.target] = None
+
+    def _outside(self, regions: tuple[str, ...]) -> Outside:
+        if "outside" not in self.data:
+            return Outside()
+        place: Path = ("outside",)
+        value = self.data["outside"]
+        options = schema.build(self.document, place, value, OutsideOptions, "`outside`")
+        if options is None:
+            return Outside()
+        if options.region and options.region not in regions:
+            message = f"unknown region `{options.region[:40]}`; {hint(options.region, regions)}"
+            self.document.problem((*place, "region"), message)
+        return Outside(options.region, options.link or LinkOptions())
+
+    # --- faults and expectations -------------------------------------------------------------
+
+    def _faults(self, tiers: TierReader) -> tuple[FaultItem, ...]:
+        reader = FaultReader(
+            self.document,
+            self.verbs,
+            tuple(tiers.tiers.values()),
+            tiers.regions,
+            tuple(tiers.groups),
+            strict_targets=not tiers.broken,
+        )
+        items = [
+            reader.read(("faults", index), value)
+            for index, value in enumerate(self._list("faults", "[{at: 10s, kill: web-1}]"))
+        ]
+        return tuple(item for item in items if item is not None)
+
+    def _expect(self) -> tuple[expecting.Expectation, ...]:
+        found = []
+        for index, line in enumerate(self._list("expect", "[availability >= 99%]")):
+            try:
+                if not isinstance(line, str):
+                    raise ValueError(f"an expectation is text, not {shown(line)}; "
+                                     "write `availability >= 99%`")  # fmt: skip
+                found.append(expecting.parse(line))
+            except ValueError as error:
+                self.document.problem(("expect", index), str(error))
+        return tuple(found)

@@ -1,0 +1,325 @@
+"""The `tiers:` and `users:` of a file: kinds, common options, members, and the edges between them.
+
+What a tier itself may be told is its Config's business (schema.py)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any, Final, Literal
+
+from emu.topology import code, schema
+from emu.topology.document import Document, Path
+from emu.topology.model import SCALES, USERS_KIND, Tier
+from emu.topology.problems import hint
+from emu.topology.units import shown
+from emu.world import ClockSpec, CpuSpec, DiskSpec
+from nodes.base import Kind
+
+MAX_NODES: Final = 10_000
+MAX_TIERS: Final = 1_000
+NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+MAX_NAME: Final = 40
+"""Names are DNS labels with room for a number."""
+RESERVED: Final = ("all", "one", "two", "three", "minority", "majority", "half", "outside",
+                   "directory", "emu", "defaults", "primary", "replica")  # fmt: skip
+"""Words that targets, links or the network use."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuOptions:
+    """The emulated processor of each member."""
+
+    cores: int = 1
+    service_time_s: float = 0.0
+    """What a request costs where the tier itself names no cost."""
+    max_queue: int = 1024
+    """Requests that wait for a core; further ones are refused."""
+
+    def __post_init__(self) -> None:
+        if self.cores < 1:
+            raise ValueError("`cores` must be at least 1; leave `cpu` out to charge nothing")
+
+
+@dataclass(frozen=True, slots=True)
+class DiskOptions:
+    """The emulated disk of each member."""
+
+    sync: Literal["modelled", "real"] = "modelled"
+    sync_latency_s: float = DiskSpec().sync_latency_s
+    read_latency_s: float = DiskSpec().read_latency_s
+    bandwidth_bytes_per_s: float = DiskSpec().bandwidth_bytes_per_s
+    capacity_bytes: int = DiskSpec().capacity_bytes
+
+    def __post_init__(self) -> None:
+        if self.bandwidth_bytes_per_s <= 0 or self.capacity_bytes <= 0:
+            raise ValueError("`bandwidth` and `capacity` of a disk must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class ClockOptions:
+    """How far each member's clock is off."""
+
+    offset_s: float = 0.0
+    drift_ratio: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TierOptions:
+    """What every tier may be told, whatever its kind."""
+
+    kind: str
+    public: bool = False
+    """Whether clients from outside and users may dial it."""
+    nodes: int | dict[str, int] | None = None
+    """How many, spread over its regions in turn; or how many in which region. 1 if not said."""
+    per_region: int | None = None
+    """How many in each of its regions."""
+    regions: tuple[str, ...] = ()
+    """Where it runs and grows; everywhere if not said."""
+    cpu: CpuOptions | None = None
+    """Without it nothing is charged."""
+    disk: DiskOptions = field(default_factory=DiskOptions)
+    clock: ClockOptions = field(default_factory=ClockOptions)
+    restart: Literal["no", "on-failure"] = "no"
+    """Whether a node that raised is started again (with backoff)."""
+
+
+COMMON_KEYS: Final = tuple(schema.keys_of(TierOptions))
+
+
+@dataclass(slots=True)
+class TierReader:
+    """Reads tiers into `tiers`, noting problems in the document."""
+
+    document: Document
+    kinds: Mapping[str, Kind]
+    regions: tuple[str, ...]
+    folder: FilePath
+    tiers: dict[str, Tier] = field(default_factory=dict)
+    places: dict[str, Path] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    """Tiers that were declared but did not come to be: naming them is no second mistake."""
+    code_files: dict[str, None] = field(default_factory=dict)
+
+    def read(self, place: Path, name: str, value: Any, *, group: str = "") -> None:
+        """Read one declared tier; a kind that expands becomes several."""
+        self._check_name(place, name)
+        tiers_before, problems_before = len(self.tiers), len(self.document.problems)
+        self._read(place, name, value, group)
+        if len(self.document.problems) > problems_before or len(self.tiers) == tiers_before:
+            self.broken.add(name)
+
+    def _read(self, place: Path, name: str, value: Any, group: str) -> None:
+        if not isinstance(value, dict):
+            self.document.problem(
+                place, f"tier `{name}` is a mapping, not {shown(value)}; write {{kind: ...}}"
+            )
+            return
+        kind = self._kind(place, name, value)
+        common = {key: each for key, each in value.items() if key in COMMON_KEYS}
+        own = {key: each for key, each in value.items() if key not in COMMON_KEYS}
+        options = schema.build(self.document, place, common, TierOptions, f"tier `{name}`")
+        if kind is None:
+            return
+        self._import_code(place, kind, own)
+        what = f"a {value['kind']} tier"
+        config = schema.build(self.document, place, own, kind.config, what, also=COMMON_KEYS)
+        if options is None or config is None:
+            return
+        if kind.expand is not None:
+            self._expand(place, name, kind, value)
+            return
+        members = self._members(place, name, options)
+        if members is None:
+            return
+        line, column = self.document.position(place, at_key=True)
+        self.places[name] = place
+        self.tiers[name] = Tier(
+            name=name,
+            word=options.kind,
+            kind=kind,
+            config=config,
+            members=members,
+            regions=_where(options, self.regions),
+            public=options.public,
+            cpu=_cpu(options.cpu),
+            disk=_disk(options.disk),
+            clock=ClockSpec(options.clock.offset_s, options.clock.drift_ratio),
+            restart=options.restart,
+            group=group,
+            line=line,
+            column=column,
+        )
+
+    def _check_name(self, place: Path, name: str) -> None:
+        if len(name) > MAX_NAME or not NAME.fullmatch(name):
+            self.document.problem(
+                place, f"`{name[:60]}` is no name; write lower-case letters, digits and single "
+                f"dashes, beginning with a letter, at most {MAX_NAME}", at_key=True)  # fmt: skip
+        elif name in RESERVED:
+            self.document.problem(place, f"`{name}` is a reserved word; rename it", at_key=True)
+        elif name in self.regions:
+            self.document.problem(
+                place, f"`{name}` is a region too; rename one, or targets are ambiguous",
+                at_key=True)  # fmt: skip
+        elif name in self.tiers:
+            self.document.problem(place, f"there is a tier `{name}` already; rename one",
+                                  at_key=True)  # fmt: skip
+
+    def _kind(self, place: Path, name: str, value: dict[str, Any]) -> Kind | None:
+        word = value.get("kind")
+        if "kind" not in value:
+            return None  # the common options complain of it
+        if not isinstance(word, str):
+            return None
+        if ":" not in word:
+            kind = self.kinds.get(word)
+            if kind is None:
+                names = hint(word, self.kinds, most=30)
+                self.document.problem((*place, "kind"), f"unknown kind `{word[:40]}`; {names}")
+            return kind
+        try:
+            kind, file = code.kind_of(word, self.folder)
+        except ValueError as error:
+            self.document.problem((*place, "kind"), f"`kind`: {error}")
+            return None
+        self.code_files[file] = None
+        return kind
+
+    def _import_code(self, place: Path, kind: Kind, own: dict[str, Any]) -> None:
+        """Import what code fields name, by the rules, before a node looks for it."""
+        for key in kind.code:
+            word = own.get(key)
+            if not isinstance(word, str) or ":" not in word:
+                continue
+            try:
+                _, file = code.load(word, self.folder)
+            except ValueError as error:
+                self.document.problem((*place, key), f"`{key}`: {error}")
+            else:
+                self.code_files[file] = None
+
+    def _expand(self, place: Path, name: str, kind: Kind, value: dict[str, Any]) -> None:
+        options = {key: each for key, each in value.items() if key != "kind"}
+        assert kind.expand is not None
+        try:
+            made = kind.expand(name, options)
+        except ValueError as error:
+            self.document.problem(place, f"tier `{name}`: {error}", at_key=True)
+            return
+        self.groups[name] = list(made)
+        for each, its_options in made.items():
+            self.read(place, each, its_options, group=name)
+
+    # --- how many, and where -----------------------------------------------------------------
+
+    def _members(self, place: Path, name: str, options: TierOptions) -> tuple[str, ...] | None:
+        """The region of each member, or None with a problem noted."""
+        known = [self._region(place, "regions", region) for region in options.regions]
+        if options.nodes is not None and options.per_region is not None:
+            message = f"tier `{name}` has both `nodes` and `per_region`; keep one"
+            self.document.problem((*place, "per_region"), message, at_key=True)
+            return None
+        where = _where(options, self.regions)
+        match options.nodes:
+            case dict() as counts:
+                known += [self._region(place, "nodes", region) for region in counts]
+                wanted = {region: counts.get(region, 0) for region in (*where, *counts)}
+            case int() as total:
+                share, extra = divmod(total, len(where))
+                wanted = {region: share + (i < extra) for i, region in enumerate(where)}
+            case None:
+                each = options.per_region
+                wanted = dict.fromkeys(where, each) if each is not None else {where[0]: 1}
+        total = sum(wanted.values())
+        if total > MAX_NODES:
+            self.document.problem(place, f"tier `{name}` has {total} nodes; at most {MAX_NODES}")
+        return _in_turn(wanted) if all(known) and total <= MAX_NODES else None
+
+    def _region(self, place: Path, key: str, region: str) -> bool:
+        if region not in self.regions:
+            at = (*place, key, region) if key == "nodes" else (*place, key)
+            self.document.problem(
+                at, f"unknown region `{region[:40]}`; {hint(region, self.regions)}", at_key=True
+            )
+        return region in self.regions
+
+    # --- edges -------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Check the tiers that edges name, and let each tier dial those."""
+        for name, tier in list(self.tiers.items()):
+            dials: dict[str, None] = {}
+            scales: tuple[str, ...] = ()
+            for edge in tier.kind.edges:
+                reached = self._reached(tier, edge)
+                if edge == SCALES:
+                    scales = reached
+                dials |= dict.fromkeys(reached)
+            if tier.kind.peers:
+                dials[name] = None
+            self.tiers[name] = replace(tier, dials=tuple(dials), scales=scales)
+
+    def _reached(self, tier: Tier, edge: str) -> tuple[str, ...]:
+        reached: dict[str, None] = {}
+        place = (*self.places[tier.name], edge)
+        for index, word in enumerate(words_of(getattr(tier.config, edge))):
+            at = (*place, index) if (*place, index) in self.document.values else place
+            if word in self.groups:
+                reached |= dict.fromkeys(self.groups[word])
+            elif word == tier.name:
+                self.document.problem(at, f"tier `{word}`: `{edge}` names itself; name another")
+            elif word in self.tiers:
+                reached[word] = None
+                self._check_reachable(tier, edge, at, self.tiers[word])
+            elif word not in self.broken:
+                known = hint(word, [*self.tiers, *self.groups])
+                self.document.problem(at, f"`{edge}`: there is no tier `{word[:40]}`; {known}")
+        return tuple(reached)
+
+    def _check_reachable(self, tier: Tier, edge: str, at: Path, target: Tier) -> None:
+        if tier.word == USERS_KIND and not target.public:
+            self.document.problem(
+                at, f"`{edge}`: users reach public tiers only; add `public: true` to "
+                f"`{target.name}`, or let them go elsewhere")  # fmt: skip
+
+
+def words_of(value: Any) -> tuple[str, ...]:
+    """The tier names in an edge's value: one, several, the keys of a mapping, or none."""
+    if value is None or value == "":
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _where(options: TierOptions, regions: tuple[str, ...]) -> tuple[str, ...]:
+    if options.regions:
+        return options.regions
+    if isinstance(options.nodes, dict) and options.nodes:
+        return tuple(region for region in regions if region in options.nodes) or regions
+    return regions
+
+
+def _in_turn(wanted: Mapping[str, int]) -> tuple[str, ...]:
+    """a, b, a, b ...: so that numbers stay when the same change is made in every region."""
+    rounds = range(max(wanted.values(), default=0))
+    return tuple(region for turn in rounds for region, count in wanted.items() if count > turn)
+
+
+def _cpu(options: CpuOptions | None) -> CpuSpec:
+    if options is None:
+        return CpuSpec()
+    return CpuSpec(options.cores, options.service_time_s, options.max_queue)
+
+
+def _disk(options: DiskOptions) -> DiskSpec:
+    return DiskSpec(
+        options.sync,
+        options.sync_latency_s,
+        options.read_latency_s,
+        options.bandwidth_bytes_per_s,
+        options.capacity_bytes,
+    )

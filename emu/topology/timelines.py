@@ -1,0 +1,146 @@
+"""The `faults:` of a file: each item's time, its one verb with that verb's options, its `for:`.
+
+Verbs are the dataclasses of emu/faults.py; which words mean which nodes is targets.py's business,
+checked here as far as it can be before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from emu.faults import Fault
+from emu.targets import COUNTS, OUTSIDE, SHARES
+from emu.topology import schema
+from emu.topology.document import Document, Path
+from emu.topology.model import FaultItem, Tier
+from emu.topology.problems import hint
+from emu.topology.units import shown
+
+WHEN_KEYS: Final = ("at", "on", "after", "for")
+TARGET_FIELDS: Final = ("target", "between", "to", "tier")
+EXAMPLE: Final = "write for example {at: 10s, kill: web-1}"
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """When an item fires and is undone."""
+
+    at_s: float | None = None
+    on: str = ""
+    after_s: float = 0.0
+    for_s: float | None = None
+
+
+@dataclass(slots=True)
+class FaultReader:
+    """Reads the items of a timeline, noting problems in the document."""
+
+    document: Document
+    verbs: Mapping[str, type[Fault]]
+    tiers: Sequence[Tier]
+    regions: Sequence[str]
+    groups: Sequence[str] = ()
+    strict_targets: bool = True
+    """Off where tiers are missing because of other problems."""
+
+    def read(self, place: Path, value: Any) -> FaultItem | None:
+        if not isinstance(value, dict):
+            message = f"a fault is a mapping, not {shown(value)}; {EXAMPLE}"
+            self.document.problem(place, message)
+            return None
+        when = self._when(place, value)
+        fault = self._fault(place, value)
+        if when is None or fault is None:
+            return None
+        line = self.document.position(place).line
+        at_s = when.after_s if when.on else when.at_s
+        return FaultItem(fault, at_s, when.on, when.for_s, line)
+
+    def _when(self, place: Path, value: dict[str, Any]) -> When | None:
+        said = {key: each for key, each in value.items() if key in WHEN_KEYS}
+        when: When | None = schema.build(self.document, place, said, When, "a fault")
+        if ("at" in said) == ("on" in said):
+            message = "both `at` and `on`; keep one" if "at" in said else "no time; add `at: 10s`"
+            self.document.problem(place, f"a fault has {message} (or `on: event`, `after: 1s`)")
+            return None
+        if "after" in said and "on" not in said:
+            message = "`after` counts from an event; write `at`, or add `on: event`"
+            self.document.problem((*place, "after"), message, at_key=True)
+            return None
+        return when
+
+    def _fault(self, place: Path, value: dict[str, Any]) -> Fault | None:
+        found = [key for key in value if key in self.verbs]
+        if len(found) != 1:
+            self._complain_of_verbs(place, value, found)
+            return None
+        verb = found[0]
+        kind = self.verbs[verb]
+        main = next(
+            key for key, each in schema.keys_of(kind).items() if each.name == kind.main
+        )  # fmt: skip
+        options = {key: each for key, each in value.items() if key not in (*WHEN_KEYS, verb)}
+        if isinstance(value[verb], dict):
+            self.document.known_keys(place, options, [*WHEN_KEYS, verb])
+            where = (*place, verb)
+            options = value[verb]
+        else:
+            where = place
+            options = {**options, main: value[verb]}
+            for key, at in list(self.document.values.items()):
+                if key[: len(place) + 1] == (*place, verb):  # errors in it are shown where it is
+                    self.document.values[(*place, main, *key[len(place) + 1 :])] = at
+        fault: Fault | None = schema.build(
+            self.document, where, options, kind, f"`{verb}`", also=WHEN_KEYS
+        )
+        if fault is not None:
+            self._check_targets(where, verb, fault)
+        return fault
+
+    def _complain_of_verbs(self, place: Path, value: dict[str, Any], found: list[str]) -> None:
+        if found:
+            both = " and ".join(f"`{verb}`" for verb in found)
+            message = f"one fault does one thing, not {both}; make them two items"
+            self.document.problem((*place, found[1]), message, at_key=True)
+            return
+        others = [key for key in value if key not in WHEN_KEYS]
+        if others:
+            message = f"unknown verb `{others[0][:40]}`; {hint(others[0], self.verbs, most=30)}"
+            self.document.problem((*place, others[0]), message, at_key=True)
+        else:
+            self.document.problem(place, f"a fault without a verb; {EXAMPLE}")
+
+    # --- targets -----------------------------------------------------------------------------
+
+    def _check_targets(self, where: Path, verb: str, fault: Fault) -> None:
+        for name in TARGET_FIELDS:
+            value = getattr(fault, name, None)
+            texts = [value] if isinstance(value, str) else list(value or ())
+            for index, text in enumerate(texts):
+                at = (*where, name, index)
+                for word in text.replace(",", " ").split() if self.strict_targets else ():
+                    self._check_word(at, verb, word)
+                if not text.strip(" ,"):
+                    self.document.problem(at, f"`{verb}` of nothing; name a node, tier or region")
+        between = getattr(fault, "between", None)
+        if between is not None and len(between) not in (1, 2):
+            self.document.problem(
+                (*where, "between"), f"`{verb}` cuts two groups apart, not {len(between)}; "
+                "write [first, second], several nodes as `web-1,web-2`")  # fmt: skip
+
+    def _check_word(self, at: Path, verb: str, word: str) -> None:
+        if any(sign in word for sign in "*?["):
+            return
+        known = self._words()
+        tier, _, number = word.rpartition("-")
+        if word in known or (number.isdigit() and tier in known):  # web-5 may come by scaling
+            return
+        self.document.problem(at, f"`{verb}`: nothing is called `{word[:40]}`; {hint(word, known)}")
+
+    def _words(self) -> dict[str, None]:
+        words = [tier.name for tier in self.tiers]
+        words += [*self.groups, *self.regions, "all", OUTSIDE]
+        words += [name for tier in self.tiers for name in tier.node_names[:100]]
+        words += [role for tier in self.tiers for role in tier.kind.roles]
+        return dict.fromkeys([*words, *COUNTS, *SHARES])

@@ -1,0 +1,16 @@
+"""The table of kinds: what a tier's `kind:` stands for. One line each; nothing else is here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nodes.balancer import BalancerConfig, BalancerNode
+from nodes.base import DNS_PORT, HTTP_PORT, Kind
+from nodes.dns import DnsConfig, DnsNode
+from nodes.web import WebConfig, WebNode
+
+KINDS: Final[dict[str, Kind]] = {
+    "balancer": Kind(BalancerConfig, BalancerNode, HTTP_PORT, edges=("balances",)),
+    "dns": Kind(DnsConfig, DnsNode, DNS_PORT, edges=("answers", "names")),
+    "web": Kind(WebConfig, WebNode, HTTP_PORT, edges=("uses",), code=("app",)),
+}
