@@ -70,6 +70,9 @@ class Relays:
     def _watch(self, relay: _Relay) -> None:
         if relay.task is None:
             return  # cancelled meanwhile
+        if relay.source.socket.fileno() != relay.fd:  # closed while its node was paused
+            self._wake(relay, outcome.Value(None))
+            return
         if self._epoll is None:
             self._epoll = select.epoll()
             self._spawn(self._move_forever)
@@ -81,6 +84,12 @@ class Relays:
         if self._by_fd.get(relay.fd) is relay:  # else closed, and its number given to another
             del self._by_fd[relay.fd]
             self._ignore(relay.fd)
+
+    def closing(self, fd: int) -> None:
+        """This socket is about to be closed: epoll would forget it without a word."""
+        relay = self._by_fd.get(fd)
+        if relay is not None:
+            self._wake(relay, outcome.Value(None))
 
     def _ignore(self, fd: int) -> None:
         if self._epoll is not None:

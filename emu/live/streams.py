@@ -95,6 +95,7 @@ class SocketSink:
             if reset:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         trio.lowlevel.notify_closing(self._sock)
+        self._network.relays.closing(self._sock.fileno())
         self._sock.close()
 
 

@@ -52,7 +52,9 @@ async def emu_main(link_ms: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with LiveWorld("bench", Path(folder)) as world, trio.open_nursery() as nursery:
             if link_ms:
-                world.links.add(Slow("lb-1", "web-1", latency_s=link_ms / 1000))
+                world.links.add(
+                    Slow(frozenset({"lb-1"}), frozenset({"web-1"}), latency_s=link_ms / 1000)
+                )
             web = world.machine(MachineSpec("web-1", "web", "web", "here", PORT))
             members = Membership()
             members.put(Member("web-1", "web", "web", "here", web.address, PORT, True))

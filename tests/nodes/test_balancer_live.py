@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from emu.links import Slow
+from emu.links import Partition, Slow
 from nodes.balancer import BalancerConfig, BalancerNode
 from tests.nodes.live_rig import LiveRig, Script, live_rig
 
@@ -89,7 +89,7 @@ async def test_a_link_that_becomes_slow_is_obeyed_by_a_connection_that_exists(
         await balance(rig)
         stream = await rig.outside.open_stream("lb-1", PORT)
         assert await exchange(stream, b"fast") == b"fast"
-        with rig.world.links.add(Slow("lb-1", "web-1", latency_s=0.05)):
+        with rig.world.links.add(Slow(frozenset({"lb-1"}), frozenset({"web-1"}), latency_s=0.05)):
             for _ in range(2):
                 started_s = trio.current_time()
                 assert await exchange(stream, b"slow") == b"slow"
@@ -146,6 +146,29 @@ async def test_a_killed_servers_reset_reaches_the_client(tmp_path: Path) -> None
             for _ in range(4):
                 other = await rig.outside.open_stream("lb-1", PORT)
                 assert await exchange(other, b"still") == b"still"
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_link_that_gives_up_breaks_the_flow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    from emu import pipe
+
+    monkeypatch.setattr(pipe.Pipe.__init__, "__kwdefaults__", {"user_timeout_s": 0.1})
+    async with live_rig(tmp_path) as rig:
+        await balance(rig)
+        stream = await rig.outside.open_stream("lb-1", PORT)
+        assert await exchange(stream, b"a") == b"a"
+        with rig.world.links.add(Partition(frozenset({"lb-1"}), frozenset({"web-1"}))):
+            await stream.send_all(b"into the void")
+            await trio.sleep(0.05)
+            if paused:
+                rig.lives["lb-1"].pause()
+                await trio.sleep(0.2)
+                rig.lives["lb-1"].resume()
+            with trio.fail_after(3), pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some(1)
+            assert not rig.world.network.relays._by_fd
 
 
 @pytest.mark.slow
