@@ -16,7 +16,7 @@ import trio
 
 from emu.observe.events import Events
 from emu.world import OPERATOR, World
-from nodes.base import ADMIN_PORT, Timer
+from nodes.base import ADMIN_PORT, Clock, Cpu, Timer
 from nodes.client import Client
 from nodes.parts.metrics import Metrics
 from nodes.parts.timing import move_on_after
@@ -55,14 +55,13 @@ class _NoCpu:
 class OperatorContext:
     """What nodes/wire.py and nodes/client.py need of a Context, for emu's own calls."""
 
-    name = tier = kind = OPERATOR
-    region = ""
-    generation = 1
-
     def __init__(self, world: World, events: Events) -> None:
+        self.name = self.tier = self.kind = OPERATOR
+        self.region = ""
+        self.generation = 1
         self.network = world.operator_network()
-        self.clock = WorldClock(world)
-        self.cpu = _NoCpu()
+        self.clock: Clock = WorldClock(world)
+        self.cpu: Cpu = _NoCpu()
         self.metrics = Metrics()
         self.log = events.logger(node=OPERATOR)
         self.disk: Any = None

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.balancer import BalancerConfig, BalancerNode
-from nodes.base import DNS_PORT, HTTP_PORT, Kind
+from nodes.base import DNS_PORT, HTTP_PORT, RPC_PORT, Kind
+from nodes.database import DatabaseConfig, DatabaseNode
 from nodes.dns import DnsConfig, DnsNode
 from nodes.web import WebConfig, WebNode
 
 KINDS: Final[dict[str, Kind]] = {
     "balancer": Kind(BalancerConfig, BalancerNode, HTTP_PORT, edges=("balances",)),
+    "database": Kind(
+        DatabaseConfig, DatabaseNode, RPC_PORT, peers=True, roles=("primary", "replica")
+    ),
     "dns": Kind(DnsConfig, DnsNode, DNS_PORT, edges=("answers", "names")),
     "web": Kind(WebConfig, WebNode, HTTP_PORT, edges=("uses",), code=("app",)),
 }

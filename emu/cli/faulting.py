@@ -88,7 +88,8 @@ def _option(kind: type[faults.Fault], each: Field[Any], hint: Any) -> tuple[Any,
     if get_origin(hint) is Literal:
         choices = " | ".join(get_args(hint))
         return Annotated[str, typer.Option(flag, metavar=f"[{choices}]")], each.default
-    default = units.format_value(each.name, each.default) if hint is float else str(each.default)
+    given: Any = each.default
+    default = units.format_value(each.name, given) if hint is float else str(given)
     return Annotated[str, typer.Option(flag)], default
 
 

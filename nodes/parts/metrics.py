@@ -146,6 +146,12 @@ class Metrics:
             found = family.series[key] = (prefixes, make())
         return found[1]
 
+    def merge(self, other: Metrics) -> None:
+        """Take over another registry's series."""
+        for name, theirs in other._families.items():
+            ours = self._families.setdefault(name, theirs)
+            ours.series.update(theirs.series)
+
     def families(self) -> Iterable[tuple[str, bytes, list[bytes]]]:
         """(name, header, sample lines) for each family: a cluster page merges nodes by name."""
         for family in self._families.values():

@@ -1,0 +1,173 @@
+"""What emu answers over HTTP: metrics per node and per cluster, service discovery, events, a page.
+
+`/metrics/NODE` asks the node itself, so it fails when the node is dead and times out when it is
+paused. Everything
+here only reads; whatever changes something goes through the control socket.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from emu.cluster import Cluster
+from emu.control.server import ps_row
+from emu.world import OBSERVE_PORT, OPERATOR
+from nodes.http_server import Endpoint, HttpService, Via, error_response, json_response
+from nodes.parts.metrics import Metrics
+from nodes.wire import accept_forever
+from protocols.errors import RpcError
+from protocols.http import Request, Response
+
+METRICS_TYPE: Final = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
+SCRAPE_TIMEOUT_S: Final = 9.0
+PAUSED_TIMEOUT_S: Final = 60.0
+
+
+class ObserveServer:
+    """Serves one cluster's observations. `fidelity()` is the world's word about itself."""
+
+    def __init__(self, cluster: Cluster, *, fidelity: Callable[[], dict[str, Any]]) -> None:
+        self.cluster = cluster
+        self._fidelity = fidelity
+        self.address = cluster.operator.ctx.network.address
+        self._http = HttpService(cluster.operator.ctx, self._find)
+        self._routes: dict[str, Endpoint] = {
+            "/": Endpoint("page", self._page, 0.0),
+            "/metrics": Endpoint("metrics", self._metrics, 0.0),
+            "/sd": Endpoint("sd", self._discovery, 0.0),
+            "/nodes": Endpoint("nodes", self._nodes, 0.0),
+            "/events": Endpoint("events", self._events, 0.0),
+            "/healthz": Endpoint("healthz", self._health, 0.0),
+        }
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}:{OBSERVE_PORT}"
+
+    async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
+        ctx = self.cluster.operator.ctx
+        listener = await ctx.network.listen(OBSERVE_PORT)
+        task_status.started()
+        await accept_forever(ctx, listener, self._http.serve_stream)
+
+    def _find(self, request: Request) -> Endpoint:
+        if request.path.startswith("/metrics/"):
+            return Endpoint("node_metrics", self._node_metrics, 0.0)
+        found = self._routes.get(request.path)
+        return found if found is not None else Endpoint("not_found", _not_found, 0.0)
+
+    async def _node_metrics(self, request: Request, via: Via) -> Response:
+        name = request.path.removeprefix("/metrics/")
+        slot = self.cluster.slots.get(name)
+        if slot is None:
+            return error_response(request, 404, "not_found", f"no node is called {name}")
+        if not slot.running:
+            return error_response(request, 503, "unavailable", f"{name} is {slot.shown_state}")
+        try:
+            body = await self.cluster.operator.ask(name, "metrics", timeout_s=PAUSED_TIMEOUT_S)
+        except RpcError as error:
+            return error_response(request, 503, error.code, str(error))
+        return Response(200, (METRICS_TYPE,), bytes(body))
+
+    async def _metrics(self, request: Request, via: Via) -> Response:
+        """The emulator's own state: nodes up, active faults, loop lag, fidelity."""
+        return Response(200, (METRICS_TYPE,), self.render())
+
+    def render(self) -> bytes:
+        metrics = Metrics()
+        for slot in self.cluster.slots.values():
+            spec = slot.spec
+            who = Metrics({"node": spec.name, "tier": spec.tier, "region": spec.region})
+            up = who.gauge("node_up", "1 while the node runs and is not paused.")
+            up.value = float(slot.running and slot.shown_state != "paused")
+            who.gauge("node_generation", "Boots of this node.").value = slot.generation
+            metrics.merge(who)
+        for fault in self.cluster.active.values():
+            target = str(getattr(fault.fault, fault.fault.main))
+            active = metrics.gauge("fault_active", FAULT_HELP, kind=fault.fault.verb, target=target)
+            active.value = 1
+        fidelity = self._fidelity()
+        for quantile, value in fidelity["loop_lag_s"].items():
+            lag = metrics.gauge("loop_lag_seconds", "How late the loop is.", quantile=quantile)
+            lag.value = value
+        trusted = metrics.gauge("trustworthy", "1 while the laptop keeps up with the emulation.")
+        trusted.value = float(fidelity["trustworthy"])
+        return metrics.render()
+
+    async def _discovery(self, request: Request, via: Via) -> Response:
+        """Prometheus http_sd: one target per node, and emu itself."""
+        name = self.cluster.topology.name
+        here = f"{self.address}:{OBSERVE_PORT}"
+        own = {"__metrics_path__": "/metrics", "cluster": name, "instance": OPERATOR}
+        groups: list[dict[str, Any]] = [{"targets": [here], "labels": own}]
+        for slot in self.cluster.slots.values():
+            labels = {
+                "__metrics_path__": f"/metrics/{slot.spec.name}",
+                "instance": slot.spec.name,
+                "cluster": name,
+            }
+            groups.append({"targets": [here], "labels": labels})
+        return json_response(groups)
+
+    async def _nodes(self, request: Request, via: Via) -> Response:
+        return json_response([ps_row(self.cluster, each) for each in self.cluster.slots.values()])
+
+    async def _events(self, request: Request, via: Via) -> Response:
+        since = request.query.get("since", "0")
+        events = self.cluster.events.since(int(since) if since.isdigit() else 0)
+        return Response(
+            200,
+            (("content-type", "application/json"), ("cache-control", "no-store")),
+            json.dumps(events[-1000:], default=str).encode(),
+        )
+
+    async def _health(self, request: Request, via: Via) -> Response:
+        return Response(200, (("content-type", "text/plain"),), b"ok\n")
+
+    async def _page(self, request: Request, via: Via) -> Response:
+        """A plain page of the nodes and the newest events; it reloads itself."""
+        rows = "".join(_row(ps_row(self.cluster, slot)) for slot in self.cluster.slots.values())
+        newest = list(self.cluster.events.since(0))[-30:]
+        lines = "".join(
+            f"<li><time>{each['time_s']:.3f} s</time> <b>{_text(each.get('node', 'emu'))}</b> "
+            f"{_text(each['event'])}</li>"
+            for each in reversed(newest)
+        )
+        name = _text(self.cluster.topology.name)
+        body = PAGE.format(name=name, rows=rows, events=lines)
+        return Response(200, (("content-type", "text/html; charset=utf-8"),), body.encode())
+
+
+async def _not_found(request: Request, via: Via) -> Response:
+    known = "/, /metrics, /metrics/NODE, /sd, /nodes, /events"
+    return error_response(request, 404, "not_found", f"there are: {known}")
+
+
+def _row(row: dict[str, Any]) -> str:
+    cells = "".join(
+        f"<td>{_text(row[key])}</td>" for key in ("name", "kind", "region", "role", "address")
+    )
+    return f'<tr><td class="{_text(row["state"])}">{_text(row["state"])}</td>{cells}</tr>'
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value))
+
+
+FAULT_HELP: Final = "1 while a fault is active."
+PAGE: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="refresh" content="2"><title>{name} · emu</title><style>
+:root{{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}}
+body{{max-width:60rem;margin:2rem auto;padding:0 1rem}}
+table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;padding:.25rem .75rem .25rem 0;
+border-bottom:1px solid #8883}}.up{{color:#2a9d5c}}.killed,.crashed,.failed{{color:#d64545}}
+.paused,.draining,.starting{{color:#c98a16}}ul{{list-style:none;padding:0;font-size:.9em}}
+time{{color:#888;font-variant-numeric:tabular-nums;margin-right:.5rem}}</style></head><body>
+<h1>{name}</h1><table><tr><th>state<th>node<th>kind<th>region<th>role<th>address</tr>{rows}</table>
+<h2>Events</h2><ul>{events}</ul></body></html>
+"""

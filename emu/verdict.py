@@ -1,0 +1,85 @@
+"""What a run amounts to: the users' numbers, the fidelity, the expectations, a verdict.
+
+Pure: it is handed what was measured. The keys are a contract for scripts (see the README).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from emu.topology.expecting import Expectation, evaluate
+from nodes.parts.histogram import LogHistogram
+
+PASSED: Final = "passed"
+FAILED: Final = "failed"
+UNTRUSTED: Final = "untrusted"
+"""Everything expected was seen, but the laptop was too busy for it to mean much."""
+
+
+def summarize(
+    *,
+    name: str,
+    nodes: int,
+    ready_s: float,
+    ran_s: float,
+    users: Sequence[Mapping[str, Any]],
+    fidelity: Mapping[str, Any],
+    expectations: Iterable[Expectation],
+    divergent_records: int = 0,
+    faults: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """One object for a run. `users`: what each users node's `finish` answered."""
+    requests = sum(int(each.get("requests", 0)) for each in users)
+    failures = sum(int(each.get("errors", 0)) for each in users)
+    latency = LogHistogram()
+    for each in users:
+        if each.get("latency"):
+            latency.merge(LogHistogram.from_wire(each["latency"]))
+    summary: dict[str, Any] = {
+        "name": name,
+        "nodes": nodes,
+        "ready_s": round(ready_s, 3),
+        "ran_s": round(ran_s, 3),
+        "requests": requests,
+        "errors": failures,
+        "errors_by_code": _added(each.get("errors_by_code", {}) for each in users),
+        "availability": round(1 - failures / requests, 6) if requests else None,
+        "throughput_per_s": round(requests / ran_s, 1) if ran_s else 0.0,
+        "latency_s": {
+            "p50": _rounded(latency.quantile(0.5)),
+            "p99": _rounded(latency.quantile(0.99)),
+        },
+        "acknowledged_writes": sum(int(each.get("acknowledged", 0)) for each in users),
+        "lost_acknowledged_writes": _sum_known(each.get("lost") for each in users),
+        "duplicated_writes": _sum_known(each.get("duplicated") for each in users),
+        "divergent_records": divergent_records,
+        "outage_s": _rounded(max((each.get("outage_s") or 0.0 for each in users), default=0.0)),
+        "loop_lag_s": fidelity["loop_lag_s"],
+        "trustworthy": fidelity["trustworthy"],
+        "reasons": fidelity["reasons"],
+        "faults": [dict(each) for each in faults],
+    }
+    judged = evaluate(expectations, summary)
+    summary["expectations"] = judged
+    held = all(each["held"] for each in judged)
+    summary["verdict"] = FAILED if not held else PASSED if summary["trustworthy"] else UNTRUSTED
+    return summary
+
+
+def _sum_known(values: Iterable[Any]) -> int | None:
+    """None where nobody could tell: an unknown loss is not zero."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _added(maps: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in maps:
+        for key, value in each.items():
+            total[key] = total.get(key, 0) + value
+    return dict(sorted(total.items()))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
