@@ -29,7 +29,6 @@ from emu.observe.events import Events
 from emu.private_trio import PauseHolder
 from emu.world import MachineSpec
 from nodes.base import History, Log, Network
-from nodes.parts.metrics import Metrics
 
 TRUSTED_LAG_P99_S: Final = 0.005
 TRUSTED_LAG_WORST_S: Final = 0.25
@@ -74,10 +73,8 @@ class LiveWorld:
         self._epoch_s = time.time() - self.timers.now_s()
         self._gc_pauses = 0
         self._gc_longest_s = 0.0
+        self._gc_total_s = 0.0
         self._gc_began_s = 0.0
-        self.metrics = Metrics()
-        """The emulator's own series, beside its nodes'."""
-        self._measure()
 
     async def __aenter__(self) -> Self:
         self._manager = trio.open_nursery()
@@ -92,7 +89,7 @@ class LiveWorld:
         )
         self._syncer: SyncThread | None = None
         self._nursery.start_soon(self.timers.run)
-        self._probe(self.timers.now_s())
+        self._probe()
         trio.lowlevel.add_instrument(self.hogs)
         gc.callbacks.append(self._watch_gc)
         return self
@@ -200,6 +197,7 @@ class LiveWorld:
             "timers_precise": self.timers.precise,
             "host_stalls_s": round(self.timers.host_stalls_s, 3),
             "gc_pauses": self._gc_pauses,
+            "gc_total_s": round(self._gc_total_s, 6),
             "gc_longest_s": round(self._gc_longest_s, 6),
             "declared_cores": sum(machine.cores for machine in self._machines.values()),
             "laptop_cores": os.cpu_count() or 1,
@@ -229,25 +227,9 @@ class LiveWorld:
             )
         return reasons
 
-    def _measure(self) -> None:
-        self._lag = self.metrics.histogram(
-            "loop_lag_seconds", "How late the emulator's own timer was."
-        )
-        self._gc_s = self.metrics.counter(
-            "gc_pause_seconds_total", "Time that the collector held the loop."
-        )
-        self.metrics.gauge(
-            "host_stall_seconds",
-            "Time in which nobody ran, which was discounted.",
-            lambda: self.timers.host_stalls_s,
-        )
-
-    def _probe(self, due_s: float) -> None:
-        """Ask how late a timer is, also while nothing else has one."""
-        now_s = self.timers.now_s()
-        self._lag.observe(max(0.0, now_s - due_s))
-        next_s = now_s + PROBE_S
-        self.timers.call_at(next_s, lambda: self._probe(next_s))
+    def _probe(self) -> None:
+        """Always have a timer, so that a late loop shows while nodes have none."""
+        self.timers.call_at(self.timers.now_s() + PROBE_S, self._probe)
 
     def _watch_gc(self, phase: str, info: dict[str, Any]) -> None:
         if phase == "start":
@@ -255,7 +237,7 @@ class LiveWorld:
             return
         took_s = time.perf_counter() - self._gc_began_s
         self._gc_pauses += 1
-        self._gc_s.value += took_s
+        self._gc_total_s += took_s
         self._gc_longest_s = max(self._gc_longest_s, took_s)
 
     def _sync_thread(self) -> SyncThread:

@@ -1,0 +1,98 @@
+"""The forgetful files against a model of what an ordered journal may leave, over many seeds."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from emu.sim.files import SimFiles
+
+NAMES = ("a", "b", "c")
+
+
+class Model:
+    """Each durable point of the past that a power cut may come back to: names → inode numbers."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self.possible: list[dict[str, int]] = [{}]
+        self.content: list[bytes] = []
+        """By inode: all that is in it now."""
+        self.durable: list[bytes] = []
+        """By inode: what must be there if its file is."""
+
+    def changed(self) -> None:
+        self.possible.append(dict(self.names))
+
+    def committed(self) -> None:
+        """All that was done so far is durable."""
+        del self.possible[:-1]
+
+
+def one_step(rng: random.Random, files: SimFiles, model: Model) -> None:
+    name = rng.choice(NAMES)
+    await_it = rng.random() < 0.5
+    number = model.names.get(name)
+    match rng.choice(("append", "append", "append", "sync", "rename", "remove")):
+        case "append":
+            data = rng.randbytes(rng.choice((1, 300, 1500))).replace(b"\0", b"x")
+            files.append(name, data)
+            if number is None:
+                number = model.names[name] = len(model.content)
+                model.content.append(b"")
+                model.durable.append(b"")
+                model.changed()
+            model.content[number] += data
+        case "sync" if number is not None:
+            files.begin_sync(name).commit()
+            model.durable[number] = model.content[number]
+            model.committed()
+        case "rename" if number is not None:
+            new = rng.choice([each for each in NAMES if each != name])
+            pending = files.rename(name, new)
+            model.names[new] = model.names.pop(name)
+            model.changed()
+            if await_it:
+                pending.commit()
+                model.committed()
+        case "remove" if number is not None:
+            pending = files.remove(name)
+            del model.names[name]
+            model.changed()
+            if await_it:
+                pending.commit()
+                model.committed()
+
+
+def check_after_cut(files: SimFiles, model: Model) -> None:
+    def fits(names: dict[str, int]) -> bool:
+        return sorted(names) == files.names() and all(
+            files.read(name, 0, 1 << 20).startswith(model.durable[number])
+            and may_be_left(files.read(name, 0, 1 << 20), model.content[number])
+            for name, number in names.items()
+        )
+
+    assert any(fits(names) for names in model.possible)
+    total = sum(files.size_bytes(name) for name in files.names())
+    assert files.used_bytes == total
+
+
+def may_be_left(left: bytes, written: bytes) -> bool:
+    """Every byte is what was written there, or lost."""
+    return len(left) <= len(written) and all(
+        byte in (0, was) for byte, was in zip(left, written, strict=False)
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_power_cut_leaves_a_state_that_the_journal_allows(seed):
+    rng = random.Random(f"ops/{seed}")
+    files = SimFiles("n", random.Random(f"disk/{seed}"))
+    model = Model()
+    for _ in range(rng.randint(1, 60)):
+        one_step(rng, files, model)
+    assert files.names() == sorted(model.names)
+    assert files.used_bytes == sum(len(model.content[each]) for each in model.names.values())
+    files.cut()
+    check_after_cut(files, model)
