@@ -1,0 +1,188 @@
+"""What a replica keeps: its log in memory, its snapshot, and the small state it must not forget.
+
+The core reads and extends the log here at once; making it durable is the driver's, as each Ready
+asks. No file is opened here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgpack
+
+from protocols import log
+from protocols.log import Entry
+from protocols.replication_messages import Members, members_from_wire
+
+
+class HardState(NamedTuple):
+    """What must be durable before any message of the same Ready leaves."""
+
+    epoch: int = 0
+    vote: str | None = None
+    standing: bool = False
+    """Whether this replica's word counts: False from an empty disk until a primary admits it."""
+    vouched_epoch: int = 0
+    vouched_version: int = 0
+    vouched: tuple[str, ...] = ()
+    """A witness's memory of whom a primary declared in sync: only those may be elected."""
+
+    def encode(self) -> bytes:
+        """The whole content of a state file: write it aside, sync, rename."""
+        packed: bytes = msgpack.packb(tuple(self))
+        return log.seal(packed)
+
+    @classmethod
+    def decode(cls, data: bytes) -> HardState:
+        """Raises CorruptFile."""
+        state = cls(*msgpack.unpackb(log.unseal(data)))
+        return state._replace(vouched=tuple(state.vouched))
+
+
+class Snapshot(NamedTuple):
+    """The state after `lsn`. `data` is the application's own."""
+
+    lsn: int
+    epoch: int
+    members: Members
+    data: bytes
+
+    def encode(self) -> bytes:
+        """The whole content of a snapshot file."""
+        packed: bytes = msgpack.packb([self.members, self.data])
+        return log.encode_snapshot(self.epoch, self.lsn, packed)
+
+    @classmethod
+    def decode(cls, file: bytes) -> Snapshot:
+        """Raises CorruptFile."""
+        epoch, lsn, payload = log.decode_snapshot(file)
+        members, data = msgpack.unpackb(payload, max_buffer_size=0)
+        return cls(lsn, epoch, members_from_wire(members), data)
+
+
+class Storage(Protocol):
+    """The log as the core sees it. LSNs are dense; `first_lsn` is the oldest record kept."""
+
+    first_lsn: int
+    last_lsn: int
+    snapshot: Snapshot | None
+
+    def epoch_at(self, lsn: int) -> int | None:
+        """None outside of `first_lsn - 1 .. last_lsn`; 0 for LSN 0."""
+        ...
+
+    def entries(self, from_lsn: int, to_lsn: int, max_bytes: int) -> Sequence[Entry]:
+        """Records from..to inclusive, at least one, cut so that payloads fit `max_bytes`."""
+        ...
+
+    def append(self, entries: Sequence[Entry]) -> None: ...
+    def truncate_from(self, lsn: int) -> None: ...
+    def trim_before(self, lsn: int) -> None: ...
+    def reset(self, snapshot: Snapshot) -> None:
+        """Forget the log; the next record follows the snapshot."""
+        ...
+
+    def last_not_after(self, lsn: int, epoch: int) -> int:
+        """The highest LSN ≤ `lsn` whose epoch is ≤ `epoch`."""
+        ...
+
+    def first_within(self, max_bytes: int) -> int:
+        """The lowest LSN such that the payloads from there to the end fit `max_bytes`."""
+        ...
+
+
+class MemoryLog:
+    """The Storage that every driver can use: a list of entries and the latest snapshot."""
+
+    def __init__(self, entries: Sequence[Entry] = (), snapshot: Snapshot | None = None) -> None:
+        """`entries`: what a scan of the log file gave; those the snapshot covers may be among."""
+        self.snapshot = snapshot
+        self._entries: list[Entry] = list(entries)
+        if snapshot is not None and not _continues(self._entries, snapshot):
+            self._entries = []
+        if self._entries:
+            self.first_lsn = self._entries[0][1]
+        else:
+            self.first_lsn = snapshot.lsn + 1 if snapshot is not None else 1
+        self.last_lsn = self.first_lsn + len(self._entries) - 1
+        covered = snapshot is not None and snapshot.lsn == self.first_lsn - 1
+        self._base_epoch: int | None = snapshot.epoch if covered and snapshot is not None else None
+        if self.first_lsn == 1:
+            self._base_epoch = 0
+
+    def epoch_at(self, lsn: int) -> int | None:
+        first = self.first_lsn
+        if first <= lsn <= self.last_lsn:
+            return self._entries[lsn - first][0]
+        return self._base_epoch if lsn == first - 1 else None
+
+    def entries(self, from_lsn: int, to_lsn: int, max_bytes: int = 1 << 62) -> list[Entry]:
+        start = from_lsn - self.first_lsn
+        assert start >= 0, f"record {from_lsn} is not kept any more"
+        batch = self._entries[start : to_lsn - self.first_lsn + 1]
+        total = 0
+        for count, entry in enumerate(batch):
+            total += log.record_bytes(entry)
+            if total > max_bytes and count:
+                return batch[:count]
+        return batch
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        assert entries[0][1] == self.last_lsn + 1
+        self._entries += entries
+        self.last_lsn += len(entries)
+
+    def truncate_from(self, lsn: int) -> None:
+        assert lsn >= self.first_lsn
+        del self._entries[lsn - self.first_lsn :]
+        self.last_lsn = lsn - 1
+
+    def trim_before(self, lsn: int) -> None:
+        assert self.snapshot is not None and lsn <= self.snapshot.lsn + 1
+        if lsn > self.first_lsn:
+            self._base_epoch = self.epoch_at(lsn - 1)
+            del self._entries[: lsn - self.first_lsn]
+            self.first_lsn = lsn
+
+    def reset(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._entries = []
+        self.first_lsn, self.last_lsn = snapshot.lsn + 1, snapshot.lsn
+        self._base_epoch = snapshot.epoch
+
+    def last_not_after(self, lsn: int, epoch: int) -> int:
+        lsn = min(lsn, self.last_lsn)
+        if lsn < self.first_lsn:
+            return lsn
+        end = lsn - self.first_lsn + 1
+        kept = bisect_right(self._entries, epoch, hi=end, key=lambda entry: entry[0])
+        return self.first_lsn + kept - 1
+
+    def first_within(self, max_bytes: int) -> int:
+        total, lsn = 0, self.last_lsn + 1
+        for entry in reversed(self._entries):
+            total += log.record_bytes(entry)
+            if total > max_bytes:
+                break
+            lsn = entry[1]
+        return lsn
+
+
+def _continues(entries: Sequence[Entry], snapshot: Snapshot) -> bool:
+    """Whether the log goes with the snapshot: a crash may fall between installing and clearing."""
+    if not entries or entries[-1][1] < snapshot.lsn:
+        return False
+    first_lsn = entries[0][1]
+    assert first_lsn <= snapshot.lsn + 1, f"records {snapshot.lsn + 1}..{first_lsn - 1} are missing"
+    return first_lsn > snapshot.lsn or entries[snapshot.lsn - first_lsn][0] == snapshot.epoch
+
+
+def encode_members(members: Members) -> bytes:
+    packed: bytes = msgpack.packb(members)
+    return packed
+
+
+def decode_members(payload: bytes) -> Members:
+    return members_from_wire(msgpack.unpackb(payload))
