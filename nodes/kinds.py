@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.balancer import BalancerConfig, BalancerNode
-from nodes.base import DNS_PORT, HTTP_PORT, RPC_PORT, Kind
+from nodes.base import DNS_PORT, HTTP_PORT, Kind
 from nodes.database import DatabaseConfig, DatabaseNode
 from nodes.dns import DnsConfig, DnsNode
+from nodes.users import UsersConfig, UsersNode
 from nodes.web import WebConfig, WebNode
+
+DATABASE_ROLES: Final = ("primary", "follower", "candidate", "learner")
 
 KINDS: Final[dict[str, Kind]] = {
     "balancer": Kind(BalancerConfig, BalancerNode, HTTP_PORT, edges=("balances",)),
-    "database": Kind(
-        DatabaseConfig, DatabaseNode, RPC_PORT, peers=True, roles=("primary", "replica")
-    ),
+    "database": Kind(DatabaseConfig, DatabaseNode, peers=True, roles=DATABASE_ROLES),
     "dns": Kind(DnsConfig, DnsNode, DNS_PORT, edges=("answers", "names")),
+    "users": Kind(UsersConfig, UsersNode, edges=("visits", "resolver")),
     "web": Kind(WebConfig, WebNode, HTTP_PORT, edges=("uses",), code=("app",)),
 }

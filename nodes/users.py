@@ -1,0 +1,498 @@
+"""The users: sessions that come at a rate, or that wait and think, and remember what they posted.
+
+An operation is tried again within the budget; its outcome is ok, refused for certain, or unknown.
+How a request reaches the site is in visiting.py; the numbers are kept in parts/tally.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import trio
+
+from nodes.admin import Admin
+from nodes.base import Context
+from nodes.directory import Directory
+from nodes.parts.backoff import Backoff, RetryBudget
+from nodes.parts.metrics import Counter, Histogram
+from nodes.parts.resolver import Resolver
+from nodes.parts.tally import ERROR, OK, SHED, UNKNOWN, Posts, Tally
+from nodes.parts.timing import move_on_after
+from nodes.site.store import NAMES
+from nodes.visiting import (
+    ASSET,
+    ASSETS,
+    COUNT,
+    HOME,
+    KNOWN_CODES,
+    LOGIN,
+    POST,
+    PROFILE,
+    SEARCH,
+    TIMELINE,
+    HttpVisitor,
+    Places,
+    RpcClients,
+    RpcVisitor,
+    Visitor,
+)
+from nodes.wire import Call
+from protocols.errors import RpcError
+
+WARM_UP_SUCCESSES: Final = 3
+WARM_UP_S: Final = 10.0
+WARM_UP_PAUSE_S: Final = 0.1
+FINISH_TIMEOUT_S: Final = 30.0
+STRAGGLERS_S: Final = 10.0
+FINAL_READ_IDS: Final = 250
+FINAL_READ_PAUSE_S: Final = 0.25
+MISSING_GRACE_S: Final = 3.0
+"""Missing posts are looked for again for so long: a promoted replica may still be applying."""
+FINAL_ERRORS: Final = frozenset(
+    {"bad_request", "no_such_method", "not_found", "refused", "too_large", "unauthorized"}
+)
+"""Asking again would change nothing."""
+WORDS: Final = ("log", "path", "bridge", "machine", "primary", "seed", "packet", "cache")
+LINES: Final = (
+    "The replica caught up before the coffee did.",
+    "Somebody pulled a cable. Nobody noticed.",
+    "Read my own write, at last.",
+    "The queue was empty when I left.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What users do, by weight."""
+
+    home: int = 20
+    asset: int = 10
+    """Pictures and stylesheets (HTTP only)."""
+    profile: int = 25
+    timeline: int = 25
+    search: int = 5
+    post: int = 15
+
+    def weights(self) -> dict[str, int]:
+        names = (HOME, ASSET, PROFILE, TIMELINE, SEARCH, POST)
+        return dict(zip(names, (self.home, self.asset, self.profile, self.timeline, self.search,
+                                self.post), strict=True))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class UsersConfig:
+    """Users of one region: `rate` (they come, whatever happens), `clients` (they wait), or both."""
+
+    visits: str
+    """The tier whose public members they ask (or whose port, with a resolver)."""
+    rate_per_s: float = 0.0
+    """Open loop: arrivals as a Poisson process."""
+    clients: int = 0
+    """Closed loop: so many users, each waiting for its answer and then thinking."""
+    think_time_s: float = 1.0
+    """Mean of the (exponential) pause between a client's operations."""
+    resolver: str = ""
+    """A dns tier: the site's name is resolved there at each request."""
+    host: str = "www.example.test"
+    """The site's name."""
+    pin_share: float = 0.0
+    """With a resolver: the share of clients that keep an address past its time to live."""
+    protocol: Literal["http", "rpc"] = "http"
+    mix: Mix = field(default_factory=Mix)
+    login: bool = False
+    """Whether they log in first and post by their session (a lost session is an error)."""
+    timeout_s: float = 2.0
+    """For one attempt."""
+    retries: int = 2
+    """Further attempts of one operation, within the budget."""
+    retry_budget_ratio: float = 0.2
+    """Retries may be at most this share of operations."""
+    max_in_flight: int = 512
+    """Open loop: arrivals beyond this are shed (and counted as errors)."""
+    requests_per_connection: int = 50
+    """After so many a browser connects anew (0: never)."""
+
+    def __post_init__(self) -> None:
+        if self.rate_per_s <= 0 and self.clients <= 0:
+            raise ValueError("users need a `rate` (for example 50/s) or a number of `clients`")
+        if self.rate_per_s < 0 or self.clients < 0 or self.retries < 0 or self.max_in_flight < 1:
+            raise ValueError("`rate`, `clients`, `retries` must not be below 0")
+        if self.timeout_s <= 0:
+            raise ValueError("`timeout` must be above 0")
+        weights = self.mix.weights().values()
+        if min(weights) < 0 or sum(weights) == 0:
+            raise ValueError("`mix`: weights must not be below 0, and one must be above")
+        if not 0 <= self.retry_budget_ratio <= 1 or not 0 <= self.pin_share <= 1:
+            raise ValueError("`retry_budget` and `pin_share` are from 0 to 1")
+
+
+class _User:
+    """One sequential process of the history, and its way to the site."""
+
+    def __init__(self, number: int, process: str, name: str, visitor: Visitor) -> None:
+        self.number = number
+        self.process = process
+        self.name = name
+        self.visitor = visitor
+
+
+class UsersNode:
+    """Makes the load until `finish` is called on its admin listener."""
+
+    def __init__(self, ctx: Context, config: UsersConfig) -> None:
+        self.ctx = ctx
+        self.config = config
+        self.rate_per_s = config.rate_per_s
+        self.tally = Tally(ctx.clock.monotonic_s())
+        self.posts = Posts()
+        self.budget = RetryBudget(config.retry_budget_ratio)
+        self.backoff = Backoff()
+        self.phase = "warming up"
+        self._rng = ctx.rng("users")
+        self._retry_rng = ctx.rng("users/retry")
+        self._run_id = f"{ctx.name}-{int(ctx.clock.wall_s() * 1000):x}"
+        self._next_post = 0
+        self._next_user = 0
+        self._free: list[_User] = []
+        self._in_flight = 0
+        self._stopped = trio.Event()
+        self._idle = trio.Event()
+        self._final: dict[str, Any] | None = None
+        weights = dict(config.mix.weights())
+        if config.protocol == "rpc":
+            weights[ASSET] = 0
+        self._operations = [name for name, weight in weights.items() if weight]
+        self._weights = [weight for weight in weights.values() if weight]
+        self._counters: dict[tuple[str, str], Counter] = {}
+        self._seconds: dict[str, Histogram] = {}
+        self._reasons: dict[str, Counter] = {}
+        metrics = ctx.metrics
+        metrics.gauge("user_requests_in_flight", "Operations that users wait for now.",
+                      lambda: self._in_flight)  # fmt: skip
+        self._retried = metrics.counter("user_retries_total", "Attempts after the first.")
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        admin = Admin(self.ctx, facts=self.facts)
+        admin.add("summary", lambda call: self.summary())
+        admin.add("finish", self._finish)
+        admin.add("rate", self._set_rate)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(admin.listen_and_serve)
+            task_status.started()
+            await self._find_site(nursery)
+            await self._warm_up()
+            self.tally = Tally(self.ctx.clock.monotonic_s())
+            self.phase = "visiting"
+            if self.rate_per_s > 0:
+                nursery.start_soon(self._open_loop, nursery)
+            for _ in range(self.config.clients):
+                nursery.start_soon(self._closed_loop, self._new_user())
+
+    def facts(self) -> dict[str, Any]:
+        """For `describe`."""
+        return {
+            "role": "",
+            "phase": self.phase,
+            "requests": self.tally.requests,
+            "in_flight": self._in_flight,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers so far, and the final reads' verdict once there is one."""
+        return {
+            "phase": self.phase,
+            "retries_refused": self.budget.refused,
+            **self.tally.summary(self.ctx.clock.monotonic_s()),
+            **(self._final or {}),
+        }
+
+    async def _find_site(self, nursery: trio.Nursery) -> None:
+        ctx, config = self.ctx, self.config
+        directory = Directory(ctx, nursery)
+        view = await directory.follow(config.visits)
+        resolver = None
+        if config.resolver:
+            servers = await directory.follow(config.resolver)
+            resolver = Resolver(
+                ctx,
+                lambda: [
+                    each.address
+                    for each in sorted(servers.ready, key=lambda one: one.region != ctx.region)
+                ],
+                pin_share=config.pin_share,
+            )
+        self._places = Places(ctx, view, resolver, config.host)
+        self._rpc_clients = RpcClients(ctx, nursery)
+
+    async def _warm_up(self) -> None:
+        """Wait, for a while, until the site answers; nothing of this is counted."""
+        answered = 0
+        with move_on_after(self.ctx.clock, WARM_UP_S):
+            while answered < WARM_UP_SUCCESSES:
+                user = self._new_user()
+                try:
+                    place = await self._places.choose("warm-up", 0)
+                    await user.visitor.ask(place, HOME, {}, self.config.timeout_s)
+                    answered += 1
+                except RpcError:
+                    answered = 0
+                    await self.ctx.clock.sleep(WARM_UP_PAUSE_S)
+        if answered < WARM_UP_SUCCESSES:
+            self.ctx.log.warning("site not answering", after_s=WARM_UP_S)
+
+    def _new_user(self) -> _User:
+        number, self._next_user = self._next_user, self._next_user + 1
+        name = NAMES[number % len(NAMES)]
+        visitor: Visitor
+        if self.config.protocol == "rpc":
+            visitor = RpcVisitor(self._rpc_clients)
+        else:
+            most = self.config.requests_per_connection
+            visitor = HttpVisitor(self.ctx, self.config.host, most)
+        return _User(number, self._process(number), name, visitor)
+
+    def _process(self, number: int) -> str:
+        return f"{self.ctx.name}.{self.ctx.generation}/{number}"
+
+    # --- load --------------------------------------------------------------------------------
+
+    async def _open_loop(self, nursery: trio.Nursery) -> None:
+        """Everything that is due is sent, even when we are late: latency counts from when due."""
+        clock = self.ctx.clock
+        due_s = clock.monotonic_s()
+        while not self._stopped.is_set():
+            due_s += self._rng.expovariate(self.rate_per_s)
+            left_s = due_s - clock.monotonic_s()
+            if left_s > 0:
+                await clock.sleep(left_s)
+            if self._stopped.is_set():
+                return
+            if self._in_flight >= self.config.max_in_flight:
+                self._count("any", SHED, "too_many_in_flight", due_s)
+                await trio.lowlevel.checkpoint()
+                continue
+            user = self._free.pop() if self._free else self._new_user()
+            self._in_flight += 1
+            nursery.start_soon(self._visit_once, user, due_s)
+
+    async def _visit_once(self, user: _User, due_s: float) -> None:
+        try:
+            await self._visit(user, due_s)
+        finally:
+            self._leave()
+        self._free.append(user)
+
+    async def _closed_loop(self, user: _User) -> None:
+        clock = self.ctx.clock
+        while not self._stopped.is_set():
+            with move_on_after(clock, self._rng.expovariate(1.0) * self.config.think_time_s):
+                await self._stopped.wait()
+            if self._stopped.is_set():
+                return
+            self._in_flight += 1
+            try:
+                await self._visit(user, clock.monotonic_s())
+            finally:
+                self._leave()
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+        if self._in_flight == 0 and self._stopped.is_set():
+            self._idle.set()
+
+    async def _visit(self, user: _User, due_s: float) -> None:
+        """One operation of one user, with its retries; counted, and recorded if it is a post."""
+        if self.config.login and not user.visitor.session:
+            await self._log_in(user)
+        operation = self._rng.choices(self._operations, self._weights)[0]
+        arguments = self._arguments(operation, user)
+        record = None
+        if operation == POST:
+            key = f"{self.ctx.tier}/{self.ctx.name}"
+            record = self.ctx.history.invoke(user.process, "add", arguments["id"], key, model="set")
+        outcome, reason, answer = await self._attempt(user, operation, arguments)
+        self._count(operation, outcome, reason, due_s)
+        if record is None:
+            return
+        self.posts.settle(arguments["id"], outcome, _token_of(answer))
+        if outcome == OK:
+            record.ok(arguments["id"])
+        elif outcome == ERROR:
+            record.fail(reason)
+        else:
+            record.info(reason)
+            self._become_another(user)
+
+    def _become_another(self, user: _User) -> None:
+        """A process whose operation may still take effect is never heard of again."""
+        user.number, self._next_user = self._next_user, self._next_user + 1
+        user.process = self._process(user.number)
+
+    async def _log_in(self, user: _User) -> None:
+        try:
+            place = await self._places.choose(user.process, 0)
+            answer = await user.visitor.ask(
+                place, LOGIN, {"name": user.name}, self.config.timeout_s
+            )
+        except RpcError:
+            return
+        user.visitor.session = str(answer.get("session", ""))
+
+    async def _attempt(
+        self, user: _User, operation: str, arguments: dict[str, Any]
+    ) -> tuple[str, str, dict[str, Any]]:
+        """(outcome, reason, answer): the first attempt, and others while the budget allows.
+
+        Asking again is safe: reads change nothing, and a post carries its own id.
+        """
+        self.budget.attempt()
+        unknown = ""
+        attempt = 0
+        while True:
+            try:
+                place = await self._places.choose(user.process, attempt)
+                answer = await user.visitor.ask(place, operation, arguments, self.config.timeout_s)
+                return OK, "", answer
+            except RpcError as error:
+                reason = error.code if error.code in KNOWN_CODES else "other"
+                if not error.definite and operation == POST:
+                    unknown = reason
+                if reason in ("unavailable", "timeout", "disconnected"):
+                    self._places.failed()
+                if reason == "unauthorized" and user.visitor.session:
+                    user.visitor.session = ""
+                    self.tally.sessions_lost += 1
+            over = reason in FINAL_ERRORS or attempt >= self.config.retries
+            if over or not self.budget.take():
+                return (UNKNOWN, unknown, {}) if unknown else (ERROR, reason, {})
+            await self.ctx.clock.sleep(self.backoff.wait_s(attempt, self._retry_rng))
+            attempt += 1
+            self.tally.retries += 1
+            self._retried.value += 1
+
+    def _arguments(self, operation: str, user: _User) -> dict[str, Any]:
+        rng = self._rng
+        has_session = bool(user.visitor.session)
+        match operation:
+            case "asset":
+                paths = (*ASSETS, f"/static/face/{rng.choice(NAMES)}.svg")
+                return {"path": rng.choice(paths)}
+            case "profile":
+                return {"name": rng.choice(NAMES)}
+            case "timeline":
+                by_session = has_session and self.config.protocol == "http"
+                return {"name": "" if by_session else user.name}
+            case "search":
+                return {"text": rng.choice(WORDS)}
+            case "post":
+                self._next_post += 1
+                post = {"id": f"{self._run_id}-{self._next_post}", "text": rng.choice(LINES)}
+                by_session = has_session and self.config.protocol == "http"
+                return post if by_session else {**post, "author": user.name}
+        return {}
+
+    def _count(self, operation: str, outcome: str, reason: str, due_s: float) -> None:
+        now_s = self.ctx.clock.monotonic_s()
+        self.tally.add(outcome, reason, due_s, now_s)
+        metrics = self.ctx.metrics
+        counter = self._counters.get((operation, outcome))
+        if counter is None:
+            counter = self._counters[operation, outcome] = metrics.counter(
+                "user_requests_total",
+                "Operations of users, by what came of them.",
+                operation=operation,
+                outcome=outcome,
+            )
+        counter.value += 1
+        if outcome == OK:
+            seconds = self._seconds.get(operation)
+            if seconds is None:
+                seconds = self._seconds[operation] = metrics.histogram(
+                    "user_request_seconds",
+                    "Seconds from when an operation was due to its answer.",
+                    operation=operation,
+                )
+            seconds.observe(now_s - due_s)
+        else:
+            failures = self._reasons.get(reason)
+            if failures is None:
+                failures = self._reasons[reason] = metrics.counter(
+                    "user_failures_total", "Operations that failed, by why.", reason=reason
+                )
+            failures.value += 1
+
+    # --- the end of a run --------------------------------------------------------------------
+
+    def _set_rate(self, call: Call, per_s: float) -> float:
+        """Change the open loop's rate while it runs."""
+        if not isinstance(per_s, (int, float)) or not 0 < per_s < 1e6 or self.rate_per_s <= 0:
+            raise RpcError("bad_request", "a rate above 0, for users that have one")
+        self.rate_per_s = float(per_s)
+        return self.rate_per_s
+
+    async def _finish(self, call: Call, timeout_ms: int = int(FINISH_TIMEOUT_S * 1000)) -> Any:
+        """Stop the load, wait for stragglers, read back every post; then the run's summary.
+
+        Call it once the cluster is healed. A second call gives the same answer.
+        """
+        if self._final is None:
+            await self._stop_load()
+            with move_on_after(self.ctx.clock, timeout_ms / 1000):
+                await self._read_back()
+            complete = len(self.posts.found) >= len(self.posts.outcomes)
+            self._final = self.posts.verdict(complete)
+            self.phase = "finished"
+        return self.summary()
+
+    async def _stop_load(self) -> None:
+        self._stopped.set()
+        self.tally.ended_s = self.tally.ended_s or self.ctx.clock.monotonic_s()
+        self.phase = "finishing"
+        if self._in_flight:
+            with move_on_after(self.ctx.clock, STRAGGLERS_S):
+                await self._idle.wait()
+
+    async def _read_back(self) -> None:
+        """Find every post; the missing ones are asked for again before they count as lost."""
+        if not self.posts.outcomes:
+            return
+        clock, user = self.ctx.clock, self._new_user()
+        key = f"{self.ctx.tier}/{self.ctx.name}"
+        record = self.ctx.history.invoke(user.process, "read", None, key, model="set")
+        done = False
+        try:
+            await self._look_for(user, list(self.posts.outcomes))
+            give_up_s = clock.monotonic_s() + MISSING_GRACE_S
+            while self.posts.missing() and clock.monotonic_s() < give_up_s:
+                await clock.sleep(FINAL_READ_PAUSE_S)
+                await self._look_for(user, self.posts.missing())
+            done = True
+        finally:
+            if done:
+                found = self.posts.found
+                record.ok([post for post, count in found.items() for _ in range(count)])
+            else:
+                record.info("the final reads did not end in time")
+
+    async def _look_for(self, user: _User, posts: list[str]) -> None:
+        """Ask how often each is stored, until every part has been answered."""
+        for start in range(0, len(posts), FINAL_READ_IDS):
+            part = posts[start : start + FINAL_READ_IDS]
+            attempt = 0
+            while True:
+                arguments = {"ids": part, "token": self.posts.token}
+                try:
+                    place = await self._places.choose(user.process, attempt)
+                    answer = await user.visitor.ask(place, COUNT, arguments, self.config.timeout_s)
+                    self.posts.found.update(answer["counts"])
+                    break
+                except (RpcError, KeyError) as error:
+                    self.ctx.log.debug("final read failed", why=str(error))
+                    attempt += 1
+                    await self.ctx.clock.sleep(FINAL_READ_PAUSE_S)
+
+
+def _token_of(answer: dict[str, Any]) -> int:
+    token = answer.get("token", 0)
+    return token if isinstance(token, int) else 0

@@ -1,0 +1,246 @@
+"""How a user reaches the site: which address (by DNS or from the directory), over HTTP or RPC.
+
+One operation in, its answer or an RpcError out, whichever way it went. When to ask is users.py's.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import quote
+
+import trio
+
+from nodes.base import HTTP_PORT, Context
+from nodes.client import Client
+from nodes.directory import TierView
+from nodes.http_client import HttpClient
+from nodes.parts.resolver import ResolveError, Resolver
+from protocols.errors import DEFINITE, INDEFINITE, RpcError
+from protocols.http import Response
+
+HOME: Final = "home"
+ASSET: Final = "asset"
+PROFILE: Final = "profile"
+TIMELINE: Final = "timeline"
+SEARCH: Final = "search"
+POST: Final = "post"
+LOGIN: Final = "login"
+COUNT: Final = "count_posts"
+
+TOKEN: Final = "x-emu-token"
+ASSETS: Final = ("/static/style.css", "/static/hero.svg", "/static/mark.svg")
+CODE_OF_STATUS: Final = {
+    400: "bad_request",
+    401: "unauthorized",
+    404: "not_found",
+    405: "no_such_method",
+    408: "timeout",
+    409: "refused",
+    413: "too_large",
+    431: "too_large",
+    500: "internal",
+    501: "bad_request",
+    502: "unknown_outcome",
+    503: "unavailable",
+    504: "timeout",
+}
+KNOWN_CODES: Final = DEFINITE | INDEFINITE
+
+
+class Place(NamedTuple):
+    """Where to send a request."""
+
+    host: str
+    port: int
+
+
+class Places:
+    """Where the site is: what DNS says, or a ready member of the visited tier (near ones first)."""
+
+    def __init__(self, ctx: Context, view: TierView, resolver: Resolver | None, name: str) -> None:
+        self._ctx = ctx
+        self._view = view
+        self._resolver = resolver
+        self._name = name
+        self._rng: random.Random = ctx.rng("places")
+
+    async def choose(self, client: str, attempt: int) -> Place:
+        """The place for a client's attempt (0: the first); later ones go elsewhere if they can."""
+        if self._resolver is not None:
+            try:
+                addresses = await self._resolver.resolve(self._name, client=client)
+            except ResolveError as error:
+                raise RpcError("unavailable", f"DNS: {error}") from error
+            return Place(addresses[attempt % len(addresses)], self._port())
+        members = self._view.ready or self._view.members
+        if not members:
+            raise RpcError("unavailable", f"tier {self._view.tier} has no members")
+        near = [each for each in members if each.region == self._ctx.region]
+        chosen = self._rng.choice(near if near and attempt < 2 else list(members))
+        return Place(chosen.name, chosen.port)
+
+    def failed(self) -> None:
+        """The address did not answer: whoever keeps it past its time shall ask again."""
+        if self._resolver is not None:
+            self._resolver.failed(self._name)
+
+    def _port(self) -> int:
+        members = self._view.members
+        return members[0].port if members else HTTP_PORT
+
+
+class Visitor(Protocol):
+    """One user with one connection: operations one after the other."""
+
+    session: str
+    """The session's id once logged in, else empty."""
+
+    async def ask(
+        self, place: Place, operation: str, arguments: dict[str, Any], timeout_s: float
+    ) -> dict[str, Any]:
+        """The answer. Raises RpcError, definite or not."""
+        ...
+
+
+class HttpVisitor:
+    """A browser: a kept connection, a session cookie, the token of its last write."""
+
+    def __init__(self, ctx: Context, host_header: str, requests_per_connection: int) -> None:
+        self._client = HttpClient(ctx, max_idle=1, agent="emu-users")
+        self._host_header = host_header
+        self._most = requests_per_connection
+        self._left = requests_per_connection
+        self.session = ""
+        self._token = 0
+
+    async def ask(
+        self, place: Place, operation: str, arguments: dict[str, Any], timeout_s: float
+    ) -> dict[str, Any]:
+        method, path, body = _http_request(operation, arguments)
+        if self._most and self._left <= 0:
+            self._client.close()
+            self._left = self._most
+        self._left -= 1
+        token = arguments.get("token", self._token)
+        headers: list[tuple[str, str]] = []
+        if token and operation != ASSET:
+            headers.append((TOKEN, str(token)))
+        if self.session:
+            headers.append(("cookie", f"session={self.session}"))
+        if body:
+            headers.append(("content-type", "application/json"))
+        response = await self._client.request(
+            method,
+            path,
+            host=place.host,
+            port=place.port,
+            headers=headers,
+            body=body,
+            timeout_s=timeout_s,
+            host_header=self._host_header,
+        )
+        answer = _checked(response)
+        if operation == POST:
+            self._token = int(answer.get("token", 0))
+        return answer
+
+
+class RpcVisitor:
+    """A program: the same functions as MessagePack-RPC methods, on connections shared by all."""
+
+    def __init__(self, client_of: Callable[[Place], Client]) -> None:
+        self._client_of = client_of
+        self.session = ""
+        self._token = 0
+
+    async def ask(
+        self, place: Place, operation: str, arguments: dict[str, Any], timeout_s: float
+    ) -> dict[str, Any]:
+        token = arguments.get("token", self._token) or None
+        method, params = _rpc_request(operation, arguments, token)
+        answer = await self._client_of(place).call(method, *params, timeout_s=timeout_s)
+        if not isinstance(answer, dict):
+            raise RpcError("internal", f"{method} answered {type(answer).__name__}")
+        if operation == POST:
+            self._token = int(answer.get("token", 0))
+        return answer
+
+
+class RpcClients:
+    """One RPC connection per place, for all visitors of a node."""
+
+    def __init__(self, ctx: Context, nursery: trio.Nursery) -> None:
+        self._ctx = ctx
+        self._nursery = nursery
+        self._clients: dict[Place, Client] = {}
+
+    def __call__(self, place: Place) -> Client:
+        client = self._clients.get(place)
+        if client is None:
+            client = Client(self._ctx, self._nursery, place.host, place.port)
+            self._clients[place] = client
+        return client
+
+
+def _http_request(operation: str, arguments: dict[str, Any]) -> tuple[str, str, bytes]:
+    """(method, path, body)."""
+    name = quote(str(arguments.get("name", "")), safe="")
+    match operation:
+        case "home":
+            return "GET", "/", b""
+        case "asset":
+            return "GET", str(arguments["path"]), b""
+        case "profile":
+            return "GET", f"/u/{name}", b""
+        case "timeline":
+            return "GET", f"/api/timeline?user={name}" if name else "/api/timeline", b""
+        case "search":
+            return "GET", f"/api/search?q={quote(arguments['text'], safe='')}", b""
+        case "count_posts":
+            return "POST", "/api/posts/count", json.dumps({"ids": arguments["ids"]}).encode()
+        case "login":
+            return "POST", "/api/login", json.dumps({"name": arguments["name"]}).encode()
+        case "post":
+            return "POST", "/api/posts", json.dumps(arguments).encode()
+    raise AssertionError(operation)
+
+
+def _rpc_request(
+    operation: str, arguments: dict[str, Any], token: int | None
+) -> tuple[str, list[Any]]:
+    match operation:
+        case "profile":
+            return "site.profile", [arguments["name"], token]
+        case "timeline":
+            return "site.timeline", [arguments["name"], 20, token]
+        case "search":
+            return "site.search", [arguments["text"], 20, token]
+        case "count_posts":
+            return "site.count_posts", [arguments["ids"], token]
+        case "login":
+            return "site.login", [arguments["name"]]
+        case "post":
+            return "site.post", [arguments["author"], arguments["text"], arguments["id"]]
+    return "site.home", [token]
+
+
+def _checked(response: Response) -> dict[str, Any]:
+    """The answer's JSON ({} for a page); an RpcError for a status that is no success."""
+    is_json = (response.header("content-type") or "").startswith("application/json")
+    value: Any = {}
+    if is_json:
+        try:
+            value = json.loads(response.body)
+        except (ValueError, RecursionError):
+            value = {}
+    if response.status < 400:
+        return value if isinstance(value, dict) else {}
+    code = CODE_OF_STATUS.get(response.status, "unknown_outcome")
+    message = f"HTTP {response.status}"
+    error = value.get("error") if isinstance(value, dict) else None
+    if isinstance(error, dict) and error.get("code") in KNOWN_CODES:
+        code, message = str(error["code"]), str(error.get("message", message))
+    raise RpcError(code, message)
