@@ -44,14 +44,15 @@ class FakeTimers:
         return min(when_s for when_s, _, timer in self._heap if timer.callback is not None)
 
     async def run_until(self, until_s: float) -> None:
-        """Let every task run, then each timer that is due, and the tasks it wakes, in order."""
+        """Let every task run, then all timers of the next moment, then the tasks they woke ..."""
         await wait_all_tasks_blocked()
         while self._heap and self._heap[0][0] <= until_s:
-            when_s, _, timer = heappop(self._heap)
-            self.time_s = max(self.time_s, when_s)
-            if timer.callback is not None:
-                timer.callback()
-                await wait_all_tasks_blocked()
+            self.time_s = max(self.time_s, self._heap[0][0])
+            while self._heap and self._heap[0][0] <= self.time_s:
+                timer = heappop(self._heap)[2]
+                if timer.callback is not None:
+                    timer.callback()
+            await wait_all_tasks_blocked()
         self.time_s = max(self.time_s, until_s)
 
     async def run_for(self, seconds: float) -> None:

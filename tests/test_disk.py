@@ -183,6 +183,20 @@ async def test_a_power_cut_during_a_sync_promises_nothing(rig, nursery):
     assert ended == []
 
 
+async def test_a_sync_that_a_power_cut_ended_covers_nothing_later(tmp_path, nursery):
+    rig = Rig(LiveFiles(tmp_path, OpenFiles()))
+    rig.disk.append("log", b"abc")
+    nursery.start_soon(rig.disk.sync, "log")
+    await rig.timers.run_until(0.005)
+    rig.crash()
+    assert rig.disk.append("log", b"xyz") == 3
+    await rig.timers.run_until(1.0)
+    rig.crash()
+    assert rig.disk.size_bytes("log") == 0
+    rig.files.close()
+    nursery.cancel_scope.cancel()
+
+
 async def test_bytes_that_replace_a_cut_tail_are_not_taken_for_synced(tmp_path, nursery):
     rig = Rig(LiveFiles(tmp_path, OpenFiles()))
     rig.disk.append("log", b"a" * 10)

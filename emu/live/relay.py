@@ -18,7 +18,9 @@ from trio import lowlevel
 if TYPE_CHECKING:
     from emu.live.streams import LiveStream
 
-EVENTS_PER_TURN: Final = 32
+EVENTS_PER_ROUND: Final = 32
+ROUNDS_PER_TURN: Final = 4
+"""So much is moved before other tasks have their turn: at most about a millisecond's work."""
 PIECE_BYTES: Final = 16 * 1024
 """A read that fills this is bulk: the caller's own, larger reads move that faster."""
 
@@ -108,12 +110,16 @@ class Relays:
         try:
             while True:
                 await lowlevel.wait_readable(epoll.fileno())
-                for fd, _ in epoll.poll(0, EVENTS_PER_TURN):
-                    relay = self._by_fd.get(fd)
-                    if relay is None:
-                        self._ignore(fd)
-                    else:
-                        self._move(relay)
+                for _ in range(ROUNDS_PER_TURN):
+                    ready = epoll.poll(0, EVENTS_PER_ROUND)
+                    for fd, _ in ready:
+                        relay = self._by_fd.get(fd)
+                        if relay is None:
+                            self._ignore(fd)
+                        else:
+                            self._move(relay)
+                    if not ready:
+                        break
         finally:
             self._epoll = None
             epoll.close()

@@ -6,17 +6,38 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import trio
 
 from emu.live.world import LiveWorld
+from emu.private_trio import seeded_scheduler
+from emu.sim.timers import SimClock
+from emu.sim.world import Knobs, SimWorld
 from emu.world import MachineSpec
 
 
-@pytest.fixture(params=["live", "live without aliases"])
+def run_in_virtual_time(test, clock=None, instruments=()):
+    """What pytest-trio calls instead of trio.run for a test in the simulated world."""
+    with seeded_scheduler("conformance"):
+        return trio.run(test, clock=clock or SimClock(), instruments=instruments)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and callspec.params.get("make_world") == "sim":
+            item.add_marker(pytest.mark.trio(run=run_in_virtual_time), append=False)
+
+
+@pytest.fixture(params=["live", "live without aliases", "sim"])
 def make_world(request, tmp_path) -> Callable:
     """`async with make_world() as world`: a fresh world of each kind."""
 
     @asynccontextmanager
-    async def make(**options) -> AsyncIterator[LiveWorld]:
+    async def make(**options) -> AsyncIterator[LiveWorld | SimWorld]:
+        if request.param == "sim":
+            async with SimWorld(7, knobs=Knobs(), checkpoint_every=1) as world:
+                yield world
+            return
         aliases = request.param == "live"
         async with LiveWorld(7, tmp_path, aliases=aliases, checkpoint_every=1, **options) as world:
             yield world

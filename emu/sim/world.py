@@ -1,0 +1,246 @@
+"""The simulated world: machines in memory, virtual time, everything drawn from one seed.
+
+Use it inside `emu.sim.run.run_simulation`; it is an async context manager like the live world.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import trio
+
+from emu.clock import MachineClock
+from emu.context import NoHistory
+from emu.disk import MachineDisk
+from emu.life import Holder, Life
+from emu.links import Links, Rule, RuleHandle, Shaper
+from emu.machine import EmulatedMachine
+from emu.observe.events import Events
+from emu.private_trio import PauseHolder
+from emu.sim.files import Habits, SimFiles
+from emu.sim.network import SimNetwork
+from emu.sim.timers import SimClock
+from emu.world import MachineSpec
+from nodes.base import History, Log, Network
+
+SPLITS: Final = (0.0, 0.01, 0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """How odd the world of one seed is, apart from its faults."""
+
+    split_ratio: float = 0.0
+    """How many reads get only a part of what has arrived."""
+    rare_names_ratio: float = 0.0
+    """How many of the rare branches are taken at all."""
+    rare_ratio: float = 0.0
+    """How often such a branch is taken."""
+    disk: Habits = field(default_factory=Habits)
+
+    @classmethod
+    def draw(cls, seed: int | str) -> Knobs:
+        """The swarm's choice for a seed (honest disks: lies are asked for by name)."""
+        rng = random.Random(f"{seed}/knobs")
+        return cls(
+            split_ratio=rng.choice(SPLITS),
+            rare_names_ratio=rng.choice((0.0, 0.3, 0.6)),
+            rare_ratio=rng.choice((0.02, 0.2, 0.5)),
+            disk=Habits(late_sync_ratio=rng.choice((0.0, 0.01, 0.1))),
+        )
+
+
+class SimWorld:
+    """emu.world.World in virtual time. trio must run on a SimClock."""
+
+    name = "sim"
+
+    def __init__(
+        self,
+        seed: int | str,
+        *,
+        knobs: Knobs | None = None,
+        events: Callable[[Callable[[], float]], Events] | None = None,
+        history: History | None = None,
+        checkpoint_every: int = 64,
+    ) -> None:
+        clock = trio.lowlevel.current_clock()
+        if not isinstance(clock, SimClock):
+            raise RuntimeError("a simulated world needs run_simulation: this run has another clock")
+        self.seed = seed
+        self.knobs = knobs or Knobs.draw(seed)
+        self.timers = clock
+        self.trace = clock.trace
+        self.events = (events or Events)(clock.now_s)
+        self.history: History = history or NoHistory()
+        self.links: Links = _TracedLinks(seed, clock)
+        self.holder: Holder = _TracedHolder(clock)
+        self.network = SimNetwork(
+            clock,
+            self.links,
+            seed,
+            split_ratio=self.knobs.split_ratio,
+            checkpoint_every=checkpoint_every,
+            on_refused=self._refused,
+        )
+        self._machines: dict[str, EmulatedMachine] = {}
+
+    async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for machine in self._machines.values():
+            if machine.life is not None:
+                machine.life.end(crash=False)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    # --- emu.world.World -----------------------------------------------------------------
+
+    def machine(self, spec: MachineSpec) -> EmulatedMachine:
+        found = self._machines.get(spec.name)
+        if found is not None:
+            return found
+        address = self.network.add_machine(spec)
+        clock = MachineClock(
+            self.timers, offset_s=spec.clock.offset_s, drift_ratio=spec.clock.drift_ratio
+        )
+        files = SimFiles(
+            spec.name,
+            random.Random(f"{self.seed}/disk/{spec.name}"),
+            habits=self.knobs.disk,
+            trace=self._trace_disk,
+        )
+        made = EmulatedMachine(
+            self, spec, address, MachineDisk(files, self.timers, spec.disk), clock
+        )
+        self._machines[spec.name] = made
+        return made
+
+    def remove_machine(self, name: str) -> None:
+        machine = self._machines.pop(name)
+        assert machine.life is None or machine.life.dead, f"{name} is running"
+        self.network.remove_machine(name)
+
+    def operator_network(self) -> Network:
+        return self.network.operator_card()
+
+    def outside_network(self) -> Network:
+        return self.network.outside_card()
+
+    def machines(self) -> Iterable[EmulatedMachine]:
+        return self._machines.values()
+
+    # --- emu.machine.Surroundings --------------------------------------------------------
+
+    def card(self, spec: MachineSpec, life: Life) -> Network:
+        self._note("boot", spec.name, f"generation {life.generation}")
+        life.own(_LastNote(self.timers, spec.name))
+        return self.network.card(spec, life)
+
+    def power(self, name: str, on: bool) -> None:
+        host = self.network.host(name)
+        if host is not None:
+            self.network.set_power(host, on)
+
+    def log_for(self, spec: MachineSpec) -> Log:
+        log: Log = self.events.logger(node=spec.name, tier=spec.tier, region=spec.region)
+        return log
+
+    def rare_for(self, spec: MachineSpec) -> Callable[[str], bool]:
+        """The switches of this machine: which names are hot is the seed's choice, for all alike."""
+        names_ratio, ratio = self.knobs.rare_names_ratio, self.knobs.rare_ratio
+        streams: dict[str, Callable[[], float]] = {}
+
+        def rare(name: str) -> bool:
+            draw = streams.get(name)
+            if draw is None:
+                hot = random.Random(f"{self.seed}/rare/{name}").random() < names_ratio
+                own = random.Random(f"{self.seed}/rare/{name}/{spec.name}")
+                draw = streams[name] = own.random if hot else _never
+            return draw() < ratio
+
+        return rare
+
+    # --- being believed ------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """After boot: nothing to settle in virtual time."""
+
+    def fidelity(self) -> dict[str, Any]:
+        """Virtual time is never late."""
+        return {
+            "loop_lag_s": {"p50": 0.0, "p99": 0.0, "max": 0.0},
+            "culprit": "",
+            "trustworthy": True,
+            "reasons": [],
+        }
+
+    def _trace_disk(self, line: bytes) -> None:
+        self.trace.disk(self.timers.now, line)
+
+    def _refused(self, dialer: str, target: str, why: str) -> None:
+        self._note("refused", dialer, why)
+        fields = {"node": target, "dialer": dialer, "why": why}
+        self.events.add("warning", "connection refused", fields)
+
+    def _note(self, kind: str, source: str, detail: str) -> None:
+        self.trace.note(self.timers.now, kind, source, "", detail)
+
+
+def _never() -> float:
+    return 1.0
+
+
+class _LastNote:
+    """A generation's end, in the trace."""
+
+    def __init__(self, clock: SimClock, node: str) -> None:
+        self._clock = clock
+        self._node = node
+
+    def end(self, *, crash: bool) -> None:
+        self._clock.trace.note(self._clock.now, "crash" if crash else "kill", self._node)
+
+
+class _TracedHolder(PauseHolder):
+    def __init__(self, clock: SimClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def hold(self, life: Life) -> None:
+        self._clock.trace.note(self._clock.now, "pause", life.node)
+        super().hold(life)
+
+    def release(self, life: Life) -> None:
+        self._clock.trace.note(self._clock.now, "unpause", life.node)
+        super().release(life)
+
+
+class _TracedLinks(Links):
+    def __init__(self, seed: int | str, clock: SimClock) -> None:
+        super().__init__(seed)
+        self._clock = clock
+
+    def shape(self, shaper: Shaper) -> None:
+        self._note("shape", "")
+        super().shape(shaper)
+
+    def add(self, rule: Rule) -> RuleHandle:
+        ends = f"{' '.join(sorted(rule.first))} / {' '.join(sorted(rule.second))}"
+        self._note(type(rule).__name__.lower(), f"{ends} {'both' if rule.both else 'one way'}")
+        return super().add(rule)
+
+    def remove(self, number: int) -> None:
+        self._note("remove", str(number))
+        super().remove(number)
+
+    def heal(self) -> None:
+        self._note("heal", "")
+        super().heal()
+
+    def _note(self, kind: str, detail: str) -> None:
+        self._clock.trace.note(self._clock.now, kind, "links", "", detail)
