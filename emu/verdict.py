@@ -34,8 +34,8 @@ def summarize(
     failures = sum(int(each.get("errors", 0)) for each in users)
     latency = LogHistogram()
     for each in users:
-        if each.get("latency"):
-            latency.merge(LogHistogram.from_wire(each["latency"]))
+        if each.get("latency_wire"):
+            latency.merge(LogHistogram.from_wire(each["latency_wire"]))
     summary: dict[str, Any] = {
         "name": name,
         "nodes": nodes,
@@ -43,7 +43,7 @@ def summarize(
         "ran_s": round(ran_s, 3),
         "requests": requests,
         "errors": failures,
-        "errors_by_code": _added(each.get("errors_by_code", {}) for each in users),
+        "errors_by_code": _added(each.get("reasons", {}) for each in users),
         "availability": round(1 - failures / requests, 6) if requests else None,
         "throughput_per_s": round(requests / ran_s, 1) if ran_s else 0.0,
         "latency_s": {

@@ -147,7 +147,7 @@ def _scale(unit: Unit, number: str, word: str, text: str) -> Fraction:
 
 
 def _bare(unit: Unit, value: float) -> float:
-    if unit.bare or value == 0:
+    if unit.bare or value == 0 or not math.isfinite(value):
         return value
     number = f"{value:g}"
     raise ValueError(f"{number} has no unit: it is {unit.noun}; write {_examples(unit, number)}")

@@ -1,4 +1,4 @@
-"""SQL as a state machine: what one copy executes another repeats, and what cannot be shipped is refused."""
+"""SQL as a state machine: what one copy executes another repeats; what cannot ship is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def with_table() -> SqlState:
     return made
 
 
-def refused(made: SqlState, *statements, code: str = "bad_request", match: str | None = None) -> None:
+def refused(
+    made: SqlState, *statements, code: str = "bad_request", match: str | None = None
+) -> None:
     with pytest.raises(RpcError, match=match) as caught:
         made.execute(list(statements), 9)
     assert caught.value.code == code
@@ -104,7 +106,8 @@ def test_a_query_cannot_write_and_a_large_result_is_refused():
     made = with_table()
     with pytest.raises(RpcError, match="use `write`"):
         made.query("INSERT INTO t VALUES ('a', 1)")
-    big = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 200000) SELECT x FROM c"
+    numbers = "SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 200000"
+    big = f"WITH RECURSIVE c(x) AS ({numbers}) SELECT x FROM c"
     with pytest.raises(RpcError, match="too large"):
         made.query(big)
 
