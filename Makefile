@@ -25,7 +25,7 @@ bench: $(STAMP)
 	@for name in rpc balancer boot links sim commit; do $(BIN)/python -m tests.bench $$name || true; done
 
 soak: $(STAMP)
-	@$(BIN)/pytest -q -m "" --soak
+	@$(BIN)/pytest -q -m soak --soak
 
 clean:
 	rm -rf .venv

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from nodes.dns import DnsConfig, DnsNode
 from nodes.parts.resolver import Resolver
 from protocols import dns as wire
 from tests.nodes.live_rig import LiveRig, Script, live_rig
+from tests.peers import need
 
 
 async def silence(stream: Any) -> None:
@@ -46,8 +46,8 @@ async def test_our_resolver_gets_addresses_over_udp_and_long_answers_over_tcp(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("dig") is None, reason="dig is not installed")
 async def test_dig_understands_every_answer(tmp_path: Path) -> None:
+    need("dig", "dnsutils")
     async with live_rig(tmp_path) as rig:
         address = await serve(rig)
 
