@@ -1,4 +1,4 @@
-"""Real software that tests talk to: found, or skipped with its reason (and failed where CI=true)."""
+"""Real software that tests talk to: found, or skipped with its reason (failed where CI=true)."""
 
 from __future__ import annotations
 
