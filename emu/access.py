@@ -10,8 +10,8 @@ from nodes.base import ADMIN_PORT, DIRECTORY_HOST, OUTSIDE
 
 
 def may_dial(dialer: MachineSpec | None, name: str, target: MachineSpec, port: int) -> bool:
-    """Whether `name` (with its spec, if it is a machine of ours) may reach that port of
-    `target`."""
+    """Whether `name` (with its spec, if it is a machine of ours) may reach
+    that port of `target`."""
     if name == OPERATOR:
         return True
     if port == ADMIN_PORT:

@@ -1,5 +1,5 @@
-"""The clock of one machine: it may be off, drift and be stepped; its monotonic time never goes
-back.
+"""The clock of one machine: it may be off, drift and be stepped; its monotonic
+time never goes back.
 
 True time comes from the world's Timers (where a stall of the whole host is discounted); only the
 translation to and from the node's own time lives here.

@@ -1,8 +1,7 @@
 """A running cluster in either world: boot, supervise, break, scale, stop. It knows no tier.
 
 Everything that happens to a node goes through its Slot; what a fault does is in faults.py, what a
-machine is in
-machine.py, and which world it is nobody here asks.
+machine is in machine.py, and which world it is nobody here asks.
 """
 
 from __future__ import annotations
@@ -81,8 +80,8 @@ class ActiveFault:
 
 
 class Cluster:
-    """Use as `async with Cluster(...) as cluster: await cluster.boot()`; leaving it ends every
-    node."""
+    """Use as `async with Cluster(...) as cluster: await cluster.boot()`; leaving
+    it ends every node."""
 
     def __init__(
         self, world: World, topology: Topology, *, events: Events, rng: random.Random | None = None
@@ -121,8 +120,7 @@ class Cluster:
         """Start everything on plain links, then arm the links, then let the users come.
 
         Nodes that fail are reported as events; the others go on. Raises TimeoutError if some
-        neither
-        start nor fail within BOOT_TIMEOUT_S.
+        neither start nor fail within BOOT_TIMEOUT_S.
         """
         self._start_directory()
         placements = self.topology.placements()
@@ -167,8 +165,8 @@ class Cluster:
         return slot is not None and tier in slot.placement.scales
 
     async def apply(self, topology: Topology, plan: Any) -> None:
-        """Change the running cluster into `topology`: remove, restart and add what the plan
-        says."""
+        """Change the running cluster into `topology`: remove, restart and add
+        what the plan says."""
         for name in plan.removed:
             await self.remove(name)
         self.topology = topology
@@ -261,8 +259,8 @@ class Cluster:
         self._list(slot)
 
     def _list(self, slot: Slot) -> None:
-        """Tell the directory. A dead node stays a member, as in life: health checks must find
-        out."""
+        """Tell the directory. A dead node stays a member, as in life: health
+        checks must find out."""
         spec = slot.spec
         if spec.name == DIRECTORY_HOST:
             return
@@ -327,8 +325,8 @@ class Cluster:
         return [slot for slot in self.slots.values() if slot.spec.tier == tier]
 
     async def scale(self, tier: str, nodes: int) -> int:
-        """Let `tier` have `nodes` members; the youngest go first, drained. Returns the new
-        number."""
+        """Let `tier` have `nodes` members; the youngest go first, drained.
+        Returns the new number."""
         if not any(slot.spec.tier == tier for slot in self.slots.values()):
             raise TargetError(f"no tier is called `{tier}`")
         self.topology = self.topology.scaled(tier, nodes)

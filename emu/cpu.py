@@ -42,8 +42,8 @@ class _Work(Parked):
 class NodeCpu:
     """`nodes.base.Cpu`.
 
-    While the node is paused nothing is dequeued; work that holds a core ends at the resume, at the
-    earliest.
+    While the node is paused nothing is dequeued; work that holds a core ends at the
+    resume, at the earliest.
     """
 
     def __init__(

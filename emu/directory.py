@@ -1,9 +1,8 @@
-"""The directory: a service of the world that lists each tier's members, over the wire like any
-other.
+"""The directory: a service of the world that lists each tier's members, over the
+wire like any other.
 
 `Membership` is what the cluster writes; `DirectoryNode` answers protocols/control.py from it. The
-node keeps no
-state of its own, so killing it loses nothing.
+node keeps no state of its own, so killing it loses nothing.
 """
 
 from __future__ import annotations
@@ -62,8 +61,8 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryConfig:
-    """What the world hands to its directory. `may_scale(dialer, tier)` knows the `scales:`
-    edges."""
+    """What the world hands to its directory. `may_scale(dialer, tier)`
+    knows the `scales:` edges."""
 
     membership: Membership = field(default_factory=Membership)
     scale: Callable[[str, int], Awaitable[int]] | None = None

@@ -1,5 +1,5 @@
-"""The disk of one machine: a page cache, one device whose bandwidth all files share, and its fault
-switches.
+"""The disk of one machine: a page cache, one device whose bandwidth all files share,
+and its fault switches.
 
 How long things take, and who waits for what, lives here; where the bytes are, and what a power cut
 leaves of them, is the world's (live/files.py, sim/files.py). Not modelled: a read cache (every read

@@ -1,10 +1,9 @@
 """The one vocabulary of faults and operations: command line, YAML timeline, Python API and swarm
 all use it.
 
-A fault is a frozen dataclass whose fields carry their units (`latency_s` is `latency: 40ms` in
-YAML and
-`--latency 40ms` on the command line). `inject` does it through the cluster's seams and returns how
-to undo it.
+A fault is a frozen dataclass whose fields carry their units (`latency_s` is `latency: 40ms` in YAML
+and `--latency 40ms` on the command line). `inject` does it through the cluster's seams and returns
+how to undo it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """One generation of a node: everything it holds dies with it, in one synchronous step.
 
-The handles that a Context gives out (streams, listeners, files, timers) belong to a Life and ask
-it after
-every wait. Only the supervisor kills, pauses and resumes; tiers never see this class.
+The handles that a Context gives out (streams, listeners, files, timers) belong to a Life and ask it
+after every wait. Only the supervisor kills, pauses and resumes; tiers never see this class.
 """
 
 from __future__ import annotations
@@ -80,8 +79,8 @@ class Life:
             current_life.reset(token)
 
     def end(self, *, crash: bool) -> None:
-        """The process dies (or, with `crash`, the machine loses power): nothing of it acts after
-        this."""
+        """The process dies (or, with `crash`, the machine loses power): nothing of
+        it acts after this."""
         if self.dead:
             return
         self.dead = True

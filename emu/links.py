@@ -1,10 +1,9 @@
-"""The link model that both worlds share: when does this chunk arrive, or why not. Pure: no I/O, no
-clock.
+"""The link model that both worlds share: when does this chunk arrive, or why not. Pure:
+no I/O, no clock.
 
 There is one Link for each ordered pair of endpoints, the same object for life. Its shape comes
-from the
-topology; faults are rules laid over it. A link without either is `plain`, and costs its users one
-test.
+from the topology; faults are rules laid over it. A link without either is `plain`, and costs
+its users one test.
 """
 
 from __future__ import annotations

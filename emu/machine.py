@@ -1,5 +1,5 @@
-"""One emulated machine, in both worlds: address, disk, clock and cores stay while generations come
-and go."""
+"""One emulated machine, in both worlds: address, disk, clock and cores stay while
+generations come and go."""
 
 from __future__ import annotations
 

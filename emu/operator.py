@@ -1,8 +1,7 @@
 """emu itself as a client of its own cluster: admin calls, and waiting in the world's time.
 
 It dials from the operator's network card, over links that no fault touches. In a simulation its
-waits are
-virtual like everybody's.
+waits are virtual like everybody's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A place where one task waits until it is woken, without a cancel scope or an event.
 
-What the clock, the cpu and the disk of a machine wait with. A cancelled wait only clears its own
-slot: Trio aborts tasks in an order that differs between processes, so nothing else may happen
-there.
+What the clock, the cpu and the disk of a machine wait with. A cancelled wait only clears
+its own slot: Trio aborts tasks in an order that differs between processes, so nothing
+else may happen there.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""One direction of one connection, between its sender and the wire: bytes in flight outlive their
-sender.
+"""One direction of one connection, between its sender and the wire: bytes in
+flight outlive their sender.
 
 The world owns it. `put` stamps a time of arrival from the link; `fire` moves what is due into the
-sink (live: a real
-socket; simulated: the peer's buffer). Window bytes come back at delivery plus the reverse latency,
-and only
-while the reverse link is open.
+sink (live: a real socket; simulated: the peer's buffer). Window bytes come back at delivery plus
+the reverse latency, and only while the reverse link is open.
 """
 
 from __future__ import annotations
@@ -27,8 +25,8 @@ class Sink(Protocol):
     """Where a pipe delivers to."""
 
     def deliver(self, data: bytes | memoryview) -> int:
-        """Take some of it; return how many bytes (0: full; call `pipe.unclog` when there is
-        room)."""
+        """Take some of it; return how many bytes (0: full; call `pipe.unclog`
+        when there is room)."""
         ...
 
     def deliver_end(self) -> None:

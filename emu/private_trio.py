@@ -62,8 +62,8 @@ def current_runner() -> Any:
 
 
 class PauseHolder:
-    """emu.life.Holder: while somebody is paused, the run queue is a deque that sets their tasks
-    aside."""
+    """emu.life.Holder: while somebody is paused, the run queue is a deque that
+    sets their tasks aside."""
 
     def __init__(self) -> None:
         self._paused: dict[Life, list[Any]] = {}

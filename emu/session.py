@@ -1,7 +1,7 @@
 """One live run, from a claimed state folder to its verdict: what `emu up` is, without the printing.
 
-It joins the world, the cluster, the control socket and the observations; each of them lives
-elsewhere.
+It joins the world, the cluster, the control socket and the observations; each
+of them lives elsewhere.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Where a cluster lives on this computer: its state folder, its control socket, who is running.
 
 `$XDG_STATE_HOME/emu/NAME/` (or ~/.local/state) holds `control.sock`, `run.json`, `lock` and
-`data/NODE/`.
-The lock is a flock, so the kernel frees it however emu ends.
+`data/NODE/`. The lock is a flock, so the kernel frees it however emu ends.
 """
 
 from __future__ import annotations

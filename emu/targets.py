@@ -1,11 +1,10 @@
-"""Target words: which nodes a fault or a verb means. Pure: members, roles and a random stream come
-in.
+"""Target words: which nodes a fault or a verb means. Pure: members, roles and a
+random stream come in.
 
 `web-1` a node · `web*` a glob · `web` a tier · `us-east` a region · `all` · `db primary` by role ·
-`one web`,
-`two web`, `minority db`, `majority db`, `half web` a random choice · `web us-east` a tier's share
-in a region ·
-`emu call`-style lists `web-1,web-2`. Resolved when the fault fires, not when it is written.
+`one web`, `two web`, `minority db`, `majority db`, `half web` a random choice · `web us-east` a
+tier's share in a region · `emu call`-style lists `web-1,web-2`. Resolved when the fault fires, not
+when it is written.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What the cluster needs of a world, live or simulated: machines, links, timers. No tier is known
-here."""
+"""What the cluster needs of a world, live or simulated: machines, links, timers. No
+tier is known here."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class MachineSpec:
     public: bool = False
     """Whether clients from outside (and `users` tiers) may dial the main port."""
     dials: tuple[str, ...] = ()
-    """Tiers whose private listeners this machine may dial (its own tier included if it has
-    peers)."""
+    """Tiers whose private listeners this machine may dial (its own tier included
+    if it has peers)."""
     cpu: CpuSpec = field(default_factory=CpuSpec)
     disk: DiskSpec = field(default_factory=DiskSpec)
     clock: ClockSpec = field(default_factory=ClockSpec)
@@ -124,8 +124,8 @@ class Machine(Protocol):
 
 
 class World(Protocol):
-    """Both worlds are async context managers: on exit every socket, file and timer of theirs is
-    gone."""
+    """Both worlds are async context managers: on exit every socket, file and timer
+    of theirs is gone."""
 
     name: str
     links: Links

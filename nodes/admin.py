@@ -1,7 +1,7 @@
 """The private listener that every node has: ping, describe, metrics, and what its tier adds.
 
-Only emu itself may dial it (the network sees to that). A paused node does not answer here; a dead
-one refuses.
+Only emu itself may dial it (the network sees to that). A paused node does not answer here;
+a dead one refuses.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ class Admin(Service):
     """`describe` gives kind, name, region, generation, version, methods, and the tier's own facts.
 
     `facts()` is called at each describe: a map with at least what `emu ps` shows (`role`, lag,
-    epoch ...).
-    `methods` lists what the node's main port answers, if it speaks RPC.
+    epoch ...). `methods` lists what the node's main port answers, if it speaks RPC.
     """
 
     def __init__(

@@ -46,8 +46,8 @@ class BalancerConfig:
     algorithm: AlgorithmName = "roundrobin"
     """How a server is chosen; source and maglev send a client to the same server each time."""
     hash_on: HashOn = "address"
-    """What source and maglev hash of a client: `address`, or `address_port` (every connection
-    apart)."""
+    """What source and maglev hash of a client: `address`, or
+    `address_port` (every connection apart)."""
     weights: dict[str, int] = field(default_factory=dict)
     """By server name; 1 where nothing is said, 0 for none."""
     prefer_local: bool = True

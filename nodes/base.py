@@ -1,9 +1,8 @@
-"""What a node may see of its machine: the interfaces that both worlds (live and simulated)
-implement.
+"""What a node may see of its machine: the interfaces that both worlds
+(live and simulated) implement.
 
 A node gets one Context and nothing else. No class here does I/O; whatever opens a socket, reads a
-clock or
-touches a file lives in emu/. Times are seconds on the node's own clock, sizes are bytes.
+clock or touches a file lives in emu/. Times are seconds on the node's own clock, sizes are bytes.
 """
 
 from __future__ import annotations
@@ -70,8 +69,8 @@ class Stream(trio.abc.HalfCloseableStream):
 
 
 class Listener(trio.abc.Listener[Stream]):
-    """Accepts streams whose `peer` is set; strangers are refused before a byte of theirs is
-    read."""
+    """Accepts streams whose `peer` is set; strangers are refused before a byte
+    of theirs is read."""
 
     port: int
 
@@ -93,10 +92,9 @@ class Network(Protocol):
     async def open_stream(self, host: str, port: int) -> Stream:
         """Dial a node by name or IP address.
 
-        Raises OSError: ConnectionRefusedError (nobody listens, or the edge is not declared),
-        TimeoutError
-        (a partition or a dead host swallowed the attempt), ConnectionResetError (a rejecting
-        partition).
+        Raises OSError: ConnectionRefusedError (nobody listens, or the edge is not
+        declared), TimeoutError (a partition or a dead host swallowed the attempt),
+        ConnectionResetError (a rejecting partition).
         """
         ...
 
@@ -114,8 +112,8 @@ class Disk(Protocol):
     """
 
     def append(self, name: str, data: bytes) -> int:
-        """Write at the end (creating the file), into the page cache; return the new size in
-        bytes."""
+        """Write at the end (creating the file), into the page cache; return the
+        new size in bytes."""
         ...
 
     async def sync(self, name: str) -> None:
@@ -148,8 +146,8 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """The node's own idea of time: it may be off, drift, or be stepped; monotonic time never goes
-    back."""
+    """The node's own idea of time: it may be off, drift, or be stepped; monotonic
+    time never goes back."""
 
     def monotonic_s(self) -> float: ...
     def wall_s(self) -> float:
@@ -171,8 +169,8 @@ class Cpu(Protocol):
     async def run(self, cost_s: float | None = None, *, expires_at_s: float | None = None) -> None:
         """Wait for a core and hold it for `cost_s` (None: the declared service time).
 
-        Raises CpuBusy when the queue is full, CpuExpired when `expires_at_s` (monotonic) passed in
-        it.
+        Raises CpuBusy when the queue is full, CpuExpired when `expires_at_s`
+        (monotonic) passed in it.
         """
         ...
 
@@ -187,8 +185,8 @@ class Log(Protocol):
 
 
 class Operation(Protocol):
-    """An invoked operation of a client, waiting for its outcome (exactly one of these is
-    called)."""
+    """An invoked operation of a client, waiting for its outcome (exactly one
+    of these is called)."""
 
     def ok(self, value: Any = None) -> None: ...
     def fail(self, reason: str = "") -> None:
@@ -206,8 +204,8 @@ class History(Protocol):
     def invoke(
         self, process: str, f: str, value: Any = None, key: Any = None, *, model: str = "kv"
     ) -> Operation:
-        """`process` is one sequential client; `model` names the checker that shall judge this
-        object."""
+        """`process` is one sequential client; `model` names the checker that
+        shall judge this object."""
         ...
 
 
@@ -229,8 +227,8 @@ class Context(Protocol):
     history: History
 
     def rng(self, name: str) -> random.Random:
-        """The node's random stream of that name: the same seed gives the same stream in a
-        simulation."""
+        """The node's random stream of that name: the same seed gives the same
+        stream in a simulation."""
         ...
 
     def rare(self, name: str) -> bool:
@@ -240,8 +238,8 @@ class Context(Protocol):
 
 @runtime_checkable
 class Node(Protocol):
-    """A program. Built anew at each start; what survives a crash lives on `ctx.disk`, nothing else
-    does."""
+    """A program. Built anew at each start; what survives a crash lives on
+    `ctx.disk`, nothing else does."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until cancelled. Calls task_status.started() once it accepts work."""
@@ -259,8 +257,7 @@ class Kind:
     """One line of the table of kinds: what a tier's `kind:` word stands for.
 
     `edges` names the Config fields that hold other tiers' names: the topology checks them, and the
-    network lets
-    members of this tier dial those tiers (and nobody else's private listeners).
+    network lets members of this tier dial those tiers (and nobody else's private listeners).
     """
 
     config: type
@@ -272,8 +269,8 @@ class Kind:
     roles: tuple[str, ...] = ()
     """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
     code: tuple[str, ...] = ()
-    """Config fields that name Python code (`module:function`): the loader imports it, by its
-    rules."""
+    """Config fields that name Python code (`module:function`): the loader imports
+    it, by its rules."""
     expand: Callable[[str, dict[str, Any]], dict[str, dict[str, Any]]] | None = None
     """A kind that stands for several tiers: (name, the YAML options but `kind`) → tier name → YAML
     options (with `kind`). Those who name it as an edge reach all of them."""

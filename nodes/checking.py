@@ -1,5 +1,5 @@
-"""Active health checks over the network: one probe, and the loop that repeats it. Balancer and DNS
-share it.
+"""Active health checks over the network: one probe, and the loop that repeats it. Balancer
+and DNS share it.
 
 What the outcome means (rise, fall) is nodes/parts/health.py's; this module only asks.
 """

@@ -1,8 +1,7 @@
 """The asking side of the wire: one `Client` per peer, many calls in flight on one connection.
 
 It connects when first needed, and again with jitter when the connection broke. It never retries a
-call: only the
-tier knows what may be asked twice (see nodes/parts/backoff.py for the budget).
+call: only the tier knows what may be asked twice (see nodes/parts/backoff.py for the budget).
 """
 
 from __future__ import annotations
@@ -47,8 +46,7 @@ class Client:
     """Calls to one peer. Use from any task of the node; its own tasks live in `nursery`.
 
     Every failure is an RpcError: definite (`unavailable`: it was never sent) or indefinite
-    (`timeout`,
-    `disconnected`: it may have happened).
+    (`timeout`, `disconnected`: it may have happened).
     """
 
     def __init__(
@@ -233,8 +231,8 @@ class Client:
             self._link.send(self._link.rpc.send_notify(rpc.CANCEL, [msgid]))
 
     def _fail_all(self, why: str) -> None:
-        """Whoever waits learns that the connection is gone: sent calls indefinitely, others for
-        sure."""
+        """Whoever waits learns that the connection is gone: sent calls
+        indefinitely, others for sure."""
         waiting, self._waiting = self._waiting, {}
         self._unsent.clear()
         for waiter in waiting.values():

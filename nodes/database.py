@@ -1,8 +1,7 @@
 """The primary/replica SQL database: protocols/database.py over a replicated log.
 
-Writes go to the primary, run ahead, and are answered when the log has them at the configured
-level. What SQL can
-do is in parts/sql.py, how the log survives in replica.py.
+Writes go to the primary, run ahead, and are answered when the log has them at the configured level.
+What SQL can do is in parts/sql.py, how the log survives in replica.py.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ LEASE_STATEMENTS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class DatabaseConfig:
-    """`ack`: quorum, async, or one of off, local, remote_write, on, remote_apply, ANY n, FIRST
-    n."""
+    """`ack`: quorum, async, or one of off, local, remote_write, on, remote_apply,
+    ANY n, FIRST n."""
 
     ack: str = "quorum"
     detection_timeout_s: float = 1.0
@@ -90,8 +89,8 @@ class Engine:
     async def query(
         self, sql: str, params: Sequence[Any], options: dict[str, Any]
     ) -> dict[str, Any]:
-        """One reading statement, here: on the primary linearizable, on a replica as `options`
-        ask."""
+        """One reading statement, here: on the primary linearizable, on a
+        replica as `options` ask."""
         driver = self.driver
         if driver.is_primary:
             driver.check_can_read()

@@ -1,5 +1,5 @@
-"""The asking side of a database tier: finds the primary, follows redirects, retries with request
-ids.
+"""The asking side of a database tier: finds the primary, follows redirects,
+retries with request ids.
 
 A timeout is an unknown outcome: it is retried only where the request id makes that safe.
 """
@@ -31,8 +31,8 @@ ELSEWHERE: Final = frozenset(
 
 
 class DatabaseClient:
-    """A store (query, write) on a database tier. Reads go to the primary unless `replicas` is
-    set."""
+    """A store (query, write) on a database tier. Reads go to the primary
+    unless `replicas` is set."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-"""Following the directory: which nodes a tier has just now. Any tier that dials another uses
-this."""
+"""Following the directory: which nodes a tier has just now. Any tier that
+dials another uses this."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PAUSE_S: Final = 0.1
 
 
 class Directory:
-    """A client of the directory. `follow(tier)` keeps a view up to date for as long as the node
-    runs."""
+    """A client of the directory. `follow(tier)` keeps a view up to date for as long
+    as the node runs."""
 
     def __init__(self, ctx: Context, nursery: trio.Nursery) -> None:
         self.ctx = ctx

@@ -1,7 +1,7 @@
 """The DNS tier: answers for its zone over UDP and TCP, with the addresses of members that are well.
 
-Which address an asker gets is decided in nodes/parts/zone.py; what a message is, in
-protocols/dns.py.
+Which address an asker gets is decided in nodes/parts/zone.py; what a
+message is, in protocols/dns.py.
 """
 
 from __future__ import annotations

@@ -214,8 +214,8 @@ class ReplicaDriver:
         self._apply_wanted.set()
 
     async def acknowledged(self, lsn: int) -> None:
-        """Return when `lsn` is committed at the configured level. Raises RpcError if that may
-        fail."""
+        """Return when `lsn` is committed at the configured level. Raises RpcError
+        if that may fail."""
         core = self.core
         if core.role == PRIMARY and core.acknowledgeable_lsn >= lsn:
             await trio.lowlevel.checkpoint()

@@ -1,8 +1,7 @@
 """Where an RPC connection meets a stream, once for all tiers: `Service` answers, `Client` asks.
 
 Deadlines, cancellation, cpu, back-pressure and the RED metrics live here and nowhere else. What a
-method
-means is the tier's business; what the bytes mean is protocols/rpc.py's.
+method means is the tier's business; what the bytes mean is protocols/rpc.py's.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ MAX_UNSENT_BYTES: Final = 4 << 20
 PROTOCOL_VERSION: Final = 1
 
 Handler = Callable[..., Any]
-"""`handler(call, *params)`: a plain function is answered inline, a coroutine function gets a
-task."""
+"""`handler(call, *params)`: a plain function is answered inline, a coroutine
+function gets a task."""
 
 
 class Call:
@@ -50,8 +49,8 @@ class Call:
 
 
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
-"""The request on whose behalf this task works: calls made from it inherit its deadline and
-trace."""
+"""The request on whose behalf this task works: calls made from it inherit
+its deadline and trace."""
 
 
 class _Method:
@@ -166,8 +165,8 @@ async def accept_forever(
 
 
 class _ServerConnection:
-    """One connection: a reader that answers inline, tasks for handlers that wait, one writer at a
-    time."""
+    """One connection: a reader that answers inline, tasks for handlers that wait, one
+    writer at a time."""
 
     def __init__(self, service: Service, stream: Stream, nursery: trio.Nursery) -> None:
         self.service = service

@@ -1,10 +1,9 @@
-"""The directory's and the operator's words: who is a member of a tier, and `scale` for whoever may
-ask.
+"""The directory's and the operator's words: who is a member of a tier, and `scale`
+for whoever may ask.
 
-The directory answers at host `directory`. `members(tier)` and `watch(tier, known_version,
-wait_ms)` give
-`[version, [member, ...]]`; `watch` answers when the version differs from the known one, or the
-wait is over.
+The directory answers at host `directory`. `members(tier)` and
+`watch(tier, known_version, wait_ms)` give `[version, [member, ...]]`; `watch` answers when the
+version differs from the known one, or the wait is over.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ class Member(NamedTuple):
     generation: int = 1
     draining: bool = False
     founder: bool = True
-    """Whether it was there from the cluster's first boot: a replicated group is founded by
-    these."""
+    """Whether it was there from the cluster's first boot: a replicated group
+    is founded by these."""
 
     def to_wire(self) -> list[Any]:
         return list(self)

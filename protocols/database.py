@@ -16,9 +16,9 @@
 options)`,
 `rollback(lease)`: one interactive writer at a time, until its lease ends.
 
-Refusals are definite: `refused` (constraint, guard), `bad_request` (SQL with its place),
-`not_primary` (details:
-the primary's node name or nil), `unavailable`, `no_space`, `overloaded`, `expired`.
+Refusals are definite: `refused` (constraint, guard), `bad_request` (SQL with
+its place), `not_primary` (details: the primary's node name or nil),
+`unavailable`, `no_space`, `overloaded`, `expired`.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ HEADER_BYTES: Final = 12
 PLAIN_UDP_BYTES: Final = 512
 """What a client without EDNS can take in a datagram."""
 EDNS_UDP_BYTES: Final = 1232
-"""What we take and send at most in a datagram; longer answers are truncated, and asked for over
-TCP."""
+"""What we take and send at most in a datagram; longer answers are truncated, and
+asked for over TCP."""
 MAX_TCP_BYTES: Final = 65535
 REGION_OPTION: Final = 65001
 """Local-use EDNS option: the asker's region, in place of the address database of a real GeoDNS."""

@@ -1,8 +1,8 @@
 """PROXY protocol version 2: one header before the first byte of a connection that says whom it is
 for. Bytes only.
 
-A proxy sends PROXY with the client's addresses, or LOCAL for a connection of its own (a health
-check).
+A proxy sends PROXY with the client's addresses, or LOCAL for a connection of its
+own (a health check).
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """One MessagePack-RPC connection, without I/O: bytes in, messages out.
 
-Messages are plain tuples, told apart by their first item, because this is the hot path: `(REQUEST,
-msgid,
-method, params)`, `(RESPONSE, msgid, error, result)`, `(NOTIFY, method, params)`. What a method
-means is not
-known here. A broken rule of the wire raises RemoteProtocolError, and the connection is poisoned.
+Messages are plain tuples, told apart by their first item, because this is the hot path:
+`(REQUEST, msgid, method, params)`, `(RESPONSE, msgid, error, result)`, `(NOTIFY, method, params)`.
+What a method means is not known here. A broken rule of the wire raises RemoteProtocolError, and
+the connection is poisoned.
 """
 
 from __future__ import annotations
@@ -85,8 +84,8 @@ class Connection:
         return self._fed_bytes != self._ended_at
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[Message]:
-        """The messages that end in `data` (at most 64 KiB at a time); b"" means that the peer
-        closed.
+        """The messages that end in `data` (at most 64 KiB at a time); b"" means
+        that the peer closed.
 
         Raises RemoteProtocolError for garbage, for a message over the limit, and for an end inside
         one; its `messages_before` holds what was whole before the fault.

@@ -1,8 +1,7 @@
 """The verbs that break and mend a running cluster: one command for each entry of faults.VERBS.
 
 The options are the fault's own fields; the unit in a field's name says how its text is read. So a
-new fault needs
-nothing here.
+new fault needs nothing here.
 """
 
 from __future__ import annotations

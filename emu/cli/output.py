@@ -1,5 +1,5 @@
-"""What the command line prints: results on stdout, everything else on stderr, tables only for
-people.
+"""What the command line prints: results on stdout, everything else on stderr,
+tables only for people.
 
 Colour and boxes appear on a terminal, plain aligned text in a pipe; NO_COLOR is obeyed (by rich).
 """

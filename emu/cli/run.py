@@ -1,5 +1,5 @@
-"""The verbs that begin and end a run: up, down, config, clusters. The run itself is
-emu/session.py."""
+"""The verbs that begin and end a run: up, down, config, clusters. The
+run itself is emu/session.py."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The control API of a running emu: MessagePack-RPC on a Unix socket that only its owner may open.
 
 Each method is one verb of the command line. What a verb does is the cluster's business; here it is
-only read,
-called and answered.
+only read, called and answered.
 """
 
 from __future__ import annotations
@@ -52,8 +51,8 @@ class UnixStream(Stream):
 
 
 class ControlServer:
-    """Serves one cluster. `end(volumes)` is called by `down`; `extra` adds a session's own
-    methods."""
+    """Serves one cluster. `end(volumes)` is called by `down`; `extra` adds
+    a session's own methods."""
 
     def __init__(
         self,
@@ -165,8 +164,8 @@ class ControlServer:
     async def _call(
         self, call: Call, words: str, method: str, params: list[Any], admin: bool = False
     ) -> dict[str, Any]:
-        """Call a method of each node that `words` mean; the front first, else its admin
-        listener."""
+        """Call a method of each node that `words` mean; the front first,
+        else its admin listener."""
         ask = self._ask_admin if admin else self._ask_front
         names = await self.cluster.resolve(words)
         answers = await self.cluster.each(names, lambda name: ask(name, method, params))

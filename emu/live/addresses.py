@@ -1,5 +1,5 @@
-"""Loopback addresses: one 127.SLOT network per running cluster, one address per machine, stable
-over restarts.
+"""Loopback addresses: one 127.SLOT network per running cluster, one address per
+machine, stable over restarts.
 
 The slot is claimed by flock on a file, so the kernel frees it if emu dies.
 """

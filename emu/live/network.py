@@ -1,5 +1,5 @@
-"""The loopback network: an address per machine, identity by source address, links applied at the
-sender.
+"""The loopback network: an address per machine, identity by source address, links
+applied at the sender.
 
 Nobody but this module opens a socket for a node. Faults reach it through the links only.
 """

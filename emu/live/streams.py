@@ -1,5 +1,5 @@
-"""A connection of a live node: a raw non-blocking socket, and the pipe that its sender's bytes go
-through.
+"""A connection of a live node: a raw non-blocking socket, and the pipe that its
+sender's bytes go through.
 
 A plain link with an empty pipe costs one test, then the socket is used directly. trio is asked
 only on EAGAIN.

@@ -1,7 +1,7 @@
 """One thread that syncs the files of all nodes, off the loop (FACTS: faster than one per log).
 
-The loop hands over work and goes on; an eventfd tells it what has ended. Only
-`sync_mode: real` comes here.
+The loop hands over work and goes on; an eventfd tells it what has ended.
+Only `sync_mode: real` comes here.
 """
 
 from __future__ import annotations

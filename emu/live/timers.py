@@ -1,8 +1,7 @@
 """Real time for the live world: one heap, one timerfd, and the measure of how late they are.
 
 epoll rounds to whole milliseconds, a timerfd does not. Where there is none (macOS) trio.sleep
-serves, and the
-fidelity line says so.
+serves, and the fidelity line says so.
 """
 
 from __future__ import annotations

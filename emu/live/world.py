@@ -180,8 +180,8 @@ class LiveWorld:
         self.hogs.reset()
 
     def fidelity(self) -> dict[str, Any]:
-        """Loop lag by percentile, who held the loop, and whether the run can be trusted, with
-        reasons."""
+        """Loop lag by percentile, who held the loop, and whether the run can
+        be trusted, with reasons."""
         late = sorted(self.timers.late_s) or [0.0]
         p99_s = late[min(len(late) - 1, int(len(late) * 0.99))]
         worst_s, culprit = self.hogs.worst

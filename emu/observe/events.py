@@ -1,9 +1,8 @@
-"""The cluster's events: a bounded ring that `emu logs` and `emu events` read, and one line each on
-a stream.
+"""The cluster's events: a bounded ring that `emu logs` and `emu events` read, and one line
+each on a stream.
 
 Nodes write through structlog; every event carries the world's time and the node's name. Nothing
-here is called per
-request at info.
+here is called per request at info.
 """
 
 from __future__ import annotations

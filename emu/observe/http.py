@@ -1,8 +1,7 @@
 """What emu answers over HTTP: metrics per node and per cluster, service discovery, events, a page.
 
 `/metrics/NODE` asks the node itself, so it fails when the node is dead and times out when it is
-paused. Everything
-here only reads; whatever changes something goes through the control socket.
+paused. Everything here only reads; whatever changes something goes through the control socket.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The simulated network: every machine's card in memory, with the rules of the live one.
 
-Nobody opens a socket here. Who may dial whom is emu/access.py's business, what a link does is
-emu/links.py's.
+Nobody opens a socket here. Who may dial whom is emu/access.py's business, what a
+link does is emu/links.py's.
 """
 
 from __future__ import annotations

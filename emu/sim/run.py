@@ -1,7 +1,7 @@
 """Runs a program in a simulated world: one seed in, one outcome with its digest out.
 
-Here real time is looked at once more: to say how long it took, and to catch a task that never
-yields.
+Here real time is looked at once more: to say how long it took, and to catch a
+task that never yields.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A simulated connection: two ends in memory, joined by the same pipes as live ones.
 
-What a kernel would do at either end happens here; when and whether bytes cross is the pipes' and
-links' business.
+What a kernel would do at either end happens here; when and whether bytes cross is the
+pipes' and links' business.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ _TIMER: Final = Struct("<cdq").pack
 
 
 class TraceEvent(NamedTuple):
-    """One event as a human may see it. `kind`: message, datagram, end, reset, disk, or a fault's
-    word."""
+    """One event as a human may see it. `kind`: message, datagram, end, reset, disk,
+    or a fault's word."""
 
     time_s: float
     kind: str

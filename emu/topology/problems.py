@@ -1,5 +1,5 @@
-"""What is wrong with a topology file: where, what, and what to do. No rule of the format is
-here."""
+"""What is wrong with a topology file: where, what, and what to do. No rule of
+the format is here."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The declared links as the shaper of emu/links.py: which latency and bandwidth lie between two
-nodes. Pure.
+"""The declared links as the shaper of emu/links.py: which latency and bandwidth lie
+between two nodes. Pure.
 
 The general gives way to the special: defaults, then region → region, then tiers, then nodes. What
 a link leaves out, it inherits.

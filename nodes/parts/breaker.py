@@ -1,7 +1,7 @@
 """A circuit breaker, pure: closed, open after failures in a row, half-open for one trial at a time.
 
-It is given the time; what counts as a failure is the caller's to say (refusals of bad requests do
-not).
+It is given the time; what counts as a failure is the caller's to say (refusals of
+bad requests do not).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Counters, gauges and histograms that cost one attribute add on the hot path.
 
 A node registers its series once (`metrics.counter(...)`) and adds to `.value`; `render()` writes
-the Prometheus
-text format from byte prefixes made at registration. Labels are few and bounded: never keys, users
-or ids.
+the Prometheus text format from byte prefixes made at registration. Labels are few and bounded:
+never keys, users or ids.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ class Waiting:
 
 
 class Pool:
-    """The servers of one balancer. `note(event, **fields)` hears of what an operator would want to
-    know."""
+    """The servers of one balancer. `note(event, **fields)` hears of what an operator
+    would want to know."""
 
     def __init__(
         self, config: PoolConfig, rng: random.Random, note: Callable[..., Any] = lambda *_, **__: 0
@@ -252,8 +252,8 @@ class Pool:
         self.queued += 1
 
     def give_up(self, waiting: Waiting) -> None:
-        """It waited for too long, or its client left. A server it was given is given back by
-        `release`."""
+        """It waited for too long, or its client left. A server it was given is
+        given back by `release`."""
         line = self.queue if waiting.wanted is None else waiting.wanted.waiting
         if waiting in line:
             line.remove(waiting)

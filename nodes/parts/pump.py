@@ -1,5 +1,5 @@
-"""Moving bytes between two streams, both ways, with half-close and time limits; for any tier that
-splices."""
+"""Moving bytes between two streams, both ways, with half-close and time limits; for
+any tier that splices."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Flow:
 
 
 class Pump:
-    """All flows of a node. Idle ones end after `idle_timeout_s`, half-closed ones after
-    `fin_timeout_s`."""
+    """All flows of a node. Idle ones end after `idle_timeout_s`,
+    half-closed ones after `fin_timeout_s`."""
 
     def __init__(self, ctx: Context, idle_timeout_s: float, fin_timeout_s: float) -> None:
         self.ctx = ctx

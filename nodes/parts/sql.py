@@ -1,10 +1,9 @@
-"""SQL as a replicated state machine: an in-memory SQLite that turns each transaction into a
-changeset.
+"""SQL as a replicated state machine: an in-memory SQLite that turns each
+transaction into a changeset.
 
 `execute` runs a batch on the state and yields a record; `apply` repeats a record elsewhere. What a
-changeset misses
-(keyless tables, AUTOINCREMENT, DDL) is refused or shipped as a statement. No clock, disk or
-network here.
+changeset misses (keyless tables, AUTOINCREMENT, DDL) is refused or shipped as a statement. No
+clock, disk or network here.
 """
 
 from __future__ import annotations

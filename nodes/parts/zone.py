@@ -32,8 +32,8 @@ class Steering:
     def choose(
         self, members: Sequence[Member], asker: str, rng: random.Random
     ) -> tuple[Member, ...]:
-        """The members to answer with: all of the first region that has any. `members` is never
-        empty."""
+        """The members to answer with: all of the first region that has any.
+        `members` is never empty."""
         regions = list(dict.fromkeys(member.region for member in members))
         for region in self._preference(regions, asker, rng):
             chosen = tuple(member for member in members if member.region == region)

@@ -1,7 +1,7 @@
 """Which path is which function of the site, and whether the answer is HTML or JSON.
 
-Every page `/x` has a JSON twin `/api/x`. What the functions do is in service.py, how it looks in
-pages.py.
+Every page `/x` has a JSON twin `/api/x`. What the functions do is in service.py, how
+it looks in pages.py.
 """
 
 from __future__ import annotations

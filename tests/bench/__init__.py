@@ -1,5 +1,5 @@
-"""Side-by-side measurements against real software: `python -m tests.bench NAME [--peer P]
-[--json]`.
+"""Side-by-side measurements against real software:
+`python -m tests.bench NAME [--peer P] [--json]`.
 
 Each module here has `run(*, peer, runs) -> dict` with name, ours, peer, ratio, unit, runs (medians
 of alternating runs), and optionally `rows`, a list of such.
@@ -28,8 +28,8 @@ def find_peer(program: str, package: str) -> str:
 def alternate(
     name: str, unit: str, ours: Callable[[], float], peer: Callable[[], float], runs: int
 ) -> dict[str, Any]:
-    """Measure both in turn, `runs` times each, whoever is first changing; medians and their
-    ratio."""
+    """Measure both in turn, `runs` times each, whoever is first changing;
+    medians and their ratio."""
     mine: list[float] = []
     theirs: list[float] = []
     for number in range(runs):

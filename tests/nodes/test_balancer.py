@@ -1,5 +1,5 @@
-"""The balancer node over memory streams, on virtual time: forwarding, checks, queue, refusals,
-drain."""
+"""The balancer node over memory streams, on virtual time: forwarding,
+checks, queue, refusals, drain."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The connection turns bytes into messages whatever the chunks, and garbage into one clear
-error."""
+"""The connection turns bytes into messages whatever the chunks, and garbage
+into one clear error."""
 
 import msgpack
 import pytest
