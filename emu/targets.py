@@ -1,10 +1,8 @@
-"""Target words: which nodes a fault or a verb means. Pure: members, roles and a
-random stream come in.
+"""Target words: which nodes a fault or a verb means when it fires. Pure.
 
 `web-1` a node · `web*` a glob · `web` a tier · `us-east` a region · `all` · `db primary` by role ·
-`one web`, `two web`, `minority db`, `majority db`, `half web` a random choice · `web us-east` a
-tier's share in a region · `emu call`-style lists `web-1,web-2`. Resolved when the fault fires, not
-when it is written.
+`web us-east` a tier's share of a region · `one web`, `two web`, `minority db`, `majority db`,
+`half web` a random choice · `web-1,web-2` several.
 """
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+"""The clock of a machine: wall and monotonic time under offset, drift and steps; sleeps in it."""
+
 from __future__ import annotations
 
 import math

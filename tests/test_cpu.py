@@ -1,3 +1,5 @@
+"""The cpu of a machine: its rate, its bounded queue, what expires in it, pause and cores."""
+
 from __future__ import annotations
 
 import pytest

@@ -67,7 +67,7 @@ class SyncThread:
         if self._thread is not None:
             self._todo.put(None)
             self._thread.join()
-        for fd in {self._read_fd, self._write_fd}:
+        for fd in dict.fromkeys((self._read_fd, self._write_fd)):
             os.close(fd)
 
 

@@ -1,5 +1,4 @@
-"""Files in memory that forget: what a power cut leaves of one simulated disk, drawn
-from its own rng.
+"""Files in memory that forget: what a power cut leaves of a simulated disk, from its own rng.
 
 Modelled: unsynced 512-byte sectors are kept, lost (zeros) or torn, the file's length may be lost
 with them; creations, renames, removals and cuts that were not awaited may be undone, the latest

@@ -106,7 +106,7 @@ class SqlState:
                 if request_id:
                     self._remember(request_id, lsn, results)
                 self.db.execute("RELEASE emu")
-            except BaseException:
+            except Exception:
                 self._roll_back()
                 raise
             changeset = session.changeset()

@@ -1,0 +1,258 @@
+"""The house rules that ruff and mypy do not know, read off the syntax trees of a source folder.
+
+`problems(root)` names every breach as `path:line: what`. Which rules the house has is for
+test_tidy.py to prove, by planting a breach of each.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+ROOMS: Final = ("emu", "nodes", "protocols")
+MAX_FILE_LINES: Final = 500
+MAX_FUNCTION_LINES: Final = 70
+MAX_OPENING_LINES: Final = 5
+HOT_FUNCTIONS: Final[Mapping[str, str]] = {}
+"""File -> the one function of that tier that may be longer than the cap; its profile says why."""
+LONG_FILES: Final = ("nodes/replica.py",)
+"""Files that wait for their split."""
+PURE_MODULES: Final = frozenset({
+    "__future__", "binascii", "bisect", "collections", "contextlib", "contextvars", "copy",
+    "dataclasses", "enum", "fractions", "functools", "hashlib", "heapq", "html", "http",
+    "inspect", "ipaddress", "itertools", "json", "math", "operator", "re", "statistics", "string",
+    "struct", "textwrap", "types", "typing", "unicodedata", "urllib", "zlib",
+    "apsw", "dns", "h11", "msgpack", "xxhash",
+})  # fmt: skip
+"""What nodes/ and protocols/ may import beside each other: no clock, socket, file or thread."""
+ALSO_ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {
+    "nodes": ("random", "trio"),
+    "nodes/site/app.py": ("importlib",),
+}
+REAL_TIME: Final = frozenset({
+    "current_time", "fail_after", "fail_at", "move_on_after", "move_on_at", "open_file",
+    "open_process", "open_tcp_listeners", "open_tcp_stream", "run_process", "serve_tcp", "sleep",
+    "sleep_until", "socket", "to_thread", "from_thread", "Path", "open_unix_socket",
+})  # fmt: skip
+"""Of trio: what looks at real time, sockets, files or threads. nodes/parts/timing.py has the
+node's own."""
+BUILTINS_WITH_REACH: Final = ("open", "input", "exec", "eval", "breakpoint", "__import__")
+HASH_ORDERED: Final = ("set", "frozenset")
+ENTRY_POINTS: Final = ("emu.__main__",)
+UNUSED_YET: Final = ("emu.sim.run",)
+"""Modules whose users have not landed yet."""
+KINDS: Final = "nodes.kinds"
+SAME_PROGRAM: Final = (("nodes.web", "nodes.database"),)
+"""(tier, what it may contain): a web server without a database tier runs the engine in itself."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file, parsed. `path` is relative to the root, with slashes."""
+
+    path: str
+    source: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.source, self.path)
+
+    @property
+    def room(self) -> str:
+        return self.path.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    @property
+    def inner(self) -> bool:
+        """Whether it sees the world only through a Context."""
+        return self.room in ("nodes", "protocols")
+
+    def at(self, node: ast.AST, what: str) -> str:
+        return f"{self.path}:{getattr(node, 'lineno', 1)}: {what}"
+
+    def imports(self) -> Iterator[tuple[ast.stmt, str, tuple[str, ...]]]:
+        """Each import: the statement, the module, and the names taken from it (if any)."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield node, alias.name, ()
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node, node.module, tuple(alias.name for alias in node.names)
+
+
+def read(root: Path, rooms: tuple[str, ...] = ROOMS) -> list[Module]:
+    """Every module of the rooms, in order of their paths."""
+    files = sorted(file for room in rooms for file in (root / room).rglob("*.py"))
+    return [Module(file.relative_to(root).as_posix(), file.read_text("utf-8")) for file in files]
+
+
+def problems(root: Path) -> list[str]:
+    """Every breach of a rule in the tree below `root`."""
+    modules = read(root)
+    found = [line for module in modules for rule in RULES for line in rule(module)]
+    tests = read(root, ("tests",))
+    found += [line for test in tests for rule in (_length, _opening) for line in rule(test)]
+    return found + list(_dead_modules(modules)) + list(_tiers_apart(modules))
+
+
+# --- size and prose --------------------------------------------------------------------------
+
+
+def _length(module: Module) -> Iterator[str]:
+    lines = module.source.count("\n")
+    if lines > MAX_FILE_LINES and module.path not in LONG_FILES:
+        yield f"{module.path}:1: {lines} lines; the cap is {MAX_FILE_LINES}: split it"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            size = (node.end_lineno or node.lineno) - node.lineno + 1
+            if size > MAX_FUNCTION_LINES and HOT_FUNCTIONS.get(module.path) != node.name:
+                yield module.at(node, f"{node.name} has {size} lines; the cap is 70")
+
+
+def _opening(module: Module) -> Iterator[str]:
+    """A module opens with one to five lines; a protocol may list its words below them."""
+    if not module.source.strip():
+        return
+    text = ast.get_docstring(module.tree) or ""
+    paragraphs = [each.splitlines() for each in text.split("\n\n")]
+    counted = paragraphs[:1] if module.room == "protocols" else paragraphs
+    size = sum(len(lines) for lines in counted)
+    if not text:
+        yield f"{module.path}:1: no docstring; say what lives here and what does not"
+    elif size > MAX_OPENING_LINES:
+        yield f"{module.path}:1: opens with {size} lines; say it in {MAX_OPENING_LINES}"
+
+
+# --- what a module may touch -----------------------------------------------------------------
+
+
+def _imports(module: Module) -> Iterator[str]:
+    for node, name, taken in module.imports():
+        top = name.partition(".")[0]
+        if module.inner and top not in (*PURE_MODULES, "nodes", "protocols"):
+            allowed = (*ALSO_ALLOWED.get(module.room, ()), *ALSO_ALLOWED.get(module.path, ()))
+            if top not in allowed:
+                yield module.at(node, f"imports {name}: reach it through the Context")
+        if name == "random" and module.inner and any(each != "Random" for each in taken):
+            yield module.at(node, "of random only the type Random: ask ctx.rng(name) for a stream")
+        private = name.startswith("trio._") or (name == "trio" and "_core" in taken)
+        if private and module.path != "emu/private_trio.py":
+            yield module.at(node, f"imports {name}: private Trio lives in emu/private_trio.py")
+
+
+def _calls(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.Call(func=ast.Name(id="print")) if not module.path.startswith("emu/cli/"):
+                yield module.at(node, "print outside emu/cli: log an event")
+            case ast.Call(func=ast.Name(id=name)) if module.inner and name in BUILTINS_WITH_REACH:
+                yield module.at(node, f"{name}() reaches out of the Context")
+            case ast.Attribute(value=ast.Name(id="random"), attr=name) if module.inner:
+                if name != "Random":
+                    yield module.at(node, f"random.{name}: ask ctx.rng(name) for a stream")
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="random"), attr="Random")) if (
+                module.inner
+            ):
+                yield module.at(node, "a stream made here: ask ctx.rng(name) for it")
+            case ast.Attribute(value=ast.Name(id="trio"), attr=name):
+                if module.inner and name in REAL_TIME:
+                    yield module.at(node, f"trio.{name}: the node has its own clock and network")
+                if name == "_core" and module.path != "emu/private_trio.py":
+                    yield module.at(node, "trio._core: private Trio lives in emu/private_trio.py")
+            case ast.keyword(arg="shield", value=ast.Constant(value=True)) if module.inner:
+                yield module.at(node, "shield=True: a dead node's task must not live on")
+
+
+def _handlers(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.ExceptHandler) or not module.inner:
+            continue
+        caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+        bare = node.type is None
+        if bare or any(
+            isinstance(each, ast.Name) and each.id == "BaseException" for each in caught
+        ):
+            yield module.at(node, "catches BaseException: a cancelled or fenced task must end")
+
+
+def _set_order(module: Module) -> Iterator[str]:
+    """Sets have an order that differs between processes: never iterate one made on the spot."""
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.For(iter=each) | ast.AsyncFor(iter=each) | ast.comprehension(iter=each):
+                places = [each]
+            case ast.Call(func=ast.Name(id="list" | "tuple" | "enumerate" | "zip"), args=places):
+                pass
+            case ast.Call(func=ast.Attribute(attr="join" | "extend" | "fromkeys"), args=places):
+                pass
+            case _:
+                continue
+        for each in places:
+            if _is_set(each):
+                yield module.at(each, "iterates a set: use a dict, or sorted()")
+
+
+def _is_set(node: ast.expr) -> bool:
+    match node:
+        case ast.Set() | ast.SetComp():
+            return True
+        case ast.Call(func=ast.Name(id=name)):
+            return name in HASH_ORDERED
+        case ast.BinOp(op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor()):
+            return _is_set(node.left) or _is_set(node.right)
+    return False
+
+
+RULES: Final = (_length, _opening, _imports, _calls, _handlers, _set_order)
+
+
+# --- the whole -------------------------------------------------------------------------------
+
+
+def _graph(modules: list[Module]) -> dict[str, dict[str, None]]:
+    """Module name -> the modules of ours that it imports."""
+    names = {module.name for module in modules}
+    graph: dict[str, dict[str, None]] = {}
+    for module in modules:
+        found: dict[str, None] = {}
+        for _, name, taken in module.imports():
+            whole = [name, *(f"{name}.{each}" for each in taken)]
+            found |= {each: None for each in whole if each in names and each != module.name}
+        graph[module.name] = found
+    return graph
+
+
+def _dead_modules(modules: list[Module]) -> Iterator[str]:
+    """Modules that nothing imports; tests do not count."""
+    graph = _graph(modules)
+    used = {name for found in graph.values() for name in found}
+    for module in modules:
+        is_package = module.path.endswith("__init__.py")
+        if not (is_package or module.name in used or module.name in (*ENTRY_POINTS, *UNUSED_YET)):
+            yield f"{module.path}:1: nothing imports it: remove it"
+
+
+def _tiers_apart(modules: list[Module]) -> Iterator[str]:
+    """Tier modules (what the table of kinds imports) meet on the wire only, not even indirectly."""
+    graph = _graph(modules)
+    tiers = [name for name in graph.get(KINDS, {}) if name != "nodes.base"]
+    for tier in tiers:
+        reached_from: dict[str, str] = {}
+        frontier = [tier]
+        while frontier:
+            here = frontier.pop()
+            for there in graph[here]:
+                if there not in reached_from and there != tier:
+                    reached_from[there] = here
+                    frontier.append(there)
+        for other in tiers:
+            if other in reached_from and (tier, other) not in SAME_PROGRAM:
+                file = reached_from[other].replace(".", "/") + ".py"
+                yield f"{file}:1: {tier} reaches {other}: tiers meet on the wire only"
