@@ -71,6 +71,7 @@ class Routes:
             "/session": {"GET": ("session", self.session)},
             "/favicon.ico": {"GET": ("static", self.icon)},
             "/health": {"GET": ("health", self.health)},
+            "/health/live": {"GET": ("health", self.live)},
         }
         self._prefixes: tuple[tuple[str, str, Handler], ...] = (
             ("/u/", "profile", self.profile),
@@ -268,6 +269,10 @@ class Routes:
         answer = {"node": self.ctx.name, "ready": ready, "store": self.database() or "local"}
         return json_response(answer, 200 if ready else 503)
 
+    async def live(self, request: Request, via: Via) -> Response:
+        """200 while this process serves at all, whatever it depends on."""
+        return json_response({"node": self.ctx.name})
+
 
 class _Refusal:
     """The answer to a method that the path does not have."""
@@ -314,7 +319,11 @@ def _redirect(where: str, *headers: tuple[str, str]) -> Response:
 
 def _wants_page(request: Request) -> bool:
     """Pages for browsers, forms and curl; JSON for everything under /api."""
-    return not request.path.startswith(API) and request.path not in ("/health", "/posts/count")
+    return not request.path.startswith(API) and request.path not in (
+        "/health",
+        "/health/live",
+        "/posts/count",
+    )
 
 
 def _last(request: Request) -> str:
