@@ -227,9 +227,18 @@ def login(view: View, names: tuple[str, ...]) -> bytes:
     return page(view, "Log in", body)
 
 
+EXPLAINED: Final = {
+    404: "Nothing lives at this address.",
+    503: "This server is well, but something that it needs does not answer just now. "
+    "Reload in a moment.",
+    504: "Something behind this server did not answer in time. What you asked for may have "
+    "happened or not: look before you ask again.",
+}
+
+
 def problem(view: View, status: int, phrase: str, message: str) -> bytes:
-    hint = "It may work again in a moment: try to reload." if status in (503, 504) else ""
-    body = f"""<section class="panel narrow"><h2>{status} {escape(phrase)}</h2>
-<p>{escape(message)}</p><p class="quiet">{hint} Answered by {escape(view.node)}.</p>
+    explained = EXPLAINED.get(status, "This request could not be answered.")
+    body = f"""<section class="panel narrow error"><p class="status">{status}</p>
+<h1>{escape(phrase)}</h1><p>{explained}</p><p class="why">{escape(message)}</p>
 <a class="button" href="/">Home</a></section>"""
     return page(view, phrase, body)

@@ -38,7 +38,7 @@ a:hover { text-decoration: underline; }
 .bar nav a { color: var(--soft); }
 .bar nav a[aria-current] { color: var(--ink); font-weight: 600; }
 .find input { width: 200px; }
-.me { display: flex; align-items: center; gap: 8px; color: var(--soft); }
+.me { display: flex; align-items: center; gap: 8px; color: var(--soft); white-space: nowrap; }
 .me form { display: inline; }
 
 input, textarea, select { font: inherit; color: inherit; background: var(--ground);
@@ -89,6 +89,7 @@ button.plain { background: none; color: var(--soft); padding: 4px 6px; font-weig
 .post p { margin: 3px 0 0; overflow-wrap: anywhere; }
 .post header { display: flex; gap: 8px; align-items: baseline; flex-wrap: wrap; }
 .post header a { color: var(--ink); font-weight: 600; }
+.post header time { margin-left: auto; white-space: nowrap; }
 .post header span, .post time a { color: var(--soft); font-size: 14px; font-weight: 400; }
 .face { width: 44px; height: 44px; border-radius: 50%; display: block; }
 .people { list-style: none; margin: 0; padding: 0; }
@@ -108,8 +109,13 @@ button.plain { background: none; color: var(--soft); padding: 4px 6px; font-weig
 .write small, .quiet { color: var(--soft); }
 .narrow { max-width: 420px; margin: 56px auto; }
 .narrow label { display: block; margin-bottom: 12px; }
-footer { color: var(--soft); font-size: 14px; padding: 28px 0 44px; }
-footer .wrap { border-top: 1px solid var(--line); padding-top: 18px; }
+.error .status { margin: 0; font: 600 15px var(--mono); color: var(--warm); }
+.error h1 { margin: 2px 0 10px; font-size: 27px; letter-spacing: -.02em; }
+.error p { margin: 0 0 14px; }
+.error .why { font: 13px/1.5 var(--mono); color: var(--soft); background: var(--ground);
+  border: 1px solid var(--line); border-radius: 10px; padding: 8px 12px; overflow-wrap: anywhere; }
+footer { color: var(--soft); font-size: 14px; padding: 28px 24px 44px; }
+footer .wrap { max-width: 1032px; padding: 18px 0 0; border-top: 1px solid var(--line); }
 code { font: 14px var(--mono); }
 
 @media (max-width: 820px) {
@@ -118,5 +124,19 @@ code { font: 14px var(--mono); }
   .hero h1 { font-size: 31px; }
   .hero img { max-width: 220px; }
   .find { display: none; }
+}
+@media (max-width: 520px) {
+  .wrap { padding: 0 16px; }
+  .bar .wrap { gap: 14px; }
+  .bar nav { gap: 12px; }
+  .brand { gap: 0; font-size: 0; }
+  .panel { padding: 18px; }
+  .way, .way li { flex-direction: column; align-items: flex-start; }
+  .way { gap: 0; }
+  .way li + li::before { width: 2px; height: 12px; margin: 4px 0 4px 22px; }
+  .post header { flex-wrap: nowrap; }
+  .post header span { display: none; }
+  .narrow { margin: 32px auto; }
+  footer { padding: 20px 16px 36px; }
 }
 """
