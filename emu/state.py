@@ -11,9 +11,16 @@ import json
 import os
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
+
+MAX_SOCKET_PATH_BYTES: Final = 100
+LOOK_S: Final = 0.2
+"""Whoever only asks whether a folder is held holds it for a moment; a claim outlasts that."""
 
 
 class StateError(Exception):
@@ -24,7 +31,7 @@ def root() -> Path:
     """The folder that holds one folder per cluster name."""
     given = os.environ.get("EMU_STATE_DIR")
     if given:
-        return Path(given)
+        return Path(given).absolute()
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "emu"
 
 
@@ -45,8 +52,10 @@ class StateFolder:
         return self.path / "data"
 
     def describe(self, facts: dict[str, Any]) -> None:
-        """Say who runs here: pid, file, addresses."""
-        (self.path / "run.json").write_text(json.dumps(facts, indent=1))
+        """Say who runs here: pid, file, addresses. Readers see the old text or the new one."""
+        new = self.path / "run.json.new"
+        new.write_text(json.dumps(facts, indent=1))
+        new.replace(self.path / "run.json")
 
     def wipe(self) -> None:
         """Forget every node's disk."""
@@ -55,37 +64,71 @@ class StateFolder:
 
     def release(self) -> None:
         for name in ("control.sock", "run.json"):
-            (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / name).unlink(missing_ok=True)
+        if self.temporary:
+            shutil.rmtree(self.path, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-        if self.temporary:
-            shutil.rmtree(self.path, ignore_errors=True)
 
 
 def claim(name: str, *, temporary: bool = False, fresh: bool = False) -> StateFolder:
-    """Take the folder of `name` for this process. Raises StateError if another emu holds it."""
+    """Take the folder of `name` for this process.
+
+    Raises StateError if another emu holds it, or if it cannot be used.
+    """
     base = root()
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=base)) if temporary else base / name
-        path.mkdir(mode=0o700, exist_ok=True)
-        lock = open(path / "lock", "w")  # noqa: SIM115 - held open: it is the claim
+        with _one_at_a_time(base):
+            _sweep(base)
+            prefix = f".{name}-"
+            path = Path(tempfile.mkdtemp(prefix=prefix, dir=base)) if temporary else base / name
+            path.mkdir(mode=0o700, exist_ok=True)
+            folder = StateFolder(path, temporary, _hold(path, name))
+        folder.socket.unlink(missing_ok=True)
+        (path / "run.json").unlink(missing_ok=True)
+        if len(bytes(folder.socket)) > MAX_SOCKET_PATH_BYTES:
+            folder.release()
+            raise StateError(f"{base} is too long a path for a socket: set EMU_STATE_DIR")
+        if fresh:
+            folder.wipe()
+        folder.data.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StateError(f"cannot use {base}: {error.strerror}; set EMU_STATE_DIR") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise StateError(f"a cluster called `{name}` is running already") from error
-    folder = StateFolder(path, temporary, lock)
-    folder.socket.unlink(missing_ok=True)
-    if len(str(folder.socket).encode()) > 100:
-        raise StateError(f"{folder.socket} is too long for a socket: set EMU_STATE_DIR")
-    if fresh:
-        folder.wipe()
-    folder.data.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def _hold(path: Path, name: str) -> IO[str]:
+    """The lock of a folder. Raises StateError if another emu has it."""
+    lock = open(path / "lock", "w")  # noqa: SIM115 - held open: it is the claim
+    give_up_s = time.monotonic() + LOOK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up_s:
+                lock.close()
+                raise StateError(f"a cluster called `{name}` is running already") from None
+            time.sleep(0.01)
+        else:
+            return lock
+
+
+@contextmanager
+def _one_at_a_time(base: Path) -> Iterator[None]:
+    """Among the emus that begin: a folder is never seen before its lock is held."""
+    with open(base / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _sweep(base: Path) -> None:
+    """Remove the temporary folders of emus that were killed."""
+    for path in base.glob(".*-*/lock"):
+        if not is_locked(path.parent):
+            shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def running() -> list[dict[str, Any]]:
@@ -98,6 +141,13 @@ def running() -> list[dict[str, Any]]:
             except (OSError, ValueError):
                 continue
     return found
+
+
+def stopped() -> list[str]:
+    """The names of clusters that do not run and have left their disks."""
+    return [
+        path.parent.name for path in sorted(root().glob("*/data")) if not is_locked(path.parent)
+    ]
 
 
 def is_locked(folder: Path) -> bool:
@@ -119,5 +169,7 @@ def wipe(name: str) -> bool:
         return False
     if is_locked(path):
         raise StateError(f"`{name}` is running: `emu down --volumes` ends and wipes it")
-    shutil.rmtree(path)
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        raise StateError(f"cannot remove {path}: look at who owns it")
     return True
