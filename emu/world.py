@@ -140,6 +140,10 @@ class World(Protocol):
         """Free its address and (if the world's data is temporary) its folder. It must be dead."""
         ...
 
+    def endpoint(self, name: str, port: int) -> str:
+        """`address:port` where clients from outside reach that port of a machine."""
+        ...
+
     def operator_network(self) -> Network:
         """The network card of emu itself, for the admin listeners and the directory."""
         ...

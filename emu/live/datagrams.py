@@ -29,7 +29,7 @@ class LiveDatagramSocket:
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.setblocking(False)
         aliases = network.slot.aliases
-        self._sock.bind((host.address, port) if aliases else ("127.0.0.1", 0))
+        network.bind(self._sock, host, port)
         self._local = self._sock.getsockname()
         self._port = port or self._local[1]
         self._udp_port = self._port | 1 << 16

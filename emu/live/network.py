@@ -46,7 +46,8 @@ class Host:
     address: str
     powered: bool = True
     ports: dict[int, tuple[str, int]] = field(default_factory=dict)
-    """Where each port really listens (another place only without loopback aliases)."""
+    """Where each port really listens: another place without loopback aliases, or where another
+    program of this computer has taken the port for all addresses."""
     graves: list[Closable] = field(default_factory=list)
     """Sockets of a crashed generation: silent until the power is back."""
 
@@ -65,6 +66,7 @@ class LiveNetwork:
         aliases: bool = True,
         checkpoint_every: int = 64,
         on_refused: Callable[[str, str, str], Any] = lambda dialer, target, why: None,
+        on_taken: Callable[[str, int, int], Any] = lambda name, port, instead: None,
     ) -> None:
         self.timers = timers
         self.links = links
@@ -76,6 +78,7 @@ class LiveNetwork:
         self.relays = Relays(self.spawn)
         self._nursery = nursery
         self._on_refused = on_refused
+        self._on_taken = on_taken
         self._hosts: dict[str, Host] = {}
         self._name_by_address: dict[str, str] = {}
         self._name_by_endpoint: dict[tuple[str, int], str] = {}
@@ -102,6 +105,11 @@ class LiveNetwork:
     def host(self, name_or_address: str) -> Host | None:
         name = self._name_by_address.get(name_or_address, name_or_address)
         return self._hosts.get(name)
+
+    def where(self, name: str, port: int) -> tuple[str, int]:
+        """Where a port of a machine really listens (or would)."""
+        host = self._hosts[name]
+        return host.ports.get(port, (host.address, port))
 
     def set_power(self, host: Host, on: bool) -> None:
         """Off: its peers hear nothing. On again: what they hold is reset."""
@@ -156,6 +164,19 @@ class LiveNetwork:
         tier = dialer_spec.tier if dialer_spec is not None else ""
         self._on_refused(name, host.spec.name, refusal(name, tier, host.spec, port))
         return False
+
+    def bind(self, sock: socket.socket, host: Host, port: int) -> None:
+        """Take the machine's own port; where another program has it, any other, with an event."""
+        if not self.slot.aliases:
+            sock.bind(("127.0.0.1", 0))
+            return
+        try:
+            sock.bind((host.address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not port:
+                raise
+            sock.bind((host.address, 0))
+            self._on_taken(host.spec.name, port, sock.getsockname()[1])
 
     async def aclose(self) -> None:
         for host in self._hosts.values():
@@ -247,9 +268,9 @@ class LiveCard:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         sock.setblocking(False)
-        aliases = self._network.slot.aliases
+        network = self._network
         try:
-            sock.bind((self.address, port) if aliases else ("127.0.0.1", 0))
+            network.bind(sock, self._host, port)
             sock.listen(BACKLOG)
         except OSError:
             sock.close()

@@ -86,6 +86,7 @@ class LiveWorld:
             aliases=self._aliases,
             checkpoint_every=self._checkpoint_every,
             on_refused=self._refused,
+            on_taken=self._taken,
         )
         self._syncer: SyncThread | None = None
         self._nursery.start_soon(self.timers.run)
@@ -142,6 +143,10 @@ class LiveWorld:
             files.delete()
         else:
             files.close()
+
+    def endpoint(self, name: str, port: int) -> str:
+        address, real_port = self.network.where(name, port)
+        return f"{address}:{real_port}"
 
     def operator_network(self) -> Network:
         return self.network.operator_card()
@@ -249,6 +254,11 @@ class LiveWorld:
     def _refused(self, dialer: str, target: str, why: str) -> None:
         fields = {"node": target, "dialer": dialer, "why": why}
         self.events.add("warning", "connection refused", fields)
+
+    def _taken(self, name: str, port: int, instead: int) -> None:
+        """Somebody listens on 0.0.0.0 at a port of ours."""
+        fields = {"node": name, "port": port, "instead": instead}
+        self.events.add("warning", "port taken by another program", fields)
 
 
 def _requests_per_s(machine: EmulatedMachine) -> float:

@@ -33,7 +33,6 @@ class ObserveServer:
     def __init__(self, cluster: Cluster, *, fidelity: Callable[[], dict[str, Any]]) -> None:
         self.cluster = cluster
         self._fidelity = fidelity
-        self.address = cluster.operator.ctx.network.address
         self._http = HttpService(cluster.operator.ctx, self._find)
         self._routes: dict[str, Endpoint] = {
             "/": Endpoint("page", self._page, 0.0),
@@ -46,7 +45,12 @@ class ObserveServer:
 
     @property
     def url(self) -> str:
-        return f"http://{self.address}:{OBSERVE_PORT}"
+        return f"http://{self.endpoint}"
+
+    @property
+    def endpoint(self) -> str:
+        """`address:port` where it answers."""
+        return self.cluster.world.endpoint(OPERATOR, OBSERVE_PORT)
 
     async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
         ctx = self.cluster.operator.ctx
@@ -101,7 +105,7 @@ class ObserveServer:
     async def _discovery(self, request: Request, via: Via) -> Response:
         """Prometheus http_sd: one target per node, and emu itself."""
         name = self.cluster.topology.name
-        here = f"{self.address}:{OBSERVE_PORT}"
+        here = self.endpoint
         own = {"__metrics_path__": "/metrics", "cluster": name, "instance": OPERATOR}
         groups: list[dict[str, Any]] = [{"targets": [here], "labels": own}]
         for slot in self.cluster.slots.values():

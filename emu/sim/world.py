@@ -125,6 +125,9 @@ class SimWorld:
         assert machine.life is None or machine.life.dead, f"{name} is running"
         self.network.remove_machine(name)
 
+    def endpoint(self, name: str, port: int) -> str:
+        return f"{self._machines[name].address}:{port}"
+
     def operator_network(self) -> Network:
         return self.network.operator_card()
 
