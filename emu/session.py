@@ -6,9 +6,10 @@ of them lives elsewhere.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import trio
@@ -27,6 +28,9 @@ from nodes.wire import Call
 from protocols.errors import RpcError
 
 FINISH_TIMEOUT_S: Final = 20.0
+HURRIED_S: Final = 0.6
+"""What the users get to read back their posts when the run is ended by hand."""
+ANSWER_S: Final = 0.3
 
 
 @dataclass(slots=True)
@@ -49,6 +53,8 @@ class Session:
         self.summary: dict[str, Any] | None = None
         self.wipe_at_end = False
         self.ending = trio.Event()
+        self._timeline = trio.CancelScope()
+        self._changing = trio.Lock()
 
     async def run(self, on_ready: Callable[[Session], Awaitable[None]]) -> dict[str, Any]:
         """Boot, serve until the end, judge. Returns the summary (see verdict.py)."""
@@ -72,7 +78,8 @@ class Session:
                 world.settle()
                 self.folder.describe(self.facts())
                 await on_ready(self)
-                return await self._live(cluster)
+                self.summary = await self._live(cluster)
+                return self.summary
 
     async def _serve(self, cluster: Cluster) -> None:
         extra: dict[str, Callable[..., Any]] = {
@@ -90,21 +97,28 @@ class Session:
     async def _live(self, cluster: Cluster) -> dict[str, Any]:
         """The time between boot and end: the timeline plays, users come, somebody breaks things."""
         began_s = self.world.timers.now_s()
-        cluster.nursery.start_soon(timeline.play, cluster, self.topology.faults)
-        with trio.CancelScope() as scope:
-            if self.options.for_s is not None:
-                scope.deadline = trio.current_time() + self.options.for_s
+        cluster.nursery.start_soon(self._play)
+        with trio.move_on_after(self.options.for_s if self.options.for_s is not None else math.inf):
             await self.ending.wait()
         ran_s = self.world.timers.now_s() - began_s
-        if self.options.for_s is not None:
+        if not self.ending.is_set():
             await cluster.heal()
-        return await self.judge(ran_s)
+        return await self.judge(ran_s, final=True)
 
-    async def judge(self, ran_s: float) -> dict[str, Any]:
-        """Let the users finish and read back what they wrote; then sum up."""
-        final = self.options.for_s is not None
-        users = await self._ask_users("finish" if final else "summary")
-        self.summary = verdict.summarize(
+    async def _play(self) -> None:
+        """Play the faults of the topology; `apply` cancels and plays those of the new one."""
+        with self._timeline:
+            await timeline.play(self.cluster, self.topology.faults)
+
+    async def judge(self, ran_s: float, *, final: bool = False) -> dict[str, Any]:
+        """Sum up; a final judgement lets the users read back what they wrote.
+
+        Ended by hand, they have a moment for it, and only if nothing is broken: what they cannot
+        tell is unknown.
+        """
+        hurried = self.ending.is_set()
+        users = await self._ask_users(final, hurried)
+        return verdict.summarize(
             name=self.topology.name,
             nodes=len(self.cluster.slots),
             ready_s=self.cluster.ready_s or 0.0,
@@ -114,20 +128,28 @@ class Session:
             expectations=self.topology.expect,
             divergent_records=await self._divergent(),
             faults=self.cluster.timeline,
+            complete=final and not hurried,
         )
-        return self.summary
 
-    async def _ask_users(self, method: str) -> list[dict[str, Any]]:
+    async def _ask_users(self, final: bool, hurried: bool) -> list[dict[str, Any]]:
         cluster = self.cluster
         names = [name for name, slot in cluster.slots.items() if slot.spec.kind == "users"]
-        timeout_s = FINISH_TIMEOUT_S if method == "finish" else 2.0
-        answers = await cluster.each(
-            names, lambda name: cluster.operator.ask(name, method, timeout_s=timeout_s)
+        whole = not cluster.active and all(slot.state == "up" for slot in cluster.slots.values())
+        answers: Mapping[str, Any] = {}
+        if final and (whole or not hurried):
+            timeout_s = HURRIED_S if hurried else FINISH_TIMEOUT_S
+            answers = await cluster.each(
+                names, lambda name: cluster.operator.ask(name, "finish", timeout_s=timeout_s)
+            )
+        silent = [name for name in names if not isinstance(answers.get(name), dict)]
+        late = await cluster.each(
+            silent, lambda name: cluster.operator.ask(name, "summary", timeout_s=ANSWER_S)
         )
-        for name, answer in answers.items():
+        for name, answer in late.items():
             if isinstance(answer, RpcError):
                 cluster.log.warning("users did not answer", node=name, why=str(answer))
-        return [each for each in answers.values() if isinstance(each, dict)]
+        found = [late.get(name, answers.get(name)) for name in names]
+        return [each for each in found if isinstance(each, dict)]
 
     async def _divergent(self) -> int:
         names = [
@@ -136,7 +158,7 @@ class Session:
             if slot.placement.kind.roles and slot.running
         ]
         answers = await self.cluster.each(
-            names, lambda name: self.cluster.operator.ask(name, "describe", timeout_s=1.0)
+            names, lambda name: self.cluster.operator.ask(name, "describe", timeout_s=ANSWER_S)
         )
         return sum(
             int(each.get("divergent_records", 0))
@@ -177,14 +199,21 @@ class Session:
         return diff(self.cluster.topology, self._load(path)).lines()
 
     async def _apply(self, call: Call, path: str) -> list[str]:
-        topology = self._load(path)
-        plan = diff(self.cluster.topology, topology)
-        await self.cluster.apply(topology, plan)
-        self.topology = topology
+        async with self._changing:
+            topology = self._load(path)
+            plan = diff(self.cluster.topology, topology)
+            await self.cluster.apply(topology, plan)
+            self.topology = topology
+        if "faults" in plan.reconfigured:
+            self._timeline.cancel()
+            self._timeline = trio.CancelScope()
+            self.cluster.nursery.start_soon(self._play)
         return plan.lines()
 
     def _load(self, path: str) -> Topology:
+        """The changed file, under the name and the seed of this run."""
         try:
-            return load(path)
+            topology = load(path)
         except (TopologyError, OSError) as error:
             raise RpcError("bad_request", str(error)) from error
+        return replace(topology, name=self.topology.name, seed=self.topology.seed)

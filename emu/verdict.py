@@ -15,6 +15,8 @@ PASSED: Final = "passed"
 FAILED: Final = "failed"
 UNTRUSTED: Final = "untrusted"
 """Everything expected was seen, but the laptop was too busy for it to mean much."""
+UNKNOWN: Final = "unknown"
+"""Nothing expected was missed, but the run was ended before all of it could be measured."""
 
 
 def summarize(
@@ -28,8 +30,13 @@ def summarize(
     expectations: Iterable[Expectation],
     divergent_records: int = 0,
     faults: Sequence[Mapping[str, Any]] = (),
+    complete: bool = True,
 ) -> dict[str, Any]:
-    """One object for a run. `users`: what each users node's `finish` answered."""
+    """One object for a run. `users`: what each users node's `finish` (or `summary`) answered.
+
+    In a `complete` run what was not measured counts as failed; in others it is unknown (`held` is
+    None).
+    """
     requests = sum(int(each.get("requests", 0)) for each in users)
     failures = sum(int(each.get("errors", 0)) for each in users)
     latency = LogHistogram()
@@ -61,10 +68,20 @@ def summarize(
         "faults": [dict(each) for each in faults],
     }
     judged = evaluate(expectations, summary)
+    for each in judged:
+        if each["actual"] is None and not complete:
+            each["held"] = None
     summary["expectations"] = judged
-    held = all(each["held"] for each in judged)
-    summary["verdict"] = FAILED if not held else PASSED if summary["trustworthy"] else UNTRUSTED
+    summary["verdict"] = _verdict([each["held"] for each in judged], summary["trustworthy"])
     return summary
+
+
+def _verdict(held: Sequence[bool | None], trustworthy: bool) -> str:
+    if False in held:
+        return FAILED
+    if None in held:
+        return UNKNOWN
+    return PASSED if trustworthy else UNTRUSTED
 
 
 def _sum_known(values: Iterable[Any]) -> int | None:

@@ -14,11 +14,22 @@ from emu.cli import output
 from emu.control.client import ControlClient, ControlError
 from protocols.errors import RpcError
 
+
+def complete_cluster(incomplete: str) -> list[str]:
+    """For the shell: the clusters that run."""
+    return [each["name"] for each in state.running() if each["name"].startswith(incomplete)]
+
+
 ClusterOption = Annotated[
     str,
-    typer.Option("--cluster", "-c", help="Which running cluster (needed when several run).",
-    envvar="EMU_CLUSTER"),
-]  # fmt: skip
+    typer.Option(
+        "--cluster",
+        "-c",
+        help="Which running cluster, by name or pid (needed when several run).",
+        envvar="EMU_CLUSTER",
+        autocompletion=complete_cluster,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
@@ -43,15 +54,22 @@ def ask(cluster: str, method: str, *params: Any, timeout_s: float | None = 60.0)
         return client.call(method, *params)
 
 
-def _socket_of(cluster: str) -> Path:
+def chosen(cluster: str = "") -> dict[str, Any]:
+    """The facts of the running cluster of that name or pid, or of the only one there is."""
     running = state.running()
     if cluster:
-        running = [each for each in running if each.get("name") == cluster]
+        running = [each for each in running if cluster in (each["name"], str(each["pid"]))]
+        if not running and state.is_locked(state.root() / cluster):
+            output.fail(f"`{cluster}` is just starting or ending; try again in a moment")
         if not running:
             output.fail(f"no cluster called `{cluster}` is running; `emu up FILE` starts one")
     if not running:
         output.fail("no cluster is running; start one with `emu up`")
     if len(running) > 1:
-        names = ", ".join(each["name"] for each in running)
-        output.fail(f"several clusters are running ({names}): say which with --cluster NAME")
-    return Path(running[0]["folder"]) / "control.sock"
+        names = ", ".join(f"{each['name']} (pid {each['pid']})" for each in running)
+        output.fail(f"several clusters are running: {names}; say which with -c NAME, or -c PID")
+    return running[0]
+
+
+def _socket_of(cluster: str) -> Path:
+    return Path(chosen(cluster)["folder"]) / "control.sock"

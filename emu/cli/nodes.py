@@ -9,7 +9,7 @@ import typer
 
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask, attached
-from emu.observe.events import as_text
+from emu.cli.lines import as_text
 
 TARGET_HELP = "A node, tier, region, glob, `db primary`, `one web`, `all`."
 Target = Annotated[str, typer.Argument(help=TARGET_HELP)]
@@ -100,7 +100,7 @@ def _print_event(event: dict[str, Any], as_json: bool) -> None:
     if as_json:
         output.result(event)
     else:
-        typer.echo(as_text(event))
+        output.out.print(as_text(event))
 
 
 def _json_or_text(word: str) -> Any:

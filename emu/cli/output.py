@@ -7,6 +7,7 @@ Colour and boxes appear on a terminal, plain aligned text in a pipe; NO_COLOR is
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
@@ -34,8 +35,17 @@ STATE_STYLES: Final = {
     "failed": "bold red",
 }
 
+
+class _Unread(Console):
+    """A console on stderr that goes quiet when nobody reads it, instead of ending the program."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 out: Final = Console(highlight=False, soft_wrap=True)
-err: Final = Console(stderr=True, highlight=False, soft_wrap=True)
+err: Final = _Unread(stderr=True, highlight=False, soft_wrap=True)
 
 
 def result(value: Any) -> None:

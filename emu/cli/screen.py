@@ -2,118 +2,204 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.text import Text
 
-from emu.cli import output
-from nodes.base import DNS_PORT
+from emu.cli.output import seconds
+from emu.topology import units
 
 if TYPE_CHECKING:
     from emu.cluster import Slot
     from emu.session import Session
 
+FRONTS: Final = ("cdn", "balancer", "web")
+"""Kinds that show the site, the outermost first."""
+MAX_FAILED_SHOWN: Final = 5
 
-def print_welcome(session: Session, took_s: float) -> None:
-    """The first screen: what runs, where to point what, what to type next. On stderr."""
-    cluster = session.cluster
-    slots = list(cluster.slots.values())
-    up = [slot for slot in slots if slot.state == "up"]
-    err = output.err
-    err.print()
-    err.print(
-        f"[bold]{session.topology.name}[/] is up: {len(up)} of {len(slots)} nodes "
-        f"in {output.seconds(took_s)}"
-    )
-    grid = Table.grid(padding=(0, 2))
+
+def command_name() -> str:
+    """How to call emu from a second terminal: `emu` where that is this one, else its path."""
+    own = Path(sys.executable).with_name("emu")
+    found = shutil.which("emu")
+    if found is not None and (not own.exists() or os.path.samefile(found, own)):
+        return "emu"
+    try:
+        return str(own.relative_to(Path.cwd()))
+    except ValueError:
+        return str(own)
+
+
+def welcome_screen(
+    session: Session, took_s: float, *, emu: str = "emu", others: bool = False
+) -> RenderableType:
+    """The first screen: what runs, where to point what, what to type next."""
+    slots = list(session.cluster.slots.values())
+    up = sum(slot.state == "up" for slot in slots)
+    head = Text()
+    head.append(session.topology.name, style="bold")
+    head.append(f" is up: {up} of {len(slots)} nodes in {seconds(took_s)}")
+    parts: list[RenderableType] = ["", head, *_failed(slots), _tiers(session), ""]
+    parts += [_headed("Look at it"), _two_columns(_look(session, slots)), ""]
+    parts.append(_headed("Break it", "from a second terminal"))
+    if others:
+        parts.append(f"  export EMU_CLUSTER={session.topology.name}")
+    commands = [*_break(slots), ("ps", "who is up; more verbs: --help")]
+    parts += [_two_columns([(f"{emu} {what}", why) for what, why in commands]), ""]
+    parts.append(Text(_how_it_ends(session), style="dim"))
+    return Group(*parts)
+
+
+def _failed(slots: list[Slot]) -> Iterable[RenderableType]:
+    failed = [slot for slot in slots if slot.state == "failed"]
+    for slot in failed[:MAX_FAILED_SHOWN]:
+        yield Text(f"  {slot.spec.name} failed: {slot.error}", style="bold red")
+    if len(failed) > MAX_FAILED_SHOWN:
+        yield Text(f"  and {len(failed) - MAX_FAILED_SHOWN} more: emu ps", style="bold red")
+
+
+def _tiers(session: Session) -> Text:
+    rows = []
+    several = len(session.topology.regions) > 1
     for tier in session.topology.tiers:
-        members = cluster.tier_slots(tier.name)
-        where = ", ".join(dict.fromkeys(slot.spec.region for slot in members))
-        first = members[0].machine.address if members else ""
-        public = "public" if tier.public else "private"
-        grid.add_row(
-            f"  [cyan]{tier.name}[/]",
-            f"{len(members)} × {tier.word}",
-            where,
-            f"{first}:{tier.kind.port}" if tier.word != "users" else "",
-            f"[dim]{public if tier.word != 'users' else ''}[/]",
-        )
-    err.print(grid)
-    err.print("\n[bold]Look[/]")
-    for line in _look(session, slots):
-        err.print(f"  {line}", markup=False)
-    err.print("\n[bold]Break it[/] [dim](from a second terminal)[/]")
-    for line in _break(slots):
-        err.print(f"  {line}", markup=False)
-    err.print("\n[dim]Ctrl-C ends it. What happens is told below.[/]\n")
+        members = session.cluster.tier_slots(tier.name)
+        row = [Text(f"  {tier.name}", style="cyan"), Text(f"{len(members)} × {tier.word}")]
+        if several:
+            row.append(Text(", ".join(dict.fromkeys(slot.spec.region for slot in members))))
+        if tier.word == "users":
+            row.append(Text(_visits(tier.config)))
+        elif members:
+            row.append(Text(_where(session, members[0]) + (" ..." if len(members) > 1 else "")))
+            row.append(Text("public") if tier.public else Text("private", style="dim"))
+        rows.append(row)
+    return _aligned(rows)
 
 
-def _look(session: Session, slots: list[Slot]) -> list[str]:
+def _visits(config: Any) -> str:
+    """`80/s and 10 at a time → lb`."""
+    rate, clients = getattr(config, "rate_per_s", 0.0), getattr(config, "clients", 0)
+    load = [units.format_value("rate_per_s", rate)] if rate else []
+    load += [f"{clients} thinking"] if clients else []
+    return f"{' and '.join(load)} → {getattr(config, 'visits', '')}"
+
+
+def _where(session: Session, slot: Slot) -> str:
+    return session.world.endpoint(slot.spec.name, slot.spec.port)
+
+
+def _look(session: Session, slots: list[Slot]) -> list[tuple[str, str]]:
+    public = [slot for slot in slots if slot.spec.public and slot.state == "up"]
+    fronts = [slot for kind in FRONTS for slot in public if slot.spec.kind == kind]
     lines = []
-    for kind in ("cdn", "balancer", "web"):
-        front = [slot for slot in slots if slot.spec.kind == kind and slot.spec.public]
-        if front:
-            lines.append(f"curl http://{front[0].machine.address}:{front[0].spec.port}/")
-            lines.append(f"browser:     http://{front[0].machine.address}:{front[0].spec.port}/")
-            break
-    for slot in slots:
-        if slot.spec.kind == "dns" and slot.spec.public:
-            zone = getattr(slot.placement.config, "zone", "")
-            lines.append(f"dig @{slot.machine.address} -p {DNS_PORT} www.{zone}")
-            break
-    lines.append(f"status page: {session.observe.url}/")
-    lines.append(f"Prometheus:  http_sd at {session.observe.url}/sd")
-    lines.append("emu ps       emu events -f       emu summary")
+    if fronts:
+        where = _where(session, fronts[0])
+        lines.append((f"curl -i http://{where}/", f"the site, through {fronts[0].spec.tier}"))
+        lines.append((f"http://{where}/", "the same in a browser"))
+    servers = [slot for slot in public if slot.spec.kind == "dns"]
+    if servers:
+        address, _, port = _where(session, servers[0]).rpartition(":")
+        zone = getattr(servers[0].placement.config, "zone", "")
+        at_port = "" if port == "53" else f" -p {port}"
+        lines.append((f"dig @{address}{at_port} www.{zone}", "what DNS answers"))
+    lines.append((f"{session.observe.url}/", "nodes and events, in a browser"))
+    lines.append((f"{session.observe.url}/sd", "for Prometheus: http_sd_configs"))
     return lines
 
 
-def _break(slots: list[Slot]) -> list[str]:
-    tiers = list(dict.fromkeys(slot.spec.tier for slot in slots if slot.spec.kind != "users"))
-    web = next((slot.spec.tier for slot in slots if slot.spec.kind == "web"), tiers[0])
-    lines = [f"emu kill 'one {web}' --for 5s"]
-    database = next((slot for slot in slots if slot.spec.kind == "database"), None)
-    if database is not None:
-        alone = sum(slot.spec.tier == database.spec.tier for slot in slots) == 1
-        target = database.spec.tier if alone else f"'{database.spec.tier} primary'"
-        lines.append(f"emu crash {target} --for 3s")
-    balancer = next((slot for slot in slots if slot.spec.kind == "balancer"), None)
-    if balancer is not None:
-        lines.append(f"emu slow {web} --latency 80ms --for 10s     emu scale {web}=5")
-        lines.append(f"emu partition {balancer.spec.tier} {web} --for 5s")
+def _break(slots: list[Slot]) -> list[tuple[str, str]]:
+    tiers = {slot.spec.kind: slot.spec.tier for slot in reversed(slots)}
+    web = tiers.get("web") or slots[0].spec.tier
+    one = sum(slot.spec.tier == web for slot in slots) == 1
+    lines = [
+        (f"kill {web if one else f'{chr(39)}one {web}{chr(39)}'} --for 5s", "its process dies")
+    ]
+    if "database" in tiers:
+        database = tiers["database"]
+        alone = sum(slot.spec.tier == database for slot in slots) == 1
+        target = database if alone else f"'{database} primary'"
+        lines.append((f"crash {target} --for 3s", "a power cut"))
+    lines.append((f"slow {web} --latency 80ms --for 10s", "a longer way to it"))
+    if "balancer" in tiers:
+        lines.append((f"partition {tiers['balancer']} {web} --for 5s", "the cable is cut"))
+        lines.append((f"scale {web}=5", "more machines"))
     else:
-        lines.append(f"emu slow {web} --latency 80ms --for 10s     emu cpu {web} --cores 1")
+        lines.append((f"cpu {web} --cores 1", "a smaller machine"))
     return lines
 
 
-def print_summary(summary: Mapping[str, Any]) -> None:
+def _how_it_ends(session: Session) -> str:
+    if session.options.for_s is not None:
+        return f"It ends by itself in {seconds(session.options.for_s)}, its disks with it."
+    return "Ctrl-C ends it; its disks are kept. What happens is told below."
+
+
+def _headed(title: str, aside: str = "") -> Text:
+    line = Text(title, style="bold")
+    if aside:
+        line.append(f"  {aside}", style="not bold dim")
+    return line
+
+
+def _two_columns(lines: list[tuple[str, str]]) -> Text:
+    return _aligned([[Text(f"  {what}", "cyan"), Text(why, "dim")] for what, why in lines])
+
+
+def _aligned(rows: list[list[Text]]) -> Text:
+    """The rows in columns, without boxes or trailing blanks: easy to copy, plain in a pipe."""
+    widths = [
+        max(cell.cell_len for cell in column) for column in zip_longest(*rows, fillvalue=Text())
+    ]
+    lines = []
+    for row in rows:
+        line = Text()
+        for cell, width in zip(row, widths, strict=False):
+            line.append_text(cell)
+            line.pad_right(width + 2 - cell.cell_len)
+        line.rstrip()
+        lines.append(line)
+    return Text("\n").join(lines)
+
+
+def summary_screen(summary: Mapping[str, Any]) -> RenderableType:
     """The end of a run, for people."""
-    latency = summary["latency_s"]
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("requests", f"{summary['requests']} ({summary['throughput_per_s']:g}/s)")
+    figures = [[Text(f"  {name}", "dim"), Text(value)] for name, value in _figures(summary)]
+    head = Text(summary["name"], style="bold")
+    head.append(f", {seconds(summary['ran_s'])}", style="not bold")
+    parts: list[RenderableType] = ["", head, _aligned(figures)]
+    parts += [_expectation(each) for each in summary["expectations"]]
+    if not summary["trustworthy"]:
+        warning = "  Do not trust these numbers: the laptop was too busy."
+        parts.append(Text(warning, style="bold yellow"))
+        parts += [Text(f"    {reason}", style="yellow") for reason in summary["reasons"]]
+    parts.append(Text(f"verdict: {summary['verdict']}", style="bold"))
+    return Group(*parts)
+
+
+def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    yield "requests", f"{summary['requests']} ({summary['throughput_per_s']:g}/s)"
     if summary["requests"]:
         codes = ", ".join(f"{code} {count}" for code, count in summary["errors_by_code"].items())
-        failed = f"{summary['errors']}" + (f" ({codes})" if codes else "")
-        grid.add_row("errors", failed)
-        grid.add_row("availability", f"{summary['availability']:.4%}")
-        if latency["p50"] is not None:
-            p50, p99 = output.seconds(latency["p50"]), output.seconds(latency["p99"])
-            grid.add_row("latency", f"p50 {p50}, p99 {p99}")
+        yield "errors", f"{summary['errors']}" + (f" ({codes})" if codes else "")
+        yield "availability", f"{summary['availability']:.4%}"
+    latency = summary["latency_s"]
+    if latency["p50"] is not None:
+        yield "latency", f"p50 {seconds(latency['p50'])}, p99 {seconds(latency['p99'])}"
     lost = summary["lost_acknowledged_writes"]
     if lost is not None:
-        grid.add_row(
-            "writes", f"{summary['acknowledged_writes']} acknowledged, {lost} of them lost"
-        )
-    lag = summary["loop_lag_s"]
-    grid.add_row("loop lag", f"p99 {output.seconds(lag['p99'])}")
-    output.err.print()
-    output.err.print(f"[bold]{summary['name']}[/]: {output.seconds(summary['ran_s'])}")
-    output.err.print(grid)
-    for each in summary["expectations"]:
-        mark, style = ("held", "green") if each["held"] else ("FAILED", "bold red")
-        output.note(f"  {mark:<7} {each['text']}  (it was {each['actual']})", style=style)
-    if not summary["trustworthy"]:
-        output.note("  Do not trust these numbers: the laptop was too busy.", style="bold yellow")
-        for reason in summary["reasons"]:
-            output.note(f"    {reason}", style="yellow")
-    output.note(f"verdict: {summary['verdict']}")
+        yield "writes", f"{summary['acknowledged_writes']} acknowledged, {lost} of them lost"
+    yield "loop lag", f"p99 {seconds(summary['loop_lag_s']['p99'])}"
+
+
+def _expectation(judged: Mapping[str, Any]) -> Text:
+    mark, style = {True: ("held", "green"), False: ("FAILED", "bold red")}.get(
+        judged["held"], ("unknown", "yellow")
+    )
+    actual = "it was not measured" if judged["actual"] is None else f"it was {judged['actual']:.6g}"
+    return Text(f"  {mark:<7} {judged['text']}  ({actual})", style=style)

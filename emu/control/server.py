@@ -202,7 +202,7 @@ def ps_row(cluster: Cluster, slot: Slot) -> dict[str, Any]:
         "region": spec.region,
         "role": slot.role,
         "state": slot.shown_state,
-        "address": f"{slot.machine.address}:{spec.port}",
+        "address": cluster.world.endpoint(spec.name, spec.port),
         "public": spec.public,
         "uptime_s": round(now_s - slot.started_s, 3) if running else 0.0,
         "generation": slot.generation,

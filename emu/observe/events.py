@@ -7,11 +7,9 @@ here is called per request at info.
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import structlog
 import trio
@@ -99,23 +97,3 @@ def _level_of(logger: Any, method: str, fields: Any) -> Any:
 
 
 _LOGGERS = tuple(structlog.make_filtering_bound_logger(number) for number in (10, 20, 30, 40))
-
-
-def json_printer(stream: IO[str] | None = None) -> Callable[[Event], None]:
-    """One JSON object a line."""
-    out = stream or sys.stderr
-
-    def write(event: Event) -> None:
-        out.write(json.dumps(event, default=str) + "\n")
-        out.flush()
-
-    return write
-
-
-def as_text(event: Event) -> str:
-    """`   1.234s  web-1      server up  server=web-2`."""
-    known = ("index", "time_s", "level", "event", "node", "tier", "region")
-    extra = "  ".join(f"{key}={value}" for key, value in event.items() if key not in known)
-    mark = {"warning": "! ", "error": "✗ "}.get(event["level"], "  ")
-    who = str(event.get("node", "emu"))
-    return f"{event['time_s']:9.3f}s {mark}{who:<12} {event['event']}  {extra}".rstrip()

@@ -1,0 +1,76 @@
+"""The verbs about whole clusters on this computer: down, clusters, summary."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from emu import state
+from emu.cli import output
+from emu.cli.attach import ClusterOption, JsonOption, ask, chosen
+
+DOWN_TIMEOUT_S: Final = 15.0
+
+
+def down(
+    cluster: ClusterOption = "",
+    volumes: Annotated[bool, typer.Option("--volumes", help="Also forget the disks.")] = False,
+) -> None:
+    """End a running cluster (its disks stay, unless --volumes)."""
+    if volumes and (cluster or not state.running()) and _wipe_stopped(cluster):
+        return
+    facts = chosen(cluster)
+    name = facts["name"]
+    ask(str(facts["pid"]), "down", volumes)
+    give_up_s = time.monotonic() + DOWN_TIMEOUT_S
+    while state.is_locked(Path(facts["folder"])):
+        if time.monotonic() > give_up_s:
+            output.fail(f"`{name}` (pid {facts['pid']}) has not ended after {DOWN_TIMEOUT_S:g} s")
+        time.sleep(0.02)
+    output.note(f"`{name}` is down" + (", its disks wiped" if volumes else ""))
+
+
+def _wipe_stopped(cluster: str) -> bool:
+    """Wipe what a stopped cluster left; False if it runs."""
+    if any(cluster in (each["name"], str(each["pid"])) for each in state.running()):
+        return False
+    left = state.stopped()
+    if not cluster:
+        names = ", ".join(left) or "none"
+        output.fail(f"no cluster is running; with disks kept: {names} (say which: -c NAME)")
+    try:
+        existed = cluster in left and state.wipe(cluster)
+    except state.StateError as error:
+        output.fail(str(error))
+    if not existed:
+        output.fail(f"no cluster called `{cluster}` is running or has left disks")
+    output.note(f"`{cluster}`: disks wiped")
+    return True
+
+
+def clusters(as_json: JsonOption = False) -> None:
+    """List the clusters of this computer: those that run, and those that left their disks."""
+    found = [{**each, "state": "running"} for each in state.running()]
+    found += [{"name": name, "state": "stopped"} for name in state.stopped()]
+    if as_json:
+        output.result(found)
+        return
+    if not found:
+        output.note("no cluster is running; start one with `emu up`")
+        return
+    columns = ["name", "state", "nodes", "pid", "observe", "file"]
+    output.table(columns, [[each.get(column) for column in columns] for each in found], {})
+
+
+def summary(cluster: ClusterOption = "", as_json: JsonOption = False) -> None:
+    """The run so far: requests, errors, latency, faults, expectations."""
+    from emu.cli.screen import summary_screen
+
+    found = ask(cluster, "summary")
+    if as_json:
+        output.result(found)
+    else:
+        output.out.print(summary_screen(found))

@@ -1,0 +1,153 @@
+"""The topology file that a verb means: read, checked, and its mistakes told. And `config`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+import typer
+
+from emu.cli import output
+from emu.cli.attach import JsonOption
+from emu.topology import units
+from emu.topology.problems import Problem, TopologyError
+
+if TYPE_CHECKING:
+    from emu.topology.model import Topology
+
+SHIPPED: Final = Path(__file__).resolve().parents[2] / "topologies"
+FULL: Final = "full.yaml"
+STEPS: Final = "[0-9][0-9]-*.yaml"
+
+
+def complete_file(incomplete: str) -> list[str]:
+    """For the shell: YAML files and folders here."""
+    folder = Path(incomplete).parent if incomplete else Path()
+    found = sorted(Path().glob(f"{incomplete}*") if incomplete else folder.iterdir())
+    return [
+        f"{path}/" if path.is_dir() else str(path)
+        for path in found
+        if path.is_dir() or path.suffix in (".yaml", ".yml")
+    ]
+
+
+FileArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[FILE]",
+        help="A topology file; none: the full topology.",
+        autocompletion=complete_file,
+    ),
+]
+
+
+def default_file() -> str:
+    """The full topology; until it ships, the last step of the story."""
+    full = SHIPPED / FULL
+    return str(full if full.exists() else sorted(SHIPPED.glob(STEPS))[-1])
+
+
+def read_topology(file: str, *, name: str = "", seed: int | None = None) -> Topology:
+    """The file's topology, perhaps under another name or seed; mistakes end the command."""
+    from emu.topology.loading import load
+
+    try:
+        found = load(file)
+    except TopologyError as error:
+        _tell(error.problems, file)
+    except OSError as error:
+        output.fail(f"cannot read {file}: {error.strerror}", output.USAGE)
+    if name:
+        found = replace(found, name=_checked(name))
+    return found if seed is None else replace(found, seed=seed)
+
+
+def duration_s(option: str, text: str) -> float | None:
+    """What an option like `--for 10s` says; None where it is not given."""
+    if not text:
+        return None
+    try:
+        found = units.parse_value("for_s", text)
+    except ValueError as error:
+        output.fail(f"{option}: {error}", output.USAGE)
+    return float(found)
+
+
+def config(
+    file: FileArgument = "",
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a topology file: every mistake at once, warnings, and what it comes to."""
+    from emu.topology.jsonschema import json_schema
+    from emu.topology.lint import unaccepted
+    from emu.topology.loading import load
+
+    if schema:
+        output.result(json_schema())
+        return
+    if as_json:
+        try:
+            load(file or default_file())
+        except TopologyError as error:
+            output.result({"problems": [_as_record(each) for each in error.problems]})
+            raise typer.Exit(output.INVALID_TOPOLOGY) from None
+        except OSError:
+            pass  # told below
+    topology = read_topology(file or default_file())
+    warnings = [str(each) for each in unaccepted(topology)]
+    if as_json:
+        nodes = [
+            {"name": each.spec.name, "kind": each.spec.kind, "region": each.spec.region}
+            for each in topology.placements()
+        ]
+        found = {"name": topology.name, "nodes": nodes, "warnings": warnings, "problems": []}
+        output.result(found)
+        return
+    rows: list[list[Any]] = [
+        [
+            tier.name,
+            tier.word,
+            len(tier.members),
+            ", ".join(dict.fromkeys(tier.members)),
+            tier.public,
+        ]
+        for tier in topology.tiers
+    ]
+    output.table(["tier", "kind", "nodes", "regions", "public"], rows, {})
+    tell_warnings(warnings)
+
+
+def tell_warnings(warnings: list[str]) -> None:
+    for warning in warnings:
+        output.note(f"warning: {warning}", style="yellow")
+
+
+def _tell(problems: list[Problem], file: str) -> NoReturn:
+    for problem in problems:
+        output.note(str(problem), style="red")
+    count = len(problems)
+    mistakes = "1 mistake" if count == 1 else f"{count} mistakes"
+    output.fail(f"{mistakes} in {file}", output.INVALID_TOPOLOGY)
+
+
+def _as_record(problem: Problem) -> dict[str, Any]:
+    return {
+        "file": problem.path,
+        "line": problem.line,
+        "column": problem.column,
+        "message": problem.message,
+    }
+
+
+def _checked(name: str) -> str:
+    from emu.topology.tiers import MAX_NAME, NAME
+
+    if len(name) > MAX_NAME or not NAME.fullmatch(name):
+        output.fail(
+            f"--name: `{name[:60]}` is no name; write lower-case letters, digits and single "
+            f"dashes, beginning with a letter, at most {MAX_NAME}",
+            output.USAGE,
+        )
+    return name

@@ -1,0 +1,141 @@
+"""One run that keeps its terminal: signals, boot, first screen, events, summary, exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+from rich.text import Text
+
+from emu import state
+from emu.cli import lines, output
+from emu.cli.printing import Printer
+from emu.cli.screen import command_name, summary_screen, welcome_screen
+from emu.live.addresses import SlotError
+from emu.observe.events import Event
+from emu.session import Session
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+END_S: Final = 1.2
+"""An end asked for by hand takes no longer: what has not answered by then is cut off."""
+MANY_NODES: Final = 100
+"""Above it, something is said before the boot."""
+
+
+class Foreground:
+    """`run` once. Gives the exit code."""
+
+    def __init__(self, session: Session, *, json_events: bool, as_json: bool) -> None:
+        self.session = session
+        self.json_events = json_events
+        self.as_json = as_json
+        self.interrupted = False
+        self.ready = False
+        self.unread = False
+        self.began_s = time.monotonic()
+        session.options.printer = self._event
+
+    def run(self) -> int:
+        self.printer = Printer(self._unread_soon)
+        problem = ""
+        try:
+            trio.run(self._main)
+        except* KeyboardInterrupt:
+            self.interrupted = True
+        except* (SlotError, TimeoutError, OSError) as group:
+            problem = "; ".join(_explained(each) for each in _leaves(group))
+        self._finish(problem)
+        if self.interrupted:
+            return output.INTERRUPTED
+        if problem or self.unread:
+            return output.FAILURE
+        summary = self.session.summary
+        failed = summary is not None and summary["verdict"] == "failed"
+        return output.VERDICT_FAILED if failed else output.OK
+
+    async def _main(self) -> None:
+        self.token = trio.lowlevel.current_trio_token()
+        with trio.CancelScope() as self.scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._watch_signals)
+                nursery.start_soon(self._limit_the_end)
+                count = len(self.session.topology.placements())
+                if count > MANY_NODES:
+                    self.printer.show(f"starting {count} nodes ...")
+                await self.session.run(self._welcome)
+                nursery.cancel_scope.cancel()
+
+    async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            task_status.started()
+            async for _ in signals:
+                if self.interrupted:
+                    os._exit(output.INTERRUPTED)  # asked twice: at once
+                self.interrupted = True
+                self._end()
+
+    def _end(self) -> None:
+        self.session.end()
+        if not self.ready:
+            self.scope.cancel()
+
+    async def _limit_the_end(self) -> None:
+        await self.session.ending.wait()
+        await trio.sleep(END_S)
+        self.scope.cancel()
+
+    def _unread_soon(self) -> None:
+        """Nobody reads what we print any more (`emu up | head`): end. Called in a thread."""
+        self.unread = True
+        with suppress(trio.RunFinishedError):
+            self.token.run_sync_soon(self._end)
+
+    async def _welcome(self, session: Session) -> None:
+        self.ready = True
+        if self.as_json or self.json_events:
+            return
+        others = len(state.running()) > 1
+        took_s = time.monotonic() - self.began_s
+        screen = welcome_screen(session, took_s, emu=command_name(), others=others)
+        self.printer.show(screen)
+        self.printer.show("")
+
+    def _event(self, event: Event) -> None:
+        """Print one event; of the boot only what went wrong, unless more was asked for."""
+        if self.json_events:
+            self.printer.show(Text(lines.as_json(event)))
+            return
+        told = self.ready or event["level"] in ("warning", "error")
+        if told or self.session.options.level == "debug":
+            self.printer.show(lines.as_text(event))
+
+    def _finish(self, problem: str) -> None:
+        summary = self.session.summary
+        if summary is not None and not self.as_json:
+            self.printer.show(summary_screen(summary))
+        if problem:
+            self.printer.show(Text(f"emu: {problem}", style="red"))
+        self.printer.close()
+        if summary is not None and self.as_json:
+            output.result(summary)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def _explained(error: Any) -> str:
+    """An operating failure in the user's words."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk that holds {state.root()}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,39 @@
+"""One event as one line: for people (with colour where there is some) and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rich.text import Text
+
+OWN_COLUMNS: Final = ("index", "time_s", "level", "event", "node", "tier", "region")
+MARKS: Final = {"warning": "! ", "error": "✗ "}
+STYLES: Final = {"debug": "dim", "warning": "yellow", "error": "bold red"}
+
+
+def as_text(event: Mapping[str, Any]) -> Text:
+    """`    1.234s   lb-1         server up  server=web-2`."""
+    extra = "  ".join(f"{key}={_value(each)}" for key, each in _extra(event) if each is not None)
+    level = str(event["level"])
+    line = Text()
+    line.append(f"{event['time_s']:9.3f}s ", style="dim")
+    line.append(MARKS.get(level, "  "), style=STYLES.get(level))
+    line.append(f"{event.get('node', 'emu')!s:<12} ", style="cyan")
+    line.append(str(event["event"]), style=STYLES.get(level, "default"))
+    if extra:
+        line.append(f"  {extra}", style="dim")
+    return line
+
+
+def as_json(event: Mapping[str, Any]) -> str:
+    return json.dumps(event, default=str)
+
+
+def _extra(event: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(key, value) for key, value in event.items() if key not in OWN_COLUMNS]
+
+
+def _value(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

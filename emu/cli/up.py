@@ -1,0 +1,182 @@
+"""`emu up`: begin a run, change one that runs, or begin one in the background."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from emu import state
+from emu.cli import output
+from emu.cli.attach import JsonOption, ask
+from emu.cli.files import (
+    FileArgument,
+    default_file,
+    duration_s,
+    read_topology,
+    tell_warnings,
+)
+
+if TYPE_CHECKING:
+    from emu.topology.model import Topology
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+FORMATS: Final = ("text", "json")
+DETACH_WAIT_S: Final = 90.0
+DISTURBING: Final = ("remove", "restart")
+"""Changes that end nodes: a person is asked before."""
+
+ForOption = Annotated[str, typer.Option("--for", help="End by itself after this long (10s, 2m).")]
+DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Change a running one unasked.")]
+
+
+def up(
+    file: FileArgument = "",
+    for_text: ForOption = "",
+    detach: DetachOption = False,
+    yes: YesOption = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin with empty disks.")] = False,
+    name: Annotated[str, typer.Option("--name", help="Another name than the file's.")] = "",
+    seed: Annotated[int | None, typer.Option("--seed", help="Not the file's seed.")] = None,
+    log_level: Annotated[str, typer.Option("--log-level", help=", ".join(LEVELS))] = "info",
+    log_format: Annotated[str, typer.Option("--log-format", help="text or json.")] = "text",
+    no_aliases: Annotated[bool, typer.Option("--no-aliases", hidden=True)] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring up the website of a topology file, and keep it until Ctrl-C.
+
+    While it runs, `up` with the changed file changes it.
+    """
+    _one_of("--log-level", log_level, LEVELS)
+    _one_of("--log-format", log_format, FORMATS)
+    for_s = duration_s("--for", for_text)
+    path = file or default_file()
+    topology = read_topology(path, name=name, seed=seed)
+    if for_s is None and state.is_locked(state.root() / topology.name):
+        if fresh:
+            output.fail(
+                f"`{topology.name}` is running: `emu down` ends it, then --fresh begins anew"
+            )
+        _change(topology, yes, as_json)
+        return
+    if detach:
+        _begin_in_background(topology, [path, *_same_options(sys.argv[1:], file)])
+        return
+    _warn(topology)
+    from emu.cli.foreground import Foreground
+    from emu.session import Session, SessionOptions
+
+    options = SessionOptions(for_s, log_level, aliases=not no_aliases)
+    try:
+        folder = state.claim(topology.name, temporary=for_s is not None, fresh=fresh)
+    except state.StateError as error:
+        output.fail(str(error))
+    session = Session(topology, folder, options)
+    try:
+        code = Foreground(session, json_events=log_format == "json", as_json=as_json).run()
+    finally:
+        if session.wipe_at_end:
+            folder.wipe()
+        folder.release()
+    raise typer.Exit(code)
+
+
+def _warn(topology: Topology) -> None:
+    from emu.topology.lint import unaccepted
+
+    tell_warnings([str(each) for each in unaccepted(topology)])
+
+
+def _one_of(option: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        output.fail(f"{option}: `{word}` is not one of {', '.join(known)}", output.USAGE)
+
+
+# --- while it runs already --------------------------------------------------------------------
+
+
+def _change(topology: Topology, yes: bool, as_json: bool) -> None:
+    """Show what the changed file asks for, and do it."""
+    path = str(Path(topology.path).resolve())
+    plan = ask(topology.name, "plan", path)
+    if plan == ["no change"]:
+        output.note(f"`{topology.name}` is running as the file says")
+    else:
+        for line in plan:
+            output.note(f"  {line}")
+        _confirm(plan, yes)
+        plan = ask(topology.name, "apply", path, timeout_s=None)
+        output.note(f"`{topology.name}` is changed")
+    if as_json:
+        output.result({"name": topology.name, "changed": plan})
+
+
+def _confirm(plan: list[str], yes: bool) -> None:
+    disturbing = any(line.startswith(DISTURBING) for line in plan)
+    if yes or not disturbing or not sys.stdin.isatty():
+        return
+    try:
+        typer.confirm("Do it?", default=True, abort=True, err=True)
+    except typer.Abort:
+        output.fail("nothing was changed")
+
+
+# --- in the background ------------------------------------------------------------------------
+
+
+def _same_options(words: list[str], file: str) -> list[str]:
+    """The words of this command line for the child: without the verb, the file and -d."""
+    kept = words[words.index("up") + 1 :]
+    if file in kept:
+        kept.remove(file)
+    return [word for word in kept if word not in ("-d", "--detach")]
+
+
+def _begin_in_background(topology: Topology, words: list[str]) -> None:
+    """Start the same command in the background, and wait until it is ready or has failed."""
+    log_path = state.root() / f"{topology.name}.log"
+    try:
+        log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log = open(log_path, "wb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        output.fail(f"cannot write {log_path}: {error.strerror}; set EMU_STATE_DIR")
+    with log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "emu", "up", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        facts = _wait_ready(child)
+    except KeyboardInterrupt:
+        child.terminate()
+        child.wait()
+        raise
+    if facts is None and child.poll() is None:
+        output.fail(f"not ready after {DETACH_WAIT_S:g} s; its log: {log_path}")
+    if facts is None:
+        output.note(log_path.read_text("utf-8", "replace").rstrip())
+        raise typer.Exit(child.returncode if 0 < child.returncode < 128 else output.FAILURE)
+    output.note(
+        f"`{topology.name}` is up in the background: {facts['nodes']} nodes, pid {child.pid}"
+    )
+    output.note(f"  watch it:  {facts['observe']}/   emu ps   emu events -f")
+    output.note(f"  its log:   {log_path}")
+    output.note(f"  end it:    emu down -c {topology.name}")
+
+
+def _wait_ready(child: subprocess.Popen[bytes]) -> dict[str, Any] | None:
+    give_up_s = time.monotonic() + DETACH_WAIT_S
+    while child.poll() is None and time.monotonic() < give_up_s:
+        for facts in state.running():
+            if facts["pid"] == child.pid:
+                return facts
+        time.sleep(0.03)
+    return None

@@ -1,0 +1,28 @@
+"""Joins the verbs to one command. Each group of them has a thin module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from emu.cli import clusters, faulting, files, nodes, up
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="A whole scaled-out website on one laptop, from one file: break it, watch it, replay it.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+RUN = "Run"
+WATCH = "Watch"
+RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, files.config,
+                                              clusters.clusters)  # fmt: skip
+WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.events, nodes.logs,
+                                                clusters.summary, nodes.call)  # fmt: skip
+for verb in RUN_VERBS:
+    app.command(verb.__name__, rich_help_panel=RUN)(verb)
+for verb in WATCH_VERBS:
+    app.command(verb.__name__, rich_help_panel=WATCH)(verb)
+faulting.register(app)
