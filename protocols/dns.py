@@ -166,13 +166,13 @@ def encode_answer(
     if authority is not None:
         _fill(response, query, answer, authority)
     try:
-        return response.to_wire(max_size=max(max_bytes, PLAIN_UDP_BYTES))
+        return response.to_wire(max_size=max(max_bytes, PLAIN_UDP_BYTES), want_shuffle=False)
     except dns.exception.TooBig:
         response.answer.clear()
         response.authority.clear()
         response.additional.clear()
         response.flags |= dns.flags.TC
-        return response.to_wire()
+        return response.to_wire(want_shuffle=False)
 
 
 def _fill(
