@@ -32,7 +32,6 @@ CRASH_LOOP_WINDOW_S: Final = 60.0
 RESTART_FIRST_S: Final = 0.2
 RESTART_MOST_S: Final = 10.0
 SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
-LAST_TIER_KIND: Final = "users"
 SHOWN_FACTS: Final = ("epoch", "lsn", "lag_s", "sessions", "servers_up", "slots")
 
 
@@ -124,11 +123,9 @@ class Cluster:
         """
         self._start_directory()
         placements = self.topology.placements()
-        servers = [each for each in placements if each.spec.kind != LAST_TIER_KIND]
-        users = [each for each in placements if each.spec.kind == LAST_TIER_KIND]
-        await self._boot_all(servers)
+        await self._boot_all([each for each in placements if not each.kind.clients])
         self.topology.arm(self.world.links)
-        await self._boot_all(users)
+        await self._boot_all([each for each in placements if each.kind.clients])
         self.ready_s = self.world.timers.now_s()
         up = sum(slot.state == "up" for slot in self.slots.values())
         self.log.info("cluster up", nodes=up, of=len(self.slots))
@@ -192,9 +189,11 @@ class Cluster:
         self._boot(slot)
 
     async def start(self, name: str) -> None:
-        """Start a node that is down, and wait until it is up or has failed."""
-        self.launch(name)
-        await self.slots[name].settled.wait()
+        """Start a node (if it is down), and wait until it is up or has failed."""
+        slot = self.slots[name]
+        if not slot.running:
+            self._boot(slot)
+        await slot.settled.wait()
 
     def _boot(self, slot: Slot) -> None:
         slot.generation += 1
@@ -293,7 +292,8 @@ class Cluster:
     async def stop(self, name: str) -> None:
         """Announce, drain, end: what is in flight is answered first (at most DRAIN_TIMEOUT_S)."""
         slot = self.slots[name]
-        if not slot.running:
+        life = slot.life
+        if life is None or life.dead:
             return
         slot.state = "draining"
         self._list(slot)
@@ -302,8 +302,8 @@ class Cluster:
         except RpcError as error:
             if error.code != "no_such_method":
                 self._log(slot, "drain not finished", why=str(error))
-        if slot.life is not None and not slot.life.dead:
-            slot.life.end(crash=False)
+        if not life.dead:
+            life.end(crash=False)
             self._down(slot, "stopped")
             self._log(slot, "node stopped", generation=slot.generation)
 
@@ -350,7 +350,11 @@ class Cluster:
     async def remove(self, name: str) -> None:
         """Stop a node and take its place away."""
         await self.stop(name)
-        slot = self.slots.pop(name)
+        slot = self.slots.pop(name, None)
+        if slot is None:
+            return  # somebody else removed it meanwhile
+        if slot.life is not None:
+            slot.life.end(crash=False)
         self.membership.remove(slot.spec.tier, name)
         self.operator.forget(name)
         self.world.remove_machine(name)

@@ -79,7 +79,8 @@ class Stop:
     async def inject(self, cluster: Cluster) -> Undo | None:
         names = await cluster.resolve(self.target)
         for name in names:
-            await cluster.stop(name)
+            if name in cluster.slots:
+                await cluster.stop(name)
         return partial(_start, cluster, names)
 
 
@@ -106,8 +107,9 @@ class Restart:
 
     async def inject(self, cluster: Cluster) -> Undo | None:
         for name in await cluster.resolve(self.target):
-            await cluster.stop(name)
-            await cluster.start(name)
+            if name in cluster.slots:
+                await cluster.stop(name)
+            await _start(cluster, [name])
         return None
 
 
@@ -126,7 +128,8 @@ class Pause:
 
         async def undo() -> None:
             for name in names:
-                cluster.unpause(name)
+                if name in cluster.slots:
+                    cluster.unpause(name)
 
         return undo
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import trio
 
-from emu import timeline, verdict
+from emu import timeline
 from emu.cluster import Cluster
 from emu.control.server import ControlServer
+from emu.judging import Judge
 from emu.live.world import LiveWorld
 from emu.observe.events import Event, Events
 from emu.observe.http import ObserveServer
@@ -26,11 +27,6 @@ from emu.topology.model import Topology, diff
 from emu.topology.problems import TopologyError
 from nodes.wire import Call
 from protocols.errors import RpcError
-
-FINISH_TIMEOUT_S: Final = 20.0
-HURRIED_S: Final = 0.6
-"""What the users get to read back their posts when the run is ended by hand."""
-ANSWER_S: Final = 0.3
 
 
 @dataclass(slots=True)
@@ -73,6 +69,7 @@ class Session:
             self.world = world
             async with Cluster(world, self.topology, events=world.events) as cluster:
                 self.cluster = cluster
+                self._judge = Judge(cluster)
                 await self._serve(cluster)
                 await cluster.boot()
                 world.settle()
@@ -101,70 +98,14 @@ class Session:
         with trio.move_on_after(self.options.for_s if self.options.for_s is not None else math.inf):
             await self.ending.wait()
         ran_s = self.world.timers.now_s() - began_s
-        if not self.ending.is_set():
-            await cluster.heal()
-        return await self.judge(ran_s, final=True)
+        ended_by_hand = self.ending.is_set()
+        sum_up = self._judge.hurry if ended_by_hand else self._judge.finish
+        return await sum_up(self.topology.expect, ran_s)
 
     async def _play(self) -> None:
         """Play the faults of the topology; `apply` cancels and plays those of the new one."""
         with self._timeline:
             await timeline.play(self.cluster, self.topology.faults)
-
-    async def judge(self, ran_s: float, *, final: bool = False) -> dict[str, Any]:
-        """Sum up; a final judgement lets the users read back what they wrote.
-
-        Ended by hand, they have a moment for it, and only if nothing is broken: what they cannot
-        tell is unknown.
-        """
-        hurried = self.ending.is_set()
-        users = await self._ask_users(final, hurried)
-        return verdict.summarize(
-            name=self.topology.name,
-            nodes=len(self.cluster.slots),
-            ready_s=self.cluster.ready_s or 0.0,
-            ran_s=ran_s,
-            users=users,
-            fidelity=self.world.fidelity(),
-            expectations=self.topology.expect,
-            divergent_records=await self._divergent(),
-            faults=self.cluster.timeline,
-            complete=final and not hurried,
-        )
-
-    async def _ask_users(self, final: bool, hurried: bool) -> list[dict[str, Any]]:
-        cluster = self.cluster
-        names = [name for name, slot in cluster.slots.items() if slot.spec.kind == "users"]
-        whole = not cluster.active and all(slot.state == "up" for slot in cluster.slots.values())
-        answers: Mapping[str, Any] = {}
-        if final and (whole or not hurried):
-            timeout_s = HURRIED_S if hurried else FINISH_TIMEOUT_S
-            answers = await cluster.each(
-                names, lambda name: cluster.operator.ask(name, "finish", timeout_s=timeout_s)
-            )
-        silent = [name for name in names if not isinstance(answers.get(name), dict)]
-        late = await cluster.each(
-            silent, lambda name: cluster.operator.ask(name, "summary", timeout_s=ANSWER_S)
-        )
-        for name, answer in late.items():
-            if isinstance(answer, RpcError):
-                cluster.log.warning("users did not answer", node=name, why=str(answer))
-        found = [late.get(name, answers.get(name)) for name in names]
-        return [each for each in found if isinstance(each, dict)]
-
-    async def _divergent(self) -> int:
-        names = [
-            name
-            for name, slot in self.cluster.slots.items()
-            if slot.placement.kind.roles and slot.running
-        ]
-        answers = await self.cluster.each(
-            names, lambda name: self.cluster.operator.ask(name, "describe", timeout_s=ANSWER_S)
-        )
-        return sum(
-            int(each.get("divergent_records", 0))
-            for each in answers.values()
-            if isinstance(each, dict)
-        )
 
     def end(self, wipe: bool = False) -> None:
         """End the run; with `wipe`, forget the disks afterwards."""
@@ -186,7 +127,8 @@ class Session:
     # --- the control socket's own verbs ----------------------------------------------------
 
     async def _summary(self, call: Call) -> dict[str, Any]:
-        return await self.judge(self.world.timers.now_s() - (self.cluster.ready_s or 0.0))
+        ran_s = self.world.timers.now_s() - (self.cluster.ready_s or 0.0)
+        return await self._judge.interim(self.topology.expect, ran_s)
 
     def _config(self, call: Call) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""What a run amounts to: the users' numbers, the fidelity, the expectations, a verdict.
+"""What a run amounts to: the clients' numbers, anomalies, fidelity, expectations, a verdict.
 
 Pure: it is handed what was measured. The keys are a contract for scripts (see the README).
 """
@@ -25,22 +25,23 @@ def summarize(
     nodes: int,
     ready_s: float,
     ran_s: float,
-    users: Sequence[Mapping[str, Any]],
+    clients: Sequence[Mapping[str, Any]],
     fidelity: Mapping[str, Any],
     expectations: Iterable[Expectation],
     divergent_records: int = 0,
     faults: Sequence[Mapping[str, Any]] = (),
+    anomalies: Sequence[Mapping[str, Any]] = (),
     complete: bool = True,
 ) -> dict[str, Any]:
-    """One object for a run. `users`: what each users node's `finish` (or `summary`) answered.
+    """One object for a run. `clients`: what each clients node's `finish` (or `summary`) answered.
 
     In a `complete` run what was not measured counts as failed; in others it is unknown (`held` is
     None).
     """
-    requests = sum(int(each.get("requests", 0)) for each in users)
-    failures = sum(int(each.get("errors", 0)) for each in users)
+    requests = sum(int(each.get("requests", 0)) for each in clients)
+    failures = sum(int(each.get("errors", 0)) for each in clients)
     latency = LogHistogram()
-    for each in users:
+    for each in clients:
         if each.get("latency_wire"):
             latency.merge(LogHistogram.from_wire(each["latency_wire"]))
     summary: dict[str, Any] = {
@@ -50,29 +51,31 @@ def summarize(
         "ran_s": round(ran_s, 3),
         "requests": requests,
         "errors": failures,
-        "errors_by_code": _added(each.get("reasons", {}) for each in users),
+        "errors_by_code": _added(each.get("reasons", {}) for each in clients),
         "availability": round(1 - failures / requests, 6) if requests else None,
         "throughput_per_s": round(requests / ran_s, 1) if ran_s else 0.0,
         "latency_s": {
             "p50": _rounded(latency.quantile(0.5)),
             "p99": _rounded(latency.quantile(0.99)),
         },
-        "acknowledged_writes": sum(int(each.get("acknowledged", 0)) for each in users),
-        "lost_acknowledged_writes": _sum_known(each.get("lost") for each in users),
-        "duplicated_writes": _sum_known(each.get("duplicated") for each in users),
+        "acknowledged_writes": sum(int(each.get("acknowledged", 0)) for each in clients),
+        "lost_acknowledged_writes": _sum_known(each.get("lost") for each in clients),
+        "duplicated_writes": _sum_known(each.get("duplicated") for each in clients),
         "divergent_records": divergent_records,
-        "outage_s": _rounded(max((each.get("outage_s") or 0.0 for each in users), default=0.0)),
+        "outage_s": _rounded(max((each.get("outage_s") or 0.0 for each in clients), default=0.0)),
         "loop_lag_s": fidelity["loop_lag_s"],
         "trustworthy": fidelity["trustworthy"],
         "reasons": fidelity["reasons"],
         "faults": [dict(each) for each in faults],
+        "anomalies": [dict(each) for each in anomalies],
     }
     judged = evaluate(expectations, summary)
     for each in judged:
         if each["actual"] is None and not complete:
             each["held"] = None
     summary["expectations"] = judged
-    summary["verdict"] = _verdict([each["held"] for each in judged], summary["trustworthy"])
+    held = [each["held"] for each in judged]
+    summary["verdict"] = _verdict([*held, not anomalies], summary["trustworthy"])
     return summary
 
 

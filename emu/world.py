@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from nodes.base import ADMIN_PORT, RPC_PORT, Context, Network, Timer
+from nodes.base import ADMIN_PORT, RPC_PORT, Context, History, Network, Timer
 
 if TYPE_CHECKING:
     from emu.life import Life
@@ -129,6 +129,8 @@ class World(Protocol):
 
     name: str
     links: Links
+    history: History
+    """What clients did; put another in its place before boot to keep it."""
 
     @property
     def timers(self) -> Timers: ...
@@ -153,3 +155,10 @@ class World(Protocol):
         ...
 
     def machines(self) -> Iterable[Machine]: ...
+    def settle(self) -> None:
+        """Booting is over: what is measured of the world itself begins now."""
+        ...
+
+    def fidelity(self) -> dict[str, Any]:
+        """How far its times can be believed: `loop_lag_s`, `trustworthy`, `reasons`."""
+        ...

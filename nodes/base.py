@@ -8,7 +8,7 @@ clock or touches a file lives in emu/. Times are seconds on the node's own clock
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -253,6 +253,21 @@ class NodeFactory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StateCheck:
+    """What must hold, at any setting, of what a tier's members say once the run is healed."""
+
+    name: str
+    """What is checked, in words: `replicas agree`."""
+    method: str
+    """Asked of every running member, on its admin listener."""
+    problem: Callable[[Mapping[str, Any]], str]
+    """Node name → answer, to what is wrong with them in words, or "". They are asked again for a
+    while before it counts: replicas catch up."""
+    across_group: bool = False
+    """Whether all tiers that one declared tier expands to are judged together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One line of the table of kinds: what a tier's `kind:` word stands for.
 
@@ -266,6 +281,14 @@ class Kind:
     edges: tuple[str, ...] = ()
     peers: bool = False
     """Whether members of the tier dial each other."""
+    clients: bool = False
+    """Whether members only ask: they are started last, and their admin listeners answer `summary`
+    and, once, `finish` (stop, wait for stragglers, read back) with what emu/verdict.py adds up."""
+    checks: tuple[StateCheck, ...] = ()
+    """What is asked of the members' state at the end of a run."""
+    may_lose: Callable[[Any, int], str] | None = None
+    """(config, members) → why acknowledged writes may get lost at this setting, or "" if they may
+    not. What is lost where it may be is a number, no anomaly."""
     roles: tuple[str, ...] = ()
     """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
     code: tuple[str, ...] = ()

@@ -17,6 +17,6 @@ KINDS: Final[dict[str, Kind]] = {
     "balancer": Kind(BalancerConfig, BalancerNode, HTTP_PORT, edges=("balances",)),
     "database": Kind(DatabaseConfig, DatabaseNode, peers=True, roles=DATABASE_ROLES),
     "dns": Kind(DnsConfig, DnsNode, DNS_PORT, edges=("answers", "names")),
-    "users": Kind(UsersConfig, UsersNode, edges=("visits", "resolver")),
+    "users": Kind(UsersConfig, UsersNode, edges=("visits", "resolver"), clients=True),
     "web": Kind(WebConfig, WebNode, HTTP_PORT, edges=("uses",), code=("app",)),
 }

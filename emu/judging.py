@@ -1,0 +1,262 @@
+"""How a run ends, in both worlds: heal, wait for progress, final reads, checks, one summary.
+
+The numbers are added up in verdict.py, histories are judged in checks/, and what a tier's members
+must agree on is declared by its Kind. Nothing here knows a tier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from emu import verdict
+from emu.cluster import Cluster
+from emu.observe.events import Event
+from emu.topology.expecting import Expectation
+from emu.topology.model import Tier, Topology
+from nodes.base import StateCheck
+from protocols.errors import RpcError
+
+ANSWER_S: Final = 0.3
+PROGRESS_ANSWER_S: Final = 2.0
+HURRIED_S: Final = 0.6
+FINISH_TIMEOUT_S: Final = 45.0
+"""What a clients node may take to stop, wait for stragglers and read back."""
+HEALED_TIMEOUT_S: Final = 20.0
+"""Within so long every node that heals is up again."""
+PROGRESS_TIMEOUT_S: Final = 30.0
+"""Within so long after healing every clients node has success again, or that is a failure."""
+AGREE_TIMEOUT_S: Final = 15.0
+POLL_S: Final = 0.25
+EXPECTED_FAILURES: Final = ("OSError", "PermissionError")
+"""A node that the disk or network fails may give up, and be restarted. Another error is a bug."""
+DAMAGE_FOUND: Final = "CorruptLog"
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """Something that must not be. `kind`: the model that says so, or liveness, state, failure."""
+
+    kind: str
+    text: str
+    operations: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    """The clients whose operations they are, where it is about those."""
+
+    def as_fields(self) -> dict[str, Any]:
+        return {"kind": self.kind, "text": self.text, "operations": list(self.operations)}
+
+
+@dataclass(slots=True)
+class Watch:
+    """What the events of a run say by themselves: nodes that failed, and who was promoted when."""
+
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    promotions: dict[tuple[str, int], dict[str, None]] = field(default_factory=dict)
+    """(tier, epoch) → the nodes that became primary in it."""
+
+    def look(self, event: Event) -> None:
+        """An event listener."""
+        if event["event"] == "node failed":
+            self.failures.append((str(event.get("node")), str(event.get("error"))))
+        elif event["event"] == "promoted" and "epoch" in event:
+            place = str(event.get("tier")), int(event["epoch"])
+            self.promotions.setdefault(place, {})[str(event.get("node"))] = None
+
+    def anomalies(self, *, damaged: bool) -> list[Anomaly]:
+        """`damaged`: disks were damaged on purpose, so that finding it is right."""
+        expected = (*EXPECTED_FAILURES, DAMAGE_FOUND) if damaged else EXPECTED_FAILURES
+        found = [
+            Anomaly("failure", f"{node} failed by itself: {error[:300]}")
+            for node, error in self.failures
+            if not error.startswith(expected)
+        ]
+        found += [
+            Anomaly("state", f"{tier}: epoch {epoch} had two primaries, {' and '.join(nodes)}")
+            for (tier, epoch), nodes in self.promotions.items()
+            if len(nodes) > 1
+        ]
+        return found
+
+
+class Judge:
+    """Watches a cluster from before its boot, and sums it up. Make it first, `finish` at the end.
+
+    The recorder is the world's history; where it is none (a run without end), nothing is checked.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.watch = Watch()
+        cluster.events.listeners.append(self.watch.look)
+
+    async def interim(self, expect: Sequence[Expectation], ran_s: float) -> dict[str, Any]:
+        """The numbers so far; nothing is stopped or checked, and what is unknown is no failure."""
+        return await self._summarize(expect, ran_s, {}, complete=False)
+
+    async def hurry(self, expect: Sequence[Expectation], ran_s: float) -> dict[str, Any]:
+        """The end of a run that was ended by hand: if nothing is broken, the clients have a moment
+        to read back; what they cannot tell is unknown."""
+        slots = self.cluster.slots.values()
+        whole = not self.cluster.active and all(slot.state == "up" for slot in slots)
+        answers = await self._ask_clients("finish", HURRIED_S) if whole else {}
+        return await self._summarize(expect, ran_s, answers, complete=False)
+
+    async def finish(self, expect: Sequence[Expectation], ran_s: float) -> dict[str, Any]:
+        """Heal, wait, let the clients read back what they wrote, check, sum up.
+
+        `ran_s`: how long the run was, for its rates. The summary's keys: see verdict.py.
+        """
+        cluster = self.cluster
+        was_broken = bool(cluster.timeline)
+        await cluster.heal()
+        anomalies = await self._wait_until_healed()
+        if was_broken:
+            anomalies += await self._wait_for_progress()
+        answers = await self._ask_clients("finish", FINISH_TIMEOUT_S)
+        anomalies += await self._check_states()
+        damaged = any(each.get("flip_bit") for each in cluster.timeline)
+        anomalies += self.watch.anomalies(damaged=damaged)
+        return await self._summarize(expect, ran_s, answers, anomalies)
+
+    # --- healing and progress ----------------------------------------------------------------
+
+    async def _wait_until_healed(self) -> list[Anomaly]:
+        """Start whatever gave up under a fault, and wait until everything runs."""
+        cluster = self.cluster
+        for name in [name for name, slot in cluster.slots.items() if slot.state == "failed"]:
+            if name in cluster.slots and not cluster.slots[name].running:
+                await cluster.start(name)
+        down: list[str] = []
+        give_up_s = self._now_s() + HEALED_TIMEOUT_S
+        while self._now_s() < give_up_s:
+            down = [name for name, slot in cluster.slots.items() if slot.state != "up"]
+            if not down:
+                return []
+            await cluster.operator.sleep(POLL_S)
+        states = ", ".join(f"{name} ({cluster.slots[name].state})" for name in down)
+        return [Anomaly("liveness", f"not up {HEALED_TIMEOUT_S:g} s after healing: {states}")]
+
+    async def _wait_for_progress(self) -> list[Anomaly]:
+        """Every clients node must have a success of its own again."""
+        first: dict[str, int] = {}
+        waiting = dict.fromkeys(self._clients(), "no answer of its own")
+        give_up_s = self._now_s() + PROGRESS_TIMEOUT_S
+        while waiting and self._now_s() < give_up_s:
+            answers = await self._ask_clients("summary", PROGRESS_ANSWER_S, list(waiting))
+            for name, answer in answers.items():
+                if answer["ok"] > first.setdefault(name, answer["ok"]):
+                    del waiting[name]
+                else:
+                    waiting[name] = f"failures by reason: {answer['reasons'] or 'none, it hangs'}"
+            await self.cluster.operator.sleep(POLL_S)
+        bound = f"{PROGRESS_TIMEOUT_S:g} s after healing"
+        return [
+            Anomaly("liveness", f"{bound} {name} has had no success yet; {why}")
+            for name, why in waiting.items()
+        ]
+
+    def _now_s(self) -> float:
+        return self.cluster.world.timers.now_s()
+
+    # --- asking ------------------------------------------------------------------------------
+
+    def _clients(self) -> list[str]:
+        slots = self.cluster.slots
+        return [name for name, slot in slots.items() if slot.placement.kind.clients]
+
+    async def _ask_clients(
+        self, method: str, timeout_s: float, names: list[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """The answers of the clients nodes (or of `names`); who says nothing is warned of."""
+        cluster = self.cluster
+        answers = await cluster.each(
+            self._clients() if names is None else names,
+            lambda name: cluster.operator.ask(name, method, timeout_s=timeout_s),
+        )
+        for name, answer in answers.items():
+            if isinstance(answer, RpcError):
+                cluster.log.warning("client did not answer", node=name, why=str(answer))
+        return {name: each for name, each in answers.items() if isinstance(each, dict)}
+
+    async def _describe(self) -> Iterable[Mapping[str, Any]]:
+        cluster = self.cluster
+        names = [
+            name
+            for name, slot in cluster.slots.items()
+            if slot.placement.kind.roles and slot.running
+        ]
+        answers = await cluster.each(
+            names, lambda name: cluster.operator.ask(name, "describe", timeout_s=ANSWER_S)
+        )
+        return [each for each in answers.values() if isinstance(each, dict)]
+
+    # --- checks ------------------------------------------------------------------------------
+
+    async def _check_states(self) -> list[Anomaly]:
+        """Ask the members what their Kind declares, until it is right or the time is over."""
+        found = []
+        for check, names in _state_checks(self.cluster.topology):
+            problem = await self._check_state(check, names)
+            if problem:
+                found.append(Anomaly("state", f"{check.name}: {problem}"))
+        return found
+
+    async def _check_state(self, check: StateCheck, tiers: Sequence[str]) -> str:
+        cluster = self.cluster
+        give_up_s = self._now_s() + AGREE_TIMEOUT_S
+        while True:
+            names = [name for name, slot in cluster.slots.items() if slot.spec.tier in tiers]
+            answers = await cluster.each(
+                names, lambda name: cluster.operator.ask(name, check.method)
+            )
+            silent = [name for name, each in answers.items() if isinstance(each, RpcError)]
+            problem = f"no answer from {', '.join(silent)}" if silent else check.problem(answers)
+            if not problem or self._now_s() >= give_up_s:
+                return problem
+            await cluster.operator.sleep(POLL_S)
+
+    async def _summarize(
+        self,
+        expect: Sequence[Expectation],
+        ran_s: float,
+        answers: Mapping[str, Mapping[str, Any]],
+        anomalies: Sequence[Anomaly] = (),
+        *,
+        complete: bool = True,
+    ) -> dict[str, Any]:
+        cluster = self.cluster
+        silent = [name for name in self._clients() if name not in answers]
+        answers = {**answers, **await self._ask_clients("summary", ANSWER_S, silent)}
+        described = await self._describe()
+        return verdict.summarize(
+            name=cluster.topology.name,
+            nodes=len(cluster.slots),
+            ready_s=cluster.ready_s or 0.0,
+            ran_s=ran_s,
+            clients=list(answers.values()),
+            fidelity=cluster.world.fidelity(),
+            expectations=expect,
+            divergent_records=sum(int(each.get("divergent_records", 0)) for each in described),
+            faults=cluster.timeline,
+            anomalies=[each.as_fields() for each in anomalies],
+            complete=complete,
+        )
+
+
+def _state_checks(topology: Topology) -> list[tuple[StateCheck, tuple[str, ...]]]:
+    """Every check with the tiers whose members it is asked of."""
+    found: list[tuple[StateCheck, tuple[str, ...]]] = []
+    for tier in topology.tiers:
+        for check in tier.kind.checks:
+            group = _group(topology, tier) if check.across_group else (tier.name,)
+            if (check, group) not in found:
+                found.append((check, group))
+    return found
+
+
+def _group(topology: Topology, tier: Tier) -> tuple[str, ...]:
+    if not tier.group:
+        return (tier.name,)
+    return tuple(each.name for each in topology.tiers if each.group == tier.group)
