@@ -408,7 +408,11 @@ class Cluster:
         """Target words to node names (see targets.py). Raises TargetError."""
         if needs_roles(words):
             await self.refresh_roles(words)
-        return resolve(words, [_candidate(slot) for slot in self.slots.values()], self.rng)
+        return resolve(words, self.candidates(), self.rng)
+
+    def candidates(self) -> list[Candidate]:
+        """Every node as targets see it, with the role it last had."""
+        return [_candidate(slot) for slot in self.slots.values()]
 
     async def refresh_roles(self, words: str = "") -> None:
         """Ask the running members of every tier that has roles what they are now."""

@@ -49,6 +49,7 @@ class EmulatedMachine:
         self._disk = disk
         self._clock = clock
         self.life: Life | None = None
+        self.metrics = Metrics()
         self._world = world
         self._cores = spec.cpu.cores
         self._cpu: NodeCpu | None = None
@@ -71,7 +72,9 @@ class EmulatedMachine:
         life = self.life = Life(spec.name, generation, world.holder)
         life.own(_Power(world, spec.name, self._disk))
         clock = NodeClock(self._clock, life)
-        metrics = Metrics({"node": spec.name, "tier": spec.tier, "region": spec.region})
+        metrics = self.metrics = Metrics(
+            {"node": spec.name, "tier": spec.tier, "region": spec.region}
+        )
         self._cpu = NodeCpu(world.timers, life, clock, spec.cpu, metrics, cores=self._cores)
         disk = NodeDisk(self._disk, life, metrics)
         context = NodeContext(

@@ -5,7 +5,7 @@ Sugar over Cluster.inject: nothing here that a script could not do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -25,7 +25,8 @@ async def play(cluster: Cluster, items: Sequence[FaultItem]) -> None:
 
 async def _play_one(cluster: Cluster, item: FaultItem, start_s: float) -> None:
     if item.on:
-        await _happened(cluster, item.on)
+        wanted = item.on.replace("-", " ")
+        await next_event(cluster, lambda event: event["event"] == wanted)
         await cluster.operator.sleep(item.at_s or 0.0)
     else:
         now_s = cluster.world.timers.now_s()
@@ -36,13 +37,14 @@ async def _play_one(cluster: Cluster, item: FaultItem, start_s: float) -> None:
         cluster.log.error("fault not possible", line=item.line, why=str(error))
 
 
-async def _happened(cluster: Cluster, name: str) -> None:
-    """Wait for the next event of that name (spaces and dashes alike)."""
-    wanted = name.replace("-", " ")
+async def next_event(cluster: Cluster, is_wanted: Callable[[Event], bool]) -> Event:
+    """Wait for the next event that is wanted."""
+    found: list[Event] = []
     seen = trio.Event()
 
     def look(event: Event) -> None:
-        if event["event"] == wanted:
+        if not found and is_wanted(event):
+            found.append(event)
             seen.set()
 
     cluster.events.listeners.append(look)
@@ -50,3 +52,4 @@ async def _happened(cluster: Cluster, name: str) -> None:
         await seen.wait()
     finally:
         cluster.events.listeners.remove(look)
+    return found[0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nodes.base import ADMIN_PORT, RPC_PORT, Context, History, Network, Timer
+from nodes.parts.metrics import Metrics
 
 if TYPE_CHECKING:
     from emu.life import Life
@@ -117,6 +118,8 @@ class Machine(Protocol):
     clock: ClockControl
     cores: int
     """May be changed while it runs."""
+    metrics: Metrics
+    """The newest generation's."""
 
     def boot(self, generation: int) -> tuple[Life, Context]:
         """A fresh generation; the one before must be dead."""

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import trio
 
-from emu import faults
-from emu.cluster import Cluster, Slot
+from emu import faults, views
+from emu.cluster import Cluster
 from emu.operator import ADMIN_LIMITS
 from emu.targets import TargetError
 from nodes.base import Peer, Stream
@@ -99,9 +99,7 @@ class ControlServer:
             await self.service.serve_stream(stream)
 
     async def _ps(self, call: Call, words: str = "all") -> list[dict[str, Any]]:
-        await self.cluster.refresh_roles()
-        names = await self.cluster.resolve(words) if self.cluster.slots else []
-        return [ps_row(self.cluster, self.cluster.slots[name]) for name in names]
+        return await views.ps(self.cluster, words)
 
     async def _events(
         self, call: Call, since: int = 0, wait: bool = False, words: str = ""
@@ -178,37 +176,11 @@ class ControlServer:
         return await self.cluster.operator.ask(name, method, *params)
 
     async def _ask_front(self, name: str, method: str, params: list[Any]) -> Any:
-        slot = self.cluster.slots[name]
-        client = self.cluster.operator.client(name, slot.spec.port)
-        try:
-            return await client.call(method, *params)
-        finally:
-            client.close()
+        return await views.ask_front(self.cluster, name, method, params)
 
     def _down(self, call: Call, volumes: bool = False) -> str:
         self._end(volumes)
         return "ending"
-
-
-def ps_row(cluster: Cluster, slot: Slot) -> dict[str, Any]:
-    """One node as `emu ps --json` shows it: the contract's keys first."""
-    spec = slot.spec
-    running = slot.running
-    now_s = cluster.world.timers.now_s()
-    return {
-        "name": spec.name,
-        "kind": spec.kind,
-        "tier": spec.tier,
-        "region": spec.region,
-        "role": slot.role,
-        "state": slot.shown_state,
-        "address": cluster.world.endpoint(spec.name, spec.port),
-        "public": spec.public,
-        "uptime_s": round(now_s - slot.started_s, 3) if running else 0.0,
-        "generation": slot.generation,
-        "error": slot.error,
-        **slot.facts,
-    }
 
 
 def _one_name(names: list[str]) -> str:

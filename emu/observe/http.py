@@ -14,7 +14,7 @@ from typing import Any, Final
 import trio
 
 from emu.cluster import Cluster
-from emu.control.server import ps_row
+from emu.views import ps_row
 from emu.world import OBSERVE_PORT, OPERATOR
 from nodes.http_server import Endpoint, HttpService, Via, error_response, json_response
 from nodes.parts.metrics import Metrics

@@ -68,18 +68,38 @@ def simulate(
     watchdog_s: float = WATCHDOG_S,
     **world_options: Any,
 ) -> Outcome[T]:
-    """Run `main(world)` in virtual time. An Exception of its is part of the outcome.
+    """Run `main(world)` in a world that is made for it; otherwise as `in_virtual_time`."""
+
+    async def program() -> T:
+        async with SimWorld(seed, **world_options) as world:
+            return await main(world)
+
+    return in_virtual_time(
+        program,
+        seed=seed,
+        keep_trace=keep_trace,
+        max_virtual_s=max_virtual_s,
+        max_turns=max_turns,
+        watchdog_s=watchdog_s,
+    )
+
+
+def in_virtual_time(
+    program: Callable[[], Awaitable[T]],
+    *,
+    seed: int | str,
+    keep_trace: int = 0,
+    max_virtual_s: float = MAX_VIRTUAL_S,
+    max_turns: int = MAX_TURNS,
+    watchdog_s: float = WATCHDOG_S,
+) -> Outcome[T]:
+    """Run `program()`, which makes its own world. An Exception of its is part of the outcome.
 
     The same seed, code and versions give the same digest. `keep_trace`: how many of the newest
     events to remember. Raises nothing but what ends the process (KeyboardInterrupt).
     """
     trace = Trace(keep=keep_trace)
     clock = SimClock(trace=trace, max_virtual_s=max_virtual_s, max_turns=max_turns)
-
-    async def program() -> T:
-        async with SimWorld(seed, **world_options) as world:
-            return await main(world)
-
     began_s = time.perf_counter()
     value: T | None = None
     error: Exception | None = None

@@ -115,6 +115,20 @@ class Metrics:
         assert isinstance(made, Histogram)
         return made
 
+    def total(self, name: str, **labels: str) -> float | None:
+        """The sum over a family's series that have these labels (of a histogram, its count); None
+        if there is no such family."""
+        family = self._families.get(name if name.startswith("emu_") else f"emu_{name}")
+        if family is None:
+            return None
+        wanted = labels.items()
+        found = (each for key, (_, each) in family.series.items() if wanted <= dict(key).items())
+        return sum(_value(each) for each in found)
+
+    def names(self) -> list[str]:
+        """Every family's name."""
+        return list(self._families)
+
     def forget(self, name: str, **labels: str) -> None:
         """Drop one series (a backend that left); nothing happens if it is not there."""
         family = self._families.get(f"emu_{name}")
@@ -168,6 +182,15 @@ class Metrics:
         return b"".join(parts)
 
 
+def _value(series: object) -> float:
+    if isinstance(series, Histogram):
+        return series.count
+    if isinstance(series, Gauge):
+        return series.value if series.read is None else series.read()
+    assert isinstance(series, Counter)
+    return series.value
+
+
 def _write(lines: list[bytes], prefixes: list[bytes], series: object) -> None:
     if isinstance(series, Histogram):
         total = 0
@@ -176,11 +199,8 @@ def _write(lines: list[bytes], prefixes: list[bytes], series: object) -> None:
             lines.append(b"%b%d\n" % (prefix, total))
         lines.append(b"%b%b\n" % (prefixes[-2], _number(series.sum)))
         lines.append(b"%b%d\n" % (prefixes[-1], total))
-    elif isinstance(series, Gauge):
-        value = series.value if series.read is None else series.read()
-        lines.append(b"%b%b\n" % (prefixes[0], _number(value)))
-    elif isinstance(series, Counter):
-        lines.append(b"%b%b\n" % (prefixes[0], _number(series.value)))
+    else:
+        lines.append(b"%b%b\n" % (prefixes[0], _number(_value(series))))
 
 
 def _prefix(name: str, suffix: str, labels: tuple[tuple[str, str], ...]) -> bytes:

@@ -1,0 +1,278 @@
+"""The scripting API: one script, both worlds. `emu.cluster(...)` and `emu.run(...)` are from here.
+
+A script breaks and asks a cluster through the same seams as the command line; the verbs are those
+of faults.VERBS, and the `faults:` of a topology are played by the same calls.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, TypeVar, get_origin, get_type_hints
+
+import trio
+
+from emu import timeline, views
+from emu.cluster import Cluster
+from emu.faults import VERBS, Fault
+from emu.judging import Judge
+from emu.live.world import LiveWorld
+from emu.observe.events import Event, Events
+from emu.sim.run import in_virtual_time
+from emu.sim.timers import SimClock
+from emu.sim.world import Knobs, SimWorld
+from emu.targets import resolve
+from emu.topology.expecting import Expectation
+from emu.topology.loading import load
+from emu.topology.model import FaultItem, Topology
+from emu.topology.problems import hint
+
+WorldName = Literal["live", "sim"]
+UNTIL_TIMEOUT_S: Final = 60.0
+NO_VIRTUAL_TIME: Final = (
+    "world='sim' needs virtual time, and this is trio.run with the real clock: call "
+    "emu.run(script, topology, world='sim'), or use the `cluster` fixture of emu's pytest plugin"
+)
+
+T = TypeVar("T")
+
+
+class Broken:
+    """A fault that a script injected. `async with await c.partition(...)` undoes it at the end."""
+
+    def __init__(self, cluster: Cluster, number: int) -> None:
+        self._cluster = cluster
+        self.number = number
+
+    async def undo(self) -> None:
+        """End it now; nothing happens if it has ended."""
+        await self._cluster.undo(self.number)
+
+    async def __aenter__(self) -> Broken:
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.undo()
+
+
+class Verb(Protocol):
+    """`await c.kill("one web", for_s=5)`: a fault's fields, and how long it lasts (None: until it
+    is undone, or healed). Raises TargetError where the words name nothing."""
+
+    def __call__(
+        self, *values: Any, for_s: float | None = None, **options: Any
+    ) -> Awaitable[Broken]: ...
+
+
+class Scenario:
+    """A running cluster in a script's hands. Times are the world's: virtual in a simulation."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._judge = Judge(cluster)
+
+    # --- time and events ---------------------------------------------------------------------
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the world began."""
+        return self.cluster.world.timers.now_s()
+
+    async def sleep(self, seconds: float) -> None:
+        await self.cluster.operator.sleep(seconds)
+
+    def events(self, name: str = "", **wanted: Any) -> list[Event]:
+        """What happened so far (the newest 10,000), of that name and with those fields."""
+        return [each for each in self.cluster.events if _is_wanted(each, name, wanted)]
+
+    async def until(self, name: str, *, timeout_s: float = UNTIL_TIMEOUT_S, **wanted: Any) -> Event:
+        """Wait for the next event of that name and with those fields. Raises TimeoutError."""
+        with self.cluster.operator.move_on_after(timeout_s):
+            return await timeline.next_event(
+                self.cluster, lambda event: _is_wanted(event, name, wanted)
+            )
+        raise TimeoutError(f"no event `{name}` {wanted or ''} within {timeout_s:g} s")
+
+    # --- asking ------------------------------------------------------------------------------
+
+    async def resolve(self, words: str) -> list[str]:
+        """The nodes that target words mean just now. Raises TargetError."""
+        return await self.cluster.resolve(words)
+
+    async def ps(self, words: str = "all") -> list[dict[str, Any]]:
+        """A row for each node, as `emu ps --json` has it."""
+        return await views.ps(self.cluster, words)
+
+    async def call(self, words: str, method: str, *params: Any) -> Any:
+        """Call a method of the one node that `words` mean, at its main port. Raises RpcError."""
+        names = await self.cluster.resolve(words)
+        if len(names) != 1:
+            raise ValueError(f"`{words}` are {len(names)} nodes ({', '.join(names)}): name one")
+        return await views.ask_front(self.cluster, names[0], method, params)
+
+    async def call_admin(self, words: str, method: str, *params: Any) -> dict[str, Any]:
+        """Call an admin method of each node that `words` mean: its answer, or the RpcError."""
+        names = await self.cluster.resolve(words)
+        ask = self.cluster.call_admin
+        return dict(await self.cluster.each(names, lambda name: ask(name, method, *params)))
+
+    def metrics(self, words: str, name: str, **labels: str) -> float:
+        """The sum of a metric over the nodes that `words` mean (of a histogram, its count).
+
+        Roles are as they were last asked for. A node that restarted counts from 0 again. Raises
+        TargetError, KeyError.
+        """
+        cluster = self.cluster
+        names = resolve(words, cluster.candidates(), cluster.rng)
+        return views.metric(cluster, names, name, **labels)
+
+    # --- breaking ----------------------------------------------------------------------------
+
+    async def inject(self, fault: Fault, *, for_s: float | None = None) -> Broken:
+        """Do a fault; the verbs (`kill`, `partition` ...) are short for this."""
+        return Broken(self.cluster, await self.cluster.inject(fault, for_s=for_s))
+
+    async def play(self, items: Sequence[FaultItem]) -> None:
+        """Play a timeline; returns when all of it has fired."""
+        await timeline.play(self.cluster, items)
+
+    def __getattr__(self, verb: str) -> Verb:
+        """Only asked for what there is not: the verbs are methods, made below from VERBS."""
+        raise AttributeError(f"a cluster has no `{verb}`; {hint(verb, VERBS, most=len(VERBS))}")
+
+    # --- the end -----------------------------------------------------------------------------
+
+    async def finish(self, expect: Sequence[Expectation] | None = None) -> dict[str, Any]:
+        """Heal, wait, let the clients read back what they wrote, check, and sum up.
+
+        The answer is what `emu up --json` prints at its end; `verdict` is passed, failed or
+        untrusted, and `anomalies` says what was wrong. `expect`: not the topology's own.
+        """
+        topology = self.cluster.topology
+        ran_s = self.now_s - (self.cluster.ready_s or 0.0)
+        return await self._judge.finish(topology.expect if expect is None else expect, ran_s)
+
+
+def _is_wanted(event: Event, name: str, wanted: dict[str, Any]) -> bool:
+    named = not name or event["event"] == name.replace("-", " ")
+    return named and all(event.get(key) == value for key, value in wanted.items())
+
+
+def _method(kind: type[Fault]) -> Callable[..., Awaitable[Broken]]:
+    """The verb of a fault: its fields as arguments, and `for_s`."""
+    hints = get_type_hints(kind)
+    packs = get_origin(hints[kind.main]) is tuple  # partition("web", "db")
+
+    async def verb(
+        self: Scenario, *values: Any, for_s: float | None = None, **options: Any
+    ) -> Broken:
+        given = (values,) if packs and values else values
+        return await self.inject(kind(*given, **options), for_s=for_s)
+
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    for each in fields(kind):  # type: ignore[arg-type]
+        parameter = inspect.signature(kind).parameters[each.name]
+        if packs and each.name == kind.main:
+            parameter = inspect.Parameter(each.name, inspect.Parameter.VAR_POSITIONAL)
+        elif packs:
+            parameter = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        parameters.append(parameter)
+    only_by_name = inspect.Parameter.KEYWORD_ONLY
+    parameters.append(inspect.Parameter("for_s", only_by_name, default=None))
+    verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    verb.__name__ = kind.verb
+    verb.__qualname__ = f"Scenario.{kind.verb}"
+    verb.__doc__ = inspect.getdoc(kind)
+    return verb
+
+
+for _verb, _kind in VERBS.items():
+    if _verb not in vars(Scenario):
+        setattr(Scenario, _verb, _method(_kind))
+
+
+# --- opening ---------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def cluster(
+    topology: str | Path | Topology,
+    *,
+    world: WorldName = "live",
+    seed: int | None = None,
+    knobs: Knobs | None = None,
+    events: Callable[[Callable[[], float]], Events] = Events,
+) -> AsyncIterator[Scenario]:
+    """A cluster of that topology (a file, or a loaded one), booted; it is gone after the block.
+
+    `seed`: not the topology's own. `knobs`: how odd a simulated world is, apart from its faults
+    (default: not at all). Live disks are temporary. Raises TopologyError; RuntimeError if
+    `world="sim"` is asked for outside virtual time.
+    """
+    plan = topology if isinstance(topology, Topology) else load(topology)
+    plan = plan if seed is None else replace(plan, seed=seed)
+    failure: BaseException | None = None
+    async with (
+        _open(world, plan.seed, knobs, events) as opened,
+        Cluster(opened, plan, events=opened.events) as running,
+    ):
+        scenario = Scenario(running)
+        await running.boot()
+        opened.settle()
+        try:
+            yield scenario
+        except (trio.Cancelled, GeneratorExit):
+            raise
+        except BaseException as error:
+            failure = error  # raised below, outside the nurseries, which would wrap it in groups
+    if failure is not None:
+        raise failure
+
+
+def run(
+    script: Callable[[Scenario], Awaitable[T]],
+    topology: str | Path | Topology,
+    *,
+    world: WorldName = "sim",
+    seed: int | None = None,
+    knobs: Knobs | None = None,
+) -> T:
+    """Run `script(c)` on a cluster of that topology, and return what it returned."""
+    plan = topology if isinstance(topology, Topology) else load(topology)
+    plan = plan if seed is None else replace(plan, seed=seed)
+
+    async def program() -> T:
+        async with cluster(plan, world=world, knobs=knobs) as running:
+            return await script(running)
+
+    if world == "live":
+        return trio.run(program, strict_exception_groups=True)
+    outcome = in_virtual_time(program, seed=plan.seed)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value  # type: ignore[return-value]
+
+
+@asynccontextmanager
+async def _open(
+    name: WorldName,
+    seed: int,
+    knobs: Knobs | None,
+    events: Callable[[Callable[[], float]], Events],
+) -> AsyncIterator[LiveWorld | SimWorld]:
+    if name == "sim":
+        if not isinstance(trio.lowlevel.current_clock(), SimClock):
+            raise RuntimeError(NO_VIRTUAL_TIME)
+        async with SimWorld(seed, knobs=knobs or Knobs(), events=events) as simulated:
+            yield simulated
+        return
+    if name != "live":
+        raise ValueError(f"there is no world {name!r}: live or sim")
+    with tempfile.TemporaryDirectory(prefix="emu-") as folder:
+        async with LiveWorld(seed, Path(folder), temporary=True, events=events) as live:
+            yield live

@@ -1,0 +1,64 @@
+"""What a person or a script may see of a running cluster, and ask of its nodes. Changes nothing.
+
+The control socket, the HTTP page and the scripting API show the same things from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from emu.cluster import Cluster, Slot
+from emu.topology.problems import hint
+
+NAMES_SHOWN: Final = 30
+
+
+async def ps(cluster: Cluster, words: str = "all") -> list[dict[str, Any]]:
+    """A row for each node that `words` mean. Raises TargetError."""
+    await cluster.refresh_roles()
+    names = await cluster.resolve(words) if cluster.slots else []
+    return [ps_row(cluster, cluster.slots[name]) for name in names]
+
+
+def ps_row(cluster: Cluster, slot: Slot) -> dict[str, Any]:
+    """One node as `emu ps --json` shows it: the contract's keys first."""
+    spec = slot.spec
+    running = slot.running
+    now_s = cluster.world.timers.now_s()
+    return {
+        "name": spec.name,
+        "kind": spec.kind,
+        "tier": spec.tier,
+        "region": spec.region,
+        "role": slot.role,
+        "state": slot.shown_state,
+        "address": cluster.world.endpoint(spec.name, spec.port),
+        "public": spec.public,
+        "uptime_s": round(now_s - slot.started_s, 3) if running else 0.0,
+        "generation": slot.generation,
+        "error": slot.error,
+        **slot.facts,
+    }
+
+
+async def ask_front(cluster: Cluster, name: str, method: str, params: Sequence[Any]) -> Any:
+    """Call a method of a node's main port, on a connection of its own. Raises RpcError."""
+    client = cluster.operator.client(name, cluster.slots[name].spec.port)
+    try:
+        return await client.call(method, *params)
+    finally:
+        client.close()
+
+
+def metric(cluster: Cluster, names: Sequence[str], metric_name: str, **labels: str) -> float:
+    """The sum of a metric over nodes (of a histogram, its count), as they have counted since they
+    last started. Raises KeyError where none of them has it."""
+    registries = [cluster.slots[name].machine.metrics for name in names]
+    found = [registry.total(metric_name, **labels) for registry in registries]
+    known = [value for value in found if value is not None]
+    if not known:
+        there = dict.fromkeys(each for registry in registries for each in registry.names())
+        close = hint(f"emu_{metric_name.removeprefix('emu_')}", there, most=NAMES_SHOWN)
+        raise KeyError(f"{', '.join(names)}: no metric is called {metric_name}; {close}")
+    return sum(known)
