@@ -1,0 +1,154 @@
+"""What clients did and saw: operations with their outcomes, kept in memory while they happen.
+
+As a file a history is emu/history_file.py's business; judging it is emu/checks'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+MAX_OPERATIONS: Final = 500_000
+NEVER: Final = 1 << 62
+"""The `end` of an operation that may still take effect: after every event there is."""
+
+INVOKE: Final = "invoke"
+OK: Final = "ok"
+FAIL: Final = "fail"
+INFO: Final = "info"
+OBSERVING: Final = ("read", "get", "dequeue", "balances", "delete", "incr")
+"""Operations whose answer is not what they were invoked with: null is an answer of its own."""
+
+
+class Operation:
+    """One operation of one sequential process (nodes.base.Operation).
+
+    `begin` and `end` are places in the order of all events; times are only for people. What has
+    not been completed counts as `info`: it may take effect at any later time, or never.
+    """
+
+    __slots__ = (
+        "_recorder", "begin", "completed", "completed_s", "end", "f", "invoked_s", "key", "model",
+        "outcome", "process", "reason", "result", "value",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        process: str | int,
+        f: str,
+        value: Any = None,
+        key: Any = None,
+        *,
+        model: str = "kv",
+        begin: int = 0,
+        invoked_s: float = 0.0,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.process = process
+        self.f = f
+        self.value = value
+        self.key = key
+        self.model = model
+        self.begin = begin
+        self.end = NEVER
+        self.invoked_s = invoked_s
+        self.completed: int | None = None
+        self.completed_s: float | None = None
+        self.outcome = INFO
+        self.result: Any = None
+        """What was answered, once ok; the invoked value where nothing else was said."""
+        self.reason = ""
+        self._recorder = recorder
+
+    def __repr__(self) -> str:
+        return f"<{self.f} {self.value!r} by {self.process}: {self.outcome} {self.result!r}>"
+
+    @property
+    def is_ok(self) -> bool:
+        return self.outcome == OK
+
+    def ok(self, value: Any = None) -> None:
+        self._complete(OK, value, "")
+
+    def fail(self, reason: str = "") -> None:
+        self._complete(FAIL, None, reason)
+
+    def info(self, reason: str = "") -> None:
+        self._complete(INFO, None, reason)
+
+    def _complete(self, outcome: str, value: Any, reason: str) -> None:
+        if self._recorder is not None:
+            self._recorder.complete(self, outcome, value, reason)
+
+    def settle(self, outcome: str, value: Any, reason: str, index: int, time_s: float) -> None:
+        """The completion happened as event `index`."""
+        self._recorder = None
+        self.outcome = outcome
+        self.reason = reason
+        self.completed, self.completed_s = index, time_s
+        if outcome != INFO:
+            self.end = index
+        if outcome == OK:
+            self.result = self.value if value is None and self.f not in OBSERVING else value
+
+    def events(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Its lines, each with its place."""
+        about = {"process": self.process, "f": self.f}
+        if self.key is not None:
+            about["key"] = self.key
+        yield (
+            self.begin,
+            {**about, "type": INVOKE, "value": self.value, "time": self.invoked_s},
+        )
+        if self.completed is None:
+            return
+        value = self.result if self.outcome == OK else self.value
+        line = {**about, "type": self.outcome, "value": value, "time": self.completed_s}
+        if self.reason:
+            line["error"] = self.reason
+        yield self.completed, line
+
+
+class Recorder:
+    """The history of a run (nodes.base.History). At most `max_operations` are kept.
+
+    When it is full the recording ends as if everything had stopped there, so what is kept is a
+    true prefix of what happened, and still fit to be judged. `dropped` counts what came later.
+    """
+
+    def __init__(self, now_s: Callable[[], float], *, max_operations: int = MAX_OPERATIONS) -> None:
+        self.operations: list[Operation] = []
+        self.dropped = 0
+        self._now_s = now_s
+        self._most = max_operations
+        self._next_index = 0
+        self._open: dict[str | int, Operation] = {}
+
+    def invoke(
+        self, process: str, f: str, value: Any = None, key: Any = None, *, model: str = "kv"
+    ) -> Operation:
+        if self.dropped or len(self.operations) >= self._most:
+            self.dropped += 1
+            return Operation(process, f, value, key, model=model)
+        assert process not in self._open, f"process {process} invoked {f} before its last ended"
+        operation = Operation(
+            process, f, value, key,
+            model=model, begin=self._take_index(), invoked_s=self._now_s(), recorder=self,
+        )  # fmt: skip
+        self._open[process] = operation
+        self.operations.append(operation)
+        return operation
+
+    def complete(self, operation: Operation, outcome: str, value: Any, reason: str) -> None:
+        """Called by the operation itself."""
+        self._open.pop(operation.process, None)
+        if not self.dropped:
+            operation.settle(outcome, value, reason, self._take_index(), self._now_s())
+
+    def models(self) -> list[str]:
+        """The models of the operations, in the order in which they appeared."""
+        return list(dict.fromkeys(each.model for each in self.operations))
+
+    def _take_index(self) -> int:
+        index, self._next_index = self._next_index, self._next_index + 1
+        return index
