@@ -1,0 +1,116 @@
+"""Consistency checkers: a history in, anomalies out, each with the operations that show it.
+
+One module per kind of object; this one picks the checker and takes the history apart by object.
+Everything here is pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from emu.checks.bank import check_bank
+from emu.checks.lists import check_list
+from emu.checks.objects import check_object
+from emu.checks.queues import check_queue
+from emu.checks.search import MAX_STEPS
+from emu.checks.sessions import (
+    check_monotonic_reads,
+    check_monotonic_writes,
+    check_read_your_writes,
+    check_session,
+)
+from emu.checks.sets import check_set
+from emu.checks.values import freeze
+from emu.checks.verdict import Anomaly, Checker, Finding, Undecided, Verdict, about
+from emu.history import Operation, Recorder
+
+__all__ = ["GUARANTEES", "MODELS", "Anomaly", "Verdict", "check", "judge"]
+
+MODELS: Final = ("register", "cas-register", "kv", "list-append", "set", "queue", "bank")
+
+SESSIONS: Final[dict[str, Checker]] = {
+    "session": check_session,
+    "read-your-writes": check_read_your_writes,
+    "monotonic-reads": check_monotonic_reads,
+    "monotonic-writes": check_monotonic_writes,
+}
+QUEUES: Final[dict[str, Checker]] = {
+    "at-least-once": partial(check_queue, once=False),
+    "unordered": partial(check_queue, ordered=False),
+}
+GUARANTEES: Final = (*SESSIONS, *QUEUES)
+"""Weaker promises than the model's own, which is linearizable (a queue's: once, and in order)."""
+
+
+def check(
+    operations: Sequence[Operation],
+    model: str,
+    *,
+    guarantee: str = "",
+    max_steps: int = MAX_STEPS,
+) -> Verdict:
+    """Judge operations on objects of one model, each object (`key`) by itself.
+
+    `guarantee`: one of GUARANTEES; empty for the model's own.
+    """
+    checker = _checker(model, guarantee, max_steps)
+    verdict = Verdict()
+    for mine in _by_key(operations).values():
+        key = mine[0].key
+        try:
+            verdict.anomalies += [
+                Anomaly(model, key, each.text, each.operations) for each in checker(mine)
+            ]
+        except Undecided:
+            verdict.unknown.append(
+                f"{about(model, key)}: {max_steps} steps were not enough for {len(mine)} operations"
+            )
+    return verdict
+
+
+def judge(
+    recorder: Recorder,
+    guarantees: Mapping[str, str] | None = None,
+    *,
+    max_steps: int = MAX_STEPS,
+) -> Verdict:
+    """Judge everything that was recorded; `guarantees`: model → what was promised of it."""
+    verdict = Verdict()
+    by_model: dict[str, list[Operation]] = {}
+    for operation in recorder.operations:
+        by_model.setdefault(operation.model, []).append(operation)
+    for model, operations in by_model.items():
+        guarantee = (guarantees or {}).get(model, "")
+        verdict.add(check(operations, model, guarantee=guarantee, max_steps=max_steps))
+    if recorder.dropped:
+        kept, lost = len(recorder.operations), recorder.dropped
+        verdict.unknown.append(f"{lost} operations after the first {kept} were not kept")
+    return verdict
+
+
+def _checker(model: str, guarantee: str, max_steps: int) -> Callable[..., Iterator[Finding] | Any]:
+    if model not in MODELS:
+        raise ValueError(f"no checker is called `{model}`; there are: {', '.join(MODELS)}")
+    if guarantee and guarantee not in GUARANTEES:
+        raise ValueError(f"no guarantee `{guarantee}`; there are: {', '.join(GUARANTEES)}")
+    if guarantee in SESSIONS:
+        return SESSIONS[guarantee]
+    match model:
+        case "list-append":
+            return partial(check_list, max_steps=max_steps)
+        case "set":
+            return check_set
+        case "queue":
+            return QUEUES.get(guarantee, check_queue)
+        case "bank":
+            return check_bank
+    return partial(check_object, max_steps=max_steps)
+
+
+def _by_key(operations: Sequence[Operation]) -> dict[Any, list[Operation]]:
+    found: dict[Any, list[Operation]] = {}
+    for operation in operations:
+        found.setdefault(freeze(operation.key), []).append(operation)
+    return found
