@@ -1,0 +1,101 @@
+"""`emu check`: judge a history that somebody wrote down, emu or another."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from emu.checks import GUARANTEES, MODELS, Anomaly, Verdict
+from emu.checks import check as judge
+from emu.checks.search import MAX_STEPS
+from emu.checks.shapes import shape_of
+from emu.checks.verdict import UNKNOWN, about, line
+from emu.cli import output
+from emu.cli.attach import JsonOption
+from emu.history import Operation
+from emu.history_file import HistoryError, read_history
+
+SHOWN_ANOMALIES: Final = 10
+WORDS: Final[dict[bool | str, tuple[str, str]]] = {
+    True: ("valid", "green"),
+    False: ("NOT valid", "bold red"),
+    UNKNOWN: ("unknown", "yellow"),
+}
+MODEL_HELP = f"What the history is of: {', '.join(MODELS)}."
+GUARANTEE_HELP = f"A weaker promise to hold it to: {', '.join(GUARANTEES)}."
+
+
+def check(
+    history: Annotated[str, typer.Argument(help="JSON lines, one event each.")],
+    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)],
+    guarantee: Annotated[str, typer.Option("--guarantee", help=GUARANTEE_HELP)] = "",
+    steps: Annotated[int, typer.Option("--steps", help="Search budget per object.")] = MAX_STEPS,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a history: valid (exit 0), not valid (4, told with its operations), or unknown (1)."""
+    if model not in MODELS:
+        output.fail(f"no model `{model}`; there are: {', '.join(MODELS)}", output.USAGE)
+    if guarantee and guarantee not in GUARANTEES:
+        known = ", ".join(GUARANTEES)
+        output.fail(f"no guarantee `{guarantee}`; there are: {known}", output.USAGE)
+    try:
+        operations = read_history(history, model=model, shape=shape_of(model))
+    except HistoryError as error:
+        output.fail(str(error))
+    except OSError as error:
+        output.fail(f"cannot read {history}: {error.strerror}")
+    verdict = judge(operations, model, guarantee=guarantee, max_steps=steps)
+    if as_json:
+        output.result(as_record(verdict, len(operations)))
+    else:
+        _print(verdict, model, len(operations))
+    if verdict.valid is False:
+        raise typer.Exit(output.VERDICT_FAILED)
+    if verdict.valid == UNKNOWN:
+        raise typer.Exit(output.FAILURE)
+
+
+def as_record(verdict: Verdict, operations: int) -> dict[str, Any]:
+    """The verdict for scripts."""
+    return {
+        "valid": verdict.valid,
+        "operations": operations,
+        "anomalies": [_anomaly(each) for each in verdict.anomalies],
+        "unknown": verdict.unknown,
+    }
+
+
+def _anomaly(anomaly: Anomaly) -> dict[str, Any]:
+    return {
+        "model": anomaly.model,
+        "key": anomaly.key,
+        "text": anomaly.text,
+        "operations": [_operation(each) for each in anomaly.operations],
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    return {
+        "index": operation.begin,
+        "process": operation.process,
+        "f": operation.f,
+        "value": operation.result if operation.is_ok else operation.value,
+        "type": operation.outcome,
+        "invoked_s": operation.invoked_s,
+        "completed_s": operation.completed_s,
+    }
+
+
+def _print(verdict: Verdict, model: str, operations: int) -> None:
+    for anomaly in verdict.anomalies[:SHOWN_ANOMALIES]:
+        output.out.print(f"{about(anomaly.model, anomaly.key)}: {anomaly.text}", markup=False)
+        for each in anomaly.operations:
+            output.out.print(f"    {line(each)}", markup=False, style="dim")
+    more = len(verdict.anomalies) - SHOWN_ANOMALIES
+    if more > 0:
+        output.out.print(f"... and {more} more (--json tells all)")
+    for text in verdict.unknown:
+        output.out.print(f"unknown: {text}; try --steps", markup=False)
+    word, style = WORDS[verdict.valid]
+    output.out.print(f"{model}, {operations} operations: {word}", style=style, markup=False)
