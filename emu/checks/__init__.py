@@ -22,11 +22,15 @@ from emu.checks.sessions import (
     check_session,
 )
 from emu.checks.sets import check_set
+from emu.checks.states import Claim, check_logs, check_owners, check_replicas
 from emu.checks.values import freeze
 from emu.checks.verdict import Anomaly, Checker, Finding, Undecided, Verdict, about
 from emu.history import Operation, Recorder
 
-__all__ = ["GUARANTEES", "MODELS", "Anomaly", "Verdict", "check", "judge"]
+__all__ = [
+    "GUARANTEES", "MODELS", "Anomaly", "Claim", "Verdict", "check", "check_logs", "check_owners",
+    "check_replicas", "judge",
+]  # fmt: skip
 
 MODELS: Final = ("register", "cas-register", "kv", "list-append", "set", "queue", "bank")
 
