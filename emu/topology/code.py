@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -55,12 +55,16 @@ def kind_of(reference: str, folder: Path) -> tuple[Kind, str]:
     config = getattr(found, "Config", NoOptions)
     if not (isinstance(config, type) and is_dataclass(config)):
         raise ValueError(f"`{reference}`: its `Config` must be a frozen dataclass")
+    edges = getattr(found, "edges", ())
+    unknown = [edge for edge in edges if edge not in (each.name for each in fields(config))]
+    if isinstance(edges, str) or unknown:
+        raise ValueError(f"`{reference}`: its `edges` must be names of fields of its Config")
     node: Any = found  # the supervisor finds out whether its constructor fits
     kind = Kind(
         config,
         node,
         port=getattr(found, "port", RPC_PORT),
-        edges=tuple(getattr(found, "edges", ())),
+        edges=tuple(edges),
         peers=bool(getattr(found, "peers", False)),
         roles=tuple(getattr(found, "roles", ())),
     )
@@ -70,7 +74,9 @@ def kind_of(reference: str, folder: Path) -> tuple[Kind, str]:
 def _import(module_name: str, folder: Path) -> ModuleType:
     package = module_name.partition(".")[0]
     beside = _beside(package, folder)
-    if not beside and not _installed(package):
+    if beside:
+        _refuse_links_out(module_name, folder)
+    elif not _installed(package):
         raise ValueError(
             f"no Python module `{package}` beside the topology ({folder}) nor installed; "
             "code is loaded from nowhere else"
@@ -87,7 +93,21 @@ def _import(module_name: str, folder: Path) -> ModuleType:
 
 
 def _beside(package: str, folder: Path) -> bool:
-    return (folder / f"{package}.py").is_file() or (folder / package / "__init__.py").is_file()
+    return any(file.is_file() for file in _files_of(folder / package))
+
+
+def _files_of(place: Path) -> tuple[Path, Path]:
+    return place.with_name(f"{place.name}.py"), place / "__init__.py"
+
+
+def _refuse_links_out(module_name: str, folder: Path) -> None:
+    """A link beside the topology that leads elsewhere is code from elsewhere. Raises ValueError."""
+    place = folder
+    for part in module_name.split("."):
+        place = place / part
+        for file in _files_of(place):
+            if file.is_file() and not file.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{file} leads out of {folder}; copy the code beside the topology")
 
 
 def _installed(package: str) -> bool:

@@ -19,13 +19,19 @@ from ruamel.yaml.reader import ReaderError
 
 from emu.topology.problems import Position, Problem, hint
 
-MAX_FILE_BYTES: Final = 1 << 20
+MAX_FILE_BYTES: Final = 1 << 18
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 100_000
 """Bounds what aliases can blow up ("billion laughs")."""
 
 Path = tuple[str | int, ...]
 
+_CORE_TAGS: Final = frozenset(
+    f"tag:yaml.org,2002:{word}"
+    for word in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value", "merge")
+)
+"""What a plain value may be taken for. Other tags of YAML's own (`!!binary`, `!!python/...`) were
+written out, and ask for more than data."""
 _INT = re.compile(r"[-+]?[0-9]{1,19}")
 _OTHER_INT = re.compile(r"0o[0-7]{1,20}|0x[0-9a-fA-F]{1,16}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -76,6 +82,7 @@ def read(text: str, path: str) -> Document:
         document.problem((), f"the file is larger than {MAX_FILE_BYTES} bytes; split it")
         return document
     parser = YAML(typ="rt", pure=True)
+    parser.composer.warn_double_anchors = False  # YAML 1.2 allows to use an anchor's name again
     try:
         root = parser.compose(text)
     except (YAMLError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError,
@@ -93,7 +100,12 @@ def _syntax_problem(error: Exception, path: str, text: str) -> Problem:
         mark = error.problem_mark or error.context_mark
         what = " ".join(str(part) for part in (error.context, error.problem) if part)
         if mark is not None:
-            what = f"not YAML: {what}; check the indentation, quotes and brackets here"
+            advice = "check the indentation, quotes and brackets here"
+            if "'\\t'" in what:
+                advice = "indent with spaces, not tabs"
+            elif error.context_mark is not None and error.context_mark.line != mark.line:
+                advice += f" (begun in line {error.context_mark.line + 1})"
+            what = f"not YAML: {what}; {advice}"
             return Problem(mark.line + 1, mark.column + 1, path, what)
     if isinstance(error, ReaderError):
         before = text[: error.position]
@@ -144,8 +156,9 @@ class _Reader:
 
     def _check_tag(self, node: Node, place: Path) -> None:
         tag = str(node.tag or "")
-        if not tag.startswith("tag:yaml.org,2002:") and tag not in ("", "!"):
-            self.document.problem(place, f"tag `{tag[:40]}`: a topology is plain data; remove it")
+        if tag not in _CORE_TAGS and tag not in ("", "!"):
+            written = tag.replace("tag:yaml.org,2002:", "!!")[:40]
+            self.document.problem(place, f"tag `{written}`: a topology is plain data; remove it")
 
     def _mapping(self, node: MappingNode, place: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}

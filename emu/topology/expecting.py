@@ -41,7 +41,8 @@ METRICS: Final[Mapping[str, Metric]] = {
     "loop_lag_p99": Metric(("loop_lag_s", "p99"), "loop_lag_s"),
 }
 
-_LINE = re.compile(r"\s*([A-Za-z0-9_]+)\s*(>=|<=|==|!=|>|<|=)\s*(\S.*?)\s*")
+_LINE = re.compile(r"\s*([A-Za-z0-9_]+)\s*(>=|<=|==|!=|=>|=<|>|<|=)\s*(\S.*?)\s*")
+_MEANT: Final = {"=": "==", "=>": ">=", "=<": "<="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,8 @@ def parse(line: str) -> Expectation:
         near = [name for name in METRICS if name.startswith(word.removesuffix("_s"))]
         known = f"did you mean `{near[0]}`?" if near else hint(word, METRICS, most=len(METRICS))
         raise ValueError(f"there is no metric `{word[:40]}`; {known}")
-    if op == "=":
-        raise ValueError(f"`=` compares nothing; write `{word} == {text[:20]}`")
+    if op in _MEANT:
+        raise ValueError(f"`{op}` compares nothing; write `{word} {_MEANT[op]} {text[:20]}`")
     try:
         value = units.parse_value(METRICS[word].field_name, text)
     except ValueError as error:

@@ -270,13 +270,14 @@ class _Loader:
             pairs = [(arrow[1], arrow[3])] if arrow[2] == "->" else [
                 (arrow[1], arrow[3]), (arrow[3], arrow[1])]  # fmt: skip
             if self._known_ends(place, pairs[0], ends) and options is not None:
-                declared += [
+                made = [
                     DeclaredLink(source, target, options)
-                    for first, second in pairs
+                    for first, second in dict.fromkeys(pairs)
                     for source in groups.get(first, [first])
                     for target in groups.get(second, [second])
                 ]
-        self._check_twice(declared)
+                self._check_twice(place, declared, made)
+                declared += made
         return LinkPlan(defaults, tuple(declared))
 
     def _link_options(self, place: Path, value: Any) -> LinkOptions | None:
@@ -295,13 +296,14 @@ class _Loader:
             self.document.problem(place, message, at_key=True)
         return not unknown
 
-    def _check_twice(self, declared: list[DeclaredLink]) -> None:
-        seen: dict[tuple[str, str], None] = {}
-        for link in declared:
+    def _check_twice(
+        self, place: Path, declared: list[DeclaredLink], made: list[DeclaredLink]
+    ) -> None:
+        seen = {(link.source, link.target): None for link in declared}
+        for link in made:
             if (link.source, link.target) in seen:
                 message = f"the link {link.source} -> {link.target} is declared twice; keep one"
-                self.document.problem(("links",), message, at_key=True)
-            seen[link.source, link.target] = None
+                self.document.problem(place, message, at_key=True)
 
     def _outside(self, regions: tuple[str, ...]) -> Outside:
         if "outside" not in self.data:
@@ -309,23 +311,26 @@ class _Loader:
         place: Path = ("outside",)
         value = self.data["outside"]
         options = schema.build(self.document, place, value, OutsideOptions, "`outside`")
+        region = value.get("region") if isinstance(value, dict) else None
+        if isinstance(region, str) and region not in regions:
+            message = f"unknown region `{region[:40]}`; {hint(region, regions)}"
+            self.document.problem((*place, "region"), message)
         if options is None:
             return Outside()
-        if options.region and options.region not in regions:
-            message = f"unknown region `{options.region[:40]}`; {hint(options.region, regions)}"
-            self.document.problem((*place, "region"), message)
         return Outside(options.region, options.link or LinkOptions())
 
     # --- faults and expectations -------------------------------------------------------------
 
     def _faults(self, tiers: TierReader) -> tuple[FaultItem, ...]:
+        kinds = self.kinds.values() if tiers.broken else [t.kind for t in tiers.tiers.values()]
         reader = FaultReader(
             self.document,
             self.verbs,
             tuple(tiers.tiers.values()),
             tiers.regions,
             tuple(tiers.groups),
-            strict_targets=not tiers.broken,
+            roles=[role for kind in kinds for role in kind.roles],
+            broken=tuple(tiers.broken),
         )
         items = [
             reader.read(("faults", index), value)

@@ -55,17 +55,30 @@ def build(
         document.problem(place, f"{what} is a mapping of options, not {units.shown(value)}; "
                          f"write for example {_example(config)}")  # fmt: skip
         return None
+    before = len(document.problems)
+    good = dict(value)
     try:
-        model = model_of(config).model_validate(value)
+        model_of(config).model_validate(good)
     except ValidationError as error:
         for each in error.errors(include_url=False, include_context=True):
             _note(document, place, config, what, {**each, "also": tuple(also)})
-        return None
-    try:
-        return _to_dataclass(config, model)
-    except ValueError as error:
-        _note_own_check(document, place, config, value, str(error))
-        return None
+            good.pop(str(each["loc"][0]) if each["loc"] else "", None)
+    # What is left of it may break the Config's own rules too: find each of them, one at a time.
+    while True:
+        try:
+            made = _to_dataclass(config, model_of(config).model_validate(good))
+        except ValidationError:  # something it needs is missing or wrong, and was noted
+            return None
+        except ValueError as error:
+            taken_away = [key for key in value if key not in good]
+            if any(f"`{key}`" in str(error) for key in taken_away):
+                return None  # a mistake of its own was noted, and this may only follow from it
+            key = _note_own_check(document, place, config, good, str(error))
+            if key not in good:
+                return None
+            del good[key]
+        else:
+            return made if len(document.problems) == before else None
 
 
 def keys_of(config: type) -> dict[str, Field[Any]]:
@@ -195,8 +208,10 @@ def _float(value: Any, each: Field[Any]) -> float:
     unit = units.unit_of(each.name)
     if isinstance(value, str) and unit is units.PLAIN:
         raise ValueError(f"{units.shown(value)} is not a number; write a plain number, no unit")
-    if unit is units.PLAIN and _may_be_negative(each) and isinstance(value, (int, float)):
-        return -units.parse_value("number", -value) if value < 0 else float(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and unit is units.PLAIN and _may_be_negative(each):
+        size = units.parse_value("number", abs(value))
+        return -size if value < 0 else size
     return units.parse_value(each.name, value)
 
 
@@ -343,14 +358,20 @@ def _owner(config: type, loc: tuple[str | int, ...]) -> type:
 
 def _note_own_check(
     document: Document, place: Path, config: type, value: dict[str, Any], message: str
-) -> None:
-    """A Config's own refusal, at the first of its keys that the message names in backticks."""
+) -> str:
+    """A Config's own refusal, at the first of its keys (or of a part's) that the message names in
+    backticks. Returns the Config's key, or "" if it names none."""
     for name in message.split("`")[1::2]:
         key = units.key_of(name.split(":")[0].strip())
         if key in value and key in keys_of(config):
             document.problem((*place, key), message)
-            return
+            return key
+        for outer, inner in value.items():
+            if isinstance(inner, dict) and key in inner:
+                document.problem((*place, outer, key), message)
+                return str(outer)
     document.problem(place, message, at_key=True)
+    return ""
 
 
 @cache

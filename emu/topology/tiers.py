@@ -90,6 +90,15 @@ class TierOptions:
 COMMON_KEYS: Final = tuple(schema.keys_of(TierOptions))
 
 
+@dataclass(frozen=True, slots=True)
+class BrokenTier:
+    """What can still be checked of a tier with mistakes: the tiers that its edges name."""
+
+    place: Path
+    kind: Kind | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class TierReader:
     """Reads tiers into `tiers`, noting problems in the document."""
@@ -101,40 +110,37 @@ class TierReader:
     tiers: dict[str, Tier] = field(default_factory=dict)
     places: dict[str, Path] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
-    broken: set[str] = field(default_factory=set)
+    broken: dict[str, BrokenTier] = field(default_factory=dict)
     """Tiers that were declared but did not come to be: naming them is no second mistake."""
     code_files: dict[str, None] = field(default_factory=dict)
 
     def read(self, place: Path, name: str, value: Any, *, group: str = "") -> None:
         """Read one declared tier; a kind that expands becomes several."""
         self._check_name(place, name)
-        tiers_before, problems_before = len(self.tiers), len(self.document.problems)
-        self._read(place, name, value, group)
-        if len(self.document.problems) > problems_before or len(self.tiers) == tiers_before:
-            self.broken.add(name)
-
-    def _read(self, place: Path, name: str, value: Any, group: str) -> None:
         if not isinstance(value, dict):
             self.document.problem(
                 place, f"tier `{name}` is a mapping, not {shown(value)}; write {{kind: ...}}"
             )
+            self.broken[name] = BrokenTier(place)
             return
+        problems_before = len(self.document.problems)
         kind = self._kind(place, name, value)
         common = {key: each for key, each in value.items() if key in COMMON_KEYS}
         own = {key: each for key, each in value.items() if key not in COMMON_KEYS}
         options = schema.build(self.document, place, common, TierOptions, f"tier `{name}`")
-        if kind is None:
-            return
-        self._import_code(place, kind, own)
-        what = f"a {value['kind']} tier"
-        config = schema.build(self.document, place, own, kind.config, what, also=COMMON_KEYS)
-        if options is None or config is None:
+        members = self._members(place, name, options) if options is not None else None
+        config = None
+        if kind is not None:
+            self._import_code(place, kind, own)
+            what = f"a {value['kind']} tier"
+            config = schema.build(self.document, place, own, kind.config, what, also=COMMON_KEYS)
+        if kind is None or options is None or config is None or members is None:
+            self.broken[name] = BrokenTier(place, kind, own)
             return
         if kind.expand is not None:
             self._expand(place, name, kind, value)
-            return
-        members = self._members(place, name, options)
-        if members is None:
+            if len(self.document.problems) > problems_before:
+                self.broken[name] = BrokenTier(place)
             return
         line, column = self.document.position(place, at_key=True)
         self.places[name] = place
@@ -194,7 +200,7 @@ class TierReader:
         """Import what code fields name, by the rules, before a node looks for it."""
         for key in kind.code:
             word = own.get(key)
-            if not isinstance(word, str) or ":" not in word:
+            if not isinstance(word, str) or not word:
                 continue
             try:
                 _, file = code.load(word, self.folder)
@@ -252,11 +258,15 @@ class TierReader:
 
     def connect(self) -> None:
         """Check the tiers that edges name, and let each tier dial those."""
+        for name, broken in self.broken.items():
+            for edge in broken.kind.edges if broken.kind is not None else ():
+                self._reached(name, None, broken.place, edge, broken.own.get(edge))
         for name, tier in list(self.tiers.items()):
             dials: dict[str, None] = {}
             scales: tuple[str, ...] = ()
             for edge in tier.kind.edges:
-                reached = self._reached(tier, edge)
+                named = getattr(tier.config, edge)
+                reached = self._reached(name, tier, self.places[name], edge, named)
                 if edge == SCALES:
                     scales = reached
                 dials |= dict.fromkeys(reached)
@@ -264,20 +274,24 @@ class TierReader:
                 dials[name] = None
             self.tiers[name] = replace(tier, dials=tuple(dials), scales=scales)
 
-    def _reached(self, tier: Tier, edge: str) -> tuple[str, ...]:
+    def _reached(
+        self, name: str, tier: Tier | None, place: Path, edge: str, named: Any
+    ) -> tuple[str, ...]:
+        """The tiers that an edge names. `tier` is None where it is broken: its words are raw."""
         reached: dict[str, None] = {}
-        place = (*self.places[tier.name], edge)
-        for index, word in enumerate(words_of(getattr(tier.config, edge))):
+        place = (*place, edge)
+        for index, word in enumerate(words_of(named)):
             at = (*place, index) if (*place, index) in self.document.values else place
             if word in self.groups:
                 reached |= dict.fromkeys(self.groups[word])
-            elif word == tier.name:
+            elif word == name:
                 self.document.problem(at, f"tier `{word}`: `{edge}` names itself; name another")
             elif word in self.tiers:
                 reached[word] = None
-                self._check_reachable(tier, edge, at, self.tiers[word])
+                if tier is not None:
+                    self._check_reachable(tier, edge, at, self.tiers[word])
             elif word not in self.broken:
-                known = hint(word, [*self.tiers, *self.groups])
+                known = hint(word, [*self.tiers, *self.groups, *self.broken])
                 self.document.problem(at, f"`{edge}`: there is no tier `{word[:40]}`; {known}")
         return tuple(reached)
 
@@ -290,9 +304,11 @@ class TierReader:
 
 def words_of(value: Any) -> tuple[str, ...]:
     """The tier names in an edge's value: one, several, the keys of a mapping, or none."""
-    if value is None or value == "":
+    if isinstance(value, str):
+        return (value,) if value else ()
+    if not isinstance(value, (list, tuple, Mapping)):
         return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+    return tuple(word for word in value if isinstance(word, str))
 
 
 def _where(options: TierOptions, regions: tuple[str, ...]) -> tuple[str, ...]:

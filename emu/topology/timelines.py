@@ -41,8 +41,9 @@ class FaultReader:
     tiers: Sequence[Tier]
     regions: Sequence[str]
     groups: Sequence[str] = ()
-    strict_targets: bool = True
-    """Off where tiers are missing because of other problems."""
+    roles: Sequence[str] = ()
+    broken: Sequence[str] = ()
+    """Declared tiers with mistakes: what they would have brought is not known."""
 
     def read(self, place: Path, value: Any) -> FaultItem | None:
         if not isinstance(value, dict):
@@ -60,9 +61,13 @@ class FaultReader:
     def _when(self, place: Path, value: dict[str, Any]) -> When | None:
         said = {key: each for key, each in value.items() if key in WHEN_KEYS}
         when: When | None = schema.build(self.document, place, said, When, "a fault")
-        if ("at" in said) == ("on" in said):
-            message = "both `at` and `on`; keep one" if "at" in said else "no time; add `at: 10s`"
-            self.document.problem(place, f"a fault has {message} (or `on: event`, `after: 1s`)")
+        if "at" in said and "on" in said:
+            message = "a fault has both `at` and `on`; keep one"
+            self.document.problem((*place, "on"), message, at_key=True)
+            return None
+        if "at" not in said and "on" not in said:
+            message = "a fault has no time; add `at: 10s`, or `on: event` and `after: 1s`"
+            self.document.problem(place, message)
             return None
         if "after" in said and "on" not in said:
             message = "`after` counts from an event; write `at`, or add `on: event`"
@@ -119,7 +124,7 @@ class FaultReader:
             texts = [value] if isinstance(value, str) else list(value or ())
             for index, text in enumerate(texts):
                 at = (*where, name, index)
-                for word in text.replace(",", " ").split() if self.strict_targets else ():
+                for word in text.replace(",", " ").split():
                     self._check_word(at, verb, word)
                 if not text.strip(" ,"):
                     self.document.problem(at, f"`{verb}` of nothing; name a node, tier or region")
@@ -132,6 +137,8 @@ class FaultReader:
     def _check_word(self, at: Path, verb: str, word: str) -> None:
         if any(sign in word for sign in "*?["):
             return
+        if any(word == name or word.startswith(f"{name}-") for name in self.broken):
+            return
         known = self._words()
         tier, _, number = word.rpartition("-")
         if word in known or (number.isdigit() and tier in known):  # web-5 may come by scaling
@@ -139,8 +146,7 @@ class FaultReader:
         self.document.problem(at, f"`{verb}`: nothing is called `{word[:40]}`; {hint(word, known)}")
 
     def _words(self) -> dict[str, None]:
-        words = [tier.name for tier in self.tiers]
+        words = [*(tier.name for tier in self.tiers), *self.broken]
         words += [*self.groups, *self.regions, "all", OUTSIDE]
         words += [name for tier in self.tiers for name in tier.node_names[:100]]
-        words += [role for tier in self.tiers for role in tier.kind.roles]
-        return dict.fromkeys([*words, *COUNTS, *SHARES])
+        return dict.fromkeys([*words, *self.roles, *COUNTS, *SHARES])
