@@ -17,6 +17,9 @@ SEGMENT_BYTES: Final = 1460
 MIN_RTO_S: Final = 0.2
 MAX_RTO_S: Final = 8.0
 MIN_WINDOW_BYTES: Final = 256 * 1024
+USER_TIMEOUT_S: Final = 60.0
+"""A connection whose bytes could not be delivered, or whose acknowledgements did not come back, for
+so long breaks (TCP_USER_TIMEOUT)."""
 Cut = Literal["", "hold", "reject"]
 
 
@@ -101,6 +104,7 @@ class Link:
         "source",
         "target",
         "trunks",
+        "window_bytes",
     )
 
     def __init__(self, source: str, target: str, rng: random.Random) -> None:
@@ -111,14 +115,11 @@ class Link:
         self.trunks: tuple[Trunk, ...] = ()
         self.cut: Cut = ""
         self.plain = True
+        """Nothing to do, and nothing keeps acknowledgements from coming back."""
+        self.window_bytes = MIN_WINDOW_BYTES
+        """What may be in flight: bandwidth times delay, but never less than a socket buffer."""
         self.listeners: dict[Callable[[], None], None] = {}
         """Called when the link has changed (pipes that hold bytes)."""
-
-    @property
-    def window_bytes(self) -> int:
-        """What may be in flight: bandwidth times delay, but never less than a socket buffer."""
-        slowest = min((trunk.bandwidth_bytes_per_s for trunk in self.trunks), default=0.0)
-        return max(MIN_WINDOW_BYTES, int(slowest * 2 * self.latency_s))
 
     def stream_arrival_s(self, now_s: float, size_bytes: int) -> float:
         """When a chunk of a stream has arrived. Loss is a retransmission's delay, never a gap."""
@@ -164,6 +165,8 @@ class Links:
         self._trunks: dict[str, Trunk] = {}
         self._rules: dict[int, tuple[Rule, Trunk | None]] = {}
         self._next_rule = 0
+        self._dark: dict[str, None] = {}
+        self.user_timeout_s = USER_TIMEOUT_S
 
     def link(self, source: str, target: str) -> Link:
         """The link from `source` to `target`, made when first asked for."""
@@ -199,39 +202,68 @@ class Links:
             self._rules.clear()
             self._resolve_all()
 
+    def set_power(self, name: str, on: bool) -> None:
+        """A machine without power neither hears nor answers; no healing helps."""
+        if (name not in self._dark) is not on:
+            if on:
+                del self._dark[name]
+            else:
+                self._dark[name] = None
+            self._resolve_all()
+
     def _resolve_all(self) -> None:
         for link in list(self._links.values()):
             self._resolve(link)
 
     def _resolve(self, link: Link) -> None:
         """Fold the shape and all rules into the flags that the hot path reads."""
-        shape, trunk_name = self._shaper(link.source, link.target)
-        latency_s, jitter_s, kept = shape.latency_s, shape.jitter_s, 1 - shape.loss_ratio
+        source, target = link.source, link.target
+        shape, trunk_name = self._shaper(source, target)
+        link.latency_s, link.jitter_s, kept = shape.latency_s, shape.jitter_s, 1 - shape.loss_ratio
         trunks: list[Trunk] = []
-        cut: Cut = ""
         if shape.bandwidth_bytes_per_s:
-            trunk = self._trunks.get(trunk_name)
-            if trunk is None:
-                trunk = self._trunks[trunk_name] = Trunk(shape.bandwidth_bytes_per_s)
-            trunks.append(trunk)
+            trunks.append(self._trunk(trunk_name, shape.bandwidth_bytes_per_s))
+        link.cut = ""
         for rule, own_trunk in self._rules.values():
-            if not rule.covers(link.source, link.target):
+            if not rule.covers(source, target):
                 continue
             match rule:
                 case Partition():
-                    cut = "reject" if "reject" in (cut, rule.mode) else "hold"
+                    link.cut = "reject" if "reject" in (link.cut, rule.mode) else "hold"
                 case Slow():
-                    latency_s += rule.latency_s
-                    jitter_s += rule.jitter_s
+                    link.latency_s += rule.latency_s
+                    link.jitter_s += rule.jitter_s
                 case Lose():
                     kept *= 1 - rule.loss_ratio
                 case Throttle() if own_trunk is not None:
                     trunks.append(own_trunk)
-        link.latency_s, link.jitter_s, link.loss_ratio = latency_s, jitter_s, 1 - kept
-        link.trunks, link.cut = tuple(trunks), cut
-        link.plain = not (cut or latency_s or jitter_s or trunks or link.loss_ratio)
+        if source in self._dark or target in self._dark:
+            link.cut = "hold"
+        link.loss_ratio, link.trunks = 1 - kept, tuple(trunks)
+        back_s, cut_back = self._way_back(source, target)
+        slowest = min((trunk.bandwidth_bytes_per_s for trunk in trunks), default=0.0)
+        link.window_bytes = max(MIN_WINDOW_BYTES, int(slowest * (link.latency_s + back_s)))
+        shaped = link.latency_s or link.jitter_s or trunks or link.loss_ratio
+        link.plain = not (link.cut or cut_back or shaped)
         for listener in list(link.listeners):
             listener()
+
+    def _trunk(self, name: str, bandwidth_bytes_per_s: float) -> Trunk:
+        found = self._trunks.get(name)
+        if found is None:
+            found = self._trunks[name] = Trunk(bandwidth_bytes_per_s)
+        return found
+
+    def _way_back(self, source: str, target: str) -> tuple[float, bool]:
+        """What acknowledgements meet: the latency from `target` to `source`, and whether it is
+        cut."""
+        latency_s = self._shaper(target, source)[0].latency_s
+        cut = source in self._dark or target in self._dark
+        for rule, _ in self._rules.values():
+            if rule.covers(target, source):
+                cut = cut or isinstance(rule, Partition)
+                latency_s += rule.latency_s if isinstance(rule, Slow) else 0.0
+        return latency_s, cut
 
 
 class RuleHandle:

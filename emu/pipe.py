@@ -9,20 +9,18 @@ the reverse latency, and only while the reverse link is open.
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Protocol
+from math import isinf
+from typing import Protocol
 
-import trio
+from trio.lowlevel import ParkingLot, checkpoint_if_cancelled
 
-from emu.links import MAX_RTO_S, MIN_RTO_S, Link
+from emu.links import MAX_RTO_S, MIN_RTO_S, USER_TIMEOUT_S, Link
 from emu.world import Timers
 from nodes.base import Timer
 
-USER_TIMEOUT_S: Final = 60.0
-"""A connection whose bytes could not be delivered for so long breaks."""
 
-
-class Sink(Protocol):
-    """Where a pipe delivers to."""
+class End(Protocol):
+    """One end of a connection: pipes deliver to it, or carry what it sent."""
 
     def deliver(self, data: bytes | memoryview) -> int:
         """Take some of it; return how many bytes (0: full; call `pipe.unclog`
@@ -37,6 +35,11 @@ class Sink(Protocol):
         """The connection is gone."""
         ...
 
+    def lose(self) -> None:
+        """The network never took what this end sent: it is broken here, and the other end hears
+        of it when the link is open again."""
+        ...
+
 
 class Pipe:
     """Bytes on their way. `put` never refuses; a polite sender awaits `wait_room` first."""
@@ -46,25 +49,37 @@ class Pipe:
         timers: Timers,
         link: Link,
         reverse: Link,
-        sink: Sink,
+        sender: End,
+        sink: End,
         *,
         user_timeout_s: float = USER_TIMEOUT_S,
+        least_latency_s: float = 0.0,
     ) -> None:
+        """`least_latency_s`: what even a plain link takes."""
         self.link = link
-        self._reverse = reverse
+        self.reverse = reverse
         self._timers = timers
+        self._sender = sender
         self._sink = sink
         self._user_timeout_s = user_timeout_s
+        self._least_latency_s = least_latency_s
         self._queue: deque[tuple[float, bytes | memoryview | None]] = deque()
         """(deliver at, bytes); None is the FIN."""
         self._last_s = 0.0
         self._reset_at_s: float | None = None
-        self._unacknowledged = 0
-        self._credits: deque[int] = deque()
         self._timer: Timer | None = None
         self._held_since_s: float | None = None
+        """Since when a cut has held what is queued."""
         self._clogged = False
-        self._room = trio.Event()
+        self._unacknowledged = 0
+        self._acks: deque[tuple[float, int]] = deque()
+        """(comes back at, bytes): collected when somebody asks for the window."""
+        self._acks_cut = False
+        self._unheard_since_s: float | None = None
+        """Since when a cut has kept acknowledgements from coming back."""
+        self._ack_timer: Timer | None = None
+        self._patience: Timer | None = None
+        self._writers = ParkingLot()
         self.broken = False
         self.listening = False
 
@@ -73,21 +88,31 @@ class Pipe:
         """Nothing is on its way: a plain link may be bypassed."""
         return not self._queue and self._reset_at_s is None
 
+    # --- the sender's side -----------------------------------------------------------------
+
     @property
     def window_left(self) -> int:
+        if self._acks and not self._acks_cut:
+            self._collect_acks(self._timers.now_s())
         return self.link.window_bytes - self._unacknowledged
 
     async def wait_room(self) -> None:
         """Return when the window has room, or the pipe is broken."""
         while self.window_left <= 0 and not self.broken:
-            await self._room.wait()
-        await trio.lowlevel.checkpoint_if_cancelled()
+            self._await_ack()
+            await self._writers.park()
+        await checkpoint_if_cancelled()
+
+    def wake_writers(self) -> None:
+        """Whoever waits for room shall look again."""
+        self._writers.unpark_all()
 
     def put(self, data: bytes | memoryview) -> None:
         """Send bytes on their way."""
         if not self.broken:
-            self._unacknowledged += len(data)
-            self._add(data, len(data))
+            size = len(data)
+            self._unacknowledged += size
+            self._add(data, size)
 
     def finish(self) -> None:
         """Send the FIN after what was put."""
@@ -98,35 +123,45 @@ class Pipe:
         """The sender died: after what is in flight comes the reset."""
         if self.broken or self._reset_at_s is not None:
             return
-        now_s = self._timers.now_s()
-        self._reset_at_s = max(self._last_s, now_s + self.link.latency_s)
+        latency_s = max(self.link.latency_s, self._least_latency_s)
+        self._reset_at_s = max(self._last_s, self._timers.now_s() + latency_s)
         self._arm()
 
     def break_now(self) -> None:
-        """Forget everything in flight; the sink is not told."""
+        """Forget everything in flight; nobody is told."""
         self.broken = True
         self._queue.clear()
+        self._acks.clear()
         self._reset_at_s = None
         self._unlisten()
-        self._wake_writers()
+        for timer in (self._timer, self._ack_timer, self._patience):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._ack_timer = self._patience = None
+        self._writers.unpark_all()
+
+    def _add(self, data: bytes | memoryview | None, size_bytes: int) -> None:
+        now_s, link, last_s = self._timers.now_s(), self.link, self._last_s
+        arrive_s = now_s + self._least_latency_s
+        if not link.plain:
+            arrive_s = max(arrive_s, link.stream_arrival_s(now_s, size_bytes))
+        if arrive_s > last_s:
+            self._last_s = last_s = arrive_s
+        self._queue.append((last_s, data))
+        if self._timer is None:
+            self._arm()
+
+    # --- the sink's side -------------------------------------------------------------------
 
     def unclog(self) -> None:
         """The sink has room again."""
         self._clogged = False
         self.fire()
 
-    def _add(self, data: bytes | memoryview | None, size_bytes: int) -> None:
-        arrive_s = self.link.stream_arrival_s(self._timers.now_s(), size_bytes)
-        self._last_s = max(self._last_s, arrive_s)
-        self._queue.append((self._last_s, data))
-        self._arm()
-
     def _arm(self) -> None:
         """See to it that `fire` runs when the head is due."""
         if not self.listening:
-            self.listening = True
-            self.link.listeners[self._link_changed] = None
-            self._reverse.listeners[self._link_changed] = None
+            self._listen()
         if self._timer is not None or self._clogged:
             return
         if self.link.cut:
@@ -147,90 +182,145 @@ class Pipe:
         if self.link.cut:
             self._link_changed()
             return
-        now_s = self._timers.now_s()
-        while self._queue and self._queue[0][0] <= now_s:
-            due_s, data = self._queue.popleft()
+        now_s, queue, sink = self._timers.now_s(), self._queue, self._sink
+        while queue and queue[0][0] <= now_s:
+            due_s, data = queue.popleft()
             if data is None:
-                self._sink.deliver_end()
+                sink.deliver_end()
+                self._unlisten()  # only a reset may follow, and asks again
                 continue
-            taken = self._sink.deliver(data)
+            taken = sink.deliver(data)
             if self.broken:
                 return
-            self._credit(taken)
+            if taken:
+                self._acknowledge(taken, now_s)
             if taken < len(data):
-                self._queue.appendleft((due_s, memoryview(data)[taken:]))
+                queue.appendleft((due_s, memoryview(data)[taken:]))
                 self._clogged = True
                 return
-        if self._reset_at_s is not None and not self._queue and self._reset_at_s <= now_s:
-            self._break()
-        elif self._queue or self._reset_at_s is not None:
-            self._arm()
-        elif not self._credits and self._held_since_s is None:
-            self._unlisten()
+        if queue:
+            if self._timer is None:
+                self._timer = self._timers.call_at(queue[0][0], self._due)
+        elif self._reset_at_s is not None:
+            if self._reset_at_s <= now_s:
+                self._break()
+            else:
+                self._arm()
 
-    def _credit(self, size_bytes: int) -> None:
+    # --- acknowledgements ------------------------------------------------------------------
+
+    def _acknowledge(self, size_bytes: int, now_s: float) -> None:
         """The acknowledgement travels back: the window opens when it has arrived."""
-        if not size_bytes:
+        reverse = self.reverse
+        if reverse.plain:
+            self._unacknowledged -= size_bytes
+            if self._writers and self.window_left > 0:
+                self._writers.unpark_all()
             return
-        if self._reverse.plain:
-            self._open_window(size_bytes)
-            return
-        self._credits.append(size_bytes)
-        at_s = self._timers.now_s() + self._reverse.latency_s
-        self._timers.call_at(at_s, self._acknowledged)
+        self._acks.append((now_s + reverse.latency_s, size_bytes))
+        if self._acks_cut:
+            self._miss_acks(now_s)
+        elif self._writers:
+            self._await_ack()
+
+    def _collect_acks(self, now_s: float) -> None:
+        acks = self._acks
+        while acks and acks[0][0] <= now_s:
+            self._unacknowledged -= acks.popleft()[1]
+
+    def _await_ack(self) -> None:
+        """A writer waits: look when the next acknowledgement is here."""
+        if self._acks and self._ack_timer is None and not self._acks_cut:
+            self._ack_timer = self._timers.call_at(self._acks[0][0], self._acknowledged)
 
     def _acknowledged(self) -> None:
-        if self._reverse.cut or self.broken:
-            return  # comes after healing: _link_changed asks again
-        if self._credits:
-            self._open_window(self._credits.popleft())
-
-    def _open_window(self, size_bytes: int) -> None:
-        self._unacknowledged -= size_bytes
+        self._ack_timer = None
         if self.window_left > 0:
-            self._wake_writers()
+            self._writers.unpark_all()
+        elif self._writers:
+            self._await_ack()
 
-    def _wake_writers(self) -> None:
-        room, self._room = self._room, trio.Event()
-        room.set()
+    def _mind_acks(self, now_s: float) -> None:
+        """The reverse link may have changed: what a cut kept back comes after a retransmission."""
+        cut = bool(self.reverse.cut)
+        if cut == self._acks_cut:
+            return
+        if cut:
+            self._collect_acks(now_s)
+            self._acks_cut = True
+            if self._unacknowledged:
+                self._miss_acks(now_s)
+            return
+        self._acks_cut = False
+        since_s, self._unheard_since_s = self._unheard_since_s, None
+        if since_s is not None:
+            again_s = _next_retransmission_s(since_s, now_s, self.link.latency_s)
+            again_s += self.reverse.latency_s
+            self._acks = deque((max(at_s, again_s), size) for at_s, size in self._acks)
+        if self._writers:
+            self._await_ack()
+
+    def _miss_acks(self, now_s: float) -> None:
+        if self._unheard_since_s is None:
+            self._unheard_since_s = now_s
+            self._lose_patience(now_s)
+
+    # --- cuts ------------------------------------------------------------------------------
 
     def _link_changed(self) -> None:
         """A cut holds what is queued; healing lets it go at the next retransmission."""
         if self.broken:
             return
-        if self.link.cut == "reject" or self._reverse.cut == "reject":
+        link, now_s = self.link, self._timers.now_s()
+        if "reject" in (link.cut, self.reverse.cut):
             self._break()
             return
-        now_s = self._timers.now_s()
-        if self.link.cut:
+        self._mind_acks(now_s)
+        if link.cut:
             if self._held_since_s is None and not self.idle:
                 self._held_since_s = now_s
-                self._timers.call_at(now_s + self._user_timeout_s, self._give_up)
-            return
-        if not self._reverse.cut:
-            while self._credits:
-                self._open_window(self._credits.popleft())
-        if self._held_since_s is not None:
-            retry_s = _next_retransmission_s(self._held_since_s, now_s, self.link.latency_s)
+                self._lose_patience(now_s)
+        elif self._held_since_s is not None:
+            retry_s = _next_retransmission_s(self._held_since_s, now_s, link.latency_s)
             self._held_since_s = None
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._timers.call_at(retry_s, self._due)
 
+    def _lose_patience(self, now_s: float) -> None:
+        if self._patience is None and not isinf(self._user_timeout_s):
+            self._patience = self._timers.call_at(now_s + self._user_timeout_s, self._give_up)
+
     def _give_up(self) -> None:
-        held_s = self._held_since_s
-        if held_s is not None and self._timers.now_s() - held_s >= self._user_timeout_s - 1e-9:
-            self._break()
+        """Break if something has been missing all the time; else look again when it will have."""
+        self._patience = None
+        missing = [at for at in (self._held_since_s, self._unheard_since_s) if at is not None]
+        if not missing:
+            return
+        if min(missing) + self._user_timeout_s > self._timers.now_s() + 1e-9:
+            self._lose_patience(min(missing))
+            return
+        self.break_now()
+        self._sender.lose()
 
     def _break(self) -> None:
+        """A reset was delivered, or the network rejects the connection."""
         self.break_now()
         self._sink.deliver_reset()
+        if self._sender is not self._sink:
+            self._sender.deliver_reset()
+
+    def _listen(self) -> None:
+        self.listening = True
+        self.link.listeners[self._link_changed] = None
+        self.reverse.listeners[self._link_changed] = None
+        self._acks_cut = bool(self.reverse.cut)
 
     def _unlisten(self) -> None:
         if self.listening:
             self.listening = False
             self.link.listeners.pop(self._link_changed, None)
-            self._reverse.listeners.pop(self._link_changed, None)
+            self.reverse.listeners.pop(self._link_changed, None)
 
 
 def _next_retransmission_s(since_s: float, now_s: float, latency_s: float) -> float:

@@ -44,7 +44,6 @@ class Host:
 
     spec: MachineSpec
     address: str
-    powered: bool = True
     ports: dict[int, tuple[str, int]] = field(default_factory=dict)
     """Where each port really listens: another place without loopback aliases, or where another
     program of this computer has taken the port for all addresses."""
@@ -113,7 +112,7 @@ class LiveNetwork:
 
     def set_power(self, host: Host, on: bool) -> None:
         """Off: its peers hear nothing. On again: what they hold is reset."""
-        host.powered = on
+        self.links.set_power(host.spec.name, on)
         if on:
             graves, host.graves = host.graves, []
             for grave in graves:
@@ -182,7 +181,7 @@ class LiveNetwork:
         for host in self._hosts.values():
             self.set_power(host, True)
         for sink in list(self.sinks):
-            sink.close(reset=True)
+            sink.destroy(reset=True)
         self.slot.release()
         await checkpoint()
 
@@ -211,7 +210,7 @@ class LiveCard:
         links, name = self._network.links, target.spec.name
         there, back = links.link(self._name, name), links.link(name, self._name)
         waited_s = 0.0
-        while there.cut or back.cut or not target.powered:
+        while there.cut or back.cut:
             if "reject" in (there.cut, back.cut):
                 raise ConnectionResetError(errno.ECONNRESET, f"{name}: reset by a partition")
             if waited_s >= SYN_TIMEOUT_S:
@@ -339,7 +338,8 @@ class LiveListener(Listener):
                 continue
             name = self._network.name_of(address[0], address[1])
             if not self._network.admit(self._host, self.port, name):
-                SocketSink(self._network, sock).close(reset=True)
+                link = self._network.links.link(self._host.spec.name, name)
+                SocketSink(self._network, sock, link).close(reset=True)
                 continue
             prepare(sock, BUFFER_BYTES)
             peer = Peer(name, address[0], address[1])

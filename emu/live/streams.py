@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_readable, wait_writable
 
+from emu.links import Link
 from emu.live.relay import PIECE_BYTES
 from emu.pipe import Pipe
 from nodes.base import Peer, Stream
@@ -32,11 +33,15 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class SocketSink:
-    """The sender's end of a real connection, as a pipe's sink."""
+    """The sender's end of a real connection, as its pipe's sink: what reaches it is on the wire."""
 
-    def __init__(self, network: LiveNetwork, sock: socket.socket) -> None:
+    def __init__(self, network: LiveNetwork, sock: socket.socket, link: Link) -> None:
         self._network = network
         self._sock = sock
+        self._link = link
+        self._close_with_reset = False
+        self._unwanted = False
+        """Bytes came for an end that was closed already."""
         self.pipe: Pipe | None = None
         self.stream: LiveStream | None = None
         self.close_when_done = False
@@ -65,38 +70,85 @@ class SocketSink:
 
     def deliver_end(self) -> None:
         if self.close_when_done:
-            self.close(reset=False)
+            self.close(reset=self._unwanted)
         else:
             with suppress(OSError):
                 self._sock.shutdown(socket.SHUT_WR)
 
     def deliver_reset(self) -> None:
+        self._break()
         self.close(reset=True)
-        if self.stream is not None:
-            self.stream.broken = True
+
+    def lose(self) -> None:
+        self._break()
+        self.close(reset=True)
 
     def _lost(self) -> None:
+        """The kernel says that the other end is gone."""
+        self._break()
+        if self.close_when_done:
+            self.close(reset=True)
+
+    def _break(self) -> None:
         if self.pipe is not None:
             self.pipe.break_now()
         if self.stream is not None:
             self.stream.broken = True
-        if self.close_when_done:
-            self.close(reset=True)
+
+    def read_on(self) -> None:
+        """Closed, with bytes on their way: as in a kernel, the socket outlives its owner."""
+        self.close_when_done = True
+        self._notify_closing()
+        self._network.spawn(self._read_on)
+
+    async def _read_on(self) -> None:
+        """Whoever still sends to a closed connection is reset, after what is on its way to him."""
+        while not self.gone:
+            try:
+                if not self._sock.recv(RECEIVE_BYTES):
+                    return
+                self._unwanted = True
+                await checkpoint()
+            except BlockingIOError:
+                with suppress(trio.ClosedResourceError, trio.BusyResourceError):
+                    await wait_readable(self._sock)
+            except OSError:
+                self._lost()
 
     def close(self, *, reset: bool) -> None:
-        """Close the socket itself, once."""
+        """Close the socket itself, once; while a cut holds, when that is over."""
+        if self.gone:
+            return
+        if self._link.cut == "hold":
+            self._close_with_reset = reset
+            self._link.listeners[self._close_when_open] = None
+            self._notify_closing()
+            return
+        self.destroy(reset=reset)
+
+    def _close_when_open(self) -> None:
+        if self._link.cut != "hold":
+            self.destroy(reset=self._close_with_reset or bool(self._link.cut))
+
+    def destroy(self, *, reset: bool) -> None:
+        """Close the socket at once."""
         if self.gone:
             return
         self.gone = True
         self._network.sinks.pop(self, None)
+        self._link.listeners.pop(self._close_when_open, None)
         if self.pipe is not None:
             self.pipe.break_now()
         with suppress(OSError):
             if reset:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._notify_closing()
+        self._sock.close()
+
+    def _notify_closing(self) -> None:
+        """Wake whoever waits for this socket."""
         trio.lowlevel.notify_closing(self._sock)
         self._network.relays.closing(self._sock.fileno())
-        self._sock.close()
 
 
 class LiveStream(Stream):
@@ -117,9 +169,12 @@ class LiveStream(Stream):
         self._sending = self._receiving = self._bulk = False
         self._out = network.links.link(local, peer.name)
         self._in = network.links.link(peer.name, local)
-        self._sink = SocketSink(network, sock)
-        self._sink.stream = self
-        self._pipe = self._sink.pipe = Pipe(network.timers, self._out, self._in, self._sink)
+        self._sink = sink = SocketSink(network, sock, self._out)
+        sink.stream = self
+        timeout_s = network.links.user_timeout_s
+        self._pipe = sink.pipe = Pipe(
+            network.timers, self._out, self._in, sink, sink, user_timeout_s=timeout_s
+        )
         self._inbox: Inbox | None = None
         if peer.name in network.shaped_at_acceptor and not self._in.plain:
             self._start_inbox()
@@ -175,11 +230,15 @@ class LiveStream(Stream):
     def _start_inbox(self, first: bytes | None = None) -> Inbox:
         """Hold what an outside client sends after reading it: we cannot stamp it at its sender."""
         inbox = self._inbox = Inbox()
-        pipe = inbox.pipe = Pipe(self._network.timers, self._in, self._out, inbox)
+        network = self._network
+        timeout_s = network.links.user_timeout_s
+        pipe = inbox.pipe = Pipe(
+            network.timers, self._in, self._out, inbox, inbox, user_timeout_s=timeout_s
+        )
         if first is not None:
             pipe.put(first) if first else pipe.finish()
         if first != b"":
-            self._network.spawn(self._fill_inbox)
+            network.spawn(self._fill_inbox)
         return inbox
 
     async def _fill_inbox(self) -> None:
@@ -331,10 +390,10 @@ class LiveStream(Stream):
             return
         self._closed = True
         self._leave_life()
-        if self._pipe.idle:
+        if self._is_direct():
             self._sink.close(reset=True)
         else:
-            self._linger()
+            self._sink.read_on()
             self._pipe.reset_after()
 
     def end(self, *, crash: bool) -> None:
@@ -353,16 +412,16 @@ class LiveStream(Stream):
         self._leave_life()
         if self._inbox is not None and self._inbox.pipe is not None:
             self._inbox.pipe.break_now()
-        if self._pipe.idle:
+        if self._is_direct():
             self._sink.close(reset=False)
-            return
-        self._linger()
-        self._pipe.finish()
+        else:
+            self._sink.read_on()
+            self._pipe.finish()
 
-    def _linger(self) -> None:
-        """Bytes are on their way: the socket outlives us, and is read on as a kernel would."""
-        self._sink.close_when_done = True
-        trio.lowlevel.notify_closing(self._sock)
+    def _is_direct(self) -> bool:
+        """Nothing is on its way, and nothing delays an end."""
+        pipe = self._pipe
+        return pipe.broken or (self._out.plain and pipe.idle)
 
     def _leave_life(self) -> None:
         if self._life is not None:
@@ -414,6 +473,8 @@ class Inbox:
     def deliver_reset(self) -> None:
         self._reset = True
         self._wake()
+
+    lose = deliver_reset
 
     def _wake(self) -> None:
         arrived, self._arrived = self._arrived, trio.Event()

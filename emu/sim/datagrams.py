@@ -47,7 +47,8 @@ class SimDatagramSocket:
         target = network.host(address)
         name = target.spec.name if target is not None else OUTSIDE
         now_s = network.timers.now
-        arrive_s = network.links.link(self._name, name).datagram_arrival_s(now_s, len(data))
+        link = network.links.link(self._name, name)
+        arrive_s = link.datagram_arrival_s(now_s, len(data))
         if arrive_s is None or target is None:
             return
         payload, peer = bytes(data), Peer(self._name, self._host.address, self.port)
@@ -55,7 +56,7 @@ class SimDatagramSocket:
 
         def arrive() -> None:
             bound = target.datagrams.get(port)
-            if bound is not None and target.powered:
+            if bound is not None and not link.cut:
                 bound.deliver(payload, peer)
 
         network.timers.call_at(arrive_s, arrive)

@@ -40,7 +40,6 @@ class Host:
 
     spec: MachineSpec
     address: str
-    powered: bool = True
     listeners: dict[int, SimListener] = field(default_factory=dict)
     datagrams: dict[int, SimDatagramSocket] = field(default_factory=dict)
     graves: list[SimStream] = field(default_factory=list)
@@ -97,7 +96,7 @@ class SimNetwork:
 
     def set_power(self, host: Host, on: bool) -> None:
         """Off: its peers hear nothing. On again: what they hold is reset."""
-        host.powered = on
+        self.links.set_power(host.spec.name, on)
         if on:
             graves, host.graves = host.graves, []
             for grave in graves:
@@ -176,7 +175,7 @@ class SimCard:
         network, name = self._network, target.spec.name
         there, back = network.links.link(self._name, name), network.links.link(name, self._name)
         waited_s = 0.0
-        while there.cut or back.cut or not target.powered or _is_full(target, port):
+        while there.cut or back.cut or _is_full(target, port):
             if "reject" in (there.cut, back.cut):
                 raise ConnectionResetError(errno.ECONNRESET, f"{name}: reset by a partition")
             if waited_s >= SYN_TIMEOUT_S:

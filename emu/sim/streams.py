@@ -7,6 +7,7 @@ pipes' and links' business.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -15,7 +16,6 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from emu.links import Link
 from emu.pipe import Pipe
-from emu.world import Timers
 from nodes.base import Peer, Stream
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ class SimStream(Stream):
         self._chunks: deque[bytes] = deque()
         self._held_bytes = 0
         self._starved = False
-        self._dark = False
         self._ended = False
         self._eof_sent = False
         self._sending = self._receiving = False
@@ -59,7 +58,14 @@ class SimStream(Stream):
         self._route = f"{far._local}>{self._local}:{port}".encode()
         out = network.links.link(self._local, far._local)
         back = network.links.link(far._local, self._local)
-        self._pipe = SimPipe(network.timers, out, back, self, far, network.least_latency_s)
+        self._pipe = self._lay_pipe(out, back, network.links.user_timeout_s)
+
+    def _lay_pipe(self, out: Link, back: Link, user_timeout_s: float) -> Pipe:
+        network = self._network
+        return Pipe(
+            network.timers, out, back, self, self._far,
+            user_timeout_s=user_timeout_s, least_latency_s=network.least_latency_s,
+        )  # fmt: skip
 
     # --- the receiving end of the far end's pipe (emu.pipe.Sink) ---------------------------
 
@@ -67,8 +73,6 @@ class SimStream(Stream):
         size = len(data)
         room = BUFFER_BYTES - self._held_bytes
         if self.closed:
-            if self._dark:
-                return 0  # a machine without power acknowledges nothing
             self._pipe.reset_after()
             return size
         if size > room:
@@ -86,22 +90,19 @@ class SimStream(Stream):
         return size
 
     def deliver_end(self) -> None:
-        if not self._dark:
-            self._note("end")
-            self._ended = True
-            self._wake()
+        self._note("end")
+        self._ended = True
+        self._wake()
 
     def deliver_reset(self) -> None:
-        if not self._dark:
-            self._note("reset")
-            self.broken = True
-            self._pipe.break_now()
-            self._wake()
+        self._note("reset")
+        self.broken = True
+        self._pipe.break_now()
+        self._wake()
 
     def lose(self) -> None:
-        """The network gave our own bytes up: this end knows at once."""
-        if not self.closed and not self.broken:
-            self.deliver_reset()
+        self.deliver_reset()
+        self._reset_far_end()
 
     def _note(self, kind: str) -> None:
         network = self._network
@@ -229,7 +230,7 @@ class SimStream(Stream):
         if self.closed:
             return
         if crash:
-            self.closed = self._dark = True
+            self.closed = True
             self._pipe.break_now()
             self._network.bury(self._local, self)
         else:
@@ -237,13 +238,13 @@ class SimStream(Stream):
 
     def rise(self) -> None:
         """The power is back: nobody knows this connection any more, so the peer is reset."""
-        self._dark = False
+        self._reset_far_end()
+
+    def _reset_far_end(self) -> None:
+        """This end is gone: the far one hears of it as soon as the link lets it."""
         pipe = self._pipe
-        self._pipe = SimPipe(
-            self._network.timers, pipe.link, pipe.reverse, self, self._far, pipe.least_latency_s
-        )
+        self._pipe = self._lay_pipe(pipe.link, pipe.reverse, inf)
         self._pipe.reset_after()
-        self._far._pipe.unclog()
 
     def _close(self, *, reset: bool) -> None:
         """As a kernel: FIN after what was sent, but a reset if bytes were left unread."""
@@ -283,40 +284,3 @@ class SimStream(Stream):
             await checkpoint()
         else:
             await checkpoint_if_cancelled()
-
-
-class SimPipe(Pipe):
-    """A pipe on which nothing arrives in no time: even a plain link takes `least_latency_s`."""
-
-    def __init__(
-        self,
-        timers: Timers,
-        link: Link,
-        reverse: Link,
-        sender: SimStream,
-        sink: SimStream,
-        least_latency_s: float,
-    ) -> None:
-        super().__init__(timers, link, reverse, sink)
-        self._sender = sender
-        self.reverse = reverse
-        self.least_latency_s = least_latency_s
-
-    def _arrival_s(self, size_bytes: int) -> float:
-        now_s = self._timers.now_s()
-        if self.link.plain:
-            return now_s + self.least_latency_s
-        return max(now_s + self.least_latency_s, self.link.stream_arrival_s(now_s, size_bytes))
-
-    def _add(self, data: bytes | memoryview | None, size_bytes: int) -> None:
-        self._last_s = max(self._last_s, self._arrival_s(size_bytes))
-        self._queue.append((self._last_s, data))
-        self._arm()
-
-    def _break(self) -> None:
-        super()._break()
-        self._sender.lose()
-
-    def wake_writers(self) -> None:
-        """The sender's end was closed: whoever waits for room shall see it."""
-        self._wake_writers()

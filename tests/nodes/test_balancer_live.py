@@ -149,13 +149,9 @@ async def test_a_killed_servers_reset_reaches_the_client(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("paused", [False, True])
-async def test_a_link_that_gives_up_breaks_the_flow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paused: bool
-) -> None:
-    from emu import pipe
-
-    monkeypatch.setattr(pipe.Pipe.__init__, "__kwdefaults__", {"user_timeout_s": 0.1})
+async def test_a_link_that_gives_up_breaks_the_flow(tmp_path: Path, paused: bool) -> None:
     async with live_rig(tmp_path) as rig:
+        rig.world.links.user_timeout_s = 0.1
         await balance(rig)
         stream = await rig.outside.open_stream("lb-1", PORT)
         assert await exchange(stream, b"a") == b"a"
