@@ -49,7 +49,8 @@ class MachineClock:
         Should true time ever go back (a stall discounted after somebody read it), this goes on
         from where it was.
         """
-        now_s = self._at(true_s := self._timers.now_s())
+        true_s = self._timers.now_s()
+        now_s = self._anchor_s + (true_s - self._anchor_true_s) * self._rate
         if now_s < self._last_s:
             self._anchor(true_s, self._last_s)
             return self._last_s
@@ -137,10 +138,8 @@ class NodeClock:
     def __init__(self, clock: MachineClock, life: Life) -> None:
         self._clock = clock
         self._life = life
+        self.monotonic_s = clock.monotonic_s
         life.own(self)
-
-    def monotonic_s(self) -> float:
-        return self._clock.monotonic_s()
 
     def wall_s(self) -> float:
         return self._clock.wall_s()

@@ -59,6 +59,11 @@ class Stream(trio.abc.HalfCloseableStream):
         """Close now, without waiting: the peer sees a reset."""
         raise NotImplementedError
 
+    def send_nowait(self, data: bytes) -> int:
+        """Send what can be sent without waiting; return how many bytes that was (0: `send_all`
+        waits, or tells why not)."""
+        return 0
+
     async def relay_to(self, sink: Stream, count: Callable[[int], object]) -> bytes | bytearray:
         """Forward to `sink` what can be forwarded at once, calling `count(bytes)` for it; return
         what the caller must send itself, b"" at the end.

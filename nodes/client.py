@@ -6,13 +6,13 @@ call: only the tier knows what may be asked twice (see nodes/parts/backoff.py fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
 import trio
 from trio import lowlevel
 
-from nodes.base import RPC_PORT, Context, Stream
+from nodes.base import RPC_PORT, Context, Stream, Timer
 from nodes.parts.timing import move_on_after
 from nodes.wire import CHUNK_BYTES, PROTOCOL_VERSION, current_call
 from protocols import rpc
@@ -28,18 +28,47 @@ BACKOFF_MOST_S: Final = 1.0
 class _Waiter:
     """One call that waits for its answer. `task` is None once it has been woken."""
 
-    __slots__ = ("answer", "error", "sent", "task")
+    __slots__ = (
+        "answer", "deadline_s", "epoch", "error", "method", "params", "sent", "task", "trace",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        method: str,
+        params: tuple[Any, ...],
+        deadline_s: float,
+        trace: int | None,
+        epoch: int | None,
+    ) -> None:
+        self.method = method
+        self.params = params
+        self.deadline_s = deadline_s
+        self.trace = trace
+        self.epoch = epoch
         self.task: lowlevel.Task | None = None
         self.answer: Any = None
         self.error: RpcError | None = None
         self.sent = False
 
+    async def wait(self) -> None:
+        if self.error is not None:
+            await lowlevel.checkpoint()
+            return
+        self.task = lowlevel.current_task()
+        await lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: Any) -> lowlevel.Abort:
+        self.task = None
+        return lowlevel.Abort.SUCCEEDED
+
     def wake(self) -> None:
         task, self.task = self.task, None
         if task is not None:
             lowlevel.reschedule(task)
+
+    def fail(self, code: str, why: str) -> None:
+        self.error = self.error or RpcError(code, why)
+        self.wake()
 
 
 class Client:
@@ -67,13 +96,18 @@ class Client:
         self._hello = hello
         self._rng = ctx.rng(f"client/{host}/{port}")
         self._waiting: dict[int, _Waiter] = {}
-        self._unsent: dict[int, Callable[[_Link], None]] = {}
+        self._unsent: dict[int, _Waiter] = {}
         self._next_msgid = 0
         self._link: _Link | None = None
         self._connecting = False
         self._failures = 0
         self._retry_at_s = 0.0
         self._closed = False
+        self._alarm: Timer | None = None
+        self._alarm_s = inf
+        """When to look next for calls whose time is over: one timer for all of them."""
+        self._last_answers = 0
+        """How many came together last time: while they come one by one, calls leave one by one."""
 
     @property
     def connected(self) -> bool:
@@ -87,6 +121,8 @@ class Client:
     def close(self) -> None:
         """Break the connection; calls in flight fail, later ones are refused."""
         self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
         if self._link is not None:
             self._link.scope.cancel()
         self._fail_all("the client was closed")
@@ -117,25 +153,17 @@ class Client:
             raise RpcError("overloaded", f"{MAX_PENDING} calls wait for {self.host} already")
         if self._closed:
             raise RpcError("unavailable", f"the client of {self.host} is closed")
-        waiter = _Waiter()
+        waiter = _Waiter(method, params, deadline_s, trace, epoch)
         msgid = self._take_msgid()
         self._waiting[msgid] = waiter
-
-        def expire() -> None:
-            waiter.error = waiter.error or self._late(waiter, method, timeout_s)
-            self._forget(msgid)
-            waiter.wake()
-
-        timer = clock.call_at(deadline_s, expire)
+        if deadline_s < self._alarm_s:
+            self._set_alarm(deadline_s)
         try:
-            self._start(msgid, waiter, method, params, deadline_s, epoch, trace)
-            await self._wait(waiter)
+            self._start(msgid, waiter, now_s)
+            await waiter.wait()
         except trio.Cancelled:
             self._forget(msgid)
             raise
-        finally:
-            timer.cancel()
-            self._waiting.pop(msgid, None)
         if waiter.error is not None:
             raise waiter.error
         return waiter.answer
@@ -156,47 +184,38 @@ class Client:
             if msgid not in self._waiting:
                 return msgid
 
-    def _start(
-        self,
-        msgid: int,
-        waiter: _Waiter,
-        method: str,
-        params: tuple[Any, ...],
-        deadline_s: float,
-        epoch: int | None,
-        trace: int | None,
-    ) -> None:
+    def _start(self, msgid: int, waiter: _Waiter, now_s: float) -> None:
         """Send now if connected; else when the connection that is being made stands."""
-
-        def send(link: _Link) -> None:
-            values: list[Any] = list(params)
-            if self._hello:
-                left_s = deadline_s - self.ctx.clock.monotonic_s()
-                metadata: dict[str, Any] = {rpc.REMAINING_MS: max(1, int(left_s * 1000))}
-                if trace is not None:
-                    metadata[rpc.TRACE] = trace
-                if epoch is not None:
-                    metadata[rpc.EPOCH] = epoch
-                values.append(metadata)
-            try:
-                packed = link.rpc.send_request(msgid, method, values)
-            except (TypeError, ValueError, OverflowError) as problem:
-                waiter.error = RpcError("bad_request", f"cannot pack the params: {problem}")
-                waiter.wake()
-                return
-            if len(packed) > self._limits.max_frame_bytes:
-                waiter.error = RpcError("too_large", f"the request has {len(packed)} bytes")
-                waiter.wake()
-                return
-            waiter.sent = True
-            link.send(packed)
-
         if self._link is not None:
-            send(self._link)
+            self._send(self._link, msgid, waiter, now_s)
             return
-        self._unsent[msgid] = send
+        self._unsent[msgid] = waiter
         if not self._connect_soon():
             self._fail_all(f"{self.host} was not reachable a moment ago")
+
+    def _send(self, link: _Link, msgid: int, waiter: _Waiter, now_s: float) -> None:
+        values: list[Any] = list(waiter.params)
+        if self._hello:
+            left_ms = int((waiter.deadline_s - now_s) * 1000)
+            metadata: dict[str, Any] = {rpc.REMAINING_MS: max(1, left_ms)}
+            if waiter.trace is not None:
+                metadata[rpc.TRACE] = waiter.trace
+            if waiter.epoch is not None:
+                metadata[rpc.EPOCH] = waiter.epoch
+            values.append(metadata)
+        try:
+            packed = link.rpc.send_request(msgid, waiter.method, values)
+        except (TypeError, ValueError, OverflowError) as problem:
+            self._refuse(msgid, "bad_request", f"cannot pack the params: {problem}")
+            return
+        if len(packed) > self._limits.max_frame_bytes:
+            self._refuse(msgid, "too_large", f"the request has {len(packed)} bytes")
+            return
+        waiter.sent = True
+        link.send(packed, at_once=len(self._waiting) == 1 and self._last_answers <= 1)
+
+    def _refuse(self, msgid: int, code: str, why: str) -> None:
+        self._waiting.pop(msgid).fail(code, why)
 
     def _connect_soon(self) -> bool:
         """Begin to connect, unless an attempt has failed just now."""
@@ -207,21 +226,25 @@ class Client:
             self._nursery.start_soon(self._connect_and_read)
         return True
 
-    async def _wait(self, waiter: _Waiter) -> None:
-        if waiter.error is not None:
-            await lowlevel.checkpoint()
-            return
-        waiter.task = lowlevel.current_task()
+    def _set_alarm(self, at_s: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_s = at_s
+        self._alarm = self.ctx.clock.call_at(at_s, self._expire)
 
-        def abort(_: Any) -> lowlevel.Abort:
-            waiter.task = None
-            return lowlevel.Abort.SUCCEEDED
-
-        await lowlevel.wait_task_rescheduled(abort)
-
-    def _late(self, waiter: _Waiter, method: str, timeout_s: float) -> RpcError:
-        text = f"{method} at {self.host} after {timeout_s:g} s"
-        return RpcError("timeout" if waiter.sent else "unavailable", text)
+    def _expire(self) -> None:
+        """Fail the calls whose time is over, and look again when the next one's is."""
+        now_s, next_s = self.ctx.clock.monotonic_s(), inf
+        for msgid, waiter in list(self._waiting.items()):
+            if waiter.deadline_s <= now_s:
+                self._forget(msgid)
+                code = "timeout" if waiter.sent else "unavailable"
+                waiter.fail(code, f"{waiter.method} at {self.host}: no answer in time")
+            elif waiter.deadline_s < next_s:
+                next_s = waiter.deadline_s
+        self._alarm, self._alarm_s = None, inf
+        if next_s < inf:
+            self._set_alarm(next_s)
 
     def _forget(self, msgid: int) -> None:
         """We no longer wait: tell the server, if it knows of the request."""
@@ -237,8 +260,7 @@ class Client:
         self._unsent.clear()
         for waiter in waiting.values():
             code = "disconnected" if waiter.sent else "unavailable"
-            waiter.error = waiter.error or RpcError(code, f"{self.host}: {why}")
-            waiter.wake()
+            waiter.fail(code, f"{self.host}: {why}")
 
     async def _connect_and_read(self) -> None:
         why = "the connection ended"
@@ -252,8 +274,9 @@ class Client:
                     link.send(link.rpc.send_request(rpc.MAX_MSGID, rpc.HELLO, [hello]))
                 self._link, self._connecting, self._failures = link, False, 0
                 unsent, self._unsent = self._unsent, {}
-                for send in unsent.values():
-                    send(link)
+                now_s = self.ctx.clock.monotonic_s()
+                for msgid, waiter in unsent.items():
+                    self._send(link, msgid, waiter, now_s)
                 why = await self._read(link)
                 nursery.cancel_scope.cancel()
         except OSError as error:
@@ -284,6 +307,7 @@ class Client:
                 return "the connection broke"
             except rpc.RemoteProtocolError as error:
                 return f"it does not speak MessagePack-RPC: {error}"
+            self._last_answers = len(messages)
             for message in messages:
                 if message[0] == rpc.RESPONSE:
                     self._settle(message[1], message[2], message[3])
@@ -310,7 +334,13 @@ class _Link:
         self._out: list[bytes] = []
         self._writer: lowlevel.Task | None = None
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, *, at_once: bool = False) -> None:
+        """`at_once`: there is nothing that it could share a write with."""
+        if at_once and self._writer is not None:
+            sent = self.stream.send_nowait(data)
+            if sent == len(data):
+                return
+            data = data[sent:]
         self._out.append(data)
         writer, self._writer = self._writer, None
         if writer is not None:

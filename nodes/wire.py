@@ -226,7 +226,8 @@ class _ServerConnection:
             if not data:
                 await self._finish()
                 return
-            await self._flush()
+            if self.unsent:
+                await self._flush()
             while len(self.running) >= limits.max_pipeline or self.unsent_bytes > MAX_UNSENT_BYTES:
                 self.room = trio.Event()
                 await self.room.wait()
@@ -371,7 +372,8 @@ class _ServerConnection:
             self._fail(msgid, method.name, RpcError("too_large", str(error)))
             return
         method.ok.value += 1
-        method.seconds.observe(self.ctx.clock.monotonic_s() - arrived_s)
+        self.active_s = now_s = self.ctx.clock.monotonic_s()
+        method.seconds.observe(now_s - arrived_s)
         self._queue(answer)
 
     def _fail(self, msgid: int, method: str, error: RpcError) -> None:
@@ -395,8 +397,10 @@ class _ServerConnection:
                 data = b"".join(self.unsent)
                 self.unsent.clear()
                 self.unsent_bytes = 0
-                await self.stream.send_all(data)
-                self.active_s = self.ctx.clock.monotonic_s()
+                sent = self.stream.send_nowait(data)
+                if sent < len(data):
+                    await self.stream.send_all(data[sent:])
+                    self.active_s = self.ctx.clock.monotonic_s()
         finally:
             self.writing = False
             self.room.set()

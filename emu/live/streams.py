@@ -321,6 +321,24 @@ class LiveStream(Stream):
         finally:
             self._sending = False
 
+    def send_nowait(self, data: bytes) -> int:
+        pipe = self._pipe
+        dead = self._life is not None and self._life.dead
+        if dead or self._sending or self._eof_sent or self.broken or self._closed:
+            return 0
+        if not (self._out.plain and pipe.idle):
+            if len(data) > pipe.window_left:
+                return 0
+            pipe.put(data)
+            return len(data)
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.as_broken(error)
+            return 0
+
     async def _send(self, view: memoryview) -> None:
         sent = 0
         pipe = self._pipe

@@ -194,6 +194,16 @@ class SimStream(Stream):
         finally:
             self._sending = False
 
+    def send_nowait(self, data: bytes) -> int:
+        pipe, size = self._pipe, len(data)
+        dead = self._life is not None and self._life.dead
+        if dead or self._sending or self._eof_sent or self.broken or self.closed:
+            return 0
+        if size > pipe.window_left:
+            return 0
+        pipe.put(data)
+        return size
+
     async def wait_send_all_might_not_block(self) -> None:
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
