@@ -141,13 +141,13 @@ class Pipe:
         self._writers.unpark_all()
 
     def _add(self, data: bytes | memoryview | None, size_bytes: int) -> None:
-        now_s, link, last_s = self._timers.now_s(), self.link, self._last_s
+        now_s, link = self._timers.now_s(), self.link
         arrive_s = now_s + self._least_latency_s
         if not link.plain:
             arrive_s = max(arrive_s, link.stream_arrival_s(now_s, size_bytes))
-        if arrive_s > last_s:
-            self._last_s = last_s = arrive_s
-        self._queue.append((last_s, data))
+        if arrive_s > self._last_s:
+            self._last_s = arrive_s
+        self._queue.append((self._last_s, data))
         if self._timer is None:
             self._arm()
 

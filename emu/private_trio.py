@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableSequence
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
 import outcome
 import trio
 from trio._core import _run as trio_run
+from trio._core._entry_queue import EntryQueue
 
 from emu.life import Life, current_life
 
 POLL_EVERY: Final = 64
 """A simulation looks for signals once in so many turns of the scheduler: epoll is a system call."""
+
+RUNNER_FIELDS: Final = (
+    "runq", "deadlines", "waiting_for_idle", "entry_queue", "io_manager", "instruments",
+    "main_task", "main_task_outcome",
+)  # fmt: skip
+QUEUE_FIELDS: Final = ("queue", "idempotent_queue", "wakeup")
 
 
 class UnknownTrio(Exception):
@@ -32,7 +39,7 @@ class RealIOInSimulation(Exception):
 
 def check_trio() -> None:
     """Raise UnknownTrio, naming what is missing, unless this Trio is one that we know."""
-    runner, task = trio_run.Runner, trio_run.Task
+    task = trio_run.Task
     wanted = {
         "_run._ALLOW_DETERMINISTIC_SCHEDULING": hasattr(
             trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING"
@@ -41,13 +48,13 @@ def check_trio() -> None:
         "_run.GLOBAL_RUN_CONTEXT": hasattr(trio_run, "GLOBAL_RUN_CONTEXT"),
         "Task._counter": hasattr(task, "_counter"),
         "Task._attempt_abort": hasattr(task, "_attempt_abort"),
+        "Task._abort_func": hasattr(task, "_abort_func"),
+        "Task._next_send_fn": hasattr(task, "_next_send_fn"),
         "_threads.start_thread_soon": hasattr(trio._threads, "start_thread_soon"),
     }
-    fields = {field.name for field in runner.__attrs_attrs__}
-    for name in ("runq", "deadlines", "waiting_for_idle", "entry_queue", "io_manager"):
-        wanted[f"Runner.{name}"] = name in fields
-    for name in ("main_task", "main_task_outcome"):
-        wanted[f"Runner.{name}"] = name in fields
+    for owner, names in ((trio_run.Runner, RUNNER_FIELDS), (EntryQueue, QUEUE_FIELDS)):
+        fields = {field.name for field in owner.__attrs_attrs__}
+        wanted |= {f"{owner.__name__}.{name}": name in fields for name in names}
     missing = sorted(name for name, found in wanted.items() if not found)
     if missing:
         raise UnknownTrio(f"Trio {trio.__version__} has no {', '.join(missing)}: see {__file__}")
@@ -123,7 +130,7 @@ def seeded_scheduler(seed: str) -> Iterator[None]:
     module = vars(trio_run)
     before = module["_ALLOW_DETERMINISTIC_SCHEDULING"], module["_r"]
     module["_ALLOW_DETERMINISTIC_SCHEDULING"] = True
-    module["_r"] = random.Random(seed)
+    module["_r"] = _Shuffler(seed)
     threads = vars(trio._threads)
     start_thread, threads["start_thread_soon"] = threads["start_thread_soon"], _no_threads
     try:
@@ -133,13 +140,30 @@ def seeded_scheduler(seed: str) -> Iterator[None]:
         threads["start_thread_soon"] = start_thread
 
 
+class _Shuffler(random.Random):
+    """What Trio shuffles each batch with. Most batches of a simulation hold one task."""
+
+    def shuffle(self, x: MutableSequence[Any]) -> None:
+        if len(x) > 1:
+            super().shuffle(x)
+
+
 def _no_threads(*args: Any, **options: Any) -> NoReturn:
     raise RealIOInSimulation("a simulation has no threads: they do not follow its clock")
+
+
+class _NoInstruments(dict[str, dict[Any, None]]):
+    """Trio looks its instruments up five times a turn, in a dict written in Python."""
+
+    def add_instrument(self, instrument: Any) -> NoReturn:
+        raise TypeError("a simulation takes its instruments when it starts")
 
 
 def forbid_real_io() -> None:
     """From a clock's start_clock: this run waits for no file descriptor but Trio's own."""
     runner = current_runner()
+    if not runner.instruments["_all"]:
+        runner.instruments = _NoInstruments(_all={})
     runner.io_manager = _NoIO(runner.io_manager, runner.entry_queue.wakeup.wakeup_sock)
 
 
@@ -174,14 +198,13 @@ class _NoIO:
         return getattr(self._real, name)
 
 
-def something_else_waits(runner: Any) -> bool:
-    """Whether Trio itself has work that its clock must not jump over."""
-    return bool(runner.waiting_for_idle or runner.entry_queue.size())
-
-
-def main_lives(runner: Any) -> bool:
-    """Whether the function given to trio.run has not returned yet."""
-    return runner.main_task_outcome is None
+def may_jump(runner: Any) -> bool:
+    """Whether its clock may move on: Trio itself has nothing to do, and the function given to
+    trio.run has not returned yet."""
+    queue = runner.entry_queue
+    return runner.main_task_outcome is None and not (
+        runner.waiting_for_idle or queue.queue or queue.idempotent_queue
+    )
 
 
 def fail_main(runner: Any, error: Exception) -> None:

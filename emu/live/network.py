@@ -23,7 +23,8 @@ from emu.links import Links
 from emu.live.addresses import AddressSlot
 from emu.live.datagrams import LiveDatagramSocket
 from emu.live.relay import Relays
-from emu.live.streams import LiveStream, SocketSink, prepare
+from emu.live.sockets import SocketSink, prepare
+from emu.live.streams import LiveStream
 from emu.live.timers import LiveTimers
 from emu.world import OBSERVE_PORT, OPERATOR, MachineSpec
 from nodes.base import DIRECTORY_HOST, OUTSIDE, Listener, Peer, Stream

@@ -101,7 +101,7 @@ class SimClock(trio.abc.Clock):
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Nobody can run: deliver what comes next, or jump to trio's own next deadline."""
         runner, heap = self._runner, self._heap
-        if private_trio.something_else_waits(runner) or not private_trio.main_lives(runner):
+        if not private_trio.may_jump(runner):
             return TRIO_DECIDES_S
         while heap and heap[0][0] <= deadline:
             self._fire_next()
