@@ -198,9 +198,13 @@ class _NoIO:
         return getattr(self._real, name)
 
 
+def main_lives(runner: Any) -> bool:
+    """Whether the function given to trio.run has not returned yet."""
+    return runner.main_task_outcome is None
+
+
 def may_jump(runner: Any) -> bool:
-    """Whether its clock may move on: Trio itself has nothing to do, and the function given to
-    trio.run has not returned yet."""
+    """Whether its clock may move on: the main task lives, and Trio itself has nothing to do."""
     queue = runner.entry_queue
     return runner.main_task_outcome is None and not (
         runner.waiting_for_idle or queue.queue or queue.idempotent_queue
@@ -214,7 +218,7 @@ def fail_main(runner: Any, error: Exception) -> None:
     def throw(*args: Any) -> NoReturn:
         raise error
 
-    if task is None or runner.main_task_outcome is not None:
+    if task is None or not main_lives(runner):
         raise error
     if task._abort_func is not None:
         task._attempt_abort(throw)

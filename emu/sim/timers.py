@@ -137,6 +137,8 @@ class SimClock(trio.abc.Clock):
                 self._fail(error)
             if self._fired > self._collect_at:
                 self._housekeep()
+                if self._told:
+                    return  # let the main task hear of it
 
     def _advance(self, now_s: float) -> None:
         if now_s > self.now:
@@ -167,7 +169,8 @@ class SimClock(trio.abc.Clock):
     def _overdue(self) -> None:
         if self.failure is not None and not self._told:
             self._stuck_at_turn = self.turns + self._max_turns
-            self._fail(self.failure)
+            if private_trio.main_lives(self._runner):  # else it has ended with that very error
+                self._fail(self.failure)
         else:
             self._stop("livelock", f"{self._max_turns} turns and it is still {self.now:.6f} s")
 

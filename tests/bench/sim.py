@@ -1,10 +1,8 @@
 """Simulated RPC/s of one core: our world, digest on, against a naive network on Trio's MockClock.
 
-Both carry the same MessagePack-RPC exchange between the same number of clients and one server, over
-links of the same delay. Ours is the very `Service` and `Client` that live nodes use; the peer is
-what one writes in an afternoon: a task per message, `trio.sleep` for the link, a memory channel as
-mailbox, `trio.fail_after` for the caller's patience, no trace. Seconds are those of the process on
-its core, so that a busy laptop does not count.
+Both carry the same exchange over links of the same delay; ours through the very `Service` and
+`Client` of live nodes, the peer's as one writes it in an afternoon: a task per message, trio.sleep
+for the link, a channel as mailbox, fail_after for patience, no trace. Seconds are of one core.
 """
 
 from __future__ import annotations
