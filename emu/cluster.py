@@ -77,6 +77,17 @@ class ActiveFault:
     until_s: float | None
     undo: faults.Undo
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Whom it met, where it ends nodes or holds them."""
+        return getattr(self.undo, "names", ())
+
+    @property
+    def over(self) -> bool:
+        """Whether it was undone by other means (`start` after `kill`)."""
+        check = getattr(self.undo, "over", None)
+        return check is not None and bool(check())
+
 
 class Cluster:
     """Use as `async with Cluster(...) as cluster: await cluster.boot()`; leaving
@@ -229,6 +240,7 @@ class Cluster:
         if slot.spec.name != DIRECTORY_HOST:
             took_s = self.world.timers.now_s() - slot.started_s
             self._log(slot, "node up", generation=life.generation, took_s=round(took_s, 4))
+            self._end_what_is_over()
 
     def _failed(self, slot: Slot, error: Exception | None) -> None:
         slot.error = _describe(error) if error is not None else "run() returned"
@@ -318,6 +330,7 @@ class Cluster:
         if slot.life is not None and slot.life.paused:
             slot.life.resume()
             self._log(slot, "node resumed")
+            self._end_what_is_over()
 
     # --- scaling -----------------------------------------------------------------------------
 
@@ -374,7 +387,9 @@ class Cluster:
         if undo is None:
             return number
         until_s = None if for_s is None else now_s + for_s
-        self.active[number] = ActiveFault(number, fault, now_s, until_s, undo)
+        active = self.active[number] = ActiveFault(number, fault, now_s, until_s, undo)
+        if active.nodes:
+            record["affected"] = list(active.nodes)
         self.log.info("fault started", **_shown(faults.to_record(fault)), number=number)
         if for_s is not None:
             self.nursery.start_soon(self._undo_later, number, for_s)
@@ -390,11 +405,18 @@ class Cluster:
         if active is None:
             return
         await active.undo()
+        self._ended(active)
+
+    def _ended(self, active: ActiveFault) -> None:
         now_s = self.world.timers.now_s()
         for record in self.timeline:
-            if record["number"] == number:
+            if record["number"] == active.number:
                 record["ended_s"] = round(now_s, 6)
-        self.log.info("fault ended", **_shown(faults.to_record(active.fault)), number=number)
+        self.log.info("fault ended", **_shown(faults.to_record(active.fault)), number=active.number)
+
+    def _end_what_is_over(self) -> None:
+        for number in [number for number, each in self.active.items() if each.over]:
+            self._ended(self.active.pop(number))
 
     async def heal(self) -> None:
         """Undo every active fault, the newest first, and whatever a link still has."""

@@ -63,9 +63,13 @@ class NodeCpu:
         self._cores = spec.cores if cores is None else cores
         self._in_service = 0
         self._queue: OrderedDict[_Work, None] = OrderedDict()
-        self._count_in(metrics)
+        self._metrics = metrics
+        if self._cores:
+            self._count()
 
-    def _count_in(self, metrics: Metrics) -> None:
+    def _count(self) -> None:
+        """A machine whose cpu was never declared has no series of it."""
+        metrics = self._metrics
         self._busy_s = metrics.counter(
             "cpu_busy_seconds_total", "Time that cores were held, summed over cores."
         )
@@ -88,6 +92,8 @@ class NodeCpu:
         """More cores start on the queue at once; fewer: those in service finish. At 0 all go."""
         assert cores >= 0
         self._cores = cores
+        if cores:
+            self._count()
         self._dispatch(self._timers.now_s())
 
     async def run(self, cost_s: float | None = None, *, expires_at_s: float | None = None) -> None:

@@ -8,9 +8,8 @@ how to undo it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from emu import links
@@ -32,7 +31,41 @@ class Fault(Protocol):
         ...
 
 
-async def _start(cluster: Cluster, names: list[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Revive:
+    """Undoes an end: starts those of the nodes that are still down."""
+
+    cluster: Cluster
+    names: tuple[str, ...]
+
+    async def __call__(self) -> None:
+        await _start(self.cluster, self.names)
+
+    def over(self) -> bool:
+        """Whether somebody else has started them all meanwhile."""
+        slots = self.cluster.slots
+        return all(slots[name].running for name in self.names if name in slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Undoes a pause."""
+
+    cluster: Cluster
+    names: tuple[str, ...]
+
+    async def __call__(self) -> None:
+        for name in self.names:
+            if name in self.cluster.slots:
+                self.cluster.unpause(name)
+
+    def over(self) -> bool:
+        """Whether none of them is paused any more."""
+        slots = self.cluster.slots
+        return not any(slots[name].shown_state == "paused" for name in self.names if name in slots)
+
+
+async def _start(cluster: Cluster, names: Sequence[str]) -> None:
     for name in names:
         if name in cluster.slots and not cluster.slots[name].running:
             await cluster.start(name)
@@ -50,7 +83,7 @@ class Kill:
         names = await cluster.resolve(self.target)
         for name in names:
             cluster.kill(name)
-        return partial(_start, cluster, names)
+        return Revive(cluster, tuple(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +98,7 @@ class Crash:
         names = await cluster.resolve(self.target)
         for name in names:
             cluster.crash(name)
-        return partial(_start, cluster, names)
+        return Revive(cluster, tuple(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +114,7 @@ class Stop:
         for name in names:
             if name in cluster.slots:
                 await cluster.stop(name)
-        return partial(_start, cluster, names)
+        return Revive(cluster, tuple(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +158,7 @@ class Pause:
         names = await cluster.resolve(self.target)
         for name in names:
             cluster.pause(name)
-
-        async def undo() -> None:
-            for name in names:
-                if name in cluster.slots:
-                    cluster.unpause(name)
-
-        return undo
+        return Resume(cluster, tuple(names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ its users one test.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -99,8 +99,11 @@ class Link:
         "latency_s",
         "listeners",
         "loss_ratio",
+        "lost_datagrams",
         "plain",
+        "retransmissions",
         "rng",
+        "sent_bytes",
         "source",
         "target",
         "trunks",
@@ -120,15 +123,18 @@ class Link:
         """What may be in flight: bandwidth times delay, but never less than a socket buffer."""
         self.listeners: dict[Callable[[], None], None] = {}
         """Called when the link has changed (pipes that hold bytes)."""
+        self.sent_bytes = self.retransmissions = self.lost_datagrams = 0
 
     def stream_arrival_s(self, now_s: float, size_bytes: int) -> float:
         """When a chunk of a stream has arrived. Loss is a retransmission's delay, never a gap."""
+        self.sent_bytes += size_bytes
         arrive_s = self._pass(now_s, size_bytes) + self._flight_s()
         if self.loss_ratio:
             segments = -(-size_bytes // SEGMENT_BYTES)
             wait_s = max(MIN_RTO_S, 3 * self.latency_s)
             lost_ratio = 1 - (1 - self.loss_ratio) ** segments
             while self.rng.random() < lost_ratio and wait_s <= MAX_RTO_S:
+                self.retransmissions += 1
                 arrive_s += wait_s
                 wait_s *= 2
                 lost_ratio = self.loss_ratio
@@ -137,8 +143,14 @@ class Link:
     def datagram_arrival_s(self, now_s: float, size_bytes: int) -> float | None:
         """When a datagram arrives, or None: it is lost."""
         if self.cut or (self.loss_ratio and self.rng.random() < self.loss_ratio):
+            self.lost_datagrams += 1
             return None
+        self.sent_bytes += size_bytes
         return self._pass(now_s, size_bytes) + self._flight_s()
+
+    def queue_s(self, now_s: float) -> float:
+        """How long a byte sent now waits for bandwidth."""
+        return max((trunk.free_at_s - now_s for trunk in self.trunks), default=0.0)
 
     def _pass(self, now_s: float, size_bytes: int) -> float:
         for trunk in self.trunks:
@@ -176,6 +188,10 @@ class Links:
             found = self._links[source, target] = Link(source, target, rng)
             self._resolve(found)
         return found
+
+    def __iter__(self) -> Iterator[Link]:
+        """Every link that was asked for so far."""
+        return iter(list(self._links.values()))
 
     def shape(self, shaper: Shaper) -> None:
         """Arm the declared shapes (or other ones); connections that exist follow."""

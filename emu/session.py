@@ -87,7 +87,7 @@ class Session:
             "apply": self._apply,
         }
         control = ControlServer(cluster, end=self.end, extra=extra)
-        self.observe = ObserveServer(cluster, fidelity=self.world.fidelity)
+        self.observe = ObserveServer(cluster)
         await cluster.nursery.start(control.serve, self.folder.socket)
         await cluster.nursery.start(self.observe.serve)
 

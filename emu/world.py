@@ -132,6 +132,8 @@ class World(Protocol):
 
     name: str
     links: Links
+    metrics: Metrics
+    """What the world measures of itself."""
     history: History
     """What clients did; put another in its place before boot to keep it."""
 

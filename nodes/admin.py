@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nodes.base import ADMIN_PORT, Context
+from nodes.parts.metrics import Metrics
 from nodes.wire import Service
 from protocols import rpc
 
@@ -19,7 +20,9 @@ METRICS_MAX_BYTES = 16 << 20
 
 
 class Admin(Service):
-    """`describe` gives kind, name, region, generation, version, methods, and the tier's own facts.
+    """What is asked here is not the node's traffic, and not in its metrics.
+
+    `describe` gives kind, name, region, generation, version, methods, and the tier's own facts.
 
     `facts()` is called at each describe: a map with at least what `emu ps` shows (`role`, lag,
     epoch ...). `methods` lists what the node's main port answers, if it speaks RPC.
@@ -33,7 +36,10 @@ class Admin(Service):
         facts: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(
-            ctx, limits=rpc.Limits(max_frame_bytes=METRICS_MAX_BYTES), charge_cpu=False
+            ctx,
+            limits=rpc.Limits(max_frame_bytes=METRICS_MAX_BYTES),
+            charge_cpu=False,
+            metrics=Metrics(),
         )
         self._service = service
         self._facts = facts or dict

@@ -21,7 +21,7 @@ from nodes.parts.pool import ALL_DOWN, Pool, PoolConfig, Waiting
 from nodes.parts.pump import Flow, Pump
 from nodes.parts.server import DOWN, Server
 from nodes.parts.timing import move_on_after
-from nodes.wire import Call, accept_forever
+from nodes.wire import ERRORS_HELP, Call, accept_forever
 from protocols import proxy
 from protocols.errors import RpcError
 
@@ -134,6 +134,7 @@ class BalancerNode:
         self._connection_errors: dict[str, Counter] = {}
         self._maglev_stale = trio.Event()
         metrics = ctx.metrics
+        self._errors = metrics.counter("request_errors_total", ERRORS_HELP)
         self.retries = metrics.counter("retries_total", "Repeated attempts to connect to a server.")
         self.redispatches = metrics.counter(
             "redispatches_total", "Connections that went to another server than first chosen."
@@ -352,6 +353,7 @@ class BalancerNode:
     async def _refuse(self, client: Stream, reason: str) -> None:
         """A clear answer, never a hang."""
         self.ctx.metrics.counter("refused_total", REFUSED_HELP, reason=reason).value += 1
+        self._errors.value += 1
         if self.config.when_down != "http_503":
             return  # closed by whoever accepted it
         with move_on_after(self.ctx.clock, PEEK_TIMEOUT_S):

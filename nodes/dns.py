@@ -21,7 +21,7 @@ from nodes.parts.health import CheckTimes, Health
 from nodes.parts.metrics import Counter
 from nodes.parts.timing import move_on_after
 from nodes.parts.zone import POLICIES, PolicyName, Steering, Zone
-from nodes.wire import accept_forever
+from nodes.wire import ERRORS_HELP, REQUESTS_HELP, SECONDS_HELP, accept_forever
 from protocols import dns
 from protocols.control import Member
 
@@ -108,6 +108,12 @@ class DnsNode:
         self._waiting_for_cpu = 0
         self._answers: dict[str, Counter] = {}
         self._queries: dict[tuple[str, int], Counter] = {}
+        metrics = ctx.metrics
+        self._errors = metrics.counter("request_errors_total", ERRORS_HELP)
+        self._seconds = {
+            over: metrics.histogram("request_seconds", SECONDS_HELP, method=over)
+            for over in ("udp", "tcp")
+        }
         self._replies: dict[tuple[bytes, str, str], deque[_Reply]] = {}
         self._replies_version = 0
         self._prober = Prober(
@@ -183,10 +189,16 @@ class DnsNode:
 
     # --- queries -----------------------------------------------------------------------------
 
-    def respond(self, wire: bytes, asker: str, *, over: str = "udp") -> bytes:
+    def respond(
+        self, wire: bytes, asker: str, *, over: str = "udp", arrived_s: float | None = None
+    ) -> bytes:
         """The answer to one message of an asker in region `asker`; empty: say nothing."""
+        clock = self.ctx.clock
+        if arrived_s is None:
+            arrived_s = clock.monotonic_s()
         reply = self._remembered(wire, asker, over) or self._compose(wire, asker, over)
         self._count(over, reply.rcode)
+        self._seconds[over].observe(clock.monotonic_s() - arrived_s)
         if reply.region:
             self._count_answer(reply.region)
         return wire[:2] + reply.wire[2:] if reply.wire else b""
@@ -262,18 +274,25 @@ class DnsNode:
     async def _charge_and_answer(
         self, socket: DatagramSocket, data: bytes, asker: str, address: str, port: int
     ) -> None:
+        arrived_s = self.ctx.clock.monotonic_s()
         try:
             await self.ctx.cpu.run()
-            await self._answer_datagram(socket, data, asker, address, port)
+            await self._answer_datagram(socket, data, asker, address, port, arrived_s)
         except (CpuBusy, CpuExpired):
-            pass  # dropped, as a busy server's kernel would
+            self._errors.value += 1  # dropped, as a busy server's kernel would
         finally:
             self._waiting_for_cpu -= 1
 
     async def _answer_datagram(
-        self, socket: DatagramSocket, data: bytes, asker: str, address: str, port: int
+        self,
+        socket: DatagramSocket,
+        data: bytes,
+        asker: str,
+        address: str,
+        port: int,
+        arrived_s: float | None = None,
     ) -> None:
-        reply = self.respond(data, asker)
+        reply = self.respond(data, asker, arrived_s=arrived_s)
         if reply:
             try:
                 await socket.send_to(reply, address, port)
@@ -289,13 +308,15 @@ class DnsNode:
                 data = await stream.receive_some(TCP_CHUNK_BYTES)
             if not data:
                 return
+            arrived_s = self.ctx.clock.monotonic_s()
             for message in frames.receive_data(data):
                 if self.ctx.cpu.cores:
                     try:
                         await self.ctx.cpu.run()
                     except (CpuBusy, CpuExpired):
+                        self._errors.value += 1
                         return
-                reply = self.respond(message, asker, over="tcp")
+                reply = self.respond(message, asker, over="tcp", arrived_s=arrived_s)
                 if not reply:
                     return
                 await stream.send_all(dns.frame(reply))
@@ -306,10 +327,10 @@ class DnsNode:
         counter = self._queries.get((over, rcode))
         if counter is None:
             counter = self._queries[over, rcode] = self.ctx.metrics.counter(
-                "queries_total",
-                "Messages received, by transport and the answer's code (dropped: no answer).",
-                transport=over,
-                rcode=RCODES.get(rcode, "other"),
+                "requests_total",
+                REQUESTS_HELP,
+                method=over,
+                code=RCODES.get(rcode, "other"),
             )
         counter.value += 1
 
@@ -320,7 +341,7 @@ class DnsNode:
                 "answers_total",
                 "Answers with addresses, by policy and the region that was given.",
                 policy=self.config.policy,
-                region=region,
+                to_region=region,
             )
         counter.value += 1
 

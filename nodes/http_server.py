@@ -17,7 +17,15 @@ import trio
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Stream
 from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.timing import move_on_after
-from nodes.wire import CHUNK_BYTES, REQUESTS_HELP, SECONDS_HELP, Call, current_call
+from nodes.wire import (
+    CHUNK_BYTES,
+    ERRORS_HELP,
+    IN_FLIGHT_HELP,
+    REQUESTS_HELP,
+    SECONDS_HELP,
+    Call,
+    current_call,
+)
 from protocols import http
 from protocols.errors import RpcError
 from protocols.http import Request, Response
@@ -110,8 +118,9 @@ class HttpService:
         self.in_flight = 0
         self._series: dict[tuple[str, int], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
+        self._failures = ctx.metrics.counter("request_errors_total", ERRORS_HELP)
         ctx.metrics.gauge(
-            "http_requests_in_flight", "HTTP requests in hand now.", lambda: self.in_flight
+            "requests_in_flight", IN_FLIGHT_HELP, lambda: self.in_flight, protocol="http"
         )
 
     async def serve_stream(self, stream: Stream, received: bytes = b"", client: str = "") -> None:
@@ -203,6 +212,7 @@ class HttpService:
             )
             self._series[route, status] = counter
         counter.value += 1
+        self._failures.value += status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if seconds is None:
             return
         histogram = self._seconds.get(route)

@@ -15,10 +15,10 @@ from nodes.admin import Admin
 from nodes.base import Context
 from nodes.directory import Directory
 from nodes.parts.backoff import Backoff, RetryBudget
-from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.resolver import Resolver
 from nodes.parts.tally import ERROR, OK, SHED, UNKNOWN, Posts, Tally
 from nodes.parts.timing import move_on_after
+from nodes.parts.user_series import ANY, UserSeries
 from nodes.site.store import NAMES
 from nodes.visiting import (
     ASSET,
@@ -164,13 +164,9 @@ class UsersNode:
             weights[ASSET] = 0
         self._operations = [name for name, weight in weights.items() if weight]
         self._weights = [weight for weight in weights.values() if weight]
-        self._counters: dict[tuple[str, str], Counter] = {}
-        self._seconds: dict[str, Histogram] = {}
-        self._reasons: dict[str, Counter] = {}
-        metrics = ctx.metrics
-        metrics.gauge("user_requests_in_flight", "Operations that users wait for now.",
-                      lambda: self._in_flight)  # fmt: skip
-        self._retried = metrics.counter("user_retries_total", "Attempts after the first.")
+        self._series = UserSeries(ctx.metrics, self._operations)
+        ctx.metrics.gauge("user_requests_in_flight", "Operations that users wait for now.",
+                          lambda: self._in_flight)  # fmt: skip
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         admin = Admin(self.ctx, facts=self.facts)
@@ -269,7 +265,7 @@ class UsersNode:
             if self._stopped.is_set():
                 return
             if self._in_flight >= self.config.max_in_flight:
-                self._count("any", SHED, "too_many_in_flight", due_s)
+                self._count(ANY, SHED, "too_many_in_flight", due_s)
                 await trio.lowlevel.checkpoint()
                 continue
             user = self._free.pop() if self._free else self._new_user()
@@ -369,7 +365,7 @@ class UsersNode:
             await self.ctx.clock.sleep(self.backoff.wait_s(attempt, self._retry_rng))
             attempt += 1
             self.tally.retries += 1
-            self._retried.value += 1
+            self._series.retries.value += 1
 
     def _arguments(self, operation: str, user: _User) -> dict[str, Any]:
         rng = self._rng
@@ -395,32 +391,7 @@ class UsersNode:
     def _count(self, operation: str, outcome: str, reason: str, due_s: float) -> None:
         now_s = self.ctx.clock.monotonic_s()
         self.tally.add(outcome, reason, due_s, now_s)
-        metrics = self.ctx.metrics
-        counter = self._counters.get((operation, outcome))
-        if counter is None:
-            counter = self._counters[operation, outcome] = metrics.counter(
-                "user_requests_total",
-                "Operations of users, by what came of them.",
-                operation=operation,
-                outcome=outcome,
-            )
-        counter.value += 1
-        if outcome == OK:
-            seconds = self._seconds.get(operation)
-            if seconds is None:
-                seconds = self._seconds[operation] = metrics.histogram(
-                    "user_request_seconds",
-                    "Seconds from when an operation was due to its answer.",
-                    operation=operation,
-                )
-            seconds.observe(now_s - due_s)
-        else:
-            failures = self._reasons.get(reason)
-            if failures is None:
-                failures = self._reasons[reason] = metrics.counter(
-                    "user_failures_total", "Operations that failed, by why.", reason=reason
-                )
-            failures.value += 1
+        self._series.count(operation, outcome, reason, now_s - due_s)
 
     # --- the end of a run --------------------------------------------------------------------
 

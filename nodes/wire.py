@@ -14,9 +14,9 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Listener, Stream, Timer
-from nodes.parts.metrics import Counter, Histogram
+from nodes.parts.metrics import Counter, Histogram, Metrics
 from protocols import rpc
-from protocols.errors import RpcError
+from protocols.errors import SERVER_ERRORS, RpcError
 
 CHUNK_BYTES: Final = 65536
 MAX_CONNECTIONS: Final = 4096
@@ -72,9 +72,16 @@ class Service:
     """The methods that a node answers at one listener. `ping` is always there."""
 
     def __init__(
-        self, ctx: Context, *, limits: rpc.Limits | None = None, charge_cpu: bool = True
+        self,
+        ctx: Context,
+        *,
+        limits: rpc.Limits | None = None,
+        charge_cpu: bool = True,
+        metrics: Metrics | None = None,
     ) -> None:
+        """`metrics`: another registry than the node's, for what is none of its traffic."""
         self.ctx = ctx
+        self.metrics = ctx.metrics if metrics is None else metrics
         self.limits = limits or rpc.Limits()
         self.methods: dict[str, _Method] = {}
         self.notified: dict[str, Handler] = {}
@@ -82,15 +89,26 @@ class Service:
         self.charge_cpu = charge_cpu
         self.in_flight = 0
         self._errors: dict[tuple[str, str], Counter] = {}
-        self.add("ping", lambda call: "pong", cost_s=0.0)
+        self._failures = self.metrics.counter("request_errors_total", ERRORS_HELP)
+        self.metrics.gauge(
+            "requests_in_flight", IN_FLIGHT_HELP, lambda: self.in_flight, protocol="rpc"
+        )
+        self.add("ping", lambda call: "pong", cost_s=0.0, metrics=Metrics())  # no traffic
 
-    def add(self, name: str, handler: Handler, *, cost_s: float | None = None) -> None:
+    def add(
+        self,
+        name: str,
+        handler: Handler,
+        *,
+        cost_s: float | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         """Answer `name` with `handler(call, *params)`.
 
         `cost_s` is what it costs of the node's cpu (None: the declared service time; 0: nothing).
         Raise RpcError to refuse; any other exception is answered `internal` and logged.
         """
-        metrics = self.ctx.metrics
+        metrics = self.metrics if metrics is None else metrics
         ok = metrics.counter("requests_total", REQUESTS_HELP, method=name, code="ok")
         seconds = metrics.histogram("request_seconds", SECONDS_HELP, method=name)
         self.methods[name] = _Method(name, handler, cost_s, ok, seconds)
@@ -100,15 +118,15 @@ class Service:
         known = method if method in self.methods else "unknown"
         counter = self._errors.get((known, code))
         if counter is None:
-            counter = self.ctx.metrics.counter(
-                "requests_total", REQUESTS_HELP, method=known, code=code
-            )
+            counter = self.metrics.counter("requests_total", REQUESTS_HELP, method=known, code=code)
             self._errors[known, code] = counter
         counter.value += 1
+        if code in SERVER_ERRORS:
+            self._failures.value += 1
 
     async def serve(self, listener: Listener) -> None:
         """Answer every connection that the listener accepts, until cancelled."""
-        await accept_forever(self.ctx, listener, self.serve_stream)
+        await accept_forever(self.ctx, listener, self.serve_stream, metrics=self.metrics)
 
     async def serve_stream(self, stream: Stream, received: bytes = b"") -> None:
         """Answer one connection until it ends; `received` was read from it already."""
@@ -125,6 +143,8 @@ class Service:
 
 REQUESTS_HELP: Final = "Requests answered, by method and code (ok or the error's code)."
 SECONDS_HELP: Final = "Seconds from a request's arrival to its answer."
+ERRORS_HELP: Final = "Requests that failed on the server's side, whatever the protocol."
+IN_FLIGHT_HELP: Final = "Requests in hand now, by protocol."
 
 
 async def accept_forever(
@@ -133,13 +153,16 @@ async def accept_forever(
     handle: Callable[[Stream], Awaitable[None]],
     *,
     max_connections: int = MAX_CONNECTIONS,
+    metrics: Metrics | None = None,
 ) -> None:
     """Run `handle(stream)` for each connection; over the limit a connection is reset and counted.
 
     A handler's exception ends its own connection only, with an event.
     """
-    open_now = ctx.metrics.gauge("open_connections", "Connections open now.")
-    refused = ctx.metrics.counter("connections_refused_total", "Connections over the node's limit.")
+    metrics = ctx.metrics if metrics is None else metrics
+    open_now = metrics.gauge("open_connections", "Connections open now.")
+    accepted = metrics.counter("connections_total", "Connections accepted.")
+    refused = metrics.counter("connections_refused_total", "Connections over the node's limit.")
 
     async def one(stream: Stream) -> None:
         open_now.value += 1
@@ -157,6 +180,7 @@ async def accept_forever(
     async with trio.open_nursery() as nursery:
         while True:
             stream = await listener.accept()
+            accepted.value += 1
             if open_now.value >= max_connections:
                 refused.value += 1
                 stream.abort()

@@ -38,6 +38,19 @@ INDEFINITE: Final = frozenset(
         "unknown_outcome",  # the server itself does not know: it lost its role meanwhile
     }
 )
+SERVER_ERRORS: Final = frozenset(
+    {
+        "expired",
+        "internal",
+        "no_space",
+        "overloaded",
+        "timeout",
+        "disconnected",
+        "unavailable",
+        "unknown_outcome",
+    }
+)
+"""What counts against the server: the others tell the caller its mistake, or where to go."""
 
 
 class RpcError(Exception):

@@ -20,12 +20,14 @@ from typing import Any, Final
 import trio
 
 from emu.life import current_life
+from nodes.parts.metrics import Counter, Histogram, Metrics
 
 LATE_SAMPLES: Final = 4096
 HOG_S: Final = 0.005
 """A task step longer than this is remembered with its node's name."""
 HOST_STALL_S: Final = 2.0
 """A gap longer than this is the whole host's (laptop asleep, debugger): it is discounted."""
+HELD_HELP: Final = "Time in steps that held the loop for more than 5 ms, by whose step it was."
 _CLOCK_MONOTONIC: Final = 1
 _NONBLOCK_CLOEXEC: Final = 0o2004000
 _ABSOLUTE: Final = 1
@@ -44,7 +46,9 @@ class _Entry:
 class LiveTimers:
     """`emu.world.Timers` on real time. Run `run` in the world's nursery."""
 
-    def __init__(self, *, precise: bool = True) -> None:
+    def __init__(self, *, precise: bool = True, lag: Histogram | None = None) -> None:
+        """`lag` counts how late the loop came, each time."""
+        self._lag = Histogram(()) if lag is None else lag
         self._zero_s = time.monotonic()
         self._discount_s = 0.0
         self._heap: list[tuple[float, int, _Entry]] = []
@@ -119,6 +123,7 @@ class LiveTimers:
         self.host_stalls_s += stall_s
 
     def _record(self, late_s: float) -> None:
+        self._lag.observe(late_s)
         self.worst_late_s = max(self.worst_late_s, late_s)
         if len(self.late_s) < LATE_SAMPLES:
             self.late_s.append(late_s)
@@ -130,15 +135,23 @@ class LiveTimers:
 class HogWatch(trio.abc.Instrument):
     """Remembers which node held the loop for long, and for how long in all."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._began_s = 0.0
-        self.held_s: dict[str, float] = {}
+        self._held_s: dict[str, Counter] = {}
         self.worst: tuple[float, str] = (0.0, "")
+
+    @property
+    def most(self) -> tuple[str, float]:
+        """Who held it for the longest time in all, and how long."""
+        held_s = ((name, counter.value) for name, counter in self._held_s.items())
+        return max(held_s, key=lambda pair: pair[1], default=("", 0.0))
 
     def reset(self) -> None:
         """Forget everything, the task step that is running now included."""
         self._began_s = time.perf_counter()
-        self.held_s.clear()
+        for counter in self._held_s.values():
+            counter.value = 0
         self.worst = (0.0, "")
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
@@ -149,7 +162,11 @@ class HogWatch(trio.abc.Instrument):
         if took_s > HOG_S:
             life = task.context.get(current_life)
             name = life.node if life is not None else "emu"
-            self.held_s[name] = self.held_s.get(name, 0.0) + took_s
+            if name not in self._held_s:
+                self._held_s[name] = self._metrics.counter(
+                    "loop_held_seconds_total", HELD_HELP, holder=name
+                )
+            self._held_s[name].value += took_s
             if took_s > self.worst[0]:
                 self.worst = (took_s, name)
 

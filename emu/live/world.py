@@ -29,6 +29,7 @@ from emu.observe.events import Events
 from emu.private_trio import PauseHolder
 from emu.world import MachineSpec
 from nodes.base import History, Log, Network
+from nodes.parts.metrics import Metrics
 
 TRUSTED_LAG_P99_S: Final = 0.005
 TRUSTED_LAG_WORST_S: Final = 0.25
@@ -36,6 +37,9 @@ TRUSTED_REQUESTS_PER_S: Final = 10_000.0
 """What one loop carries from end to end (FACTS). Emulated cores wait instead of computing, so it is
 not their number that is beyond a laptop, but the rate that they promise together."""
 PROBE_S: Final = 0.05
+LAG_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+LAG_HELP: Final = "How late the emulator's loop came to a timer that was due."
+GC_HELP: Final = "Pauses of Python's garbage collector: everything stands still."
 
 
 class LiveWorld:
@@ -59,21 +63,24 @@ class LiveWorld:
         self.seed = seed
         self.data = data
         self.temporary = temporary
-        self.timers = LiveTimers(precise=precise_timers)
+        self.metrics = Metrics()
+        self.timers = LiveTimers(
+            precise=precise_timers,
+            lag=self.metrics.histogram("loop_lag_seconds", LAG_HELP, LAG_BUCKETS_S),
+        )
+        self._gc_pauses_s = self.metrics.histogram("gc_pause_seconds", GC_HELP)
         self.events = (events or Events)(self.timers.now_s)
         self.history: History = history or NoHistory()
         self.links = Links(seed)
         self.holder: Holder = PauseHolder()
-        self.hogs = HogWatch()
+        self.hogs = HogWatch(self.metrics)
         self._aliases = aliases
         self._checkpoint_every = checkpoint_every
         self._machines: dict[str, EmulatedMachine] = {}
         self._files: dict[str, LiveFiles] = {}
         self._open_files = OpenFiles()
         self._epoch_s = time.time() - self.timers.now_s()
-        self._gc_pauses = 0
         self._gc_longest_s = 0.0
-        self._gc_total_s = 0.0
         self._gc_began_s = 0.0
 
     async def __aenter__(self) -> Self:
@@ -201,8 +208,8 @@ class LiveWorld:
             "held_s": round(worst_s, 6),
             "timers_precise": self.timers.precise,
             "host_stalls_s": round(self.timers.host_stalls_s, 3),
-            "gc_pauses": self._gc_pauses,
-            "gc_total_s": round(self._gc_total_s, 6),
+            "gc_pauses": self._gc_pauses_s.count,
+            "gc_total_s": round(self._gc_pauses_s.sum, 6),
             "gc_longest_s": round(self._gc_longest_s, 6),
             "declared_cores": sum(machine.cores for machine in self._machines.values()),
             "laptop_cores": os.cpu_count() or 1,
@@ -213,7 +220,7 @@ class LiveWorld:
     def _doubts(self, p99_s: float) -> list[str]:
         """Why delays and capacities of this run may not be what the topology declares."""
         reasons = []
-        culprit, held_s = max(self.hogs.held_s.items(), key=_second, default=("", 0.0))
+        culprit, held_s = self.hogs.most
         who = f", {culprit} held it for {held_s:.2f} s in all" if culprit else ""
         worst_s = self.timers.worst_late_s
         if p99_s > TRUSTED_LAG_P99_S:
@@ -241,8 +248,7 @@ class LiveWorld:
             self._gc_began_s = time.perf_counter()
             return
         took_s = time.perf_counter() - self._gc_began_s
-        self._gc_pauses += 1
-        self._gc_total_s += took_s
+        self._gc_pauses_s.observe(took_s)
         self._gc_longest_s = max(self._gc_longest_s, took_s)
 
     def _sync_thread(self) -> SyncThread:
@@ -265,7 +271,3 @@ def _requests_per_s(machine: EmulatedMachine) -> float:
     """What this machine's cpu could serve; 0 where none is declared."""
     service_time_s = machine.spec.cpu.service_time_s
     return machine.cores / service_time_s if service_time_s > 0 else 0.0
-
-
-def _second(pair: tuple[str, float]) -> float:
-    return pair[1]

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable
+import time
 from typing import Any, Final
 
 import trio
 
 from emu.cluster import Cluster
+from emu.observe.annotations import for_grafana, spans
+from emu.observe.exposition import Exposition
 from emu.views import ps_row
 from emu.world import OBSERVE_PORT, OPERATOR
 from nodes.http_server import Endpoint, HttpService, Via, error_response, json_response
-from nodes.parts.metrics import Metrics
 from nodes.wire import accept_forever
 from protocols.errors import RpcError
 from protocols.http import Request, Response
@@ -28,11 +29,11 @@ PAUSED_TIMEOUT_S: Final = 60.0
 
 
 class ObserveServer:
-    """Serves one cluster's observations. `fidelity()` is the world's word about itself."""
+    """Serves one cluster's observations. Make it before the boot."""
 
-    def __init__(self, cluster: Cluster, *, fidelity: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self._fidelity = fidelity
+        self.exposition = Exposition(cluster)
         self._http = HttpService(cluster.operator.ctx, self._find)
         self._routes: dict[str, Endpoint] = {
             "/": Endpoint("page", self._page, 0.0),
@@ -40,6 +41,7 @@ class ObserveServer:
             "/sd": Endpoint("sd", self._discovery, 0.0),
             "/nodes": Endpoint("nodes", self._nodes, 0.0),
             "/events": Endpoint("events", self._events, 0.0),
+            "/annotations": Endpoint("annotations", self._annotations, 0.0),
             "/healthz": Endpoint("healthz", self._health, 0.0),
         }
 
@@ -78,29 +80,8 @@ class ObserveServer:
         return Response(200, (METRICS_TYPE,), bytes(body))
 
     async def _metrics(self, request: Request, via: Via) -> Response:
-        """The emulator's own state: nodes up, active faults, loop lag, fidelity."""
-        return Response(200, (METRICS_TYPE,), self.render())
-
-    def render(self) -> bytes:
-        metrics = Metrics()
-        for slot in self.cluster.slots.values():
-            spec = slot.spec
-            who = Metrics({"node": spec.name, "tier": spec.tier, "region": spec.region})
-            up = who.gauge("node_up", "1 while the node runs and is not paused.")
-            up.value = float(slot.running and slot.shown_state != "paused")
-            who.gauge("node_generation", "Boots of this node.").value = slot.generation
-            metrics.merge(who)
-        for fault in self.cluster.active.values():
-            target = str(getattr(fault.fault, fault.fault.main))
-            active = metrics.gauge("fault_active", FAULT_HELP, kind=fault.fault.verb, target=target)
-            active.value = 1
-        fidelity = self._fidelity()
-        for quantile, value in fidelity["loop_lag_s"].items():
-            lag = metrics.gauge("loop_lag_seconds", "How late the loop is.", quantile=quantile)
-            lag.value = value
-        trusted = metrics.gauge("trustworthy", "1 while the laptop keeps up with the emulation.")
-        trusted.value = float(fidelity["trustworthy"])
-        return metrics.render()
+        """The emulator's own state: nodes up, active faults, links, loop lag, fidelity."""
+        return Response(200, (METRICS_TYPE,), await self.exposition.render())
 
     async def _discovery(self, request: Request, via: Via) -> Response:
         """Prometheus http_sd: one target per node, and emu itself."""
@@ -128,6 +109,13 @@ class ObserveServer:
             (("content-type", "application/json"), ("cache-control", "no-store")),
             json.dumps(events[-1000:], default=str).encode(),
         )
+
+    async def _annotations(self, request: Request, via: Via) -> Response:
+        """Faults, promotions, reshards and verdicts as Grafana's annotations."""
+        cluster = self.cluster
+        now_s = cluster.world.timers.now_s()
+        found = spans(cluster.timeline, cluster.events, tuple(cluster.active))
+        return json_response(for_grafana(found, time.time() - now_s, now_s))
 
     async def _health(self, request: Request, via: Via) -> Response:
         return Response(200, (("content-type", "text/plain"),), b"ok\n")
@@ -162,7 +150,6 @@ def _text(value: Any) -> str:
     return html.escape(str(value))
 
 
-FAULT_HELP: Final = "1 while a fault is active."
 PAGE: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="refresh" content="2"><title>{name} · emu</title><style>
 :root{{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}}

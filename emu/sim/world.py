@@ -25,6 +25,7 @@ from emu.sim.network import SimNetwork
 from emu.sim.timers import SimClock
 from emu.world import MachineSpec
 from nodes.base import History, Log, Network
+from nodes.parts.metrics import Metrics
 
 SPLITS: Final = (0.0, 0.01, 0.2)
 
@@ -77,6 +78,7 @@ class SimWorld:
         self.events = (events or Events)(clock.now_s)
         self.history: History = history or NoHistory()
         self.links: Links = _TracedLinks(seed, clock)
+        self.metrics = Metrics()
         self.holder: Holder = _TracedHolder(clock)
         self.network = SimNetwork(
             clock,

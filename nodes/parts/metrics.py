@@ -8,7 +8,7 @@ never keys, users or ids.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 LATENCY_BUCKETS_S = (
     0.0005,
@@ -29,12 +29,13 @@ LATENCY_BUCKETS_S = (
 
 
 class Counter:
-    """A number that only grows: `counter.value += 1`."""
+    """A number that only grows: `counter.value += 1`; or, given a function, is asked for."""
 
-    __slots__ = ("value",)
+    __slots__ = ("read", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[], float] | None = None) -> None:
         self.value: float = 0
+        self.read = read
 
 
 class Gauge:
@@ -84,10 +85,13 @@ class Metrics:
         self._labels = tuple(sorted((labels or {}).items()))
         self._families: dict[str, _Family] = {}
 
-    def counter(self, name: str, help_text: str, **labels: str) -> Counter:
-        """`name` ends in _total; emu_ is put in front."""
+    def counter(
+        self, name: str, help_text: str, read: Callable[[], float] | None = None, **labels: str
+    ) -> Counter:
+        """`name` ends in _total; emu_ is put in front. With `read`, the value is asked for at each
+        scrape."""
         assert name.endswith("_total"), name
-        made = self._series(name, help_text, "counter", labels, Counter, ("",))
+        made = self._series(name, help_text, "counter", labels, lambda: Counter(read), ("",))
         assert isinstance(made, Counter)
         return made
 
@@ -106,7 +110,8 @@ class Metrics:
         bounds: tuple[float, ...] = LATENCY_BUCKETS_S,
         **labels: str,
     ) -> Histogram:
-        """`bounds` are upper bounds, ascending; +Inf is added."""
+        """`bounds` are upper bounds, ascending; +Inf is added. Not shown before it has observed
+        anything: a method that nobody calls costs no series."""
         suffixes = tuple(f'_bucket|le="{bound:g}"' for bound in bounds)
         suffixes += ('_bucket|le="+Inf"', "_sum", "_count")
         made = self._series(
@@ -124,6 +129,11 @@ class Metrics:
         wanted = labels.items()
         found = (each for key, (_, each) in family.series.items() if wanted <= dict(key).items())
         return sum(_value(each) for each in found)
+
+    def series(self, name: str) -> Sequence[object]:
+        """The Counters, Gauges or Histograms of one family; none if it does not exist."""
+        family = self._families.get(f"emu_{name}")
+        return () if family is None else [each for _, each in family.series.values()]
 
     def names(self) -> list[str]:
         """Every family's name."""
@@ -152,6 +162,7 @@ class Metrics:
         if family is None:
             family = self._families[full_name] = _Family(full_name, help_text, kind)
         assert family.kind == kind, f"{full_name} is already a {family.kind}"
+        assert not labels.keys() & dict(self._labels), f"{full_name}: {labels} hide the node's own"
         key = self._key(labels)
         found = family.series.get(key)
         if found is None:
@@ -166,12 +177,13 @@ class Metrics:
             ours.series.update(theirs.series)
 
     def families(self) -> Iterable[tuple[str, bytes, list[bytes]]]:
-        """(name, header, sample lines) for each family: a cluster page merges nodes by name."""
-        for family in self._families.values():
+        """(name, header, sample lines) of each family that has samples."""
+        for family in list(self._families.values()):
             lines: list[bytes] = []
             for prefixes, series in family.series.values():
                 _write(lines, prefixes, series)
-            yield family.name, family.header, lines
+            if lines:
+                yield family.name, family.header, lines
 
     def render(self) -> bytes:
         """The whole registry in the Prometheus text format."""
@@ -185,14 +197,14 @@ class Metrics:
 def _value(series: object) -> float:
     if isinstance(series, Histogram):
         return series.count
-    if isinstance(series, Gauge):
-        return series.value if series.read is None else series.read()
-    assert isinstance(series, Counter)
-    return series.value
+    assert isinstance(series, Gauge | Counter)
+    return series.value if series.read is None else series.read()
 
 
 def _write(lines: list[bytes], prefixes: list[bytes], series: object) -> None:
     if isinstance(series, Histogram):
+        if not any(series.counts):
+            return
         total = 0
         for prefix, count in zip(prefixes, series.counts, strict=False):
             total += count

@@ -150,7 +150,7 @@ async def test_askers_get_their_own_region_then_another(autojump_clock: Any) -> 
         r.servers["lb-2"].cancel()
         await trio.sleep(10)
         assert await r.resolver().resolve("www.example.test") == [us]
-        assert b'emu_answers_total{node="dns-1",policy="latency",region="eu-west"}' in (
+        assert b'emu_answers_total{node="dns-1",policy="latency",to_region="eu-west"}' in (
             r.ctx.metrics.render()
         )
 
@@ -203,7 +203,10 @@ async def test_long_answers_are_truncated_over_udp_and_whole_over_tcp(
         await r.serve(max_answers=200, check="none")
         assert len(await r.resolver().resolve("www.example.test")) == 100
         rendered = r.ctx.metrics.render()
-        assert b'transport="udp"} 1' in rendered and b'transport="tcp"} 1' in rendered
+        assert all(
+            b'emu_requests_total{code="noerror",method="%b",node="dns-1"} 1' % over in rendered
+            for over in (b"udp", b"tcp")
+        )
 
 
 async def test_garbage_gets_formerr_or_silence_and_the_node_goes_on(autojump_clock: Any) -> None:

@@ -1,0 +1,109 @@
+"""What happened, as spans of time: faults, promotions, reshards, failures, verdicts. Pure.
+
+Made from the cluster's fault timeline and its events; the report, the live page and Grafana (by
+`/annotations`) draw the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from emu.topology.units import format_value, key_of
+
+KINDS: Final[Mapping[str, str]] = {
+    "promoted": "promotion",
+    "tier scaled": "scaling",
+    "topology changed": "scaling",
+    "node failed": "failure",
+    "crash loop: left down": "failure",
+    "slots moved": "reshard",
+    "verdict": "verdict",
+}
+"""Events worth a mark on a graph, and what kind of mark."""
+HIDDEN_FIELDS: Final = frozenset(
+    {"index", "time_s", "level", "event", "node", "tier", "region", "error"}
+)
+UNSHOWN: Final = frozenset({"number", "at_s", "ended_s", "for_s", "verb", "affected"})
+
+Span = dict[str, Any]
+"""`{"start_s", "end_s" (None: a moment; or it goes on), "active", "kind", "text", "tags"}`."""
+
+
+def spans(
+    timeline: Iterable[Mapping[str, Any]],
+    events: Iterable[Mapping[str, Any]],
+    active: Sequence[int],
+) -> list[Span]:
+    """Everything worth a mark, by time. `active`: numbers of the faults that go on."""
+    found = [_fault(record, record["number"] in active) for record in timeline]
+    found += [_moment(event) for event in events if event["event"] in KINDS]
+    return sorted(found, key=lambda span: float(span["start_s"]))
+
+
+def _fault(record: Mapping[str, Any], is_active: bool) -> Span:
+    return {
+        "start_s": record["at_s"],
+        "end_s": record.get("ended_s"),
+        "active": is_active,
+        "kind": "fault",
+        "text": fault_text(record),
+        "tags": ["fault", str(record["verb"])],
+    }
+
+
+def fault_text(record: Mapping[str, Any]) -> str:
+    """`kill web-2 (one web)`, `slow web: latency 80ms`: a fault's record in words."""
+    values = [(key, each) for key, each in record.items() if key not in UNSHOWN]
+    main, rest = (values[0][1], values[1:]) if values else ("", [])
+    words = " / ".join(map(str, main)) if isinstance(main, list | tuple) else str(main)
+    affected = ", ".join(record.get("affected", ()))
+    if affected and affected != words:
+        words = f"{affected} ({words})"
+    shown = [_option(key, each) for key, each in rest if _is_said(each)]
+    return f"{record['verb']} {words}" + (f": {', '.join(shown)}" if shown else "")
+
+
+def _is_said(value: Any) -> bool:
+    return value not in ("", None, False, 0, 0.0, "all", "none", "hold", (), [])
+
+
+def _option(key: str, value: Any) -> str:
+    word = key_of(key)
+    if value is True:
+        return word.replace("_", " ")
+    shown = format_value(key, value) if isinstance(value, float) else str(value)
+    return f"{word.replace('_', ' ')} {shown}"
+
+
+def _moment(event: Mapping[str, Any]) -> Span:
+    kind = KINDS[event["event"]]
+    who = str(event.get("node") or event.get("tier") or "emu")
+    told = [f"{key} {each}" for key, each in event.items() if key not in HIDDEN_FIELDS and each]
+    error = str(event.get("error", ""))[:120]
+    text = f"{who}: {event['event']}" + (f" ({', '.join(told)})" if told else "")
+    return {
+        "start_s": event["time_s"],
+        "end_s": None,
+        "active": False,
+        "kind": kind,
+        "text": f"{text}: {error}" if error else text,
+        "tags": [kind, str(event.get("tier") or "emu")],
+    }
+
+
+def for_grafana(found: Iterable[Span], epoch_s: float, now_s: float) -> list[dict[str, Any]]:
+    """Grafana's annotations: milliseconds since 1970, a region where there is an end."""
+    shown = []
+    for span in found:
+        end_s = now_s if span["active"] else span["end_s"]
+        each = {
+            "time": int((epoch_s + span["start_s"]) * 1000),
+            "title": span["kind"],
+            "text": span["text"],
+            "tags": span["tags"],
+        }
+        if end_s is not None:
+            each |= {"timeEnd": int((epoch_s + end_s) * 1000), "isRegion": True}
+        shown.append(each)
+    return shown

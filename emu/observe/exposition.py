@@ -1,0 +1,175 @@
+"""What emu tells Prometheus of itself: nodes up, faults, links, fidelity, expectations.
+
+The nodes' own metrics are theirs (http.py asks them). Series are registered once and read at each
+scrape; a scrape hands the loop over between families.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping
+from typing import Any, Final
+
+import trio
+
+from emu.cluster import ActiveFault, Cluster, Slot
+from emu.observe.events import LEVELS, Event
+from emu.observe.link_series import tell_links
+from nodes.base import DIRECTORY_HOST, OUTSIDE
+from nodes.parts.metrics import Counter, Metrics
+
+MAX_FAULT_SERIES: Final = 100
+NAMES_SHOWN: Final = 5
+OPERATIONS: Final = frozenset({"scale", "cpu", "call", "start", "restart", "unpause", "heal"})
+"""Verbs of faults.py that break nothing."""
+PAGE_BYTES: Final = resource.getpagesize()
+
+
+class Exposition:
+    """The page at /metrics. Make it before the boot: it counts events."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.expectations: list[Mapping[str, Any]] = []
+        """As verdict.py judges them, so far; refreshed by whoever asks the users."""
+        self._metrics = Metrics()
+        self._nodes: dict[str, Metrics] = {}
+        self._events: dict[str, Counter] = {
+            level: self._metrics.counter(
+                "events_total", "Events of the run, by level.", level=level
+            )
+            for level in LEVELS
+        }
+        cluster.events.listeners.append(self._look)
+        self._measure_run()
+
+    def _measure_run(self) -> None:
+        metrics, cluster = self._metrics, self.cluster
+        clock = cluster.world.timers
+        metrics.gauge("run_seconds", "Time since the run began.", clock.now_s)
+        metrics.gauge(
+            "faults_active",
+            "Faults that are active now.",
+            lambda: sum(each.fault.verb not in OPERATIONS for each in cluster.active.values()),
+        )
+        metrics.gauge(
+            "trustworthy",
+            "1 while the laptop keeps up with the emulation.",
+            lambda: float(cluster.world.fidelity()["trustworthy"]),
+        )
+        metrics.counter("process_cpu_seconds_total", "Cpu time of the emulator.", _cpu_seconds)
+        metrics.gauge("process_resident_memory_bytes", "Memory of the emulator.", _resident_bytes)
+        metrics.gauge(
+            "process_tasks",
+            "Tasks of the emulator's loop.",
+            lambda: trio.lowlevel.current_statistics().tasks_living,
+        )
+
+    def _look(self, event: Event) -> None:
+        counter = self._events.get(event["level"])
+        if counter is not None:
+            counter.value += 1
+        if event["event"] == "promoted":
+            self._metrics.counter(
+                "promotions_total", "Primaries promoted.", tier=str(event.get("tier", ""))
+            ).value += 1
+        elif event["event"] == "fault started":
+            self._metrics.counter(
+                "faults_total", "Faults injected, by kind.", kind=str(event.get("verb", ""))
+            ).value += 1
+
+    async def render(self) -> bytes:
+        """The page. Other tasks get their turn between its parts."""
+        self._adopt_nodes()
+        once = Metrics()
+        self._tell_faults(once)
+        self._tell_expectations(once)
+        await tell_links(self.cluster.world, self._tier_of, once)
+        merged: dict[str, tuple[bytes, list[bytes]]] = {}
+        registries = (self._metrics, self.cluster.world.metrics, once, *self._nodes.values())
+        for place, registry in enumerate(registries):
+            for name, header, lines in registry.families():
+                merged.setdefault(name, (header, []))[1].extend(lines)
+            if place % 100 == 99:
+                await trio.lowlevel.checkpoint()
+        return b"".join(part for header, lines in merged.values() for part in (header, *lines))
+
+    # --- nodes -------------------------------------------------------------------------------
+
+    def _adopt_nodes(self) -> None:
+        slots = self.cluster.slots
+        self._nodes = {name: each for name, each in self._nodes.items() if name in slots}
+        for name, slot in slots.items():
+            if name not in self._nodes:
+                self._nodes[name] = _node_series(self.cluster, slot)
+
+    # --- what changes ------------------------------------------------------------------------
+
+    def _tell_faults(self, metrics: Metrics) -> None:
+        """One series per active fault, in bounds: of a flood of them only the number is told."""
+        shown = [each for each in self.cluster.active.values() if each.fault.verb not in OPERATIONS]
+        for each in shown[:MAX_FAULT_SERIES]:
+            metrics.gauge(
+                "fault_active",
+                "1 while this fault is active.",
+                kind=each.fault.verb,
+                target=target_of(each),
+            ).value = 1
+
+    def _tell_expectations(self, metrics: Metrics) -> None:
+        for each in self.expectations:
+            if each["held"] is None:
+                continue
+            metrics.gauge(
+                "expectation_held",
+                "1 while the run so far is as its topology expects; absent: not known yet.",
+                expectation=str(each["text"]),
+            ).value = float(each["held"])
+
+    def _tier_of(self, name: str) -> str:
+        """Of a link's end; "" for emu's own."""
+        slot = self.cluster.slots.get(name)
+        if slot is not None:
+            return slot.spec.tier
+        return name if name in (OUTSIDE, DIRECTORY_HOST) else ""
+
+
+def _node_series(cluster: Cluster, slot: Slot) -> Metrics:
+    """What emu itself says of a node: it is there when the node cannot speak."""
+    spec, name = slot.spec, slot.spec.name
+    metrics = Metrics({"node": name, "tier": spec.tier, "region": spec.region})
+
+    def up() -> float:
+        found = cluster.slots.get(name)
+        return float(found is not None and found.running and found.shown_state != "paused")
+
+    def generation() -> float:
+        found = cluster.slots.get(name)
+        return float(found.generation if found is not None else 0)
+
+    metrics.gauge("node_up", "1 while the node runs and is not paused.", up)
+    metrics.gauge("node_generation", "Boots of this node.", generation)
+    metrics.gauge("node_info", "Always 1: what kind of node this is.", kind=spec.kind).value = 1
+    return metrics
+
+
+def target_of(active: ActiveFault) -> str:
+    """Whom a fault means: the nodes it met, else its own words."""
+    if 0 < len(active.nodes) <= NAMES_SHOWN:
+        return ", ".join(active.nodes)
+    words = getattr(active.fault, active.fault.main)
+    return " / ".join(words) if isinstance(words, tuple) else str(words)
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _resident_bytes() -> float:
+    """Now, where /proc tells; else the most it ever was."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return float(int(file.read().split()[1]) * PAGE_BYTES)
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0

@@ -1,0 +1,85 @@
+"""The links as metrics: as many series as there are pairs of tiers that talk.
+
+What crosses a plain link is not counted: it does not pass the link model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from emu.world import World
+from nodes.parts.metrics import Metrics
+
+LINKS_PER_TURN: Final = 2000
+
+
+@dataclass(slots=True)
+class _Way:
+    """All links from one tier to another."""
+
+    sent_bytes: int = 0
+    retransmissions: int = 0
+    lost_datagrams: int = 0
+    cut: int = 0
+    latency_s: float = 0.0
+    queue_s: float = 0.0
+
+
+async def tell_links(world: World, tier_of: Callable[[str], str], metrics: Metrics) -> None:
+    """Register and set them. `tier_of` a link's end; "" for those that nobody wants to see."""
+    ways: dict[tuple[str, str], _Way] = {}
+    now_s = world.timers.now_s()
+    for place, link in enumerate(world.links):
+        if place % LINKS_PER_TURN == LINKS_PER_TURN - 1:
+            await trio.lowlevel.checkpoint()
+        if link.plain and not link.sent_bytes:
+            continue
+        ends = tier_of(link.source), tier_of(link.target)
+        if not all(ends):
+            continue
+        way = ways.setdefault(ends, _Way())
+        way.sent_bytes += link.sent_bytes
+        way.retransmissions += link.retransmissions
+        way.lost_datagrams += link.lost_datagrams
+        way.cut += bool(link.cut)
+        way.latency_s = max(way.latency_s, link.latency_s)
+        way.queue_s = max(way.queue_s, link.queue_s(now_s))
+    for (source, target), way in ways.items():
+        _tell(metrics, source, target, way)
+
+
+def _tell(metrics: Metrics, source: str, target: str, way: _Way) -> None:
+    metrics.counter(
+        "link_bytes_total",
+        "Bytes sent over links that have a shape or a fault, by the tiers at their ends.",
+        source=source, target=target,
+    ).value = way.sent_bytes  # fmt: skip
+    metrics.counter(
+        "link_retransmissions_total",
+        "Chunks of streams that were lost and sent again later.",
+        source=source, target=target,
+    ).value = way.retransmissions  # fmt: skip
+    metrics.counter(
+        "link_lost_datagrams_total",
+        "Datagrams that never arrived.",
+        source=source, target=target,
+    ).value = way.lost_datagrams  # fmt: skip
+    metrics.gauge(
+        "link_cuts",
+        "Links that a partition (or a dead machine) cuts now.",
+        source=source, target=target,
+    ).value = way.cut  # fmt: skip
+    metrics.gauge(
+        "link_latency_seconds",
+        "One-way latency now, without jitter: the slowest link.",
+        source=source, target=target,
+    ).value = way.latency_s  # fmt: skip
+    metrics.gauge(
+        "link_queue_seconds",
+        "How long a byte sent now waits for bandwidth: the fullest link.",
+        source=source, target=target,
+    ).value = way.queue_s  # fmt: skip

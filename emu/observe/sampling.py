@@ -1,0 +1,173 @@
+"""What each tier and node did, second by second: requests, errors, latencies, kept for a while.
+
+The live page, `emu top` and the report are drawn from it; Prometheus has its own way (http.py). A
+sample holds counts, not rates, so that two can be merged into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import trio
+
+from emu.cluster import Cluster, Slot
+from nodes.parts.metrics import LATENCY_BUCKETS_S, Counter, Gauge, Histogram, Metrics
+
+MAX_SAMPLES: Final = 1200
+"""When so many are kept, neighbours are merged: a long run has coarser ones."""
+NODES_PER_TURN: Final = 20
+"""Nodes that are read before other tasks get their turn."""
+NODES_PER_SECOND: Final = 500
+"""With more nodes the samples become rarer."""
+SOURCES: Final = (
+    ("user_requests_total", "user_failures_total", "user_request_seconds"),
+    ("requests_total", "request_errors_total", "request_seconds"),
+    ("connections_total", "request_errors_total", ""),
+)
+"""(requests, errors, latency): the first whose requests a node counts is its traffic."""
+WAITING: Final = ("user_requests_in_flight", "requests_in_flight", "current_sessions")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened in some time. `buckets` are the latencies up to each bound, and beyond."""
+
+    requests: float = 0.0
+    errors: float = 0.0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BUCKETS_S) + 1))
+
+    def add(self, other: Counts) -> None:
+        self.requests += other.requests
+        self.errors += other.errors
+        self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
+
+    def since(self, before: Counts) -> Counts:
+        """What came after `before`."""
+        later = [a - b for a, b in zip(self.buckets, before.buckets, strict=True)]
+        return Counts(self.requests - before.requests, self.errors - before.errors, later)
+
+    def quantile_s(self, fraction: float) -> float | None:
+        """Interpolated within its bucket, as Prometheus does; None if nothing was measured."""
+        total = sum(self.buckets)
+        rank, seen = fraction * total, 0
+        edges = (0.0, *LATENCY_BUCKETS_S)
+        for count, (low_s, high_s) in zip(self.buckets, pairwise(edges), strict=False):
+            if count and seen + count >= rank:
+                return low_s + (high_s - low_s) * (rank - seen) / count
+            seen += count
+        return LATENCY_BUCKETS_S[-1] if total else None
+
+
+@dataclass(slots=True)
+class NodeSample:
+    """One node in the newest sample."""
+
+    counts: Counts = field(default_factory=Counts)
+    waiting: float = 0.0
+    """Requests (or connections) in hand."""
+    cpu_busy_ratio: float | None = None
+    """None where no cpu is declared."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """All tiers from `time_s - seconds` to `time_s` (the world's time)."""
+
+    time_s: float
+    seconds: float
+    tiers: dict[str, Counts]
+
+    def merged(self, later: Sample) -> Sample:
+        tiers: dict[str, Counts] = {}
+        for sample in (self, later):
+            for tier, counts in sample.tiers.items():
+                tiers.setdefault(tier, Counts()).add(counts)
+        return Sample(later.time_s, self.seconds + later.seconds, tiers)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What a node's registry said last; a restarted node has another registry."""
+
+    metrics: Metrics
+    counts: Counts
+    cpu_busy_s: float
+
+
+class Sampler:
+    """Run `run` in the cluster's nursery. `samples` are the run so far, `nodes` the newest."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.samples: list[Sample] = []
+        self.nodes: dict[str, NodeSample] = {}
+        self._readings: dict[str, _Reading] = {}
+        self._last_s = cluster.world.timers.now_s()
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            await self.cluster.operator.sleep(max(1.0, len(self.cluster.slots) / NODES_PER_SECOND))
+            await self.sample()
+
+    async def sample(self) -> None:
+        """Read every node once, some at a time."""
+        now_s = self.cluster.world.timers.now_s()
+        seconds, self._last_s = now_s - self._last_s, now_s
+        tiers: dict[str, Counts] = {}
+        nodes: dict[str, NodeSample] = {}
+        for place, (name, slot) in enumerate(list(self.cluster.slots.items())):
+            if place % NODES_PER_TURN == NODES_PER_TURN - 1:
+                await trio.lowlevel.checkpoint()
+            found = nodes[name] = self._read(slot, seconds)
+            tiers.setdefault(slot.spec.tier, Counts()).add(found.counts)
+        self.nodes = nodes
+        self._readings = {name: each for name, each in self._readings.items() if name in nodes}
+        self.samples.append(Sample(now_s, seconds, tiers))
+        if len(self.samples) > MAX_SAMPLES:
+            self._thin_out()
+
+    def _read(self, slot: Slot, seconds: float) -> NodeSample:
+        metrics = slot.machine.metrics
+        now = _Reading(metrics, _counts(metrics), metrics.total("cpu_busy_seconds_total") or 0.0)
+        before = self._readings.get(slot.spec.name)
+        if before is None or before.metrics is not metrics:
+            before = _Reading(metrics, Counts(), 0.0)
+        self._readings[slot.spec.name] = now
+        busy = None
+        if slot.machine.cores and seconds > 0:
+            busy = min(1.0, (now.cpu_busy_s - before.cpu_busy_s) / seconds / slot.machine.cores)
+        waiting = _sum(each for name in WAITING for each in metrics.series(name))
+        return NodeSample(now.counts.since(before.counts), waiting if slot.running else 0.0, busy)
+
+    def _thin_out(self) -> None:
+        older = self.samples
+        pairs = zip(older[::2], older[1::2], strict=False)
+        rest = older[-1:] if len(older) % 2 else []
+        self.samples = [*(first.merged(second) for first, second in pairs), *rest]
+
+
+def _counts(metrics: Metrics) -> Counts:
+    for requests, errors, latency in SOURCES:
+        series = metrics.series(requests)
+        if not series:
+            continue
+        counts = Counts(_sum(series), _sum(metrics.series(errors)))
+        for histogram in metrics.series(latency) if latency else ():
+            assert isinstance(histogram, Histogram)
+            if histogram.bounds == LATENCY_BUCKETS_S:
+                pairs = zip(counts.buckets, histogram.counts, strict=True)
+                counts.buckets = [a + b for a, b in pairs]
+        return counts
+    return Counts()
+
+
+def _sum(series: Iterable[object]) -> float:
+    total = 0.0
+    for each in series:
+        assert isinstance(each, Counter | Gauge)
+        total += each.value if each.read is None else each.read()
+    return total
