@@ -80,14 +80,15 @@ class Session:
 
     async def _serve(self, cluster: Cluster) -> None:
         extra: dict[str, Callable[..., Any]] = {
-            "summary": self._summary,
+            "summary": lambda call: self._interim(),
+            "status": lambda call, since=0: self.observe.status(since),
             "config": self._config,
             "info": lambda call: self.facts(),
             "plan": self._plan,
             "apply": self._apply,
         }
         control = ControlServer(cluster, end=self.end, extra=extra)
-        self.observe = ObserveServer(cluster)
+        self.observe = ObserveServer(cluster, interim=self._interim)
         await cluster.nursery.start(control.serve, self.folder.socket)
         await cluster.nursery.start(self.observe.serve)
 
@@ -126,7 +127,7 @@ class Session:
 
     # --- the control socket's own verbs ----------------------------------------------------
 
-    async def _summary(self, call: Call) -> dict[str, Any]:
+    async def _interim(self) -> dict[str, Any]:
         ran_s = self.world.timers.now_s() - (self.cluster.ready_s or 0.0)
         return await self._judge.interim(self.topology.expect, ran_s)
 

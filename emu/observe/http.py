@@ -7,8 +7,10 @@ paused. Everything here only reads; whatever changes something goes through the 
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import trio
@@ -16,6 +18,8 @@ import trio
 from emu.cluster import Cluster
 from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition
+from emu.observe.sampling import Sampler
+from emu.observe.status import Status, status
 from emu.views import ps_row
 from emu.world import OBSERVE_PORT, OPERATOR
 from nodes.http_server import Endpoint, HttpService, Via, error_response, json_response
@@ -24,21 +28,30 @@ from protocols.errors import RpcError
 from protocols.http import Request, Response
 
 METRICS_TYPE: Final = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
-SCRAPE_TIMEOUT_S: Final = 9.0
 PAUSED_TIMEOUT_S: Final = 60.0
+ROLES_EVERY_S: Final = 1.0
+EXPECTATIONS_TURNS: Final = 5
 
 
 class ObserveServer:
-    """Serves one cluster's observations. Make it before the boot."""
+    """Serves one cluster's observations. Make it before the boot: it counts events.
 
-    def __init__(self, cluster: Cluster) -> None:
+    `interim()` sums up the run so far, as verdict.py does.
+    """
+
+    def __init__(
+        self, cluster: Cluster, *, interim: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> None:
         self.cluster = cluster
         self.exposition = Exposition(cluster)
+        self.sampler = Sampler(cluster)
+        self._interim = interim
         self._http = HttpService(cluster.operator.ctx, self._find)
         self._routes: dict[str, Endpoint] = {
             "/": Endpoint("page", self._page, 0.0),
             "/metrics": Endpoint("metrics", self._metrics, 0.0),
             "/sd": Endpoint("sd", self._discovery, 0.0),
+            "/status": Endpoint("status", self._status, 0.0),
             "/nodes": Endpoint("nodes", self._nodes, 0.0),
             "/events": Endpoint("events", self._events, 0.0),
             "/annotations": Endpoint("annotations", self._annotations, 0.0),
@@ -57,8 +70,25 @@ class ObserveServer:
     async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
         ctx = self.cluster.operator.ctx
         listener = await ctx.network.listen(OBSERVE_PORT)
-        task_status.started()
-        await accept_forever(ctx, listener, self._http.serve_stream)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.sampler.run)
+            nursery.start_soon(self._keep_informed)
+            task_status.started()
+            await accept_forever(ctx, listener, self._http.serve_stream)
+
+    async def _keep_informed(self) -> None:
+        """What must be asked for: roles and lag of replicated tiers, expectations so far."""
+        cluster = self.cluster
+        for turn in itertools.count():
+            await cluster.operator.sleep(ROLES_EVERY_S)
+            await cluster.refresh_roles()
+            clients = [each for each in cluster.slots.values() if each.placement.kind.clients]
+            if turn % EXPECTATIONS_TURNS == 0 and all(each.shown_state == "up" for each in clients):
+                self.exposition.expectations = (await self._interim())["expectations"]
+
+    def status(self, since: int = 0) -> Status:
+        """See status.py."""
+        return status(self.cluster, self.sampler, since=since)
 
     def _find(self, request: Request) -> Endpoint:
         if request.path.startswith("/metrics/"):
@@ -98,12 +128,14 @@ class ObserveServer:
             groups.append({"targets": [here], "labels": labels})
         return json_response(groups)
 
+    async def _status(self, request: Request, via: Via) -> Response:
+        return json_response(self.status(_since(request)))
+
     async def _nodes(self, request: Request, via: Via) -> Response:
         return json_response([ps_row(self.cluster, each) for each in self.cluster.slots.values()])
 
     async def _events(self, request: Request, via: Via) -> Response:
-        since = request.query.get("since", "0")
-        events = self.cluster.events.since(int(since) if since.isdigit() else 0)
+        events = self.cluster.events.since(_since(request))
         return Response(
             200,
             (("content-type", "application/json"), ("cache-control", "no-store")),
@@ -134,8 +166,13 @@ class ObserveServer:
         return Response(200, (("content-type", "text/html; charset=utf-8"),), body.encode())
 
 
+def _since(request: Request) -> int:
+    text = request.query.get("since", "0")
+    return int(text) if text.isdigit() else 0
+
+
 async def _not_found(request: Request, via: Via) -> Response:
-    known = "/, /metrics, /metrics/NODE, /sd, /nodes, /events"
+    known = "/, /metrics, /metrics/NODE, /sd, /status, /nodes, /events, /annotations"
     return error_response(request, 404, "not_found", f"there are: {known}")
 
 

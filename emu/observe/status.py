@@ -1,0 +1,150 @@
+"""How the cluster is just now, as one plain object: what `emu top` and the live page show.
+
+It is the same over the control socket and at /status. Numbers come from the sampler; nothing here
+changes anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from emu.cluster import Cluster
+from emu.observe.annotations import fault_text
+from emu.observe.exposition import OPERATIONS
+from emu.observe.sampling import Counts, Sample, Sampler
+from emu.topology.model import Tier, Topology
+from emu.views import ps_row
+
+RECENT_SAMPLES: Final = 3
+"""Rates and percentiles are over so many: one second alone jumps about."""
+HISTORY_SAMPLES: Final = 60
+MAX_NODES: Final = 400
+"""More nodes are summed up in their tiers only; those that are not up come first."""
+MAX_EVENTS: Final = 50
+
+Status = dict[str, Any]
+
+
+def status(cluster: Cluster, sampler: Sampler, *, since: int = 0) -> Status:
+    """`since`: the first event's index that the asker has not seen."""
+    now_s = cluster.world.timers.now_s()
+    fidelity = cluster.world.fidelity()
+    topology = cluster.topology
+    nodes = [_node(cluster, sampler, name) for name in cluster.slots]
+    shown = sorted(nodes, key=lambda node: node["state"] == "up")[:MAX_NODES]
+    names = dict.fromkeys(node["name"] for node in shown)
+    return {
+        "name": topology.name,
+        "time_s": round(now_s, 3),
+        "ready_s": cluster.ready_s,
+        "trustworthy": fidelity["trustworthy"],
+        "reasons": fidelity["reasons"],
+        "loop_lag_s": fidelity["loop_lag_s"],
+        "tiers": [_tier(cluster, sampler, tier) for tier in topology.tiers],
+        "edges": edges(topology),
+        "nodes": [node for node in nodes if node["name"] in names],
+        "nodes_left_out": len(nodes) - len(shown),
+        "faults": _faults(cluster),
+        "events": _events(cluster, since),
+    }
+
+
+def edges(topology: Topology) -> list[list[str]]:
+    """Who dials whom, by tiers: `[source, target]`."""
+    return [
+        [tier.name, target]
+        for tier in topology.tiers
+        for target in tier.dials
+        if target != tier.name
+    ]
+
+
+def _tier(cluster: Cluster, sampler: Sampler, tier: Tier) -> dict[str, Any]:
+    slots = cluster.tier_slots(tier.name)
+    recent = _recent(sampler.samples, tier.name)
+    history = sampler.samples[-HISTORY_SAMPLES:]
+    return {
+        "name": tier.name,
+        "kind": tier.word,
+        "public": tier.public,
+        "clients": tier.kind.clients,
+        "nodes": len(slots),
+        "up": sum(slot.shown_state == "up" for slot in slots),
+        **_rates(recent),
+        "waiting": sum(_waiting(sampler, slot.spec.name) for slot in slots),
+        "history": [_per_second(sample, tier.name, "requests") for sample in history],
+        "error_history": [_per_second(sample, tier.name, "errors") for sample in history],
+    }
+
+
+def _recent(samples: list[Sample], tier: str) -> tuple[Counts, float]:
+    """What the tier did in the newest samples, and how long they are together."""
+    total, seconds = Counts(), 0.0
+    for sample in samples[-RECENT_SAMPLES:]:
+        total.add(sample.tiers.get(tier, Counts()))
+        seconds += sample.seconds
+    return total, seconds
+
+
+def _rates(recent: tuple[Counts, float]) -> dict[str, Any]:
+    counts, seconds = recent
+    return {
+        "rate_per_s": round(counts.requests / seconds, 2) if seconds else 0.0,
+        "errors_per_s": round(counts.errors / seconds, 2) if seconds else 0.0,
+        "p50_s": _rounded(counts.quantile_s(0.5)),
+        "p99_s": _rounded(counts.quantile_s(0.99)),
+    }
+
+
+def _per_second(sample: Sample, tier: str, what: str) -> float:
+    counts = sample.tiers.get(tier)
+    if counts is None or not sample.seconds:
+        return 0.0
+    return round(float(getattr(counts, what)) / sample.seconds, 2)
+
+
+def _waiting(sampler: Sampler, name: str) -> int:
+    found = sampler.nodes.get(name)
+    return int(found.waiting) if found is not None else 0
+
+
+def _node(cluster: Cluster, sampler: Sampler, name: str) -> dict[str, Any]:
+    """The row of `emu ps`, and the newest sample."""
+    row = ps_row(cluster, cluster.slots[name])
+    sample = sampler.nodes.get(name)
+    if sample is None or not sampler.samples:
+        return {**row, **_rates((Counts(), 0.0)), "waiting": 0, "cpu_busy_ratio": None}
+    busy = sample.cpu_busy_ratio
+    return {
+        **row,
+        **_rates((sample.counts, sampler.samples[-1].seconds)),
+        "waiting": int(sample.waiting),
+        "cpu_busy_ratio": None if busy is None else round(busy, 3),
+    }
+
+
+def _faults(cluster: Cluster) -> list[dict[str, Any]]:
+    """What is broken now."""
+    texts = {record["number"]: fault_text(record) for record in cluster.timeline}
+    return [
+        {
+            "number": each.number,
+            "text": texts[each.number],
+            "since_s": each.since_s,
+            "until_s": each.until_s,
+        }
+        for each in cluster.active.values()
+        if each.fault.verb not in OPERATIONS
+    ]
+
+
+def _events(cluster: Cluster, since: int) -> list[dict[str, Any]]:
+    plain = (str, int, float, bool, type(None))
+    return [
+        {key: each if isinstance(each, plain) else str(each) for key, each in event.items()}
+        for event in cluster.events.since(since)[-MAX_EVENTS:]
+    ]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,50 @@
+"""Faults, promotions and failures as spans of time, in words and in Grafana's format."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu.observe.annotations import fault_text, for_grafana, spans
+
+KILL = {"number": 1, "at_s": 10.0, "verb": "kill", "target": "one web", "affected": ["web-2"]}
+PROMOTED = {"index": 7, "time_s": 12.5, "level": "info", "event": "promoted", "node": "db-2",
+            "tier": "db", "region": "local", "role": "primary", "epoch": 2}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        (KILL, "kill web-2 (one web)"),
+        ({**KILL, "target": "web-2"}, "kill web-2"),
+        ({"verb": "slow", "target": "db", "latency_s": 0.08, "jitter_s": 0.0, "to": "all"},
+         "slow db: latency 80ms"),
+        ({"verb": "partition", "between": ["us", "eu"], "one_way": True, "mode": "hold"},
+         "partition us / eu: one way"),
+        ({"verb": "disk", "target": "db", "slow_factor": 3.0, "fail": "none", "full": True},
+         "disk db: slow factor 3, full"),
+        ({"verb": "heal", "what": "all"}, "heal all"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_in_the_words_of_the_command_line(record, text):
+    assert fault_text({"number": 1, "at_s": 0.0, **record}) == text
+
+
+def test_spans_are_in_order_and_unremarkable_events_are_none():
+    noise = {"index": 1, "time_s": 1.0, "level": "info", "event": "node up", "node": "web-1"}
+    found = spans([KILL], [PROMOTED, noise], active=[])
+    assert [(each["kind"], each["start_s"]) for each in found] == [
+        ("fault", 10.0),
+        ("promotion", 12.5),
+    ]
+    assert found[1]["text"] == "db-2: promoted (role primary, epoch 2)"
+
+
+def test_grafana_gets_a_region_for_what_has_an_end_or_goes_on_and_a_line_for_a_moment():
+    ended = {**KILL, "number": 2, "at_s": 1.0, "ended_s": 3.0}
+    found = for_grafana(spans([KILL, ended], [PROMOTED], active=[1]), 1_700_000_000.0, 20.0)
+    assert [(each["time"], each.get("timeEnd"), each.get("isRegion")) for each in found] == [
+        (1_700_000_001_000, 1_700_000_003_000, True),
+        (1_700_000_010_000, 1_700_000_020_000, True),
+        (1_700_000_012_500, None, None),
+    ]
+    assert found[1]["tags"] == ["fault", "kill"]
