@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from emu import links
 
 if TYPE_CHECKING:
-    from emu.cluster import Cluster
+    from emu.supervisor import Cluster
 
 Undo = Callable[[], Awaitable[None]]
 

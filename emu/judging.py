@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from emu import verdict
-from emu.cluster import Cluster
 from emu.observe.events import Event
+from emu.supervisor import Cluster
 from emu.topology.expecting import Expectation
 from emu.topology.model import Tier, Topology
 from nodes.base import StateCheck
@@ -132,9 +132,10 @@ class Judge:
         give_up_s = self._now_s() + HEALED_TIMEOUT_S
         while self._now_s() < give_up_s:
             down = [name for name, slot in cluster.slots.items() if slot.state != "up"]
-            if not down:
+            if not down and not cluster.active:
                 return []
             await cluster.operator.sleep(POLL_S)
+            await cluster.heal()  # what had begun before may have ended only now
         states = ", ".join(f"{name} ({cluster.slots[name].state})" for name in down)
         return [Anomaly("liveness", f"not up {HEALED_TIMEOUT_S:g} s after healing: {states}")]
 

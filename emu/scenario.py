@@ -17,7 +17,6 @@ from typing import Any, Final, Literal, Protocol, TypeVar, get_origin, get_type_
 import trio
 
 from emu import timeline, views
-from emu.cluster import Cluster
 from emu.faults import VERBS, Fault
 from emu.judging import Judge
 from emu.live.world import LiveWorld
@@ -25,6 +24,7 @@ from emu.observe.events import Event, Events
 from emu.sim.run import in_virtual_time
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld
+from emu.supervisor import Cluster
 from emu.targets import resolve
 from emu.topology.expecting import Expectation
 from emu.topology.loading import load
@@ -75,6 +75,7 @@ class Scenario:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._judge = Judge(cluster)
+        self._playing = trio.CancelScope()
 
     # --- time and events ---------------------------------------------------------------------
 
@@ -141,6 +142,14 @@ class Scenario:
         """Play a timeline; returns when all of it has fired."""
         await timeline.play(self.cluster, items)
 
+    def start_playing(self, items: Sequence[FaultItem]) -> None:
+        """Play a timeline beside the script; what has not fired by `finish` never does."""
+        self.cluster.nursery.start_soon(self._play, items)
+
+    async def _play(self, items: Sequence[FaultItem]) -> None:
+        with self._playing:
+            await self.play(items)
+
     def __getattr__(self, verb: str) -> Verb:
         """Only asked for what there is not: the verbs are methods, made below from VERBS."""
         raise AttributeError(f"a cluster has no `{verb}`; {hint(verb, VERBS, most=len(VERBS))}")
@@ -153,6 +162,7 @@ class Scenario:
         The answer is what `emu up --json` prints at its end; `verdict` is passed, failed or
         untrusted, and `anomalies` says what was wrong. `expect`: not the topology's own.
         """
+        self._playing.cancel()
         topology = self.cluster.topology
         ran_s = self.now_s - (self.cluster.ready_s or 0.0)
         return await self._judge.finish(topology.expect if expect is None else expect, ran_s)

@@ -15,13 +15,13 @@ from typing import Any
 import trio
 
 from emu import timeline
-from emu.cluster import Cluster
 from emu.control.server import ControlServer
 from emu.judging import Judge
 from emu.live.world import LiveWorld
 from emu.observe.events import Event, Events
 from emu.observe.http import ObserveServer
 from emu.state import StateFolder
+from emu.supervisor import Cluster
 from emu.topology.loading import load
 from emu.topology.model import Topology, diff
 from emu.topology.problems import TopologyError

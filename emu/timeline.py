@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from emu.cluster import Cluster
 from emu.observe.events import Event
+from emu.supervisor import Cluster
 from emu.targets import TargetError
 from emu.topology.model import FaultItem
 
 
 async def play(cluster: Cluster, items: Sequence[FaultItem]) -> None:
-    """Play every item; returns when all of them have fired (their undoing goes on by itself)."""
+    """Play every item; returns when all of them have begun. Cancelled, it stops waiting for more;
+    what has begun goes on, and undoes itself."""
     start_s = cluster.world.timers.now_s()
     async with trio.open_nursery() as nursery:
         for item in items:
@@ -31,6 +32,10 @@ async def _play_one(cluster: Cluster, item: FaultItem, start_s: float) -> None:
     else:
         now_s = cluster.world.timers.now_s()
         await cluster.operator.sleep(max(0.0, start_s + (item.at_s or 0.0) - now_s))
+    cluster.nursery.start_soon(_inject, cluster, item)
+
+
+async def _inject(cluster: Cluster, item: FaultItem) -> None:
     try:
         await cluster.inject(item.fault, for_s=item.for_s)
     except TargetError as error:

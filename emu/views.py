@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from emu.cluster import Cluster, Slot
+from emu.supervisor import Cluster, Slot
 from emu.topology.problems import hint
 
 NAMES_SHOWN: Final = 30

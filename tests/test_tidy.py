@@ -36,7 +36,11 @@ def planted(room: Path, path: str, text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [
-        ("nodes/x.py", "import emu.cluster", "imports emu.cluster: reach it through the Context"),
+        (
+            "nodes/x.py",
+            "import emu.supervisor",
+            "imports emu.supervisor: reach it through the Context",
+        ),
         ("nodes/x.py", "import time", "imports time"),
         ("nodes/x.py", "from datetime import datetime", "imports datetime"),
         ("nodes/x.py", "import socket", "imports socket"),
@@ -140,12 +144,14 @@ def run(root: Path, program: str, *arguments: str) -> subprocess.CompletedProces
 def test_import_linter_keeps_the_rooms_apart_and_notices_a_planted_import(copy: Path):
     untouched = run(copy, "lint-imports", "--no-logo", "--no-cache")
     assert untouched.returncode == 0 and "0 broken" in untouched.stdout, untouched.stdout
-    (copy / "nodes" / "planted.py").write_text("import emu.cluster\nimport socket\nimport time\n")
+    (copy / "nodes" / "planted.py").write_text(
+        "import emu.supervisor\nimport socket\nimport time\n"
+    )
     (copy / "protocols" / "planted.py").write_text("import trio\nimport random\n")
     broken = run(copy, "lint-imports", "--no-logo", "--no-cache")
     assert broken.returncode == 1 and "0 kept, 3 broken" in broken.stdout, broken.stdout
     for line in (
-        "nodes.planted -> emu.cluster",
+        "nodes.planted -> emu.supervisor",
         "nodes.planted -> socket",
         "nodes.planted -> time",
         "protocols.planted -> trio",

@@ -17,8 +17,8 @@ from emu.cli.output import seconds
 from emu.topology import units
 
 if TYPE_CHECKING:
-    from emu.cluster import Slot
     from emu.session import Session
+    from emu.supervisor import Slot
 
 FRONTS: Final = ("cdn", "balancer", "web")
 """Kinds that show the site, the outermost first."""

@@ -14,8 +14,8 @@ from typing import Any, Final
 import trio
 
 from emu import faults, views
-from emu.cluster import Cluster
 from emu.operator import ADMIN_LIMITS
+from emu.supervisor import Cluster
 from emu.targets import TargetError
 from nodes.base import Peer, Stream
 from nodes.wire import Call, Service

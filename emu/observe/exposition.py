@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import trio
 
-from emu.cluster import ActiveFault, Cluster, Slot
 from emu.observe.events import LEVELS, Event
 from emu.observe.link_series import tell_links
+from emu.supervisor import ActiveFault, Cluster, Slot
 from nodes.base import DIRECTORY_HOST, OUTSIDE
 from nodes.parts.metrics import Counter, Metrics
 

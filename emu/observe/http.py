@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import trio
 
-from emu.cluster import Cluster
 from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition
 from emu.observe.sampling import Sampler
 from emu.observe.status import Status, status
+from emu.supervisor import Cluster
 from emu.views import ps_row
 from emu.world import OBSERVE_PORT, OPERATOR
 from nodes.http_server import Endpoint, HttpService, Via, error_response, json_response

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from emu.cluster import Cluster, Slot
+from emu.supervisor import Cluster, Slot
 from nodes.parts.metrics import LATENCY_BUCKETS_S, Counter, Gauge, Histogram, Metrics
 
 MAX_SAMPLES: Final = 1200

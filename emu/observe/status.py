@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from emu.cluster import Cluster
 from emu.observe.annotations import fault_text
 from emu.observe.exposition import OPERATIONS
 from emu.observe.sampling import Counts, Sample, Sampler
+from emu.supervisor import Cluster
 from emu.topology.model import Tier, Topology
 from emu.views import ps_row
 
