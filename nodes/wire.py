@@ -6,15 +6,16 @@ method means is the tier's business; what the bytes mean is protocols/rpc.py's.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final
 
 import trio
 
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Listener, Stream, Timer
-from nodes.parts.metrics import Counter, Histogram, Metrics
+from nodes.parts.answers import Batch, Fused, Handler, Later, Method, wrong_count
+from nodes.parts.metrics import Counter, Metrics
 from protocols import rpc
 from protocols.errors import SERVER_ERRORS, RpcError
 
@@ -23,10 +24,6 @@ MAX_CONNECTIONS: Final = 4096
 MAX_UNSENT_BYTES: Final = 4 << 20
 """Answers waiting for a slow reader; above it we stop reading that connection's requests."""
 PROTOCOL_VERSION: Final = 1
-
-Handler = Callable[..., Any]
-"""`handler(call, *params)`: a plain function is answered inline, a coroutine
-function gets a task."""
 
 
 class Call:
@@ -53,21 +50,6 @@ current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 its deadline and trace."""
 
 
-class _Method:
-    __slots__ = ("arguments", "cost_s", "handler", "is_async", "name", "ok", "seconds")
-
-    def __init__(
-        self, name: str, handler: Handler, cost_s: float | None, ok: Counter, seconds: Histogram
-    ) -> None:
-        self.name = name
-        self.handler = handler
-        self.is_async = inspect.iscoroutinefunction(handler)
-        self.arguments = _argument_range(handler)
-        self.cost_s = cost_s
-        self.ok = ok
-        self.seconds = seconds
-
-
 class Service:
     """The methods that a node answers at one listener. `ping` is always there."""
 
@@ -83,11 +65,13 @@ class Service:
         self.ctx = ctx
         self.metrics = ctx.metrics if metrics is None else metrics
         self.limits = limits or rpc.Limits()
-        self.methods: dict[str, _Method] = {}
+        self.methods: dict[str, Method] = {}
         self.notified: dict[str, Handler] = {}
         """What arrives without wanting an answer: plain functions, called inline."""
         self.charge_cpu = charge_cpu
+        self.batch: Batch | None = None
         self.in_flight = 0
+        self._fused: list[Method] = []
         self._errors: dict[tuple[str, str], Counter] = {}
         self._failures = self.metrics.counter("request_errors_total", ERRORS_HELP)
         self.metrics.gauge(
@@ -111,7 +95,27 @@ class Service:
         metrics = self.metrics if metrics is None else metrics
         ok = metrics.counter("requests_total", REQUESTS_HELP, method=name, code="ok")
         seconds = metrics.histogram("request_seconds", SECONDS_HELP, method=name)
-        self.methods[name] = _Method(name, handler, cost_s, ok, seconds)
+        self.methods[name] = Method(name, handler, cost_s, ok, seconds)
+
+    def fuse(self, name: str, fused: Fused) -> None:
+        """Answer the method `name`, already added, by this wherever nothing has to be charged or
+        waited for: the hot path, without a Call and a histogram of each request's own."""
+        method = self.methods[name]
+        method.fused = fused
+        self._fused.append(method)
+
+    @property
+    def charging(self) -> bool:
+        return self.charge_cpu and self.ctx.cpu.cores > 0
+
+    def settle_batch(self, arrived_s: float) -> None:
+        """Count what was answered by fused handlers since the last time."""
+        elapsed_s = -1.0
+        for method in self._fused:
+            if method.batched:
+                if elapsed_s < 0:
+                    elapsed_s = self.ctx.clock.monotonic_s() - arrived_s
+                method.answered_batch(elapsed_s)
 
     def count_error(self, method: str, code: str) -> None:
         """Count a request that was answered with an error."""
@@ -203,6 +207,10 @@ class _ServerConnection:
         self.unsent: list[bytes] = []
         self.unsent_bytes = 0
         self.writing = False
+        self.will_flush = False
+        self.later = 0
+        """Answers that somebody will settle."""
+        self.stopped = False
         self.room = trio.Event()
         self.active_s = self.ctx.clock.monotonic_s()
         self.begun_s: float | None = None
@@ -219,7 +227,7 @@ class _ServerConnection:
         """Close what is idle for too long, or has begun a message that never ends."""
         now_s = self.ctx.clock.monotonic_s()
         limits = self.service.limits
-        idle = not self.running and now_s - self.active_s > limits.idle_timeout_s
+        idle = not self._in_hand and now_s - self.active_s > limits.idle_timeout_s
         stuck = self.begun_s is not None and now_s - self.begun_s > limits.frame_timeout_s
         if idle or stuck:
             self.nursery.cancel_scope.cancel()
@@ -227,6 +235,7 @@ class _ServerConnection:
             self._arm_watch()
 
     def stop(self) -> None:
+        self.stopped = True
         if self.watch is not None:
             self.watch.cancel()
 
@@ -252,14 +261,18 @@ class _ServerConnection:
                 return
             if self.unsent:
                 await self._flush()
-            while len(self.running) >= limits.max_pipeline or self.unsent_bytes > MAX_UNSENT_BYTES:
+            while self._in_hand >= limits.max_pipeline or self.unsent_bytes > MAX_UNSENT_BYTES:
                 self.room = trio.Event()
                 await self.room.wait()
             data = b""
 
+    @property
+    def _in_hand(self) -> int:
+        return len(self.running) + self.later
+
     async def _finish(self) -> None:
         """The peer half-closed: answer what it had asked, then end."""
-        while self.running or self.writing:
+        while self._in_hand or self.writing:
             self.room = trio.Event()
             await self.room.wait()
         await self._flush()
@@ -273,16 +286,69 @@ class _ServerConnection:
         await self.stream.send_eof()
 
     def _answer_all(self, messages: list[rpc.Message], arrived_s: float) -> None:
+        service = self.service
+        methods, batch = service.methods, service.batch
+        fusing = not service.charging
+        if batch is not None and messages:
+            batch.begin(arrived_s)
         for message in messages:
             kind = message[0]
             if kind == rpc.REQUEST:
-                self._answer(message[1], message[2], message[3], arrived_s)
+                method = methods.get(message[2])
+                if fusing and method is not None and method.fused is not None:
+                    self._answer_fused(method, method.fused, message[1], message[3], arrived_s)
+                else:
+                    self._answer(message[1], message[2], message[3], arrived_s)
             elif kind == rpc.NOTIFY and message[1] == rpc.CANCEL and message[2]:
                 scope = self.running.get(message[2][0])
                 if scope is not None:
                     scope.cancel()
             elif kind == rpc.NOTIFY:
                 self._take_notice(message[1], message[2], arrived_s)
+        if batch is not None and messages:
+            batch.end()
+        service.settle_batch(arrived_s)
+
+    def _answer_fused(
+        self, method: Method, fused: Fused, msgid: int, params: list[Any], arrived_s: float
+    ) -> None:
+        epoch: int | None = None
+        if self.knows_metadata and params and type(params[-1]) is dict:
+            epoch = params.pop().get(rpc.EPOCH)
+        try:
+            result = fused(params, epoch)
+            if type(result) is Later:
+                self.later += 1
+                result.when_settled(partial(self._settled, result, method, msgid, arrived_s))
+                return
+            answer = self.rpc.send_response(msgid, None, result)
+        except rpc.LocalProtocolError as error:
+            self._fail(msgid, method.name, RpcError("too_large", str(error)))
+            return
+        except Exception as error:
+            self._fail(msgid, method.name, self._as_rpc_error(method.name, error))
+            return
+        method.batched += 1
+        self.unsent.append(answer)
+        self.unsent_bytes += len(answer)
+
+    def _settled(self, later: Later, method: Method, msgid: int, arrived_s: float) -> None:
+        self.later -= 1
+        if self.stopped:
+            return
+        if later.error is not None:
+            self._fail(msgid, method.name, later.error)
+        else:
+            self._respond(msgid, method, later.result, arrived_s)
+        self.room.set()
+        if not (self.writing or self.will_flush):
+            self.will_flush = True
+            self.nursery.start_soon(self._flush_soon)
+
+    async def _flush_soon(self) -> None:
+        """What is settled in one turn of the scheduler leaves in one write."""
+        self.will_flush = False
+        await self._flush()
 
     def _take_notice(self, name: str, params: list[Any], arrived_s: float) -> None:
         """Unknown notifications are ignored, as the specification asks."""
@@ -308,7 +374,7 @@ class _ServerConnection:
             known = ", ".join(sorted(service.methods)[:20])
             self._fail(msgid, name, RpcError("no_such_method", f"{name}; there are: {known}"))
         elif not method.arguments[0] <= len(params) <= method.arguments[1]:
-            self._fail(msgid, name, _wrong_count(method, len(params)))
+            self._fail(msgid, name, wrong_count(method, len(params)))
         elif method.is_async or (service.charge_cpu and self.ctx.cpu.cores and method.cost_s != 0):
             if len(self.running) >= service.limits.max_pipeline or msgid in self.running:
                 self._fail(msgid, name, RpcError("overloaded", "too many requests in hand"))
@@ -338,7 +404,7 @@ class _ServerConnection:
     async def _work(
         self,
         msgid: int,
-        method: _Method,
+        method: Method,
         call: Call,
         params: list[Any],
         scope: trio.CancelScope,
@@ -389,7 +455,7 @@ class _ServerConnection:
         self.ctx.log.error("handler failed", method=method, error=repr(error))
         return RpcError("internal", f"{type(error).__name__}: {error}"[:300])
 
-    def _respond(self, msgid: int, method: _Method, result: Any, arrived_s: float) -> None:
+    def _respond(self, msgid: int, method: Method, result: Any, arrived_s: float) -> None:
         try:
             answer = self.rpc.send_response(msgid, None, result)
         except rpc.LocalProtocolError as error:
@@ -428,24 +494,6 @@ class _ServerConnection:
         finally:
             self.writing = False
             self.room.set()
-
-
-def _argument_range(handler: Handler) -> tuple[int, int]:
-    """How many params the handler takes besides the call itself."""
-    least = most = 0
-    for parameter in list(inspect.signature(handler).parameters.values())[1:]:
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            most = 1 << 16
-        elif parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            most += 1
-            least += parameter.default is inspect.Parameter.empty
-    return least, max(least, most)
-
-
-def _wrong_count(method: _Method, got: int) -> RpcError:
-    least, most = method.arguments
-    wanted = str(least) if least == most else f"{least} to {most}"
-    return RpcError("bad_request", f"{method.name} takes {wanted} params, not {got}")
 
 
 def _only_broken(error: BaseException) -> bool:

@@ -1,0 +1,111 @@
+"""How a service keeps its methods, and answers that come later.
+
+What moves bytes is nodes/wire.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import trio
+
+from nodes.parts.metrics import Counter, Histogram
+from protocols.errors import RpcError
+
+Handler = Callable[..., Any]
+"""`handler(call, *params)`: a plain function is answered inline, a coroutine function gets a
+task."""
+
+
+class Later:
+    """An answer that waits for something else than a task: a fused handler returns it, and whoever
+    made it settles it, once."""
+
+    __slots__ = ("_tell", "error", "result", "settled")
+
+    def __init__(self) -> None:
+        self.result: Any = None
+        self.error: RpcError | None = None
+        self.settled = False
+        self._tell: Callable[[], object] | None = None
+
+    def settle(self, result: Any = None, error: RpcError | None = None) -> None:
+        self.result, self.error, self.settled = result, error, True
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+    def when_settled(self, tell: Callable[[], object]) -> None:
+        """Call `tell()` once, at once if it is settled already."""
+        if self.settled:
+            tell()
+        else:
+            self._tell = tell
+
+    async def wait(self) -> Any:
+        """The result. Raises RpcError."""
+        done = trio.Event()
+        self.when_settled(done.set)
+        await done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class Batch(Protocol):
+    """What wants to know where a batch of requests that arrived together begins and ends."""
+
+    def begin(self, now_s: float) -> None: ...
+    def end(self) -> None:
+        """Called before any of the batch's answers leaves."""
+        ...
+
+
+Fused = Callable[[list[Any], int | None], Any]
+"""`fused(params, epoch)`: checks its own params, never waits; may return a Later."""
+
+
+class Method:
+    """One method of a service: how to call it, and its share of the RED metrics."""
+
+    __slots__ = ("arguments", "batched", "cost_s", "fused", "handler", "is_async", "name", "ok",
+                 "seconds")  # fmt: skip
+
+    def __init__(
+        self, name: str, handler: Handler, cost_s: float | None, ok: Counter, seconds: Histogram
+    ) -> None:
+        self.name = name
+        self.handler = handler
+        self.is_async = inspect.iscoroutinefunction(handler)
+        self.arguments = _argument_range(handler)
+        self.cost_s = cost_s
+        self.ok = ok
+        self.seconds = seconds
+        self.fused: Fused | None = None
+        self.batched = 0
+
+    def answered_batch(self, elapsed_s: float) -> None:
+        """Count the fused answers since the last time."""
+        self.ok.value += self.batched
+        self.seconds.observe(elapsed_s, self.batched)
+        self.batched = 0
+
+
+def _argument_range(handler: Handler) -> tuple[int, int]:
+    """How many params the handler takes besides the call itself."""
+    least = most = 0
+    for parameter in list(inspect.signature(handler).parameters.values())[1:]:
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            most = 1 << 16
+        elif parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            most += 1
+            least += parameter.default is inspect.Parameter.empty
+    return least, max(least, most)
+
+
+def wrong_count(method: Method, got: int) -> RpcError:
+    least, most = method.arguments
+    wanted = str(least) if least == most else f"{least} to {most}"
+    return RpcError("bad_request", f"{method.name} takes {wanted} params, not {got}")
