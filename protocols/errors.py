@@ -26,6 +26,7 @@ DEFINITE: Final = frozenset(
         "moved",  # details: slot, owner, map version
         "ask",
         "crossslot",
+        "wrong_type",  # the key holds another kind of value than the command is for
         "no_space",  # the disk is full: reads go on
     }
 )
