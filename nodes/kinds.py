@@ -8,6 +8,7 @@ from nodes.balancer import BalancerConfig, BalancerNode
 from nodes.base import DNS_PORT, HTTP_PORT, Kind
 from nodes.database import DatabaseConfig, DatabaseNode
 from nodes.dns import DnsConfig, DnsNode
+from nodes.kv_shard import KvShardConfig, KvShardNode
 from nodes.users import UsersConfig, UsersNode
 from nodes.web import WebConfig, WebNode
 
@@ -17,6 +18,9 @@ KINDS: Final[dict[str, Kind]] = {
     "balancer": Kind(BalancerConfig, BalancerNode, HTTP_PORT, edges=("balances",)),
     "database": Kind(DatabaseConfig, DatabaseNode, peers=True, roles=DATABASE_ROLES),
     "dns": Kind(DnsConfig, DnsNode, DNS_PORT, edges=("answers", "names")),
+    "kv_shard": Kind(
+        KvShardConfig, KvShardNode, edges=("group",), peers=True, roles=("primary", "replica")
+    ),
     "users": Kind(UsersConfig, UsersNode, edges=("visits", "resolver"), clients=True),
     "web": Kind(WebConfig, WebNode, HTTP_PORT, edges=("uses",), code=("app",)),
 }

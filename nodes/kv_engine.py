@@ -1,0 +1,420 @@
+"""A shard's commands over its log: who may serve now, one record for what arrives together, and
+answers that wait until what they saw is committed.
+
+What commands and records mean is in parts/kv_*.py; how a log survives is nodes/replica.py's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final, Protocol
+
+import msgpack
+import trio
+
+from nodes.base import Context
+from nodes.parts.answers import Fused, Later
+from nodes.parts.kv_commands import KvCommands
+from nodes.parts.kv_keys import Handler
+from nodes.parts.kv_state import Fact, KvState
+from nodes.replica import ReplicaDriver
+from protocols import kv as words
+from protocols.errors import RpcError
+from protocols.kv import routing_keys
+from protocols.replication import GroupConfig
+from protocols.replication_messages import Members
+
+RECORD_BYTES: Final = 128 * 1024
+"""A record is closed once it holds so much; with one more whole value it fits the log's limit."""
+QUORUM_POLL_S: Final = 0.005
+FEED_RECORDS: Final = 10_000
+"""Changes kept in memory for a move where there is no log; a target that falls behind begins
+again."""
+AHEAD_MARGIN: Final = 0.9
+"""Of what the log lets run ahead: beyond it writes are refused before they touch the state."""
+
+
+class Engine(Protocol):
+    """What a shard needs of its log, whether there is one or not."""
+
+    commands: KvCommands
+    state: KvState
+    fused: dict[str, Fused]
+
+    def begin(self, now_s: float) -> None:
+        """Requests that arrived together follow."""
+        ...
+
+    def end(self) -> None: ...
+    @property
+    def is_primary(self) -> bool: ...
+    @property
+    def committed_lsn(self) -> int:
+        """What no failover can lose any more."""
+        ...
+
+    async def record(self, facts: list[Fact]) -> int:
+        """Make these facts so, and return their LSN once no failover can lose it.
+
+        Raises RpcError.
+        """
+        ...
+
+    async def committed(self, lsn: int) -> None:
+        """Return once no failover can lose `lsn`. Raises RpcError when this node lost its role."""
+        ...
+
+    def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
+        """(LSN, facts) of the committed records after `from_lsn`; None if they are not kept."""
+        ...
+
+    def keep_changes(self, wanted: bool) -> None:
+        """Whether a move out of here will ask for them."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """For `describe`."""
+        ...
+
+
+async def execute(
+    engine: Engine, ctx: Context, name: str, params: list[Any], epoch: int | None
+) -> Any:
+    """One command outside of a batch. Raises RpcError."""
+    engine.begin(ctx.clock.monotonic_s())
+    try:
+        result = engine.fused[name](params, epoch)
+    finally:
+        engine.end()
+    return await result.wait() if type(result) is Later else result
+
+
+class LoggedEngine:
+    """A member of a replicated group: the log is shipped and synced as its `ack` level says."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        nursery: trio.Nursery,
+        commands: KvCommands,
+        group: GroupConfig,
+        founders: Members,
+        *,
+        snapshot_every_bytes: int,
+    ) -> None:
+        self.ctx = ctx
+        self.commands = commands
+        self.state = commands.state
+        self.driver = ReplicaDriver(
+            ctx, nursery, self.state, group, founders, snapshot_every_bytes=snapshot_every_bytes
+        )
+        self.driver.on_role = self._role_changed
+        self._waits = group.ack.level != "off"
+        self._max_ahead = int(group.max_ahead_records * AHEAD_MARGIN)
+        self._packer = msgpack.Packer(autoreset=True)
+        self._dirty: dict[str, int] = {}
+        """Key → the LSN of its latest change that is not acknowledged yet."""
+        self._dirty_order: deque[tuple[int, str]] = deque()
+        self._noted = 0
+        """How many of the commands' facts have their keys in `_dirty` already."""
+        self._next_lsn = 1
+        self._waiting: deque[tuple[int, int, Later]] = deque()
+        """(LSN, our epoch, answer), in order."""
+        self._late: list[Later] = []
+        """Answers to what goes into the next record."""
+        self._wanted = trio.Event()
+        self.fused = {name: self._fuse(name, each) for name, each in commands.handlers.items()}
+        self.fused[words.GET] = self._fused_get()
+
+    async def run(self) -> None:
+        """Drive the log until cancelled; recover the driver first."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.driver.run)
+            nursery.start_soon(self._settle_forever)
+
+    # --- batches -------------------------------------------------------------------------
+
+    def begin(self, now_s: float) -> None:
+        driver, commands = self.driver, self.commands
+        core = driver.core
+        self._next_lsn = core.storage.last_lsn + 1
+        if core.can_write(now_s) and driver.state_lsn + 1 == self._next_lsn:
+            commands.no_reads = commands.no_writes = None
+            if self._next_lsn - core.quorum_lsn > self._max_ahead:
+                commands.no_writes = RpcError("overloaded", "too many records wait for the quorum")
+            return
+        commands.no_reads = commands.no_writes = None
+        try:
+            driver.check_can_read()
+        except RpcError as error:
+            commands.no_reads = error
+        commands.no_writes = commands.no_reads or RpcError(
+            "unavailable", "the primary hands over, and takes no writes just now"
+        )
+
+    def end(self) -> None:
+        if self.commands.facts:
+            self._close_record()
+
+    def _close_record(self) -> None:
+        """Everything since the last record becomes one, and the answers wait for it."""
+        commands, late = self.commands, self._late
+        payload = self._packer.pack(commands.facts)
+        commands.facts.clear()
+        commands.fact_bytes = self._noted = 0
+        self._late = []
+        try:
+            lsn = self.driver.propose(payload)
+        except RpcError as error:  # the state ran ahead of a log that does not take it
+            self.driver.rebuild()
+            for later in late:
+                later.settle(error=RpcError(error.code, error.message))
+            return
+        self._next_lsn = lsn + 1
+        epoch = self.driver.core.epoch
+        for later in late:
+            self._waiting.append((lsn, epoch, later))
+        if late:
+            self._wanted.set()
+
+    # --- commands ------------------------------------------------------------------------
+
+    def _fused_get(self) -> Fused:
+        get, facts, dirty = self.commands.get, self.commands.facts, self._dirty
+
+        def fused(params: list[Any], epoch: int | None) -> Any:
+            value = get(params, epoch)
+            if len(facts) != self._noted:
+                return self._after(value, params)
+            if dirty:
+                lsn = dirty.get(params[0])
+                if lsn is not None:
+                    return self._wait_for(lsn, value)
+            return value
+
+        return fused
+
+    def _fuse(self, name: str, handler: Handler) -> Fused:
+        """The command with its answer held back until what it changed or saw is acknowledged."""
+        facts = self.commands.facts
+
+        def fused(params: list[Any], epoch: int | None) -> Any:
+            error: RpcError | None = None
+            result = None
+            try:
+                result = handler(params, epoch)
+            except RpcError as raised:
+                error = raised
+            if len(facts) != self._noted:
+                return self._after(result, params, error)
+            if self._dirty:
+                lsn = self._seen(name, params)
+                if lsn:
+                    return self._wait_for(lsn, result, error)
+            if error is not None:
+                raise error
+            return result
+
+        return fused
+
+    def _after(self, result: Any, params: list[Any], error: RpcError | None = None) -> Any:
+        """Facts were made: the answer waits for the record that will hold them."""
+        facts = self.commands.facts
+        if not self._waits:
+            self._noted = len(facts)
+            self._limit_record()
+            if error is not None:
+                raise error
+            return result
+        for fact in facts[self._noted :]:
+            self._dirty[fact[2]] = self._next_lsn
+            self._dirty_order.append((self._next_lsn, fact[2]))
+        self._noted = len(facts)
+        later = Later()
+        later.result, later.error = result, error
+        self._late.append(later)
+        self._limit_record()
+        return later
+
+    def _limit_record(self) -> None:
+        if self.commands.fact_bytes > RECORD_BYTES:
+            self._close_record()
+
+    def _wait_for(self, lsn: int, result: Any, error: RpcError | None = None) -> Later:
+        later = Later()
+        later.result, later.error = result, error
+        if lsn >= self._next_lsn:
+            self._late.append(later)
+        else:
+            self._waiting.append((lsn, self.driver.core.epoch, later))
+            self._wanted.set()
+        return later
+
+    def _seen(self, name: str, params: list[Any]) -> int:
+        """The LSN that an answer rests on: 0 if all it saw is acknowledged."""
+        if name in (words.SCAN, words.FIND):
+            return self._dirty_order[-1][0]
+        lsn = 0
+        for key in routing_keys(name, params):
+            if type(key) is str:
+                lsn = max(lsn, self._dirty.get(key, 0))
+        return lsn
+
+    # --- acknowledgements ----------------------------------------------------------------
+
+    async def _settle_forever(self) -> None:
+        driver, waiting = self.driver, self._waiting
+        while True:
+            if not waiting:
+                self._wanted = trio.Event()
+                await self._wanted.wait()
+                continue
+            lsn, epoch, _ = waiting[0]
+            core = driver.core
+            if epoch != core.epoch or not driver.is_primary:
+                self._fail_waiting(epoch)
+                continue
+            try:
+                await driver.acknowledged(lsn)
+            except RpcError:
+                self._fail_waiting(epoch)
+                continue
+            if epoch == core.epoch and driver.is_primary:
+                self._settle_up_to(core.acknowledgeable_lsn)
+
+    def _settle_up_to(self, lsn: int) -> None:
+        order, dirty, waiting = self._dirty_order, self._dirty, self._waiting
+        while order and order[0][0] <= lsn:
+            when, key = order.popleft()
+            if dirty.get(key) == when:
+                del dirty[key]
+        while waiting and waiting[0][0] <= lsn:
+            later = waiting.popleft()[2]
+            later.settle(later.result, later.error)
+
+    def _fail_waiting(self, epoch: int) -> None:
+        """That epoch of ours is over: nobody knows what became of its last records."""
+        while self._waiting and self._waiting[0][1] <= epoch:
+            self._waiting.popleft()[2].settle(error=RpcError(
+                "unknown_outcome", "this node lost its role while the write was on its way"
+            ))  # fmt: skip
+
+    def _role_changed(self, role: str) -> None:
+        self._dirty.clear()
+        self._dirty_order.clear()
+        self._wanted.set()
+
+    # --- for moves -----------------------------------------------------------------------
+
+    @property
+    def is_primary(self) -> bool:
+        return self.driver.is_primary
+
+    @property
+    def committed_lsn(self) -> int:
+        return self.driver.core.quorum_lsn
+
+    async def record(self, facts: list[Fact]) -> int:
+        """See Engine."""
+        self.driver.check_can_write()
+        self.begin(self.ctx.clock.monotonic_s())
+        self.end()
+        for fact in facts:
+            self.state.apply_fact(fact)
+        self.commands.facts += facts
+        lsn = self._next_lsn
+        self._noted = len(facts)
+        self.end()
+        await self.committed(lsn)
+        return lsn
+
+    async def committed(self, lsn: int) -> None:
+        """See Engine."""
+        core = self.driver.core
+        epoch = core.epoch
+        await self.driver.acknowledged(lsn)
+        while core.quorum_lsn < lsn:
+            await self.ctx.clock.sleep(QUORUM_POLL_S)
+            if core.epoch != epoch or not self.is_primary:
+                raise RpcError("unknown_outcome", "this node lost its role meanwhile")
+
+    def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
+        """See Engine."""
+        storage, last_lsn = self.driver.core.storage, self.committed_lsn
+        if from_lsn + 1 < storage.first_lsn:
+            return None
+        if from_lsn >= last_lsn:
+            return []
+        return [
+            (lsn, msgpack.unpackb(payload, strict_map_key=False) if kind == 0 else [])
+            for _, lsn, kind, payload in storage.entries(from_lsn + 1, last_lsn, max_bytes)
+        ]
+
+    def keep_changes(self, wanted: bool) -> None:
+        """The log has them anyway."""
+
+    def facts(self) -> dict[str, Any]:
+        """See Engine."""
+        return self.driver.facts()
+
+
+class UnloggedEngine:
+    """`durability: none`: one node, its memory, no log. A restart begins empty."""
+
+    is_primary = True
+
+    def __init__(self, ctx: Context, commands: KvCommands) -> None:
+        self.ctx = ctx
+        self.commands = commands
+        self.state = commands.state
+        self.committed_lsn = 0
+        self._feeding = False
+        self._feed: deque[tuple[int, list[Fact]]] = deque(maxlen=FEED_RECORDS)
+        self.fused: dict[str, Fused] = dict(commands.handlers)
+
+    async def run(self) -> None:
+        """Nothing to drive."""
+        await trio.sleep_forever()
+
+    def begin(self, now_s: float) -> None:
+        """Always the primary, always ready."""
+
+    def end(self) -> None:
+        facts = self.commands.facts
+        if facts:
+            if self._feeding:
+                self.committed_lsn += 1
+                self._feed.append((self.committed_lsn, list(facts)))
+            facts.clear()
+            self.commands.fact_bytes = 0
+
+    async def record(self, facts: list[Fact]) -> int:
+        """See Engine."""
+        self.end()
+        for fact in facts:
+            self.state.apply_fact(fact)
+        self.commands.facts += facts
+        self.end()
+        await trio.lowlevel.checkpoint()
+        return self.committed_lsn
+
+    async def committed(self, lsn: int) -> None:
+        """See Engine."""
+        await trio.lowlevel.checkpoint()
+
+    def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
+        """See Engine."""
+        first_lsn = self._feed[0][0] if self._feed else self.committed_lsn + 1
+        if not self._feeding or from_lsn + 1 < first_lsn:
+            return None
+        return [each for each in self._feed if each[0] > from_lsn]
+
+    def keep_changes(self, wanted: bool) -> None:
+        """See Engine."""
+        self._feeding = wanted
+        if not wanted:
+            self._feed.clear()
+
+    def facts(self) -> dict[str, Any]:
+        """See Engine."""
+        return {"role": "primary", "epoch": 1, "lsn": self.committed_lsn}
