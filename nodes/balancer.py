@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, get_args
 
 import trio
 
+from nodes.accepting import accept_forever
 from nodes.admin import Admin
 from nodes.base import HTTP_PORT, Context, CpuBusy, CpuExpired, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
@@ -21,7 +22,7 @@ from nodes.parts.pool import ALL_DOWN, Pool, PoolConfig, Waiting
 from nodes.parts.pump import Flow, Pump
 from nodes.parts.server import DOWN, Server
 from nodes.parts.timing import move_on_after
-from nodes.wire import ERRORS_HELP, Call, accept_forever
+from nodes.wire import ERRORS_HELP, Call
 from protocols import proxy
 from protocols.errors import RpcError
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import trio
 
+from nodes.accepting import accept_forever
 from nodes.admin import Admin
 from nodes.base import HTTP_PORT, Context, Stream
 from nodes.database_client import DatabaseClient, LocalDatabase
@@ -23,7 +24,7 @@ from nodes.site.routes import Routes
 from nodes.site.service import Site
 from nodes.site.sessions import LocalSessions, SharedSessions
 from nodes.site.store import BreakingStore, Store
-from nodes.wire import CHUNK_BYTES, Call, Service, accept_forever
+from nodes.wire import CHUNK_BYTES, Call, Service
 from protocols import http, proxy, rpc
 from protocols.http import Request
 

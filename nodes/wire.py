@@ -6,13 +6,13 @@ method means is the tier's business; what the bytes mean is protocols/rpc.py's.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
 
 import trio
 
+from nodes.accepting import accept_forever
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Listener, Stream, Timer
 from nodes.parts.answers import Batch, Fused, Handler, Later, Method, wrong_count
 from nodes.parts.metrics import Counter, Metrics
@@ -20,7 +20,6 @@ from protocols import rpc
 from protocols.errors import SERVER_ERRORS, RpcError
 
 CHUNK_BYTES: Final = 65536
-MAX_CONNECTIONS: Final = 4096
 MAX_UNSENT_BYTES: Final = 4 << 20
 """Answers waiting for a slow reader; above it we stop reading that connection's requests."""
 PROTOCOL_VERSION: Final = 1
@@ -149,47 +148,6 @@ REQUESTS_HELP: Final = "Requests answered, by method and code (ok or the error's
 SECONDS_HELP: Final = "Seconds from a request's arrival to its answer."
 ERRORS_HELP: Final = "Requests that failed on the server's side, whatever the protocol."
 IN_FLIGHT_HELP: Final = "Requests in hand now, by protocol."
-
-
-async def accept_forever(
-    ctx: Context,
-    listener: Listener,
-    handle: Callable[[Stream], Awaitable[None]],
-    *,
-    max_connections: int = MAX_CONNECTIONS,
-    metrics: Metrics | None = None,
-) -> None:
-    """Run `handle(stream)` for each connection; over the limit a connection is reset and counted.
-
-    A handler's exception ends its own connection only, with an event.
-    """
-    metrics = ctx.metrics if metrics is None else metrics
-    open_now = metrics.gauge("open_connections", "Connections open now.")
-    accepted = metrics.counter("connections_total", "Connections accepted.")
-    refused = metrics.counter("connections_refused_total", "Connections over the node's limit.")
-
-    async def one(stream: Stream) -> None:
-        open_now.value += 1
-        try:
-            async with stream:
-                await handle(stream)
-        except Fenced:
-            raise
-        except Exception as error:
-            if not _only_broken(error):
-                ctx.log.error("connection failed", peer=stream.peer.name, error=repr(error))
-        finally:
-            open_now.value -= 1
-
-    async with trio.open_nursery() as nursery:
-        while True:
-            stream = await listener.accept()
-            accepted.value += 1
-            if open_now.value >= max_connections:
-                refused.value += 1
-                stream.abort()
-            else:
-                nursery.start_soon(one, stream)
 
 
 class _ServerConnection:
@@ -494,11 +452,3 @@ class _ServerConnection:
         finally:
             self.writing = False
             self.room.set()
-
-
-def _only_broken(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(_only_broken(each) for each in error.exceptions)
-    return isinstance(
-        error, trio.BrokenResourceError | trio.ClosedResourceError | rpc.RemoteProtocolError
-    )

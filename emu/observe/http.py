@@ -22,8 +22,8 @@ from emu.observe.status import Status, status
 from emu.supervisor import Cluster
 from emu.views import ps_row
 from emu.world import OBSERVE_PORT, OPERATOR
+from nodes.accepting import accept_forever
 from nodes.http_server import Endpoint, HttpService, Via, error_response, json_response
-from nodes.wire import accept_forever
 from protocols.errors import RpcError
 from protocols.http import Request, Response
 
