@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from emu.cli import check, clusters, faulting, files, nodes, up
+from emu.cli import check, clusters, faulting, files, nodes, top, up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,8 +20,9 @@ WATCH = "Watch"
 PROVE = "Prove"
 RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, files.config,
                                               clusters.clusters)  # fmt: skip
-WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.events, nodes.logs,
-                                                clusters.summary, nodes.call)  # fmt: skip
+WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, top.top, nodes.events,
+                                                nodes.logs, clusters.summary,
+                                                nodes.call)  # fmt: skip
 PROVE_VERBS: tuple[Callable[..., None], ...] = (check.check,)
 for verb in RUN_VERBS:
     app.command(verb.__name__, rich_help_panel=RUN)(verb)

@@ -1,0 +1,97 @@
+"""What `emu top` draws: it fits the terminal, and what is not well is seen first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.text import Text
+
+from emu.cli.top_screen import draw, plain
+
+
+def tier(name: str, **fields: Any) -> dict[str, Any]:
+    quiet = {"kind": "web", "nodes": 3, "up": 3, "rate_per_s": 92.6, "errors_per_s": 0.0,
+             "p50_s": 0.0077, "p99_s": 0.0236, "waiting": 2, "history": [90.0] * 60,
+             "error_history": [0.0] * 60, "public": False, "clients": False}  # fmt: skip
+    return {"name": name, **quiet, **fields}
+
+
+def node(name: str, **fields: Any) -> dict[str, Any]:
+    quiet = {"state": "up", "role": "", "rate_per_s": 30.0, "errors_per_s": 0.0, "p99_s": 0.02,
+             "cpu_busy_ratio": 0.25}  # fmt: skip
+    return {"name": name, **quiet, **fields}
+
+
+def status(tiers: int = 5, nodes: int = 7, **fields: Any) -> dict[str, Any]:
+    return {
+        "name": "load-balancer", "time_s": 75.0, "trustworthy": True, "reasons": [],
+        "loop_lag_s": {"p50": 0.0001, "p99": 0.0004, "max": 0.01},
+        "tiers": [tier(f"tier-{number}") for number in range(tiers)],
+        "nodes": [node(f"web-{number}") for number in range(nodes)],
+        "nodes_left_out": 0, "faults": [], **fields,
+    }  # fmt: skip
+
+
+EVENTS = [
+    {"index": number, "time_s": number / 7, "level": "info", "node": "lb-1", "event": "server down",
+     "why": "a long story " * 20}
+    for number in range(40)
+]  # fmt: skip
+
+
+def text(lines: list[Text]) -> list[str]:
+    return [line.plain.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("height", [5, 10, 24, 60])
+@pytest.mark.parametrize(("tiers", "nodes"), [(1, 1), (5, 7), (14, 400)])
+def test_it_fits_any_terminal_exactly(width: int, height: int, tiers: int, nodes: int):
+    drawn = draw(status(tiers, nodes), EVENTS, width, height)
+    assert len(drawn) == height
+    assert max(line.cell_len for line in drawn) <= width
+    assert "q quit" in drawn[-1].plain
+
+
+def test_eighty_by_twentyfour_shows_tiers_nodes_and_events():
+    drawn = text(draw(status(), EVENTS, 80, 24))
+    assert drawn[0].startswith("load-balancer  75.0 s  15/15 nodes up")
+    assert sum(line.startswith("tier-") for line in drawn) == 5
+    assert sum(line.startswith("web-") for line in drawn) == 7
+    assert sum("server down" in line for line in drawn) >= 3
+
+
+def test_what_is_not_well_comes_first_and_the_rest_is_counted():
+    nodes = [node(f"web-{number}") for number in range(100)]
+    nodes[77] = node("web-77", state="killed", cpu_busy_ratio=0.0)
+    drawn = text(draw(status(5, 0) | {"nodes": nodes, "nodes_left_out": 900}, EVENTS, 80, 24))
+    first = drawn.index(next(line for line in drawn if line.startswith("NODE"))) + 1
+    assert drawn[first].split()[:2] == ["web-77", "killed"]
+    shown = sum(line.startswith("web-") for line in drawn)
+    assert f"… {1000 - shown} more, all up" in drawn
+
+
+def test_nodes_scroll_to_the_last_and_no_farther():
+    drawn = text(draw(status(5, 50), EVENTS, 80, 24, skip_nodes=1000))
+    assert any(line.startswith("web-49") for line in drawn)
+    assert not any(line.startswith("…") for line in drawn)
+
+
+def test_faults_say_how_long_and_how_much_longer_and_a_flood_is_counted():
+    faults = [{"number": n, "text": f"kill web-{n}", "since_s": 70.0, "until_s": 80.0}
+              for n in range(9)]  # fmt: skip
+    drawn = text(draw(status(faults=faults), EVENTS, 80, 24))
+    assert drawn[1] == "✗ kill web-0  for 5.0 s, 5.0 s left"
+    assert drawn[4] == "✗ and 6 more faults"
+
+
+def test_a_laptop_that_is_too_busy_says_so_instead_of_its_lag():
+    drawn = text(draw(status(trustworthy=False, reasons=["the loop was late"]), [], 80, 24))
+    assert "not trustworthy: the loop was late" in drawn[0]
+
+
+def test_a_pipe_gets_everything_without_bars():
+    found = text(plain(status(14, 300), EVENTS))
+    assert sum(line.startswith("web-") for line in found) == 300
+    assert not any("▇" in line for line in found)
