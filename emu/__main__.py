@@ -2,4 +2,5 @@
 
 from emu.cli import main
 
-main()
+if __name__ == "__main__":  # the processes of `emu sim --jobs` import this module too
+    main()

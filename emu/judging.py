@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from emu import verdict
+from emu.checks import Claim, check_owners, check_replicas
+from emu.checks.verdict import line
+from emu.history import Recorder
 from emu.observe.events import Event
+from emu.promises import Kept, judge_history
 from emu.supervisor import Cluster
 from emu.topology.expecting import Expectation
 from emu.topology.model import Tier, Topology
@@ -41,8 +45,7 @@ class Anomaly:
     kind: str
     text: str
     operations: tuple[str, ...] = ()
-    nodes: tuple[str, ...] = ()
-    """The clients whose operations they are, where it is about those."""
+    """Those that show it, a line each."""
 
     def as_fields(self) -> dict[str, Any]:
         return {"kind": self.kind, "text": self.text, "operations": list(self.operations)}
@@ -83,11 +86,13 @@ class Watch:
 class Judge:
     """Watches a cluster from before its boot, and sums it up. Make it first, `finish` at the end.
 
-    The recorder is the world's history; where it is none (a run without end), nothing is checked.
+    `keep_history`: off for a run that has no end to be judged at.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, *, keep_history: bool = True) -> None:
         self.cluster = cluster
+        if keep_history:
+            cluster.world.history = Recorder(cluster.world.timers.now_s)
         self.watch = Watch()
         cluster.events.listeners.append(self.watch.look)
 
@@ -118,7 +123,12 @@ class Judge:
         anomalies += await self._check_states()
         damaged = any(each.get("flip_bit") for each in cluster.timeline)
         anomalies += self.watch.anomalies(damaged=damaged)
-        return await self._summarize(expect, ran_s, answers, anomalies)
+        kept = self._judge_history(answers)
+        anomalies += [
+            Anomaly(each.model, str(each), tuple(line(one) for one in each.operations))
+            for each in kept.broken.anomalies
+        ]
+        return await self._summarize(expect, ran_s, answers, anomalies, kept)
 
     # --- healing and progress ----------------------------------------------------------------
 
@@ -201,7 +211,7 @@ class Judge:
         for check, names in _state_checks(self.cluster.topology):
             problem = await self._check_state(check, names)
             if problem:
-                found.append(Anomaly("state", f"{check.name}: {problem}"))
+                found.append(Anomaly("state", problem))
         return found
 
     async def _check_state(self, check: StateCheck, tiers: Sequence[str]) -> str:
@@ -213,10 +223,22 @@ class Judge:
                 names, lambda name: cluster.operator.ask(name, check.method)
             )
             silent = [name for name, each in answers.items() if isinstance(each, RpcError)]
-            problem = f"no answer from {', '.join(silent)}" if silent else check.problem(answers)
+            problem = f"no answer from {', '.join(silent)}" if silent else _problem(check, answers)
             if not problem or self._now_s() >= give_up_s:
                 return problem
             await cluster.operator.sleep(POLL_S)
+
+    def _judge_history(self, answers: Mapping[str, Mapping[str, Any]]) -> Kept:
+        """What the clients did, by what each of them says that it was promised."""
+        cluster = self.cluster
+        recorder = cluster.world.history
+        if not isinstance(recorder, Recorder):
+            return Kept()
+        guarantees = {
+            cluster.slots[name].spec.tier: str(answer.get("guarantee", ""))
+            for name, answer in answers.items()
+        }
+        return judge_history(cluster.topology, recorder, guarantees)
 
     async def _summarize(
         self,
@@ -224,6 +246,7 @@ class Judge:
         ran_s: float,
         answers: Mapping[str, Mapping[str, Any]],
         anomalies: Sequence[Anomaly] = (),
+        kept: Kept | None = None,
         *,
         complete: bool = True,
     ) -> dict[str, Any]:
@@ -242,8 +265,22 @@ class Judge:
             divergent_records=sum(int(each.get("divergent_records", 0)) for each in described),
             faults=cluster.timeline,
             anomalies=[each.as_fields() for each in anomalies],
+            permitted_anomalies=len(kept.permitted.anomalies) if kept is not None else 0,
+            undecided=kept.broken.unknown if kept is not None else (),
             complete=complete,
         )
+
+
+def _problem(check: StateCheck, answers: Mapping[str, Any]) -> str:
+    """What is wrong with the answers, or ""."""
+    if check.model == "replicas":
+        found = check_replicas(answers)
+    else:
+        claims = (
+            Claim(slot, epoch, name) for name, each in answers.items() for slot, epoch in each
+        )
+        found = check_owners(claims)
+    return "; ".join(str(each) for each in found)
 
 
 def _state_checks(topology: Topology) -> list[tuple[StateCheck, tuple[str, ...]]]:

@@ -69,7 +69,7 @@ class Session:
             self.world = world
             async with Cluster(world, self.topology, events=world.events) as cluster:
                 self.cluster = cluster
-                self._judge = Judge(cluster)
+                self._judge = Judge(cluster, keep_history=self.options.for_s is not None)
                 await self._serve(cluster)
                 await cluster.boot()
                 world.settle()

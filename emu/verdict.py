@@ -31,6 +31,8 @@ def summarize(
     divergent_records: int = 0,
     faults: Sequence[Mapping[str, Any]] = (),
     anomalies: Sequence[Mapping[str, Any]] = (),
+    permitted_anomalies: int = 0,
+    undecided: Sequence[str] = (),
     complete: bool = True,
 ) -> dict[str, Any]:
     """One object for a run. `clients`: what each clients node's `finish` (or `summary`) answered.
@@ -68,6 +70,8 @@ def summarize(
         "reasons": fidelity["reasons"],
         "faults": [dict(each) for each in faults],
         "anomalies": [dict(each) for each in anomalies],
+        "permitted_anomalies": permitted_anomalies,
+        "undecided": list(undecided),
     }
     judged = evaluate(expectations, summary)
     for each in judged:
@@ -75,7 +79,8 @@ def summarize(
             each["held"] = None
     summary["expectations"] = judged
     held = [each["held"] for each in judged]
-    summary["verdict"] = _verdict([*held, not anomalies], summary["trustworthy"])
+    checked = False if anomalies else None if undecided else True
+    summary["verdict"] = _verdict([*held, checked], summary["trustworthy"])
     return summary
 
 

@@ -8,9 +8,9 @@ clock or touches a file lives in emu/. Times are seconds on the node's own clock
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import trio
 
@@ -259,15 +259,15 @@ class NodeFactory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StateCheck:
-    """What must hold, at any setting, of what a tier's members say once the run is healed."""
+    """What must hold, at any setting, of what a tier's members say once the run is healed.
 
-    name: str
-    """What is checked, in words: `replicas agree`."""
+    `model` replicas: each answers a map, and all maps must be equal in the end. owners: each
+    answers `[[slot, epoch], ...]`, what it owns; no slot may have two owners in one epoch.
+    """
+
+    model: Literal["replicas", "owners"]
     method: str
     """Asked of every running member, on its admin listener."""
-    problem: Callable[[Mapping[str, Any]], str]
-    """Node name → answer, to what is wrong with them in words, or "". They are asked again for a
-    while before it counts: replicas catch up."""
     across_group: bool = False
     """Whether all tiers that one declared tier expands to are judged together."""
 

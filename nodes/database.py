@@ -27,6 +27,7 @@ from protocols.replication_messages import Members
 
 MAX_TOKEN_WAIT_S: Final = 1.0
 LEASE_STATEMENTS: Final = 1000
+STATE_DIGEST: Final = "state_digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,13 @@ class DatabaseConfig:
 
     def __post_init__(self) -> None:
         AckRule.parse(self.ack)
+
+
+def may_lose(config: DatabaseConfig, members: int) -> str:
+    """Why a failover may lose what this setting has acknowledged, or ""."""
+    if AckRule.parse(config.ack).survives_failover(members):
+        return ""
+    return f"`ack: {config.ack}` answers before a majority has the record"
 
 
 class Engine:
@@ -233,6 +241,7 @@ class DatabaseNode:
             service = self._service(engine)
             admin = Admin(ctx, service=service, facts=engine.driver.facts)
             admin.add(words.PROMOTE, lambda call, target="": self._promote(target))
+            admin.add(STATE_DIGEST, lambda call: engine.sql.digests())
             self._measure(engine)
             listener = await ctx.network.listen(RPC_PORT)
             nursery.start_soon(admin.listen_and_serve)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.balancer import BalancerConfig, BalancerNode
-from nodes.base import DNS_PORT, HTTP_PORT, Kind
-from nodes.database import DatabaseConfig, DatabaseNode
+from nodes.base import DNS_PORT, HTTP_PORT, Kind, StateCheck
+from nodes.database import STATE_DIGEST, DatabaseConfig, DatabaseNode, may_lose
 from nodes.dns import DnsConfig, DnsNode
 from nodes.kv_shard import KvShardConfig, KvShardNode
 from nodes.users import UsersConfig, UsersNode
@@ -16,7 +16,14 @@ DATABASE_ROLES: Final = ("primary", "follower", "candidate", "learner")
 
 KINDS: Final[dict[str, Kind]] = {
     "balancer": Kind(BalancerConfig, BalancerNode, HTTP_PORT, edges=("balances",)),
-    "database": Kind(DatabaseConfig, DatabaseNode, peers=True, roles=DATABASE_ROLES),
+    "database": Kind(
+        DatabaseConfig,
+        DatabaseNode,
+        peers=True,
+        roles=DATABASE_ROLES,
+        checks=(StateCheck("replicas", STATE_DIGEST),),
+        may_lose=may_lose,
+    ),
     "dns": Kind(DnsConfig, DnsNode, DNS_PORT, edges=("answers", "names")),
     "kv_shard": Kind(
         KvShardConfig, KvShardNode, edges=("group",), peers=True, roles=("primary", "replica")

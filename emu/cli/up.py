@@ -52,8 +52,8 @@ def up(
 
     While it runs, `up` with the changed file changes it.
     """
-    _one_of("--log-level", log_level, LEVELS)
-    _one_of("--log-format", log_format, FORMATS)
+    one_of("--log-level", log_level, LEVELS)
+    one_of("--log-format", log_format, FORMATS)
     for_s = duration_s("--for", for_text)
     path = file or default_file()
     topology = read_topology(path, name=name, seed=seed)
@@ -92,7 +92,7 @@ def _warn(topology: Topology) -> None:
     tell_warnings([str(each) for each in unaccepted(topology)])
 
 
-def _one_of(option: str, word: str, known: tuple[str, ...]) -> None:
+def one_of(option: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
         output.fail(f"{option}: `{word}` is not one of {', '.join(known)}", output.USAGE)
 

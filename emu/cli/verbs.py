@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from emu.cli import check, clusters, faulting, files, nodes, top, up
+from emu.cli import check, clusters, faulting, files, nodes, simulate, top, up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,7 +23,7 @@ RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, files.config
 WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, top.top, nodes.events,
                                                 nodes.logs, clusters.summary,
                                                 nodes.call)  # fmt: skip
-PROVE_VERBS: tuple[Callable[..., None], ...] = (check.check,)
+PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, check.check)
 for verb in RUN_VERBS:
     app.command(verb.__name__, rich_help_panel=RUN)(verb)
 for verb in WATCH_VERBS:

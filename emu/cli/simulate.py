@@ -1,0 +1,173 @@
+"""`emu sim`: many seeds of a topology in virtual time, and one line for each that fails."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from emu.cli import output
+from emu.cli.attach import JsonOption
+from emu.cli.files import FileArgument, default_file, duration_s, read_topology
+from emu.cli.up import one_of
+
+if TYPE_CHECKING:
+    from emu.sim.seeds import SeedResult, SeedRun
+
+SOURCES: Final = ("swarm", "timeline", "none")
+DEFAULT_SEEDS: Final = 20
+MAX_SEEDS: Final = 1_000_000
+SHOWN_OPERATIONS: Final = 12
+SHRUNK_SEEDS: Final = 1
+"""How many of the failing seeds are shrunk: each costs up to 40 more runs."""
+
+FAULTS_HELP = "swarm: drawn per seed. timeline: the file's own. none."
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """The fewest faults that still make a seed fail."""
+
+    seed: int
+    faults: int
+    of: int
+    yaml: str
+
+
+def sim(
+    file: FileArgument = "",
+    seeds: Annotated[int, typer.Option("--seeds", "-n", help="How many seeds.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="The first seed (alone: only it).")
+    ] = None,
+    for_text: Annotated[str, typer.Option("--for", help="Virtual time under faults.")] = "60s",
+    faults: Annotated[str, typer.Option("--faults", help=FAULTS_HELP)] = "swarm",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes (0: one per core).")] = 0,
+    shrink: Annotated[bool, typer.Option(help="Look for the fewest faults that fail.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the same nodes in seeded virtual time, break them, and judge every seed.
+
+    Exit code 0: no anomaly. 4: some seed failed; the line that is printed replays it.
+    """
+    from emu.sim import campaign
+    from emu.sim.seeds import SeedRun
+
+    one_of("--faults", faults, SOURCES)
+    path = file or default_file()
+    topology = read_topology(path)
+    for_s = duration_s("--for", for_text) or 0.0
+    count = seeds or (DEFAULT_SEEDS if seed is None else 1)
+    if not 0 < count <= MAX_SEEDS or for_s <= 0:
+        output.fail(f"--seeds is from 1 to {MAX_SEEDS}, --for above 0", output.USAGE)
+    first = 1 if seed is None else seed
+    runs = [SeedRun(path, each, for_s, faults) for each in range(first, first + count)]  # type: ignore[arg-type]
+    versions = campaign.versions()
+    known = ", ".join(f"{name} {number}" for name, number in versions.items())
+    output.note(f"{topology.name}: {_seeds(runs)}, {for_s:g} s each, faults: {faults} ({known})")
+    began_s = time.perf_counter()
+    results = _run(runs, jobs or os.cpu_count() or 1)
+    wall_s = time.perf_counter() - began_s
+    failing = [(run, each) for run, each in zip(runs, results, strict=True) if each.anomaly]
+    shrunk = _shrink(failing) if shrink else []
+    record = {
+        "seeds": len(runs),
+        "failed": [_failure(run, each, shrunk) for run, each in failing],
+        "undecided": [each.seed for each in results if each.undecided],
+        "virtual_s": round(sum(each.virtual_s for each in results), 3),
+        "wall_s": round(wall_s, 3),
+        "messages": sum(each.messages for each in results),
+        "digest": campaign.digest_of(results),
+        "versions": versions,
+    }
+    if as_json:
+        output.result(record)
+    _tell(failing, shrunk, record)
+    if failing:
+        raise typer.Exit(output.VERDICT_FAILED)
+
+
+def _seeds(runs: list[SeedRun]) -> str:
+    first, last = runs[0].seed, runs[-1].seed
+    return f"seed {first}" if first == last else f"seeds {first} to {last}"
+
+
+def _run(runs: list[SeedRun], jobs: int) -> list[SeedResult]:
+    """All of them, with a bar on stderr where somebody watches."""
+    from emu.sim.campaign import run_all
+
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=output.err, transient=True, disable=not output.err.is_terminal,
+    )  # fmt: skip
+    failed = 0
+    with bar:
+        task = bar.add_task("simulating", total=len(runs))
+
+        def count(result: SeedResult) -> None:
+            nonlocal failed
+            failed += bool(result.anomaly)
+            words = f"simulating, [red]{failed} failed[/]" if failed else "simulating"
+            bar.update(task, advance=1, description=words)
+
+        return run_all(runs, jobs, count)
+
+
+def _shrink(failing: list[tuple[SeedRun, SeedResult]]) -> list[Shrunk]:
+    from emu.sim import campaign
+    from emu.topology.writing import timeline_yaml
+
+    found = []
+    for run, result in failing[:SHRUNK_SEEDS]:
+        if not result.faults:
+            continue
+        output.note(f"seed {run.seed} failed under {result.faults} faults: looking for fewer ...")
+        fewer = campaign.shrink(run, result.kind)
+        items = campaign.faults_of(fewer)
+        found.append(Shrunk(run.seed, len(items), result.faults, timeline_yaml(items)))
+    return found
+
+
+def _failure(run: SeedRun, result: SeedResult, shrunk: list[Shrunk]) -> dict[str, Any]:
+    from emu.sim.campaign import replay_line
+
+    found = {
+        "seed": run.seed,
+        "anomaly": result.anomaly,
+        "replay": replay_line(run),
+        "kind": result.kind,
+        "operations": list(result.operations),
+    }
+    for each in shrunk:
+        if each.seed == run.seed:
+            found["fewest_faults"] = each.yaml
+    return found
+
+
+def _tell(
+    failing: list[tuple[SeedRun, SeedResult]], shrunk: list[Shrunk], record: dict[str, Any]
+) -> None:
+    """For the person who watches."""
+    from emu.sim.campaign import replay_line
+
+    for run, result in failing:
+        output.note(f"seed {run.seed} FAILED  {result.anomaly}", style="bold red")
+        for line in result.operations[:SHOWN_OPERATIONS]:
+            output.note(f"    {line}")
+        output.note(f"  replay: {replay_line(run)}")
+    for each in shrunk:
+        few = f"{each.faults} of its {each.of} faults are enough" if each.faults else "without any"
+        output.note(f"seed {each.seed} fails {few}:\n{each.yaml}")
+    if record["undecided"]:
+        output.note(f"undecided (too long to check): seeds {record['undecided']}", style="yellow")
+    speed = record["virtual_s"] / max(record["wall_s"], 1e-9)
+    output.note(
+        f"{record['seeds']} seeds, {len(failing)} failed; {record['virtual_s']:,.0f} virtual "
+        f"seconds in {output.seconds(record['wall_s'])} ({speed:.0f} times real time), "
+        f"{record['messages']:,} messages"
+    )
+    output.note(f"digest {record['digest']}")

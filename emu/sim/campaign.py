@@ -1,0 +1,99 @@
+"""Many seeds, in several processes, and what they come to; and the shortest list of faults that
+still makes a failing seed fail.
+
+Results are in the order of the seeds and do not depend on how many processes there were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Final
+
+from emu.sim.seeds import SeedResult, SeedRun, run_seed, topology_of
+from emu.topology import units
+from emu.topology.model import FaultItem
+
+SHRINK_RUNS: Final = 40
+"""Runs that shrinking one seed may take."""
+PACKAGES: Final = ("trio", "msgpack")
+
+Run = Callable[[SeedRun], SeedResult]
+
+
+def run_all(
+    runs: Sequence[SeedRun], jobs: int, on_result: Callable[[SeedResult], object]
+) -> list[SeedResult]:
+    """Run every seed; `on_result` hears of each as it ends. One job: all in this process."""
+    found: dict[int, SeedResult] = {}
+    for result in map(run_seed, runs) if jobs <= 1 else _in_processes(runs, jobs):
+        found[result.seed] = result
+        on_result(result)
+    return [found[run.seed] for run in runs]
+
+
+def _in_processes(runs: Sequence[SeedRun], jobs: int) -> Iterator[SeedResult]:
+    """In the order in which they end."""
+    # spawn: a forked process would inherit whatever this one has, and runs must not depend on that
+    pool = ProcessPoolExecutor(min(jobs, len(runs)), multiprocessing.get_context("spawn"))
+    try:
+        for future in as_completed([pool.submit(run_seed, run) for run in runs]):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def digest_of(results: Iterable[SeedResult]) -> str:
+    """SHA-256 over the traces of all seeds, in their order."""
+    return hashlib.sha256("".join(each.digest for each in results).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """What a digest depends on beside seed and code."""
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    return {"python": python, **{name: version(name) for name in PACKAGES}}
+
+
+def replay_line(run: SeedRun) -> str:
+    """The command that runs this seed again."""
+    for_text = units.format_value("for_s", run.for_s)
+    path = shlex.quote(run.path)
+    return f"emu sim {path} --seed {run.seed} --for {for_text} --faults {run.faults}"
+
+
+# --- shrinking -------------------------------------------------------------------------------
+
+
+def shrink(
+    run: SeedRun, kind: str, *, most_runs: int = SHRINK_RUNS, run_one: Run = run_seed
+) -> SeedRun:
+    """Drop faults while the run still fails in the same way (`kind`), in at most so many runs.
+
+    First none at all is tried, then without halves, quarters, down to single faults.
+    """
+    kept = tuple(range(len(faults_of(run))))
+    size = len(kept)
+    while kept and size and most_runs > 0:
+        for start in range(0, len(kept), size):
+            fewer = kept[:start] + kept[start + size :]
+            most_runs -= 1
+            if run_one(replace(run, only=fewer)).kind == kind:
+                kept = fewer
+                size = min(size, len(kept))
+                break
+            if most_runs <= 0:
+                break
+        else:
+            size //= 2
+    return replace(run, only=kept)
+
+
+def faults_of(run: SeedRun) -> tuple[FaultItem, ...]:
+    """The timeline of a run, for people."""
+    return run.items(topology_of(run.path))

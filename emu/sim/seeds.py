@@ -1,0 +1,136 @@
+"""The run of one seed of a topology: boot, faults, heal, wait, final reads, checks; one result.
+
+A run is plain data in and plain data out, so that it may happen in another process. What goes
+wrong is drawn in swarm.py or stands in the topology; how a run ends is emu/judging.py's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Final, Literal
+
+from emu.scenario import Scenario, cluster
+from emu.sim import swarm
+from emu.sim.run import Outcome, in_virtual_time
+from emu.sim.world import Knobs
+from emu.topology.loading import load
+from emu.topology.model import FaultItem, Topology
+
+FaultSource = Literal["swarm", "timeline", "none"]
+FAULT_SOURCES: Final[tuple[FaultSource, ...]] = ("swarm", "timeline", "none")
+CORRECTNESS: Final = ("lost_acknowledged_writes", "duplicated_writes")
+"""What is expected of a run even under a swarm: no topology can promise availability there."""
+FINISH_MOST_S: Final = 300.0
+"""Virtual seconds for everything after the faults: more is a run without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRun:
+    """What to run. `only`: the places of the drawn faults that are kept (None: all)."""
+
+    path: str
+    seed: int
+    for_s: float = 60.0
+    faults: FaultSource = "swarm"
+    only: tuple[int, ...] | None = None
+    keep_trace: int = 0
+
+    def items(self, topology: Topology) -> tuple[FaultItem, ...]:
+        """The timeline of this run."""
+        found: tuple[FaultItem, ...] = ()
+        if self.faults == "swarm":
+            found = swarm.draw(topology, self.seed, self.for_s)
+        elif self.faults == "timeline":
+            found = topology.faults
+        if self.only is None:
+            return found
+        return tuple(found[place] for place in self.only)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult:
+    """What came of it. `anomaly` is "" if all was well, else the first thing that was not."""
+
+    seed: int
+    anomaly: str
+    kind: str
+    """The anomaly's: a model's name, liveness, state, failure, expectation or error."""
+    operations: tuple[str, ...]
+    """The operations that show it, a line each."""
+    digest: str
+    virtual_s: float
+    wall_s: float
+    messages: int
+    undecided: bool
+    """Whether some history was too long to be checked to its end."""
+    faults: int
+    """How many faults the run's timeline has."""
+    summary: dict[str, Any] | None
+
+
+@cache
+def topology_of(path: str) -> Topology:
+    """The file is read once in a process: all seeds of a campaign run the same."""
+    return load(path)
+
+
+def run_seed(run: SeedRun) -> SeedResult:
+    """Run one seed in virtual time."""
+    outcome = simulate_seed(run)
+    summary = outcome.value
+    kind, anomaly, operations = _first_anomaly(outcome)
+    return SeedResult(
+        seed=run.seed,
+        anomaly=anomaly,
+        kind=kind,
+        operations=operations,
+        digest=outcome.digest,
+        virtual_s=outcome.virtual_s,
+        wall_s=outcome.wall_s,
+        messages=outcome.messages,
+        undecided=bool(summary and summary["undecided"]),
+        faults=len(run.items(topology_of(run.path))),
+        summary=summary,
+    )
+
+
+def simulate_seed(run: SeedRun) -> Outcome[dict[str, Any]]:
+    """Like `run_seed`, with the trace (for `emu trace`); the value is the run's summary."""
+    topology = replace(topology_of(run.path), seed=run.seed)
+    items = run.items(topology)
+    expect = topology.expect
+    if run.faults == "swarm":
+        expect = tuple(each for each in expect if each.metric in CORRECTNESS)
+
+    async def program() -> dict[str, Any]:
+        async with cluster(topology, world="sim", knobs=Knobs.draw(run.seed)) as scenario:
+            return await _live_through(scenario, items, run.for_s, expect)
+
+    return in_virtual_time(
+        program,
+        seed=run.seed,
+        keep_trace=run.keep_trace,
+        max_virtual_s=run.for_s + FINISH_MOST_S,
+    )
+
+
+async def _live_through(
+    scenario: Scenario, items: tuple[FaultItem, ...], for_s: float, expect: Any
+) -> dict[str, Any]:
+    scenario.start_playing(items)
+    await scenario.sleep(for_s)
+    return await scenario.finish(expect)
+
+
+def _first_anomaly(outcome: Outcome[dict[str, Any]]) -> tuple[str, str, tuple[str, ...]]:
+    """(kind, text, operations); kind and text are "" where all was well."""
+    if outcome.error is not None:
+        return "error", f"{type(outcome.error).__name__}: {outcome.error}", ()
+    assert outcome.value is not None
+    for anomaly in outcome.value["anomalies"]:
+        return anomaly["kind"], anomaly["text"], tuple(anomaly["operations"])
+    for each in outcome.value["expectations"]:
+        if each["held"] is False:
+            return "expectation", f"expected {each['text']}, it was {each['actual']}", ()
+    return "", "", ()

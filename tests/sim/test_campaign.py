@@ -1,0 +1,120 @@
+"""Many seeds: one digest however they are run, and a failing one that replays and shrinks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emu.sim import campaign
+from emu.sim.seeds import SeedResult, SeedRun, run_seed, topology_of
+from emu.topology.writing import with_timeline
+
+FOUR = "topologies/04-load-balancer.yaml"
+FORGETFUL = str(Path(__file__).parent / "forgetful" / "forgetful.yaml")
+BROKEN_SEED = 3
+
+
+def emu_sim(*arguments: str, hash_seed: str = "0") -> tuple[int, dict]:
+    """Exit code and JSON of `emu sim` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "emu", "sim", *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_seeds_give_one_digest_in_every_process_and_number_of_jobs():
+    words = (FOUR, "--seeds", "3", "--for", "3s")
+    found = [
+        emu_sim(*words, "--jobs", "1", hash_seed="1"),
+        emu_sim(*words, "--jobs", "2", hash_seed="2"),
+    ]
+    assert [code for code, _ in found] == [0, 0]
+    first, second = (record for _, record in found)
+    assert first["digest"] == second["digest"]
+    assert first["messages"] == second["messages"] > 1000
+    assert {"seeds", "failed", "virtual_s", "wall_s", "messages", "digest"} <= set(first)
+
+
+def test_another_seed_has_another_digest_and_one_process_has_no_memory():
+    run = SeedRun(FORGETFUL, 1, 2.0)
+    first, other, again = run_seed(run), run_seed(replace(run, seed=2)), run_seed(run)
+    assert first.digest == again.digest != other.digest
+
+
+@pytest.mark.slow
+def test_a_failing_seed_replays_from_its_printed_line_in_a_fresh_process():
+    code, record = emu_sim(FORGETFUL, "--seeds", "4", "--for", "5s", "--faults", "timeline")
+    assert code == 4
+    first = record["failed"][0]
+    assert first["seed"] == BROKEN_SEED
+    program, verb, *words = shlex.split(first["replay"])
+    assert (program, verb) == ("emu", "sim")
+    code, replayed = emu_sim(*words, "--no-shrink", hash_seed="7")
+    assert code == 4
+    assert [each["anomaly"] for each in replayed["failed"]] == [first["anomaly"]]
+    assert "had been acknowledged" in first["anomaly"]
+    assert first["operations"]
+
+
+@pytest.fixture
+def beside():
+    """Writes a topology beside the forgetful one, which its code must lie beside."""
+    path = Path(FORGETFUL).with_name(f"written-{os.getpid()}.yaml")
+
+    def write(text: str) -> str:
+        path.write_text(text)
+        return str(path)
+
+    yield write
+    path.unlink(missing_ok=True)
+    topology_of.cache_clear()
+
+
+def test_the_fewest_faults_are_told_and_fail_as_an_ordinary_timeline(beside):
+    run = SeedRun(FORGETFUL, BROKEN_SEED, 5.0, "timeline")
+    fewer = campaign.shrink(run, run_seed(run).kind)
+    items = campaign.faults_of(fewer)
+    assert [item.fault.verb for item in items] == ["kill"]
+    written = SeedRun(beside(with_timeline(FORGETFUL, items)), BROKEN_SEED, 5.0, "timeline")
+    assert run_seed(written).digest == run_seed(fewer).digest
+    assert run_seed(written).kind == "register"
+
+
+def test_a_drawn_timeline_runs_the_same_when_it_stands_in_the_file(beside):
+    drawn = SeedRun(FORGETFUL, 5, 5.0, "swarm")
+    items = campaign.faults_of(drawn)
+    assert items
+    written = SeedRun(beside(with_timeline(FORGETFUL, items)), 5, 5.0, "timeline")
+    assert run_seed(written).digest == run_seed(drawn).digest
+
+
+def test_shrinking_keeps_just_the_faults_that_it_takes(monkeypatch):
+    run = SeedRun(FORGETFUL, 1, 60.0, "swarm")
+    tried: list[tuple[int, ...]] = []
+
+    def fails_with_third_and_eighth(candidate: SeedRun) -> SeedResult:
+        kept = candidate.only or ()
+        tried.append(kept)
+        kind = "register" if {3, 8} <= set(kept) else ""
+        return SeedResult(1, kind, kind, (), "", 0.0, 0.0, 0, False, len(kept), None)
+
+    monkeypatch.setattr(campaign, "faults_of", lambda run: tuple(range(12)))
+    found = campaign.shrink(run, "register", run_one=fails_with_third_and_eighth)
+    assert found.only == (3, 8)
+    assert len(tried) <= campaign.SHRINK_RUNS
+    tried.clear()
+    campaign.shrink(run, "register", most_runs=5, run_one=fails_with_third_and_eighth)
+    assert len(tried) == 5

@@ -1,0 +1,66 @@
+"""Timelines written as YAML read back as the very same, for every verb there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from emu import faults
+from emu.topology.loading import load, loads
+from emu.topology.model import FaultItem
+from emu.topology.writing import recorded, timeline_yaml, with_timeline
+
+FOUR = Path("topologies/04-load-balancer.yaml")
+EVERY = (
+    FaultItem(faults.Kill("one web"), 3.271, for_s=2.0),
+    FaultItem(faults.Crash("web-1,web-2"), 0.25, on="promoted", for_s=1.5),
+    FaultItem(faults.Stop("web-2"), 1.0),
+    FaultItem(faults.Start("web-2"), 2.0),
+    FaultItem(faults.Restart("db"), 2.0),
+    FaultItem(faults.Pause("db primary"), 2.5, for_s=0.333),
+    FaultItem(faults.Unpause("db"), 2.6),
+    FaultItem(faults.Partition(("web-1,web-2", "db"), one_way=True, mode="reject"), 1.0, for_s=0.5),
+    FaultItem(faults.Slow("web", latency_s=0.123, jitter_s=0.05, to="db"), 1.0, for_s=60.0),
+    FaultItem(faults.Loss("web", loss_ratio=0.073, to="db"), 9.0),
+    FaultItem(faults.Throttle("web", 54321.0), 9.0),
+    FaultItem(faults.Disk("db", slow_factor=12.5, fail="writes", full=True), 9.0),
+    FaultItem(faults.Skew("db-1", step_s=-3.5, drift_ratio=-0.004), 2.0),
+    FaultItem(faults.Cpu("web-1", cores=4), 2.0),
+    FaultItem(faults.Scale("web", 5), 2.0),
+    FaultItem(faults.Call("lb", "set_state", ("web-3", "drain")), 2.0),
+    FaultItem(faults.Heal(), 9.0),
+)
+
+
+def read(text: str) -> list[FaultItem]:
+    return [replace(item, line=0) for item in loads(text, path=FOUR).faults]
+
+
+def test_every_verb_reads_back_as_it_was_written():
+    assert {item.fault.verb for item in EVERY} == set(faults.VERBS)
+    text = FOUR.read_text() + timeline_yaml(EVERY)
+    assert read(text) == list(EVERY)
+
+
+def test_a_topology_with_another_timeline_is_otherwise_the_same_and_keeps_its_comments():
+    text = with_timeline(FOUR, EVERY)
+    assert read(text) == list(EVERY)
+    changed = loads(text, path=FOUR)
+    original = load(FOUR)
+    assert [replace(each, line=0) for each in changed.tiers] == [
+        replace(each, line=0) for each in original.tiers
+    ]
+    assert "# What it teaches" in text
+    assert read(with_timeline(FOUR, ())) == []
+
+
+def test_what_was_done_by_hand_becomes_a_timeline_from_the_runs_start():
+    records = [
+        {"number": 1, "at_s": 5.5, "ended_s": 7.75, "for_s": 10.0, "verb": "kill", "target": "db"},
+        {"number": 2, "at_s": 6.0, "verb": "partition", "between": ("web", "db"),
+         "one_way": False, "mode": "hold"},
+    ]  # fmt: skip
+    assert recorded(records, began_s=0.5) == [
+        FaultItem(faults.Kill("db"), 5.0, for_s=2.25),
+        FaultItem(faults.Partition(("web", "db")), 5.5),
+    ]
