@@ -225,8 +225,8 @@ class Cluster:
                     node = slot.placement.kind.node(ctx, slot.placement.config)
                     await nursery.start(node.run)
                     self._started(slot, life)
-        except Exception as problem:
-            error = problem
+        except* Exception as problems:  # beside them there may be a cancellation, which goes on
+            error = problems
         if not life.dead and not self._stopping:
             life.end(crash=False)
             self._failed(slot, error)
