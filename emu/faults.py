@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from emu import links
+from emu.targets import TargetError
 
 if TYPE_CHECKING:
     from emu.supervisor import Cluster
@@ -360,14 +361,20 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Heal:
-    """Undo every fault that is active."""
+    """Undo every fault that is active, or only the one of that number (`emu faults` lists them)."""
 
     verb: ClassVar[str] = "heal"
     main: ClassVar[str] = "what"
     what: str = "all"
 
     async def inject(self, cluster: Cluster) -> Undo | None:
-        await cluster.heal()
+        if self.what == "all":
+            await cluster.heal()
+        elif self.what.isdigit() and int(self.what) in cluster.active:
+            await cluster.undo(int(self.what))
+        else:
+            known = ", ".join(str(number) for number in cluster.active) or "none"
+            raise TargetError(f"no active fault has the number `{self.what}`; there are: {known}")
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import socket
 import time
 
 import pytest
@@ -42,6 +43,24 @@ async def test_a_temporary_world_takes_a_removed_machines_disk_with_it(tmp_path)
         life.end(crash=False)
         world.remove_machine("db-1")
         assert not (tmp_path / "db-1").exists()
+
+
+async def test_a_port_that_another_program_holds_is_replaced_and_told(tmp_path):
+    async with LiveWorld(7, tmp_path) as world:
+        machine = world.machine(spec("web-1", port=8080, public=True))
+        _, ctx = machine.boot(1)
+        with socket.socket() as taken:  # as 0.0.0.0:8080 takes it on every address
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind((machine.address, 8080))
+            taken.listen()
+            listener = await ctx.network.listen(8080)
+        address, _, port = world.endpoint("web-1", 8080).rpartition(":")
+        assert (address, listener.port) == (machine.address, 8080)
+        assert port != "8080"
+        await world.outside_network().open_stream("web-1", 8080)
+        assert (await listener.accept()).peer.name == "outside"
+        (told,) = [each for each in world.events if "taken" in each["event"]]
+        assert (told["node"], told["port"], told["instead"]) == ("web-1", 8080, int(port))
 
 
 async def test_a_node_that_writes_nothing_has_no_folder(tmp_path):

@@ -10,6 +10,6 @@ def main() -> None:
     try:
         from emu.cli.verbs import app
 
-        app()
+        app(prog_name="emu")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,10 +15,31 @@ from emu.cli import output
 from emu.control.client import ControlClient, ControlError
 from protocols.errors import RpcError
 
+SOCKET: Final = "control.sock"
+COMPLETION_S: Final = 1.0
+CHOICES: Final = ("all", "one", "two", "half", "minority", "majority")
+
 
 def complete_cluster(incomplete: str) -> list[str]:
     """For the shell: the clusters that run."""
     return [each["name"] for each in state.running() if each["name"].startswith(incomplete)]
+
+
+def complete_target(incomplete: str) -> list[str]:
+    """For the shell: the nodes, tiers, regions and roles of the cluster that runs, and the words
+    that choose among them."""
+    wanted = os.environ.get("EMU_CLUSTER", "")
+    running = [each for each in state.running() if wanted in ("", each["name"])]
+    if len(running) != 1:
+        return []
+    try:
+        with ControlClient(Path(running[0]["folder"]) / SOCKET, timeout_s=COMPLETION_S) as client:
+            rows = client.call("ps")
+    except (ControlError, RpcError):
+        return []
+    words = dict.fromkeys(row[key] for key in ("tier", "region", "role", "name") for row in rows)
+    found = [word for word in (*words, *CHOICES) if word.startswith(incomplete)]
+    return [word for word in found if word]
 
 
 ClusterOption = Annotated[
@@ -72,4 +94,4 @@ def chosen(cluster: str = "") -> dict[str, Any]:
 
 
 def _socket_of(cluster: str) -> Path:
-    return Path(chosen(cluster)["folder"]) / "control.sock"
+    return Path(chosen(cluster)["folder"]) / SOCKET

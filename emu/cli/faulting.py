@@ -12,10 +12,11 @@ from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
+from rich.text import Text
 
 from emu import faults
 from emu.cli import output
-from emu.cli.attach import ClusterOption, JsonOption, attached
+from emu.cli.attach import ClusterOption, JsonOption, attached, complete_target
 from emu.topology import units
 
 FOR_HELP = "Undo it after this long (5s, 2m)."
@@ -27,8 +28,8 @@ def register(app: typer.Typer) -> None:
     """Add a command for each fault."""
     for verb, kind in faults.VERBS.items():
         if verb not in OWN_COMMANDS:
-            summary = (inspect.getdoc(kind) or "").splitlines()[0]
-            app.command(verb, help=summary, rich_help_panel="Break and mend")(_command(kind))
+            told = inspect.getdoc(kind)
+            app.command(verb, help=told, rich_help_panel="Break and mend")(_command(kind))
     app.command("scale", rich_help_panel="Break and mend")(scale)
     app.command("faults", rich_help_panel="Break and mend")(active)
 
@@ -76,11 +77,9 @@ def _option(kind: type[faults.Fault], each: Field[Any], hint: Any) -> tuple[Any,
     """The typer annotation and default (... when required) of one field."""
     name = units.key_of(each.name)
     if each.name == kind.main:
-        metavar = name.upper()
-        if get_origin(hint) is tuple:
-            return Annotated[list[str], typer.Argument(metavar=f"{metavar}...")], ...
-        default = ... if each.default is MISSING else each.default
-        return Annotated[str, typer.Argument(metavar=metavar)], default
+        metavar, default = name.upper(), ... if each.default is MISSING else [each.default]
+        words = typer.Argument(metavar=f"{metavar}...", autocompletion=complete_target)
+        return Annotated[list[str], words], default
     flag = f"--{name.replace('_', '-')}"
     if hint is bool:
         return Annotated[bool, typer.Option(flag)], bool(each.default)
@@ -88,8 +87,8 @@ def _option(kind: type[faults.Fault], each: Field[Any], hint: Any) -> tuple[Any,
         choices = " | ".join(get_args(hint))
         return Annotated[str, typer.Option(flag, metavar=f"[{choices}]")], each.default
     given: Any = each.default
-    default = units.format_value(each.name, given) if hint is float else str(given)
-    return Annotated[str, typer.Option(flag)], default
+    shown = units.format_value(each.name, given) if hint is float else str(given)
+    return Annotated[str, typer.Option(flag)], shown
 
 
 def _value(each: Field[Any], hint: Any, text: Any) -> Any:
@@ -98,7 +97,7 @@ def _value(each: Field[Any], hint: Any, text: Any) -> Any:
             f"{each.name}: {text!r} is not one of {', '.join(get_args(hint))}", output.USAGE
         )
     if hint not in (int, float):
-        return list(text) if get_origin(hint) is tuple else text
+        return " ".join(text) if hint is str and isinstance(text, list) else text
     try:
         return int(text) if hint is int else units.parse_value(each.name, str(text))
     except ValueError as error:
@@ -118,17 +117,39 @@ def _inject(record: dict[str, Any], for_text: str, cluster: str, as_json: bool) 
         output.result(answer)
         return
     for name, state in answer["changed"].items():
-        typer.echo(f"{name} {state}")
+        output.out.print(_stated(name, state))
     for name in answer["removed"]:
-        typer.echo(f"{name} removed")
-    what = " ".join(str(part) for part in (record["verb"], *_shown_main(record)))
+        output.out.print(f"{name} removed")
+    what = " ".join([record["verb"], *_shown_main(record)])
     until = f", undone in {for_text}" if for_text else ""
-    output.note(f"{what}: done{until} (#{answer['number']})")
+    output.note(f"{what}: done{until}")
+    if "failed" in answer["changed"].values():
+        output.fail("not all of them are up; `emu ps` says why")
+
+
+def _stated(name: str, state: str) -> Text:
+    return Text(f"{name} ").append(state, style=output.STATE_STYLES.get(state, ""))
 
 
 def _shown_main(record: dict[str, Any]) -> list[str]:
     value = record[faults.VERBS[record["verb"]].main]
     return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+
+
+def _shown_rest(record: dict[str, Any]) -> str:
+    """The fault's other options, as one writes them."""
+    kind = faults.VERBS[record["verb"]]
+    words = []
+    for each in fields(kind):  # type: ignore[arg-type]
+        value = record[each.name]
+        if each.name == kind.main or (value == each.default and not isinstance(value, float)):
+            continue
+        if value == 0:
+            continue
+        name, number = units.key_of(each.name), isinstance(value, float)
+        text = units.format_value(each.name, value) if number else str(value)
+        words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {text}"))
+    return " ".join(words)
 
 
 def scale(
@@ -154,15 +175,13 @@ def active(cluster: ClusterOption = "", as_json: JsonOption = False) -> None:
     if not found:
         output.note("nothing is broken")
         return
-    hidden = ("number", "verb", "since_s", "until_s")
     rows = [
         [
             each["number"],
-            each["verb"],
-            " ".join(f"{k}={v}" for k, v in each.items() if k not in hidden and v),
+            " ".join([each["verb"], *_shown_main(each), _shown_rest(each)]),
             f"{each['since_s']:.1f} s",
             f"{each['until_s']:.1f} s" if each["until_s"] else "healed",
         ]
         for each in found
     ]
-    output.table(["#", "fault", "what", "since", "until"], rows, {})
+    output.table(["number", "fault", "since", "until"], rows, {})

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from emu.cli import output
-from emu.cli.attach import ClusterOption, JsonOption, ask, attached
+from emu.cli.attach import ClusterOption, JsonOption, ask, attached, complete_target
 from emu.cli.lines import as_text
+from emu.control.client import ControlEnded
 
-TARGET_HELP = "A node, tier, region, glob, `db primary`, `one web`, `all`."
-Target = Annotated[str, typer.Argument(help=TARGET_HELP)]
+TARGET_HELP: Final = "A node, tier, region or glob; `db primary`, `one web`, `all`."
+FACTS: Final = ("epoch", "lsn", "lag_s", "slots")
+"""What some nodes say of themselves, shown if any of them does."""
+
+Target = Annotated[str, typer.Argument(help=TARGET_HELP, autocompletion=complete_target)]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TARGET]...", help=TARGET_HELP, autocompletion=complete_target, show_default=False
+    ),
+]
+FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")]
+TailOption = Annotated[int, typer.Option("--tail", "-n", min=0, help="How many of the past.")]
 
 
-def ps(target: Target = "all", cluster: ClusterOption = "", as_json: JsonOption = False) -> None:
+def ps(target: Words = None, cluster: ClusterOption = "", as_json: JsonOption = False) -> None:
     """List the nodes: what they are, how they are, where they listen."""
-    rows = ask(cluster, "ps", target)
+    rows = ask(cluster, "ps", " ".join(target or ["all"]))
     if as_json:
         output.result(rows)
         return
-    facts = [key for key in ("epoch", "lsn", "lag_s") if any(key in row for row in rows)]
-    columns = ["name", "kind", "region", "role", "state", "address", "public", "uptime", *facts]
+    columns = ["name", "kind", "region", "role", "state", "address", "public", "uptime"]
+    columns += [key for key in FACTS if any(key in row for row in rows)]
     if not any(row["role"] for row in rows):
         columns.remove("role")
     table = []
@@ -36,33 +48,40 @@ def ps(target: Target = "all", cluster: ClusterOption = "", as_json: JsonOption 
 
 
 def events(
-    target: Annotated[str, typer.Argument(help="Only of these nodes.")] = "",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
-    tail: Annotated[int, typer.Option("--tail", "-n", help="How many of the past.")] = 50,
+    target: Words = None,
+    follow: FollowOption = False,
+    tail: TailOption = 50,
     cluster: ClusterOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show what happened: nodes up and down, faults, checks, promotions."""
+    _show_events(" ".join(target or []), follow, tail, cluster, as_json)
+
+
+def logs(
+    target: Words = None,
+    follow: FollowOption = False,
+    tail: TailOption = 200,
+    cluster: ClusterOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the nodes themselves said (of all, or of some)."""
+    _show_events(" ".join(target or ["all"]), follow, tail, cluster, as_json)
+
+
+def _show_events(target: str, follow: bool, tail: int, cluster: str, as_json: bool) -> None:
     with attached(cluster) as client:
         past = client.call("events", 0, False, target)
         for event in past[-tail:] if tail else []:
             _print_event(event, as_json)
         since = past[-1]["index"] + 1 if past else 0
-        while follow:
-            for event in client.call("events", since, True, target):
-                _print_event(event, as_json)
-                since = event["index"] + 1
-
-
-def logs(
-    target: Target = "all",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come.")] = False,
-    tail: Annotated[int, typer.Option("--tail", "-n", help="How many lines of the past.")] = 200,
-    cluster: ClusterOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Show what the nodes themselves said."""
-    events(target, follow, tail, cluster, as_json)
+        try:
+            while follow:
+                for event in client.call("events", since, True, target):
+                    _print_event(event, as_json)
+                    since = event["index"] + 1
+        except ControlEnded:
+            output.note("the cluster has ended")
 
 
 def call(
@@ -90,7 +109,11 @@ def call(
             value = answer["ok"]
             if isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
-            text = value if isinstance(value, str) else json.dumps(value, indent=1, default=str)
+            text = (
+                value
+                if isinstance(value, str)
+                else json.dumps(value, indent=1, default=output.as_json)
+            )
             typer.echo(f"{prefix}{text}")
     if failed:
         raise typer.Exit(output.FAILURE)
@@ -101,6 +124,10 @@ def _print_event(event: dict[str, Any], as_json: bool) -> None:
         output.result(event)
     else:
         output.out.print(as_text(event))
+
+
+def _indented(value: Any) -> str:
+    return json.dumps(value, indent=1, default=output.as_json)
 
 
 def _json_or_text(word: str) -> Any:

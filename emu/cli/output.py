@@ -50,7 +50,7 @@ err: Final = _Unread(stderr=True, highlight=False, soft_wrap=True)
 
 def result(value: Any) -> None:
     """One JSON value on stdout, on one line."""
-    sys.stdout.write(json.dumps(value, default=_as_json) + "\n")
+    sys.stdout.write(json.dumps(value, default=as_json) + "\n")
     sys.stdout.flush()
 
 
@@ -111,7 +111,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _as_json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return str(value)

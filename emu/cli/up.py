@@ -65,7 +65,10 @@ def up(
         _change(topology, yes, as_json)
         return
     if detach:
-        _begin_in_background(topology, [path, *_same_options(sys.argv[1:], file)])
+        given = _options(fresh=fresh, name=name, seed=seed, log_level=log_level, json=as_json,
+                         log_format=log_format, no_aliases=no_aliases)  # fmt: skip
+        ends = ["--for", for_text] if for_text else []
+        _begin_in_background(topology, [path, *ends, *given])
         return
     _warn(topology)
     from emu.cli.foreground import Foreground
@@ -129,12 +132,15 @@ def _confirm(plan: list[str], yes: bool) -> None:
 # --- in the background ------------------------------------------------------------------------
 
 
-def _same_options(words: list[str], file: str) -> list[str]:
-    """The words of this command line for the child: without the verb, the file and -d."""
-    kept = words[words.index("up") + 1 :]
-    if file in kept:
-        kept.remove(file)
-    return [word for word in kept if word not in ("-d", "--detach")]
+def _options(**given: Any) -> list[str]:
+    """The options of this command line, for the child's."""
+    words = []
+    for name, value in given.items():
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value not in (False, "", None):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
 
 
 def _begin_in_background(topology: Topology, words: list[str]) -> None:
@@ -164,9 +170,8 @@ def _begin_in_background(topology: Topology, words: list[str]) -> None:
     if facts is None:
         output.note(log_path.read_text("utf-8", "replace").rstrip())
         raise typer.Exit(child.returncode if 0 < child.returncode < 128 else output.FAILURE)
-    output.note(
-        f"`{topology.name}` is up in the background: {facts['nodes']} nodes, pid {child.pid}"
-    )
+    nodes = "1 node" if facts["nodes"] == 1 else f"{facts['nodes']} nodes"
+    output.note(f"`{topology.name}` is up in the background: {nodes}, pid {child.pid}")
     output.note(f"  watch it:  {facts['observe']}/   emu ps   emu events -f")
     output.note(f"  its log:   {log_path}")
     output.note(f"  end it:    emu down -c {topology.name}")

@@ -17,6 +17,10 @@ class ControlError(Exception):
     """The control socket cannot be used; the message says what to do."""
 
 
+class ControlEnded(ControlError):
+    """The emu at the other end has ended."""
+
+
 class ControlClient:
     """One connection to a running emu. Use as a context manager."""
 
@@ -56,8 +60,10 @@ class ControlClient:
                             raise RpcError.from_wire(message[2])
                         return message[3]
                 if not data:
-                    raise ControlError("emu ended while answering")
+                    raise ControlEnded("emu ended while answering")
         except TimeoutError as error:
             raise ControlError("emu does not answer: is it stopped or very busy?") from error
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise ControlEnded("emu ended while answering") from error
         except (OSError, rpc.RemoteProtocolError) as error:
             raise ControlError(f"lost the connection to emu: {error}") from error

@@ -1,0 +1,101 @@
+"""`emu` as a process of its own, with a state folder of its own, for the tests of the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from click.testing import Result
+from typer.testing import CliRunner
+
+from emu.cli.verbs import app
+
+EMU = [sys.executable, "-m", "emu"]
+PATIENCE_S = 30.0
+"""How long a busy machine may take for what is done in a moment otherwise."""
+
+SMALL = """
+name: small
+tiers:
+  dns: {kind: dns, public: true, zone: example.test, answers: lb, ttl: 5s}
+  lb: {kind: balancer, public: true, balances: web, check_interval: 200ms}
+  web: {kind: web, nodes: 2, uses: db}
+  db: {kind: database}
+users:
+  local: {rate: 20/s, visits: lb}
+expect:
+  - availability >= 1%
+  - lost_acknowledged_writes == 0
+accepts: {single-point: this is a test}
+"""
+TINY = "name: tiny\ntiers:\n  web: {kind: web, public: true}\naccepts: {single-point: a test}\n"
+
+
+def environment(state: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "EMU_STATE_DIR": str(state), "NO_COLOR": "1", **more}
+
+
+class Up:
+    """A running `emu up`, whose output goes to files."""
+
+    def __init__(self, state: Path, *words: str, **more: str) -> None:
+        self.state = state
+        self.folder = state.parent
+        self.log_path = self.folder / "stderr.txt"
+        with open(self.log_path, "wb") as log, open(self.folder / "stdout.txt", "wb") as out:
+            self.process = subprocess.Popen(
+                [*EMU, "up", *words], stdout=out, stderr=log, env=environment(state, **more)
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log_path.read_text("utf-8")
+
+    @property
+    def stdout(self) -> str:
+        return (self.folder / "stdout.txt").read_text("utf-8")
+
+    def wait_ready(self) -> dict[str, Any]:
+        """Until run.json tells who runs. Fails with what emu said if it ends before."""
+        give_up_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < give_up_s:
+            for path in [*self.state.glob("*/run.json"), *self.state.glob(".*/run.json")]:
+                facts = json.loads(path.read_text())
+                if facts["pid"] == self.process.pid:
+                    return {**facts, "folder": str(path.parent)}
+            if self.process.poll() is not None:
+                raise AssertionError(f"ended with {self.process.returncode}: {self.said}")
+            time.sleep(0.01)
+        raise AssertionError(f"not ready: {self.said}")
+
+    def end(self, how: signal.Signals = signal.SIGINT) -> int:
+        """Send the signal and wait. Gives the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(PATIENCE_S)
+
+
+def emu(state: Path, *words: str, **more: str) -> Result:
+    """One verb, in this process (Python and its imports take most of a verb's time)."""
+    result = CliRunner().invoke(app, list(words), env={"EMU_STATE_DIR": str(state), **more})
+    problem = result.exception
+    assert problem is None or isinstance(problem, SystemExit), repr(problem)
+    return result
+
+
+def emu_process(state: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """One verb in a process of its own."""
+    return subprocess.run(
+        [*EMU, *words],
+        capture_output=True,
+        text=True,
+        env=environment(state, **more),
+        timeout=PATIENCE_S,
+        check=False,
+    )

@@ -1,0 +1,187 @@
+"""Every verb on a small cluster that runs in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Verb
+from tests.cli.running import PATIENCE_S, SMALL, Up, emu_process
+
+PS_KEYS = ["name", "kind", "tier", "region", "role", "state", "address", "public", "uptime_s"]
+"""The contract of `emu ps --json`."""
+
+
+@pytest.fixture(autouse=True)
+def heal(ask: Verb) -> Iterator[None]:
+    yield
+    assert ask("heal").exit_code == 0
+    ask("start", "all")
+
+
+def states(ask: Verb) -> dict[str, str]:
+    return {row["name"]: row["state"] for row in json.loads(ask("ps", "--json").stdout)}
+
+
+def eventually(ask: Verb, wanted: dict[str, str]) -> None:
+    give_up_s = time.monotonic() + PATIENCE_S
+    while not wanted.items() <= states(ask).items():
+        assert time.monotonic() < give_up_s, states(ask)
+        time.sleep(0.02)
+
+
+def test_ps_gives_the_contract_keys_first(ask: Verb) -> None:
+    rows = json.loads(ask("ps", "--json").stdout)
+    assert [list(row)[: len(PS_KEYS)] for row in rows] == [PS_KEYS] * len(rows)
+    database = next(row for row in rows if row["name"] == "db-1")
+    assert (database["role"], database["public"], database["state"]) == ("primary", False, "up")
+
+
+def test_ps_is_plain_aligned_text_in_a_pipe(ask: Verb) -> None:
+    head, *rows = ask("ps", "web").stdout.splitlines()
+    assert head.split()[:4] == ["NAME", "KIND", "REGION", "STATE"]
+    assert [row.split()[0] for row in rows] == ["web-1", "web-2"]
+    assert all(line == line.rstrip() for line in [head, *rows])
+    assert "\x1b" not in head
+
+
+def test_killed_and_started_again(ask: Verb) -> None:
+    killed = ask("kill", "web-1")
+    assert killed.stdout == "web-1 killed\n"
+    assert states(ask)["web-1"] == "killed"
+    assert ask("start", "web-1").stdout == "web-1 up\n"
+
+
+def test_a_crash_undoes_itself_after_its_time(ask: Verb) -> None:
+    result = ask("crash", "db", "--for", "200ms", "--json")
+    assert json.loads(result.stdout)["changed"] == {"db-1": "crashed"}
+    eventually(ask, {"db-1": "up"})
+
+
+def test_words_choose_targets_without_quotes_too(ask: Verb) -> None:
+    assert re.fullmatch(r"web-[12] paused\n", ask("pause", "one", "web").stdout)
+    assert ask("unpause", "web").stdout.endswith(" up\n")
+    assert ask("stop", "db primary").stdout == "db-1 stopped\n"
+
+
+def test_restart_makes_a_new_generation(ask: Verb) -> None:
+    before = json.loads(ask("ps", "db", "--json").stdout)[0]["generation"]
+    assert ask("restart", "db").exit_code == 0
+    assert json.loads(ask("ps", "db", "--json").stdout)[0]["generation"] == before + 1
+
+
+def test_faults_are_listed_as_one_writes_them_and_healed_by_number(ask: Verb) -> None:
+    ask("slow", "web", "--latency", "20ms", "--to", "db")
+    ask("partition", "lb", "web-1", "--one-way", "--for", "1m")
+    ask("disk", "db", "--slow-factor", "3", "--fail", "reads")
+    listed = {row["verb"]: row["number"] for row in json.loads(ask("faults", "--json").stdout)}
+    text = ask("faults").stdout
+    assert "slow web --latency 20ms --to db" in text
+    assert "partition lb web-1 --one-way" in text
+    assert "disk db --slow-factor 3 --fail reads" in text
+    assert ask("heal", str(listed["slow"])).exit_code == 0
+    assert "slow web" not in ask("faults").stdout
+    unknown = ask("heal", "999")
+    assert unknown.exit_code == 1
+    assert "no active fault has the number `999`" in unknown.stderr
+    ask("heal")
+    assert ask("faults").stderr == "nothing is broken\n"
+
+
+def test_scale_there_and_back(ask: Verb) -> None:
+    assert ask("scale", "web=3").stdout == "web-3 up\n"
+    assert ask("scale", "web=2").stdout == "web-3 removed\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "complaint"),
+    [
+        (("kill", "wep"), 1, "nothing is called `wep`; did you mean `web`?"),
+        (("kill", "web", "primary"), 1, "no `primary` in `web primary`"),
+        (("scale", "web"), 2, "write TIER=NODES, for example web=5"),
+        (("scale", "wep=2"), 1, "no tier is called `wep`"),
+        (("slow", "web", "--latency", "5"), 2, "write 5s or 5ms"),
+        (("disk", "db", "--fail", "all"), 2, "none, reads, writes, both"),
+        (("kill", "web", "--for", "soon"), 2, "--for:"),
+        (("call", "db-1", "fly"), 1, "no_such_method: fly; there are:"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_a_wrong_word_is_explained(
+    ask: Verb, words: tuple[str, ...], code: int, complaint: str
+) -> None:
+    result = ask(*words)
+    assert result.exit_code == code
+    assert complaint in result.stderr
+    assert result.stdout == ""
+
+
+def test_call_asks_one_node_or_several(ask: Verb) -> None:
+    assert ask("call", "web-1", "ping").stdout == "pong\n"
+    answers = json.loads(ask("call", "web", "ping", "--json").stdout)
+    assert answers == {"web-1": {"ok": "pong"}, "web-2": {"ok": "pong"}}
+    row = json.loads(ask("call", "db", "query", "select 40 + 2").stdout)["rows"]
+    assert row == [[42]]
+    assert "role" in json.loads(ask("call", "--admin", "db", "describe").stdout)
+
+
+def test_events_and_logs_tell_what_happened(ask: Verb) -> None:
+    ask("kill", "web-2")
+    last = json.loads(ask("events", "web-2", "--json").stdout.splitlines()[-1])
+    assert (last["event"], last["node"], last["level"]) == ("node killed", "web-2", "info")
+    assert re.search(r"\d\.\d{3}s +web-2 +node killed", ask("logs", "web-2").stdout)
+    assert len(ask("events", "-n", "3").stdout.splitlines()) == 3
+
+
+def test_summary_has_the_contract_keys(ask: Verb) -> None:
+    found: dict[str, Any] = json.loads(ask("summary", "--json").stdout)
+    assert {"name", "nodes", "ready_s", "requests", "errors", "availability", "latency_s",
+            "lost_acknowledged_writes", "loop_lag_s", "trustworthy", "expectations",
+            "verdict"} <= set(found)  # fmt: skip
+    assert "verdict:" in ask("summary").stdout
+
+
+def test_completion_knows_the_nodes_and_the_clusters(cluster: Up) -> None:
+    shell = {"_EMU_COMPLETE": "complete_bash", "COMP_CWORD": "2"}
+    targets = emu_process(cluster.state, **shell, COMP_WORDS="emu kill we")
+    assert targets.stdout.split() == ["web", "web-1", "web-2"]
+    names = emu_process(cluster.state, **{**shell, "COMP_CWORD": "3"}, COMP_WORDS="emu ps -c ")
+    assert names.stdout.split() == ["small"]
+
+
+def test_only_its_owner_may_use_the_control_socket(cluster: Up) -> None:
+    (socket,) = cluster.state.glob("small/control.sock")
+    assert stat.S_IMODE(os.stat(socket).st_mode) == 0o600
+
+
+def test_up_again_shows_the_changes_and_makes_them(ask: Verb, cluster: Up) -> None:
+    file = cluster.folder / "small.yaml"
+    assert "running as the file says" in ask("up", str(file)).stderr
+    file.write_text(SMALL.replace("nodes: 2", "nodes: 3"))
+    assert "  add: web-3\n" in ask("up", str(file)).stderr
+    assert states(ask)["web-3"] == "up"
+    file.write_text(SMALL)
+    result = ask("up", "--json", str(file))
+    assert json.loads(result.stdout) == {"name": "small", "changed": ["remove: web-3"]}
+    assert "web-3" not in states(ask)
+
+
+def test_up_again_with_a_broken_file_changes_nothing(ask: Verb, cluster: Up) -> None:
+    file = cluster.folder / "small.yaml"
+    file.write_text(SMALL.replace("nodes: 2", "nodes: many"))
+    assert ask("up", str(file)).exit_code == 3
+    file.write_text(SMALL)
+    assert states(ask).keys() >= {"web-1", "web-2"}
+
+
+def test_fresh_disks_are_refused_while_it_runs(ask: Verb, cluster: Up) -> None:
+    result = ask("up", "--fresh", str(cluster.folder / "small.yaml"))
+    assert result.exit_code == 1
+    assert "`emu down` ends it" in result.stderr

@@ -1,0 +1,137 @@
+"""What the command says when nothing runs, and about files: every mistake in clear words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from emu import state
+from emu.cli.files import SHIPPED, default_file
+from emu.topology.lint import unaccepted
+from emu.topology.loading import load
+from tests.cli.conftest import Verb
+from tests.cli.running import TINY
+
+ASKING = (("ps",), ("kill", "web"), ("down",), ("events",), ("summary",), ("call", "web", "ping"))
+
+
+@pytest.mark.parametrize("words", ASKING, ids=lambda words: words[0])
+def test_a_verb_without_a_cluster_says_how_to_start_one(emu: Verb, words: tuple[str, ...]) -> None:
+    result = emu(*words)
+    assert result.exit_code == 1
+    assert result.stderr == "emu: no cluster is running; start one with `emu up`\n"
+
+
+def test_a_cluster_that_does_not_run_is_named(emu: Verb) -> None:
+    result = emu("ps", "-c", "shop")
+    assert result.exit_code == 1
+    assert "no cluster called `shop` is running" in result.stderr
+
+
+def test_a_missing_file_is_a_usage_error(emu: Verb, tmp_path: Path) -> None:
+    result = emu("up", str(tmp_path / "none.yaml"))
+    assert result.exit_code == 2
+    assert "none.yaml: No such file or directory" in result.stderr
+
+
+def test_a_folder_is_no_file(emu: Verb, tmp_path: Path) -> None:
+    result = emu("up", str(tmp_path))
+    assert result.exit_code == 2
+    assert "Is a directory" in result.stderr
+
+
+def test_an_invalid_file_is_told_whole_and_exits_3(emu: Verb, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("tiers:\n  web: {kind: wep}\n  db: {kind: database, nodes: -1}\n")
+    result = emu("up", str(file))
+    assert result.exit_code == 3
+    assert "bad.yaml:2:15: " in result.stderr and "`web`?" in result.stderr
+    assert "bad.yaml:3:" in result.stderr
+    assert result.stderr.endswith(f"emu: 2 mistakes in {file}\n")
+
+
+def test_config_gives_mistakes_as_json_with_their_places(emu: Verb, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("tiers:\n  web: {kind: wep}\n")
+    result = emu("config", str(file), "--json")
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert result.exit_code == 3
+    assert (problem["line"], problem["column"]) == (2, 15)
+
+
+def test_config_lists_the_tiers_and_warns(emu: Verb, tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text("tiers:\n  web: {kind: web, public: true}\n")
+    result = emu("config", str(file))
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1].split() == ["web", "web", "1", "local", "yes"]
+    assert "[single-point]" in result.stderr
+
+
+def test_warnings_that_the_file_accepts_are_not_shown(emu: Verb, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    assert emu("config", str(file)).stderr == ""
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_topology_loads_and_explains_its_warnings(path: Path) -> None:
+    assert unaccepted(load(path)) == []
+
+
+def test_without_a_file_the_largest_step_is_meant() -> None:
+    steps = sorted(path.name for path in SHIPPED.glob("[0-9][0-9]-*.yaml"))
+    assert Path(default_file()).name in ("full.yaml", steps[-1])
+
+
+def test_the_schema_is_json(emu: Verb) -> None:
+    assert json.loads(emu("config", "--schema").stdout)["$schema"].startswith("https://json-schema")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--for", "10"), "write 10s or 10ms"),
+        (("--log-level", "loud"), "debug, info, warning, error"),
+        (("--log-format", "xml"), "text, json"),
+        (("--name", "../x"), "lower-case letters"),
+    ],
+    ids=lambda words: words[0] if isinstance(words, tuple) else "",
+)
+def test_a_wrong_option_of_up_is_a_usage_error(
+    emu: Verb, words: tuple[str, ...], complaint: str
+) -> None:
+    result = emu("up", *words)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+def test_an_unknown_verb_or_option_exits_2(emu: Verb) -> None:
+    assert emu("fly").exit_code == 2
+    assert emu("ps", "--wings").exit_code == 2
+
+
+def test_a_state_folder_that_cannot_be_made_is_explained(emu: Verb, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("not a folder")
+    for words in (("up", "--for", "1s"), ("up", "-d")):
+        result = emu(*words)
+        assert result.exit_code == 1
+        assert "set EMU_STATE_DIR" in result.stderr
+
+
+def test_down_with_volumes_wipes_what_a_stopped_cluster_left(
+    emu: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMU_STATE_DIR", str(tmp_path / "state"))
+    folder = state.claim("shop")
+    (folder.data / "db-1").mkdir()
+    folder.release()
+    assert [each.split()[:2] for each in emu("clusters").stdout.splitlines()[1:]] == [
+        ["shop", "stopped"]
+    ]
+    assert "with disks kept: shop" in emu("down", "--volumes").stderr
+    assert emu("down", "--volumes", "-c", "shop").exit_code == 0
+    assert not folder.path.exists()
+    assert emu("down", "--volumes", "-c", "shop").exit_code == 1

@@ -1,0 +1,91 @@
+"""The state folder: claimed by one emu at a time, swept when its emu was killed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from emu import state
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EMU_STATE_DIR", str(tmp_path / "emu"))
+    return tmp_path / "emu"
+
+
+def test_a_name_is_claimed_once_and_free_again_after_release() -> None:
+    first = state.claim("shop")
+    with pytest.raises(state.StateError, match="`shop` is running already"):
+        state.claim("shop")
+    state.claim("other").release()
+    first.release()
+    state.claim("shop").release()
+
+
+def test_a_temporary_folder_vanishes_and_never_collides() -> None:
+    folders = [state.claim("shop", temporary=True) for _ in range(2)]
+    assert folders[0].path != folders[1].path
+    for folder in folders:
+        folder.release()
+        assert not folder.path.exists()
+
+
+def test_data_outlives_a_release_and_fresh_forgets_it() -> None:
+    folder = state.claim("shop")
+    (folder.data / "db-1").mkdir()
+    folder.release()
+    again = state.claim("shop")
+    assert (again.data / "db-1").is_dir()
+    again.release()
+    fresh = state.claim("shop", fresh=True)
+    assert not (fresh.data / "db-1").exists()
+    fresh.release()
+
+
+def test_only_the_owner_may_look_into_the_folder(root: Path) -> None:
+    folder = state.claim("shop")
+    assert stat.S_IMODE(os.stat(root).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(folder.path).st_mode) == 0o700
+    folder.release()
+
+
+def test_the_next_claim_sweeps_temporary_folders_whose_emu_is_dead(root: Path) -> None:
+    alive = state.claim("shop", temporary=True)
+    dead = state.claim("shop", temporary=True)
+    assert dead._lock is not None
+    dead._lock.close()  # what the kernel does for a killed process
+    state.claim("other").release()
+    assert alive.path.exists()
+    assert not dead.path.exists()
+    alive.release()
+
+
+def test_what_a_killed_emu_said_of_itself_is_not_believed(root: Path) -> None:
+    folder = state.claim("shop")
+    folder.describe({"name": "shop", "pid": 1})
+    assert [each["name"] for each in state.running()] == ["shop"]
+    assert folder._lock is not None
+    folder._lock.close()
+    assert state.running() == []
+    assert state.stopped() == ["shop"]
+
+
+def test_a_running_cluster_is_not_wiped() -> None:
+    folder = state.claim("shop")
+    with pytest.raises(state.StateError, match="`shop` is running"):
+        state.wipe("shop")
+    folder.release()
+    assert state.wipe("shop")
+    assert not state.wipe("shop")
+
+
+def test_a_path_too_long_for_a_socket_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMU_STATE_DIR", str(tmp_path / ("x" * 100)))
+    with pytest.raises(state.StateError, match="too long"):
+        state.claim("shop")
