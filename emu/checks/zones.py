@@ -73,18 +73,20 @@ def check_zones(operations: Sequence[Operation]) -> Iterator[Finding]:
 
 def _no_source(read: Operation, cluster: _Cluster | None) -> Finding | None:
     """What is wrong with a read of a value that was not there to be read."""
-    text = f"read by {read.process} at {at(read.completed_s)} returned {show(read.result)}"
-    if cluster is None:
-        return Finding(f"{text}, which nobody wrote", (read,))
-    write = cluster.write
-    if write is None:
+    write = None if cluster is None else cluster.write
+    if cluster is not None and (write is None or _may_be_seen(write, read)):
         return None
+    text = f"read by {read.process} at {at(read.completed_s)} returned {show(read.result)}"
+    if write is None:
+        return Finding(f"{text}, which nobody wrote", (read,))
     if write.outcome == FAIL:
         return Finding(f"{text}, but {who(write)} did not happen", (write, read))
-    if write.begin > read.end:
-        later = f"{text}, which {write.process} began to write only at {at(write.invoked_s)}"
-        return Finding(later, (read, write))
-    return None
+    later = f"{text}, which {write.process} began to write only at {at(write.invoked_s)}"
+    return Finding(later, (read, write))
+
+
+def _may_be_seen(write: Operation, read: Operation) -> bool:
+    return write.outcome != FAIL and write.begin < read.end
 
 
 def _happened(cluster: _Cluster) -> bool:
