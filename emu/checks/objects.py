@@ -16,6 +16,7 @@ from emu.history import FAIL, Operation
 
 READS: Final = ("read", "get")
 WRITES: Final = ("write", "set")
+SHOWN_STATES: Final = 3
 ABSENT: Final = None
 """The value before the first write, and of a key that was deleted."""
 
@@ -171,12 +172,24 @@ def _explain(stuck: Stuck, operations: Sequence[Operation]) -> Finding:
         return Finding(f"{text}{who(refused[0])} did not happen", (refused[0], operation))
     possible = [_possible(state, changer) for state, changer in stuck.states]
     text += "in every order that fits all else, the value "
-    text += f"by then was {possible[0]}" if len(possible) == 1 else "was one of: "
-    if len(possible) > 1:
-        text += "; ".join(possible)
-    changers = [changer for _, changer in stuck.states if changer is not None]
+    text += f"by then was {' or '.join(possible[:SHOWN_STATES])}"
+    if len(possible) > SHOWN_STATES:
+        text += " or one of some others"
+    changers = [changer for _, changer in stuck.states[:SHOWN_STATES] if changer is not None]
+    twin = _same_answer(operation, operations)
+    if twin is not None:
+        text += f"; {twin.process} had been answered the same at {at(twin.completed_s)}"
+        sources = [twin]
     shown = dict.fromkeys([*sources[-1:], *changers, operation])
     return Finding(text, tuple(sorted(shown, key=lambda each: each.begin)))
+
+
+def _same_answer(operation: Operation, operations: Sequence[Operation]) -> Operation | None:
+    """An increment that was given this very number before."""
+    if operation.f != "incr" or operation.result is None:
+        return None
+    given = (each for each in operations if each.f == "incr" and each.result == operation.result)
+    return next((each for each in given if each.end < operation.end), None)
 
 
 def _possible(state: Any, changer: Operation | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from emu.checks.values import freeze
 from emu.checks.verdict import Undecided
 from emu.history import FAIL, OK, Operation
 
@@ -79,6 +80,7 @@ class _Search:
             if effect is not None and (operation.outcome == OK or not effect.pure):
                 into = self.known if operation.outcome == OK else self.uncertain
                 into.append(_Step(operation, operation.begin, operation.end, *effect))
+        self.alike_before = _alike_before(self.uncertain)
         self.initial = initial
         self.max_steps = max_steps
         self.steps = 0
@@ -154,7 +156,8 @@ class _Search:
         for place, step in enumerate(self.uncertain):
             if step.begin > limit.end:
                 break
-            if not taken >> place & 1:
+            alike = self.alike_before[place]
+            if not taken >> place & 1 and (alike is None or taken >> alike & 1):
                 after = self._try(step, state)
                 if after is not ILLEGAL and after != state:
                     yield _Configuration(first, done, taken | 1 << place, after, step.operation)
@@ -172,6 +175,18 @@ class _Search:
             self.states = {}
         if limit.end == self.stuck_end and len(self.states) < MAX_SHOWN_STATES:
             self.states.setdefault(here.state, here.changer)
+
+
+def _alike_before(steps: list[_Step]) -> list[int | None]:
+    """For each uncertain operation the one before it that does the same, if there is one: whatever
+    can be explained by the later one alone can be explained by the earlier one."""
+    last: dict[Any, int] = {}
+    found = []
+    for place, step in enumerate(steps):
+        does = step.operation.f, freeze(step.operation.value)
+        found.append(last.get(does))
+        last[does] = place
+    return found
 
 
 def _by_end(candidate: tuple[int, _Step]) -> int:

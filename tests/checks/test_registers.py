@@ -159,3 +159,18 @@ def test_too_few_steps_are_unknown_not_wrong():
     assert found.valid == "unknown"
     assert found.unknown == ["register: 50 steps were not enough for 10 operations"]
     assert check(history.operations, "register").valid is False
+
+
+def test_uncertain_operations_that_do_the_same_are_no_labyrinth():
+    history = recorded(
+        *[invoke(f"p{n}", "incr") + info(f"p{n}") for n in range(40)],
+        did("a", "incr", None, 50), model="kv",
+    )  # fmt: skip
+    assert check(history.operations, "kv", max_steps=10_000).valid is False
+
+
+def test_an_increment_that_was_answered_twice_names_the_first():
+    text = anomaly(
+        did("a", "incr", None, 1), did("b", "incr", None, 2), did("a", "incr", None, 2), model="kv"
+    )
+    assert text.endswith("; b had been answered the same at 4 s")
