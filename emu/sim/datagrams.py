@@ -49,24 +49,27 @@ class SimDatagramSocket:
         now_s = network.timers.now
         link = network.links.link(self._name, name)
         arrive_s = link.datagram_arrival_s(now_s, len(data))
-        if arrive_s is None or target is None:
-            return
         payload, peer = bytes(data), Peer(self._name, self._host.address, self.port)
+        if arrive_s is None or target is None:
+            network.trace.lost(now_s, _route(peer, name, port), payload)
+            return
         arrive_s = max(arrive_s, now_s + network.least_latency_s)
 
         def arrive() -> None:
             bound = target.datagrams.get(port)
             if bound is not None and not link.cut:
-                bound.deliver(payload, peer)
+                bound.deliver(payload, peer, now_s)
+            else:
+                network.trace.lost(now_s, _route(peer, name, port), payload)
 
         network.timers.call_at(arrive_s, arrive)
 
-    def deliver(self, data: bytes, peer: Peer) -> None:
+    def deliver(self, data: bytes, peer: Peer, sent_s: float) -> None:
         if self._held_bytes + len(data) > BUFFER_BYTES:
             return
         network = self._network
-        route = f"{peer.name}|{self._name}:{self.port}".encode()
-        network.trace.message(network.timers.now, route, data)
+        route = _route(peer, self._name, self.port)
+        network.trace.message(network.timers.now, route, data, sent_s)
         self._arrived.append((data, peer))
         self._held_bytes += len(data)
         self._readers.unpark()
@@ -103,3 +106,8 @@ class SimDatagramSocket:
 
     def end(self, *, crash: bool) -> None:
         self.close()
+
+
+def _route(sender: Peer, target: str, port: int) -> bytes:
+    """How the trace names a datagram's way."""
+    return f"{sender.name}|{target}:{port}/{sender.port}".encode()

@@ -68,6 +68,8 @@ class SimNetwork:
         self._seed = seed
         self._splits: dict[tuple[str, str], Callable[[], float]] = {}
         self.refused_total = 0
+        self.connections = 0
+        """How many there were: each has its number in the trace."""
         self._on_refused = on_refused
         self._hosts: dict[str, Host] = {}
         self._name_by_address: dict[str, str] = {}
@@ -207,9 +209,10 @@ class SimCard:
         )
         dialer = Peer(self._name, self.address, network.ephemeral_port())
         far = SimStream(network, listener.life, target.spec.name, dialer)
-        near.join(far, port)
-        far.join(near, port)
-        detail = f"{port}"
+        network.connections += 1
+        near.join(far, port, network.connections)
+        far.join(near, port, network.connections)
+        detail = f"{port}/{network.connections}"
         network.trace.note(network.timers.now, "connect", self._name, target.spec.name, detail)
         if network.admit(target, port, self._name):
             listener.offer(far)

@@ -51,11 +51,11 @@ class SimStream(Stream):
         if life is not None:
             life.own(self)
 
-    def join(self, far: SimStream, port: int) -> None:
-        """Lay the pipe to the other end; `port` is the listener's."""
+    def join(self, far: SimStream, port: int, number: int) -> None:
+        """Lay the pipe to the other end; `port` is the listener's, `number` the connection's."""
         network = self._network
         self._far = far
-        self._route = f"{far._local}>{self._local}:{port}".encode()
+        self._route = f"{far._local}>{self._local}:{port}/{number}".encode()
         out = network.links.link(self._local, far._local)
         back = network.links.link(far._local, self._local)
         self._pipe = self._lay_pipe(out, back, network.links.user_timeout_s)
@@ -181,7 +181,7 @@ class SimStream(Stream):
             if not size:
                 return
             if size <= pipe.window_left:
-                pipe.put(data if type(data) is bytes else bytes(data))
+                self._put(data if type(data) is bytes else bytes(data))
                 return
             sent = 0
             while sent < size:
@@ -189,7 +189,7 @@ class SimStream(Stream):
                 self._check()
                 fits = min(size - sent, max(pipe.window_left, 0))
                 if fits:
-                    pipe.put(bytes(data[sent : sent + fits]))
+                    self._put(bytes(data[sent : sent + fits]))
                     sent += fits
         finally:
             self._sending = False
@@ -201,8 +201,14 @@ class SimStream(Stream):
             return 0
         if size > pipe.window_left:
             return 0
-        pipe.put(data)
+        self._put(data)
         return size
+
+    def _put(self, data: bytes) -> None:
+        network = self._network
+        if network.trace.keep:
+            network.trace.sent(network.timers.now, self._far._route, data)
+        self._pipe.put(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         if self._sending:

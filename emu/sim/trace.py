@@ -12,14 +12,16 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 HASH_BYTES: Final = 1 << 16
-SHOWN_BYTES: Final = 512
+SHOWN_BYTES: Final = 4096
 _MESSAGE: Final = Struct("<cdI").pack
 _TIMER: Final = Struct("<cdq").pack
 
 
 class TraceEvent(NamedTuple):
-    """One event as a human may see it. `kind`: message, datagram, end, reset, disk,
-    or a fault's word."""
+    """One event as a human may see it.
+
+    `kind`: message, datagram, lost (never delivered), end, reset, disk, or a fault's word.
+    """
 
     time_s: float
     kind: str
@@ -27,17 +29,36 @@ class TraceEvent(NamedTuple):
     target: str
     detail: str
     sent_s: float
-    data: bytes
+    data: bytes = b""
+    """Of a message: the first SHOWN_BYTES of it."""
+    size_bytes: int = 0
+    connection: str = ""
+    """Of a message: `port/number`, the listener's port and the connection's number (of a datagram:
+    both ports)."""
+
+
+class _Sent:
+    """What has been put on one way (a direction of a connection) and not arrived yet."""
+
+    __slots__ = ("data", "left_bytes", "time_s")
+
+    def __init__(self, time_s: float, data: bytes) -> None:
+        self.time_s = time_s
+        self.data = data[:SHOWN_BYTES]
+        self.left_bytes = len(data)
 
 
 class Trace:
     """The run's digest. `keep` newest events are remembered for `emu trace` (0: none)."""
 
-    __slots__ = ("_buffer", "_hash", "events", "keep", "kept", "messages", "timers")
+    __slots__ = (
+        "_buffer", "_hash", "_on_their_way", "events", "keep", "kept", "messages", "timers",
+    )  # fmt: skip
 
     def __init__(self, *, keep: int = 0) -> None:
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
+        self._on_their_way: dict[bytes, deque[_Sent]] = {}
         self.keep = keep
         self.kept: deque[TraceEvent] = deque(maxlen=keep)
         self.messages = 0
@@ -45,9 +66,13 @@ class Trace:
         self.events = 0
 
     def message(
-        self, now_s: float, route: bytes, data: bytes | memoryview, sent_s: float = 0.0
+        self, now_s: float, route: bytes, data: bytes | memoryview, sent_s: float | None = None
     ) -> None:
-        """Bytes were delivered. `route`: b"source>target:port", or with `|` for a datagram."""
+        """Bytes were delivered.
+
+        `route`: b"source>target:port/number", or with `|` for a datagram, which says when it was
+        sent (a stream's bytes were told by `sent`).
+        """
         self.messages += 1
         buffer = self._buffer
         buffer += _MESSAGE(b"m", now_s, len(data))
@@ -56,11 +81,27 @@ class Trace:
         if len(buffer) > HASH_BYTES:
             self._flush()
         if self.keep:
-            kind = "datagram" if b"|" in route else "message"
-            ends = route.decode().replace("|", ">").split(">")
-            shown = bytes(data[:SHOWN_BYTES])
-            size = f"{len(data)} bytes"
-            self.kept.append(TraceEvent(now_s, kind, ends[0], ends[1], size, sent_s, shown))
+            kind = "message" if sent_s is None else "datagram"
+            sent_s = self._arrived(route, len(data)) if sent_s is None else sent_s
+            self.kept.append(_message(now_s, kind, route, data, len(data), sent_s))
+
+    def sent(self, now_s: float, route: bytes, data: bytes) -> None:
+        """Bytes were put on their way. Only for looking at, so call it only where `keep` is set."""
+        self._on_their_way.setdefault(route, deque()).append(_Sent(now_s, data))
+
+    def lost(self, now_s: float, route: bytes, data: bytes) -> None:
+        """A datagram was sent that will not arrive; like `sent`, only for looking at."""
+        if self.keep:
+            self.kept.append(_message(now_s, "lost", route, data, len(data), now_s))
+
+    def undelivered(self) -> list[TraceEvent]:
+        """What was put on its way and has not arrived, by the time of sending."""
+        left = [
+            _message(each.time_s, "lost", route, each.data, each.left_bytes, each.time_s)
+            for route, waiting in self._on_their_way.items()
+            for each in waiting
+        ]
+        return sorted(left, key=lambda event: event.sent_s)
 
     def timer(self, when_s: float, number: int) -> None:
         """A timer fired: the `number`th that was ever armed."""
@@ -76,7 +117,7 @@ class Trace:
         self._buffer += _MESSAGE(b"n", now_s, len(text))
         self._buffer += text
         if self.keep:
-            self.kept.append(TraceEvent(now_s, kind, source, target, detail, now_s, b""))
+            self.kept.append(TraceEvent(now_s, kind, source, target, detail, now_s))
 
     def disk(self, now_s: float, line: bytes) -> None:
         """A call of a disk, as emu/sim/files.py words it."""
@@ -85,7 +126,7 @@ class Trace:
         self._buffer += line
         if self.keep:
             words = line.decode().split(" ", 2)
-            self.kept.append(TraceEvent(now_s, "disk", words[1], "", words[2], now_s, b""))
+            self.kept.append(TraceEvent(now_s, "disk", words[1], "", words[2], now_s))
 
     def digest(self) -> str:
         """SHA-256 over everything so far, as hex."""
@@ -95,3 +136,27 @@ class Trace:
     def _flush(self) -> None:
         self._hash.update(self._buffer)
         self._buffer.clear()
+
+    def _arrived(self, route: bytes, size_bytes: int) -> float:
+        """When the first of these bytes was sent; all of them are no longer on their way."""
+        waiting = self._on_their_way.get(route)
+        if not waiting:
+            return 0.0
+        sent_s = waiting[0].time_s
+        while waiting and size_bytes >= waiting[0].left_bytes:
+            size_bytes -= waiting.popleft().left_bytes
+        if waiting:
+            waiting[0].left_bytes -= size_bytes
+        else:
+            del self._on_their_way[route]
+        return sent_s
+
+
+def _message(
+    now_s: float, kind: str, route: bytes, data: bytes | memoryview, size_bytes: int, sent_s: float
+) -> TraceEvent:
+    way, _, connection = route.decode().partition(":")
+    source, _, target = way.replace("|", ">").partition(">")
+    shown = bytes(data[:SHOWN_BYTES])
+    detail = f"{size_bytes} bytes"
+    return TraceEvent(now_s, kind, source, target, detail, sent_s, shown, size_bytes, connection)
