@@ -77,6 +77,8 @@ class HttpClient:
             (http.DEADLINE_MS, str(max(1, int(timeout_s * 1000)))),
             *headers,
         ]
+        if call is not None and call.trace is not None:
+            all_headers.append((http.TRACE, f"{call.trace:x}"))
         sent = False
         with move_on_after(clock, timeout_s):
             connection, kept = await self._take((host, port))

@@ -37,7 +37,7 @@ from nodes.visiting import (
     RpcVisitor,
     Visitor,
 )
-from nodes.wire import Call
+from nodes.wire import Call, current_call
 from protocols.errors import RpcError
 
 WARM_UP_SUCCESSES: Final = 3
@@ -151,6 +151,7 @@ class UsersNode:
         self.phase = "warming up"
         self._rng = ctx.rng("users")
         self._retry_rng = ctx.rng("users/retry")
+        self._traces = ctx.rng("users/traces")
         self._run_id = f"{ctx.name}-{int(ctx.clock.wall_s() * 1000):x}"
         self._next_post = 0
         self._next_user = 0
@@ -303,6 +304,7 @@ class UsersNode:
             await self._log_in(user)
         operation = self._rng.choices(self._operations, self._weights)[0]
         arguments = self._arguments(operation, user)
+        current_call.set(Call(trace=self._traces.getrandbits(52)))
         record = None
         if operation == POST:
             key = f"{self.ctx.tier}/{self.ctx.name}"
