@@ -43,7 +43,9 @@ node's own."""
 BUILTINS_WITH_REACH: Final = ("open", "input", "exec", "eval", "breakpoint", "__import__")
 HASH_ORDERED: Final = ("set", "frozenset")
 ENTRY_POINTS: Final = ("emu.__main__",)
-UNUSED_YET: Final = ("emu.sim.run",)
+UNUSED_YET: Final = (
+    "emu.sim.run", "emu.observe.diagram_svg", "emu.observe.diagram_text",
+)  # fmt: skip
 """Modules whose users have not landed yet."""
 KINDS: Final = "nodes.kinds"
 SAME_PROGRAM: Final = (("nodes.web", "nodes.database"),)

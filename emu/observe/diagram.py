@@ -6,11 +6,12 @@ trace.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from emu.observe.messages import Message, read_messages
+from emu.observe.messages import REQUEST, RESPONSE, Message, read_messages
 from emu.sim.trace import TraceEvent
 from emu.world import OPERATOR
 from nodes.base import ADMIN_PORT, DIRECTORY_HOST
@@ -135,7 +136,7 @@ def draw(
 ) -> Diagram:
     """Answer a question about a trace.
 
-    `tiers`: every node's tier, in the order in which lanes shall stand. `faults`: the run's, as the
+    `tiers`: every node's tier, in the topology's order. `faults`: the run's, as the
     cluster records them. Raises NothingToShow.
     """
     messages = [each for each in read_messages(events) if question.everything or _is_shown(each)]
@@ -150,7 +151,7 @@ def draw(
     begin_s, end_s = arrows[0].first.sent_s, max(_ended_s(each) for each in arrows)
     margin_s = (end_s - begin_s) * 0.02
     marks = [*_marks(events), *_fault_marks(faults)]
-    lanes = _lanes(arrows, marks, tiers, question.node)
+    lanes = _lanes(arrows, tiers, question.node)
     _fill_spans(lanes, marks, end_s + margin_s)
     names = {lane.name for lane in lanes}
     followed = question.request is not None
@@ -201,7 +202,7 @@ def _follow(messages: Sequence[Message], number: int, tiers: Mapping[str, str]) 
     own = [each for each in messages if each.trace == requests[number - 1]]
     begin_s = own[0].sent_s
     end_s = max(each.arrived_s or each.sent_s for each in own)
-    touched = {tiers.get(each.target) for each in own if each.kind == "request"}
+    touched = {tiers.get(each.target) for each in own if each.kind == REQUEST}
     beside = [
         each
         for each in messages
@@ -221,20 +222,41 @@ def _ended_s(arrow: Arrow) -> float:
 # --- lanes and marks ---------------------------------------------------------------------------
 
 
-def _lanes(
-    arrows: Sequence[Arrow], marks: Sequence[Mark], tiers: Mapping[str, str], node: str
-) -> list[Lane]:
-    """Those that take part, in the topology's order; users first, strangers last."""
-    part = {end for arrow in arrows for end in (arrow.first.source, arrow.first.target)}
+def _lanes(arrows: Sequence[Arrow], tiers: Mapping[str, str], node: str) -> list[Lane]:
+    """Those that take part: whoever only asks first, then whom they ask, and so on."""
+    part = dict.fromkeys(end for arrow in arrows for end in _ends(arrow))
     if node:
-        part.add(node)
-    askers = {arrow.first.source for arrow in arrows} - {arrow.first.target for arrow in arrows
-              if arrow.first.kind == "request"}  # fmt: skip
-    known = [name for name in tiers if name in part]
-    first = [name for name in known if name in askers]
-    order = [*first, *(name for name in known if name not in askers)]
-    order += sorted(part - set(order))
-    return [Lane(name, tiers.get(name, name)) for name in order]
+        part[node] = None
+    depth = _depths((tiers.get(asker, asker), tiers.get(asked, asked))
+                    for asker, asked in map(_ends, arrows))  # fmt: skip
+    place = {name: number for number, name in enumerate(tiers)}
+    lanes = [Lane(name, tiers.get(name, name)) for name in part]
+    lanes.sort(key=lambda lane: (depth.get(lane.tier, 0), place.get(lane.name, len(place))))
+    return lanes
+
+
+def _ends(arrow: Arrow) -> tuple[str, str]:
+    """(who asks, who is asked)."""
+    first = arrow.first
+    ends = first.source, first.target
+    return ends if first.kind != RESPONSE else (ends[1], ends[0])
+
+
+def _depths(asked: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """How many tiers stand between each and one that nobody asks."""
+    edges = dict.fromkeys(edge for edge in asked if edge[0] != edge[1])
+    names = dict.fromkeys(name for edge in edges for name in edge)
+    targets = {target for _, target in edges}
+    roots = [name for name in names if name not in targets] or list(names)[:1]
+    depth = dict.fromkeys(roots, 0)
+    waiting = deque(roots)
+    while waiting:
+        asker = waiting.popleft()
+        for source, target in edges:
+            if source == asker and target not in depth:
+                depth[target] = depth[asker] + 1
+                waiting.append(target)
+    return depth
 
 
 def _marks(events: Sequence[TraceEvent]) -> list[Mark]:

@@ -100,7 +100,9 @@ class _Painter:
 
     def body(self) -> str:
         layout, diagram = self.layout, self.diagram
-        parts = [self._lane(lane) for lane in diagram.lanes]
+        parts = [self._post(lane) for lane in diagram.lanes]
+        parts += [self._busy(arrow) for arrow in diagram.arrows if not arrow.faint]
+        parts += [self._spans(lane) for lane in diagram.lanes]
         parts += [
             f'<text class="time" x="{AXIS_PX - 14}" y="{y + 4:.1f}">{time_s:.6f}</text>'
             for time_s, y in layout.rows()
@@ -111,15 +113,17 @@ class _Painter:
             f"… {gap.seconds:.3g} s</text>"
             for gap in layout.gaps
         ]
-        parts += [self._busy(arrow) for arrow in diagram.arrows if not arrow.faint]
         parts += [self._mark(mark) for mark in diagram.marks]
         parts += [self._line(arrow) for arrow in diagram.arrows]
         return "".join(parts)
 
-    def _lane(self, lane: Lane) -> str:
-        layout = self.layout
-        x, bottom = layout.x(lane.name), layout.height_px
-        parts = [f'<line class="post" x1="{x:g}" y1="0" x2="{x:g}" y2="{bottom:.1f}"/>']
+    def _post(self, lane: Lane) -> str:
+        x, bottom = self.layout.x(lane.name), self.layout.height_px
+        return f'<line class="post" x1="{x:g}" y1="0" x2="{x:g}" y2="{bottom:.1f}"/>'
+
+    def _spans(self, lane: Lane) -> str:
+        """When it was down or paused."""
+        layout, x, parts = self.layout, self.layout.x(lane.name), []
         for span in lane.spans:
             top, end = layout.y(span.begin_s), layout.y(span.end_s)
             if end > top:

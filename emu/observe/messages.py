@@ -244,7 +244,7 @@ def _hint(value: Any) -> str:
     text = str(value)
     sql = SQL.match(text)
     if sql is not None:
-        text = f"{sql[1]} {sql[2]}"
+        text = f"{sql[1].upper()} {sql[2]}"
     return text if len(text) <= SHOWN_PARAM_CHARS else f"{text[: SHOWN_PARAM_CHARS - 1]}…"
 
 

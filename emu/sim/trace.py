@@ -94,14 +94,14 @@ class Trace:
         if self.keep:
             self.kept.append(_message(now_s, "lost", route, data, len(data), now_s))
 
-    def undelivered(self) -> list[TraceEvent]:
-        """What was put on its way and has not arrived, by the time of sending."""
-        left = [
+    def looked_at(self) -> list[TraceEvent]:
+        """The events that were kept, and then what was sent and has not arrived."""
+        undelivered = [
             _message(each.time_s, "lost", route, each.data, each.left_bytes, each.time_s)
             for route, waiting in self._on_their_way.items()
             for each in waiting
         ]
-        return sorted(left, key=lambda event: event.sent_s)
+        return [*self.kept, *undelivered]
 
     def timer(self, when_s: float, number: int) -> None:
         """A timer fired: the `number`th that was ever armed."""
