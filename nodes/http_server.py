@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Stream
+from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Stream, Timer
+from nodes.parts.draining import DRAIN_QUIET_S, Draining
 from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.timing import move_on_after
 from nodes.wire import (
@@ -50,6 +51,7 @@ STATUS_OF_ERROR: Final = {
 }
 """HTTP status by error code; other codes are 503. 500 and 504: nobody knows whether it happened."""
 RETRY_AFTER_S: Final = 1
+CLOSE: Final = ("connection", "close")
 
 
 class Via(NamedTuple):
@@ -115,6 +117,7 @@ class HttpService:
         self.find = find
         self.limits = limits or HttpLimits()
         self.render_error = render_error
+        self.draining = Draining()
         self.in_flight = 0
         self._series: dict[tuple[str, int], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
@@ -127,13 +130,17 @@ class HttpService:
         """Answer one connection until it ends; `received` was read from it already."""
         via = Via(stream.peer.name, client or stream.peer.address)
         connection = _HttpConnection(self, stream, via)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.read_forever, received, nursery.cancel_scope)
-            try:
-                await connection.answer_forever()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the peer left; nobody is there to be answered
-            nursery.cancel_scope.cancel()
+        self.draining.add(connection)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.read_forever, received, nursery.cancel_scope)
+                try:
+                    await connection.answer_forever()
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    pass  # the peer left; nobody is there to be answered
+                nursery.cancel_scope.cancel()
+        finally:
+            self.draining.remove(connection)
 
     async def answer(self, request: Request, via: Via) -> Response:
         """Answer one request, whatever happens, within its deadline; count and time it."""
@@ -235,6 +242,20 @@ class _HttpConnection:
         self.room = trio.Event()
         self.ended = False
         self.lingered_bytes: int | None = None
+        self.waiting: trio.CancelScope | None = None
+        """While it waits for the next request."""
+        self.timer: Timer | None = None
+
+    def hurry(self) -> None:
+        """The service drains: an idle client may still ask, but not for long."""
+        if self.waiting is not None and not self.http.mid_request:
+            self._limit_wait(self.waiting, min(DRAIN_QUIET_S, self.limits.idle_timeout_s))
+
+    def _limit_wait(self, scope: trio.CancelScope, limit_s: float) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        clock = self.service.ctx.clock
+        self.timer = clock.call_at(clock.monotonic_s() + limit_s, scope.cancel)
 
     async def read_forever(self, received: bytes, scope: trio.CancelScope) -> None:
         """Feed the parser; when the peer resets, whatever we do for it is cancelled."""
@@ -273,6 +294,8 @@ class _HttpConnection:
             if request is None:
                 return
             response = await self.service.answer(request, self.via)
+            if self.service.draining.begun:
+                response = replace(response, headers=(*response.headers, CLOSE))
             try:
                 data = self.http.send_response(response)
             except http.LocalProtocolError as error:
@@ -286,15 +309,14 @@ class _HttpConnection:
 
     async def _next_request(self) -> Request | None:
         """The next one; None when the peer is done or idle for too long."""
-        clock = self.service.ctx.clock
         request = self.http.next_request()
         if request is not None:
             return request
         idle_s, begun_s = self.limits.idle_timeout_s, self.limits.request_timeout_s
-        limit_s = begun_s if self.http.mid_request else idle_s
+        begun = self.http.mid_request
         with trio.CancelScope() as scope:
-            timer = clock.call_at(clock.monotonic_s() + limit_s, scope.cancel)
-            begun = self.http.mid_request
+            self.waiting = scope
+            self._limit_wait(scope, begun_s if begun else idle_s)
             try:
                 while True:
                     request = self.http.next_request()
@@ -307,13 +329,14 @@ class _HttpConnection:
                         return None
                     if self.http.mid_request and not begun:
                         begun = True
-                        timer.cancel()
-                        timer = clock.call_at(clock.monotonic_s() + begun_s, scope.cancel)
+                        self._limit_wait(scope, begun_s)
                     self.more = trio.Event()
                     self.room.set()
                     await self.more.wait()
             finally:
-                timer.cancel()
+                self.waiting = None
+                if self.timer is not None:
+                    self.timer.cancel()
         if self.http.mid_request:
             raise http.RemoteProtocolError("the request did not end in time", 408)
         return None
@@ -323,7 +346,7 @@ class _HttpConnection:
         response = self.service.refusal(error)
         if not self.http.can_answer:
             return
-        response = replace(response, headers=(*response.headers, ("connection", "close")))
+        response = replace(response, headers=(*response.headers, CLOSE))
         await self.stream.send_all(self.http.send_response(response))
         await self._linger()
 

@@ -114,12 +114,20 @@ class WebNode:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         admin = Admin(self.ctx, service=self.rpc, facts=self.facts)
+        admin.add("drain", self._drain)
         async with trio.open_nursery() as nursery:
             listener = await self.ctx.network.listen(HTTP_PORT)
             nursery.start_soon(admin.listen_and_serve)
             nursery.start_soon(self._prepare, nursery)
             nursery.start_soon(accept_forever, self.ctx, listener, self.serve_stream)
             task_status.started()
+
+    async def _drain(self, call: Call) -> dict[str, int]:
+        """Answer what was asked and let every connection end; returns when none is left."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.http.draining.drain)
+            nursery.start_soon(self.rpc.draining.drain)
+        return {"in_flight": self.http.in_flight + self.rpc.in_flight}
 
     async def _prepare(self, nursery: trio.Nursery) -> None:
         """Find the store by the kinds of the tiers in `uses`, then make the site's tables there."""

@@ -15,6 +15,7 @@ import trio
 from nodes.accepting import accept_forever
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Listener, Stream, Timer
 from nodes.parts.answers import Batch, Fused, Handler, Later, Method, wrong_count
+from nodes.parts.draining import DRAIN_QUIET_S, Draining
 from nodes.parts.metrics import Counter, Metrics
 from protocols import rpc
 from protocols.errors import SERVER_ERRORS, RpcError
@@ -69,6 +70,7 @@ class Service:
         """What arrives without wanting an answer: plain functions, called inline."""
         self.charge_cpu = charge_cpu
         self.batch: Batch | None = None
+        self.draining = Draining()
         self.in_flight = 0
         self._fused: list[Method] = []
         self._errors: dict[tuple[str, str], Counter] = {}
@@ -135,12 +137,14 @@ class Service:
         """Answer one connection until it ends; `received` was read from it already."""
         async with trio.open_nursery() as nursery:
             connection = _ServerConnection(self, stream, nursery)
+            self.draining.add(connection)
             try:
                 await connection.run(received)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the peer left; nobody is there to be answered
             finally:
                 connection.stop()
+                self.draining.remove(connection)
             nursery.cancel_scope.cancel()
 
 
@@ -175,18 +179,28 @@ class _ServerConnection:
         self.watch: Timer | None = None
         self._arm_watch()
 
+    @property
+    def _idle_timeout_s(self) -> float:
+        limit_s = self.service.limits.idle_timeout_s
+        return min(limit_s, DRAIN_QUIET_S) if self.service.draining.begun else limit_s
+
+    def hurry(self) -> None:
+        """The service drains."""
+        self.stop()
+        self._arm_watch()
+
     def _arm_watch(self) -> None:
-        limits = self.service.limits
-        interval_s = min(limits.idle_timeout_s, limits.frame_timeout_s) / 2
+        interval_s = min(self._idle_timeout_s, self.service.limits.frame_timeout_s) / 2
         clock = self.ctx.clock
         self.watch = clock.call_at(clock.monotonic_s() + interval_s, self._look)
 
     def _look(self) -> None:
         """Close what is idle for too long, or has begun a message that never ends."""
         now_s = self.ctx.clock.monotonic_s()
-        limits = self.service.limits
-        idle = not self._in_hand and now_s - self.active_s > limits.idle_timeout_s
-        stuck = self.begun_s is not None and now_s - self.begun_s > limits.frame_timeout_s
+        quiet = not (self._in_hand or self.writing)
+        idle = quiet and now_s - self.active_s > self._idle_timeout_s
+        frame_timeout_s = self.service.limits.frame_timeout_s
+        stuck = self.begun_s is not None and now_s - self.begun_s > frame_timeout_s
         if idle or stuck:
             self.nursery.cancel_scope.cancel()
         else:
