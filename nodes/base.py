@@ -59,6 +59,11 @@ class Stream(trio.abc.HalfCloseableStream):
         """Close now, without waiting: the peer sees a reset."""
         raise NotImplementedError
 
+    def ended(self) -> bool:
+        """Whether the peer's end, or a reset, has arrived already and nothing else is to be read:
+        what to ask before a kept connection is used again."""
+        raise NotImplementedError
+
     def send_nowait(self, data: bytes) -> int:
         """Send what can be sent without waiting; return how many bytes that was (0: `send_all`
         waits, or tells why not)."""

@@ -1,7 +1,7 @@
 """The asking side of HTTP: connections kept alive per host, one request at a time on each.
 
-It never retries (nodes/parts/backoff.py has the budget), except that a connection which had been
-idle and turns out closed before a byte of an answer is replaced once for requests that only read.
+It never retries (nodes/parts/backoff.py has the budget), except that a kept connection which turns
+out closed is replaced once: before the request is sent whole, or if it only reads.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ class _Connection:
 
 
 class _Stale(Exception):
-    """A kept connection that had been closed before our request reached anybody."""
+    """A kept connection was closed before a byte of an answer. `sent`: the request was sent whole,
+    so the server may have acted on it."""
+
+    def __init__(self, *, sent: bool) -> None:
+        self.sent = sent
 
 
 class HttpClient:
@@ -85,8 +89,8 @@ class HttpClient:
             try:
                 sent = True
                 return await self._exchange(connection, kept, method, path, all_headers, body)
-            except _Stale:
-                if method not in READING:
+            except _Stale as stale:
+                if stale.sent and method not in READING:
                     raise RpcError("disconnected", f"{host} closed a kept connection") from None
             sent = False
             connection = await self._connect((host, port))
@@ -100,7 +104,8 @@ class HttpClient:
         idle = self._idle.get(target)
         while idle:
             connection = idle.pop()
-            if now_s - connection.idle_since_s <= IDLE_S:
+            fresh = now_s - connection.idle_since_s <= IDLE_S
+            if fresh and not connection.stream.ended():
                 return connection, True
             connection.stream.abort()
         return await self._connect(target), False
@@ -122,14 +127,15 @@ class HttpClient:
         body: bytes,
     ) -> Response:
         """One request and its answer; the connection is kept or closed, whatever happens."""
-        stream, received = connection.stream, False
+        stream, sent, received = connection.stream, False, False
         keep = False
         try:
             await stream.send_all(connection.http.send_request(method, path, headers, body))
+            sent = True
             while True:
                 data = await stream.receive_some(CHUNK_BYTES)
                 if not data and kept and not received:
-                    raise _Stale
+                    raise _Stale(sent=True)
                 received = True
                 response = connection.http.receive_data(data)
                 if response is not None:
@@ -137,7 +143,7 @@ class HttpClient:
                     return response
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             if kept and not received:
-                raise _Stale from error
+                raise _Stale(sent=sent) from error
             raise RpcError("disconnected", "the connection broke before the answer") from error
         except http.RemoteProtocolError as error:
             raise RpcError("disconnected", f"no HTTP answer: {error.reason}") from error

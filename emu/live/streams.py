@@ -105,6 +105,19 @@ class LiveStream(Stream):
             raise trio.BrokenResourceError("the connection is gone") from error
         self._check()
 
+    def ended(self) -> bool:
+        if self.broken or self._closed:
+            return True
+        if self._inbox is not None:
+            return self._inbox.over
+        try:
+            return self._sock.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.broken = True  # told once: whoever reads next must hear of it too
+            return True
+
     def _start_inbox(self, first: bytes | None = None) -> Inbox:
         """Hold what an outside client sends after reading it: we cannot stamp it at its sender."""
         inbox = self._inbox = Inbox()
@@ -375,6 +388,10 @@ class Inbox:
     def _wake(self) -> None:
         arrived, self._arrived = self._arrived, trio.Event()
         arrived.set()
+
+    @property
+    def over(self) -> bool:
+        return not self._chunks and (self._ended or self._reset)
 
     async def take(self, max_bytes: int) -> bytes:
         """The next bytes, b"" at the end; raises BrokenResourceError after a reset."""

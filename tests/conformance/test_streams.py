@@ -45,6 +45,22 @@ async def test_accept_hands_over_the_name_of_the_peer(make_world):
         assert far.peer.name == "client-1"
 
 
+async def test_the_end_of_a_quiet_connection_is_seen_without_reading(make_world):
+    async with make_world() as world, connected(world) as (_, server, near, far):
+        assert not (near.ended() or far.ended())
+        await far.send_all(b"goodbye")
+        await far.send_eof()
+        await server.clock.sleep(0.05)
+        assert not near.ended(), "there is something to be read first"
+        assert await near.receive_some() == b"goodbye"
+        assert near.ended() and not far.ended()
+        near.abort()
+        await server.clock.sleep(0.05)
+        assert near.ended() and far.ended()
+        with pytest.raises(trio.BrokenResourceError):
+            await far.receive_some()
+
+
 async def test_bytes_that_were_sent_arrive_after_their_sender_was_killed(make_world):
     async with make_world() as world:
         world.links.shape(lambda a, b: (links.Shape(latency_s=0.02), f"{a}{b}"))

@@ -53,6 +53,9 @@ class MemoryStream(Stream):
         self.inner.send_stream.close()
         self.inner.receive_stream.close()
 
+    def ended(self) -> bool:
+        return self.broken
+
     def _check(self) -> None:
         if self.broken:
             raise trio.BrokenResourceError("reset by peer")
