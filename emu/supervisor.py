@@ -48,6 +48,8 @@ class Slot:
     started_s: float = 0.0
     error: str = ""
     founder: bool = True
+    listed: bool = False
+    """Whether others may count on it: from its first start until it is stopped in order."""
     role: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     """What `emu ps` shows beside the state: epoch, lag ... as the node last described itself."""
@@ -109,6 +111,8 @@ class Cluster:
         self.ready_s: float | None = None
         self._next_fault = 1
         self._stopping = False
+        self._generations: dict[str, int] = {}
+        """Of removed nodes: whoever comes again under a name is no earlier generation."""
 
     async def __aenter__(self) -> Cluster:
         self._nursery_manager = trio.open_nursery()
@@ -158,7 +162,9 @@ class Cluster:
 
     def _add(self, placement: Placement) -> Slot:
         machine = self.world.machine(placement.spec)
-        slot = self.slots[placement.spec.name] = Slot(placement, machine)
+        name = placement.spec.name
+        slot = self.slots[name] = Slot(placement, machine)
+        slot.generation = self._generations.pop(name, 0)
         return slot
 
     def _start_directory(self) -> None:
@@ -234,7 +240,7 @@ class Cluster:
     def _started(self, slot: Slot, life: Life) -> None:
         if life.dead or slot.life is not life:
             return
-        slot.state = "up"
+        slot.state, slot.listed = "up", True
         slot.settled.set()
         self._list(slot)
         if slot.spec.name != DIRECTORY_HOST:
@@ -276,12 +282,11 @@ class Cluster:
         if spec.name == DIRECTORY_HOST:
             return
         draining = slot.state in ("draining", "stopped")
-        was_ready = slot.state not in ("down", "starting", "failed", "stopped")
         address = slot.machine.address
         self.membership.put(
             Member(
                 spec.name, spec.tier, spec.kind, spec.region, address, spec.port,
-                was_ready or slot.generation > 1, slot.generation, draining, slot.founder,
+                slot.listed, slot.generation, draining, slot.founder,
             )
         )  # fmt: skip
 
@@ -316,6 +321,7 @@ class Cluster:
                 self._log(slot, "drain not finished", why=str(error))
         if not life.dead:
             life.end(crash=False)
+            slot.listed = False
             self._down(slot, "stopped")
             self._log(slot, "node stopped", generation=slot.generation)
 
@@ -368,6 +374,7 @@ class Cluster:
             return  # somebody else removed it meanwhile
         if slot.life is not None:
             slot.life.end(crash=False)
+        self._generations[name] = slot.generation
         self.membership.remove(slot.spec.tier, name)
         self.operator.forget(name)
         self.world.remove_machine(name)

@@ -142,7 +142,7 @@ async def test_the_log_of_a_node_carries_its_name_and_ends_with_its_life(tmp_pat
 
 
 async def test_random_streams_are_named_and_differ_by_generation(tmp_path):
-    async with LiveWorld(7, tmp_path) as world:
+    async with LiveWorld(7, tmp_path, temporary=True) as world:
         machine = world.machine(spec("web-1"))
         life, one = machine.boot(1)
         first = one.rng("backoff").random()
@@ -152,9 +152,18 @@ async def test_random_streams_are_named_and_differ_by_generation(tmp_path):
         life.end(crash=False)
         _, two = machine.boot(2)
         assert two.rng("backoff").random() != first
-    async with LiveWorld(7, tmp_path) as world:
+    async with LiveWorld(7, tmp_path, temporary=True) as world:
         _, again = world.machine(spec("web-1")).boot(1)
         assert again.rng("backoff").random() == first
+
+
+async def test_a_later_run_on_kept_disks_draws_no_id_again(tmp_path):
+    drawn = []
+    for _ in range(2):
+        async with LiveWorld(7, tmp_path) as world:
+            _, ctx = world.machine(spec("web-1")).boot(1)
+            drawn.append(ctx.rng("site").getrandbits(128))
+    assert drawn[0] != drawn[1]
 
 
 class Recorder:

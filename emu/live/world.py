@@ -60,7 +60,8 @@ class LiveWorld:
         precise_timers: bool = True,
     ) -> None:
         """`temporary`: what a removed machine had on its disk goes with it."""
-        self.seed = seed
+        # Disks that stay hold ids that an earlier run drew: the next must not draw them again.
+        self.seed = seed if temporary else f"{seed}/{time.time_ns():x}"
         self.data = data
         self.temporary = temporary
         self.metrics = Metrics()
