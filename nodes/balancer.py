@@ -35,6 +35,7 @@ RETRY_AFTER_S: Final = 1
 UNAVAILABLE_TEXT: Final = b"No server is available just now.\n"
 HashOn = Literal["address", "address_port"]
 WhenDown = Literal["close", "http_503"]
+InitState = Literal["up", "down"]
 REFUSED_HELP: Final = "Connections that got no server, by reason."
 
 
@@ -62,6 +63,9 @@ class BalancerConfig:
     check_jitter_ratio: float = 0.2
     rise: int = 2
     fall: int = 3
+    init_state: InitState = "up"
+    """A server that is new or started anew: `up` until a check fails, or `down` until one passes
+    (it is looked at every check_fast_interval)."""
     max_conn: int = 0
     """Connections at one server; more wait in the queue. 0: no limit."""
     max_queue: int = 1024
@@ -93,6 +97,7 @@ class BalancerConfig:
         _expect("algorithm", self.algorithm, ALGORITHMS)
         _expect("check", self.check, CHECKS)
         _expect("when_down", self.when_down, get_args(WhenDown))
+        _expect("init_state", self.init_state, get_args(InitState))
         _expect("hash_on", self.hash_on, get_args(HashOn))
         for name in ("rise", "fall", "check_interval_s", "connect_timeout_s", "queue_timeout_s"):
             if getattr(self, name) <= 0:
@@ -214,6 +219,8 @@ class BalancerNode:
             self.prober, server.health, self.check_times, lambda: _to_check(server), report
         )
         self._watches[name] = watch
+        if self.config.init_state == "down":
+            watch.soon()
         if self.config.check != "none":
             self._nursery.start_soon(watch.run)
 
@@ -451,6 +458,7 @@ def _pool_config(ctx: Context, config: BalancerConfig) -> PoolConfig:
         weights=config.weights,
         rise=config.rise,
         fall=config.fall,
+        starts_up=config.init_state == "up" or config.check == "none",
         max_conn=config.max_conn,
         max_queue=config.max_queue,
         slow_start_s=config.slow_start_s,

@@ -30,18 +30,24 @@ class CheckTimes:
 class Health:
     """Up after `rise` successes in a row, down after `fall` failures in a row.
 
-    A new server is up at once, and on probation: its first failed check takes it down.
+    A new server is up at once, and on probation: its first failed check takes it down. With
+    `starts_up` false it is down until its first success, and looked at often until then.
     """
 
-    __slots__ = ("_score", "fall", "rise", "why")
+    __slots__ = ("_awaited", "_score", "fall", "rise", "why")
 
-    def __init__(self, rise: int = 2, fall: int = 3) -> None:
+    def __init__(self, rise: int = 2, fall: int = 3, *, starts_up: bool = True) -> None:
         assert rise >= 1 and fall >= 1, (rise, fall)
         self.rise = rise
         self.fall = fall
-        self._score = rise
+        self._score = rise if starts_up else rise - 1
+        self._awaited = not starts_up
         self.why = ""
         """Why the last check failed; empty if it passed."""
+
+    def forget(self) -> None:
+        """It was started anew: down until its first success."""
+        self._score, self._awaited = self.rise - 1, True
 
     @property
     def up(self) -> bool:
@@ -49,13 +55,14 @@ class Health:
 
     @property
     def in_transition(self) -> bool:
-        """Neither all of the last checks passed nor all failed."""
-        return 0 < self._score < self.rise + self.fall - 1
+        """Neither all of the last checks passed nor all failed, or none has passed yet."""
+        return self._awaited or 0 < self._score < self.rise + self.fall - 1
 
     def passed(self) -> bool:
         """A check passed; True if that brought the server up."""
         was_up = self.up
         self.why = ""
+        self._awaited = False
         self._score += 1
         if self._score >= self.rise:
             self._score = self.rise + self.fall - 1
@@ -65,6 +72,8 @@ class Health:
         """A check failed; True if that took the server down."""
         was_up = self.up
         self.why = why
+        if self._awaited:
+            return False
         self._score -= 1
         if self._score < self.rise:
             self._score = 0

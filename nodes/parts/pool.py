@@ -30,6 +30,7 @@ class PoolConfig:
     weights: dict[str, int] = field(default_factory=dict)
     rise: int = 2
     fall: int = 3
+    starts_up: bool = True
     max_conn: int = 0
     max_queue: int = 1024
     slow_start_s: float = 0.0
@@ -97,6 +98,8 @@ class Pool:
             elif server.generation != member.generation:
                 server.generation = member.generation
                 server.outlier = Outlier()
+                if not self.config.starts_up:
+                    server.health.forget()
                 fresh.append(server)
             server.address, server.port = member.address, member.port
             server.departed = False
@@ -112,7 +115,7 @@ class Pool:
 
     def _add(self, member: Member) -> Server:
         config = self.config
-        health = Health(config.rise, config.fall)
+        health = Health(config.rise, config.fall, starts_up=config.starts_up)
         server = Server(member, config.weights.get(member.name, 1), health)
         self.servers[member.name] = server
         return server
@@ -315,6 +318,8 @@ class Pool:
     def failed(self, server: Server, now_s: float) -> None:
         """A connection to it could not be made, or broke before any answer."""
         limit = self.config.eject_after_failures
+        if not server.health.up:
+            return  # the checks took it out already
         if not limit or server.outlier.failed() < limit or server.outlier.ejected(now_s):
             return
         most = max(1, int(len(self.servers) * self.config.max_ejected_ratio))

@@ -26,6 +26,8 @@ TOKEN: Final = "x-emu-token"
 """Response to a write, and request header of a read that must see it (a browser: cookie `seen`)."""
 PATH: Final = "x-emu-path"
 """Set by an HTTP proxy in front: the names of the machines so far, separated by commas."""
+START_PATIENCE_S: Final = 3.0
+"""After so long a server has started, though its database was never reached."""
 MAX_PATH_CHARS: Final = 200
 API: Final = "/api/"
 SECURITY: Final = (
@@ -59,6 +61,7 @@ class Routes:
         self.database = database
         """The name of what the pages' data came from, for the picture of the path ("": this)."""
         self.store_ready = store_ready
+        self._began_s = ctx.clock.monotonic_s()
         self._exact: dict[str, dict[str, tuple[str, Handler]]] = {
             "/": {"GET": ("home", self.home)},
             "/timeline": {"GET": ("timeline", self.timeline)},
@@ -270,8 +273,10 @@ class Routes:
         return json_response(answer, 200 if ready else 503)
 
     async def live(self, request: Request, via: Via) -> Response:
-        """200 while this process serves at all, whatever it depends on."""
-        return json_response({"node": self.ctx.name})
+        """200 once it has started, whatever it depends on: later it says only that it runs."""
+        waited_s = self.ctx.clock.monotonic_s() - self._began_s
+        started = self.site.was_ready or waited_s > START_PATIENCE_S
+        return json_response({"node": self.ctx.name}, 200 if started else 503)
 
 
 class _Refusal:

@@ -70,6 +70,17 @@ def test_a_new_server_goes_down_at_its_first_failed_check() -> None:
     assert Health(rise=2, fall=3).failed("refused")
 
 
+def test_a_server_that_starts_down_is_up_at_its_first_success_and_looked_at_often() -> None:
+    health = Health(rise=2, fall=3, starts_up=False)
+    assert not health.up and health.in_transition
+    for _ in range(5):
+        assert not health.failed("starting")
+    assert health.in_transition, "still awaited"
+    assert health.passed() and health.up
+    health.forget()
+    assert not health.up and health.in_transition
+
+
 def test_checks_come_faster_in_transition_and_with_jitter() -> None:
     times = CheckTimes(interval_s=2.0, fast_interval_s=0.5, jitter=0.2)
     rng = random.Random(1)
@@ -282,6 +293,14 @@ def test_at_most_a_tenth_is_ejected_but_one_may_be_and_never_the_last() -> None:
     for _ in range(9):
         single.failed(single.servers["web-0"], 0.0)
     assert take(single).name == "web-0"
+
+
+def test_a_server_that_its_checks_took_out_is_not_ejected_besides() -> None:
+    pool, events = pool_of(3)
+    down(pool, "web-0")
+    for _ in range(9):
+        pool.failed(pool.servers["web-0"], 0.0)
+    assert "server ejected" not in events
 
 
 # --- the queue ---------------------------------------------------------------------------------
