@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import trio
@@ -18,9 +18,10 @@ from emu.directory import DirectoryConfig, DirectoryNode, Membership
 from emu.life import Life, current_life
 from emu.observe.events import Events
 from emu.operator import Operator
+from emu.slot import Slot
 from emu.targets import Candidate, TargetError, needs_roles, resolve
 from emu.topology.model import Placement, Topology
-from emu.world import Machine, MachineSpec, World
+from emu.world import MachineSpec, World
 from nodes.base import DIRECTORY_HOST, Context, Kind
 from protocols.control import Member
 from protocols.errors import RpcError
@@ -33,40 +34,6 @@ RESTART_FIRST_S: Final = 0.2
 RESTART_MOST_S: Final = 10.0
 SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
 SHOWN_FACTS: Final = ("epoch", "lsn", "lag_s", "sessions", "servers_up", "slots")
-
-
-@dataclass(slots=True)
-class Slot:
-    """One place in the cluster: a machine, and whatever generation of its node lives there now."""
-
-    placement: Placement
-    machine: Machine
-    state: str = "down"
-    """down, starting, up, draining, stopped, killed, crashed or failed (paused is the life's)."""
-    life: Life | None = None
-    generation: int = 0
-    started_s: float = 0.0
-    error: str = ""
-    founder: bool = True
-    listed: bool = False
-    """Whether others may count on it: from its first start until it is stopped in order."""
-    role: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
-    """What `emu ps` shows beside the state: epoch, lag ... as the node last described itself."""
-    failures_s: list[float] = field(default_factory=list)
-    settled: trio.Event = field(default_factory=trio.Event)
-
-    @property
-    def spec(self) -> MachineSpec:
-        return self.placement.spec
-
-    @property
-    def running(self) -> bool:
-        return self.life is not None and not self.life.dead
-
-    @property
-    def shown_state(self) -> str:
-        return "paused" if self.life is not None and self.life.paused else self.state
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from emu.supervisor import Cluster, Slot
+from emu.slot import Slot
+from emu.supervisor import Cluster
 from emu.topology.problems import hint
 
 NAMES_SHOWN: Final = 30

@@ -18,7 +18,7 @@ from emu.topology import units
 
 if TYPE_CHECKING:
     from emu.session import Session
-    from emu.supervisor import Slot
+    from emu.slot import Slot
 
 FRONTS: Final = ("cdn", "balancer", "web")
 """Kinds that show the site, the outermost first."""

@@ -14,7 +14,8 @@ import trio
 
 from emu.observe.events import LEVELS, Event
 from emu.observe.link_series import tell_links
-from emu.supervisor import ActiveFault, Cluster, Slot
+from emu.slot import Slot
+from emu.supervisor import ActiveFault, Cluster
 from nodes.base import DIRECTORY_HOST, OUTSIDE
 from nodes.parts.metrics import Counter, Metrics
 

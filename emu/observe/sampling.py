@@ -13,7 +13,8 @@ from typing import Final
 
 import trio
 
-from emu.supervisor import Cluster, Slot
+from emu.slot import Slot
+from emu.supervisor import Cluster
 from nodes.parts.metrics import LATENCY_BUCKETS_S, Counter, Gauge, Histogram, Metrics
 
 MAX_SAMPLES: Final = 1200

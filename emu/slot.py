@@ -1,0 +1,46 @@
+"""One place in a running cluster. What happens to it is its supervisor's business."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from emu.life import Life
+from emu.topology.model import Placement
+from emu.world import Machine, MachineSpec
+
+
+@dataclass(slots=True)
+class Slot:
+    """A machine, and whatever generation of its node lives there now."""
+
+    placement: Placement
+    machine: Machine
+    state: str = "down"
+    """down, starting, up, draining, stopped, killed, crashed or failed (paused is the life's)."""
+    life: Life | None = None
+    generation: int = 0
+    started_s: float = 0.0
+    error: str = ""
+    founder: bool = True
+    listed: bool = False
+    """Whether others may count on it: from its first start until it is stopped in order."""
+    role: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What `emu ps` shows beside the state: epoch, lag ... as the node last described itself."""
+    failures_s: list[float] = field(default_factory=list)
+    settled: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def spec(self) -> MachineSpec:
+        return self.placement.spec
+
+    @property
+    def running(self) -> bool:
+        return self.life is not None and not self.life.dead
+
+    @property
+    def shown_state(self) -> str:
+        return "paused" if self.life is not None and self.life.paused else self.state
