@@ -418,7 +418,8 @@ async def _two_groups(
         everyone = frozenset((*cluster.slots, "outside"))
         rest = everyone - first
         return first, rest or everyone
-    return first, frozenset(await cluster.resolve(words[1])) - first
+    second = frozenset(await cluster.resolve(words[1]))
+    return first, second - first or second  # `slow db to db`: among themselves
 
 
 def _remove_later(cluster: Cluster, rule: links.Rule) -> Undo:

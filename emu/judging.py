@@ -15,7 +15,7 @@ from emu.checks import Claim, check_owners, check_replicas
 from emu.checks.verdict import line
 from emu.history import Recorder
 from emu.observe.events import Event
-from emu.promises import Kept, judge_history
+from emu.promises import Kept, Promise, judge_history
 from emu.supervisor import Cluster
 from emu.topology.expecting import Expectation
 from emu.topology.model import Tier, Topology
@@ -234,11 +234,13 @@ class Judge:
         recorder = cluster.world.history
         if not isinstance(recorder, Recorder):
             return Kept()
-        guarantees = {
-            cluster.slots[name].spec.tier: str(answer.get("guarantee", ""))
+        promises = {
+            cluster.slots[name].spec.tier: Promise(
+                str(answer.get("guarantee", "")), bool(answer.get("promised", True))
+            )
             for name, answer in answers.items()
         }
-        return judge_history(cluster.topology, recorder, guarantees)
+        return judge_history(cluster.topology, recorder, promises)
 
     async def _summarize(
         self,

@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from emu.checks import Verdict, check
 from emu.history import Operation, Recorder
 from emu.topology.model import Tier, Topology
+
+
+class Promise(NamedTuple):
+    """What a clients tier says of itself (in its `finish`)."""
+
+    guarantee: str = ""
+    """One of emu.checks.GUARANTEES, where less was promised than the model says."""
+    holds: bool = True
+    """Whether it was promised at all: clients may ask so that they have no claim to it."""
 
 
 @dataclass(slots=True)
@@ -23,13 +33,14 @@ class Kept:
     """What the settings allow."""
 
 
-def judge_history(topology: Topology, recorder: Recorder, guarantees: Mapping[str, str]) -> Kept:
-    """`guarantees`: clients tier → what it was promised, where that is less than its model says."""
+def judge_history(topology: Topology, recorder: Recorder, promises: Mapping[str, Promise]) -> Kept:
+    """`promises`: by clients tier."""
     kept = Kept()
     for (tier, model), operations in _by_client(topology, recorder.operations).items():
-        verdict = check(operations, model, guarantee=guarantees.get(tier, ""))
-        target = kept.permitted if why_losses_are_permitted(topology, tier) else kept.broken
-        target.add(verdict)
+        promise = promises.get(tier, Promise())
+        binding = promise.holds and not why_losses_are_permitted(topology, tier)
+        verdict = check(operations, model, guarantee=promise.guarantee)
+        (kept.broken if binding else kept.permitted).add(verdict)
     if recorder.dropped:
         kept.broken.unknown.append(f"{recorder.dropped} operations were too many to keep")
     return kept

@@ -6,6 +6,7 @@ from typing import Final
 
 from nodes.balancer import BalancerConfig, BalancerNode
 from nodes.base import DNS_PORT, HTTP_PORT, Kind, StateCheck
+from nodes.clients import ClientsConfig, ClientsNode
 from nodes.database import STATE_DIGEST, DatabaseConfig, DatabaseNode, may_lose
 from nodes.dns import DnsConfig, DnsNode
 from nodes.kv_shard import KvShardConfig, KvShardNode
@@ -16,6 +17,7 @@ DATABASE_ROLES: Final = ("primary", "follower", "candidate", "learner")
 
 KINDS: Final[dict[str, Kind]] = {
     "balancer": Kind(BalancerConfig, BalancerNode, HTTP_PORT, edges=("balances",)),
+    "clients": Kind(ClientsConfig, ClientsNode, edges=("asks",), clients=True),
     "database": Kind(
         DatabaseConfig,
         DatabaseNode,

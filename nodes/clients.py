@@ -1,0 +1,234 @@
+"""Clients of one tier: a few sequential processes run a workload against it and record all of it.
+
+Every operation goes into the history, by which the run is judged. What is asked and how lives in
+workloads/; users (users.py) are the clients of a whole site.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import trio
+
+from nodes.admin import Admin
+from nodes.base import Context
+from nodes.directory import Directory
+from nodes.parts.metrics import Counter, Histogram
+from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
+from nodes.parts.timing import move_on_after
+from nodes.wire import Call
+from nodes.workloads import FAMILIES, NAMES, Options, Setting, Workload
+from nodes.workloads.base import Session, Step
+from protocols.errors import RpcError
+
+FINISH_TIMEOUT_S: Final = 30.0
+STRAGGLERS_S: Final = 10.0
+RETRY_S: Final = 0.25
+REFUSED: Final = "refused"
+"""The tier said no, as it must: not a failure of the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientsConfig:
+    """`processes` clients, each doing one operation after the other."""
+
+    asks: str
+    """The tier that they ask."""
+    workload: str = "register"
+    """register, append, set or bank."""
+    processes: int = 5
+    think_time_s: float = 0.1
+    """Mean of the (exponential) pause between a process's operations."""
+    keys: int = 4
+    """How many objects are in use at a time."""
+    operations_per_key: int = 100
+    """After so many operations an object is left for a new one."""
+    reads: Literal["primary", "replicas"] = "primary"
+    tokens: bool = True
+    """Reads at replicas: whether they carry the session's token. Without, they may be old."""
+    timeout_s: float = 5.0
+    """For one operation, with the retries that its request id makes safe."""
+
+    def __post_init__(self) -> None:
+        if self.workload not in NAMES:
+            raise ValueError(f"`workload`: there is no {self.workload!r}; {', '.join(NAMES)}")
+        if not 1 <= self.processes <= 1000:
+            raise ValueError("`processes` is from 1 to 1000")
+        if self.keys < 1 or self.operations_per_key < 1:
+            raise ValueError("`keys` and `operations_per_key` must be at least 1")
+        if self.timeout_s <= 0:
+            raise ValueError("`timeout` must be above 0")
+
+
+class ClientsNode:
+    """Runs its workload until `finish` is called on its admin listener."""
+
+    def __init__(self, ctx: Context, config: ClientsConfig) -> None:
+        self.ctx = ctx
+        self.config = config
+        self.tally = Tally(ctx.clock.monotonic_s())
+        self.phase = "preparing"
+        self._rng = ctx.rng("clients")
+        self._processes = 0
+        self._operations = 0
+        self._running = 0
+        self._stopped = trio.Event()
+        self._idle = trio.Event()
+        self._workload: Workload | None = None
+        self._final: dict[str, Any] | None = None
+        self._counters: dict[tuple[str, str], Counter] = {}
+        self._seconds: dict[str, Histogram] = {}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        admin = Admin(self.ctx, facts=self.facts)
+        admin.add("summary", lambda call: self.summary())
+        admin.add("finish", self._finish)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(admin.listen_and_serve)
+            task_status.started()
+            workload = self._workload = await self._prepare(nursery)
+            self.tally = Tally(self.ctx.clock.monotonic_s())
+            self.phase = "running"
+            for _ in range(self.config.processes):
+                self._running += 1
+                nursery.start_soon(self._process, workload)
+
+    def facts(self) -> dict[str, Any]:
+        """For `describe`."""
+        return {"role": "", "phase": self.phase, "requests": self.tally.requests}
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers so far, and what the history is to be held to."""
+        workload = self._workload
+        stale_allowed = self.config.reads == "replicas" and not self.config.tokens
+        return {
+            "phase": self.phase,
+            "guarantee": workload.guarantee if workload is not None else "",
+            "promised": not stale_allowed,
+            **self.tally.summary(self.ctx.clock.monotonic_s()),
+            **(self._final or {}),
+        }
+
+    async def _prepare(self, nursery: trio.Nursery) -> Workload:
+        """Find the tier, and make what the workload needs; again until the tier is there."""
+        ctx, config = self.ctx, self.config
+        directory = Directory(ctx, nursery)
+        view = await directory.follow(config.asks)
+        while not view.members:
+            await view.changed.wait()
+        kind = view.members[0].kind
+        family = FAMILIES.get(kind, {})
+        if config.workload not in family:
+            known = ", ".join(family) or "none"
+            raise ValueError(
+                f"no workload `{config.workload}` for a {kind} tier; there are: {known}"
+            )
+        options = Options(
+            config.asks, config.keys, config.operations_per_key, config.reads, config.tokens,
+            config.timeout_s,
+        )  # fmt: skip
+        workload = family[config.workload](Setting(ctx, nursery, directory, options))
+        while True:
+            try:
+                await workload.prepare()
+                return workload
+            except RpcError as error:
+                ctx.log.debug("tier not ready", tier=config.asks, why=str(error))
+                await ctx.clock.sleep(RETRY_S)
+
+    # --- the processes -----------------------------------------------------------------------
+
+    async def _process(self, workload: Workload) -> None:
+        clock, think_time_s = self.ctx.clock, self.config.think_time_s
+        session = self._new_session()
+        try:
+            while not self._stopped.is_set():
+                if think_time_s > 0:
+                    with move_on_after(clock, self._rng.expovariate(1 / think_time_s)):
+                        await self._stopped.wait()
+                    if self._stopped.is_set():
+                        return
+                self._operations += 1
+                step = workload.next(self._rng, self._operations)
+                outcome = await self._do(workload, step, session)
+                if outcome == UNKNOWN:
+                    session = self._new_session()  # what may still take effect ends a process
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    def _new_session(self) -> Session:
+        number, self._processes = self._processes, self._processes + 1
+        return Session(f"{self.ctx.name}.{self.ctx.generation}/{number}")
+
+    async def _do(self, workload: Workload, step: Step, session: Session) -> str:
+        """One operation, recorded and counted; its outcome."""
+        began_s = self.ctx.clock.monotonic_s()
+        record = self.ctx.history.invoke(
+            session.process, step.f, step.value, step.key, model=workload.model
+        )
+        outcome, reason = OK, ""
+        try:
+            record.ok(await workload.do(step, session))
+        except RpcError as error:
+            reason = error.code
+            if error.definite or step.reads:
+                outcome = OK if reason == REFUSED else ERROR
+                record.fail(reason)
+            else:
+                outcome = UNKNOWN
+                record.info(reason)
+        self._count(step.f, outcome, reason, began_s)
+        return outcome
+
+    def _count(self, operation: str, outcome: str, reason: str, began_s: float) -> None:
+        now_s = self.ctx.clock.monotonic_s()
+        self.tally.add(outcome, reason, began_s, now_s)
+        metrics = self.ctx.metrics
+        counter = self._counters.get((operation, outcome))
+        if counter is None:
+            counter = self._counters[operation, outcome] = metrics.counter(
+                "client_operations_total",
+                "Operations of clients, by what came of them.",
+                operation=operation,
+                outcome=outcome,
+            )
+            self._seconds[operation] = metrics.histogram(
+                "client_operation_seconds", "Seconds to an operation's end.", operation=operation
+            )
+        counter.value += 1
+        self._seconds[operation].observe(now_s - began_s)
+
+    # --- the end of a run --------------------------------------------------------------------
+
+    async def _finish(self, call: Call, timeout_ms: int = int(FINISH_TIMEOUT_S * 1000)) -> Any:
+        """Stop, wait for stragglers, read everything once more; then the run's summary.
+
+        Call it once the cluster is healed. A second call gives the same answer.
+        """
+        if self._final is None:
+            self._stopped.set()
+            self.tally.ended_s = self.tally.ended_s or self.ctx.clock.monotonic_s()
+            self.phase = "finishing"
+            if self._running:
+                with move_on_after(self.ctx.clock, STRAGGLERS_S):
+                    await self._idle.wait()
+            complete = False
+            with move_on_after(self.ctx.clock, timeout_ms / 1000):
+                complete = await self._read_all()
+            self._final = {"final_read": "complete" if complete else "failed"}
+            self.phase = "finished"
+        return self.summary()
+
+    async def _read_all(self) -> bool:
+        """Each final read, again until it is answered."""
+        workload = self._workload
+        if workload is None:
+            return False
+        session = self._new_session()
+        for step in workload.final_reads():
+            while await self._do(workload, step, session) != OK:
+                await self.ctx.clock.sleep(RETRY_S)
+        return True
