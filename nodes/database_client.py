@@ -13,13 +13,11 @@ import trio
 
 from nodes.base import RPC_PORT, Context
 from nodes.client import Client
-from nodes.database import DatabaseConfig, Engine
 from nodes.directory import Directory, TierView
 from nodes.wire import current_call
 from protocols import database as words
 from protocols.database import Rows, Written
 from protocols.errors import RpcError
-from protocols.replication import VOTER
 
 DEFAULT_TIMEOUT_S: Final = 5.0
 RETRY_S: Final = 0.05
@@ -145,26 +143,3 @@ class DatabaseClient:
         if client is None:
             client = self._clients[name] = Client(self.ctx, self._nursery, name, RPC_PORT)
         return client
-
-
-class LocalDatabase:
-    """The same store inside the node itself: a group of one on the node's own disk."""
-
-    def __init__(self, ctx: Context, nursery: trio.Nursery) -> None:
-        self._engine = Engine(ctx, nursery, DatabaseConfig(), ((ctx.name, VOTER),))
-        self._nursery = nursery
-
-    async def start(self) -> None:
-        """Recover from disk, and drive the log from now on."""
-        await self._engine.driver.recover()
-        self._nursery.start_soon(self._engine.driver.run)
-
-    async def query(
-        self, sql: str, *params: Any, token: int | None = None, timeout_s: float = 0.0
-    ) -> Rows:
-        return Rows.from_wire(await self._engine.query(sql, params, {"min_lsn": token}))
-
-    async def write(
-        self, statements: Sequence[Sequence[Any]], *, request_id: str, timeout_s: float = 0.0
-    ) -> Written:
-        return Written.from_wire(await self._engine.write(statements, {"request_id": request_id}))

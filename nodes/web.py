@@ -14,9 +14,10 @@ import trio
 from nodes.accepting import accept_forever
 from nodes.admin import Admin
 from nodes.base import HTTP_PORT, Context, Stream
-from nodes.database_client import DatabaseClient, LocalDatabase
+from nodes.database_client import DatabaseClient
 from nodes.directory import Directory, TierView
 from nodes.http_server import Endpoint, HttpLimits, HttpService
+from nodes.local_database import LocalDatabase
 from nodes.parts.breaker import State
 from nodes.parts.timing import move_on_after
 from nodes.site import app as apps
