@@ -1,0 +1,47 @@
+"""The load generator: `run(plan)` in this process, which is not the cluster's. On uvloop, or on
+asyncio where that is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.util
+import signal
+from collections.abc import Callable
+from typing import Any, Final
+
+from emu.load.engine import Engine
+from emu.load.plan import Plan
+from emu.load.tally import Tally
+
+HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
+
+
+def run(plan: Plan, on_second: Callable[[Tally], object] = lambda tally: None) -> dict[str, Any]:
+    """The summary of a run (see Tally.summary), with `interrupted` if Ctrl-C ended it early."""
+    gc.freeze()
+    with asyncio.Runner(loop_factory=_uvloop if HAS_UVLOOP else None) as runner:
+        return runner.run(_run(plan, on_second))
+
+
+async def _run(plan: Plan, on_second: Callable[[Tally], object]) -> dict[str, Any]:
+    engine = Engine(plan, on_second)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, engine.ended.set)
+    summary = await engine.run()
+    return {
+        "target": [each.shown for each in plan.endpoints],
+        "loop": "open" if plan.rate_per_s else "closed",
+        "rate_per_s": plan.rate_per_s or None,
+        "connections": plan.connections,
+        "depth": plan.depth,
+        **summary,
+        "uvloop": HAS_UVLOOP,
+        "interrupted": engine.ended.is_set(),
+    }
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop

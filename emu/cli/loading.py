@@ -1,0 +1,167 @@
+"""`emu load`: which server, how hard, and the figures as people and scripts read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from emu.cli import output
+from emu.cli.attach import ClusterOption, JsonOption, ask, complete_target
+from emu.cli.files import duration_s
+from emu.topology import units
+
+if TYPE_CHECKING:
+    from emu.load.plan import Endpoint
+    from emu.load.tally import Tally
+
+SPEAK_HTTP: Final = ("cdn", "balancer", "web")
+CONNECTIONS: Final = 50
+
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL|TIER",
+        help="http://HOST:PORT/PATH, rpc://HOST:PORT, or what runs: lb, web-1 ...",
+        autocompletion=complete_target,
+    ),
+]
+RateOption = Annotated[
+    str, typer.Option("--rate", help="Open loop: so many (200/s), come what may.")
+]
+ConnectionsOption = Annotated[
+    int,
+    typer.Option("--connections", "-C", help="At most so many; without --rate all of them ask."),
+]
+DepthOption = Annotated[int, typer.Option("--depth", help="RPC: in flight on each connection.")]
+MethodOption = Annotated[
+    str, typer.Option("--method", "-m", help="Call this over MessagePack-RPC.")
+]
+ParamsOption = Annotated[str, typer.Option("--params", help="The call's params: a JSON list.")]
+HeaderOption = Annotated[list[str] | None, typer.Option("--header", "-H", help="'name: value'.")]
+TimeoutOption = Annotated[str, typer.Option("--timeout", help="How long an answer may take.")]
+
+
+def load(
+    target: TargetArgument,
+    rate: RateOption = "",
+    connections: ConnectionsOption = CONNECTIONS,
+    depth: DepthOption = 1,
+    for_text: Annotated[str, typer.Option("--for", help="How long.")] = "10s",
+    method: MethodOption = "",
+    params: ParamsOption = "[]",
+    path: Annotated[str, typer.Option("--path", help="HTTP: of a tier.")] = "/",
+    header: HeaderOption = None,
+    body: Annotated[str, typer.Option("--body", help="HTTP: POST this.")] = "",
+    timeout: TimeoutOption = "5s",
+    cluster: ClusterOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Load a server from outside, in this process, and say how it answered.
+
+    With --rate requests leave when they are due and latency counts from then (open loop). Without
+    it each connection asks again as soon as it has its answer (closed loop).
+    """
+    from emu import load as generator
+    from emu.load.plan import Plan
+
+    endpoints = _endpoints(target, method, path, cluster)
+    try:
+        plan = Plan(
+            endpoints,
+            duration_s("--for", for_text) or 10.0,
+            units.parse_value("rate_per_s", rate) if rate else 0.0,
+            connections,
+            depth,
+            duration_s("--timeout", timeout) or 5.0,
+            method or "ping",
+            _params(params),
+            tuple(_header(each) for each in header or []),
+            body.encode(),
+        )
+    except ValueError as error:
+        output.fail(str(error), output.USAGE)
+    if not generator.HAS_UVLOOP:
+        output.note("uvloop is not installed: on plain asyncio the generator tires sooner")
+    output.note(f"{'open' if rate else 'closed'} loop against {_names(endpoints)} for {for_text}")
+    summary = generator.run(plan, _tell_second if output.err.is_terminal else lambda tally: None)
+    if as_json:
+        output.result(summary)
+    else:
+        _show(summary)
+    if summary["interrupted"]:
+        raise typer.Exit(output.INTERRUPTED)
+    if summary["requests"] == summary["errors"]:
+        output.fail("nothing was answered well")
+
+
+def _endpoints(target: str, method: str, path: str, cluster: str) -> tuple[Endpoint, ...]:
+    from emu.load.plan import Endpoint, parse_url
+
+    if "://" in target:
+        try:
+            return (parse_url(target),)
+        except ValueError as error:
+            output.fail(str(error), output.USAGE)
+    rows = ask(cluster, "ps", target)
+    public = [row for row in rows if row["public"]]
+    if not public:
+        fronts = dict.fromkeys(row["tier"] for row in ask(cluster, "ps") if row["public"])
+        output.fail(f"`{target}` is private: from outside one reaches {', '.join(fronts)}")
+    found = []
+    for row in public:
+        host, _, port = row["address"].rpartition(":")
+        protocol: Any = "rpc" if method or row["kind"] not in SPEAK_HTTP else "http"
+        found.append(Endpoint(protocol, host, int(port), path))
+    return tuple(found)
+
+
+def _params(text: str) -> tuple[Any, ...]:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, list):
+        raise ValueError(f"--params: `{text[:60]}` is no JSON list; write for example '[\"a\", 1]'")
+    return tuple(values)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, found, value = text.partition(":")
+    if not found or not name.strip() or "\n" in text or "\r" in text:
+        raise ValueError(f"--header: `{text[:60]}` is none; write 'name: value'")
+    return name.strip().lower(), value.strip()
+
+
+def _names(endpoints: tuple[Endpoint, ...]) -> str:
+    more = f" and {len(endpoints) - 1} more" if len(endpoints) > 1 else ""
+    return endpoints[0].shown + more
+
+
+def _tell_second(tally: Tally) -> None:
+    p99_s = tally.latency.quantile(0.99)
+    shown = f", p99 {output.seconds(p99_s)}" if p99_s is not None else ""
+    output.err.print(f"  {tally.ok:,} answered, {tally.failed:,} failed{shown}     ", end="\r")
+
+
+def _show(summary: Mapping[str, Any]) -> None:
+    codes = ", ".join(f"{code} {count:,}" for code, count in summary["errors_by_code"].items())
+    latency = summary["latency_s"]
+    times = [
+        f"{name.replace('_', '.')} {output.seconds(value)}"
+        for name, value in latency.items()
+        if value is not None
+    ]
+    rows = [
+        ["requests", f"{summary['requests']:,} in {output.seconds(summary['ran_s'])}"],
+        ["answered", f"{summary['throughput_per_s']:,.1f}/s"],
+        ["errors", f"{summary['errors']:,}" + (f" ({codes})" if codes else "")],
+        ["latency", ", ".join(times) or "-"],
+    ]
+    for name, value in rows:
+        output.out.print(f"{name:<10}{value}", markup=False)
+    if not summary["trustworthy"]:
+        late = output.seconds(summary["late_s"]["p99"])
+        output.note(f"the generator itself was {late} late at p99: ask for less", style="yellow")
