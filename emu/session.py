@@ -122,6 +122,7 @@ class Session:
             "nodes": len(self.cluster.slots),
             "ready_s": self.cluster.ready_s,
             "observe": self.observe.url,
+            "page": self.observe.page_url,
             "fidelity": self.world.fidelity(),
         }
 

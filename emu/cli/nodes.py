@@ -11,6 +11,7 @@ from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask, attached, complete_target
 from emu.cli.lines import as_text
 from emu.control.client import ControlEnded
+from emu.observe.shown import duration
 
 TARGET_HELP: Final = "A node, tier, region or glob; `db primary`, `one web`, `all`."
 FACTS: Final = ("epoch", "lsn", "lag_s", "slots")
@@ -39,7 +40,7 @@ def ps(target: Words = None, cluster: ClusterOption = "", as_json: JsonOption = 
         columns.remove("role")
     table = []
     for row in rows:
-        shown = {**row, "uptime": output.seconds(row["uptime_s"]) if row["uptime_s"] else ""}
+        shown = {**row, "uptime": duration(row["uptime_s"]) if row["uptime_s"] else ""}
         table.append([shown.get(column) for column in columns])
     output.table(columns, table, output.STATE_STYLES)
     for row in rows:

@@ -16,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from emu.observe.shown import duration
+
 OK: Final = 0
 FAILURE: Final = 1
 USAGE: Final = 2
@@ -46,6 +48,10 @@ class _Unread(Console):
 
 out: Final = Console(highlight=False, soft_wrap=True)
 err: Final = _Unread(stderr=True, highlight=False, soft_wrap=True)
+
+
+seconds: Final = duration
+"""A duration for people."""
 
 
 def result(value: Any) -> None:
@@ -83,18 +89,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], styles: Mapping
     for row in texts:
         drawn.add_row(*(f"[{styles[c]}]{c}[/]" if c in styles else _plain(c) for c in row))
     out.print(drawn)
-
-
-def seconds(value: float) -> str:
-    """A duration for people: 850 µs, 12.3 ms, 4.1 s, 3 m 20 s."""
-    if value < 1e-3:
-        return f"{value * 1e6:.0f} µs"
-    if value < 1:
-        return f"{value * 1e3:.1f} ms"
-    if value < 120:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(int(value), 60)
-    return f"{minutes} m {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} m"
 
 
 def _plain(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from emu.cli.output import seconds
+from emu.observe.shown import duration as seconds
 from emu.topology import units
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _look(session: Session, slots: list[Slot]) -> list[tuple[str, str]]:
         zone = getattr(servers[0].placement.config, "zone", "")
         at_port = "" if port == "53" else f" -p {port}"
         lines.append((f"dig @{address}{at_port} www.{zone}", "what DNS answers"))
-    lines.append((f"{session.observe.url}/", "nodes and events, in a browser"))
+    lines.append((session.observe.page_url, "watch and break it, in a browser"))
     lines.append((f"{session.observe.url}/sd", "for Prometheus: http_sd_configs"))
     return lines
 

@@ -14,6 +14,7 @@ from emu.cli import output
 from emu.cli.attach import JsonOption
 from emu.cli.files import FileArgument, default_file, duration_s, read_topology
 from emu.cli.up import one_of
+from emu.observe.shown import duration
 
 if TYPE_CHECKING:
     from emu.sim.seeds import SeedResult, SeedRun
@@ -167,7 +168,7 @@ def _tell(
     speed = record["virtual_s"] / max(record["wall_s"], 1e-9)
     output.note(
         f"{record['seeds']} seeds, {len(failing)} failed; {record['virtual_s']:,.0f} virtual "
-        f"seconds in {output.seconds(record['wall_s'])} ({speed:.0f} times real time), "
+        f"seconds in {duration(record['wall_s'])} ({speed:.0f} times real time), "
         f"{record['messages']:,} messages"
     )
     output.note(f"digest {record['digest']}")

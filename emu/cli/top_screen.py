@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from emu.cli import lines, output
+from emu.observe.shown import duration, number
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 BAD_RATIO: Final = 0.01
@@ -81,11 +82,11 @@ def _head(status: Mapping[str, Any], width: int) -> Text:
     count = sum(tier["nodes"] for tier in status["tiers"])
     line = Text()
     line.append(str(status["name"]), style="bold")
-    line.append(f"  {output.seconds(status['time_s'])}  ")
+    line.append(f"  {duration(status['time_s'])}  ")
     line.append(f"{up}/{count} nodes up", style="green" if up == count else "bold red")
     lag_s = status["loop_lag_s"]["p99"]
     if status["trustworthy"]:
-        line.append(f"  loop lag p99 {output.seconds(lag_s)}", style="dim")
+        line.append(f"  loop lag p99 {duration(lag_s)}", style="dim")
     else:
         line.append("  not trustworthy: ", style="bold yellow")
         line.append("; ".join(status["reasons"]), style="yellow")
@@ -98,10 +99,10 @@ def _faults(status: Mapping[str, Any], most: int = FAULT_LINES) -> list[Text]:
         line = Text(style="red")
         line.append(f"✗ {fault['text']}")
         since_s = status["time_s"] - fault["since_s"]
-        line.append(f"  for {output.seconds(since_s)}", style="dim")
+        line.append(f"  for {duration(since_s)}", style="dim")
         if fault["until_s"] is not None:
             left_s = max(0.0, fault["until_s"] - status["time_s"])
-            line.append(f", {output.seconds(left_s)} left", style="dim")
+            line.append(f", {duration(left_s)} left", style="dim")
         found.append(line)
     more = len(status["faults"]) - most
     if more > 0:
@@ -140,8 +141,8 @@ def _tier(tier: Mapping[str, Any], width: int) -> Text:
             (f"{tier['up']}/{tier['nodes']}", "green" if whole else "bold red"),
             (_number(tier["rate_per_s"]), ""),
             (_number(tier["errors_per_s"]), _error_style(tier)),
-            (_time(tier["p50_s"]), ""),
-            (_time(tier["p99_s"]), ""),
+            (duration(tier["p50_s"]), ""),
+            (duration(tier["p99_s"]), ""),
             (str(tier["waiting"]) if tier["waiting"] else "-", ""),
         ],
     )
@@ -190,9 +191,9 @@ def _node(node: Mapping[str, Any]) -> Text:
             (node["role"] or "-", "bold" if node["role"] == "primary" else ""),
             (_number(node["rate_per_s"]), ""),
             (_number(node["errors_per_s"]), _error_style(node)),
-            (_time(node["p99_s"]), ""),
+            (duration(node["p99_s"]), ""),
             ("-" if busy is None else f"{busy:.0%}", "yellow" if (busy or 0) > 0.9 else ""),
-            (_time(lag_s) if isinstance(lag_s, int | float) else "-", ""),
+            (duration(lag_s) if isinstance(lag_s, int | float) else "-", ""),
         ],
     )
 
@@ -209,12 +210,4 @@ def _error_style(row: Mapping[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    if not value:
-        return "-"
-    if value >= 10_000:
-        return f"{value / 1000:.1f}k"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def _time(value_s: float | None) -> str:
-    return "-" if value_s is None else output.seconds(value_s)
+    return number(value) if value else "-"

@@ -13,10 +13,9 @@ from typing import Any, Final
 import trio
 
 from emu.observe.events import LEVELS, Event
-from emu.observe.link_series import tell_links
+from emu.observe.link_series import sum_up, tell
 from emu.slot import Slot
 from emu.supervisor import ActiveFault, Cluster
-from nodes.base import DIRECTORY_HOST, OUTSIDE
 from nodes.parts.metrics import Counter, Metrics
 
 MAX_FAULT_SERIES: Final = 100
@@ -85,7 +84,7 @@ class Exposition:
         once = Metrics()
         self._tell_faults(once)
         self._tell_expectations(once)
-        await tell_links(self.cluster.world, self._tier_of, once)
+        tell(once, await sum_up(self.cluster))
         merged: dict[str, tuple[bytes, list[bytes]]] = {}
         registries = (self._metrics, self.cluster.world.metrics, once, *self._nodes.values())
         for place, registry in enumerate(registries):
@@ -126,13 +125,6 @@ class Exposition:
                 "1 while the run so far is as its topology expects; absent: not known yet.",
                 expectation=str(each["text"]),
             ).value = float(each["held"])
-
-    def _tier_of(self, name: str) -> str:
-        """Of a link's end; "" for emu's own."""
-        slot = self.cluster.slots.get(name)
-        if slot is not None:
-            return slot.spec.tier
-        return name if name in (OUTSIDE, DIRECTORY_HOST) else ""
 
 
 def _node_series(cluster: Cluster, slot: Slot) -> Metrics:

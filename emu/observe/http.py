@@ -1,25 +1,30 @@
 """What emu answers over HTTP: metrics per node and per cluster, service discovery, events, a page.
 
 `/metrics/NODE` asks the node itself, so it fails when the node is dead and times out when it is
-paused. Everything here only reads; whatever changes something goes through the control socket.
+paused. Everything only reads but `/do`, which needs the run's token (guard.py).
 """
 
 from __future__ import annotations
 
-import html
 import itertools
 import json
+import secrets
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import trio
 
+from emu import faults
+from emu.observe import guard, page
 from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition
 from emu.observe.sampling import Sampler
 from emu.observe.status import Status, status
 from emu.supervisor import Cluster
+from emu.targets import TargetError
 from emu.views import ps_row
 from emu.world import OBSERVE_PORT, OPERATOR
 from nodes.accepting import accept_forever
@@ -28,9 +33,15 @@ from protocols.errors import RpcError
 from protocols.http import Request, Response
 
 METRICS_TYPE: Final = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
+HTML: Final = ("content-type", "text/html; charset=utf-8")
+ASSET_TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+NO_STORE: Final = ("cache-control", "no-store")
 PAUSED_TIMEOUT_S: Final = 60.0
 ROLES_EVERY_S: Final = 1.0
 EXPECTATIONS_TURNS: Final = 5
+MAX_EVENTS: Final = 1000
+
+Handler = Callable[[Request, Via], Awaitable[Response]]
 
 
 class ObserveServer:
@@ -45,22 +56,36 @@ class ObserveServer:
         self.cluster = cluster
         self.exposition = Exposition(cluster)
         self.sampler = Sampler(cluster)
+        self.token = secrets.token_urlsafe(12)
         self._interim = interim
         self._http = HttpService(cluster.operator.ctx, self._find)
-        self._routes: dict[str, Endpoint] = {
-            "/": Endpoint("page", self._page, 0.0),
-            "/metrics": Endpoint("metrics", self._metrics, 0.0),
-            "/sd": Endpoint("sd", self._discovery, 0.0),
-            "/status": Endpoint("status", self._status, 0.0),
-            "/nodes": Endpoint("nodes", self._nodes, 0.0),
-            "/events": Endpoint("events", self._events, 0.0),
-            "/annotations": Endpoint("annotations", self._annotations, 0.0),
-            "/healthz": Endpoint("healthz", self._health, 0.0),
+        handlers: dict[str, Handler] = {
+            "/": self._page,
+            "/live": self._inside,
+            "/metrics": self._metrics,
+            "/sd": self._discovery,
+            "/status": self._status,
+            "/nodes": self._nodes,
+            "/events": self._events,
+            "/annotations": self._annotations,
+            "/healthz": self._health,
+            **{f"/{name}": partial(_asset, name) for name in page.ASSETS},
         }
+        self._readable = {
+            path: Endpoint(path, self._guarded(handler), 0.0) for path, handler in handlers.items()
+        }
+        self._do_endpoint = Endpoint("/do", self._guarded(self._do), 0.0)
+        self._node_endpoint = Endpoint("/metrics/NODE", self._guarded(self._node_metrics), 0.0)
+        self._unknown = Endpoint("unknown", self._guarded(self._not_found), 0.0)
 
     @property
     def url(self) -> str:
         return f"http://{self.endpoint}"
+
+    @property
+    def page_url(self) -> str:
+        """The live page, with what it needs to change something."""
+        return f"{self.url}/#token={self.token}"
 
     @property
     def endpoint(self) -> str:
@@ -90,11 +115,31 @@ class ObserveServer:
         """See status.py."""
         return status(self.cluster, self.sampler, since=since)
 
+    # --- routing -----------------------------------------------------------------------------
+
     def _find(self, request: Request) -> Endpoint:
-        if request.path.startswith("/metrics/"):
-            return Endpoint("node_metrics", self._node_metrics, 0.0)
-        found = self._routes.get(request.path)
-        return found if found is not None else Endpoint("not_found", _not_found, 0.0)
+        path = request.path
+        if path.startswith("/metrics/"):
+            return self._node_endpoint
+        if request.method not in guard.SAFE_METHODS:
+            return self._do_endpoint if path == "/do" else self._unknown
+        return self._readable.get(path, self._unknown)
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def answer(request: Request, via: Via) -> Response:
+            refused = guard.refusal(request, self.token)
+            if refused is not None:
+                return error_response(request, *refused)
+            response = await handler(request, via)
+            return replace(response, headers=(*response.headers, *guard.HEADERS))
+
+        return answer
+
+    async def _not_found(self, request: Request, via: Via) -> Response:
+        known = ", ".join((*self._readable, "/metrics/NODE"))
+        return error_response(request, 404, "not_found", f"there are: {known}; and POST /do")
+
+    # --- for Prometheus and Grafana ----------------------------------------------------------
 
     async def _node_metrics(self, request: Request, via: Via) -> Response:
         name = request.path.removeprefix("/metrics/")
@@ -128,20 +173,6 @@ class ObserveServer:
             groups.append({"targets": [here], "labels": labels})
         return json_response(groups)
 
-    async def _status(self, request: Request, via: Via) -> Response:
-        return json_response(self.status(_since(request)))
-
-    async def _nodes(self, request: Request, via: Via) -> Response:
-        return json_response([ps_row(self.cluster, each) for each in self.cluster.slots.values()])
-
-    async def _events(self, request: Request, via: Via) -> Response:
-        events = self.cluster.events.since(_since(request))
-        return Response(
-            200,
-            (("content-type", "application/json"), ("cache-control", "no-store")),
-            json.dumps(events[-1000:], default=str).encode(),
-        )
-
     async def _annotations(self, request: Request, via: Via) -> Response:
         """Faults, promotions, reshards and verdicts as Grafana's annotations."""
         cluster = self.cluster
@@ -149,52 +180,53 @@ class ObserveServer:
         found = spans(cluster.timeline, cluster.events, tuple(cluster.active))
         return json_response(for_grafana(found, time.time() - now_s, now_s))
 
+    # --- for people and scripts --------------------------------------------------------------
+
+    async def _page(self, request: Request, via: Via) -> Response:
+        return Response(200, (HTML, NO_STORE), page.frame(self.cluster.topology.name).encode())
+
+    async def _inside(self, request: Request, via: Via) -> Response:
+        events = self.cluster.events.since(0)
+        return Response(200, (HTML, NO_STORE), page.inside(self.status(), events).encode())
+
+    async def _status(self, request: Request, via: Via) -> Response:
+        return json_response(self.status(_since(request)))
+
+    async def _nodes(self, request: Request, via: Via) -> Response:
+        return json_response([ps_row(self.cluster, each) for each in self.cluster.slots.values()])
+
+    async def _events(self, request: Request, via: Via) -> Response:
+        events = self.cluster.events.since(_since(request))[-MAX_EVENTS:]
+        body = json.dumps(events, default=str).encode()
+        return Response(200, (("content-type", "application/json"), NO_STORE), body)
+
     async def _health(self, request: Request, via: Via) -> Response:
         return Response(200, (("content-type", "text/plain"),), b"ok\n")
 
-    async def _page(self, request: Request, via: Via) -> Response:
-        """A plain page of the nodes and the newest events; it reloads itself."""
-        rows = "".join(_row(ps_row(self.cluster, slot)) for slot in self.cluster.slots.values())
-        newest = list(self.cluster.events.since(0))[-30:]
-        lines = "".join(
-            f"<li><time>{each['time_s']:.3f} s</time> <b>{_text(each.get('node', 'emu'))}</b> "
-            f"{_text(each['event'])}</li>"
-            for each in reversed(newest)
-        )
-        name = _text(self.cluster.topology.name)
-        body = PAGE.format(name=name, rows=rows, events=lines)
-        return Response(200, (("content-type", "text/html; charset=utf-8"),), body.encode())
+    async def _do(self, request: Request, via: Via) -> Response:
+        """Inject a fault, as the control socket does: `{"verb", ...fields, "for_s"?}`; or
+        `{"undo": number}`."""
+        try:
+            order = json.loads(request.body)
+            if "undo" in order:
+                number = int(order["undo"])
+                await self.cluster.undo(number)
+            else:
+                for_s = order.pop("for_s", None)
+                fault = faults.from_record(order)
+                number = await self.cluster.inject(fault, for_s=for_s and float(for_s))
+        except TargetError as error:
+            return error_response(request, 404, "not_found", str(error))
+        except (ValueError, TypeError, AttributeError) as error:
+            return error_response(request, 400, "bad_request", str(error))
+        return json_response({"number": number})
+
+
+async def _asset(name: str, request: Request, via: Via) -> Response:
+    kind = ASSET_TYPES[name.rpartition(".")[2]]
+    return Response(200, (("content-type", kind), ("cache-control", "no-cache")), page.asset(name))
 
 
 def _since(request: Request) -> int:
     text = request.query.get("since", "0")
     return int(text) if text.isdigit() else 0
-
-
-async def _not_found(request: Request, via: Via) -> Response:
-    known = "/, /metrics, /metrics/NODE, /sd, /status, /nodes, /events, /annotations"
-    return error_response(request, 404, "not_found", f"there are: {known}")
-
-
-def _row(row: dict[str, Any]) -> str:
-    cells = "".join(
-        f"<td>{_text(row[key])}</td>" for key in ("name", "kind", "region", "role", "address")
-    )
-    return f'<tr><td class="{_text(row["state"])}">{_text(row["state"])}</td>{cells}</tr>'
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value))
-
-
-PAGE: Final = """<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="refresh" content="2"><title>{name} · emu</title><style>
-:root{{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}}
-body{{max-width:60rem;margin:2rem auto;padding:0 1rem}}
-table{{border-collapse:collapse;width:100%}}td,th{{text-align:left;padding:.25rem .75rem .25rem 0;
-border-bottom:1px solid #8883}}.up{{color:#2a9d5c}}.killed,.crashed,.failed{{color:#d64545}}
-.paused,.draining,.starting{{color:#c98a16}}ul{{list-style:none;padding:0;font-size:.9em}}
-time{{color:#888;font-variant-numeric:tabular-nums;margin-right:.5rem}}</style></head><body>
-<h1>{name}</h1><table><tr><th>state<th>node<th>kind<th>region<th>role<th>address</tr>{rows}</table>
-<h2>Events</h2><ul>{events}</ul></body></html>
-"""

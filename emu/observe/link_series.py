@@ -5,20 +5,20 @@ What crosses a plain link is not counted: it does not pass the link model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
-from emu.world import World
+from emu.supervisor import Cluster
+from nodes.base import DIRECTORY_HOST, OUTSIDE
 from nodes.parts.metrics import Metrics
 
 LINKS_PER_TURN: Final = 2000
 
 
 @dataclass(slots=True)
-class _Way:
+class Way:
     """All links from one tier to another."""
 
     sent_bytes: int = 0
@@ -29,30 +29,48 @@ class _Way:
     queue_s: float = 0.0
 
 
-async def tell_links(world: World, tier_of: Callable[[str], str], metrics: Metrics) -> None:
-    """Register and set them. `tier_of` a link's end; "" for those that nobody wants to see."""
-    ways: dict[tuple[str, str], _Way] = {}
+Ways = dict[tuple[str, str], Way]
+"""By the tiers at both ends."""
+
+
+async def sum_up(cluster: Cluster) -> Ways:
+    """Every link that does something, or did; those of emu itself are left out."""
+    world = cluster.world
+    ways: Ways = {}
     now_s = world.timers.now_s()
     for place, link in enumerate(world.links):
         if place % LINKS_PER_TURN == LINKS_PER_TURN - 1:
             await trio.lowlevel.checkpoint()
         if link.plain and not link.sent_bytes:
             continue
-        ends = tier_of(link.source), tier_of(link.target)
+        ends = _tier_of(cluster, link.source), _tier_of(cluster, link.target)
         if not all(ends):
             continue
-        way = ways.setdefault(ends, _Way())
+        way = ways.setdefault(ends, Way())
         way.sent_bytes += link.sent_bytes
         way.retransmissions += link.retransmissions
         way.lost_datagrams += link.lost_datagrams
         way.cut += bool(link.cut)
         way.latency_s = max(way.latency_s, link.latency_s)
         way.queue_s = max(way.queue_s, link.queue_s(now_s))
+    return ways
+
+
+def _tier_of(cluster: Cluster, name: str) -> str:
+    """Of a link's end; "" for emu's own."""
+    slot = cluster.slots.get(name)
+    if slot is not None:
+        return slot.spec.tier
+    return name if name in (OUTSIDE, DIRECTORY_HOST) else ""
+
+
+def tell(metrics: Metrics, ways: Ways) -> None:
+    """Register and set the series."""
     for (source, target), way in ways.items():
         _tell(metrics, source, target, way)
 
 
-def _tell(metrics: Metrics, source: str, target: str, way: _Way) -> None:
+def _tell(metrics: Metrics, source: str, target: str, way: Way) -> None:
     metrics.counter(
         "link_bytes_total",
         "Bytes sent over links that have a shape or a fault, by the tiers at their ends.",

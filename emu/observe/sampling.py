@@ -13,6 +13,7 @@ from typing import Final
 
 import trio
 
+from emu.observe.link_series import Ways, sum_up
 from emu.slot import Slot
 from emu.supervisor import Cluster
 from nodes.parts.metrics import LATENCY_BUCKETS_S, Counter, Gauge, Histogram, Metrics
@@ -105,6 +106,8 @@ class Sampler:
         self.cluster = cluster
         self.samples: list[Sample] = []
         self.nodes: dict[str, NodeSample] = {}
+        self.ways: Ways = {}
+        """The links, as of the newest sample."""
         self._readings: dict[str, _Reading] = {}
         self._last_s = cluster.world.timers.now_s()
 
@@ -125,7 +128,7 @@ class Sampler:
                 await trio.lowlevel.checkpoint()
             found = nodes[name] = self._read(slot, seconds)
             tiers.setdefault(slot.spec.tier, Counts()).add(found.counts)
-        self.nodes = nodes
+        self.nodes, self.ways = nodes, await sum_up(self.cluster)
         self._readings = {name: each for name, each in self._readings.items() if name in nodes}
         self.samples.append(Sample(now_s, seconds, tiers))
         if len(self.samples) > MAX_SAMPLES:

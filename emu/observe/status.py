@@ -42,6 +42,10 @@ def status(cluster: Cluster, sampler: Sampler, *, since: int = 0) -> Status:
         "loop_lag_s": fidelity["loop_lag_s"],
         "tiers": [_tier(cluster, sampler, tier) for tier in topology.tiers],
         "edges": edges(topology),
+        "links": [
+            {"ends": list(ends), "cut": way.cut > 0, "latency_s": way.latency_s}
+            for ends, way in sampler.ways.items()
+        ],
         "nodes": [node for node in nodes if node["name"] in names],
         "nodes_left_out": len(nodes) - len(shown),
         "faults": _faults(cluster),

@@ -1,0 +1,92 @@
+"""The live page: its HTML, whatever it is told; that it needs nothing from elsewhere."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Any
+
+from emu.observe import page
+from tests.observe.test_top_screen import EVENTS, node, status, tier
+
+VOID = ("meta", "link", "br", "input")
+
+
+class Checker(HTMLParser):
+    """Collects tags, and breaks on what is not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(html: str) -> Checker:
+    checker = Checker()
+    checker.feed(html)
+    checker.close()
+    assert not checker.open
+    return checker
+
+
+def shown(events: list[dict[str, Any]] = EVENTS, **fields: Any) -> Checker:
+    full = {**status(), "edges": [], "links": [], **fields}
+    full["nodes"] = [{"tier": "web", "address": "127.7.1.1:8080", "region": "here", "error": "",
+                      **each} for each in full["nodes"]]  # fmt: skip
+    return read(page.inside(full, events))
+
+
+def test_it_tells_tiers_nodes_faults_and_events():
+    faults = [{"number": 3, "text": "kill web-2 (one web)", "since_s": 70.0, "until_s": 85.0}]
+    found = shown(faults=faults)
+    assert "15 of 15 nodes up" in found.text
+    assert "kill web-2 (one web)for 5.0 s, 10.0 s left" in found.text
+    orders = [attrs["data-do"] for tag, attrs in found.tags if tag == "button"]
+    assert '{"undo": 3}' in orders
+    assert '{"verb": "kill", "target": "web-0"}' in orders
+    assert found.text.count("server down") == page.EVENTS_SHOWN
+
+
+def test_a_node_that_is_down_can_be_started_and_one_that_is_paused_resumed():
+    nodes = [node("web-0", state="crashed", error="boom"), node("web-1", state="paused")]
+    found = shown(nodes=nodes)
+    orders = [attrs["data-do"] for tag, attrs in found.tags if tag == "button"]
+    assert orders == [
+        '{"verb": "start", "target": "web-0"}',
+        '{"verb": "unpause", "target": "web-1"}',
+        '{"verb": "kill", "target": "web-1"}',
+    ]
+
+
+def test_what_nodes_and_files_say_is_never_markup():
+    hostile = "<img src=x onerror=alert(1)>\"'"
+    events = [{"index": 1, "time_s": 1.0, "level": "info", "event": hostile, "node": hostile,
+               hostile: hostile}]  # fmt: skip
+    nodes = [node(hostile, role=hostile, state=hostile, error=hostile)]
+    faults = [{"number": 1, "text": hostile, "since_s": 0.0, "until_s": None}]
+    tiers = [tier(hostile, kind=hostile)]
+    found = shown(events, name=hostile, nodes=nodes, faults=faults, tiers=tiers,
+                  trustworthy=False, reasons=[hostile])  # fmt: skip
+    assert not [tag for tag, _ in found.tags if tag in ("img", "script")]
+    assert not [name for _, attrs in found.tags for name in attrs if name.startswith("on")]
+    assert read(page.frame(hostile)).text.count(hostile) >= 2
+
+
+def test_page_and_assets_ask_nobody_else():
+    everything = page.frame("x") + "".join(page.asset(name).decode() for name in page.ASSETS)
+    for needle in ("http:", "https:", "url(", "@import", "//cdn", "eval(", "innerHTML +="):
+        assert needle not in everything, needle

@@ -1,0 +1,67 @@
+"""The live page in a real browser: it follows the cluster, and breaks it for whoever may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.observe.running import Running
+from tests.peers import need
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser_page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=need("chromium"), args=["--no-sandbox"]
+        )
+        yield browser.new_page()
+        browser.close()
+
+
+def test_it_follows_the_cluster_without_reloading_and_asks_nobody_else(
+    running: Running, browser_page: Page
+):
+    problems: list[str] = []
+    asked: list[str] = []
+    browser_page.on("console", lambda message: problems.append(message.text))
+    browser_page.on("pageerror", lambda error: problems.append(str(error)))
+    browser_page.on("request", lambda request: asked.append(request.url))
+    browser_page.goto(running.url)
+    expect(browser_page.locator("tr", has_text="web-1").first).to_contain_text("up")
+    browser_page.evaluate("document.querySelector('tr[data-tier=web]').dataset.mark = 'mine'")
+    number = running.ask("inject", {"verb": "kill", "target": "web-2"})["number"]
+    expect(browser_page.locator(".faults")).to_contain_text("kill web-2")
+    expect(browser_page.locator("tr", has_text="web-2")).to_contain_text("killed")
+    assert browser_page.title().startswith("6/7 up")
+    running.ask("undo", number)
+    expect(browser_page.locator(".faults")).to_have_count(0)
+    expect(browser_page.locator("button[data-do]").first).to_be_hidden()
+    assert problems == []
+    assert all(url.startswith((running.url, "data:")) for url in asked)
+
+
+def test_a_chosen_tier_lists_its_nodes_only(running: Running, browser_page: Page):
+    browser_page.goto(running.url)
+    browser_page.locator(".tier[data-tier=web]").click()
+    expect(browser_page.locator("tbody tr:visible")).to_have_count(3)
+    browser_page.locator(".tier[data-tier=web]").click()
+    expect(browser_page.locator("tbody tr:visible")).to_have_count(7)
+
+
+def test_the_token_in_the_address_shows_buttons_that_work_and_leaves_the_address(
+    running: Running, browser_page: Page
+):
+    browser_page.goto("about:blank")
+    browser_page.goto(running.facts["page"])
+    row = browser_page.locator("tr", has_text="web-3")
+    row.get_by_text("kill").click()
+    expect(row).to_contain_text("killed")
+    assert "token" not in browser_page.url
+    browser_page.get_by_role("button", name="undo").click()
+    expect(row).to_contain_text("up")
+    assert running.ask("active") == []
