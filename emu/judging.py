@@ -116,18 +116,19 @@ class Judge:
         cluster = self.cluster
         was_broken = bool(cluster.timeline)
         await cluster.heal()
-        anomalies = await self._wait_until_healed()
+        stuck = await self._wait_until_healed()
         if was_broken:
-            anomalies += await self._wait_for_progress()
+            stuck += await self._wait_for_progress()
         answers = await self._ask_clients("finish", FINISH_TIMEOUT_S)
-        anomalies += await self._check_states()
+        unlike = await self._check_states()
         damaged = any(each.get("flip_bit") for each in cluster.timeline)
-        anomalies += self.watch.anomalies(damaged=damaged)
         kept = self._judge_history(answers)
-        anomalies += [
+        wrong = [
             Anomaly(each.model, str(each), tuple(line(one) for one in each.operations))
             for each in kept.broken.anomalies
         ]
+        # what explains most comes first
+        anomalies = [*self.watch.anomalies(damaged=damaged), *wrong, *unlike, *stuck]
         return await self._summarize(expect, ran_s, answers, anomalies, kept)
 
     # --- healing and progress ----------------------------------------------------------------

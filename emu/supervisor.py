@@ -216,7 +216,7 @@ class Cluster:
             self._end_what_is_over()
 
     def _failed(self, slot: Slot, error: Exception | None) -> None:
-        slot.error = _describe(error) if error is not None else "run() returned"
+        slot.error = describe(error) if error is not None else "run() returned"
         self._down(slot, "failed")
         self.events.add(
             "error", "node failed", {**_identity(slot.spec), "error": slot.error[:2000]}
@@ -465,8 +465,8 @@ def _shown(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if value not in ("", None)}
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """The innermost causes, without the groups that nurseries wrap around them."""
     if isinstance(error, BaseExceptionGroup):
-        return "; ".join(_describe(each) for each in error.exceptions[:3])
+        return "; ".join(describe(each) for each in error.exceptions[:3])
     return f"{type(error).__name__}: {error}"

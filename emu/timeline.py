@@ -13,6 +13,7 @@ from emu.observe.events import Event
 from emu.supervisor import Cluster
 from emu.targets import TargetError
 from emu.topology.model import FaultItem
+from protocols.errors import RpcError
 
 
 async def play(cluster: Cluster, items: Sequence[FaultItem]) -> None:
@@ -38,7 +39,7 @@ async def _play_one(cluster: Cluster, item: FaultItem, start_s: float) -> None:
 async def _inject(cluster: Cluster, item: FaultItem) -> None:
     try:
         await cluster.inject(item.fault, for_s=item.for_s)
-    except TargetError as error:
+    except (TargetError, RpcError) as error:  # nothing of that name, or it refuses
         cluster.log.error("fault not possible", line=item.line, why=str(error))
 
 

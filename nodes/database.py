@@ -100,7 +100,7 @@ class Engine:
         """One reading statement, here: on the primary linearizable, on a
         replica as `options` ask."""
         driver = self.driver
-        if driver.is_primary:
+        if driver.is_primary or options.get("primary"):
             driver.check_can_read()
             seen_lsn = driver.state_lsn
             answer = self.sql.query(sql, params)

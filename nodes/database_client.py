@@ -29,8 +29,11 @@ ELSEWHERE: Final = frozenset(
 
 
 class DatabaseClient:
-    """A store (query, write) on a database tier. Reads go to the primary
-    unless `replicas` is set."""
+    """A store (query, write) on a database tier.
+
+    Reads go to the primary, and while it is away a replica may answer with an older state; with
+    `replicas` they go to anybody, with `linearizable` to nobody else.
+    """
 
     def __init__(
         self,
@@ -40,12 +43,15 @@ class DatabaseClient:
         tier: str,
         *,
         replicas: bool = False,
+        linearizable: bool = False,
     ) -> None:
+        assert not (replicas and linearizable)
         self.ctx = ctx
         self._nursery = nursery
         self._directory = directory
         self._tier = tier
         self._replicas = replicas
+        self._linearizable = linearizable
         self._rng = ctx.rng(f"database-client/{tier}")
         self._clients: dict[str, Client] = {}
         self._view: TierView | None = None
@@ -63,7 +69,9 @@ class DatabaseClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Rows:
         """`token`: the answer must include the write that gave it. Raises RpcError."""
-        options = {"min_lsn": token} if token is not None else {}
+        options: dict[str, Any] = {"min_lsn": token} if token is not None else {}
+        if self._linearizable:
+            options["primary"] = True
         answer = await self._ask(
             words.QUERY, [sql, list(params), options], timeout_s, anywhere=self._replicas
         )

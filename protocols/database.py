@@ -1,9 +1,9 @@
 """The database tier's methods, as any MessagePack-RPC client may call them.
 
 `query(sql, params, options)` → `{"columns": [...], "rows": [[...], ...], "lsn": n}`
-    One reading statement. options: `min_lsn` (a token: the answer must include that write),
-    `max_lag_ms` (how
-    stale a replica may be). `lsn` is what the answer saw.
+    One reading statement. options: `primary` true (linearizable: no replica answers), `min_lsn`
+    (a token: the answer must include that write), `max_lag_ms` (how stale a replica may be). `lsn`
+    is what the answer saw.
 `write(statements, options)` → `{"results": [{"changes": n, "columns": [...], "rows": [...]}, ...],
 "lsn": n}`
     One transaction: all statements or none. A statement is `[sql, params]` or `[sql, params,

@@ -243,10 +243,10 @@ class Core:
             self._handed_lsn = lsn - 1
         self._marks = deque((mark, min(last, lsn - 1)) for mark, last in self._marks)
         self.flushed_lsn = min(self.flushed_lsn, lsn - 1)
-        if self.visible_lsn >= lsn or self.applied_lsn >= lsn:
-            ready.rebuild_from = min(lsn, ready.rebuild_from or lsn)
-            self.visible_lsn = min(self.visible_lsn, lsn - 1)
-            self.applied_lsn = min(self.applied_lsn, lsn - 1)
+        # a state that worked ahead may contain them, whatever we know to be visible
+        ready.rebuild_from = min(lsn, ready.rebuild_from or lsn)
+        self.visible_lsn = min(self.visible_lsn, lsn - 1)
+        self.applied_lsn = min(self.applied_lsn, lsn - 1)
         while self._members_log[-1][0] >= lsn:
             self._members_log.pop()
             members_lsn, members = self._members_log.pop()

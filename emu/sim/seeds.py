@@ -14,6 +14,7 @@ from emu.scenario import Scenario, cluster
 from emu.sim import swarm
 from emu.sim.run import Outcome, in_virtual_time
 from emu.sim.world import Knobs
+from emu.supervisor import describe
 from emu.topology.loading import load
 from emu.topology.model import FaultItem, Topology
 
@@ -126,7 +127,7 @@ async def _live_through(
 def _first_anomaly(outcome: Outcome[dict[str, Any]]) -> tuple[str, str, tuple[str, ...]]:
     """(kind, text, operations); kind and text are "" where all was well."""
     if outcome.error is not None:
-        return "error", f"{type(outcome.error).__name__}: {outcome.error}", ()
+        return "error", describe(outcome.error), ()
     assert outcome.value is not None
     for anomaly in outcome.value["anomalies"]:
         return anomaly["kind"], anomaly["text"], tuple(anomaly["operations"])

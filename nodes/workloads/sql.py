@@ -34,20 +34,23 @@ class SqlWorkload:
         self.name = f"{ctx.name}.{ctx.generation}"
         self.keys = KeyRing("k", options)
         self._requests = 0
-        self._clients = [
-            DatabaseClient(ctx, setting.nursery, setting.directory, options.asks, replicas=replicas)
-            for replicas in dict.fromkeys((False, self.replicas))
-        ]
+        self._client = DatabaseClient(
+            ctx,
+            setting.nursery,
+            setting.directory,
+            options.asks,
+            replicas=self.replicas,
+            linearizable=not self.replicas,
+        )
 
     async def prepare(self) -> None:
-        for client in self._clients:
-            await client.start()
+        await self._client.start()
         await self._write(None, list(self.tables), request_id=f"{self.options.asks}-{self.model}")
 
     async def _query(self, session: Session, sql: str, *params: Any) -> Rows:
-        client = self._clients[-1]
         token = session.token if self.replicas and self.options.tokens else None
-        rows = await client.query(sql, *params, token=token, timeout_s=self.options.timeout_s)
+        timeout_s = self.options.timeout_s
+        rows = await self._client.query(sql, *params, token=token, timeout_s=timeout_s)
         session.token = max(session.token, rows.lsn)
         return rows
 
@@ -55,7 +58,7 @@ class SqlWorkload:
         self, session: Session | None, statements: Sequence[Any], *, request_id: str = ""
     ) -> Written:
         self._requests += 1
-        written = await self._clients[0].write(
+        written = await self._client.write(
             [each if isinstance(each, list) else [each] for each in statements],
             request_id=request_id or f"{self.name}-{self._requests}",
             timeout_s=self.options.timeout_s,

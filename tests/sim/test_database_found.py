@@ -1,0 +1,58 @@
+"""What the swarm found in the database, each as the shortest story that showed it."""
+
+from __future__ import annotations
+
+import emu
+from emu.topology.loading import loads
+from tests.sim.test_clients import topology
+
+
+def test_an_old_primary_forgets_what_it_did_ahead_of_the_group():
+    """It had executed writes that the group never got; their log was cut, their effect stayed."""
+
+    async def script(c: emu.Scenario) -> dict:
+        await c.sleep(1)
+        (primary,) = await c.resolve("db primary")
+        await c.partition(primary, "all", one_way=True, for_s=4)  # it hears, and is not heard
+        await c.until("divergent records saved", timeout_s=10)
+        await c.sleep(6)
+        return await c.finish()
+
+    found = emu.run(script, topology("register"), seed=2)
+    assert found["anomalies"] == []
+    assert found["divergent_records"] > 0
+
+
+def test_no_replica_answers_a_linearizable_read_while_the_primary_is_away():
+    async def script(c: emu.Scenario) -> dict:
+        await c.sleep(1)
+        replica = (await c.resolve("db replica"))[0]
+        await c.partition(replica, "all", for_s=6)
+        await c.sleep(6.5)  # back, and still behind: its peer's retransmission waits
+        await c.kill("db primary", for_s=2)
+        await c.sleep(3)
+        return await c.finish()
+
+    assert emu.run(script, topology("register"), seed=0)["anomalies"] == []
+
+
+def test_a_fault_that_is_refused_does_not_end_the_run():
+    plan = loads(
+        """
+tiers:
+  db: {kind: database, nodes: 3}
+  load: {kind: clients, asks: db}
+faults:
+  - {at: 100ms, call: db-1, method: promote}
+  - {at: 100ms, call: db-2, method: promote}
+  - {at: 100ms, call: db-3, method: promote}
+"""
+    )
+
+    async def script(c: emu.Scenario) -> int:
+        c.start_playing(c.cluster.topology.faults)
+        await c.sleep(1)
+        assert (await c.finish())["anomalies"] == []
+        return len(c.events("fault not possible"))
+
+    assert emu.run(script, plan) >= 2
