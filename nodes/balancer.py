@@ -32,6 +32,7 @@ PEEK_BYTES: Final = 4096
 PEEK_TIMEOUT_S: Final = 1.0
 HTTP_METHODS: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 RETRY_AFTER_S: Final = 1
+START_PATIENCE_S: Final = 1.0
 UNAVAILABLE_TEXT: Final = b"No server is available just now.\n"
 HashOn = Literal["address", "address_port"]
 WhenDown = Literal["close", "http_503"]
@@ -65,7 +66,7 @@ class BalancerConfig:
     fall: int = 3
     init_state: InitState = "up"
     """A server that is new or started anew: `up` until a check fails, or `down` until one passes
-    (it is looked at every check_fast_interval)."""
+    (it is looked at very often until then)."""
     max_conn: int = 0
     """Connections at one server; more wait in the queue. 0: no limit."""
     max_queue: int = 1024
@@ -139,6 +140,7 @@ class BalancerNode:
         self._watches: dict[str, Watch] = {}
         self._connection_errors: dict[str, Counter] = {}
         self._maglev_stale = trio.Event()
+        self._changed = trio.Event()
         metrics = ctx.metrics
         self._errors = metrics.counter("request_errors_total", ERRORS_HELP)
         self.retries = metrics.counter("retries_total", "Repeated attempts to connect to a server.")
@@ -165,6 +167,8 @@ class BalancerNode:
             nursery.start_soon(self.pump.watch_forever, self._tick)
             if isinstance(self.pool.algorithm, Maglev):
                 nursery.start_soon(self._build_tables, self.pool.algorithm)
+            if self.config.init_state == "down":
+                await self._wait_for_a_server()
             task_status.started()
             await accept_forever(
                 self.ctx, listener, self._handle, max_connections=self.config.max_connections
@@ -224,9 +228,17 @@ class BalancerNode:
         if self.config.check != "none":
             self._nursery.start_soon(watch.run)
 
+    async def _wait_for_a_server(self) -> None:
+        """Who connects meanwhile waits too, rather than hear that there is none."""
+        with move_on_after(self.ctx.clock, START_PATIENCE_S):
+            while not self.pool.usable(self._now_s()):
+                self._changed = trio.Event()
+                await self._changed.wait()
+
     def _checked(self, server: Server, why: str) -> None:
         if not self.pool.checked(server, why, self._now_s()):
             return
+        self._changed.set()
         self._maglev_stale.set()
         if server.state == DOWN and self.config.close_on_down:
             self.pump.end_flows_of(server)

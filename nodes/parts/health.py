@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Final
+
+AWAITED_INTERVAL_S: Final = 0.1
+"""At most so long between checks of a server that has never been up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class CheckTimes:
         base_s = self.interval_s
         if health.in_transition:
             base_s = min(base_s, self.fast_interval_s)
+        if health.awaited:
+            base_s = min(base_s, AWAITED_INTERVAL_S)
         return base_s * (1 + rng.uniform(-self.jitter, self.jitter))
 
 
@@ -34,20 +40,21 @@ class Health:
     `starts_up` false it is down until its first success, and looked at often until then.
     """
 
-    __slots__ = ("_awaited", "_score", "fall", "rise", "why")
+    __slots__ = ("_score", "awaited", "fall", "rise", "why")
 
     def __init__(self, rise: int = 2, fall: int = 3, *, starts_up: bool = True) -> None:
         assert rise >= 1 and fall >= 1, (rise, fall)
         self.rise = rise
         self.fall = fall
         self._score = rise if starts_up else rise - 1
-        self._awaited = not starts_up
+        self.awaited = not starts_up
+        """No check has passed yet."""
         self.why = ""
         """Why the last check failed; empty if it passed."""
 
     def forget(self) -> None:
         """It was started anew: down until its first success."""
-        self._score, self._awaited = self.rise - 1, True
+        self._score, self.awaited = self.rise - 1, True
 
     @property
     def up(self) -> bool:
@@ -56,13 +63,13 @@ class Health:
     @property
     def in_transition(self) -> bool:
         """Neither all of the last checks passed nor all failed, or none has passed yet."""
-        return self._awaited or 0 < self._score < self.rise + self.fall - 1
+        return self.awaited or 0 < self._score < self.rise + self.fall - 1
 
     def passed(self) -> bool:
         """A check passed; True if that brought the server up."""
         was_up = self.up
         self.why = ""
-        self._awaited = False
+        self.awaited = False
         self._score += 1
         if self._score >= self.rise:
             self._score = self.rise + self.fall - 1
@@ -72,7 +79,7 @@ class Health:
         """A check failed; True if that took the server down."""
         was_up = self.up
         self.why = why
-        if self._awaited:
+        if self.awaited:
             return False
         self._score -= 1
         if self._score < self.rise:

@@ -46,7 +46,7 @@ async def test_a_server_that_starts_down_waits_for_its_first_passed_check(
         await trio.sleep(3)
         assert await r.states() == {"web-1": "ready", "web-2": "down"}
         new.ready = True
-        await trio.sleep(0.51)
+        await trio.sleep(0.11)
         assert await r.states() == {"web-1": "ready", "web-2": "ready"}
 
 
@@ -62,7 +62,7 @@ async def test_a_new_generation_is_looked_at_before_it_is_used(autojump_clock: A
         await trio.sleep(3)
         assert await r.states() == {"web-1": "down"}
         server.ready = True
-        await trio.sleep(0.51)
+        await trio.sleep(0.11)
         assert await r.states() == {"web-1": "ready"}
 
 
