@@ -72,7 +72,8 @@ class Service:
         self.batch: Batch | None = None
         self.draining = Draining()
         self.in_flight = 0
-        self._fused: list[Method] = []
+        self.answered: list[Method] = []
+        """Methods that have answered inline since `settle_batch` was last called."""
         self._errors: dict[tuple[str, str], Counter] = {}
         self._failures = self.metrics.counter("request_errors_total", ERRORS_HELP)
         self.metrics.gauge(
@@ -103,20 +104,18 @@ class Service:
         waited for: the hot path, without a Call and a histogram of each request's own."""
         method = self.methods[name]
         method.fused = fused
-        self._fused.append(method)
 
     @property
     def charging(self) -> bool:
         return self.charge_cpu and self.ctx.cpu.cores > 0
 
     def settle_batch(self, arrived_s: float) -> None:
-        """Count what was answered by fused handlers since the last time."""
-        elapsed_s = -1.0
-        for method in self._fused:
-            if method.batched:
-                if elapsed_s < 0:
-                    elapsed_s = self.ctx.clock.monotonic_s() - arrived_s
+        """The answers of a batch are on their way: all of them took until now."""
+        if self.answered:
+            elapsed_s = self.ctx.clock.monotonic_s() - arrived_s
+            for method in self.answered:
                 method.answered_batch(elapsed_s)
+            self.answered.clear()
 
     def count_error(self, method: str, code: str) -> None:
         """Count a request that was answered with an error."""
@@ -164,6 +163,8 @@ class _ServerConnection:
         self.stream = stream
         self.nursery = nursery
         self.rpc = rpc.Connection(service.limits)
+        self.plain_call = Call(stream.peer.name)
+        """Of every request without metadata: a Call is only read."""
         self.knows_metadata = False
         self.running: dict[int, trio.CancelScope] = {}
         self.unsent: list[bytes] = []
@@ -260,17 +261,19 @@ class _ServerConnection:
     def _answer_all(self, messages: list[rpc.Message], arrived_s: float) -> None:
         service = self.service
         methods, batch = service.methods, service.batch
-        fusing = not service.charging
+        charging = service.charging
         if batch is not None and messages:
             batch.begin(arrived_s)
         for message in messages:
             kind = message[0]
             if kind == rpc.REQUEST:
                 method = methods.get(message[2])
-                if fusing and method is not None and method.fused is not None:
-                    self._answer_fused(method, method.fused, message[1], message[3], arrived_s)
+                if method is None or method.is_async or (charging and method.cost_s != 0):
+                    self._answer(method, message[1], message[2], message[3], arrived_s)
+                elif method.fused is None or charging:
+                    self._answer_inline(method, message[1], message[3], arrived_s)
                 else:
-                    self._answer(message[1], message[2], message[3], arrived_s)
+                    self._answer_fused(method, method.fused, message[1], message[3], arrived_s)
             elif kind == rpc.NOTIFY and message[1] == rpc.CANCEL and message[2]:
                 scope = self.running.get(message[2][0])
                 if scope is not None:
@@ -300,6 +303,8 @@ class _ServerConnection:
         except Exception as error:
             self._fail(msgid, method.name, self._as_rpc_error(method.name, error))
             return
+        if not method.batched:
+            self.service.answered.append(method)
         method.batched += 1
         self.unsent.append(answer)
         self.unsent_bytes += len(answer)
@@ -333,45 +338,62 @@ class _ServerConnection:
             self.service.count_error("unknown", "bad_request")
             self.ctx.log.debug("notification refused", method=name, why=repr(error))
 
-    def _answer(self, msgid: int, name: str, params: list[Any], arrived_s: float) -> None:
+    def _answer(
+        self, method: Method | None, msgid: int, name: str, params: list[Any], arrived_s: float
+    ) -> None:
+        """Answer with a task of its own, or refuse."""
         service = self.service
         if name == rpc.HELLO:
             self.knows_metadata = True
             hello = {"version": PROTOCOL_VERSION, "node": self.ctx.name, "kind": self.ctx.kind}
             self._queue(self.rpc.send_response(msgid, None, hello))
             return
-        method = service.methods.get(name)
         call = self._call(params, arrived_s)
         if method is None:
             known = ", ".join(sorted(service.methods)[:20])
             self._fail(msgid, name, RpcError("no_such_method", f"{name}; there are: {known}"))
         elif not method.arguments[0] <= len(params) <= method.arguments[1]:
             self._fail(msgid, name, wrong_count(method, len(params)))
-        elif method.is_async or (service.charge_cpu and self.ctx.cpu.cores and method.cost_s != 0):
-            if len(self.running) >= service.limits.max_pipeline or msgid in self.running:
-                self._fail(msgid, name, RpcError("overloaded", "too many requests in hand"))
-                return
+        elif len(self.running) >= service.limits.max_pipeline or msgid in self.running:
+            self._fail(msgid, name, RpcError("overloaded", "too many requests in hand"))
+        else:
             scope = self.running[msgid] = trio.CancelScope()
             self.nursery.start_soon(self._work, msgid, method, call, params, scope, arrived_s)
-        else:
-            try:
-                result = method.handler(call, *params)
-            except Exception as error:
-                self._fail(msgid, name, self._as_rpc_error(name, error))
-            else:
-                self._respond(msgid, method, result, arrived_s)
+
+    def _answer_inline(
+        self, method: Method, msgid: int, params: list[Any], arrived_s: float
+    ) -> None:
+        """Answer at once, into the batch that leaves when all that came with it is answered."""
+        call = self._call(params, arrived_s) if self.knows_metadata else self.plain_call
+        if not method.arguments[0] <= len(params) <= method.arguments[1]:
+            self._fail(msgid, method.name, wrong_count(method, len(params)))
+            return
+        try:
+            answer = self.rpc.send_response(msgid, None, method.handler(call, *params))
+        except rpc.LocalProtocolError as error:
+            self._fail(msgid, method.name, RpcError("too_large", str(error)))
+            return
+        except Exception as error:
+            self._fail(msgid, method.name, self._as_rpc_error(method.name, error))
+            return
+        if not method.batched:
+            self.service.answered.append(method)
+        method.batched += 1
+        self.unsent.append(answer)
+        self.unsent_bytes += len(answer)
 
     def _call(self, params: list[Any], arrived_s: float) -> Call:
         """Take the metadata off the params, if this client sends it."""
-        peer = self.stream.peer.name
         if not (self.knows_metadata and params and type(params[-1]) is dict):
-            return Call(peer)
+            return self.plain_call
         metadata = params.pop()
         remaining_ms = metadata.get(rpc.REMAINING_MS)
         deadline_s = None
         if isinstance(remaining_ms, int | float):
             deadline_s = arrived_s + remaining_ms / 1000
-        return Call(peer, deadline_s, metadata.get(rpc.TRACE), metadata.get(rpc.EPOCH))
+        return Call(
+            self.stream.peer.name, deadline_s, metadata.get(rpc.TRACE), metadata.get(rpc.EPOCH)
+        )
 
     async def _work(
         self,

@@ -139,16 +139,17 @@ def _checked(message: Any) -> Message:
     if type(message) is list:
         size = len(message)
         if size == 4:
-            kind, msgid, third, _ = message
-            if type(msgid) is int and 0 <= msgid <= MAX_MSGID:
-                if kind == RESPONSE and type(kind) is int:
-                    return tuple(message)
-                if kind == REQUEST and _is_method(third) and type(message[3]) is list:
-                    return tuple(message)
+            kind, msgid, third, fourth = message
+            if type(msgid) is int and 0 <= msgid <= MAX_MSGID and type(kind) is int:
+                if kind == REQUEST:
+                    if _is_method(third) and type(fourth) is list:
+                        return kind, msgid, third, fourth
+                elif kind == RESPONSE:
+                    return kind, msgid, third, fourth
         elif size == 3:
             kind, method, params = message
             if kind == NOTIFY and _is_method(method) and type(params) is list:
-                return tuple(message)
+                return kind, method, params
     raise RemoteProtocolError("not a MessagePack-RPC message")
 
 

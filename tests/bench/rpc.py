@@ -1,0 +1,50 @@
+"""Our MessagePack-RPC service against a bare Trio echo of the same bytes: what the wire costs.
+
+Both servers are asked by the same kind of client process; the echo parses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from tests.bench import alternate
+from tests.bench.balancer import ROOT, process
+
+RIG: Final = [sys.executable, "-m", "tests.bench.rpc_rig"]
+MEASURE_S: Final = 1.0
+SHAPES: Final = ((50, 1), (50, 16))
+
+
+def measured(server: dict[str, Any], connections: int, depth: int) -> Callable[[], float]:
+    where = [server["address"], str(server["port"])]
+
+    def once() -> float:
+        command = [*RIG, "client", *where, str(connections), str(depth), str(MEASURE_S)]
+        done = subprocess.run(
+            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        return float(json.loads(done.stdout)["per_s"])
+
+    return once
+
+
+def run(*, runs: int = 5) -> dict[str, Any]:
+    """Rows: 50 connections with 1 and with 16 requests in flight each."""
+    with process(*RIG, "emu") as ours, process(*RIG, "bare") as bare:
+        rows = [
+            alternate(
+                f"rpc {connections} x {depth}",
+                "requests/s",
+                measured(ours, connections, depth),
+                measured(bare, connections, depth),
+                runs,
+            )
+            for connections, depth in SHAPES
+        ]
+    return {**rows[0], "rows": rows}
