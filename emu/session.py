@@ -20,6 +20,7 @@ from emu.judging import Judge
 from emu.live.world import LiveWorld
 from emu.observe.events import Event, Events
 from emu.observe.http import ObserveServer
+from emu.observe.prometheus import Prometheus
 from emu.state import StateFolder
 from emu.supervisor import Cluster
 from emu.topology.loading import load
@@ -37,6 +38,8 @@ class SessionOptions:
     level: str = "info"
     printer: Callable[[Event], None] | None = None
     aliases: bool = True
+    prometheus: bool = False
+    """Whether the system's Prometheus scrapes it as long as it runs."""
 
 
 class Session:
@@ -51,6 +54,7 @@ class Session:
         self.ending = trio.Event()
         self._timeline = trio.CancelScope()
         self._changing = trio.Lock()
+        self.prometheus: Prometheus | None = None
 
     async def run(self, on_ready: Callable[[Session], Awaitable[None]]) -> dict[str, Any]:
         """Boot, serve until the end, judge. Returns the summary (see verdict.py)."""
@@ -91,6 +95,17 @@ class Session:
         self.observe = ObserveServer(cluster, interim=self._interim)
         await cluster.nursery.start(control.serve, self.folder.socket)
         await cluster.nursery.start(self.observe.serve)
+        if self.options.prometheus:
+            self.prometheus = Prometheus(self.observe.endpoint.rpartition(":")[0])
+            cluster.nursery.start_soon(self._scrape, self.prometheus)
+
+    async def _scrape(self, prometheus: Prometheus) -> None:
+        async def ready() -> None:
+            self.cluster.log.info("prometheus ready", url=prometheus.url)
+
+        nodes = len(self.topology.placements())
+        await prometheus.run(f"{self.observe.url}/sd", nodes, ready)
+        self.cluster.log.error("prometheus ended", why=prometheus.problem)
 
     async def _live(self, cluster: Cluster) -> dict[str, Any]:
         """The time between boot and end: the timeline plays, users come, somebody breaks things."""
@@ -123,6 +138,7 @@ class Session:
             "ready_s": self.cluster.ready_s,
             "observe": self.observe.url,
             "page": self.observe.page_url,
+            "prometheus": self.prometheus.url if self.prometheus is not None else "",
             "fidelity": self.world.fidelity(),
         }
 

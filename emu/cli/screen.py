@@ -109,7 +109,11 @@ def _look(session: Session, slots: list[Slot]) -> list[tuple[str, str]]:
         at_port = "" if port == "53" else f" -p {port}"
         lines.append((f"dig @{address}{at_port} www.{zone}", "what DNS answers"))
     lines.append((session.observe.page_url, "watch and break it, in a browser"))
-    lines.append((f"{session.observe.url}/sd", "for Prometheus: http_sd_configs"))
+    if session.prometheus is not None:
+        lines.append((f"{session.prometheus.url}/alerts", "Prometheus, which scrapes it"))
+        lines.append(("emu dashboards", "Grafana's dashboards for it"))
+    else:
+        lines.append((f"{session.observe.url}/sd", "for Prometheus: http_sd_configs"))
     return lines
 
 

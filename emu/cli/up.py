@@ -20,6 +20,7 @@ from emu.cli.files import (
     read_topology,
     tell_warnings,
 )
+from emu.cli.observing import need_prometheus
 
 if TYPE_CHECKING:
     from emu.topology.model import Topology
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("text", "json")
 DETACH_WAIT_S: Final = 90.0
+PROMETHEUS_HELP: Final = "Let the system's Prometheus scrape it."
 DISTURBING: Final = ("remove", "restart")
 """Changes that end nodes: a person is asked before."""
 
@@ -45,6 +47,7 @@ def up(
     seed: Annotated[int | None, typer.Option("--seed", help="Not the file's seed.")] = None,
     log_level: Annotated[str, typer.Option("--log-level", help=", ".join(LEVELS))] = "info",
     log_format: Annotated[str, typer.Option("--log-format", help="text or json.")] = "text",
+    prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
     no_aliases: Annotated[bool, typer.Option("--no-aliases", hidden=True)] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,7 +69,8 @@ def up(
         return
     if detach:
         given = _options(fresh=fresh, name=name, seed=seed, log_level=log_level, json=as_json,
-                         log_format=log_format, no_aliases=no_aliases)  # fmt: skip
+                         log_format=log_format, no_aliases=no_aliases,
+                         prometheus=prometheus)  # fmt: skip
         ends = ["--for", for_text] if for_text else []
         _begin_in_background(topology, [path, *ends, *given])
         return
@@ -74,7 +78,9 @@ def up(
     from emu.cli.foreground import Foreground
     from emu.session import Session, SessionOptions
 
-    options = SessionOptions(for_s, log_level, aliases=not no_aliases)
+    if prometheus:
+        need_prometheus()
+    options = SessionOptions(for_s, log_level, aliases=not no_aliases, prometheus=prometheus)
     try:
         folder = state.claim(topology.name, temporary=for_s is not None, fresh=fresh)
     except state.StateError as error:

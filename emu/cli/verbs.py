@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from emu.cli import check, clusters, faulting, files, loading, nodes, simulate, top, up
+from emu.cli import check, clusters, faulting, files, loading, nodes, observing, simulate, top, up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,7 +22,8 @@ RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, files.config
                                               clusters.clusters)  # fmt: skip
 WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, top.top, nodes.events,
                                                 nodes.logs, clusters.summary,
-                                                nodes.call, loading.load)  # fmt: skip
+                                                nodes.call, loading.load,
+                                                observing.observe)  # fmt: skip
 PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, check.check)
 for verb in RUN_VERBS:
     app.command(verb.__name__, rich_help_panel=RUN)(verb)

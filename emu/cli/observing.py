@@ -1,0 +1,59 @@
+"""The verbs that bring other people's tools to a running cluster: observe, dashboards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import trio
+import typer
+
+from emu import state
+from emu.cli import output
+from emu.cli.attach import ClusterOption, chosen
+from emu.observe import prometheus
+
+POLL_S: Final = 0.3
+
+
+def need_prometheus() -> None:
+    """End the command in one line if it is not installed."""
+    try:
+        prometheus.find()
+    except prometheus.PrometheusError as error:
+        output.fail(str(error))
+
+
+def observe(cluster: ClusterOption = "") -> None:
+    """Let the system's Prometheus scrape a running cluster, until Ctrl-C or its end."""
+    need_prometheus()
+    facts = chosen(cluster)
+    if facts.get("prometheus"):
+        output.note(f"`{facts['name']}` is scraped already: {facts['prometheus']}/alerts")
+        return
+    found = prometheus.Prometheus(urlsplit(facts["observe"]).hostname or "127.0.0.1")
+    try:
+        trio.run(_observe, found, facts)
+    except* KeyboardInterrupt:
+        raise typer.Exit(output.INTERRUPTED) from None
+    if found.problem:
+        output.fail(f"prometheus ended: {found.problem}")
+    output.note(f"`{facts['name']}` has ended")
+
+
+async def _observe(found: prometheus.Prometheus, facts: dict[str, Any]) -> None:
+    async def ready() -> None:
+        output.note(f"Prometheus scrapes `{facts['name']}`: {found.url}/alerts  (Ctrl-C ends it)")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_until_gone, Path(facts["folder"]), nursery.cancel_scope)
+        await found.run(f"{facts['observe']}/sd", facts["nodes"], ready)
+        nursery.cancel_scope.cancel()
+
+
+async def _until_gone(folder: Path, scope: trio.CancelScope) -> None:
+    while True:
+        await trio.sleep(POLL_S)
+        if not state.is_locked(folder):
+            scope.cancel()
