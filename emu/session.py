@@ -96,7 +96,8 @@ class Session:
         await cluster.nursery.start(control.serve, self.folder.socket)
         await cluster.nursery.start(self.observe.serve)
         if self.options.prometheus:
-            self.prometheus = Prometheus(self.observe.endpoint.rpartition(":")[0])
+            host = self.observe.endpoint.rpartition(":")[0]
+            self.prometheus = Prometheus(host, self.folder.path / "prometheus")
             cluster.nursery.start_soon(self._scrape, self.prometheus)
 
     async def _scrape(self, prometheus: Prometheus) -> None:

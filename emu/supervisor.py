@@ -412,13 +412,18 @@ class Cluster:
 
     async def refresh_roles(self, words: str = "") -> None:
         """Ask the running members of every tier that has roles what they are now."""
+        lags_s: dict[str, float] = {}
         async with trio.open_nursery() as nursery:
             for slot in list(self.slots.values()):
                 named = not words or slot.spec.tier in words or slot.spec.region in words
                 if slot.placement.kind.roles and slot.running and named:
-                    nursery.start_soon(self._refresh_role, slot)
+                    nursery.start_soon(self._refresh_role, slot, lags_s)
+        for name, lag_s in lags_s.items():
+            if name in self.slots and self.slots[name].running:
+                self.slots[name].facts["lag_s"] = lag_s
 
-    async def _refresh_role(self, slot: Slot) -> None:
+    async def _refresh_role(self, slot: Slot, lags_s: dict[str, float]) -> None:
+        """`lags_s` takes what a primary knows of its replicas."""
         try:
             facts = await self.operator.ask(slot.spec.name, "describe", timeout_s=1.0)
         except RpcError:
@@ -426,6 +431,7 @@ class Cluster:
         else:
             slot.role = str(facts.get("role", ""))
             slot.facts = {key: facts[key] for key in SHOWN_FACTS if key in facts}
+            lags_s.update(facts.get("lags_s", {}))
 
     async def call_admin(self, name: str, method: str, *params: Any) -> Any:
         """Call a node's admin method. Raises RpcError."""

@@ -19,6 +19,7 @@ from nodes.parts.sql import SqlState
 from nodes.parts.sql_machine import SqlMachine
 from nodes.parts.timing import move_on_after
 from nodes.replica import ReplicaDriver
+from nodes.replica_series import measure
 from nodes.wire import Call, Service
 from protocols import database as words
 from protocols.errors import RpcError
@@ -242,7 +243,7 @@ class DatabaseNode:
             admin = Admin(ctx, service=service, facts=engine.driver.facts)
             admin.add(words.PROMOTE, lambda call, target="": self._promote(target))
             admin.add(STATE_DIGEST, lambda call: engine.sql.digests())
-            self._measure(engine)
+            measure(ctx, engine.driver)
             listener = await ctx.network.listen(RPC_PORT)
             nursery.start_soon(admin.listen_and_serve)
             nursery.start_soon(service.serve, listener)
@@ -287,16 +288,3 @@ class DatabaseNode:
         if not others:
             raise RpcError("refused", "there is no replica to promote")
         return sorted(others)[0]
-
-    def _measure(self, engine: Engine) -> None:
-        """The metrics of a replicated database."""
-        metrics, driver = self.ctx.metrics, engine.driver
-        metrics.gauge("is_primary", "1 on the primary.", lambda: float(driver.is_primary))
-        metrics.gauge("epoch", "The epoch this node is in.", lambda: driver.core.epoch)
-        metrics.gauge("last_lsn", "Last record in the log.", lambda: driver.core.storage.last_lsn)
-        metrics.gauge("last_flushed_lsn", "Last record on disk.", lambda: driver.core.flushed_lsn)
-        metrics.gauge("last_applied_lsn", "Last record in the state.", lambda: driver.state_lsn)
-        metrics.gauge("committed_lsn", "Last committed record.", lambda: driver.core.visible_lsn)
-        metrics.gauge(
-            "divergent_records", "Records cut at a rejoin.", lambda: driver.divergent_records
-        )

@@ -17,6 +17,7 @@ import trio
 
 from nodes.base import RPC_PORT, Context, Timer
 from nodes.client import Client
+from nodes.parts.lag import LagClock
 from nodes.wire import Call, Service
 from protocols import log as log_format
 from protocols import replication
@@ -24,6 +25,7 @@ from protocols.errors import RpcError
 from protocols.replication import (
     DATA,
     PRIMARY,
+    WITNESS,
     Diverged,
     GroupConfig,
     HardState,
@@ -79,6 +81,9 @@ class ReplicaDriver:
         self.state_lsn = 0
         """The last record that the state contains (on a primary: ahead of what is committed)."""
         self.divergent_records = 0
+        self.failovers = 0
+        """Promotions of this node after the group's first."""
+        self.lag = LagClock()
         self.on_role: Callable[[str], None] | None = None
         self._founders = founders
         self._nursery = nursery
@@ -246,7 +251,25 @@ class ReplicaDriver:
             "primary": core.name if role == "primary" else core.primary,
             "divergent_records": self.divergent_records,
             "members": dict(core.members),
+            "lags_s": self.lags_s(),
         }
+
+    def lags_s(self) -> dict[str, float]:
+        """On the primary: how far each replica is behind (see parts/lag.py)."""
+        now_s, members = self._now_s(), self.core.members
+        return {
+            name: self.lag.behind_s(progress.flushed_lsn, now_s)
+            for name, progress in self.core.progress.items()
+            if members.get(name) != WITNESS
+        }
+
+    def log_bytes_after(self, lsn: int) -> int:
+        """Bytes of our log behind a position (all of it, if that is before its start)."""
+        if not self._ends:
+            return 0
+        place = lsn - self._base_lsn
+        before = self._ends[min(place, len(self._ends) - 1)] if place >= 0 else 0
+        return self._ends[-1] - before
 
     def hand_over(self, target: str) -> None:
         """Begin a planned switchover. Raises RpcError."""
@@ -319,6 +342,7 @@ class ReplicaDriver:
             end += log_format.record_bytes(entry)
             self._ends.append(end)
         self.ctx.disk.append(LOG, data)
+        self.lag.appended(ready.entries[-1][1], self._now_s())
         self._written_mark = ready.mark
         self._sync_wanted.set()
 
@@ -531,6 +555,7 @@ class ReplicaDriver:
         if isinstance(event, RoleChanged):
             fields = {"role": event.role, "epoch": event.epoch, "primary": event.primary}
             self.ctx.log.info("promoted" if event.role == PRIMARY else "role changed", **fields)
+            self.failovers += event.role == PRIMARY and event.epoch > 1
             if self.on_role is not None:
                 self.on_role(event.role)
         elif not isinstance(event, Diverged):

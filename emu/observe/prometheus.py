@@ -11,8 +11,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -69,8 +69,10 @@ global:
 class Prometheus:
     """One process and its temporary store. `url` is known once it is made."""
 
-    def __init__(self, host: str) -> None:
-        """It will listen on `host`, at port 9090 if that is free. Raises PrometheusError."""
+    def __init__(self, host: str, store: Path | None = None) -> None:
+        """It will listen on `host`, at port 9090 if that is free, and keep what it needs in `store`
+        (which is wiped before and after). Raises PrometheusError."""
+        self._store = store
         self._program = find()
         self.host = host
         self.port = _free_port(host)
@@ -81,14 +83,14 @@ class Prometheus:
         self, sd_url: str, nodes: int, on_ready: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         """Scrape until cancelled, or until it ends by itself: `problem` says why, then."""
-        with tempfile.TemporaryDirectory(prefix="emu-prometheus-") as folder:
-            process = self._start(Path(folder), sd_url, nodes)
+        with _emptied(self._store) as folder:
+            process = self._start(folder, sd_url, nodes)
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._tell_when_ready, on_ready)
                     await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
                     nursery.cancel_scope.cancel()
-                self.problem = _last_line(Path(folder) / "log")
+                self.problem = _last_line(folder / "log")
             finally:
                 process.kill()  # its store goes with it: nothing to flush
                 process.wait()
@@ -119,6 +121,20 @@ class Prometheus:
             return subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+
+
+@contextmanager
+def _emptied(store: Path | None) -> Iterator[Path]:
+    if store is None:
+        with tempfile.TemporaryDirectory(prefix="emu-prometheus-") as folder:
+            yield Path(folder)
+        return
+    shutil.rmtree(store, ignore_errors=True)
+    store.mkdir(mode=0o700, parents=True)
+    try:
+        yield store
+    finally:
+        shutil.rmtree(store, ignore_errors=True)
 
 
 def _with_us() -> list[str]:

@@ -84,6 +84,8 @@ class Metrics:
     def __init__(self, labels: Mapping[str, str] | None = None) -> None:
         self._labels = tuple(sorted((labels or {}).items()))
         self._families: dict[str, _Family] = {}
+        self.collectors: list[Callable[[], None]] = []
+        """Called before each rendering: they set what is only known when it is asked for."""
 
     def counter(
         self, name: str, help_text: str, read: Callable[[], float] | None = None, **labels: str
@@ -178,6 +180,8 @@ class Metrics:
 
     def families(self) -> Iterable[tuple[str, bytes, list[bytes]]]:
         """(name, header, sample lines) of each family that has samples."""
+        for collect in self.collectors:
+            collect()
         for family in list(self._families.values()):
             lines: list[bytes] = []
             for prefixes, series in family.series.values():
