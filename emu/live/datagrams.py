@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from emu.live.network import Host, LiveNetwork
 
 MAX_DATAGRAM_BYTES = 65507
+MAX_HELD = 4096
+"""Datagrams of outside clients on their way to one socket; further ones are lost."""
 
 
 class LiveDatagramSocket:
@@ -37,6 +40,9 @@ class LiveDatagramSocket:
         if self._name != OUTSIDE:
             network.remember((self._local[0], self._udp_port if not aliases else -1), self._name)
         self._closed = False
+        self._held = 0
+        self._arrived: deque[tuple[bytes, Peer]] = deque()
+        self._waiting: trio.CancelScope | None = None
         if life is not None:
             life.own(self)
 
@@ -68,29 +74,55 @@ class LiveDatagramSocket:
         await checkpoint()
         while True:
             self._check()
+            if self._arrived:
+                return self._arrived.popleft()
             try:
                 data, address = self._sock.recvfrom(MAX_DATAGRAM_BYTES)
             except BlockingIOError:
-                try:
-                    await wait_readable(self._sock)
-                except (OSError, trio.ClosedResourceError) as error:
-                    self._check()
-                    raise trio.ClosedResourceError("this socket is closed") from error
+                await self._wait()
                 continue
             except ConnectionError:
                 continue  # an ICMP error of something sent before
             name = self._network.name_of(address[0], address[1])
-            if self._crosses(name, len(data)) and self._admits(name):
-                return data, Peer(name, address[0], address[1])
+            peer = Peer(name, address[0], address[1])
+            if self._crosses(data, peer) and self._admits(name):
+                return data, peer
 
-    def _crosses(self, name: str, size_bytes: int) -> bool:
-        """Clients from outside cross their link here: they may be cut off or unlucky."""
-        if name != OUTSIDE:
+    async def _wait(self) -> None:
+        """Until something may be there: in the socket, or from a client whose link holds it."""
+        with trio.CancelScope() as self._waiting:
+            try:
+                await wait_readable(self._sock)
+            except (OSError, trio.ClosedResourceError) as error:
+                self._check()
+                raise trio.ClosedResourceError("this socket is closed") from error
+        self._waiting = None
+
+    def _crosses(self, data: bytes, peer: Peer) -> bool:
+        """Whether it is here now. Clients from outside cross their link here: what they sent may be
+        lost, or come later."""
+        if peer.name != OUTSIDE:
             return True
         link = self._network.links.link(OUTSIDE, self._name)
         if link.plain:
             return True
-        return link.datagram_arrival_s(self._network.timers.now_s(), size_bytes) is not None
+        timers = self._network.timers
+        now_s = timers.now_s()
+        arrive_s = link.datagram_arrival_s(now_s, len(data))
+        if arrive_s is None or self._held >= MAX_HELD:
+            return False
+        if arrive_s <= now_s:
+            return True
+        self._held += 1
+        timers.call_at(arrive_s, lambda: self._arrive(data, peer))
+        return False
+
+    def _arrive(self, data: bytes, peer: Peer) -> None:
+        self._held -= 1
+        if not self._closed and self._admits(peer.name):
+            self._arrived.append((data, peer))
+            if self._waiting is not None:
+                self._waiting.cancel()
 
     def _admits(self, name: str) -> bool:
         if self._port != self._host.spec.port:
