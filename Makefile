@@ -1,15 +1,17 @@
 # Two commands do everything: `make up` and `make test`. Both make their own .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+READY := .venv/.ready
 STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FILE ?=
 
 .PHONY: up test check fmt bench soak clean
 
-up: $(STAMP)
+up: $(READY)
 	@$(BIN)/emu up $(FILE)
 
-test: $(STAMP) check
+test: check
 	@$(BIN)/pytest -q
 
 check: $(STAMP)
@@ -22,7 +24,7 @@ fmt: $(STAMP)
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
 bench: $(STAMP)
-	@for name in rpc balancer boot links sim commit; do $(BIN)/python -m tests.bench $$name || true; done
+	@$(BIN)/python -m tests.bench all
 
 soak: $(STAMP)
 	@$(BIN)/pytest -q -m soak --soak
@@ -30,9 +32,14 @@ soak: $(STAMP)
 clean:
 	rm -rf .venv
 
-$(STAMP): pyproject.toml
+$(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "emu needs Python 3.11 or newer: try make PYTHON=python3.12")'
 	@echo "Preparing .venv (once; well under a minute) ..." >&2
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev,bench]'
+	@$(PIP) -e .
+	@touch $@
+
+$(STAMP): $(READY)
+	@echo "Adding what the tests need (once) ..." >&2
+	@$(PIP) -e '.[test,dev,bench]'
 	@touch $@

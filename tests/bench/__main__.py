@@ -13,6 +13,8 @@ from typing import Any
 
 from tests.bench import PeerMissing
 
+ALL = "all"
+
 
 def names() -> list[str]:
     """The benchmarks that there are: modules of this package with a `run`."""
@@ -34,21 +36,30 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("name", choices=names())
+    parser.add_argument("name", choices=[*names(), ALL], help=f"{ALL}: one after the other")
     parser.add_argument("--peer", help="compare with this one (where there are several)")
     parser.add_argument("--runs", type=int, default=5, help="alternating runs of each (default 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    module = importlib.import_module(f"tests.bench.{arguments.name}")
+    chosen = names() if arguments.name == ALL else [arguments.name]
+    failed = [name for name in chosen if not measure(name, arguments)]
+    if failed and len(chosen) > 1:
+        print(f"not measured: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def measure(name: str, arguments: argparse.Namespace) -> bool:
+    """Run one and print it; whether that was possible."""
     asked = {"peer": arguments.peer, "runs": arguments.runs}
-    known = inspect.signature(module.run).parameters
     try:
+        module = importlib.import_module(f"tests.bench.{name}")
+        known = inspect.signature(module.run).parameters
         result = module.run(**{key: value for key, value in asked.items() if key in known})
-    except PeerMissing as missing:
-        print(f"bench {arguments.name}: {missing}", file=sys.stderr)
-        return 1
-    print(json.dumps(result) if arguments.json else table(result))
-    return 0
+    except (PeerMissing, RuntimeError, OSError) as problem:
+        print(f"bench {name}: {problem}", file=sys.stderr)
+        return False
+    print(json.dumps(result) if arguments.json else table(result), flush=True)
+    return True
 
 
 if __name__ == "__main__":
