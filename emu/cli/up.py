@@ -23,6 +23,7 @@ from emu.cli.files import (
 from emu.cli.observing import need_prometheus
 
 if TYPE_CHECKING:
+    from emu.session import Session
     from emu.topology.model import Topology
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -34,6 +35,14 @@ DISTURBING: Final = ("remove", "restart")
 
 ForOption = Annotated[str, typer.Option("--for", help="End by itself after this long (10s, 2m).")]
 DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")]
+RecordOption = Annotated[
+    str,
+    typer.Option(
+        "--record",
+        metavar="FILE",
+        help="At the end, write this topology with what was done to it, for `emu sim`.",
+    ),
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Change a running one unasked.")]
 
 
@@ -48,6 +57,7 @@ def up(
     log_level: Annotated[str, typer.Option("--log-level", help=", ".join(LEVELS))] = "info",
     log_format: Annotated[str, typer.Option("--log-format", help="text or json.")] = "text",
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
+    record: RecordOption = "",
     no_aliases: Annotated[bool, typer.Option("--no-aliases", hidden=True)] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,11 +98,28 @@ def up(
     session = Session(topology, folder, options)
     try:
         code = Foreground(session, json_events=log_format == "json", as_json=as_json).run()
+        if record:
+            _record(session, record)
     finally:
         if session.wipe_at_end:
             folder.wipe()
         folder.release()
     raise typer.Exit(code)
+
+
+def _record(session: Session, path: str) -> None:
+    """What was done to the cluster, as the `faults:` of a topology that simulations run."""
+    from emu.topology.writing import recorded, with_timeline
+
+    began_s = session.cluster.ready_s
+    if began_s is None:
+        return  # it never came up
+    items = recorded(session.cluster.timeline, began_s)
+    try:
+        Path(path).write_text(with_timeline(session.topology.path, items), encoding="utf-8")
+    except OSError as error:
+        output.fail(f"cannot write {path}: {error.strerror}", output.USAGE)
+    output.note(f"{path}: {len(items)} faults; run them again: emu sim {path} --faults timeline")
 
 
 def _warn(topology: Topology) -> None:

@@ -39,19 +39,20 @@ def with_timeline(path: str | Path, items: Iterable[FaultItem]) -> str:
 def recorded(records: Iterable[Mapping[str, Any]], began_s: float) -> list[FaultItem]:
     """What was done to a cluster (Cluster.timeline) since `began_s`, as a timeline.
 
-    A fault lasts as long as it did, also if it was undone by hand.
+    A fault lasts as long as it did, also if it was undone by hand, and is of the nodes that it had
+    hit (`affected`), whatever its target words would mean another time.
     """
     items = []
     for record in records:
-        words = {key: value for key, value in record.items() if key not in _BOOKKEEPING}
+        kind = faults.VERBS[record["verb"]]
+        words = {each.name: record[each.name] for each in fields(kind)}  # type: ignore[arg-type]
+        if kind.main == "target" and record.get("affected"):
+            words["target"] = ",".join(record["affected"])
         at_s = round(max(0.0, record["at_s"] - began_s), 3)
         ended_s = record.get("ended_s")
         for_s = None if ended_s is None else round(ended_s - record["at_s"], 3)
-        items.append(FaultItem(faults.from_record(words), at_s, for_s=for_s))
+        items.append(FaultItem(faults.from_record({"verb": kind.verb, **words}), at_s, for_s=for_s))
     return items
-
-
-_BOOKKEEPING = ("number", "at_s", "for_s", "ended_s")
 
 
 def _section(items: Iterable[FaultItem]) -> CommentedSeq:

@@ -55,12 +55,11 @@ def test_a_topology_with_another_timeline_is_otherwise_the_same_and_keeps_its_co
 
 
 def test_what_was_done_by_hand_becomes_a_timeline_from_the_runs_start():
-    records = [
-        {"number": 1, "at_s": 5.5, "ended_s": 7.75, "for_s": 10.0, "verb": "kill", "target": "db"},
-        {"number": 2, "at_s": 6.0, "verb": "partition", "between": ("web", "db"),
-         "one_way": False, "mode": "hold"},
-    ]  # fmt: skip
+    kill = {"number": 1, "verb": "kill", "target": "one web", "affected": ["web-2"]}
+    cut = {"number": 2, "verb": "partition", "between": ("web", "db"), "one_way": False,
+           "mode": "hold"}  # fmt: skip
+    records = [{**kill, "at_s": 5.5, "ended_s": 7.75, "for_s": 10.0}, {**cut, "at_s": 6.0}]
     assert recorded(records, began_s=0.5) == [
-        FaultItem(faults.Kill("db"), 5.0, for_s=2.25),
+        FaultItem(faults.Kill("web-2"), 5.0, for_s=2.25),
         FaultItem(faults.Partition(("web", "db")), 5.5),
     ]
