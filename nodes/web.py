@@ -30,6 +30,8 @@ from protocols import http, proxy, rpc
 from protocols.http import Request
 
 DATABASE_KINDS: Final = ("database",)
+START_WAIT_S: Final = 0.25
+"""So long it waits for its store before it serves; who connects meanwhile waits too."""
 FIRST_BYTES_TIMEOUT_S: Final = 10.0
 """A connection that says nothing at all is closed after this."""
 MESSAGEPACK_ARRAY: Final = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
@@ -70,7 +72,7 @@ OpenStore = Callable[[Context, trio.Nursery, Directory, str], Awaitable[Store]]
 
 
 class WebNode:
-    """One web server. It serves from the start, and answers 503 until its store is reachable."""
+    """One web server. It serves soon, and answers 503 until its store is reachable."""
 
     def __init__(
         self, ctx: Context, config: WebConfig, *, open_store: OpenStore | None = None
@@ -120,6 +122,8 @@ class WebNode:
             listener = await self.ctx.network.listen(HTTP_PORT)
             nursery.start_soon(admin.listen_and_serve)
             nursery.start_soon(self._prepare, nursery)
+            with move_on_after(self.ctx.clock, START_WAIT_S):
+                await self.site.prepared.wait()
             nursery.start_soon(accept_forever, self.ctx, listener, self.serve_stream)
             task_status.started()
 

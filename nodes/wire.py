@@ -23,6 +23,8 @@ from protocols.errors import SERVER_ERRORS, RpcError
 CHUNK_BYTES: Final = 65536
 MAX_UNSENT_BYTES: Final = 4 << 20
 """Answers waiting for a slow reader; above it we stop reading that connection's requests."""
+MAX_REMAINING_MS: Final = 3_600_000
+"""Whoever has more time than this (or no number) has named no limit."""
 PROTOCOL_VERSION: Final = 1
 
 
@@ -274,15 +276,20 @@ class _ServerConnection:
                     self._answer_inline(method, message[1], message[3], arrived_s)
                 else:
                     self._answer_fused(method, method.fused, message[1], message[3], arrived_s)
-            elif kind == rpc.NOTIFY and message[1] == rpc.CANCEL and message[2]:
-                scope = self.running.get(message[2][0])
-                if scope is not None:
-                    scope.cancel()
+            elif kind == rpc.NOTIFY and message[1] == rpc.CANCEL:
+                self._cancel(message[2])
             elif kind == rpc.NOTIFY:
                 self._take_notice(message[1], message[2], arrived_s)
         if batch is not None and messages:
             batch.end()
         service.settle_batch(arrived_s)
+
+    def _cancel(self, params: list[Any]) -> None:
+        """The caller gave up; whatever names no request in hand is ignored."""
+        msgid = params[0] if params else None
+        scope = self.running.get(msgid) if type(msgid) is int else None
+        if scope is not None:
+            scope.cancel()
 
     def _answer_fused(
         self, method: Method, fused: Fused, msgid: int, params: list[Any], arrived_s: float
@@ -389,8 +396,8 @@ class _ServerConnection:
         metadata = params.pop()
         remaining_ms = metadata.get(rpc.REMAINING_MS)
         deadline_s = None
-        if isinstance(remaining_ms, int | float):
-            deadline_s = arrived_s + remaining_ms / 1000
+        if isinstance(remaining_ms, int | float) and remaining_ms < MAX_REMAINING_MS:
+            deadline_s = arrived_s + max(0, remaining_ms) / 1000
         return Call(
             self.stream.peer.name, deadline_s, metadata.get(rpc.TRACE), metadata.get(rpc.EPOCH)
         )

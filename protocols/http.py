@@ -250,6 +250,7 @@ class ServerConnection:
             raise LocalProtocolError(str(error)) from error
         if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
             connection.start_next_cycle()
+            self._method = b""  # a refusal of what comes next is no answer to HEAD
         return data
 
 

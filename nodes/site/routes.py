@@ -275,7 +275,7 @@ class Routes:
     async def live(self, request: Request, via: Via) -> Response:
         """200 once it has started, whatever it depends on: later it says only that it runs."""
         waited_s = self.ctx.clock.monotonic_s() - self._began_s
-        started = self.site.was_ready or waited_s > START_PATIENCE_S
+        started = self.site.prepared.is_set() or waited_s > START_PATIENCE_S
         return json_response({"node": self.ctx.name}, 200 if started else 503)
 
 

@@ -46,7 +46,8 @@ class Site:
         self.store: Store = store or NotReadyStore()
         self.sessions: Sessions | None = None
         self.ready = False
-        self.was_ready = False
+        self.prepared = trio.Event()
+        """Set for good when it is ready for the first time."""
         self._rng: random.Random = ctx.rng("site")
         self._wanted = trio.Event()
         self._lost_once = False
@@ -65,7 +66,8 @@ class Site:
                     await self.ctx.clock.sleep(self._rng.uniform(pause_s / 2, pause_s))
                     pause_s = min(PREPARE_MOST_S, pause_s * 1.5)
                 else:
-                    self.ready = self.was_ready = True
+                    self.ready = True
+                    self.prepared.set()
                     self.ctx.log.info("site ready")
             self._wanted = trio.Event()
             await self._wanted.wait()

@@ -173,6 +173,15 @@ def test_a_body_over_the_limit_is_413_and_can_still_be_answered(data: bytes) -> 
     assert server.must_close
 
 
+def test_what_follows_a_head_is_refused_with_a_body() -> None:
+    server = ServerConnection()
+    feed(server, b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert server.send_response(Response(200, body=b"unseen")).endswith(b"\r\n\r\n")
+    with pytest.raises(RemoteProtocolError):
+        feed(server, b"garbage\r\n\r\n")
+    assert server.send_response(Response(400, body=b"why")).endswith(b"\r\n\r\nwhy")
+
+
 def test_a_poisoned_connection_stays_poisoned() -> None:
     server = ServerConnection()
     with pytest.raises(RemoteProtocolError):
