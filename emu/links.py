@@ -20,6 +20,8 @@ MIN_WINDOW_BYTES: Final = 256 * 1024
 USER_TIMEOUT_S: Final = 60.0
 """A connection whose bytes could not be delivered, or whose acknowledgements did not come back, for
 so long breaks (TCP_USER_TIMEOUT)."""
+CONNECT_TIMEOUT_S: Final = 10.0
+"""How long an attempt to connect is repeated into silence."""
 Cut = Literal["", "hold", "reject"]
 
 
@@ -179,6 +181,9 @@ class Links:
         self._next_rule = 0
         self._dark: dict[str, None] = {}
         self.user_timeout_s = USER_TIMEOUT_S
+        self.connect_timeout_s = CONNECT_TIMEOUT_S
+        self.unshaped = Link("", "", random.Random(0))
+        """For ends of which somebody else is in charge: it stays plain."""
 
     def link(self, source: str, target: str) -> Link:
         """The link from `source` to `target`, made when first asked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 from trio.lowlevel import checkpoint, wait_readable
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from emu.life import Life
     from emu.live.network import Host, LiveNetwork
 
-MAX_DATAGRAM_BYTES = 65507
-MAX_HELD = 4096
-"""Datagrams of outside clients on their way to one socket; further ones are lost."""
+MAX_DATAGRAM_BYTES: Final = 65507
+MAX_HELD: Final = 4096
+"""Datagrams of outside clients on their way to one socket, or unread; further ones are lost."""
+UDP: Final = 1 << 16
+"""Added to a port in tables that it shares with TCP."""
 
 
 class LiveDatagramSocket:
@@ -31,18 +33,18 @@ class LiveDatagramSocket:
         self._name = host.spec.name
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.setblocking(False)
-        aliases = network.slot.aliases
         network.bind(self._sock, host, port)
         self._local = self._sock.getsockname()
         self._port = port or self._local[1]
-        self._udp_port = self._port | 1 << 16
+        self._udp_port = self._port | UDP
+        self._endpoint = (self._local[0], self._local[1] | UDP)
         host.ports[self._udp_port] = self._local
         if self._name != OUTSIDE:
-            network.remember((self._local[0], self._udp_port if not aliases else -1), self._name)
+            network.remember(self._endpoint, self._name)
         self._closed = False
-        self._held = 0
         self._arrived: deque[tuple[bytes, Peer]] = deque()
-        self._waiting: trio.CancelScope | None = None
+        """From outside, over a link that took its time."""
+        self._held = 0
         if life is not None:
             life.own(self)
 
@@ -51,19 +53,26 @@ class LiveDatagramSocket:
         self._check()
         if len(data) > MAX_DATAGRAM_BYTES:
             raise ValueError(f"a datagram of {len(data)} bytes; at most {MAX_DATAGRAM_BYTES}")
-        target = self._network.host(address)
-        name = target.spec.name if target is not None else OUTSIDE
-        where = (address, port)
-        if target is not None:
-            where = target.ports.get(port | 1 << 16, (target.address, port))
-        link = self._network.links.link(self._name, name)
-        if link.plain:
+        name, where = self._find(address, port)
+        link, timers = self._network.links.link(self._name, name), self._network.timers
+        if self._name == OUTSIDE or link.plain:
             self._send_now(data, where)
             return
-        timers = self._network.timers
         arrive_s = link.datagram_arrival_s(timers.now_s(), len(data))
+
+        def arrive() -> None:
+            if not link.cut:
+                self._send_now(data, where)
+
         if arrive_s is not None:
-            timers.call_at(arrive_s, lambda: self._send_now(data, where))
+            timers.call_at(arrive_s, arrive)
+
+    def _find(self, address: str, port: int) -> tuple[str, tuple[str, int]]:
+        """Whose port that is, and where it really is."""
+        target = self._network.host(address)
+        if target is None:
+            return self._network.name_of(address, port | UDP), (address, port)
+        return target.spec.name, target.ports.get(port | UDP, (target.address, port))
 
     def _send_now(self, data: bytes, where: tuple[str, int]) -> None:
         if not self._closed:
@@ -83,46 +92,39 @@ class LiveDatagramSocket:
                 continue
             except ConnectionError:
                 continue  # an ICMP error of something sent before
-            name = self._network.name_of(address[0], address[1])
+            name = self._network.name_of(address[0], address[1] | UDP)
             peer = Peer(name, address[0], address[1])
-            if self._crosses(data, peer) and self._admits(name):
+            if self._crosses(data, peer) and self._admits(peer.name):
                 return data, peer
 
     async def _wait(self) -> None:
-        """Until something may be there: in the socket, or from a client whose link holds it."""
-        with trio.CancelScope() as self._waiting:
-            try:
-                await wait_readable(self._sock)
-            except (OSError, trio.ClosedResourceError) as error:
-                self._check()
-                raise trio.ClosedResourceError("this socket is closed") from error
-        self._waiting = None
+        try:
+            await wait_readable(self._sock)
+        except trio.ClosedResourceError:
+            self._check()  # or something has crossed the link
+        except OSError as error:
+            raise trio.ClosedResourceError("this socket is closed") from error
 
     def _crosses(self, data: bytes, peer: Peer) -> bool:
-        """Whether it is here now. Clients from outside cross their link here: what they sent may be
-        lost, or come later."""
+        """What comes from outside crosses its link here: at once, later, or never."""
         if peer.name != OUTSIDE:
             return True
-        link = self._network.links.link(OUTSIDE, self._name)
+        link, timers = self._network.links.link(OUTSIDE, self._name), self._network.timers
         if link.plain:
             return True
-        timers = self._network.timers
-        now_s = timers.now_s()
-        arrive_s = link.datagram_arrival_s(now_s, len(data))
-        if arrive_s is None or self._held >= MAX_HELD:
-            return False
-        if arrive_s <= now_s:
-            return True
-        self._held += 1
-        timers.call_at(arrive_s, lambda: self._arrive(data, peer))
-        return False
+        arrive_s = link.datagram_arrival_s(timers.now_s(), len(data))
 
-    def _arrive(self, data: bytes, peer: Peer) -> None:
-        self._held -= 1
-        if not self._closed and self._admits(peer.name):
-            self._arrived.append((data, peer))
-            if self._waiting is not None:
-                self._waiting.cancel()
+        def arrive() -> None:
+            self._held -= 1
+            if not (self._closed or link.cut):
+                self._arrived.append((data, peer))
+                trio.lowlevel.notify_closing(self._sock)  # wakes the reader
+
+        room = self._held + len(self._arrived) < MAX_HELD
+        if arrive_s is not None and room and self._admits(peer.name):
+            self._held += 1
+            timers.call_at(arrive_s, arrive)
+        return False
 
     def _admits(self, name: str) -> bool:
         if self._port != self._host.spec.port:
@@ -141,6 +143,7 @@ class LiveDatagramSocket:
             if self._life is not None:
                 self._life.disown(self)
             self._host.ports.pop(self._udp_port, None)
+            self._network.forget(self._endpoint)
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 

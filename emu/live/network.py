@@ -18,6 +18,7 @@ import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from emu.access import may_dial, refusal
+from emu.handshake import shake_hands
 from emu.life import Life
 from emu.links import Links
 from emu.live.addresses import AddressSlot
@@ -29,7 +30,6 @@ from emu.live.timers import LiveTimers
 from emu.world import OBSERVE_PORT, OPERATOR, MachineSpec
 from nodes.base import DIRECTORY_HOST, OUTSIDE, Listener, Peer, Stream
 
-SYN_TIMEOUT_S: Final = 10.0
 BUFFER_BYTES: Final = 256 * 1024
 BACKLOG: Final = 1024
 FIXED_HOSTS: Final = {OPERATOR: 1, DIRECTORY_HOST: 2}
@@ -203,35 +203,12 @@ class LiveCard:
         target = self._network.host(host)
         if target is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"no machine is called {host}")
-        await self._cross(target)
+        if self._name != OUTSIDE:  # whom the kernel connects, whatever we do
+            await shake_hands(
+                self._network.timers, self._network.links, self._name, target.spec.name
+            )
+            self._check()
         return await self._connect(target, port)
-
-    async def _cross(self, target: Host) -> None:
-        """The handshake's time on the link; a cut swallows it or turns it back."""
-        links, name = self._network.links, target.spec.name
-        there, back = links.link(self._name, name), links.link(name, self._name)
-        waited_s = 0.0
-        while there.cut or back.cut:
-            if "reject" in (there.cut, back.cut):
-                raise ConnectionResetError(errno.ECONNRESET, f"{name}: reset by a partition")
-            if waited_s >= SYN_TIMEOUT_S:
-                raise TimeoutError(errno.ETIMEDOUT, f"{name} does not answer")
-            await self._sleep(0.2)
-            waited_s += 0.2
-        if not (there.plain and back.plain):
-            now_s = self._network.timers.now_s()
-            arrive_s = there.stream_arrival_s(now_s, 60)
-            await self._sleep(back.stream_arrival_s(arrive_s, 60) - now_s)
-
-    async def _sleep(self, seconds: float) -> None:
-        done = trio.Event()
-        timers = self._network.timers
-        timer = timers.call_at(timers.now_s() + seconds, done.set)
-        try:
-            await done.wait()
-        finally:
-            timer.cancel()
-        self._check()
 
     async def _connect(self, target: Host, port: int) -> Stream:
         network = self._network

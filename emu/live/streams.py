@@ -45,11 +45,14 @@ class LiveStream(Stream):
         self._closed = False
         self._eof_sent = False
         self._sending = self._receiving = self._bulk = False
-        self._out = network.links.link(local, peer.name)
-        self._in = network.links.link(peer.name, local)
+        links = network.links
+        if local in network.shaped_at_acceptor:
+            self._out = self._in = links.unshaped
+        else:
+            self._out, self._in = links.link(local, peer.name), links.link(peer.name, local)
         self._sink = sink = SocketSink(network, sock, self._out)
         sink.stream = self
-        timeout_s = network.links.user_timeout_s
+        timeout_s = links.user_timeout_s
         self._pipe = sink.pipe = Pipe(
             network.timers, self._out, self._in, sink, sink, user_timeout_s=timeout_s
         )

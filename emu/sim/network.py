@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import ParkingLot, checkpoint
 
 from emu.access import may_dial, refusal
+from emu.handshake import shake_hands, sleep
 from emu.life import Life
 from emu.links import Links
 from emu.sim.datagrams import SimDatagramSocket
@@ -25,8 +26,6 @@ from emu.sim.timers import SimClock
 from emu.world import OPERATOR, MachineSpec
 from nodes.base import DIRECTORY_HOST, OUTSIDE, Listener, Peer, Stream
 
-SYN_TIMEOUT_S: Final = 10.0
-SYN_RETRY_S: Final = 0.2
 BACKLOG: Final = 1024
 LEAST_LATENCY_S: Final = 20e-6
 """What a plain link takes: a loopback's delay. No time at all would let loops run for ever."""
@@ -167,40 +166,26 @@ class SimCard:
         if target is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"no machine is called {host}")
         await self._cross(target, port)
+        self._check()
         listener = target.listeners.get(port)
         if listener is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{target.spec.name}:{port} is closed")
         return self._connect(target, listener)
 
     async def _cross(self, target: Host, port: int) -> None:
-        """The handshake's time on the link; a cut swallows it or turns it back."""
-        network, name = self._network, target.spec.name
-        there, back = network.links.link(self._name, name), network.links.link(name, self._name)
-        waited_s = 0.0
-        while there.cut or back.cut or _is_full(target, port):
-            if "reject" in (there.cut, back.cut):
-                raise ConnectionResetError(errno.ECONNRESET, f"{name}: reset by a partition")
-            if waited_s >= SYN_TIMEOUT_S:
-                raise TimeoutError(errno.ETIMEDOUT, f"{name} does not answer")
-            await self._sleep(SYN_RETRY_S)
-            waited_s += SYN_RETRY_S
-        now_s = network.timers.now
-        least_s = 2 * network.least_latency_s
-        if there.plain and back.plain:
-            await self._sleep(least_s)
-        else:
-            arrive_s = back.stream_arrival_s(there.stream_arrival_s(now_s, 60), 60)
-            await self._sleep(max(least_s, arrive_s - now_s))
-
-    async def _sleep(self, seconds: float) -> None:
-        done = trio.Event()
-        timers = self._network.timers
-        timer = timers.call_at(timers.now + seconds, done.set)
-        try:
-            await done.wait()
-        finally:
-            timer.cancel()
-        self._check()
+        """The handshake's time; a client from outside is connected whatever its link does."""
+        network, least_s = self._network, 2 * self._network.least_latency_s
+        if self._name == OUTSIDE:
+            await sleep(network.timers, least_s)
+            return
+        await shake_hands(
+            network.timers,
+            network.links,
+            self._name,
+            target.spec.name,
+            least_s=least_s,
+            dropped=lambda: _is_full(target, port),
+        )
 
     def _connect(self, target: Host, listener: SimListener) -> Stream:
         network, port = self._network, listener.port
