@@ -97,11 +97,13 @@ class Pipe:
         return self.link.window_bytes - self._unacknowledged
 
     async def wait_room(self) -> None:
-        """Return when the window has room, or the pipe is broken."""
-        while self.window_left <= 0 and not self.broken:
+        """Return when the window may have room, the pipe is broken or its sender was closed: the
+        caller looks, and asks again."""
+        if self.window_left <= 0 and not self.broken:
             self._await_ack()
             await self._writers.park()
-        await checkpoint_if_cancelled()
+        else:
+            await checkpoint_if_cancelled()
 
     def wake_writers(self) -> None:
         """Whoever waits for room shall look again."""
@@ -113,6 +115,8 @@ class Pipe:
             size = len(data)
             self._unacknowledged += size
             self._add(data, size)
+            if self._acks_cut:
+                self._miss_acks(self._timers.now_s())
 
     def finish(self) -> None:
         """Send the FIN after what was put."""
@@ -218,9 +222,7 @@ class Pipe:
                 self._writers.unpark_all()
             return
         self._acks.append((now_s + reverse.latency_s, size_bytes))
-        if self._acks_cut:
-            self._miss_acks(now_s)
-        elif self._writers:
+        if self._writers:
             self._await_ack()
 
     def _collect_acks(self, now_s: float) -> None:

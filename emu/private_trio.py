@@ -242,6 +242,18 @@ def all_tasks() -> Iterator[trio.lowlevel.Task]:
             todo.extend(sorted(nursery.child_tasks, key=lambda each: -each._counter))
 
 
+def undead() -> list[str]:
+    """The tasks of dead lives that are still there, and where they are: a corpse must unwind
+    within a few turns."""
+    found = []
+    for task in all_tasks():
+        life = task.context.get(current_life)
+        if life is not None and life.dead:
+            stack = " < ".join(reversed([f.f_code.co_name for f, _ in task.iter_await_frames()]))
+            found.append(f"{life} in {stack}")
+    return found
+
+
 def task_stacks(*, most_tasks: int = 40) -> str:
     """Every task that is not Trio's own, with the node it belongs to and where it waits."""
     lines: list[str] = []

@@ -56,6 +56,7 @@ class LiveNetwork:
     """All machines' network cards. `nursery` belongs to the world."""
 
     shaped_at_acceptor: Final = frozenset({OUTSIDE})
+    least_latency_s: Final = 0.0
 
     def __init__(
         self,
@@ -65,12 +66,14 @@ class LiveNetwork:
         *,
         aliases: bool = True,
         checkpoint_every: int = 64,
+        buffer_bytes: int = BUFFER_BYTES,
         on_refused: Callable[[str, str, str], Any] = lambda dialer, target, why: None,
         on_taken: Callable[[str, int, int], Any] = lambda name, port, instead: None,
     ) -> None:
         self.timers = timers
         self.links = links
         self.checkpoint_every = checkpoint_every
+        self.buffer_bytes = buffer_bytes
         self.refused_total = 0
         self.slot = AddressSlot(aliases=aliases)
         self.sinks: dict[SocketSink, None] = {}
@@ -216,7 +219,7 @@ class LiveCard:
         if not network.slot.aliases and port not in target.ports:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{target.spec.name}:{port} is closed")
         sock = socket.socket()
-        prepare(sock, BUFFER_BYTES)
+        prepare(sock, network.buffer_bytes)
         local = ("", 0)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -243,7 +246,7 @@ class LiveCard:
         self._check()
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._network.buffer_bytes)
         sock.setblocking(False)
         network = self._network
         try:
@@ -319,7 +322,7 @@ class LiveListener(Listener):
                 link = self._network.links.link(self._host.spec.name, name)
                 SocketSink(self._network, sock, link).close(reset=True)
                 continue
-            prepare(sock, BUFFER_BYTES)
+            prepare(sock, self._network.buffer_bytes)
             peer = Peer(name, address[0], address[1])
             return LiveStream(self._network, sock, self._life, peer, self._host.spec.name)
 

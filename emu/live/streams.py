@@ -268,10 +268,12 @@ class LiveStream(Stream):
         try:
             await checkpoint()
             self._check()
-            if not (self._out.plain and self._pipe.idle):
+            while not (self._out.plain and self._pipe.idle):
+                if self._pipe.window_left > 0:
+                    return
                 await self._pipe.wait_room()
-            else:
-                await self._wait_writable()
+                self._check()
+            await self._wait_writable()
         finally:
             self._sending = False
 
@@ -307,6 +309,7 @@ class LiveStream(Stream):
         else:
             self._sink.read_on()
             self._pipe.reset_after()
+        self._pipe.wake_writers()
 
     def end(self, *, crash: bool) -> None:
         """The node died (emu.life.Handle)."""
@@ -329,6 +332,7 @@ class LiveStream(Stream):
         else:
             self._sink.read_on()
             self._pipe.finish()
+        self._pipe.wake_writers()
 
     def _is_direct(self) -> bool:
         """Nothing is on its way, and nothing delays an end."""

@@ -21,7 +21,7 @@ from emu.disk import MachineDisk
 from emu.life import Holder, Life
 from emu.links import Links
 from emu.live.files import LiveFiles, OpenFiles
-from emu.live.network import LiveNetwork
+from emu.live.network import BUFFER_BYTES, LiveNetwork
 from emu.live.sync import SyncThread
 from emu.live.timers import HogWatch, LiveTimers
 from emu.machine import EmulatedMachine
@@ -57,6 +57,7 @@ class LiveWorld:
         history: History | None = None,
         aliases: bool = True,
         checkpoint_every: int = 64,
+        buffer_bytes: int = BUFFER_BYTES,
         precise_timers: bool = True,
     ) -> None:
         """`temporary`: what a removed machine had on its disk goes with it."""
@@ -77,6 +78,7 @@ class LiveWorld:
         self.hogs = HogWatch(self.metrics)
         self._aliases = aliases
         self._checkpoint_every = checkpoint_every
+        self._buffer_bytes = buffer_bytes
         self._machines: dict[str, EmulatedMachine] = {}
         self._files: dict[str, LiveFiles] = {}
         self._open_files = OpenFiles()
@@ -93,6 +95,7 @@ class LiveWorld:
             self.links,
             aliases=self._aliases,
             checkpoint_every=self._checkpoint_every,
+            buffer_bytes=self._buffer_bytes,
             on_refused=self._refused,
             on_taken=self._taken,
         )

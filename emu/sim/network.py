@@ -30,6 +30,7 @@ BACKLOG: Final = 1024
 LEAST_LATENCY_S: Final = 20e-6
 """What a plain link takes: a loopback's delay. No time at all would let loops run for ever."""
 FIXED_HOSTS: Final = {OPERATOR: 1, DIRECTORY_HOST: 2}
+OUTSIDE_ADDRESS: Final = "127.0.0.1"
 FIRST_EPHEMERAL_PORT: Final = 32768
 
 
@@ -120,8 +121,11 @@ class SimNetwork:
 
     def outside_card(self) -> SimCard:
         """A client from outside: nobody knows its name."""
-        spec = MachineSpec(OUTSIDE, OUTSIDE, OUTSIDE, "")
-        return SimCard(self, Host(spec, "127.0.0.1"), None)
+        if OUTSIDE not in self._hosts:
+            spec = MachineSpec(OUTSIDE, OUTSIDE, OUTSIDE, "")
+            self._hosts[OUTSIDE] = Host(spec, OUTSIDE_ADDRESS)
+            self._name_by_address[OUTSIDE_ADDRESS] = OUTSIDE
+        return SimCard(self, self._hosts[OUTSIDE], None)
 
     def ephemeral_port(self) -> int:
         self._next_port += 1

@@ -220,8 +220,9 @@ class SimStream(Stream):
         try:
             await checkpoint()
             self._check()
-            await self._pipe.wait_room()
-            self._check()
+            while self._pipe.window_left <= 0:
+                await self._pipe.wait_room()
+                self._check()
         finally:
             self._sending = False
 

@@ -1,18 +1,29 @@
-"""One suite for both worlds: every test here runs live and, where it exists, simulated."""
+"""One suite for both worlds: every test here runs live, live without loopback aliases, and
+simulated. Simulated times are exact and asserted so; live ones are never early, and may be late.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 
+from emu import links
+from emu.life import Life, current_life
 from emu.live.world import LiveWorld
-from emu.private_trio import seeded_scheduler
+from emu.private_trio import seeded_scheduler, undead
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld
 from emu.world import MachineSpec
+from nodes.base import Fenced
+
+LATE_S = 0.25
+"""What a busy computer may add to a live time."""
+TURNS_TO_UNWIND = 50
+CLIENT, SERVER = frozenset({"client-1"}), frozenset({"server-1"})
 
 
 def run_in_virtual_time(test, clock=None, instruments=()):
@@ -30,17 +41,20 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(params=["live", "live without aliases", "sim"])
 def make_world(request, tmp_path) -> Callable:
-    """`async with make_world() as world`: a fresh world of each kind."""
+    """`async with make_world() as world`: a fresh world of each kind. No dead node may be left
+    running in it."""
 
     @asynccontextmanager
-    async def make(**options) -> AsyncIterator[LiveWorld | SimWorld]:
+    async def make(*, knobs: Knobs | None = None, **options) -> AsyncIterator[LiveWorld | SimWorld]:
         if request.param == "sim":
-            async with SimWorld(7, knobs=Knobs(), checkpoint_every=1) as world:
-                yield world
-            return
-        aliases = request.param == "live"
-        async with LiveWorld(7, tmp_path, aliases=aliases, checkpoint_every=1, **options) as world:
+            made: Any = SimWorld(7, knobs=knobs or Knobs(), checkpoint_every=1)
+        else:
+            aliases = request.param == "live"
+            made = LiveWorld(7, tmp_path, aliases=aliases, checkpoint_every=1, **options)
+        async with made as world:
             yield world
+            await turns(TURNS_TO_UNWIND)
+            assert undead() == []
 
     return make
 
@@ -60,3 +74,66 @@ async def connected(world, **server_fields):
     near = await client.network.open_stream("server-1", 7000)
     far = await listener.accept()
     yield client, server, near, far
+
+
+def shape_all(world, **fields) -> None:
+    """Give every link the same shape, each its own trunk."""
+    shape = links.Shape(**fields)
+    world.links.shape(lambda source, target: (shape, f"{source}>{target}"))
+
+
+class Stopwatch:
+    """Measures on the world's true time."""
+
+    def __init__(self, world) -> None:
+        self._world = world
+        self._begun_s = world.timers.now_s()
+
+    @property
+    def took_s(self) -> float:
+        return self._world.timers.now_s() - self._begun_s
+
+    def took(self, expected_s: float, *, late_s: float = LATE_S) -> None:
+        """Assert it: exact in the simulation, at least that long (and not much longer) live."""
+        took_s = self.took_s
+        if self._world.name == "sim":
+            assert took_s == pytest.approx(expected_s, abs=1e-9)
+        else:
+            assert expected_s - 1e-6 <= took_s <= expected_s + late_s
+
+
+async def is_silent(wait: Callable[[], Awaitable[Any]], seconds: float = 0.05) -> bool:
+    """Whether that waits for longer than `seconds`."""
+    with trio.move_on_after(seconds) as scope:
+        await wait()
+    return scope.cancelled_caught
+
+
+async def ends(stream) -> str:
+    """How a connection ended: "closed" (after the bytes that were left) or "reset"."""
+    try:
+        while await stream.receive_some():
+            pass
+    except trio.BrokenResourceError:
+        return "reset"
+    return "closed"
+
+
+async def start(nursery: trio.Nursery, life: Life, program: Callable[[], Awaitable[Any]]) -> None:
+    """Run `program` as a node: in its own life, which a kill cancels."""
+
+    async def run() -> None:
+        current_life.set(life)
+        try:
+            with life.scope:
+                await program()
+        except Fenced:
+            assert life.dead
+
+    nursery.start_soon(run)
+    await turns(2)
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await trio.lowlevel.checkpoint()
