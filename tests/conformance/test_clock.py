@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from emu.world import ClockSpec
 from nodes.base import Fenced
-from tests.conformance.conftest import spec
+from tests.conformance.conftest import Stopwatch, spec
 
 
 async def test_offset_and_steps_move_the_wall_clock_alone(make_world):
@@ -22,19 +23,51 @@ async def test_offset_and_steps_move_the_wall_clock_alone(make_world):
         assert two.clock.monotonic_s() >= before_s
 
 
-async def test_a_fast_clock_sleeps_short(make_world):
+@pytest.mark.parametrize("drift_ratio", [1.0, 0.0, -0.5])
+async def test_sleep_follows_the_nodes_own_rate(make_world, drift_ratio):
     async with make_world() as world:
-        machine = world.machine(spec("web-1", clock=ClockSpec(drift_ratio=1.0)))
+        machine = world.machine(spec("web-1", clock=ClockSpec(drift_ratio=drift_ratio)))
         _, ctx = machine.boot(1)
-        begun_s, own_s = world.timers.now_s(), ctx.clock.monotonic_s()
+        watch, own_s = Stopwatch(world), ctx.clock.monotonic_s()
         await ctx.clock.sleep(0.02)
         assert ctx.clock.monotonic_s() - own_s >= 0.02
-        took_s = world.timers.now_s() - begun_s
-        assert took_s >= 0.00999
-        machine.clock.set_drift(0.0)
-        begun_s = world.timers.now_s()
-        await ctx.clock.sleep(0.02)
-        assert world.timers.now_s() - begun_s >= 0.01999
+        watch.took(0.02 / (1 + drift_ratio))
+
+
+async def test_a_rate_that_changes_in_the_middle_of_a_sleep_counts_from_then_on(make_world):
+    async with make_world() as world:
+        machine = world.machine(spec("web-1"))
+        _, ctx = machine.boot(1)
+        world.timers.call_at(world.timers.now_s() + 0.02, lambda: machine.clock.set_drift(1.0))
+        watch = Stopwatch(world)
+        await ctx.clock.sleep(0.06)
+        assert watch.took_s == pytest.approx(0.04, abs=1e-9 if world.name == "sim" else 0.02)
+
+
+async def test_monotonic_time_never_goes_back_whatever_the_clock_is_told(make_world):
+    async with make_world() as world:
+        machine = world.machine(spec("web-1"))
+        _, ctx = machine.boot(1)
+        seen = [ctx.clock.monotonic_s()]
+        for drift_ratio in (5.0, -0.9, 0.5, 0.0):
+            machine.clock.set_drift(drift_ratio)
+            seen.append(ctx.clock.monotonic_s())
+            machine.clock.step(-1000.0)
+            seen.append(ctx.clock.monotonic_s())
+            await trio.sleep(0.002)
+            seen.append(ctx.clock.monotonic_s())
+        assert seen == sorted(seen)
+
+
+async def test_skewed_nodes_disagree_by_what_their_clocks_gained(make_world):
+    async with make_world() as world:
+        _, true = world.machine(spec("web-1")).boot(1)
+        _, fast = world.machine(spec("web-2", clock=ClockSpec(drift_ratio=0.1))).boot(1)
+        apart_s = fast.clock.wall_s() - true.clock.wall_s()
+        watch = Stopwatch(world)
+        await trio.sleep(0.05)
+        gained_s = fast.clock.wall_s() - true.clock.wall_s() - apart_s
+        assert gained_s == pytest.approx(0.1 * watch.took_s, abs=0.002)
 
 
 async def test_timers_run_in_order_and_not_once_cancelled(make_world):

@@ -9,7 +9,7 @@ import trio
 
 from emu.world import DiskSpec
 from nodes.base import Fenced
-from tests.conformance.conftest import spec
+from tests.conformance.conftest import LATE_S, Stopwatch, spec
 
 
 async def test_what_was_synced_survives_a_crash_and_the_rest_is_no_surprise(make_world):
@@ -107,15 +107,131 @@ async def test_a_full_disk_and_a_failing_one_recover(make_world):
         assert ctx.disk.names() == []
 
 
+DEVICE = DiskSpec(
+    sync_latency_s=0.004, read_latency_s=0.002, bandwidth_bytes_per_s=1e6, capacity_bytes=1 << 20
+)
+
+
+async def test_calls_take_the_devices_latency_and_bandwidth(make_world):
+    async with make_world() as world:
+        _, ctx = world.machine(spec("db-1", disk=DEVICE)).boot(1)
+        watch = Stopwatch(world)
+        ctx.disk.append("log", b"x" * 10_000)
+        watch.took(0.0)
+        await ctx.disk.sync("log")
+        watch.took(0.004 + 0.01)
+        await ctx.disk.sync("log")
+        watch.took(0.018, late_s=0.3)
+        await ctx.disk.read("log", 0, 5_000)
+        watch.took(0.018 + 0.002 + 0.005, late_s=0.4)
+
+
 async def test_a_slow_disk_is_slow_for_everything(make_world):
     async with make_world() as world:
-        machine = world.machine(spec("db-1", disk=DiskSpec(sync_latency_s=0.002)))
+        machine = world.machine(spec("db-1", disk=DEVICE))
         _, ctx = machine.boot(1)
-        ctx.disk.append("log", b"x")
-        machine.disk.slow_factor = 10.0
-        begun_s = world.timers.now_s()
+        ctx.disk.append("log", b"x" * 1000)
+        machine.disk.slow_factor = 5.0
+        for wait, expected_s in (
+            (lambda: ctx.disk.sync("log"), 0.02 + 0.005),
+            (lambda: ctx.disk.read("log"), 0.01 + 0.005),
+            (lambda: ctx.disk.rename("log", "other"), 0.02),
+            (lambda: ctx.disk.remove("other"), 0.02),
+        ):
+            watch = Stopwatch(world)
+            await wait()
+            watch.took(expected_s)
+
+
+async def test_two_files_share_the_devices_bandwidth(make_world):
+    async with make_world() as world, trio.open_nursery() as nursery:
+        _, ctx = world.machine(spec("db-1", disk=DEVICE)).boot(1)
+        watch = Stopwatch(world)
+        for name in ("a", "b"):
+            ctx.disk.append(name, b"x" * 10_000)
+            nursery.start_soon(ctx.disk.sync, name)
+        await trio.testing.wait_all_tasks_blocked()
+        await ctx.disk.sync("a")
+        await ctx.disk.sync("b")
+        assert watch.took_s >= 0.024 - 1e-9
+
+
+async def test_who_comes_during_a_sync_shares_the_next_one(make_world):
+    async with make_world() as world, trio.open_nursery() as nursery:
+        _, ctx = world.machine(spec("db-1", disk=DiskSpec(sync_latency_s=0.02))).boot(1)
+        watch = Stopwatch(world)
+        ctx.disk.append("log", b"first")
+        nursery.start_soon(ctx.disk.sync, "log")
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as followers:
+            for _ in range(10):
+                ctx.disk.append("log", b"more")
+                followers.start_soon(ctx.disk.sync, "log")
+        assert 0.04 <= watch.took_s + 1e-5 < 0.06 + LATE_S
+
+
+async def test_a_failed_sync_leaves_what_it_covered_unsynced(make_world):
+    async with make_world() as world:
+        machine = world.machine(spec("db-1", disk=DiskSpec(sync_latency_s=0.005)))
+        life, ctx = machine.boot(1)
+        ctx.disk.append("log", b"good")
         await ctx.disk.sync("log")
-        assert world.timers.now_s() - begun_s >= 0.02
+        ctx.disk.append("log", b"bad!" * 1000)
+        now_s = world.timers.now_s()
+        world.timers.call_at(now_s + 0.001, lambda: setattr(machine.disk, "fail_writes", True))
+        with pytest.raises(OSError) as caught:
+            await ctx.disk.sync("log")
+        assert caught.value.errno == errno.EIO
+        with pytest.raises(OSError):
+            ctx.disk.append("log", b"refused")
+        machine.disk.fail_writes = False
+        assert ctx.disk.size_bytes("log") == 4004
+        life.end(crash=True)
+        _, ctx = machine.boot(2)
+        data = await ctx.disk.read("log")
+        assert data[:4] == b"good"
+        assert set(data[4:]) <= {0, *b"bad!"}
+
+
+async def test_a_full_switch_refuses_until_it_is_off(make_world):
+    async with make_world() as world:
+        machine = world.machine(spec("db-1"))
+        _, ctx = machine.boot(1)
+        machine.disk.full = True
+        with pytest.raises(OSError) as caught:
+            ctx.disk.append("log", b"x")
+        assert caught.value.errno == errno.ENOSPC
+        assert ctx.disk.names() == []
+        machine.disk.full = False
+        ctx.disk.append("log", b"x")
+
+
+async def test_what_is_not_there_and_what_cannot_be_is_an_error(make_world):
+    async with make_world() as world:
+        _, ctx = world.machine(spec("db-1")).boot(1)
+        for wait in (
+            ctx.disk.read("log"),
+            ctx.disk.sync("log"),
+            ctx.disk.rename("log", "other"),
+            ctx.disk.truncate("log", 0),
+            ctx.disk.remove("log"),
+        ):
+            with pytest.raises(FileNotFoundError):
+                await wait
+        for name in ("../escape", "", "a/b", ".."):
+            with pytest.raises(ValueError, match="file name"):
+                ctx.disk.append(name, b"x")
+        ctx.disk.append("log", b"abc")
+        with pytest.raises(ValueError, match="truncate"):
+            await ctx.disk.truncate("log", 4)
+
+
+async def test_machines_do_not_see_each_others_files(make_world):
+    async with make_world() as world:
+        _, one = world.machine(spec("db-1")).boot(1)
+        _, two = world.machine(spec("db-2")).boot(1)
+        one.disk.append("log", b"mine")
+        assert two.disk.names() == []
 
 
 async def test_the_disk_shows_in_the_metrics(make_world):
