@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from emu.sim.files import SimFiles
+from emu.sim.files import SECTOR_BYTES, Habits, SimFiles
 
 NAMES = ("a", "b", "c")
 
@@ -96,3 +96,73 @@ def test_a_power_cut_leaves_a_state_that_the_journal_allows(seed):
     assert files.used_bytes == sum(len(model.content[each]) for each in model.names.values())
     files.cut()
     check_after_cut(files, model)
+
+
+def after_a_cut(seed: int, *, synced: bytes, unsynced: bytes, **habits: float) -> bytes:
+    files = SimFiles("n", random.Random(f"disk/{seed}"), habits=Habits(**habits))
+    files.append("log", synced)
+    files.begin_sync("log").commit()
+    files.append("log", unsynced)
+    files.cut()
+    return files.read("log", 0, 1 << 20) if "log" in files.names() else b""
+
+
+def fate(sector: bytes, written: bytes) -> str:
+    if sector == written:
+        return "kept"
+    return "torn" if sector.strip(b"\0") else "lost"
+
+
+def test_each_unsynced_sector_is_kept_lost_or_torn():
+    written = random.Random(1).randbytes(4 * SECTOR_BYTES).replace(b"\0", b"x")
+    fates, lengths = set(), set()
+    for seed in range(200):
+        left = after_a_cut(seed, synced=b"s" * SECTOR_BYTES, unsynced=written)
+        assert left.startswith(b"s" * SECTOR_BYTES)
+        tail = left[SECTOR_BYTES:]
+        lengths.add(len(tail))
+        for start in range(0, len(tail), SECTOR_BYTES):
+            end = min(start + SECTOR_BYTES, len(tail))
+            fates.add(fate(tail[start:end], written[start:end]))
+    assert fates == {"kept", "lost", "torn"}
+    assert {0, len(written)} < lengths, "the length may be lost, kept, or anything between"
+
+
+def test_a_later_sector_may_survive_an_earlier_one():
+    """Sectors are written in no order: a log reader must not trust what follows a hole."""
+    written = b"x" * (8 * SECTOR_BYTES)
+    holes = 0
+    for seed in range(50):
+        left = after_a_cut(seed, synced=b"", unsynced=written)
+        sectors = [left[at : at + SECTOR_BYTES] for at in range(0, len(left), SECTOR_BYTES)]
+        fates = [fate(each, b"x" * len(each)) for each in sectors]
+        holes += "kept" in fates[fates.index("lost") :] if "lost" in fates else 0
+    assert holes
+
+
+def test_a_sync_that_lies_covers_nothing():
+    left = [
+        after_a_cut(seed, synced=b"promised" * 200, unsynced=b"", lying_sync_ratio=1.0)
+        for seed in range(20)
+    ]
+    assert any(each != b"promised" * 200 for each in left)
+
+
+def test_a_late_sync_takes_longer_and_is_honest():
+    files = SimFiles("n", random.Random(1), habits=Habits(late_sync_ratio=0.5, late_sync_s=0.5))
+    files.append("log", b"x")
+    late_s = [files.begin_sync("log").late_s for _ in range(200)]
+    assert 60 < sum(each > 0 for each in late_s) < 140
+    assert max(late_s) <= 0.5
+    files.begin_sync("log").commit()
+    files.cut()
+    assert files.read("log", 0, 10) == b"x"
+
+
+def test_a_flipped_bit_stays_flipped():
+    files = SimFiles("n", random.Random(1))
+    files.append("log", b"abc")
+    files.begin_sync("log").commit()
+    files.flip_bit("log", 1, 0)
+    files.cut()
+    assert files.read("log", 0, 10) == b"acc"
