@@ -96,6 +96,8 @@ class Link:
     """One direction between two endpoints. `plain` is the one test of the hot path."""
 
     __slots__ = (
+        "_rng",
+        "_seed",
         "cut",
         "jitter_s",
         "latency_s",
@@ -104,7 +106,6 @@ class Link:
         "lost_datagrams",
         "plain",
         "retransmissions",
-        "rng",
         "sent_bytes",
         "source",
         "target",
@@ -112,10 +113,11 @@ class Link:
         "window_bytes",
     )
 
-    def __init__(self, source: str, target: str, rng: random.Random) -> None:
+    def __init__(self, source: str, target: str, seed: str) -> None:
         self.source = source
         self.target = target
-        self.rng = rng
+        self._seed = seed
+        self._rng: random.Random | None = None
         self.latency_s = self.jitter_s = self.loss_ratio = 0.0
         self.trunks: tuple[Trunk, ...] = ()
         self.cut: Cut = ""
@@ -126,6 +128,13 @@ class Link:
         self.listeners: dict[Callable[[], None], None] = {}
         """Called when the link has changed (pipes that hold bytes)."""
         self.sent_bytes = self.retransmissions = self.lost_datagrams = 0
+
+    @property
+    def rng(self) -> random.Random:
+        """The link's own stream: most links never draw, and a generator takes 2.5 KB."""
+        if self._rng is None:
+            self._rng = random.Random(self._seed)
+        return self._rng
 
     def stream_arrival_s(self, now_s: float, size_bytes: int) -> float:
         """When a chunk of a stream has arrived. Loss is a retransmission's delay, never a gap."""
@@ -182,15 +191,15 @@ class Links:
         self._dark: dict[str, None] = {}
         self.user_timeout_s = USER_TIMEOUT_S
         self.connect_timeout_s = CONNECT_TIMEOUT_S
-        self.unshaped = Link("", "", random.Random(0))
+        self.unshaped = Link("", "", "")
         """For ends of which somebody else is in charge: it stays plain."""
 
     def link(self, source: str, target: str) -> Link:
         """The link from `source` to `target`, made when first asked for."""
         found = self._links.get((source, target))
         if found is None:
-            rng = random.Random(f"{self._seed}/link/{source}/{target}")
-            found = self._links[source, target] = Link(source, target, rng)
+            found = Link(source, target, f"{self._seed}/link/{source}/{target}")
+            self._links[source, target] = found
             self._resolve(found)
         return found
 

@@ -18,6 +18,9 @@ RESPONSE: Final = 1
 NOTIFY: Final = 2
 MAX_MSGID: Final = 2**32 - 1
 MAX_METHOD_CHARS: Final = 128
+MANY_MESSAGES: Final = 8
+FIRST_BUFFER_BYTES: Final = 1024
+"""msgpack's own would be 256 KB to write and 16 KB to read: too much for connections that sleep."""
 
 HELLO: Final = "hello"
 """A client of ours calls this first: from then on the last of its params is the metadata map."""
@@ -66,8 +69,9 @@ class Connection:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._packer = msgpack.Packer(autoreset=True)
-        self._unpacker = self._new_unpacker()
+        self._packer = msgpack.Packer(autoreset=True, buf_size=FIRST_BUFFER_BYTES)
+        self._unpacker: msgpack.Unpacker | None = None
+        """It takes 21 KB: kept only inside a message, and while chunks hold many of them."""
         self._fed_bytes = 0
         self._ended_at = 0
         self._poisoned = False
@@ -75,7 +79,11 @@ class Connection:
     def _new_unpacker(self) -> msgpack.Unpacker:
         limit = self.limits.max_frame_bytes
         return msgpack.Unpacker(
-            max_buffer_size=limit + 65536, strict_map_key=False, use_list=True, raw=False
+            max_buffer_size=limit + 65536,
+            read_size=FIRST_BUFFER_BYTES,
+            strict_map_key=False,
+            use_list=True,
+            raw=False,
         )
 
     @property
@@ -97,6 +105,11 @@ class Connection:
                 raise self._poison("the stream ended in the middle of a message")
             return []
         unpacker = self._unpacker
+        if unpacker is None:
+            sole = _sole_message(data)
+            if sole is not None:
+                return [sole]
+            unpacker = self._unpacker = self._new_unpacker()
         messages: list[Message] = []
         try:
             unpacker.feed(data)
@@ -108,7 +121,11 @@ class Connection:
         except Exception as error:  # msgpack's many: format, depth, size, UTF-8, unhashable keys
             raise self._poison(f"not MessagePack: {_reason(error)}", messages) from None
         self._fed_bytes += len(data)
-        if self._fed_bytes - self._ended_at > self.limits.max_frame_bytes:
+        if self._fed_bytes == self._ended_at:
+            if len(messages) < MANY_MESSAGES:
+                self._unpacker = None
+                self._fed_bytes = self._ended_at = 0
+        elif self._fed_bytes - self._ended_at > self.limits.max_frame_bytes:
             raise self._poison(f"a message over {self.limits.max_frame_bytes} bytes", messages)
         return messages
 
@@ -132,6 +149,14 @@ class Connection:
 
     def send_notify(self, method: str, params: Any) -> bytes:
         return self._packer.pack((NOTIFY, method, params))  # type: ignore[no-any-return]
+
+
+def _sole_message(data: bytes | bytearray | memoryview) -> Message | None:
+    """The message that `data` is; None if it is anything but exactly one."""
+    try:
+        return _checked(msgpack.unpackb(data, strict_map_key=False, use_list=True, raw=False))
+    except (ValueError, TypeError, RemoteProtocolError):
+        return None
 
 
 def _checked(message: Any) -> Message:

@@ -95,14 +95,14 @@ class Method:
 
 def _argument_range(handler: Handler) -> tuple[int, int]:
     """How many params the handler takes besides the call itself."""
-    least = most = 0
-    for parameter in list(inspect.signature(handler).parameters.values())[1:]:
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            most = 1 << 16
-        elif parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            most += 1
-            least += parameter.default is inspect.Parameter.empty
-    return least, max(least, most)
+    function = getattr(handler, "__func__", handler)
+    code = function.__code__
+    taken = 2 if function is not handler else 1  # self and the call
+    most = code.co_argcount - taken
+    least = most - len(function.__defaults__ or ())
+    if code.co_flags & inspect.CO_VARARGS:
+        most = 1 << 16
+    return max(0, least), most
 
 
 def wrong_count(method: Method, got: int) -> RpcError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+Labels = tuple[tuple[str, str], ...]
 LATENCY_BUCKETS_S = (
     0.0005,
     0.001,
@@ -68,6 +69,16 @@ class Histogram:
         return sum(self.counts)
 
 
+class _Series:
+    """One series; the byte prefixes of its samples are made when it is first shown."""
+
+    __slots__ = ("prefixes", "value")
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+        self.prefixes: list[bytes] = []
+
+
 class _Family:
     __slots__ = ("header", "kind", "name", "series")
 
@@ -75,7 +86,7 @@ class _Family:
         self.name = name
         self.kind = kind
         self.header = f"# HELP {name} {_escape_help(help_text)}\n# TYPE {name} {kind}\n".encode()
-        self.series: dict[tuple[tuple[str, str], ...], tuple[list[bytes], object]] = {}
+        self.series: dict[Labels, _Series] = {}
 
 
 class Metrics:
@@ -93,7 +104,7 @@ class Metrics:
         """`name` ends in _total; emu_ is put in front. With `read`, the value is asked for at each
         scrape."""
         assert name.endswith("_total"), name
-        made = self._series(name, help_text, "counter", labels, lambda: Counter(read), ("",))
+        made = self._series(name, help_text, "counter", labels, lambda: Counter(read))
         assert isinstance(made, Counter)
         return made
 
@@ -101,7 +112,7 @@ class Metrics:
         self, name: str, help_text: str, read: Callable[[], float] | None = None, **labels: str
     ) -> Gauge:
         """With `read`, the value is asked for at each scrape."""
-        made = self._series(name, help_text, "gauge", labels, lambda: Gauge(read), ("",))
+        made = self._series(name, help_text, "gauge", labels, lambda: Gauge(read))
         assert isinstance(made, Gauge)
         return made
 
@@ -114,11 +125,7 @@ class Metrics:
     ) -> Histogram:
         """`bounds` are upper bounds, ascending; +Inf is added. Not shown before it has observed
         anything: a method that nobody calls costs no series."""
-        suffixes = tuple(f'_bucket|le="{bound:g}"' for bound in bounds)
-        suffixes += ('_bucket|le="+Inf"', "_sum", "_count")
-        made = self._series(
-            name, help_text, "histogram", labels, lambda: Histogram(bounds), suffixes
-        )
+        made = self._series(name, help_text, "histogram", labels, lambda: Histogram(bounds))
         assert isinstance(made, Histogram)
         return made
 
@@ -129,13 +136,13 @@ class Metrics:
         if family is None:
             return None
         wanted = labels.items()
-        found = (each for key, (_, each) in family.series.items() if wanted <= dict(key).items())
-        return sum(_value(each) for each in found)
+        found = (each for key, each in family.series.items() if wanted <= dict(key).items())
+        return sum(_value(each.value) for each in found)
 
     def series(self, name: str) -> Sequence[object]:
         """The Counters, Gauges or Histograms of one family; none if it does not exist."""
         family = self._families.get(f"emu_{name}")
-        return () if family is None else [each for _, each in family.series.values()]
+        return () if family is None else [each.value for each in family.series.values()]
 
     def names(self) -> list[str]:
         """Every family's name."""
@@ -147,7 +154,7 @@ class Metrics:
         if family is not None:
             family.series.pop(self._key(labels), None)
 
-    def _key(self, labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    def _key(self, labels: Mapping[str, str]) -> Labels:
         return tuple(sorted((*self._labels, *labels.items())))
 
     def _series(
@@ -157,7 +164,6 @@ class Metrics:
         kind: str,
         labels: Mapping[str, str],
         make: Callable[[], object],
-        suffixes: tuple[str, ...],
     ) -> object:
         full_name = f"emu_{name}"
         family = self._families.get(full_name)
@@ -168,9 +174,8 @@ class Metrics:
         key = self._key(labels)
         found = family.series.get(key)
         if found is None:
-            prefixes = [_prefix(full_name, suffix, key) for suffix in suffixes]
-            found = family.series[key] = (prefixes, make())
-        return found[1]
+            found = family.series[key] = _Series(make())
+        return found.value
 
     def merge(self, other: Metrics) -> None:
         """Take over another registry's series."""
@@ -184,8 +189,8 @@ class Metrics:
             collect()
         for family in list(self._families.values()):
             lines: list[bytes] = []
-            for prefixes, series in family.series.values():
-                _write(lines, prefixes, series)
+            for key, series in family.series.items():
+                _write(lines, family.name, key, series)
             if lines:
                 yield family.name, family.header, lines
 
@@ -205,21 +210,33 @@ def _value(series: object) -> float:
     return series.value if series.read is None else series.read()
 
 
-def _write(lines: list[bytes], prefixes: list[bytes], series: object) -> None:
-    if isinstance(series, Histogram):
-        if not any(series.counts):
-            return
+def _write(lines: list[bytes], name: str, labels: Labels, series: _Series) -> None:
+    value = series.value
+    if isinstance(value, Histogram) and not any(value.counts):
+        return
+    prefixes = series.prefixes
+    if not prefixes:
+        prefixes = series.prefixes = [_prefix(name, each, labels) for each in _suffixes(value)]
+    if isinstance(value, Histogram):
         total = 0
-        for prefix, count in zip(prefixes, series.counts, strict=False):
+        for prefix, count in zip(prefixes, value.counts, strict=False):
             total += count
             lines.append(b"%b%d\n" % (prefix, total))
-        lines.append(b"%b%b\n" % (prefixes[-2], _number(series.sum)))
+        lines.append(b"%b%b\n" % (prefixes[-2], _number(value.sum)))
         lines.append(b"%b%d\n" % (prefixes[-1], total))
     else:
-        lines.append(b"%b%b\n" % (prefixes[0], _number(_value(series))))
+        lines.append(b"%b%b\n" % (prefixes[0], _number(_value(value))))
 
 
-def _prefix(name: str, suffix: str, labels: tuple[tuple[str, str], ...]) -> bytes:
+def _suffixes(value: object) -> tuple[str, ...]:
+    """What is put to the name (and, after `|`, to the labels) of each sample."""
+    if not isinstance(value, Histogram):
+        return ("",)
+    buckets = tuple(f'_bucket|le="{bound:g}"' for bound in value.bounds)
+    return (*buckets, '_bucket|le="+Inf"', "_sum", "_count")
+
+
+def _prefix(name: str, suffix: str, labels: Labels) -> bytes:
     ending, _, extra = suffix.partition("|")
     pairs = [f'{key}="{_escape_label(value)}"' for key, value in labels]
     if extra:
