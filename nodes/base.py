@@ -227,7 +227,7 @@ class Context(Protocol):
     kind: str
     region: str
     generation: int
-    """1 at first boot, one more at each restart."""
+    """1 at first boot, one more at each restart; a name never has the same one twice in a run."""
     network: Network
     disk: Disk
     clock: Clock

@@ -102,3 +102,14 @@ def test_waiting_for_an_event_that_does_not_come_ends():
         return c.now_s
 
     assert emu.run(script, FOUR) == pytest.approx(3, abs=0.1)
+
+
+def test_a_node_that_was_scaled_away_comes_back_as_a_later_generation():
+    async def script(c: emu.Scenario) -> list[int]:
+        found = []
+        for nodes in (3, 2, 3):
+            await c.scale("web", nodes)
+            found += [row["generation"] for row in await c.ps("web") if row["name"] == "web-3"]
+        return found
+
+    assert emu.run(script, FOUR) == [1, 2]
