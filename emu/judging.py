@@ -46,9 +46,16 @@ class Anomaly:
     text: str
     operations: tuple[str, ...] = ()
     """Those that show it, a line each."""
+    span_s: tuple[float, float] | None = None
+    """When the first of them began and the last one ended."""
 
     def as_fields(self) -> dict[str, Any]:
-        return {"kind": self.kind, "text": self.text, "operations": list(self.operations)}
+        return {
+            "kind": self.kind,
+            "text": self.text,
+            "operations": list(self.operations),
+            "span_s": self.span_s,
+        }
 
 
 @dataclass(slots=True)
@@ -124,7 +131,7 @@ class Judge:
         damaged = any(each.get("flip_bit") for each in cluster.timeline)
         kept = self._judge_history(answers)
         wrong = [
-            Anomaly(each.model, str(each), tuple(line(one) for one in each.operations))
+            Anomaly(each.model, str(each), tuple(map(line, each.operations)), each.span_s)
             for each in kept.broken.anomalies
         ]
         # what explains most comes first

@@ -170,12 +170,13 @@ def _explain(stuck: Stuck, operations: Sequence[Operation]) -> Finding:
     refused = [each for each in sources if each.outcome == FAIL]
     if operation.f in READS and sources and len(refused) == len(sources):
         return Finding(f"{text}{who(refused[0])} did not happen", (refused[0], operation))
-    possible = [_possible(state, changer) for state, changer in stuck.states]
-    text += "in every order that fits all else, the value "
-    text += f"by then was {' or '.join(possible[:SHOWN_STATES])}"
-    if len(possible) > SHOWN_STATES:
-        text += " or one of some others"
-    changers = [changer for _, changer in stuck.states[:SHOWN_STATES] if changer is not None]
+    certain = [each for each in stuck.states if each[1] is None or each[1].is_ok]
+    told = (certain or stuck.states)[:SHOWN_STATES]
+    text += "in every order that fits all else, the value by then was "
+    text += " or ".join(_possible(state, changer) for state, changer in told)
+    if len(told) < len(stuck.states):
+        text += ", or what others of unknown outcome made of it"
+    changers = [changer for _, changer in told if changer is not None]
     twin = _same_answer(operation, operations)
     if twin is not None:
         text += f"; {twin.process} had been answered the same at {at(twin.completed_s)}"

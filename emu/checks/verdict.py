@@ -29,6 +29,15 @@ class Anomaly:
     def __str__(self) -> str:
         return f"{about(self.model, self.key)}: {self.text}"
 
+    @property
+    def span_s(self) -> tuple[float, float] | None:
+        """From the first operation's beginning to the last one's end."""
+        if not self.operations:
+            return None
+        times = [each.invoked_s for each in self.operations]
+        ends = [each.completed_s for each in self.operations if each.completed_s is not None]
+        return min(times), max(times + ends)
+
 
 @dataclass(slots=True)
 class Verdict:
@@ -80,9 +89,9 @@ def show(value: Any) -> str:
     return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 1]}…"
 
 
-def at(seconds: float | None) -> str:
+def at(seconds: float | None, decimals: int = 3) -> str:
     """`3.2 s`."""
-    return "?" if seconds is None else f"{seconds:.6f}".rstrip("0").rstrip(".") + " s"
+    return "?" if seconds is None else f"{seconds:.{decimals}f}".rstrip("0").rstrip(".") + " s"
 
 
 def what(operation: Operation) -> str:
@@ -113,8 +122,8 @@ def who(operation: Operation) -> str:
 
 def line(operation: Operation) -> str:
     """One line for lists: place, process, operation, times, outcome."""
-    ends = at(operation.completed_s) if operation.completed_s is not None else "never answered"
+    begins, ends = at(operation.invoked_s, 6), at(operation.completed_s, 6)
+    times = f"{begins} to {ends}" if operation.completed_s is not None else f"from {begins} on"
     return (
-        f"#{operation.begin} {operation.process}: {what(operation)}  "
-        f"[{at(operation.invoked_s)} to {ends}, {operation.outcome}]"
+        f"#{operation.begin} {operation.process}: {what(operation)}  [{times}, {operation.outcome}]"
     )
