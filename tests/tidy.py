@@ -43,9 +43,7 @@ node's own."""
 BUILTINS_WITH_REACH: Final = ("open", "input", "exec", "eval", "breakpoint", "__import__")
 HASH_ORDERED: Final = ("set", "frozenset")
 ENTRY_POINTS: Final = ("emu.__main__", "emu.pytest_plugin")
-UNUSED_YET: Final = (
-    "emu.observe.diagram_svg", "emu.observe.diagram_text",
-)  # fmt: skip
+UNUSED_YET: Final = ()
 """Modules whose users have not landed yet."""
 KINDS: Final = "nodes.kinds"
 SAME_PROGRAM: Final = (("nodes.web", "nodes.database"),)

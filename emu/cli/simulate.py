@@ -160,6 +160,7 @@ def _tell(
         for line in result.operations[:SHOWN_OPERATIONS]:
             output.note(f"    {line}")
         output.note(f"  replay: {replay_line(run)}")
+        output.note(f"  look:   {replay_line(run, 'trace')}")
     for each in shrunk:
         few = f"{each.faults} of its {each.of} faults are enough" if each.faults else "without any"
         output.note(f"seed {each.seed} fails {few}:\n{each.yaml}")

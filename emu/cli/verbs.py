@@ -6,7 +6,19 @@ from collections.abc import Callable
 
 import typer
 
-from emu.cli import check, clusters, faulting, files, loading, nodes, observing, simulate, top, up
+from emu.cli import (
+    check,
+    clusters,
+    faulting,
+    files,
+    loading,
+    nodes,
+    observing,
+    simulate,
+    top,
+    tracing,
+    up,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +36,7 @@ WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, top.top, nodes.events,
                                                 nodes.logs, clusters.summary,
                                                 nodes.call, loading.load,
                                                 observing.observe)  # fmt: skip
-PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, check.check)
+PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, tracing.trace, check.check)
 for verb in RUN_VERBS:
     app.command(verb.__name__, rich_help_panel=RUN)(verb)
 for verb in WATCH_VERBS:

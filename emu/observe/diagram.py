@@ -21,6 +21,7 @@ DOWN: Final = "down"
 PAUSED: Final = "paused"
 HIDDEN_METHODS: Final = (rpc.HELLO, rpc.CANCEL, rpc.PING)
 STATES: Final = {"kill": DOWN, "crash": DOWN, "pause": PAUSED}
+SEEN_AT_NODES: Final = ("kill", "crash", "stop", "start", "restart", "pause", "unpause")
 WORDS: Final = {
     "kill": "killed",
     "crash": "power cut",
@@ -120,6 +121,8 @@ class Question:
     everything: bool = False
     """The directory, the admin listeners and greetings too."""
     most: int = 300
+    newest: bool = False
+    """If there are more, the last ones, not the first."""
 
 
 class NothingToShow(Exception):
@@ -147,7 +150,7 @@ def draw(
     if not arrows:
         raise NothingToShow(f"no message fits; there are {len(messages)} in this run")
     left_out = max(0, len(arrows) - question.most)
-    arrows = arrows[: question.most]
+    arrows = arrows[-question.most :] if question.newest else arrows[: question.most]
     begin_s, end_s = arrows[0].first.sent_s, max(_ended_s(each) for each in arrows)
     margin_s = (end_s - begin_s) * 0.02
     marks = [*_marks(events), *_fault_marks(faults)]
@@ -273,9 +276,9 @@ def _marks(events: Sequence[TraceEvent]) -> list[Mark]:
 
 
 def _fault_marks(faults: Iterable[Mapping[str, Any]]) -> list[Mark]:
-    """Faults of links and clocks: those of nodes are seen at the nodes."""
+    """Faults of links, disks and clocks: what happens to a node is seen at the node."""
     found = []
-    for fault in faults:
+    for fault in (each for each in faults if each["verb"] not in SEEN_AT_NODES):
         words = _words(fault)
         found.append(Mark(float(fault["at_s"]), "", "fault", words))
         if "ended_s" in fault:

@@ -60,11 +60,11 @@ def versions() -> dict[str, str]:
     return {"python": python, **{name: version(name) for name in PACKAGES}}
 
 
-def replay_line(run: SeedRun) -> str:
-    """The command that runs this seed again."""
+def replay_line(run: SeedRun, verb: str = "sim") -> str:
+    """The command that runs this seed again (`trace`: and draws its messages)."""
     for_text = units.format_value("for_s", run.for_s)
     path = shlex.quote(run.path)
-    return f"emu sim {path} --seed {run.seed} --for {for_text} --faults {run.faults}"
+    return f"emu {verb} {path} --seed {run.seed} --for {for_text} --faults {run.faults}"
 
 
 # --- shrinking -------------------------------------------------------------------------------
