@@ -168,6 +168,13 @@ def draw(
     return Diagram(title, lanes, arrows, marks, begin_s, end_s, left_out)
 
 
+def took(seconds: float) -> str:
+    """How long a message was under way: `302 µs`, `1.2 ms`, `3 s`."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} µs"
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
 # --- choosing ----------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from math import atan, degrees, log10
 from typing import Final, NamedTuple
 
-from emu.observe.diagram import Arrow, Diagram, Mark
+from emu.observe.diagram import Arrow, Diagram, Mark, took
 
 AXIS_PX: Final = 92
 WIDE_LANE_PX: Final = 250
@@ -30,6 +30,14 @@ GAP_S: Final = 0.5
 GAP_PX: Final = 40
 CHAR_PX: Final = 6.65
 LABEL_PX: Final = 13
+LONG_PX: Final = 150
+"""An arrow that falls deeper than this is drawn in two parts."""
+STUB_SHARE: Final = 0.78
+LOST_SHARE: Final = 0.72
+ARRIVES: Final = "arrives"
+LEAVES: Final = "leaves"
+THREAD: Final = "thread"
+LOST: Final = "lost"
 LABEL_PLACES: Final = (0.5, 0.36, 0.64, 0.24, 0.76)
 """Where along an arrow its label may stand, the best first."""
 
@@ -41,6 +49,17 @@ class Label(NamedTuple):
     y: float
     degrees: float
     text: str
+
+
+class Stroke(NamedTuple):
+    """A straight line of an arrow. `kind`: arrives (with a head), leaves, thread or lost."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    kind: str
+    label: Label | None
 
 
 class Gap(NamedTuple):
@@ -116,30 +135,41 @@ class Layout:
             self._times.append(time_s)
             self._heights.append(height)
 
-    # --- labels ------------------------------------------------------------------------------
+    # --- arrows and labels -------------------------------------------------------------------
 
-    def ends(self, arrow: Arrow) -> tuple[float, float, float, float]:
-        """x and y of its two ends. One that got lost ends on its way."""
-        message = arrow.first
-        x1, y1 = self.x(message.source), self.y(message.sent_s)
-        x2 = self.x(message.target)
+    def strokes(self, arrow: Arrow) -> list[Stroke]:
+        """The lines that make an arrow. One that is long under way leaves and arrives in two short
+        ones, with a thread between them; one that got lost ends on its way."""
+        message, text = arrow.first, arrow.label
+        x1, y1, x2 = self.x(message.source), self.y(message.sent_s), self.x(message.target)
         if message.arrived_s is None:
-            return x1, y1, x1 + (x2 - x1) * 0.62, y1 + ROW_PX * 0.6
-        return x1, y1, x2, self.y(message.arrived_s)
+            end = x1 + (x2 - x1) * LOST_SHARE, y1 + ROW_PX * 0.6
+            return [self._stroke(x1, y1, *end, LOST, text)]
+        y2 = self.y(message.arrived_s)
+        if y2 - y1 <= LONG_PX:
+            return [self._stroke(x1, y1, x2, y2, ARRIVES, text)]
+        reach = (x2 - x1) * STUB_SHARE
+        late = f" ({took(message.arrived_s - message.sent_s)})"
+        leaves = self._stroke(x1, y1, x1 + reach, y1 + ROW_PX * 0.6, LEAVES, text, late)
+        arrives = self._stroke(x2 - reach, y2 - ROW_PX * 0.6, x2, y2, ARRIVES, text)
+        thread = Stroke(leaves.x2, leaves.y2, arrives.x1, arrives.y1, THREAD, None)
+        return [leaves, thread, arrives]
 
-    def label(self, arrow: Arrow) -> Label | None:
-        """The arrow's label where it covers no other; None where there is no such place."""
-        x1, y1, x2, y2 = self.ends(arrow)
-        most_chars = int((min(abs(x2 - x1), 2 * self.lane_px) - 30) / CHAR_PX)
-        text = arrow.label
+    def _stroke(
+        self, x1: float, y1: float, x2: float, y2: float, kind: str, text: str, more: str = ""
+    ) -> Stroke:
+        """With its label along the line, if there is a place where it covers no other."""
+        most_chars = int((min(abs(x2 - x1), 2 * self.lane_px) - 30) / CHAR_PX) - len(more)
         if len(text) > most_chars:
             text = f"{text[: max(most_chars - 1, 1)]}…"
+        text += more
         half = len(text) * CHAR_PX / 2
         for share in LABEL_PLACES:
             x, y = x1 + (x2 - x1) * share, y1 + (y2 - y1) * share
             if self._is_free(x - half, y - LABEL_PX, x + half, y - 1):
-                return Label(x, y, degrees(atan((y2 - y1) / (x2 - x1))), text)
-        return None
+                label = Label(x, y, degrees(atan((y2 - y1) / (x2 - x1))), text)
+                return Stroke(x1, y1, x2, y2, kind, label)
+        return Stroke(x1, y1, x2, y2, kind, None)
 
     def reserve(self, mark: Mark) -> tuple[float, float]:
         """Where a lane's mark stands; no label will be put over its words."""

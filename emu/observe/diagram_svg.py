@@ -10,8 +10,17 @@ from html import escape
 from importlib.resources import files
 from typing import Final
 
-from emu.observe.diagram import Arrow, Diagram, Lane, Mark
-from emu.observe.diagram_layout import AXIS_PX, GAP_PX, HEAD_PX, Layout
+from emu.observe.diagram import Arrow, Diagram, Lane, Mark, took
+from emu.observe.diagram_layout import (
+    ARRIVES,
+    AXIS_PX,
+    GAP_PX,
+    HEAD_PX,
+    LOST,
+    THREAD,
+    Layout,
+    Stroke,
+)
 
 SYMBOLS: Final = {
     "kill": "✖", "crash": "⚡", "pause": "‖", "unpause": "▶", "boot": "▲", "synced": "▪",
@@ -114,7 +123,7 @@ class _Painter:
             for gap in layout.gaps
         ]
         parts += [self._mark(mark) for mark in diagram.marks]
-        parts += [self._line(arrow) for arrow in diagram.arrows]
+        parts += [self._arrow(arrow) for arrow in diagram.arrows]
         return "".join(parts)
 
     def _post(self, lane: Lane) -> str:
@@ -145,24 +154,13 @@ class _Painter:
             f'height="{max(end - top, 1):.1f}"/>'
         )
 
-    def _line(self, arrow: Arrow) -> str:
-        x1, y1, x2, y2 = self.layout.ends(arrow)
-        tone = tone_of(arrow)
+    def _arrow(self, arrow: Arrow) -> str:
+        tone, trace = tone_of(arrow), arrow.first.trace
         classes = f"arrow {tone}" + (" faint" if arrow.faint else "")
-        end = f' marker-end="url(#head-{tone})"' if not arrow.lost else ""
-        line = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-        label = self.layout.label(arrow)
-        words = ""
-        if label is not None:
-            turn = f"translate({label.x:.1f} {label.y:.1f}) rotate({label.degrees:.1f})"
-            words = f'<text transform="{turn}" y="-4">{escape(label.text)}</text>'
-        if arrow.lost:
-            words += f'<text class="cross" x="{x2:.1f}" y="{y2 + 5:.1f}">✕</text>'
-        trace = arrow.first.trace
+        strokes = "".join(_stroke(stroke, tone) for stroke in self.layout.strokes(arrow))
         return (
             f'<g class="{classes}" data-trace="{"" if trace is None else f"{trace:x}"}">'
-            f"<title>{escape(told(arrow))}</title>"
-            f'<line class="touch" {line}/><line class="line" {line}{end}/>{words}</g>'
+            f"<title>{escape(told(arrow))}</title>{strokes}</g>"
         )
 
     def _mark(self, mark: Mark) -> str:
@@ -185,6 +183,21 @@ class _Painter:
         )
 
 
+def _stroke(stroke: Stroke, tone: str) -> str:
+    line = f'x1="{stroke.x1:.1f}" y1="{stroke.y1:.1f}" x2="{stroke.x2:.1f}" y2="{stroke.y2:.1f}"'
+    if stroke.kind == THREAD:
+        return f'<line class="thread" {line}/>'
+    end = f' marker-end="url(#head-{tone})"' if stroke.kind == ARRIVES else ""
+    words = f'<line class="touch" {line}/><line class="line" {line}{end}/>'
+    label = stroke.label
+    if label is not None:
+        turn = f"translate({label.x:.1f} {label.y:.1f}) rotate({label.degrees:.1f})"
+        words += f'<text transform="{turn}" y="-4">{escape(label.text)}</text>'
+    if stroke.kind == LOST:
+        words += f'<text class="cross" x="{stroke.x2:.1f}" y="{stroke.y2 + 5:.1f}">✕</text>'
+    return words
+
+
 def tone_of(arrow: Arrow) -> str:
     """Its class: lost, failed, or the message's kind."""
     if arrow.lost:
@@ -198,8 +211,8 @@ def told(arrow: Arrow) -> str:
     if first.arrived_s is None:
         times = f"sent at {first.sent_s:.6f} s, never arrived"
     else:
-        took_ms = (first.arrived_s - first.sent_s) * 1e3
-        times = f"sent at {first.sent_s:.6f} s, arrived {took_ms:.3f} ms later"
+        later = took(first.arrived_s - first.sent_s)
+        times = f"sent at {first.sent_s:.6f} s, arrived {later} later"
     lines = [f"{first.source} → {first.target}, connection {first.connection}", times]
     for each in arrow.messages:
         lines += ["", each.label, each.detail] if each.detail else ["", each.label]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from emu.observe.diagram import DOWN, PAUSED, Arrow, Diagram, Mark
+from emu.observe.diagram import DOWN, PAUSED, Arrow, Diagram, Mark, took
 
 TIME_CHARS: Final = 12
 DELAY_CHARS: Final = 10
@@ -83,8 +83,8 @@ class _Page:
             self._write(row, start + 1, f"↻ {arrow.label}")
         else:
             self._draw(row, start, end, arrow)
-        took = "lost" if message.arrived_s is None else _took(message.arrived_s - message.sent_s)
-        text = f"{_time(message.sent_s)}  {''.join(row)}{took:>{DELAY_CHARS}}"
+        way = "lost" if message.arrived_s is None else took(message.arrived_s - message.sent_s)
+        text = f"{_time(message.sent_s)}  {''.join(row)}{way:>{DELAY_CHARS}}"
         return Line(text, _tone(arrow))
 
     def _draw(self, row: list[str], start: int, end: int, arrow: Arrow) -> None:
@@ -133,9 +133,3 @@ def _tone(arrow: Arrow) -> str:
 
 def _time(seconds: float) -> str:
     return f"{seconds:>{TIME_CHARS - 2}.6f}"
-
-
-def _took(seconds: float) -> str:
-    if seconds < 1e-3:
-        return f"{seconds * 1e6:.0f} µs"
-    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

@@ -159,7 +159,8 @@ def test_time_runs_downward_and_labels_cover_no_label():
     assert heights == sorted(heights)
     boxes = []
     for arrow in layout.diagram.arrows:
-        label = layout.label(arrow)
+        (stroke,) = layout.strokes(arrow)
+        label = stroke.label
         assert label is not None
         half = len(label.text) * 6.65 / 2
         boxes.append((label.x - half, label.y - 12, label.x + half, label.y))
@@ -167,6 +168,21 @@ def test_time_runs_downward_and_labels_cover_no_label():
         for other in boxes[place + 1 :]:
             apart = one[2] < other[0] or other[2] < one[0] or one[3] < other[1] or other[3] < one[1]
             assert apart, (one, other)
+
+
+def test_what_is_long_under_way_is_told_where_it_leaves_and_where_it_arrives():
+    wire = Wire()
+    wire.send("web-1", "db-1", request(1, "get", "ada"), number=1, lost=True)
+    for number in range(10):
+        wire.send("web-1", "db-2", request(number, "get"), number=2)
+    wire.trace.message(wire.time_s, b"web-1>db-1:7000/1", request(1, "get", "ada"))
+    layout = Layout(drawn(wire))
+    strokes = layout.strokes(layout.diagram.arrows[0])
+    assert [stroke.kind for stroke in strokes] == ["leaves", "thread", "arrives"]
+    assert [stroke.label.text for stroke in strokes if stroke.label] == [
+        "get ada (21 ms)",
+        "get ada",
+    ]
 
 
 def test_the_picture_is_one_well_formed_file_that_needs_no_other():
@@ -198,6 +214,6 @@ def test_pointing_at_a_message_shows_its_request(tmp_path: Path):
         told = page.locator(".told")
         assert not told.is_visible()
         page.locator(".diagram .arrow").nth(1).hover(force=True)
-        assert "web-1 → db-1" in told.inner_text() and "arrived 1.000 ms later" in told.inner_text()
+        assert "web-1 → db-1" in told.inner_text() and "arrived 1 ms later" in told.inner_text()
         assert page.locator(".diagram .arrow.same").count() == 4
         browser.close()

@@ -67,9 +67,10 @@ class Wire:
         """A user asks the web server, which asks the database; it may refuse or never answer."""
         here = {"port": HTTP_PORT, "number": 7}
         self.send("users-1", "web-1", http_request("GET", "/u/ada", trace=trace), **here)
-        self.send("web-1", "db-1", request(trace, "get", "ada", trace=trace))
+        number = trace if lost else 1  # what a connection has lost never comes, nor what follows
+        self.send("web-1", "db-1", request(trace, "get", "ada", trace=trace), number=number)
         if lost:
-            self.send("db-1", "web-1", answer(trace, "Ada"), lost=True)
+            self.send("db-1", "web-1", answer(trace, "Ada"), number=number, lost=True)
             return
         error = [code, "not now"] if code else None
         self.send("db-1", "web-1", answer(trace, None if code else "Ada", error))
