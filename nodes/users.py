@@ -257,9 +257,10 @@ class UsersNode:
     async def _open_loop(self, nursery: trio.Nursery) -> None:
         """Everything that is due is sent, even when we are late: latency counts from when due."""
         clock = self.ctx.clock
+        rng = self.ctx.rng("users/arrivals")  # nobody else's: the same in both worlds
         due_s = clock.monotonic_s()
         while not self._stopped.is_set():
-            due_s += self._rng.expovariate(self.rate_per_s)
+            due_s += rng.expovariate(self.rate_per_s)
             left_s = due_s - clock.monotonic_s()
             if left_s > 0:
                 await clock.sleep(left_s)
