@@ -77,7 +77,7 @@ def _facts(process: subprocess.Popen[bytes], state: Path) -> dict[str, Any]:
     while time.monotonic() < give_up_s and process.poll() is None:
         for file in state.glob("*/run.json"):
             facts: dict[str, Any] = json.loads(file.read_text())
-            if facts.get("ready_s") is not None:
+            if facts["pid"] == process.pid and facts.get("ready_s") is not None:
                 return facts
         time.sleep(0.02)
     raise AssertionError(f"emu up is not ready:\n{(state / 'up.log').read_text()}")
