@@ -9,11 +9,21 @@ how to undo it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from emu import links
 from emu.targets import TargetError
+from emu.topology import units
 
 if TYPE_CHECKING:
     from emu.supervisor import Cluster
@@ -393,20 +403,45 @@ def to_record(fault: Fault) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Fault:
-    """Raises ValueError for an unknown verb or field."""
-    kind = VERBS.get(record.get("verb", ""))
+    """Raises ValueError for an unknown verb or field, or a value that a field cannot have."""
+    verb = record.get("verb")
+    kind = VERBS.get(verb) if isinstance(verb, str) else None
     if kind is None:
-        raise ValueError(f"no such verb: {record.get('verb')!r}; there are: {', '.join(VERBS)}")
-    known = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+        raise ValueError(f"no such verb: {verb!r}; there are: {', '.join(VERBS)}")
+    hints = get_type_hints(kind)
+    known = {each.name: hints[each.name] for each in fields(kind)}  # type: ignore[arg-type]
     values = {key: value for key, value in record.items() if key != "verb"}
     unknown = [key for key in values if key not in known]
     if unknown:
         raise ValueError(f"{kind.verb} knows no `{unknown[0]}`; it takes: {', '.join(known)}")
-    if "between" in values:
-        values["between"] = tuple(values["between"])
-    if "params" in values:
-        values["params"] = tuple(values["params"])
-    return kind(**values)
+    if kind.main not in values and kind.main in _required(kind):
+        raise ValueError(f"{kind.verb} needs its `{kind.main}`")
+    return kind(**{name: _fitting(name, known[name], value) for name, value in values.items()})
+
+
+def _required(kind: type[Fault]) -> list[str]:
+    return [each.name for each in fields(kind) if each.default is MISSING]  # type: ignore[arg-type]
+
+
+def _fitting(name: str, hint: Any, value: Any) -> Any:
+    """The value of a field, which came from outside, as the field's type. Raises ValueError."""
+    if hint in (int, float):
+        fits = type(value) in (int, hint)
+        if fits:
+            units.check_value(name, value)
+    elif get_origin(hint) is Literal:
+        fits = value in get_args(hint)
+    elif get_origin(hint) is tuple:
+        words = get_args(hint)[0] is str
+        fits = type(value) in (list, tuple) and (
+            not words or all(type(each) is str for each in value)
+        )
+        value = tuple(value) if fits else value
+    else:
+        fits = type(value) is hint
+    if not fits:
+        raise ValueError(f"`{name}` cannot be {value!r}"[:200])
+    return value
 
 
 async def _two_groups(

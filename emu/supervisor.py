@@ -20,7 +20,7 @@ from emu.observe.events import Events
 from emu.operator import Operator
 from emu.slot import Slot
 from emu.targets import Candidate, TargetError, needs_roles, resolve
-from emu.topology.model import Placement, Topology
+from emu.topology.model import MAX_NODES, Placement, Topology
 from emu.world import MachineSpec, World
 from nodes.base import DIRECTORY_HOST, Context, Kind
 from protocols.control import Member
@@ -315,6 +315,8 @@ class Cluster:
         Returns the new number."""
         if not any(slot.spec.tier == tier for slot in self.slots.values()):
             raise TargetError(f"no tier is called `{tier}`")
+        if not 0 <= nodes <= MAX_NODES:
+            raise TargetError(f"a tier has 0 to {MAX_NODES} nodes, not {nodes}")
         self.topology = self.topology.scaled(tier, nodes)
         wanted = {
             each.spec.name: each for each in self.topology.placements() if each.spec.tier == tier

@@ -16,7 +16,7 @@ from emu.topology import document as documents
 from emu.topology import expecting, schema
 from emu.topology.document import Document, Path
 from emu.topology.lint import CODES
-from emu.topology.model import USERS_KIND, FaultItem, Topology
+from emu.topology.model import MAX_NODES, USERS_KIND, FaultItem, Topology
 from emu.topology.problems import Problem, TopologyError, hint
 from emu.topology.shaping import (
     DeclaredLink,
@@ -25,7 +25,7 @@ from emu.topology.shaping import (
     LinkPlan,
     Outside,
 )
-from emu.topology.tiers import MAX_NAME, MAX_NODES, MAX_TIERS, NAME, RESERVED, TierReader
+from emu.topology.tiers import MAX_NAME, MAX_TIERS, NAME, RESERVED, TierReader
 from emu.topology.timelines import FaultReader
 from emu.topology.units import shown
 from nodes.base import OUTSIDE, Kind

@@ -17,6 +17,8 @@ from emu.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
 from nodes.base import Kind
 
 USERS_KIND = "users"
+MAX_NODES = 10_000
+"""Of a tier, and of a whole cluster."""
 SCALES = "scales"
 """The Config field (and edge) that lets a tier scale others through the directory."""
 

@@ -12,13 +12,12 @@ from typing import Any, Final, Literal
 
 from emu.topology import code, schema
 from emu.topology.document import Document, Path
-from emu.topology.model import SCALES, USERS_KIND, Tier
+from emu.topology.model import MAX_NODES, SCALES, USERS_KIND, Tier
 from emu.topology.problems import hint
 from emu.topology.units import shown
 from emu.world import ClockSpec, CpuSpec, DiskSpec
 from nodes.base import Kind
 
-MAX_NODES: Final = 10_000
 MAX_TIERS: Final = 1_000
 NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 MAX_NAME: Final = 40

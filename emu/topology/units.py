@@ -164,6 +164,11 @@ def _in_range(field_name: str, unit: Unit, number: float, text: str) -> float:
     return number
 
 
+def check_value(field_name: str, number: float) -> float:
+    """The number, if the field can have it. Raises ValueError."""
+    return _in_range(field_name, unit_of(field_name), number, f"{number:g}")
+
+
 def format_value(field_name: str, value: float) -> str:
     """The shortest text that `parse_value` reads back as the same number."""
     unit = unit_of(field_name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import stat
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgpack
 import pytest
 
 from tests.cli.conftest import Verb
@@ -159,6 +161,36 @@ def test_completion_knows_the_nodes_and_the_clusters(cluster: Up) -> None:
 def test_only_its_owner_may_use_the_control_socket(cluster: Up) -> None:
     (socket,) = cluster.state.glob("small/control.sock")
     assert stat.S_IMODE(os.stat(socket).st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xc1",
+        b"\x94\x00\x01",
+        b"\x93" * 10_000,
+        b"\xdf\xff\xff\xff\xff",
+        msgpack.packb([0, 1, "inject", [{"verb": "kill"}]]),
+        msgpack.packb([0, 1, "ps", [1, 2, 3]]),
+        msgpack.packb([0, 1, "apply", ["/etc/passwd"]]),
+        msgpack.packb([0, 1, "call", ["web", "ping", {"a": 1}]]),
+        msgpack.packb([0, 1, "inject", [{"verb": "scale", "tier": "web", "nodes": -1}]]),
+        msgpack.packb([0, 1, "inject", [{"verb": "slow", "target": "web", "latency_s": "x"}]]),
+    ],
+    ids=lambda garbage: repr(garbage[:24]),
+)
+def test_garbage_on_the_control_socket_does_no_harm(ask: Verb, cluster: Up, garbage: bytes) -> None:
+    before = states(ask)
+    (path,) = cluster.state.glob("small/control.sock")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(str(path))
+        connection.sendall(garbage)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    assert states(ask) == before
 
 
 def test_up_again_shows_the_changes_and_makes_them(ask: Verb, cluster: Up) -> None:

@@ -1,0 +1,43 @@
+"""Faults as plain data: what comes from outside is checked before anything is broken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from emu import faults
+
+
+def test_every_verb_is_read_back_from_its_record() -> None:
+    given: dict[str, Any] = {"between": ("a", "b"), "tier": "web", "target": "web"}
+    for kind in faults.VERBS.values():
+        main = {kind.main: given[kind.main]} if kind.main in given else {}
+        fault = kind(**main)
+        assert faults.from_record(faults.to_record(fault)) == fault
+
+
+@pytest.mark.parametrize(
+    ("record", "complaint"),
+    [
+        ({}, "no such verb: None"),
+        ({"verb": ["kill"]}, "no such verb"),
+        ({"verb": "fly"}, "no such verb: 'fly'; there are: kill"),
+        ({"verb": "kill"}, "kill needs its `target`"),
+        ({"verb": "kill", "target": 7}, "`target` cannot be 7"),
+        ({"verb": "kill", "target": "web", "hard": True}, "kill knows no `hard`"),
+        ({"verb": "slow", "target": "web", "latency_s": "x"}, "`latency_s` cannot be 'x'"),
+        ({"verb": "slow", "target": "web", "latency_s": -1.0}, "below 0"),
+        ({"verb": "slow", "target": "web", "latency_s": float("nan")}, "not a finite number"),
+        ({"verb": "slow", "target": "web", "latency_s": True}, "`latency_s` cannot be True"),
+        ({"verb": "loss", "target": "web", "loss_ratio": 1.5}, "the most is 1"),
+        ({"verb": "cpu", "target": "web", "cores": 1.5}, "`cores` cannot be 1.5"),
+        ({"verb": "disk", "target": "web", "fail": "all"}, "`fail` cannot be 'all'"),
+        ({"verb": "partition", "between": "web"}, "`between` cannot be 'web'"),
+        ({"verb": "partition", "between": ["a", 1]}, "`between` cannot be"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict) else value[:20],
+)
+def test_a_record_that_no_fault_can_have_is_refused(record: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        faults.from_record(record)
