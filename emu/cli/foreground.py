@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,8 +23,10 @@ from emu.observe.events import Event
 from emu.session import Session
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-END_S: Final = 1.2
-"""An end asked for by hand takes no longer: what has not answered by then is cut off."""
+SOFT_END_S: Final = 1.1
+"""After an end asked for by hand, whatever has not answered by then is cancelled."""
+HARD_END_S: Final = 1.4
+"""And then the process goes, however many tasks are still unwinding: the kernel closes the rest."""
 MANY_NODES: Final = 100
 """Above it, something is said before the boot."""
 
@@ -38,11 +41,15 @@ class Foreground:
         self.interrupted = False
         self.ready = False
         self.unread = False
+        self.token: trio.lowlevel.TrioToken | None = None
         self.began_s = time.monotonic()
+        self._finishing = threading.Lock()
         session.options.printer = self._event
 
     def run(self) -> int:
+        """Boot, serve, end; then free the state folder."""
         self.printer = Printer(self._unread_soon)
+        before = {number: signal.signal(number, self._on_signal) for number in _heard()}
         problem = ""
         try:
             trio.run(self._main)
@@ -50,51 +57,63 @@ class Foreground:
             self.interrupted = True
         except* (SlotError, TimeoutError, OSError) as group:
             problem = "; ".join(_explained(each) for each in _leaves(group))
-        self._finish(problem)
+        finally:
+            self._finishing.acquire()  # kept: from here on the hard end would come too late
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._free()
+        return self._finish(problem)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        """At once, even while the loop is busy; asked twice, it ends without another word."""
         if self.interrupted:
-            return output.INTERRUPTED
-        if problem or self.unread:
-            return output.FAILURE
-        summary = self.session.summary
-        failed = summary is not None and summary["verdict"] == "failed"
-        return output.VERDICT_FAILED if failed else output.OK
+            os._exit(output.INTERRUPTED)
+        self.interrupted = True
+        if self.token is None:
+            raise KeyboardInterrupt
+        self._limit_the_end()
+        self.token.run_sync_soon(self._end)
 
-    async def _main(self) -> None:
-        self.token = trio.lowlevel.current_trio_token()
-        with trio.CancelScope() as self.scope:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self._watch_signals)
-                nursery.start_soon(self._limit_the_end)
-                count = len(self.session.topology.placements())
-                if count > MANY_NODES:
-                    self.printer.show(f"starting {count} nodes ...")
-                await self.session.run(self._welcome)
-                nursery.cancel_scope.cancel()
-
-    async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(*SIGNALS) as signals:
-            task_status.started()
-            async for _ in signals:
-                if self.interrupted:
-                    os._exit(output.INTERRUPTED)  # asked twice: at once
-                self.interrupted = True
-                self._end()
+    def _unread_soon(self) -> None:
+        """Nobody reads what we print any more (`emu up | head`): end. Called in a thread."""
+        self.unread = True
+        if self.token is not None:
+            with suppress(trio.RunFinishedError):
+                self.token.run_sync_soon(self._end)
 
     def _end(self) -> None:
         self.session.end()
         if not self.ready:
             self.scope.cancel()
 
-    async def _limit_the_end(self) -> None:
-        await self.session.ending.wait()
-        await trio.sleep(END_S)
-        self.scope.cancel()
+    def _limit_the_end(self) -> None:
+        timer = threading.Timer(HARD_END_S, self._end_hard)
+        timer.daemon = True
+        timer.start()
 
-    def _unread_soon(self) -> None:
-        """Nobody reads what we print any more (`emu up | head`): end. Called in a thread."""
-        self.unread = True
-        with suppress(trio.RunFinishedError):
-            self.token.run_sync_soon(self._end)
+    def _end_hard(self) -> None:
+        """In a thread: tell what there is to tell, free the folder, and go."""
+        if self._finishing.acquire(blocking=False):
+            self._free()
+            os._exit(self._finish(""))
+
+    async def _main(self) -> None:
+        self.token = trio.lowlevel.current_trio_token()
+        with trio.CancelScope() as self.scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._await_the_end)
+                count = len(self.session.topology.placements())
+                if count > MANY_NODES:
+                    self.printer.show(f"starting {count} nodes ...")
+                await self.session.run(self._welcome)
+                nursery.cancel_scope.cancel()
+
+    async def _await_the_end(self) -> None:
+        await self.session.ending.wait()
+        if not self.interrupted:  # `emu down`, or nobody reads: a signal has set it already
+            self._limit_the_end()
+        await trio.sleep(SOFT_END_S)
+        self.scope.cancel()
 
     async def _welcome(self, session: Session) -> None:
         self.ready = True
@@ -115,7 +134,13 @@ class Foreground:
         if told or self.session.options.level == "debug":
             self.printer.show(lines.as_text(event))
 
-    def _finish(self, problem: str) -> None:
+    def _free(self) -> None:
+        if self.session.wipe_at_end:
+            self.session.folder.wipe()
+        self.session.folder.release()
+
+    def _finish(self, problem: str) -> int:
+        """The summary; then what the run came to, as an exit code."""
         summary = self.session.summary
         if summary is not None and not self.as_json:
             self.printer.show(summary_screen(summary))
@@ -124,6 +149,19 @@ class Foreground:
         self.printer.close()
         if summary is not None and self.as_json:
             output.result(summary)
+        if self.interrupted:
+            return output.INTERRUPTED
+        if problem or self.unread:
+            return output.FAILURE
+        failed = summary is not None and summary["verdict"] == "failed"
+        return output.VERDICT_FAILED if failed else output.OK
+
+
+def _heard() -> list[signal.Signals]:
+    """The signals that end a run; under nohup the terminal's end does not."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return [number for number in SIGNALS if number != signal.SIGHUP]
+    return list(SIGNALS)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

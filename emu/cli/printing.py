@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 
 MAX_WAITING: Final = 10_000
 """Lines that wait for a slow reader; what comes above it is left out, and counted."""
-END_S: Final = 1.0
+END_S: Final = 0.3
 
 
 class _Descriptor(io.TextIOBase):
