@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import trio
 import typer
 
 from emu import state
 from emu.cli import output
 from emu.cli.attach import ClusterOption, chosen
-from emu.observe import prometheus
+
+if TYPE_CHECKING:
+    import trio
+
+    from emu.observe.prometheus import Prometheus
 
 POLL_S: Final = 0.3
 
 
 def need_prometheus() -> None:
     """End the command in one line if it is not installed."""
+    from emu.observe import prometheus
+
     try:
         prometheus.find()
     except prometheus.PrometheusError as error:
@@ -27,12 +32,16 @@ def need_prometheus() -> None:
 
 def observe(cluster: ClusterOption = "") -> None:
     """Let the system's Prometheus scrape a running cluster, until Ctrl-C or its end."""
+    import trio
+
+    from emu.observe.prometheus import Prometheus
+
     need_prometheus()
     facts = chosen(cluster)
     if facts.get("prometheus"):
         output.note(f"`{facts['name']}` is scraped already: {facts['prometheus']}/alerts")
         return
-    found = prometheus.Prometheus(urlsplit(facts["observe"]).hostname or "127.0.0.1")
+    found = Prometheus(urlsplit(facts["observe"]).hostname or "127.0.0.1")
     try:
         trio.run(_observe, found, facts)
     except* KeyboardInterrupt:
@@ -42,7 +51,9 @@ def observe(cluster: ClusterOption = "") -> None:
     output.note(f"`{facts['name']}` has ended")
 
 
-async def _observe(found: prometheus.Prometheus, facts: dict[str, Any]) -> None:
+async def _observe(found: Prometheus, facts: dict[str, Any]) -> None:
+    import trio
+
     async def ready() -> None:
         output.note(f"Prometheus scrapes `{facts['name']}`: {found.url}/alerts  (Ctrl-C ends it)")
 
@@ -53,6 +64,8 @@ async def _observe(found: prometheus.Prometheus, facts: dict[str, Any]) -> None:
 
 
 async def _until_gone(folder: Path, scope: trio.CancelScope) -> None:
+    import trio
+
     while True:
         await trio.sleep(POLL_S)
         if not state.is_locked(folder):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,16 @@ def test_a_wrong_option_of_up_is_a_usage_error(
     result = emu("up", *words)
     assert result.exit_code == 2
     assert complaint in result.stderr
+
+
+def test_a_verb_loads_neither_trio_nor_the_tiers() -> None:
+    """Half of a second that every `emu kill` would take: import such things where they are used."""
+    heavy = ("trio", "pydantic", "nodes.kinds", "apsw")
+    source = f"import sys, emu.cli.verbs; print([n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_an_unknown_verb_or_option_exits_2(emu: Verb) -> None:
