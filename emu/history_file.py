@@ -39,6 +39,19 @@ def write_history(path: str | Path, operations: Iterable[Operation]) -> None:
             out.write(json.dumps({"index": index, **line}, default=_as_json) + "\n")
 
 
+def write_by_model(folder: Path, operations: Iterable[Operation]) -> list[Path]:
+    """One file for each model that was recorded, named after it. Raises OSError."""
+    by_model: dict[str, list[Operation]] = {}
+    for operation in operations:
+        by_model.setdefault(operation.model, []).append(operation)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for model, mine in by_model.items():
+        paths.append(folder / f"{model}.jsonl")
+        write_history(paths[-1], mine)
+    return paths
+
+
 def _as_json(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode("utf-8", "backslashreplace")

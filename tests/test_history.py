@@ -8,7 +8,7 @@ import pytest
 
 from emu.checks.shapes import shape_of
 from emu.history import Recorder
-from emu.history_file import HistoryError, read_history, write_history
+from emu.history_file import HistoryError, read_history, write_by_model, write_history
 
 INVOKE = {"index": 0, "process": "a", "type": "invoke", "f": "write", "value": 1, "time": 0.5}
 DONE = {"index": 1, "process": "a", "type": "ok", "f": "write", "value": 1, "time": 0.7}
@@ -145,3 +145,12 @@ def test_blank_lines_are_skipped_and_an_open_operation_is_unknown(tmp_path):
     path.write_text(f"\n{json.dumps(INVOKE)}\n\n")
     (operation,) = read_history(path)
     assert operation.outcome == "info" and operation.completed is None
+
+
+def test_each_model_has_a_file_of_its_own(tmp_path):
+    recorder = a_recorder()
+    recorder.invoke("a", "add", 1, model="set").ok()
+    recorder.invoke("a", "get", None, "x", model="kv").ok(5)
+    paths = write_by_model(tmp_path / "seen", recorder.operations)
+    assert [path.name for path in paths] == ["set.jsonl", "kv.jsonl"]
+    assert [len(read_history(path)) for path in paths] == [1, 1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -26,6 +27,7 @@ SHOWN_OPERATIONS: Final = 12
 SHRUNK_SEEDS: Final = 1
 """How many of the failing seeds are shrunk: each costs up to 40 more runs."""
 
+HISTORY_HELP = "Write what clients saw into this folder, as seed-N/MODEL.jsonl for `emu check`."
 FAULTS_HELP = "swarm: drawn per seed. timeline: the file's own. none."
 
 
@@ -49,6 +51,7 @@ def sim(
     faults: Annotated[str, typer.Option("--faults", help=FAULTS_HELP)] = "swarm",
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes (0: one per core).")] = 0,
     shrink: Annotated[bool, typer.Option(help="Look for the fewest faults that fail.")] = True,
+    history: Annotated[str, typer.Option("--history", help=HISTORY_HELP)] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run the same nodes in seeded virtual time, break them, and judge every seed.
@@ -66,7 +69,12 @@ def sim(
     if not 0 < count <= MAX_SEEDS or for_s <= 0:
         output.fail(f"--seeds is from 1 to {MAX_SEEDS}, --for above 0", output.USAGE)
     first = 1 if seed is None else seed
-    runs = [SeedRun(path, each, for_s, faults) for each in range(first, first + count)]  # type: ignore[arg-type]
+    runs = [
+        SeedRun(path, each, for_s, faults, history=history)  # type: ignore[arg-type]
+        for each in range(first, first + count)
+    ]
+    if history:
+        _make_folder(history)
     versions = campaign.versions()
     known = ", ".join(f"{name} {number}" for name, number in versions.items())
     output.note(f"{topology.name}: {_seeds(runs)}, {for_s:g} s each, faults: {faults} ({known})")
@@ -90,6 +98,13 @@ def sim(
     _tell(failing, shrunk, record)
     if failing:
         raise typer.Exit(output.VERDICT_FAILED)
+
+
+def _make_folder(history: str) -> None:
+    try:
+        Path(history).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        output.fail(f"--history {history}: {error.strerror}")
 
 
 def _seeds(runs: list[SeedRun]) -> str:
@@ -127,7 +142,7 @@ def _shrink(failing: list[tuple[SeedRun, SeedResult]]) -> list[Shrunk]:
         if not result.faults:
             continue
         output.note(f"seed {run.seed} failed under {result.faults} faults: looking for fewer ...")
-        fewer = campaign.shrink(run, result.kind)
+        fewer = campaign.shrink(replace(run, history=""), result.kind)
         items = campaign.faults_of(fewer)
         found.append(Shrunk(run.seed, len(items), result.faults, timeline_yaml(items)))
     return found

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, Literal
 
+from emu.history import Recorder
+from emu.history_file import write_by_model
 from emu.scenario import Scenario, cluster
 from emu.sim import swarm
 from emu.sim.run import Outcome, in_virtual_time
@@ -36,6 +39,8 @@ class SeedRun:
     faults: FaultSource = "swarm"
     only: tuple[int, ...] | None = None
     keep_trace: int = 0
+    history: str = ""
+    """A folder for what the clients saw (seed-N/MODEL.jsonl); empty: it is not written."""
 
     def items(self, topology: Topology) -> tuple[FaultItem, ...]:
         """The timeline of this run."""
@@ -106,7 +111,10 @@ def simulate_seed(run: SeedRun) -> Outcome[dict[str, Any]]:
 
     async def program() -> dict[str, Any]:
         async with cluster(topology, world="sim", knobs=Knobs.draw(run.seed)) as scenario:
-            return await _live_through(scenario, items, run.for_s, expect)
+            summary = await _live_through(scenario, items, run.for_s, expect)
+            if run.history:
+                _write_history(scenario, Path(run.history, f"seed-{run.seed}"))
+            return summary
 
     return in_virtual_time(
         program,
@@ -122,6 +130,12 @@ async def _live_through(
     scenario.start_playing(items)
     await scenario.sleep(for_s)
     return await scenario.finish(expect)
+
+
+def _write_history(scenario: Scenario, folder: Path) -> None:
+    recorder = scenario.cluster.world.history
+    if isinstance(recorder, Recorder):
+        write_by_model(folder, recorder.operations)
 
 
 def _first_anomaly(outcome: Outcome[dict[str, Any]]) -> tuple[str, str, tuple[str, ...]]:
