@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,12 @@ class Caller:
         self._rpc = rpc.Connection()
         self._msgid = 0
 
+    def __enter__(self) -> Caller:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._socket.close()
+
     def call(self, method: str, *params: Any) -> Any:
         """Raises OSError if the connection breaks."""
         self._msgid += 1
@@ -95,16 +102,16 @@ def test_acknowledged_commits_survive_kill_9_of_emu_itself(tmp_path: Path) -> No
     state = tmp_path / "state"
     state.mkdir()
     acknowledged: list[int] = []
-    with emu_up(state, str(file)) as running:
-        caller = Caller(running.address("db-1"))
+    with ExitStack() as stack, emu_up(state, str(file)) as running:
+        caller = stack.enter_context(Caller(running.address("db-1")))
         caller.call("write", [["CREATE TABLE t (id INTEGER NOT NULL PRIMARY KEY)", []]], {})
         for number in range(300):
             write(caller, number)
             acknowledged.append(number)
         os.kill(running.process.pid, signal.SIGKILL)
         running.process.wait(10)
-    with emu_up(state, str(file)) as running:
-        caller = Caller(running.address("db-1"))
+    with ExitStack() as stack, emu_up(state, str(file)) as running:
+        caller = stack.enter_context(Caller(running.address("db-1")))
         write(caller, acknowledged[-1])  # a retry of what may have been in flight
         write(caller, 300)
         rows = caller.call("query", "SELECT id FROM t ORDER BY id", [], {})["rows"]
