@@ -1,4 +1,7 @@
-"""HTTP/1.1 without I/O, for both ends: bytes in, whole requests or responses out, by h11.
+"""HTTP/1.1 without I/O, for both ends: bytes in, whole requests or responses out.
+
+What is ordinary is read and written by hand (http_plain.py); a connection on which anything else
+comes up is handed to h11, for good.
 
 Bodies are collected (bounded), so nobody above sees half a message. What a path means is not known
 here. A broken rule raises RemoteProtocolError with the status to answer, and the connection ends.
@@ -10,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 import h11
+
+from protocols import http_plain as plain
 
 MAX_QUERY_FIELDS: Final = 100
 DEADLINE_MS: Final = "x-deadline-ms"
@@ -122,9 +127,15 @@ def reason_phrase(status: int) -> str:
 class ServerConnection:
     """The answering end: `receive_data`, then `next_request` until None; answer each in turn."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, *, by_h11: bool = False) -> None:
+        """`by_h11`: from the start, whatever comes."""
         self.limits = limits or Limits()
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.max_head_bytes)
+        self._by_h11 = by_h11
+        self._buffer = bytearray()
+        self._ended = False
+        self._unanswered = b""
+        """The ordinary request that was given out last."""
         self._head: h11.Request | None = None
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -135,6 +146,8 @@ class ServerConnection:
     @property
     def mid_request(self) -> bool:
         """Whether a request has begun that has not ended."""
+        if not self._by_h11:
+            return bool(self._buffer) and not self._unanswered
         return self._head is not None or (
             self._h11.their_state is h11.IDLE and bool(self._h11.trailing_data[0])
         )
@@ -142,6 +155,8 @@ class ServerConnection:
     @property
     def buffered_bytes(self) -> int:
         """Bytes received that belong to later requests."""
+        if not self._by_h11:
+            return len(self._buffer)
         return len(self._h11.trailing_data[0])
 
     @property
@@ -155,8 +170,14 @@ class ServerConnection:
 
     def receive_data(self, data: bytes | bytearray) -> None:
         """b"" means that the peer closed (perhaps only its half)."""
-        if self._broken is None:
+        if self._broken is not None:
+            return
+        if self._by_h11:
             self._h11.receive_data(bytes(data))
+        elif data:
+            self._buffer += data
+        else:
+            self._ended = True
 
     def data_to_send(self) -> bytes:
         """What must go out before we wait for more: `100 Continue`."""
@@ -170,6 +191,40 @@ class ServerConnection:
         """
         if self._broken is not None:
             raise self._broken
+        if not self._by_h11:
+            if self._unanswered:
+                return None
+            limits = self.limits
+            found = plain.read_request(self._buffer, limits.max_head_bytes, limits.max_body_bytes)
+            if isinstance(found, plain.PlainRequest):
+                return self._take(found)
+            if found is not None and not self._ended:
+                return None
+            self._hand_to_h11()
+        return self._next_by_h11()
+
+    def _take(self, found: plain.PlainRequest) -> Request:
+        self._unanswered = bytes(self._buffer[: found.size_bytes])
+        del self._buffer[: found.size_bytes]
+        self._method = found.method
+        target = found.target.decode("ascii")
+        return Request(found.method.decode("ascii"), target, _joined(found.headers), found.body)
+
+    def _hand_to_h11(self) -> None:
+        """It shall see what we have seen, from the request that waits for its answer on."""
+        self._by_h11 = True
+        for data in (self._unanswered, bytes(self._buffer)):
+            if data:
+                self._h11.receive_data(data)
+        if self._ended:
+            self._h11.receive_data(b"")
+        if self._unanswered:
+            while not isinstance(self._h11.next_event(), h11.EndOfMessage):
+                pass
+        self._unanswered = b""
+        self._buffer.clear()
+
+    def _next_by_h11(self) -> Request | None:
         while True:
             try:
                 event = self._h11.next_event()
@@ -196,6 +251,8 @@ class ServerConnection:
     @property
     def peer_closed(self) -> bool:
         """The peer has sent its last byte, at the end of a request or before any."""
+        if not self._by_h11:
+            return self._ended and not self._buffer
         return self._h11.their_state is h11.CLOSED
 
     def _begin(self, head: h11.Request) -> None:
@@ -228,8 +285,24 @@ class ServerConnection:
 
     def send_response(self, response: Response) -> bytes:
         """The bytes of the answer to the request that came last. Raises LocalProtocolError."""
-        connection = self._h11
         headers = [(name.encode(), value.encode("latin-1")) for name, value in response.headers]
+        reason = reason_phrase(response.status).encode()
+        if self._unanswered:
+            to_head = self._method == b"HEAD"
+            written = plain.write_response(
+                response.status, reason, headers, response.body, to_head=to_head
+            )
+            if written is not None:
+                self._unanswered = self._method = b""
+                return written
+        if not self._by_h11:
+            self._hand_to_h11()
+        return self._send_by_h11(response, reason, headers)
+
+    def _send_by_h11(
+        self, response: Response, reason: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> bytes:
+        connection = self._h11
         if response.status not in NO_BODY:
             headers.append((b"content-length", b"%d" % len(response.body)))
         if self._broken is not None:
@@ -239,7 +312,7 @@ class ServerConnection:
                 h11.Response(
                     status_code=response.status,
                     headers=headers,
-                    reason=reason_phrase(response.status).encode(),
+                    reason=reason,
                 )
             )
             assert data is not None
@@ -254,10 +327,24 @@ class ServerConnection:
         return data
 
 
+class _Asked(NamedTuple):
+    """A request as it was sent."""
+
+    method: str
+    target: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
 class ClientConnection:
     """The asking end: one request at a time; reuse it while `reusable`."""
 
-    def __init__(self, *, max_body_bytes: int = 8 << 20) -> None:
+    def __init__(self, *, max_body_bytes: int = 8 << 20, by_h11: bool = False) -> None:
+        """`by_h11`: from the start, whatever comes."""
+        self._by_h11 = by_h11
+        self._asked: _Asked | None = None
+        """The ordinary request that waits for its answer."""
+        self._buffer = bytearray()
         self._max_body_bytes = max_body_bytes
         self._h11 = h11.Connection(h11.CLIENT)
         self._head: h11.Response | None = None
@@ -267,6 +354,8 @@ class ClientConnection:
     @property
     def reusable(self) -> bool:
         """Whether another request may be sent now."""
+        if not self._by_h11:
+            return self._asked is None
         return self._h11.our_state is h11.IDLE and self._h11.their_state is h11.IDLE
 
     def send_request(
@@ -274,8 +363,25 @@ class ClientConnection:
     ) -> bytes:
         """`headers` must hold `host`. Raises LocalProtocolError."""
         pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+        if not self._by_h11:
+            written = plain.write_request(method, target, pairs, body)
+            if written is not None and self._asked is None:
+                self._asked = _Asked(method, target, pairs, body)
+                return written
+            self._hand_to_h11()
+        return self._send_by_h11(_Asked(method, target, pairs, body))
+
+    def _hand_to_h11(self) -> None:
+        """It shall see what we have seen, from the request that waits for its answer on."""
+        self._by_h11 = True
+        self._buffer.clear()
+        if self._asked is not None:
+            self._send_by_h11(self._asked)
+
+    def _send_by_h11(self, asked: _Asked) -> bytes:
+        method, target, pairs, body = asked
         if body or method in ("POST", "PUT", "PATCH"):
-            pairs.append((b"content-length", b"%d" % len(body)))
+            pairs = [*pairs, (b"content-length", b"%d" % len(body))]
         try:
             request = h11.Request(method=method, target=target, headers=pairs)
             data = self._h11.send(request) or b""
@@ -291,8 +397,31 @@ class ClientConnection:
 
         Raises RemoteProtocolError for garbage and for an end in the middle.
         """
+        if self._by_h11:
+            return self._receive_by_h11(bytes(data))
+        self._buffer += data
+        asked = self._asked
+        if data and asked is not None and asked.method != "HEAD":
+            found = plain.read_response(self._buffer, self._max_body_bytes)
+            if isinstance(found, plain.PlainResponse):
+                if found.size_bytes == len(self._buffer):
+                    return self._take(found)
+            elif found is not None:
+                return None
+        seen = [bytes(self._buffer)] if self._buffer else []
+        self._hand_to_h11()
+        return self._receive_by_h11(*seen, *([] if data else [b""]))
+
+    def _take(self, found: plain.PlainResponse) -> Response:
+        self._asked = None
+        self._buffer.clear()
+        headers = [(name.decode("ascii"), value.decode("ascii")) for name, value in found.headers]
+        return Response(found.status, headers, found.body)
+
+    def _receive_by_h11(self, *pieces: bytes) -> Response | None:
         try:
-            self._h11.receive_data(bytes(data))
+            for data in pieces:
+                self._h11.receive_data(data)
             while True:
                 event = self._h11.next_event()
                 match event:
