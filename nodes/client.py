@@ -94,7 +94,6 @@ class Client:
         self._nursery = nursery
         self._limits = limits or rpc.Limits()
         self._hello = hello
-        self._rng = ctx.rng(f"client/{host}/{port}")
         self._waiting: dict[int, _Waiter] = {}
         self._unsent: dict[int, _Waiter] = {}
         self._next_msgid = 0
@@ -295,7 +294,8 @@ class Client:
         """Full jitter: the next attempt waits a random part of a window that doubles."""
         window_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2**self._failures)
         self._failures = min(self._failures + 1, 16)
-        self._retry_at_s = self.ctx.clock.monotonic_s() + self._rng.uniform(0, window_s)
+        rng = self.ctx.rng(f"client/{self.host}/{self.port}")
+        self._retry_at_s = self.ctx.clock.monotonic_s() + rng.uniform(0, window_s)
 
     async def _read(self, link: _Link) -> str:
         """Hand out answers until the connection ends; return why it did."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import resource
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import trio
 
 from emu.life import current_life
+from emu.live.addresses import AddressSlot
 from emu.live.sync import SyncThread
 from emu.live.world import LiveWorld
 from emu.observe.events import Events
@@ -246,3 +251,70 @@ async def test_collections_are_counted_and_frozen_after_boot(tmp_path):
         assert world.fidelity()["gc_pauses"] >= 1
         assert gc.get_freeze_count() > 0
     assert gc.get_freeze_count() == 0
+
+
+async def test_a_topology_that_cannot_fit_is_told_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("emu.live.network.raise_file_limit", lambda: 200)
+    async with LiveWorld(7, tmp_path) as world:
+        with pytest.raises(OSError, match=r"web-12 does not fit.*ulimit -Hn") as caught:
+            for number in range(100):
+                world.machine(spec(f"web-{number}"))
+        assert caught.value.errno == errno.EMFILE
+
+
+async def test_a_hundred_machines_raise_the_soft_limit_of_open_files(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        async with LiveWorld(7, tmp_path) as world:
+            for number in range(100):
+                _, ctx = world.machine(spec(f"web-{number}")).boot(1)
+                for port in (8080, 7900, 7000):
+                    await ctx.network.listen(port)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+CLAIMANT = """
+import sys
+from emu.live.addresses import AddressSlot
+slot = AddressSlot()
+print(slot.number, flush=True)
+sys.stdin.read()
+"""
+
+
+def claimant() -> subprocess.Popen[str]:
+    """A process that holds an address slot until it is told to end, and has said which."""
+    return subprocess.Popen(
+        [sys.executable, "-c", CLAIMANT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+
+
+@pytest.mark.slow
+def test_a_slot_is_ones_own_and_free_again_when_its_emu_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with claimant() as one, claimant() as two:
+        numbers = [child.stdout.readline().strip() for child in (one, two)]
+        assert sorted(numbers) == ["7", "8"], "two clusters, two networks"
+        one.kill()
+        one.wait(10)
+        again = AddressSlot()
+        assert str(again.number) == numbers[0], "the kernel freed it"
+        again.release()
+        two.stdin.close()
+
+
+async def test_both_of_two_worlds_at_once_have_the_same_ports(tmp_path):
+    async with LiveWorld(7, tmp_path / "a") as one, LiveWorld(7, tmp_path / "b") as two:
+        for world in (one, two):
+            _, ctx = world.machine(spec("web-1")).boot(1)
+            await ctx.network.listen(8080)
+        addresses = [world.machine(spec("web-1")).address for world in (one, two)]
+        assert addresses[0] != addresses[1]

@@ -32,6 +32,9 @@ from nodes.base import DIRECTORY_HOST, OUTSIDE, Listener, Peer, Stream
 
 BUFFER_BYTES: Final = 256 * 1024
 BACKLOG: Final = 1024
+FILES_PER_MACHINE: Final = 6
+"""Two listeners, and both ends of a connection to the directory and of one to another tier."""
+SPARE_FILES: Final = 128
 FIXED_HOSTS: Final = {OPERATOR: 1, DIRECTORY_HOST: 2}
 
 
@@ -85,7 +88,7 @@ class LiveNetwork:
         self._hosts: dict[str, Host] = {}
         self._name_by_address: dict[str, str] = {}
         self._name_by_endpoint: dict[tuple[str, int], str] = {}
-        raise_file_limit()
+        self._most_files = raise_file_limit()
 
     def spawn(self, task: Callable[[], Awaitable[Any]]) -> None:
         """Run a task of the network's own."""
@@ -93,11 +96,22 @@ class LiveNetwork:
             self._nursery.start_soon(task)
 
     def add_machine(self, spec: MachineSpec) -> str:
-        """Give the machine its address."""
+        """Give the machine its address. Raises OSError EMFILE where the system cannot hold more."""
+        self._check_room(spec.name)
         address = self.slot.address(spec.name, FIXED_HOSTS.get(spec.name))
         self._hosts[spec.name] = Host(spec, address)
         self._name_by_address[address] = spec.name
         return address
+
+    def _check_room(self, name: str) -> None:
+        count = len(self._hosts) + 1
+        needed = count * FILES_PER_MACHINE + SPARE_FILES
+        if needed > self._most_files:
+            raise OSError(
+                errno.EMFILE,
+                f"{name} does not fit: {count} machines need some {needed:,} open files, this "
+                f"system allows {self._most_files:,}. Take fewer nodes, or raise `ulimit -Hn`",
+            )
 
     def remove_machine(self, name: str) -> None:
         host = self._hosts.pop(name, None)
@@ -229,10 +243,7 @@ class LiveCard:
                 network.remember(local, self._name)
             with suppress(BlockingIOError):
                 sock.connect(where)
-            await wait_writable(sock)
-            problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if problem:
-                raise OSError(problem, f"{target.spec.name}:{port}")
+            await self._wait_connected(sock, f"{target.spec.name}:{port}")
             self._check()
         except BaseException:
             network.forget(local)
@@ -240,6 +251,20 @@ class LiveCard:
             raise
         peer = Peer(target.spec.name, target.address, port)
         return DialledStream(network, sock, self._life, peer, self._name, local)
+
+    async def _wait_connected(self, sock: socket.socket, where: str) -> None:
+        """A full backlog ignores us: the kernel would try for two minutes."""
+        timers, limit_s = self._network.timers, self._network.links.connect_timeout_s
+        timer = timers.call_at(timers.now_s() + limit_s, lambda: trio.lowlevel.notify_closing(sock))
+        try:
+            await wait_writable(sock)
+        except trio.ClosedResourceError:
+            raise TimeoutError(errno.ETIMEDOUT, f"{where} does not answer") from None
+        finally:
+            timer.cancel()
+        problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if problem:
+            raise OSError(problem, where)
 
     async def listen(self, port: int) -> Listener:
         await checkpoint()

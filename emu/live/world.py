@@ -9,6 +9,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -102,8 +103,8 @@ class LiveWorld:
         self._syncer: SyncThread | None = None
         self._nursery.start_soon(self.timers.run)
         self._probe()
-        trio.lowlevel.add_instrument(self.hogs)
         gc.callbacks.append(self._watch_gc)
+        gc.disable()  # until boot is over: it makes no garbage worth the pauses
         return self
 
     async def __aexit__(
@@ -117,7 +118,9 @@ class LiveWorld:
                 machine.life.end(crash=False)
         gc.callbacks.remove(self._watch_gc)
         gc.unfreeze()
-        trio.lowlevel.remove_instrument(self.hogs)
+        gc.enable()
+        with suppress(KeyError):  # never settled
+            trio.lowlevel.remove_instrument(self.hogs)
         with trio.CancelScope(shield=True):
             await self.network.aclose()
         self._nursery.cancel_scope.cancel()
@@ -188,9 +191,12 @@ class LiveWorld:
     # --- being believed ------------------------------------------------------------------
 
     def settle(self) -> None:
-        """After boot: what exists now is not looked at by the collector again."""
+        """After boot: what exists now is not looked at by the collector again, and who holds the
+        loop from now on is remembered."""
         gc.collect()
         gc.freeze()
+        gc.enable()
+        trio.lowlevel.add_instrument(self.hogs)
         self.timers.late_s.clear()
         self.timers.worst_late_s = 0.0
         self.hogs.reset()

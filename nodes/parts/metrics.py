@@ -80,13 +80,18 @@ class _Series:
 
 
 class _Family:
-    __slots__ = ("header", "kind", "name", "series")
+    __slots__ = ("help_text", "kind", "name", "series")
 
     def __init__(self, name: str, help_text: str, kind: str) -> None:
         self.name = name
         self.kind = kind
-        self.header = f"# HELP {name} {_escape_help(help_text)}\n# TYPE {name} {kind}\n".encode()
+        self.help_text = help_text
         self.series: dict[Labels, _Series] = {}
+
+    @property
+    def header(self) -> bytes:
+        name, help_text = self.name, _escape_help(self.help_text)
+        return f"# HELP {name} {help_text}\n# TYPE {name} {self.kind}\n".encode()
 
 
 class Metrics:
@@ -94,6 +99,7 @@ class Metrics:
 
     def __init__(self, labels: Mapping[str, str] | None = None) -> None:
         self._labels = tuple(sorted((labels or {}).items()))
+        self._own = frozenset(labels or {})
         self._families: dict[str, _Family] = {}
         self.collectors: list[Callable[[], None]] = []
         """Called before each rendering: they set what is only known when it is asked for."""
@@ -170,8 +176,8 @@ class Metrics:
         if family is None:
             family = self._families[full_name] = _Family(full_name, help_text, kind)
         assert family.kind == kind, f"{full_name} is already a {family.kind}"
-        assert not labels.keys() & dict(self._labels), f"{full_name}: {labels} hide the node's own"
-        key = self._key(labels)
+        assert not labels.keys() & self._own, f"{full_name}: {labels} hide the node's own"
+        key = self._key(labels) if labels else self._labels
         found = family.series.get(key)
         if found is None:
             found = family.series[key] = _Series(make())

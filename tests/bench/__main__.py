@@ -31,6 +31,8 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             f"{row['name']:<34}{row['ours']:>12,.1f}{shown_peer:>12}{shown_ratio:>8}  {row['unit']}"
         )
+    rows = result.get("rows") or [result]
+    lines.extend(dict.fromkeys(str(row["note"]) for row in rows if row.get("note")))
     return "\n".join(lines)
 
 

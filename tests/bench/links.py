@@ -57,7 +57,7 @@ def p99(values: list[float]) -> float:
 
 
 async def _measure(latency_s: float, shaped: bool) -> float:
-    """Milliseconds of error at p99. `shaped`: by emu's link; else by a task that sleeps."""
+    """Microseconds of error at p99. `shaped`: by emu's link; else by a task that sleeps."""
     count = int(RATE_PER_S * MEASURE_S)
     with tempfile.TemporaryDirectory() as folder:
         async with LiveWorld(7, Path(folder)) as world, trio.open_nursery() as nursery:
@@ -89,7 +89,7 @@ async def _measure(latency_s: float, shaped: bool) -> float:
                 readers.start_soon(collect, "linked", linked_far)
                 readers.start_soon(collect, "plain", plain_far)
             nursery.cancel_scope.cancel()
-    return (p99(results["linked"]) - latency_s - p99(results["plain"])) * 1e3
+    return (p99(results["linked"]) - latency_s - p99(results["plain"])) * 1e6
 
 
 def _send_at_rate(world: LiveWorld, count: int, linked: Stream, plain: Stream, send: Send) -> None:
@@ -114,7 +114,7 @@ def run(*, runs: int = 5) -> dict[str, Any]:
     rows = [
         alternate(
             f"delay error at {latency_s * 1e3:g} ms",
-            "ms, p99 over the baseline",
+            "us, p99 over the baseline",
             lambda latency_s=latency_s: trio.run(_measure, latency_s, True),
             lambda latency_s=latency_s: trio.run(_measure, latency_s, False),
             runs,

@@ -237,3 +237,18 @@ async def test_a_listeners_accept_may_be_cancelled_and_waited_for_again(make_wor
         far = await listener.accept()
         await near.send_all(b"hello")
         assert await far.receive_some() == b"hello"
+
+
+@pytest.mark.slow
+async def test_a_full_backlog_swallows_attempts(make_world):
+    async with make_world() as world:
+        _, server = world.machine(spec("server-1")).boot(1)
+        _, client = world.machine(spec("client-1")).boot(1)
+        await server.network.listen(7000)
+        world.links.connect_timeout_s = 0.2
+        connected_before = 0
+        with pytest.raises(TimeoutError):
+            for _ in range(1100):
+                await client.network.open_stream("server-1", 7000)
+                connected_before += 1
+        assert 1024 <= connected_before <= 1025

@@ -1,0 +1,27 @@
+"""A thousand web nodes in one process: they boot, answer, and fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu.live.world import LiveWorld
+from emu.supervisor import Cluster
+from emu.topology.loading import load
+from tests.bench.boot import NODES, TOPOLOGY, memory
+
+
+@pytest.mark.soak
+async def test_a_thousand_web_nodes_are_up_in_one_process_and_answer(tmp_path):
+    path = tmp_path / "thousand.yaml"
+    path.write_text(TOPOLOGY)
+    before = memory("self")["rss_mb"]
+    async with LiveWorld(7, tmp_path / "data", temporary=True) as world:
+        async with Cluster(world, load(path), events=world.events) as cluster:
+            await cluster.boot()
+            world.settle()
+            assert {slot.state for slot in cluster.slots.values()} == {"up"}
+            names = [name for name in cluster.slots if name.startswith("web-")]
+            assert len(names) == NODES
+            answers = await cluster.each(names, lambda name: cluster.call_admin(name, "ping"))
+            assert set(answers.values()) == {"pong"}
+            assert memory("self")["rss_mb"] - before < 500
