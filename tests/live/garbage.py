@@ -250,12 +250,13 @@ class Attacker:
             self.sent += 1
             try:
                 self._once(address, make(self.rng))
-            except (ConnectionError, BrokenPipeError):
+            except OSError:  # reset or closed under us: that is an answer too
                 self.refused += 1
 
     def _once(self, address: tuple[str, int], data: bytes) -> None:
         connection = socket.create_connection(address, timeout=END_TIMEOUT_S)
         how = self.rng.choices(("close", "end", "hang", "reset"), (50, 25, 15, 10))[0]
+        kept = False
         try:
             self._send(connection, data)
             if how == "end":
@@ -265,16 +266,16 @@ class Attacker:
             elif how == "reset":
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             elif how == "hang":
-                self.hanging.append(connection)
-                if len(self.hanging) > MAX_HANGING:
-                    self.hanging.popleft().close()
-                return
+                kept = True
         except TimeoutError:
             raise AssertionError(f"no end after {END_TIMEOUT_S:g} s of {data[:200]!r}") from None
         finally:
-            if how != "hang":
+            if not kept:
                 connection.close()
-        return
+        if kept:
+            self.hanging.append(connection)
+        if len(self.hanging) > MAX_HANGING:
+            self.hanging.popleft().close()
 
     def _send(self, connection: socket.socket, data: bytes) -> None:
         pieces = self.rng.choice((1, 1, 1, 3))

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import random
+import re
+import shlex
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from emu import faults
+from emu.cli import faulting, nodes
+from emu.cli.verbs import app
+from emu.targets import Candidate, resolve
 from emu.topology.lint import lint, unaccepted
 from emu.topology.loading import load
+from emu.topology.model import Topology
 
 SHIPPED = sorted((Path(__file__).parents[2] / "topologies").glob("*.yaml"))
 
@@ -32,3 +43,54 @@ def test_it_opens_with_what_it_teaches_and_what_to_try(path: Path) -> None:
     assert all(line.startswith("#") for line in opening.splitlines() if line)
     assert "What it teaches" in opening and "# Try:" in opening
     assert f"emu up topologies/{path.name}" in opening
+
+
+class Understood:
+    """Stands in for a running cluster: what it is asked must make sense for the topology."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.candidates = [
+            Candidate(each.spec.name, each.spec.tier, each.spec.kind, each.spec.region, role)
+            for each in topology.placements()
+            for role in each.kind.roles or ("",)
+        ]
+        self.asked = 0
+
+    def call(self, method: str, *params: Any) -> Any:
+        self.asked += 1
+        if method == "inject":
+            fault = faults.from_record(params[0])
+            said = getattr(fault, fault.main)
+            for words in said if isinstance(said, tuple) else [said]:
+                self.resolve(words)
+            return {"changed": {}, "removed": [], "number": 1}
+        self.resolve(params[0])
+        return {}
+
+    def resolve(self, words: str) -> None:
+        assert words == "all" or resolve(words, self.candidates, random.Random(1))
+
+
+def commands_of(path: Path) -> list[str]:
+    """The `emu ...` lines of a file's opening, without what is said of them."""
+    found = re.findall(r"^#   (emu .+)$", path.read_text(), re.MULTILINE)
+    return [line.partition("  ")[0] for line in found]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_command_that_it_proposes_is_understood(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Understood(load(path))
+    monkeypatch.setattr(faulting, "attached", lambda *_, **__: nullcontext(cluster))
+    monkeypatch.setattr(nodes, "ask", lambda _, method, *params: cluster.call(method, *params))
+    proposed = [shlex.split(line)[1:] for line in commands_of(path)]
+    assert proposed[0][0] == "up"
+    for words in proposed[1:]:
+        if words[0] in faults.VERBS or words[0] == "call":
+            before = cluster.asked
+            answer = CliRunner().invoke(app, words)
+            assert answer.exit_code == 0, (words, answer.output)
+            assert cluster.asked == before + 1, words
+        else:
+            assert CliRunner().invoke(app, [words[0], "--help"]).exit_code == 0, words
