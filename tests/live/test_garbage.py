@@ -28,7 +28,7 @@ tiers:
   web: {kind: web, public: true, uses: db, nodes: 2}
   db: {kind: database}
 """
-MAX_GROWTH_BYTES = 150 << 20
+MAX_GROWTH_BYTES = 100 << 20
 """Of the whole process: hundreds of hanging connections with their half messages are in it."""
 ADMIN_PORT = 7900
 
