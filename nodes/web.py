@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 import trio
@@ -44,6 +45,9 @@ class WebConfig:
 
     uses: tuple[str, ...] = ()
     """Tiers whose services it calls, by their kinds; without a database it keeps a local one."""
+    reads: Literal["primary", "replicas"] = "primary"
+    """Where pages read a replicated database. At replicas a user still sees its own writes, by
+    their token; others' may be a moment old."""
     sessions: Literal["local", "shared"] = "local"
     app: str = ""
     """`module:function` to serve in place of the built-in site."""
@@ -82,7 +86,7 @@ class WebNode:
         self.site = Site(ctx)
         self.database = ""
         self._breaking: BreakingStore | None = None
-        self._open_store = open_store or _open_store
+        self._open_store = open_store or partial(_open_store, replicas=config.reads == "replicas")
         self.routes = Routes(
             ctx, self.site, database=lambda: self.database, store_ready=self._store_answers
         )
@@ -196,13 +200,16 @@ async def find_tier(directory: Directory, uses: tuple[str, ...], kinds: tuple[st
 
 
 async def _open_store(
-    ctx: Context, nursery: trio.Nursery, directory: Directory, tier: str
+    ctx: Context, nursery: trio.Nursery, directory: Directory, tier: str, *, replicas: bool
 ) -> Store:
     """The database tier's client, or a database inside this node, on its own disk."""
-    store: DatabaseClient | LocalDatabase
-    store = DatabaseClient(ctx, nursery, directory, tier) if tier else LocalDatabase(ctx, nursery)
-    await store.start()
-    return store
+    if not tier:
+        local = LocalDatabase(ctx, nursery)
+        await local.start()
+        return local
+    client = DatabaseClient(ctx, nursery, directory, tier, replicas=replicas)
+    await client.start()
+    return client
 
 
 class _LateStore:
