@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_one_request_of_a_user_is_followed_on_the_terminal():
     head, first, *more = result.stdout.splitlines()
     assert head.split() == ["time", "users-local-1", "web-1", "took"]
     assert "├──" in first and "▶│" in first
-    assert any("◀╌╌" in line and "200 OK" in line for line in more)
+    assert any(re.search(r"◀╌+ 20\d \w+ ╌+┤", line) for line in more)
 
 
 def test_a_picture_and_a_page_are_written(tmp_path):
