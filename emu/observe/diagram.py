@@ -76,6 +76,12 @@ class Arrow:
         return self.first.label if not more else f"{self.first.label} +{more}"
 
     @property
+    def request(self) -> int:
+        """The number of the request that it belongs to (0: none, or several)."""
+        numbers = {each.request for each in self.messages}
+        return numbers.pop() if len(numbers) == 1 else 0
+
+    @property
     def failed(self) -> bool:
         return any(each.failed for each in self.messages)
 
@@ -143,7 +149,11 @@ def draw(
     cluster records them. Raises NothingToShow.
     """
     messages = [each for each in read_messages(events) if question.everything or _is_shown(each)]
+    requests = _number(messages)
     if question.request is not None:
+        if not 1 <= question.request <= requests:
+            known = f"users made {requests} in this run"
+            raise NothingToShow(f"there is no request {question.request}: {known}")
         arrows = _follow(messages, question.request, tiers)
     else:
         arrows = _merged(each for each in messages if _is_asked_for(each, question))
@@ -186,6 +196,15 @@ def _is_shown(message: Message) -> bool:
     return message.label.partition(" ")[0].rstrip(":") not in HIDDEN_METHODS
 
 
+def _number(messages: Sequence[Message]) -> int:
+    """Give the users' requests numbers, in the order of their sending; return how many."""
+    numbers: dict[int, int] = {}
+    for message in messages:
+        if message.trace is not None:
+            message.request = numbers.setdefault(message.trace, len(numbers) + 1)
+    return len(numbers)
+
+
 def _is_asked_for(message: Message, question: Question) -> bool:
     if question.node and question.node not in (message.source, message.target):
         return False
@@ -206,10 +225,7 @@ def _merged(messages: Iterable[Message], *, faint: bool = False) -> list[Arrow]:
 
 def _follow(messages: Sequence[Message], number: int, tiers: Mapping[str, str]) -> list[Arrow]:
     """The messages of one request, and (faint) what replicas said to each other meanwhile."""
-    requests = list(dict.fromkeys(each.trace for each in messages if each.trace is not None))
-    if not 1 <= number <= len(requests):
-        raise NothingToShow(f"there is no request {number}: users made {len(requests)} in this run")
-    own = [each for each in messages if each.trace == requests[number - 1]]
+    own = [each for each in messages if each.request == number]
     begin_s = own[0].sent_s
     end_s = max(each.arrived_s or each.sent_s for each in own)
     touched = {tiers.get(each.target) for each in own if each.kind == REQUEST}

@@ -214,6 +214,8 @@ def told(arrow: Arrow) -> str:
         later = took(first.arrived_s - first.sent_s)
         times = f"sent at {first.sent_s:.6f} s, arrived {later} later"
     lines = [f"{first.source} → {first.target}, connection {first.connection}", times]
+    if arrow.request:
+        lines.append(f"of request {arrow.request} (--request {arrow.request} shows it alone)")
     for each in arrow.messages:
         lines += ["", each.label, each.detail] if each.detail else ["", each.label]
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from emu.observe.diagram import DOWN, PAUSED, Arrow, Diagram, Mark, took
 
 TIME_CHARS: Final = 12
 DELAY_CHARS: Final = 10
+NUMBER_CHARS: Final = 8
 LEAST_LANE_CHARS: Final = 14
 MOST_LANE_CHARS: Final = 30
 GAP_S: Final = 0.5
@@ -28,7 +29,7 @@ class Line(NamedTuple):
 def as_text(diagram: Diagram, *, width_chars: int = 120) -> list[Line]:
     """The diagram in at most `width_chars` columns, if its lanes fit."""
     lanes = len(diagram.lanes)
-    room = (width_chars - TIME_CHARS - DELAY_CHARS) // max(lanes, 1)
+    room = (width_chars - TIME_CHARS - DELAY_CHARS - NUMBER_CHARS) // max(lanes, 1)
     return _Page(diagram, max(LEAST_LANE_CHARS, min(MOST_LANE_CHARS, room))).lines()
 
 
@@ -57,7 +58,9 @@ class _Page:
 
     def _head(self) -> Line:
         names = "".join(self._centred(lane.name) for lane in self.diagram.lanes)
-        return Line(f"{'time':>{TIME_CHARS - 2}}  {names}{'took':>{DELAY_CHARS}}", "head")
+        known = any(arrow.request for arrow in self.diagram.arrows)
+        more = f"{'took':>{DELAY_CHARS}}" + (f"{'request':>{NUMBER_CHARS}}" if known else "")
+        return Line(f"{'time':>{TIME_CHARS - 2}}  {names}{more}", "head")
 
     def _centred(self, name: str) -> str:
         return name[: self.lane_chars - 1].center(self.lane_chars)
@@ -84,8 +87,9 @@ class _Page:
         else:
             self._draw(row, start, end, arrow)
         way = "lost" if message.arrived_s is None else took(message.arrived_s - message.sent_s)
-        text = f"{_time(message.sent_s)}  {''.join(row)}{way:>{DELAY_CHARS}}"
-        return Line(text, _tone(arrow))
+        number = f"#{arrow.request}" if arrow.request else ""
+        more = f"{way:>{DELAY_CHARS}}{number:>{NUMBER_CHARS}}".rstrip()
+        return Line(f"{_time(message.sent_s)}  {''.join(row)}{more}", _tone(arrow))
 
     def _draw(self, row: list[str], start: int, end: int, arrow: Arrow) -> None:
         """A line from post to post with the label in its middle, and a head (or a cross)."""

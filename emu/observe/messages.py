@@ -55,6 +55,8 @@ class Message:
     """It says that something went wrong."""
     trace: int | None = None
     """The user's request that it belongs to, where the protocol tells."""
+    request: int = 0
+    """The number of that request among all of the run, from 1 (0: none)."""
     answered_s: float | None = None
     """Of a request: when the answer was sent."""
     port: int = 0

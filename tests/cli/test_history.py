@@ -14,6 +14,7 @@ LESSON = str(Path(__file__).parents[1] / "examples" / "lost_update" / "lost-upda
 
 def sim(*words: str) -> Result:
     arguments = ["sim", LESSON, "--seed", "1", "--for", "15s", "--faults", "timeline", "--json"]
+    arguments.append("--no-shrink")
     return CliRunner().invoke(app, [*arguments, *words])
 
 

@@ -23,7 +23,7 @@ def test_one_request_of_a_user_is_followed_on_the_terminal():
     result = trace(STEP_1, "--for", "2s", "--faults", "none", "--request", "4")
     assert result.exit_code == 0, result.output
     head, first, *more = result.stdout.splitlines()
-    assert head.split() == ["time", "users-local-1", "web-1", "took"]
+    assert head.split() == ["time", "users-local-1", "web-1", "took", "request"]
     assert "├──" in first and "▶│" in first
     assert any(re.search(r"◀╌+ 20\d \w+ ╌+┤", line) for line in more)
 

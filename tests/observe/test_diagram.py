@@ -116,18 +116,18 @@ def test_the_text_is_a_lamport_diagram():
     wire.visit(trace=6, lost=True)
     wire.note("kill", "db-1")
     wire.send("web-1", "db-1", request(7, "get", "alan"), lost=True)
-    lines = [line.text for line in as_text(drawn(wire), width_chars=90)]
+    lines = [line.text for line in as_text(drawn(wire), width_chars=84)]
     assert lines == [
-        "      time         users-1                web-1                  db-1               took",
-        "  0.000000            ├──── GET /u/ada ────▶│                     │                 1 ms",
-        "  0.002000            │                     ├────── get ada ─────▶│                 1 ms",
-        "  0.004000            │                     │◀╌╌╌╌ get: Ada ╌╌╌╌╌╌┤                 1 ms",
-        "  0.006000            │◀╌╌╌╌╌ 200 OK ╌╌╌╌╌╌╌┤                     │                 1 ms",
-        "  0.008000            ├──── GET /u/ada ────▶│                     │                 1 ms",
-        "  0.010000            │                     ├────── get ada ─────▶│                 1 ms",
-        "  0.012000            │                     │╳╌╌╌╌ get: Ada ╌╌╌╌╌╌┤                 lost",
-        "  0.013000            │                     │                     ✖ killed",
-        "  0.014000            │                     ├───── get alan ─────╳                  lost",
+        "      time       users-1            web-1              db-1             took request",
+        "  0.000000          ├── GET /u/ada ──▶│                 │               1 ms      #1",
+        "  0.002000          │                 ├──── get ada ───▶│               1 ms      #1",
+        "  0.004000          │                 │◀╌╌ get: Ada ╌╌╌╌┤               1 ms      #1",
+        "  0.006000          │◀╌╌╌ 200 OK ╌╌╌╌╌┤                 │               1 ms      #1",
+        "  0.008000          ├── GET /u/ada ──▶│                 │               1 ms      #2",
+        "  0.010000          │                 ├──── get ada ───▶│               1 ms      #2",
+        "  0.012000          │                 │╳╌╌ get: Ada ╌╌╌╌┤               lost      #2",
+        "  0.013000          │                 │                 ✖ killed",
+        "  0.014000          │                 ├─── get alan ───╳                lost",
     ]
 
 
