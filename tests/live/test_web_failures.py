@@ -35,11 +35,12 @@ tiers:
     when_down: http_503
   web: {kind: web, nodes: 3, uses: db, cpu: {cores: 1, service_time: 5ms}}
   db: {kind: database}
-users: {local: {clients: 12, think_time: 60ms, visits: lb, retries: 0, timeout: 1s,
+users: {local: {clients: 12, think_time: 100ms, visits: lb, retries: 0, timeout: 1s,
                 requests_per_connection: 10}}
 """
 DETECTION_S = 2 * 300e-3 * 1.2 + 2 * 300e-3
 """Two checks of a silent server, each at most an interval late and a time-out long."""
+BUSY_S = 10.0
 USERS = "users-local-1"
 both_worlds = pytest.mark.parametrize(
     "world", ["sim", pytest.param("live", marks=pytest.mark.slow)]
@@ -68,6 +69,8 @@ def served(c: emu.Scenario, node: str) -> float:
 
 
 async def serves_again(c: emu.Scenario, node: str, *, within_s: float) -> None:
+    """Users' requests reach the node in time; a busy laptop has more of it."""
+    within_s += 0 if c.cluster.world.name == "sim" else BUSY_S
     before, give_up_s = served(c, node), c.now_s + within_s
     while served(c, node) <= before:
         assert c.now_s < give_up_s, f"{node} got no request within {within_s} s"
@@ -80,12 +83,12 @@ def test_a_killed_server_costs_only_the_requests_in_flight(world: str) -> None:
         await c.sleep(1)
         in_flight = c.metrics(USERS, "user_requests_in_flight")
         await c.kill("web-1")
-        await c.until("server down", server="web-1", timeout_s=DETECTION_S + 1)
+        await c.until("server down", server="web-1", timeout_s=DETECTION_S + BUSY_S)
         await c.sleep(0.5)
         assert failures(c) <= in_flight
         at_once = failures(c)
         await c.start("web-1")
-        await c.until("server up", server="web-1", timeout_s=3)
+        await c.until("server up", server="web-1", timeout_s=BUSY_S)
         await serves_again(c, "web-1", within_s=2)
         summary = await c.finish()
         assert summary["errors"] == at_once, "only the kill itself cost something"
@@ -104,7 +107,7 @@ def test_a_silent_server_costs_requests_only_until_it_is_found_out(
         await c.sleep(1)
         await getattr(c, fault)("web-1")
         broken_s = c.now_s
-        down = await c.until("server down", server="web-1", timeout_s=DETECTION_S + 1)
+        down = await c.until("server down", server="web-1", timeout_s=DETECTION_S + BUSY_S)
         if world == "sim":
             assert down["time_s"] - broken_s <= DETECTION_S
         await c.sleep(0.1)
@@ -113,7 +116,7 @@ def test_a_silent_server_costs_requests_only_until_it_is_found_out(
         await c.sleep(1.5)
         assert failures(c) == until_found_out, "the others carry on without an error"
         await getattr(c, repair)("web-1")
-        await c.until("server up", server="web-1", timeout_s=3)
+        await c.until("server up", server="web-1", timeout_s=BUSY_S)
         await serves_again(c, "web-1", within_s=2)
         summary = await c.finish()
         assert summary["errors"] == until_found_out
@@ -158,7 +161,7 @@ def test_added_servers_are_used_within_a_second_and_leave_without_an_error(world
         assert (summary["errors"], summary["errors_by_code"]) == (0, {})
         assert summary["lost_acknowledged_writes"] == 0
 
-    run(script, world, SITE.replace("clients: 12", "clients: 30"))
+    run(script, world, SITE.replace("clients: 12", "clients: 20"))
 
 
 @both_worlds
@@ -172,18 +175,24 @@ def test_a_node_that_comes_again_under_a_name_is_no_earlier_generation(world: st
     run(script, world)
 
 
+@pytest.mark.parametrize("fault", ["kill", "crash"])
 @pytest.mark.parametrize(
     ("answer", "code"), [("http_503", "unavailable"), ("close", "disconnected")]
 )
-def test_with_all_servers_down_users_get_a_clear_refusal_at_once(answer: str, code: str) -> None:
+def test_with_all_servers_down_users_get_a_clear_refusal_at_once(
+    fault: str, answer: str, code: str
+) -> None:
     async def script(c: emu.Scenario) -> None:
         await c.sleep(0.5)
-        await c.kill("web")
+        await getattr(c, fault)("web")
         await c.until("all servers down", timeout_s=DETECTION_S)
+        await c.sleep(0.5)  # who was waiting for a silent server has heard by now
+        before = (await c.call_admin(USERS, "summary"))[USERS]["reasons"]
         await c.sleep(1)
         reasons = (await c.call_admin(USERS, "summary"))[USERS]["reasons"]
-        assert reasons[code] > 20, "they ask again and again, and never wait"
-        assert "timeout" not in reasons
+        new = {each: count - before.get(each, 0) for each, count in reasons.items()}
+        assert new[code] > 100, "they ask again and again, and never wait"
+        assert not new.get("timeout")
         await c.start("web")
         await serves_again(c, "web-1", within_s=2)
         assert (await c.finish())["lost_acknowledged_writes"] == 0
