@@ -88,7 +88,7 @@ class Engine:
         self._lease_free = trio.Event()
         metrics = ctx.metrics
         self._commits = metrics.counter("commits_total", "Transactions acknowledged.")
-        self._refused = metrics.counter("refused_total", "Transactions refused.")
+        self._refused = metrics.counter("transactions_refused_total", "Transactions refused.")
         self._seconds = metrics.histogram("commit_seconds", "Seconds from execution to commit.")
 
     @property

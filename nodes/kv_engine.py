@@ -18,6 +18,7 @@ from nodes.parts.kv_commands import KvCommands
 from nodes.parts.kv_keys import Handler
 from nodes.parts.kv_state import Fact, KvState
 from nodes.replica import ReplicaDriver
+from nodes.replica_series import measure
 from protocols import kv as words
 from protocols.errors import RpcError
 from protocols.kv import routing_keys
@@ -128,6 +129,7 @@ class LoggedEngine:
 
     async def run(self) -> None:
         """Drive the log until cancelled; recover the driver first."""
+        measure(self.ctx, self.driver)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.driver.run)
             nursery.start_soon(self._settle_forever)

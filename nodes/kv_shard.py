@@ -169,9 +169,7 @@ class KvShardNode:
         }
 
     def _measure(self) -> None:
-        metrics, engine, state = self.ctx.metrics, self.engine, self.state
-        metrics.gauge("is_primary", "1 on the primary.", lambda: float(engine.is_primary))
-        metrics.gauge("committed_lsn", "Last committed record.", lambda: engine.committed_lsn)
+        metrics, state = self.ctx.metrics, self.state
         metrics.gauge("slots_owned", "Slots served here.", state.slots_served)
         metrics.gauge("keys", "Keys held here.", lambda: state.keys)
         metrics.gauge("kv_bytes", "Bytes of keys and values held here.", lambda: state.bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import typer
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from emu.observe.prometheus import Prometheus
 
 POLL_S: Final = 0.3
+GRAFANA: Final = "http://127.0.0.1:3000"
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
 
 
 def need_prometheus() -> None:
@@ -70,3 +72,22 @@ async def _until_gone(folder: Path, scope: trio.CancelScope) -> None:
         await trio.sleep(POLL_S)
         if not state.is_locked(folder):
             scope.cancel()
+
+
+def dashboards(out: OutOption = Path("emu-dashboards"), cluster: ClusterOption = "") -> None:
+    """Export Grafana dashboards, Prometheus rules and a compose file that starts both."""
+    from emu.observe import exporting, prometheus
+
+    facts = chosen(cluster) if cluster or state.running() else {}
+    scraped_by = str(facts.get("prometheus", ""))
+    every_s = prometheus.scrape_interval_s(int(facts.get("nodes", 1)))
+    sd_url = f"{facts['observe']}/sd" if facts else ""
+    try:
+        count = exporting.export(out, sd_url=sd_url, every_s=every_s, prometheus_url=scraped_by)
+    except OSError as error:
+        output.fail(f"cannot write {out}: {error.strerror}")
+    whose = f"`{facts['name']}`" if facts else "the first cluster that you start"
+    profile = "" if scraped_by else " --profile prometheus"
+    output.note(f"{count} dashboards, rules and a compose file, for {whose}, are in {out}/")
+    output.note(f"  docker compose -f {out}/compose.yaml{profile} up -d")
+    output.note(f"  then open {GRAFANA}; or import {out}/json/*.json into a Grafana of yours")

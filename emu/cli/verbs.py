@@ -35,7 +35,8 @@ RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, files.config
 WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, top.top, nodes.events,
                                                 nodes.logs, clusters.summary,
                                                 nodes.call, loading.load,
-                                                observing.observe)  # fmt: skip
+                                                observing.observe,
+                                                observing.dashboards)  # fmt: skip
 PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, tracing.trace, check.check)
 for verb in RUN_VERBS:
     app.command(verb.__name__, rich_help_panel=RUN)(verb)

@@ -1,0 +1,61 @@
+"""The sharded key-value store: who owns how many slots, what moves, what clients see."""
+
+from __future__ import annotations
+
+from dashboards import queries as q
+from dashboards.board import Board, Row
+from dashboards.database import ROLES
+from dashboards.panels import Ask, series, states
+
+CLIENTS = "emu_client_operations_total"
+
+CLIENTS_ROW = Row(
+    "Clients",
+    [
+        series("Operations", "What clients did, by what came of it.",
+               [Ask(q.rate(CLIENTS, "outcome", q.CLUSTER), "{{outcome}}")], unit="ops",
+               stacked=True),
+        series("By operation", "What clients did.",
+               [Ask(q.rate(CLIENTS, "operation", q.CLUSTER), "{{operation}}")], unit="ops"),
+        series("Duration", "From an operation's start to its end, redirects and retries included.",
+               [Ask(q.quantile(0.5, "emu_client_operation_seconds", "cluster", q.CLUSTER), "p50"),
+                Ask(q.quantile(0.99, "emu_client_operation_seconds", "cluster", q.CLUSTER),
+                    "p99")], unit="s"),
+    ],
+)  # fmt: skip
+SHARDS = Row(
+    "Shards",
+    [
+        states("Roles", "Who is primary of its shard. A gap is a node that does not answer.",
+               [Ask(q.most("emu_is_primary", "node"), "{{node}}")], ROLES),
+        series("Slots owned", "Of the primaries together: all 16384, always.",
+               [Ask(f"{q.total('emu_slots_owned', 'node')} and on (node) emu_is_primary == 1",
+                    "{{node}}")], width=12, stacked=True),
+        series("Keys", "Keys held by each node.",
+               [Ask(q.total("emu_keys", "node"), "{{node}}")]),
+        series("Bytes", "Bytes of keys and values held by each node.",
+               [Ask(q.total("emu_kv_bytes", "node"), "{{node}}")], unit="decbytes"),
+        series("Lag", "The age of the oldest record that a replica has not on its disk.",
+               [Ask(q.most("emu_replication_lag_seconds", "replica"), "{{replica}}")], unit="s",
+               thresholds=[(5, "red")]),
+    ],
+)  # fmt: skip
+REQUESTS = Row(
+    "Requests",
+    [
+        series("By node", "How evenly the shards are loaded: a hot key shows here.",
+               [Ask(q.rate("emu_requests_total", "node"), "{{node}}")], unit="reqps"),
+        series("Answers other than ok", "By code; moved and ask send a client elsewhere.",
+               [Ask(q.rate("emu_requests_total", "code", f'{q.NODES},code!="ok"'), "{{code}}")],
+               unit="reqps"),
+        series("Duration p99", "From a request's arrival to its answer, by command.",
+               [Ask(q.quantile(0.99, "emu_request_seconds", "method"), "{{method}}")], unit="s"),
+    ],
+)  # fmt: skip
+BOARD = Board(
+    "emu-kv",
+    "emu / Sharded KV",
+    "Who owns how many slots, what moves, what clients see.",
+    [CLIENTS_ROW, SHARDS, REQUESTS],
+    kinds=["kv_shard", "kv_coordinator", "kv_router"],
+)
