@@ -6,7 +6,7 @@ Everything here is pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -25,11 +25,11 @@ from emu.checks.sets import check_set
 from emu.checks.states import Claim, check_logs, check_owners, check_replicas
 from emu.checks.values import freeze
 from emu.checks.verdict import Anomaly, Checker, Finding, Undecided, Verdict, about
-from emu.history import Operation, Recorder
+from emu.history import Operation
 
 __all__ = [
     "GUARANTEES", "MODELS", "Anomaly", "Claim", "Verdict", "check", "check_logs", "check_owners",
-    "check_replicas", "judge",
+    "check_replicas",
 ]  # fmt: skip
 
 MODELS: Final = ("register", "cas-register", "kv", "list-append", "set", "queue", "bank")
@@ -71,26 +71,6 @@ def check(
             verdict.unknown.append(
                 f"{about(model, key)}: {max_steps} steps were not enough for {len(mine)} operations"
             )
-    return verdict
-
-
-def judge(
-    recorder: Recorder,
-    guarantees: Mapping[str, str] | None = None,
-    *,
-    max_steps: int = MAX_STEPS,
-) -> Verdict:
-    """Judge everything that was recorded; `guarantees`: model → what was promised of it."""
-    verdict = Verdict()
-    by_model: dict[str, list[Operation]] = {}
-    for operation in recorder.operations:
-        by_model.setdefault(operation.model, []).append(operation)
-    for model, operations in by_model.items():
-        guarantee = (guarantees or {}).get(model, "")
-        verdict.add(check(operations, model, guarantee=guarantee, max_steps=max_steps))
-    if recorder.dropped:
-        kept, lost = len(recorder.operations), recorder.dropped
-        verdict.unknown.append(f"{lost} operations after the first {kept} were not kept")
     return verdict
 
 

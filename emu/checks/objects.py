@@ -16,6 +16,7 @@ from emu.history import FAIL, Operation
 
 READS: Final = ("read", "get")
 WRITES: Final = ("write", "set")
+COMPUTING: Final = ("incr", "append")
 SHOWN_STATES: Final = 3
 ABSENT: Final = None
 """The value before the first write, and of a key that was deleted."""
@@ -27,6 +28,10 @@ def check_object(
     """Linearizability of one register or key. Raises Undecided."""
     if _is_plain(operations):
         yield from check_zones(operations)
+        return
+    impossible = _out_of_nowhere(operations)
+    if impossible is not None:
+        yield impossible
         return
     stuck = linearize(operations, effect, ABSENT, max_steps=max_steps)
     if stuck is not None:
@@ -45,6 +50,23 @@ def _is_plain(operations: Sequence[Operation]) -> bool:
         elif operation.f not in READS:
             return False
     return True
+
+
+def _out_of_nowhere(operations: Sequence[Operation]) -> Finding | None:
+    """A read of a value that nobody can have written: no search is needed to see that."""
+    written: set[Any] = {ABSENT}
+    for operation in operations:
+        if operation.f in COMPUTING:
+            return None
+        if operation.f in WRITES:
+            written.add(freeze(operation.value))
+        elif operation.f == "cas":
+            written.add(freeze(operation.value[1]))
+    for read in operations:
+        if read.f in READS and read.is_ok and freeze(read.result) not in written:
+            text = f"{what(read)} by {read.process} at {at(read.completed_s)} cannot be: "
+            return Finding(f"{text}nobody wrote {show(read.result)}", (read,))
+    return None
 
 
 # --- the sequential specification --------------------------------------------------------------
@@ -143,14 +165,25 @@ def _same(state: Any, seen: Any) -> bool:
     if state == seen:
         return True
     if isinstance(state, Appended):
-        return seen in (_as_list(state), _as_text(state))
+        return seen in (
+            _as_list(state, state.parts),
+            _as_list(state, _flat(state)),
+            _as_text(state),
+        )
     return isinstance(state, int) and isinstance(seen, str) and str(state) == seen
 
 
-def _as_list(state: Appended) -> tuple[Any, ...] | None:
+def _as_list(state: Appended, parts: tuple[Any, ...]) -> tuple[Any, ...] | None:
     if state.base is ABSENT or type(state.base) is tuple:
-        return (*(state.base or ()), *state.parts)
+        return (*(state.base or ()), *parts)
     return None
+
+
+def _flat(state: Appended) -> tuple[Any, ...]:
+    """The parts where a list was appended, not one element."""
+    return tuple(
+        each for part in state.parts for each in (part if isinstance(part, tuple) else (part,))
+    )
 
 
 def _as_text(state: Appended) -> str | None:
@@ -165,8 +198,6 @@ def _explain(stuck: Stuck, operations: Sequence[Operation]) -> Finding:
     operation = stuck.operation
     sources = [each for each in operations if _could_write(each, operation)]
     text = f"{what(operation)} by {operation.process} at {at(operation.completed_s)} cannot be: "
-    if operation.f in READS and operation.result is not None and not sources:
-        return Finding(f"{text}nobody wrote {show(operation.result)}", (operation,))
     refused = [each for each in sources if each.outcome == FAIL]
     if operation.f in READS and sources and len(refused) == len(sources):
         return Finding(f"{text}{who(refused[0])} did not happen", (refused[0], operation))
@@ -202,7 +233,7 @@ def _possible(state: Any, changer: Operation | None) -> str:
 def _shown(state: Any) -> str:
     if isinstance(state, Appended):
         seen = _as_text(state)
-        return show(_as_list(state) if seen is None else seen)
+        return show(_as_list(state, state.parts) if seen is None else seen)
     return show(state)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emu.checks import check, judge
+from emu.checks import check
 from tests.checks.histories import anomaly, did, fail, info, invoke, is_valid, ok, recorded, saw
 
 
@@ -83,7 +83,7 @@ def test_keys_are_judged_apart_and_an_anomaly_names_its_key():
         did("a", "write", 1, key="x"), did("a", "write", 1, key="y"), saw("a", "read", 1, key="x"),
         saw("a", "read", None, key="y"),
     )  # fmt: skip
-    (found,) = judge(history).anomalies
+    (found,) = check(history.operations, "register").anomalies
     assert found.key == "y" and str(found).startswith('register, key "y": read by a at 8 s')
 
 
@@ -153,11 +153,11 @@ def test_too_few_steps_are_unknown_not_wrong():
     history = recorded(
         *[invoke(f"p{n}", "write", n % 3) for n in range(9)],
         *[ok(f"p{n}") for n in range(9)],
-        saw("r", "read", 7), model="register",
+        saw("r", "read", 2), saw("r", "read", 1), model="register",
     )  # fmt: skip
     found = check(history.operations, "register", max_steps=50)
     assert found.valid == "unknown"
-    assert found.unknown == ["register: 50 steps were not enough for 10 operations"]
+    assert found.unknown == ["register: 50 steps were not enough for 11 operations"]
     assert check(history.operations, "register").valid is False
 
 
@@ -174,3 +174,18 @@ def test_an_increment_that_was_answered_twice_names_the_first():
         did("a", "incr", None, 1), did("b", "incr", None, 2), did("a", "incr", None, 2), model="kv"
     )
     assert text.endswith("; b had been answered the same at 4 s")
+
+
+def test_lists_that_are_appended_to_a_key_extend_it():
+    history = (did("a", "append", ["x"]), did("a", "append", ["y"]))
+    assert is_valid(*history, saw("b", "get", ["x", "y"]), model="kv")
+    assert not is_valid(*history, saw("b", "get", ["y"]), model="kv")
+
+
+def test_a_value_that_nobody_wrote_needs_no_search():
+    history = recorded(
+        *[invoke(f"p{n}", "cas", [n % 7, n % 5]) for n in range(40)], saw("r", "read", 9),
+        model="cas-register",
+    )  # fmt: skip
+    (found,) = check(history.operations, "cas-register", max_steps=1).anomalies
+    assert found.text.endswith("cannot be: nobody wrote 9")
