@@ -58,6 +58,8 @@ def read_topology(file: str, *, name: str = "", seed: int | None = None) -> Topo
         _tell(error.problems, file)
     except OSError as error:
         output.fail(f"cannot read {file}: {error.strerror}", output.USAGE)
+    for code in found.code:
+        output.note(f"this topology runs Python code: {code}", style="yellow")
     if name:
         found = replace(found, name=_checked(name))
     return found if seed is None else replace(found, seed=seed)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from emu.cli.verbs import app
 from emu.topology import code
 from emu.topology.loading import load
 from emu.topology.problems import TopologyError
@@ -75,6 +77,14 @@ def test_a_node_kind_beside_the_file_is_loaded_and_its_file_named(
     tier = topology.tier("echo")
     assert (tier.kind.port, tier.config.size) == (9000, 5)
     assert topology.code == (str(module),)
+
+
+def test_the_command_says_which_code_a_topology_runs(write: Callable[..., Path]) -> None:
+    module = write("mine_m.py")
+    file = write("t.yaml", "tiers: {echo: {kind: 'mine_m:Echo', public: true, nodes: 2}}\n")
+    answer = CliRunner().invoke(app, ["config", str(file)])
+    assert answer.exit_code == 0
+    assert f"this topology runs Python code: {module}" in answer.stderr
 
 
 def test_a_package_beside_the_file_is_loaded(tmp_path: Path, write: Callable[..., Path]) -> None:
