@@ -20,8 +20,10 @@ import dns.rcode
 import dns.rdatatype
 import msgpack
 
+from emu.observe.replicating import in_words
 from emu.sim.trace import TraceEvent
 from nodes.base import DNS_PORT
+from nodes.replica import REPLICATE
 from protocols import http, proxy, rpc
 
 REQUEST: Final = "request"
@@ -182,8 +184,9 @@ class _RpcParser:
                 asked = self._asked.pop((not from_client, msgid), None)
                 return _response(event, asked, error, result)
             case [rpc.NOTIFY, str(method), params]:
-                detail = _shown(params, SHOWN_DETAIL_CHARS)
-                return _message(event, method, kind=NOTICE, protocol="rpc", detail=detail)
+                label = (in_words(params) if method == REPLICATE else "") or method
+                detail = f"{method} {_shown(params, SHOWN_DETAIL_CHARS)}"
+                return _message(event, label, kind=NOTICE, protocol="rpc", detail=detail)
         return _message(event, event.detail, protocol="rpc")
 
     def _request(self, event: TraceEvent, method: str, params: list[Any]) -> Message:

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.observe.messages import Message, read_messages
-from tests.observe.traces import Wire, answer, http_request, http_response, request
+from nodes.replica import REPLICATE
+from protocols import replication_messages as said
+from protocols.log import DATA
+from tests.observe.traces import CONNECTION, Wire, answer, http_request, http_response, request
 
 
 def told(wire: Wire) -> list[tuple[str, str]]:
@@ -125,3 +128,25 @@ def test_no_bytes_break_the_reader(chunks, begin_well):
         wire.send(*(("a", "b"), ("b", "a"))[number % 2], chunk)
     for message in read_messages(wire.events):
         assert message.label
+
+
+def test_replicas_are_told_by_what_they_say():
+    wire = Wire()
+    entries = [(1, 8, DATA, b"x"), (1, 9, DATA, b"y")]
+    append = said.Append("db-1", "db-2", 1, 7, 1, entries, 7, 7, 3, False, 0, ())
+    for message in (
+        append,
+        append._replace(entries=()),
+        said.AppendReply("db-2", "db-1", 1, 3, -1, 0, 0, 9, 9, 7, True, 0),
+        said.AppendReply("db-2", "db-1", 1, 3, 7, 0, 0, 9, 9, 7, True, 0),
+        said.VoteRequest("db-2", "db-1", 2, False, 1, 9, 0),
+        said.VoteReply("db-1", "db-2", 2, False, True, False),
+        said.HandOver("db-1", "db-2", 1),
+    ):
+        data = CONNECTION.send_notify(REPLICATE, [said.to_wire(message)])
+        wire.send(message.sender, message.to, data)
+    wire.send("db-1", "db-2", CONNECTION.send_notify(REPLICATE, [99]))
+    assert [label for _, label in told(wire)] == [
+        "append 8..9", "visible 7", "flushed 9", "does not fit 7", "vote? 2", "yes 2", "hand over",
+        "replicate",
+    ]  # fmt: skip
