@@ -20,7 +20,7 @@ from emu.sim.world import Knobs, SimWorld
 from emu.world import MachineSpec
 from nodes.base import Fenced
 
-LATE_S = 0.25
+LATE_S = 0.5
 """What a busy computer may add to a live time."""
 TURNS_TO_UNWIND = 50
 CLIENT, SERVER = frozenset({"client-1"}), frozenset({"server-1"})

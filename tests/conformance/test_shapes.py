@@ -6,7 +6,15 @@ import pytest
 import trio
 
 from emu import links
-from tests.conformance.conftest import CLIENT, SERVER, Stopwatch, connected, shape_all, spec
+from tests.conformance.conftest import (
+    CLIENT,
+    LATE_S,
+    SERVER,
+    Stopwatch,
+    connected,
+    shape_all,
+    spec,
+)
 
 
 async def receive_exactly(stream, size: int) -> bytes:
@@ -142,7 +150,7 @@ async def test_a_fast_long_link_has_a_window_as_wide_as_its_pipe(make_world):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(near.send_all, b"x" * 2_000_000)
             await receive_exactly(far, 2_000_000)
-        assert watch.took_s < 0.1 + 0.05 + 0.35, "the window throttled it"
+        assert watch.took_s < 0.1 + 0.05 + LATE_S, "the window throttled it"
 
 
 @pytest.mark.parametrize("who", ["client-1", "server-1"])
