@@ -103,3 +103,42 @@ class Asker:
 
 STORE = Kind(StoreConfig, Store)
 ASKER = Kind(AskerConfig, Asker, edges=("asks",), clients=True)
+
+
+class Sulker(Store):
+    """Does not answer any more once it has been restarted."""
+
+    def _write(self, call: Any, value: Any) -> None:
+        if self.ctx.generation > 1:
+            raise RpcError("unavailable", "not after what you did")
+        super()._write(call, value)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        if self.ctx.generation > 1:
+            task_status.started()
+            await trio.sleep_forever()
+        await super().run(task_status=task_status)
+
+
+class Fragile(Store):
+    """Breaks at the third write."""
+
+    writes = 0
+
+    def _write(self, call: Any, value: Any) -> None:
+        super()._write(call, value)
+        self.writes += 1
+        if self.writes == 3:
+            self.broken.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        self.broken = trio.Event()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(super().run)
+            task_status.started()
+            await self.broken.wait()
+            raise ZeroDivisionError("the third write")
+
+
+SULKER = Kind(StoreConfig, Sulker)
+FRAGILE = Kind(StoreConfig, Fragile)

@@ -1,0 +1,109 @@
+"""How a run ends: what is wrong is said in words, and what is permitted only counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import emu
+from emu.judging import Watch
+from emu.promises import why_losses_are_permitted
+from emu.topology.loading import load, loads
+from nodes.parts.sql import SqlState
+from tests.sim.test_clients import topology
+
+FORGETFUL = Path(__file__).parent / "forgetful" / "forgetful.yaml"
+
+
+def stores(kind: str):
+    text = FORGETFUL.read_text().replace("forgetful:STORE", f"forgetful:{kind}")
+    return replace(loads(text, path=FORGETFUL), faults=())
+
+
+def test_clients_without_success_after_healing_are_a_failure_with_its_reason():
+    async def script(c: emu.Scenario) -> dict:
+        await c.sleep(1)
+        await c.kill("store", for_s=1)
+        await c.sleep(2)
+        return await c.finish()
+
+    summary = emu.run(script, stores("SULKER"))
+    (anomaly,) = summary["anomalies"]
+    assert anomaly["kind"] == "liveness"
+    assert "30 s after healing asker-1 has had no success yet" in anomaly["text"]
+    assert summary["verdict"] == "failed"
+
+
+def test_a_node_that_breaks_by_itself_is_named_with_its_error():
+    async def script(c: emu.Scenario) -> dict:
+        await c.sleep(3)
+        return await c.finish()
+
+    summary = emu.run(script, stores("FRAGILE"))
+    first = summary["anomalies"][0]
+    assert first["kind"] == "failure"
+    assert first["text"] == "store-1 failed by itself: ZeroDivisionError: the third write"
+
+
+def test_a_node_that_its_disk_fails_may_give_up_and_is_started_again():
+    async def script(c: emu.Scenario) -> dict:
+        await c.sleep(1)
+        await c.disk("one db replica", fail="writes", for_s=1)
+        await c.sleep(3)
+        assert "OSError" in c.events("node failed")[0]["error"]
+        return await c.finish()
+
+    assert emu.run(script, topology("register"))["anomalies"] == []
+
+
+def test_replicas_that_differ_in_the_end_are_told_apart_by_table(monkeypatch):
+    true_digests = SqlState.digests
+
+    def digests(self: SqlState) -> dict[str, str]:
+        found = true_digests(self)
+        return {**found, "registers": "another"} if "db-2" in self._vfs_name else found
+
+    monkeypatch.setattr(SqlState, "digests", digests)
+
+    async def script(c: emu.Scenario) -> dict:
+        await c.sleep(1)
+        return await c.finish()
+
+    (anomaly,) = emu.run(script, topology("register"))["anomalies"]
+    assert anomaly["kind"] == "state"
+    assert "db-1 and db-2 differ" in anomaly["text"] and '"registers"' in anomaly["text"]
+
+
+def test_two_primaries_in_one_epoch_are_a_failure():
+    watch = Watch()
+    for node, epoch in (("db-1", 1), ("db-2", 2), ("db-1", 2)):
+        watch.look({"event": "promoted", "tier": "db", "node": node, "epoch": epoch})
+    (anomaly,) = watch.anomalies(damaged=False)
+    assert anomaly.text == "db: epoch 2 had two primaries, db-2 and db-1"
+
+
+@pytest.mark.parametrize(
+    ("ack", "permitted"), [("quorum", False), ("async", True), ("ANY 1", False), ("local", True)]
+)
+def test_loss_is_permitted_where_a_tier_behind_the_clients_says_so(ack, permitted):
+    plan = loads(
+        f"""
+tiers:
+  db: {{kind: database, nodes: 3, ack: {ack}}}
+  web: {{kind: web, uses: db}}
+  lb: {{kind: balancer, public: true, balances: web}}
+users:
+  local: {{rate: 1/s, visits: lb}}
+"""
+    )
+    why = why_losses_are_permitted(plan, "users-local")
+    assert bool(why) == permitted
+    assert not permitted or why.startswith(f"db: `ack: {ack}`")
+
+
+def test_the_shipped_topologies_lose_nothing_by_their_settings():
+    for path in sorted(Path("topologies").glob("0[1-4]-*.yaml")):
+        plan = load(path)
+        assert [why_losses_are_permitted(plan, tier.name) for tier in plan.users] == [""]
