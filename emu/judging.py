@@ -128,15 +128,25 @@ class Judge:
             stuck += await self._wait_for_progress()
         answers = await self._ask_clients("finish", FINISH_TIMEOUT_S)
         unlike = await self._check_states()
-        damaged = any(each.get("flip_bit") for each in cluster.timeline)
+        flipped = any(each.get("flip_bit") for each in cluster.timeline)
+        damaged = flipped or not cluster.world.honest_disks
         kept = self._judge_history(answers)
         wrong = [
             Anomaly(each.model, str(each), tuple(map(line, each.operations)), each.span_s)
             for each in kept.broken.anomalies
         ]
-        # what explains most comes first
-        anomalies = [*self.watch.anomalies(damaged=damaged), *wrong, *unlike, *stuck]
-        return await self._summarize(expect, ran_s, answers, anomalies, kept)
+        broken = self.watch.anomalies(damaged=damaged)
+        if damaged:  # then only this can be asked
+            permitted = len(kept.permitted.anomalies) + len([*wrong, *unlike, *stuck])
+            return await self._summarize((), ran_s, answers, broken, permitted=permitted)
+        return await self._summarize(
+            expect,
+            ran_s,
+            answers,
+            [*broken, *wrong, *unlike, *stuck],  # what explains most comes first
+            permitted=len(kept.permitted.anomalies),
+            undecided=kept.broken.unknown,
+        )
 
     # --- healing and progress ----------------------------------------------------------------
 
@@ -256,8 +266,9 @@ class Judge:
         ran_s: float,
         answers: Mapping[str, Mapping[str, Any]],
         anomalies: Sequence[Anomaly] = (),
-        kept: Kept | None = None,
         *,
+        permitted: int = 0,
+        undecided: Sequence[str] = (),
         complete: bool = True,
     ) -> dict[str, Any]:
         cluster = self.cluster
@@ -275,8 +286,8 @@ class Judge:
             divergent_records=sum(int(each.get("divergent_records", 0)) for each in described),
             faults=cluster.timeline,
             anomalies=[each.as_fields() for each in anomalies],
-            permitted_anomalies=len(kept.permitted.anomalies) if kept is not None else 0,
-            undecided=kept.broken.unknown if kept is not None else (),
+            permitted_anomalies=permitted,
+            undecided=undecided,
             complete=complete,
         )
 

@@ -136,6 +136,8 @@ class World(Protocol):
     """What the world measures of itself."""
     history: History
     """What clients did; put another in its place before boot to keep it."""
+    honest_disks: bool
+    """Whether a disk that says it has synced has done so."""
 
     @property
     def timers(self) -> Timers: ...

@@ -20,7 +20,7 @@ from emu.observe.shown import duration
 if TYPE_CHECKING:
     from emu.sim.seeds import SeedResult, SeedRun
 
-SOURCES: Final = ("swarm", "timeline", "none")
+SOURCES: Final = ("swarm", "timeline", "none", "damage")
 DEFAULT_SEEDS: Final = 20
 MAX_SEEDS: Final = 1_000_000
 SHOWN_OPERATIONS: Final = 12
@@ -28,7 +28,7 @@ SHRUNK_SEEDS: Final = 1
 """How many of the failing seeds are shrunk: each costs up to 40 more runs."""
 
 HISTORY_HELP = "Write what clients saw into this folder, as seed-N/MODEL.jsonl for `emu check`."
-FAULTS_HELP = "swarm: drawn per seed. timeline: the file's own. none."
+FAULTS_HELP = "swarm: drawn per seed. timeline: the file's own. none. damage: also lying disks."
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class LiveWorld:
     """emu.world.World on this laptop. `data` holds a folder per machine."""
 
     name = "live"
+    honest_disks = True
 
     def __init__(
         self,

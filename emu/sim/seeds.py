@@ -6,6 +6,7 @@ wrong is drawn in swarm.py or stands in the topology; how a run ends is emu/judg
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,8 +22,11 @@ from emu.supervisor import describe
 from emu.topology.loading import load
 from emu.topology.model import FaultItem, Topology
 
-FaultSource = Literal["swarm", "timeline", "none"]
-FAULT_SOURCES: Final[tuple[FaultSource, ...]] = ("swarm", "timeline", "none")
+FaultSource = Literal["swarm", "timeline", "none", "damage"]
+"""damage: as swarm, and disks lie about syncs and flip bits, which no protocol bears: then it is
+only asked that nodes find it, not that nothing is lost."""
+DAMAGE: Final = "damage"
+LYING_RATIOS: Final = (0.0, 0.002, 0.02, 0.2)
 CORRECTNESS: Final = ("lost_acknowledged_writes", "duplicated_writes")
 """What is expected of a run even under a swarm: no topology can promise availability there."""
 FINISH_MOST_S: Final = 300.0
@@ -42,11 +46,21 @@ class SeedRun:
     history: str = ""
     """A folder for what the clients saw (seed-N/MODEL.jsonl); empty: it is not written."""
 
+    @property
+    def knobs(self) -> Knobs:
+        """How odd the world is."""
+        drawn = Knobs.draw(self.seed)
+        if self.faults != DAMAGE:
+            return drawn
+        lies = random.Random(f"{self.seed}/damage").choice(LYING_RATIOS)
+        return replace(drawn, disk=replace(drawn.disk, lying_sync_ratio=lies))
+
     def items(self, topology: Topology) -> tuple[FaultItem, ...]:
         """The timeline of this run."""
         found: tuple[FaultItem, ...] = ()
-        if self.faults == "swarm":
-            found = swarm.draw(topology, self.seed, self.for_s)
+        if self.faults in ("swarm", DAMAGE):
+            damage = swarm.Damage(flip_bits=self.faults == DAMAGE)
+            found = swarm.draw(topology, self.seed, self.for_s, damage=damage)
         elif self.faults == "timeline":
             found = topology.faults
         if self.only is None:
@@ -106,11 +120,11 @@ def simulate_seed(run: SeedRun) -> Outcome[dict[str, Any]]:
     topology = replace(topology_of(run.path), seed=run.seed)
     items = run.items(topology)
     expect = topology.expect
-    if run.faults == "swarm":
+    if run.faults in ("swarm", DAMAGE):
         expect = tuple(each for each in expect if each.metric in CORRECTNESS)
 
     async def program() -> dict[str, Any]:
-        async with cluster(topology, world="sim", knobs=Knobs.draw(run.seed)) as scenario:
+        async with cluster(topology, world="sim", knobs=run.knobs) as scenario:
             summary = await _live_through(scenario, items, run.for_s, expect)
             if run.history:
                 _write_history(scenario, Path(run.history, f"seed-{run.seed}"))

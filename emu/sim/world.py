@@ -73,6 +73,7 @@ class SimWorld:
             raise RuntimeError("a simulated world needs run_simulation: this run has another clock")
         self.seed = seed
         self.knobs = knobs or Knobs.draw(seed)
+        self.honest_disks = not self.knobs.disk.lying_sync_ratio
         self.timers = clock
         self.trace = clock.trace
         self.events = (events or Events)(clock.now_s)

@@ -118,3 +118,13 @@ def test_shrinking_keeps_just_the_faults_that_it_takes(monkeypatch):
     tried.clear()
     campaign.shrink(run, "register", most_runs=5, run_one=fails_with_third_and_eighth)
     assert len(tried) == 5
+
+
+def test_disks_are_damaged_only_when_asked_and_then_only_finding_it_is_asked():
+    honest, damaged = SeedRun(FORGETFUL, 1, 5.0), SeedRun(FORGETFUL, 1, 5.0, "damage")
+    worlds = [replace(damaged, seed=seed).knobs.disk.lying_sync_ratio for seed in range(20)]
+    assert honest.knobs.disk.lying_sync_ratio == 0
+    assert sum(ratio > 0 for ratio in worlds) > 5
+    lying = replace(damaged, seed=next(seed for seed in range(20) if worlds[seed] > 0))
+    result = run_seed(lying)
+    assert result.anomaly == "" and result.summary is not None
