@@ -43,8 +43,6 @@ node's own."""
 BUILTINS_WITH_REACH: Final = ("open", "input", "exec", "eval", "breakpoint", "__import__")
 HASH_ORDERED: Final = ("set", "frozenset")
 ENTRY_POINTS: Final = ("emu.__main__", "emu.pytest_plugin")
-UNUSED_YET: Final = ()
-"""Modules whose users have not landed yet."""
 KINDS: Final = "nodes.kinds"
 SAME_PROGRAM: Final = (("nodes.web", "nodes.database"),)
 """(tier, what it may contain): a web server without a database tier runs the engine in itself."""
@@ -235,7 +233,7 @@ def _dead_modules(modules: list[Module]) -> Iterator[str]:
     used = {name for found in graph.values() for name in found}
     for module in modules:
         is_package = module.path.endswith("__init__.py")
-        if not (is_package or module.name in used or module.name in (*ENTRY_POINTS, *UNUSED_YET)):
+        if not (is_package or module.name in used or module.name in ENTRY_POINTS):
             yield f"{module.path}:1: nothing imports it: remove it"
 
 
