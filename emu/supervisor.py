@@ -7,7 +7,7 @@ machine is in machine.py, and which world it is nobody here asks.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -146,8 +146,8 @@ class Cluster:
         return slot is not None and tier in slot.placement.scales
 
     async def apply(self, topology: Topology, plan: Any) -> None:
-        """Change the running cluster into `topology`: remove, restart and add
-        what the plan says."""
+        """Change the running cluster into `topology`: remove, restart (one after the other, each
+        waited for) and add what the plan says."""
         for name in plan.removed:
             await self.remove(name)
         self.topology = topology
@@ -155,14 +155,20 @@ class Cluster:
         for name in plan.restarted:
             await self.remove(name)
             self._add(placements[name])
-            self.launch(name)
+            await self._launched([name])
         for name in plan.added:
             self._add(placements[name])
-            self.launch(name)
-        for name in (*plan.restarted, *plan.added):
-            await self.slots[name].settled.wait()
+        await self._launched(plan.added)
         topology.arm(self.world.links)
         self.log.info("topology changed", added=len(plan.added), removed=len(plan.removed))
+
+    async def _launched(self, names: Sequence[str]) -> None:
+        """Start them all and wait until they are up or have failed, at most BOOT_TIMEOUT_S."""
+        for name in names:
+            self.launch(name)
+        with self.operator.move_on_after(BOOT_TIMEOUT_S):
+            for name in names:
+                await self.slots[name].settled.wait()
 
     # --- one node's life ---------------------------------------------------------------------
 

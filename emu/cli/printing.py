@@ -70,8 +70,13 @@ class Printer:
         try:
             while (what := self._waiting.get()) is not None:
                 self.console.print(what, markup=False)
-                if self._left_out and self._waiting.empty():
-                    left_out, self._left_out = self._left_out, 0
-                    self.console.print(f"({left_out} lines left out: they came too fast)")
+                if self._waiting.empty():
+                    self._tell_left_out()
+            self._tell_left_out()
         except OSError:
             self._on_gone()
+
+    def _tell_left_out(self) -> None:
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            self.console.print(f"({left_out} lines left out: they came too fast)")
