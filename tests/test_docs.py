@@ -6,6 +6,7 @@ import re
 import sys
 import types
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 import emu
 from emu.cli.verbs import app
+from emu.pytest_plugin import Opener
 from emu.topology.loading import loads
 from nodes.base import Kind
 from nodes.kinds import KINDS
@@ -72,13 +74,20 @@ def test_the_example_tier_without_its_sync_is_found_out(modules: list[str]) -> N
             emu.run(script, topology, seed=seed)
 
 
-def test_the_script_of_the_readme_runs(
+def test_the_scripts_of_the_readme_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    for script in blocks(README, "python"):
-        exec(compile(script, "README.md", "exec"), {"__name__": "__main__"})
-    assert capsys.readouterr().out
+    script, test = blocks(README, "python")
+    exec(compile(script, "README.md", "exec"), {})
+    assert "requests, " in capsys.readouterr().out
+    names: dict[str, Any] = {}
+    exec(compile(test, "README.md", "exec"), names)
+    (story,) = (each for name, each in names.items() if name.startswith("test_"))
+    (mark,) = story.pytestmark
+    assert (mark.name, mark.args) == ("seeds", (100,))
+    opener = Opener("sim", 1)
+    opener.run(partial(story, opener))
 
 
 @pytest.mark.parametrize("text", [README, ARCHITECTURE, CONTRIBUTING], ids=lambda text: text[:14])

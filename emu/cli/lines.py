@@ -9,6 +9,8 @@ from typing import Any, Final
 from rich.text import Text
 
 OWN_COLUMNS: Final = ("index", "time_s", "level", "event", "node", "tier", "region")
+MAX_VALUE_CHARS: Final = 60
+"""Longer ones are cut; as JSON they are whole."""
 MARKS: Final = {"warning": "! ", "error": "✗ "}
 STYLES: Final = {"debug": "dim", "warning": "yellow", "error": "bold red"}
 
@@ -36,4 +38,5 @@ def _extra(event: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _value(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 3] + "..."

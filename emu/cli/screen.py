@@ -126,9 +126,10 @@ def _break(slots: list[Slot]) -> list[tuple[str, str]]:
     ]
     if "database" in tiers:
         database = tiers["database"]
-        alone = sum(slot.spec.tier == database for slot in slots) == 1
-        target = database if alone else f"'{database} primary'"
-        lines.append((f"crash {target} --for 3s", "a power cut"))
+        if sum(slot.spec.tier == database for slot in slots) == 1:
+            lines.append((f"crash {database} --for 3s", "a power cut"))
+        else:
+            lines.append((f"kill '{database} primary' --for 10s", "a replica takes its place"))
     lines.append((f"slow {web} --latency 80ms --for 10s", "a longer way to it"))
     if "balancer" in tiers:
         lines.append((f"partition {tiers['balancer']} {web} --for 5s", "the cable is cut"))
