@@ -25,6 +25,9 @@ async def clog(world, latency_s: float, *streams) -> None:
     if latency_s:
         shape_all(world, latency_s=latency_s)
         await fill(*streams, patience_s=0.01)
+    await trio.sleep(0.01)
+    while any(stream.send_nowait(b"x") for stream in streams):  # the kernel found some more room
+        await fill(*streams, patience_s=0.05)
 
 
 async def fill(*streams, patience_s: float) -> None:
