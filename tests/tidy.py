@@ -42,7 +42,7 @@ REAL_TIME: Final = frozenset({
 node's own."""
 BUILTINS_WITH_REACH: Final = ("open", "input", "exec", "eval", "breakpoint", "__import__")
 HASH_ORDERED: Final = ("set", "frozenset")
-ENTRY_POINTS: Final = ("emu.__main__", "emu.pytest_plugin")
+ENTRY_POINTS: Final = ("emu.__main__", "emu.chaos", "emu.pytest_plugin")
 KINDS: Final = "nodes.kinds"
 SAME_PROGRAM: Final = (("nodes.web", "nodes.database"),)
 """(tier, what it may contain): a web server without a database tier runs the engine in itself."""
