@@ -21,6 +21,7 @@ from emu.live.world import LiveWorld
 from emu.observe.events import Event, Events
 from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
+from emu.observe.record import Record, record
 from emu.state import StateFolder
 from emu.supervisor import Cluster
 from emu.topology.loading import load
@@ -55,6 +56,8 @@ class Session:
         self._timeline = trio.CancelScope()
         self._changing = trio.Lock()
         self.prometheus: Prometheus | None = None
+        self.record: Record | None = None
+        """What a report is drawn from (see observe/record.py), once the run is over."""
 
     async def run(self, on_ready: Callable[[Session], Awaitable[None]]) -> dict[str, Any]:
         """Boot, serve until the end, judge. Returns the summary (see verdict.py)."""
@@ -86,6 +89,7 @@ class Session:
         extra: dict[str, Callable[..., Any]] = {
             "summary": lambda call: self._interim(),
             "status": lambda call, since=0: self.observe.status(since),
+            "record": lambda call: self._record_so_far(),
             "config": self._config,
             "info": lambda call: self.facts(),
             "plan": self._plan,
@@ -117,7 +121,10 @@ class Session:
         ran_s = self.world.timers.now_s() - began_s
         ended_by_hand = self.ending.is_set()
         sum_up = self._judge.hurry if ended_by_hand else self._judge.finish
-        return await sum_up(self.topology.expect, ran_s)
+        summary = await sum_up(self.topology.expect, ran_s)
+        self.observe.judged(summary)
+        self.record = record(cluster, self.observe.sampler, summary)
+        return summary
 
     async def _play(self) -> None:
         """Play the faults of the topology; `apply` cancels and plays those of the new one."""
@@ -144,6 +151,9 @@ class Session:
         }
 
     # --- the control socket's own verbs ----------------------------------------------------
+
+    async def _record_so_far(self) -> Record:
+        return record(self.cluster, self.observe.sampler, await self._interim())
 
     async def _interim(self) -> dict[str, Any]:
         ran_s = self.world.timers.now_s() - (self.cluster.ready_s or 0.0)

@@ -21,6 +21,7 @@ from emu.cli.files import (
     tell_warnings,
 )
 from emu.cli.observing import need_prometheus
+from emu.cli.reporting import write_report
 
 if TYPE_CHECKING:
     from emu.session import Session
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("text", "json")
 DETACH_WAIT_S: Final = 90.0
+REPORT_HELP: Final = "At the end, write the run as one HTML page."
 PROMETHEUS_HELP: Final = "Let the system's Prometheus scrape it."
 DISTURBING: Final = ("remove", "restart")
 """Changes that end nodes: a person is asked before."""
@@ -58,6 +60,7 @@ def up(
     log_format: Annotated[str, typer.Option("--log-format", help="text or json.")] = "text",
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
     record: RecordOption = "",
+    report: Annotated[str, typer.Option("--report", help=REPORT_HELP)] = "",
     no_aliases: Annotated[bool, typer.Option("--no-aliases", hidden=True)] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -80,7 +83,7 @@ def up(
     if detach:
         given = _options(fresh=fresh, name=name, seed=seed, log_level=log_level, json=as_json,
                          log_format=log_format, no_aliases=no_aliases,
-                         prometheus=prometheus)  # fmt: skip
+                         prometheus=prometheus, report=report)  # fmt: skip
         ends = ["--for", for_text] if for_text else []
         _begin_in_background(topology, [path, *ends, *given])
         return
@@ -100,6 +103,8 @@ def up(
         code = Foreground(session, json_events=log_format == "json", as_json=as_json).run()
         if record:
             _record(session, record)
+        if report:
+            write_report(session.record, Path(report))
     finally:
         if session.wipe_at_end:
             folder.wipe()

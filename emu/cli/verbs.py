@@ -14,6 +14,7 @@ from emu.cli import (
     loading,
     nodes,
     observing,
+    reporting,
     simulate,
     top,
     tracing,
@@ -36,7 +37,8 @@ WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, top.top, nodes.events,
                                                 nodes.logs, clusters.summary,
                                                 nodes.call, loading.load,
                                                 observing.observe,
-                                                observing.dashboards)  # fmt: skip
+                                                observing.dashboards,
+                                                reporting.report)  # fmt: skip
 PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, tracing.trace, check.check)
 for verb in RUN_VERBS:
     app.command(verb.__name__, rich_help_panel=RUN)(verb)

@@ -80,9 +80,11 @@ def draw(status: Mapping[str, Any]) -> str:
     columns = max((column for column, _ in places.values()), default=0) + 1
     tallest = max((row for _, row in places.values()), default=0) + 1
     width = columns * (BOX_WIDTH + COLUMN_GAP) - COLUMN_GAP + 2 * MARGIN
-    height = tallest * (BOX_HEIGHT + ROW_GAP) - ROW_GAP + 2 * MARGIN + OVER
-    corners = {name: _corner(place, places, height) for name, place in places.items()}
-    parts = [_edge(each, corners, status) for each in status["edges"] if _known(each, corners)]
+    edges = [each for each in status["edges"] if each[0] in places and each[1] in places]
+    above = OVER if any(places[b][0] - places[a][0] > 1 for a, b in edges) else 0
+    height = tallest * (BOX_HEIGHT + ROW_GAP) - ROW_GAP + 2 * MARGIN + above
+    corners = {name: _corner(place, places, height, above) for name, place in places.items()}
+    parts = [_edge(each, corners, status) for each in edges]
     parts += [_tier(tier, corners[tier["name"]], status["nodes"]) for tier in tiers]
     return (
         f'<svg class="drawing" width="{width}" viewBox="0 0 {width} {height}" role="img" '
@@ -90,17 +92,15 @@ def draw(status: Mapping[str, Any]) -> str:
     )
 
 
-def _known(edge: Sequence[str], corners: Mapping[str, tuple[float, float]]) -> bool:
-    return edge[0] in corners and edge[1] in corners
-
-
-def _corner(place: Place, places: Mapping[str, Place], height: int) -> tuple[float, float]:
-    """The upper left corner; columns are centred."""
+def _corner(
+    place: Place, places: Mapping[str, Place], height: int, above: int
+) -> tuple[float, float]:
+    """The upper left corner; columns are centred below `above`."""
     column, row = place
     rows = sum(other == column for other, _ in places.values())
     used = rows * (BOX_HEIGHT + ROW_GAP) - ROW_GAP
     x = MARGIN + column * (BOX_WIDTH + COLUMN_GAP)
-    return x, OVER + (height - OVER - used) / 2 + row * (BOX_HEIGHT + ROW_GAP)
+    return x, above + (height - above - used) / 2 + row * (BOX_HEIGHT + ROW_GAP)
 
 
 # --- edges -----------------------------------------------------------------------------------

@@ -111,6 +111,11 @@ class ObserveServer:
             if turn % EXPECTATIONS_TURNS == 0 and all(each.shown_state == "up" for each in clients):
                 self.exposition.expectations = (await self._interim())["expectations"]
 
+    def judged(self, summary: dict[str, Any]) -> None:
+        """The run is over: its verdict is an event, and on the graphs."""
+        self.exposition.expectations = summary["expectations"]
+        self.cluster.log.info("verdict", verdict=summary["verdict"])
+
     def status(self, since: int = 0) -> Status:
         """See status.py."""
         return status(self.cluster, self.sampler, since=since)

@@ -7,7 +7,7 @@ elsewhere. Buttons appear for whoever came with the run's token.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -63,7 +63,7 @@ def inside(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> st
             '<div class="columns"><section><h2>Nodes</h2><div class="card scroll">',
             _nodes(status),
             '</div></section><section><h2>Events</h2><div class="card scroll">',
-            _events(events),
+            events_list(reversed(events[-EVENTS_SHOWN:])),
             "</div></section></div>",
         )
     )
@@ -175,13 +175,13 @@ def _error_class(errors: float, rate: float) -> str:
 # --- events ----------------------------------------------------------------------------------
 
 
-def _events(events: Sequence[Mapping[str, Any]]) -> str:
-    """The newest first."""
+def events_list(events: Iterable[Mapping[str, Any]]) -> str:
+    """As they are given, one a line."""
     rows = "".join(
         f"<li><time>{event['time_s']:.2f} s</time><b>{escape(str(event.get('node', 'emu')))}</b>"
         f'<span class="{event["level"]}">{escape(str(event["event"]))} '
         f'<span class="soft">{escape(_extra(event))}</span></span></li>'
-        for event in reversed(events[-EVENTS_SHOWN:])
+        for event in events
     )
     return f'<ol class="events">{rows}</ol>'
 

@@ -16,6 +16,8 @@ def duration(value_s: float | None) -> str:
     """`850 µs`, `12.3 ms`, `4.1 s`, `3 m 20 s`; a dash for None."""
     if value_s is None:
         return "–"
+    if value_s == 0:
+        return "0 s"
     if value_s < 1e-3:
         return f"{value_s * 1e6:.0f} µs"
     if value_s < 1:

@@ -1,0 +1,60 @@
+"""`emu report`: a run as one HTML page. How it is drawn is observe/report.py's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from emu.cli import output
+from emu.cli.attach import ClusterOption, JsonOption, ask
+
+DEFAULT: Final = Path("emu-report.html")
+RecordArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="[RECORD]", help="What `emu report --json` gave; none: a running cluster."
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="The page to write.")]
+
+
+def report(
+    record: RecordArgument = "",
+    out: OutOption = DEFAULT,
+    cluster: ClusterOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run as one HTML page: its verdict, timeline, faults and what they cost."""
+    found = _read(record) if record else ask(cluster, "record")
+    if as_json:
+        output.result(found)
+    else:
+        write_report(found, out)
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(path).read_text("utf-8"))
+        if not {"summary", "status", "samples", "spans"} <= found.keys():
+            raise ValueError("it is no record of a run")
+    except (OSError, ValueError, AttributeError) as error:
+        output.fail(f"cannot read {path}: {error}; `emu report --json` writes one", output.USAGE)
+    return dict(found)
+
+
+def write_report(record: Mapping[str, Any] | None, out: Path) -> None:
+    """Draw it and say where it is."""
+    from emu.observe.report import render
+
+    if record is None:
+        output.note("no report: the run ended before it was judged", style="yellow")
+        return
+    try:
+        out.write_text(render(record), "utf-8")
+    except OSError as error:
+        output.fail(f"cannot write {out}: {error.strerror}")
+    output.note(f"the report of `{record['summary']['name']}` is in {out}")

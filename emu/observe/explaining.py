@@ -1,0 +1,164 @@
+"""What a run's failures came to, in sentences: faults and their cost, failovers, lost writes. Pure.
+
+It reads a record (record.py), and claims no more than that says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from emu.observe.sampling import Counts
+from emu.observe.shown import duration, number
+
+AFTERMATH_S: Final = 10.0
+"""What happens so soon after a fault is told with it."""
+ENDS: Final = ("kill", "crash", "stop", "pause")
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """A fault, and what the users had of it while it lasted and shortly after."""
+
+    text: str
+    start_s: float
+    end_s: float | None
+    requests: float
+    errors: float
+    p99_s: float | None
+    follow_ups: tuple[str, ...]
+
+
+def clients_counts(record: Record, start_s: float, end_s: float) -> Counts:
+    """What all users' tiers did between two times (by whole samples)."""
+    clients = [tier["name"] for tier in record["status"]["tiers"] if tier["clients"]]
+    total = Counts()
+    for time_s, seconds, tiers in record["samples"]:
+        if time_s > start_s and time_s - seconds < end_s:
+            for name in clients:
+                if name in tiers:
+                    total.add(Counts(*tiers[name]))
+    return total
+
+
+def consequences(record: Record) -> list[Consequence]:
+    """One for each fault, in order."""
+    found = []
+    for span in record["spans"]:
+        if span["kind"] != "fault":
+            continue
+        last_s = record["status"]["time_s"]
+        end_s = span["end_s"] if span["end_s"] is not None else last_s
+        counts = clients_counts(record, span["start_s"], min(last_s, end_s + 1))
+        found.append(
+            Consequence(
+                span["text"],
+                span["start_s"],
+                span["end_s"],
+                counts.requests,
+                counts.errors,
+                counts.quantile_s(0.99),
+                tuple(_follow_ups(record, span)),
+            )
+        )
+    return found
+
+
+def _follow_ups(record: Record, fault: Mapping[str, Any]) -> list[str]:
+    """Promotions, failures and servers marked down or up soon after, but before the next fault."""
+    start_s = fault["start_s"]
+    faults = [each["start_s"] for each in record["spans"] if each["kind"] == "fault"]
+    limits_s = [at_s for at_s in faults if at_s > start_s]
+    limits_s.append((fault["end_s"] or record["status"]["time_s"]) + AFTERMATH_S)
+    end_s = min(limits_s)
+    told = []
+    for event in record["events"]:
+        if not start_s < event["time_s"] <= end_s:
+            continue
+        after = f"{duration(event['time_s'] - start_s)} later"
+        who = event.get("node", "emu")
+        if event["event"] == "promoted":
+            told.append(f"{after}: {who} is promoted to primary (epoch {event.get('epoch')})")
+        elif event["event"] in ("server down", "server up"):
+            told.append(f"{after}: {who} marks {event.get('server')} {event['event'][7:]}")
+        elif event["event"] == "divergent records saved":
+            told.append(f"{after}: {who} cuts {event.get('records')} records that the group lacks")
+        elif event["event"] == "node failed":
+            told.append(f"{after}: {who} fails: {str(event.get('error'))[:100]}")
+    return told
+
+
+def failovers(record: Record) -> list[str]:
+    """Every promotion after the first of its tier: after what, how long it took, what it cost."""
+    told = []
+    first: dict[str, None] = {}
+    for event in record["events"]:
+        if event["event"] != "promoted":
+            continue
+        tier = str(event.get("tier"))
+        if tier not in first:
+            first[tier] = None
+            continue
+        told.append(_failover(record, event))
+    return told
+
+
+def _failover(record: Record, event: Mapping[str, Any]) -> str:
+    at_s, who = event["time_s"], event.get("node")
+    text = (
+        f"At {at_s:.2f} s {who} became primary of {event.get('tier')}, epoch {event.get('epoch')}"
+    )
+    causes = [
+        span
+        for span in record["spans"]
+        if span["kind"] == "fault" and span["start_s"] <= at_s <= span["start_s"] + AFTERMATH_S
+    ]
+    if not causes:
+        return f"{text}; nothing was broken just before (a planned switchover, or a slow moment)."
+    cause = causes[-1]
+    took = duration(at_s - cause["start_s"])
+    counts = clients_counts(record, cause["start_s"], at_s + 1)
+    failed = f"{number(counts.errors)} of {number(counts.requests)} of the users' requests failed"
+    return f"{text}, {took} after `{cause['text']}`. Until then {failed}."
+
+
+def writes(summary: Mapping[str, Any]) -> list[str]:
+    """What became of acknowledged writes, and why that may be."""
+    acknowledged = summary["acknowledged_writes"]
+    lost, doubled = summary["lost_acknowledged_writes"], summary["duplicated_writes"]
+    if lost is None:
+        return [
+            "Whether acknowledged writes were lost is unknown: the users could not read all of "
+            "them back (the run was ended by hand, or the store did not answer)."
+        ]
+    told = [f"{acknowledged} writes were acknowledged and read back at the end; {lost} were lost."]
+    if lost:
+        told.append(
+            "A write is lost when it was acknowledged before enough replicas had it, and the one "
+            "that had it died or was cut off: `ack: quorum` would have waited."
+        )
+    if doubled:
+        told.append(f"{doubled} writes were stored twice: their retries were not recognized.")
+    divergent = summary["divergent_records"]
+    if divergent:
+        told.append(
+            f"{divergent} records were cut from an old primary's log when it came back, and saved "
+            "beside it: those of them that had been acknowledged are the lost ones."
+        )
+    return told
+
+
+def weakest(tiers: Sequence[Mapping[str, Any]], record: Record) -> str:
+    """The tier with the largest share of failed requests, if any failed."""
+    worst, share = "", 0.0
+    for tier in tiers:
+        total = Counts()
+        for _, _, counts in record["samples"]:
+            if tier["name"] in counts:
+                total.add(Counts(*counts[tier["name"]]))
+        if total.requests and total.errors / total.requests > share and not tier["clients"]:
+            worst, share = tier["name"], total.errors / total.requests
+    return f"{worst} failed {share:.1%} of what it was asked" if worst else ""

@@ -1,0 +1,175 @@
+"""The report of a run: what it says of faults, failovers and lost writes; one whole page."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+import emu
+from emu.observe import charts, explaining
+from emu.observe.charts import Line
+from emu.observe.record import record
+from emu.observe.report import render
+from emu.observe.sampling import Sampler
+from emu.observe.shown import duration, number
+from tests.observe.running import Running
+from tests.observe.test_page import read
+
+REPLICAS = "tests/observe/topologies/replicas.yaml"
+
+
+async def broken(c: emu.Scenario) -> dict[str, Any]:
+    """A primary is killed for a while, then all web servers."""
+    sampler = Sampler(c.cluster)
+    c.cluster.nursery.start_soon(sampler.run)
+    await c.sleep(4)
+    await c.kill("db primary", for_s=5)
+    await c.sleep(8)
+    await c.kill("web", for_s=2)
+    await c.sleep(5)
+    await c.cluster.refresh_roles()
+    return record(c.cluster, sampler, await c.finish())
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, Any]:
+    return json.loads(json.dumps(emu.run(broken, REPLICAS)))
+
+
+def test_each_fault_is_told_with_what_it_cost_and_what_followed(told: dict[str, Any]):
+    primary, web = explaining.consequences(told)
+    assert primary.text.startswith("kill db-") and primary.text.endswith("(db primary)")
+    assert primary.end_s is not None and primary.end_s - primary.start_s == pytest.approx(5, abs=1)
+    assert any("is promoted to primary (epoch 2)" in text for text in primary.follow_ups)
+    assert web.text == "kill web-1 (web)" and web.errors > 20
+    assert not any("promoted" in text for text in web.follow_ups)
+
+
+def test_a_failover_is_told_with_its_cause_and_its_time(told: dict[str, Any]):
+    (failover,) = explaining.failovers(told)
+    assert "became primary of db, epoch 2" in failover
+    assert "ms after `kill db-" in failover or "s after `kill db-" in failover
+    planned = copy.deepcopy(told)
+    planned["spans"] = []
+    assert "nothing was broken just before" in explaining.failovers(planned)[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"lost_acknowledged_writes": None}, ["unknown"]),
+        ({"lost_acknowledged_writes": 0}, ["7 writes were acknowledged", "0 were lost"]),
+        ({"lost_acknowledged_writes": 3, "divergent_records": 4},
+         ["3 were lost", "`ack: quorum` would have waited", "4 records were cut"]),
+        ({"lost_acknowledged_writes": 0, "duplicated_writes": 2}, ["2 writes were stored twice"]),
+    ],
+)  # fmt: skip
+def test_lost_writes_are_explained_and_unknown_is_not_zero(fields: dict, words: list[str]):
+    summary = {"acknowledged_writes": 7, "duplicated_writes": 0, "divergent_records": 0, **fields}
+    text = " ".join(explaining.writes(summary))
+    assert all(word in text for word in words), text
+
+
+def test_the_page_is_whole_needs_nobody_and_carries_the_record(told: dict[str, Any]):
+    page = render(told)
+    found = read(page)
+    text = found.text
+    for words in (
+        "replicas",
+        "What users saw",
+        "Faults, and what they cost",
+        "Failovers and writes",
+    ):
+        assert words in text, words
+    kinds = [tag for tag, _ in found.tags]
+    assert kinds.count("svg") >= 6
+    for tag, attributes in found.tags:
+        for name in ("src", "href"):
+            assert attributes.get(name, "data:,") == "data:,", (tag, attributes)
+    assert "@import" not in page and "url(" not in page
+    data = page.partition('id="run">')[2].partition("</script>")[0]
+    assert json.loads(data) == told
+
+
+def test_nothing_that_a_run_says_is_markup(told: dict[str, Any]):
+    hostile = "</script><img src=x onerror=alert(1)>"
+    bad = copy.deepcopy(told)
+    bad["file"] = bad["summary"]["name"] = hostile
+    bad["spans"][0]["text"] = bad["events"][3]["event"] = bad["events"][4]["node"] = hostile
+    bad["summary"]["reasons"], bad["summary"]["trustworthy"] = [hostile], False
+    bad["summary"]["expectations"] = [{"text": hostile, "held": False, "actual": None}]
+    bad["summary"]["anomalies"] = [{"kind": hostile, "text": hostile}]
+    for tier in bad["status"]["tiers"]:
+        tier["kind"] = hostile
+    found = read(render(bad))
+    assert not [tag for tag, _ in found.tags if tag == "img"]
+    assert [tag for tag, _ in found.tags].count("script") == 1
+    assert not [name for _, attributes in found.tags for name in attributes if name[:2] == "on"]
+
+
+@pytest.mark.parametrize("verdict", ["passed", "failed", "untrusted", "unknown"])
+def test_every_verdict_is_drawn_even_of_a_run_that_saw_nothing(told: dict[str, Any], verdict: str):
+    empty = copy.deepcopy(told)
+    empty["samples"], empty["spans"], empty["events"] = [], [], []
+    empty["summary"] |= {"verdict": verdict, "requests": 0, "availability": None,
+                         "latency_s": {"p50": None, "p99": None}, "expectations": []}  # fmt: skip
+    assert verdict in read(render(empty)).text
+
+
+def drawn(points: list[charts.Point], **fields: Any) -> ElementTree.Element:
+    spans = [
+        {"start_s": 2.0, "end_s": 4.0, "active": False, "kind": "fault", "text": "kill <x>"},
+        {"start_s": 9.0, "end_s": None, "active": True, "kind": "fault", "text": "slow y"},
+        {"start_s": 5.0, "end_s": None, "active": False, "kind": "promotion", "text": "z"},
+    ]
+    line = Line("p99", "late", points, filled=True)
+    return ElementTree.fromstring(charts.draw([line], spans, 0.0, 10.0, number))
+
+
+def test_a_chart_has_a_band_for_each_fault_and_a_gap_where_nothing_was_measured():
+    svg = drawn([(1, 5.0), (2, 7.0), (3, None), (4, 104.0), (5, 3.0)])
+    assert [rect.attrib["class"] for rect in svg.iter("rect")] == ["band fault", "band fault"]
+    lines = [path for path in svg.iter("path") if path.attrib["class"].startswith("line")]
+    assert len(lines) == 2, "the gap parts it"
+    titles = [title.text for title in svg.iter("title")]
+    assert titles == ["2.0 s: kill <x>", "9.0 s: slow y", "5.0 s: z"]
+    ticks = [text.text for text in svg.iter("text") if text.attrib["class"] == "tick"]
+    assert ticks == ["0", "30", "60", "90", "120"], "round numbers, and little room wasted"
+
+
+@pytest.mark.parametrize("points", [[], [(1, None)], [(1, 0.0)], [(3, 1e-9)], [(3, 5e8)]])
+def test_a_chart_of_little_or_much_stays_in_its_frame(points: list[charts.Point]):
+    svg = drawn(points)
+    for path in svg.iter("path"):
+        numbers = path.attrib["d"].replace("M", " ").replace("L", " ").replace("H", " ")
+        for each in numbers.replace("V", " ").replace("Z", " ").split():
+            assert -1 <= float(each) <= charts.WIDTH
+
+
+@pytest.mark.parametrize(
+    ("value_s", "text"),
+    [(None, "–"), (0, "0 s"), (0.00085, "850 µs"), (0.0123, "12.3 ms"), (4.06, "4.1 s"),
+     (200, "3 m 20 s"), (7300, "2 h 1 m")],
+)  # fmt: skip
+def test_durations_are_for_people(value_s: float | None, text: str):
+    assert duration(value_s) == text
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_page_of_a_running_cluster_and_of_a_kept_record(
+    running: Running, tmp_path: Path
+):
+    page, kept = tmp_path / "now.html", tmp_path / "run.json"
+    assert running.emu("report", "-o", str(page)).returncode == 0
+    assert "load-balancer" in read(page.read_text()).text
+    kept.write_text(running.emu("report", "--json").stdout)
+    found = running.emu("report", str(kept), "-o", str(tmp_path / "later.html"))
+    assert found.returncode == 0 and "is in" in found.stderr
+    kept.write_text("{}")
+    found = running.emu("report", str(kept))
+    assert found.returncode == 2 and "no record of a run" in found.stderr
