@@ -1,0 +1,138 @@
+"""The asking side of any replicated group: find its primary, follow hints, try again elsewhere.
+
+A request is repeated until its time is over, so it must be safe to repeat: reads, and writes with
+a request id. What is asked is the tier's business.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import trio
+
+from nodes.base import RPC_PORT, Context
+from nodes.client import Client
+from nodes.directory import Directory, TierView
+from nodes.wire import current_call
+from protocols.errors import RpcError
+
+RETRY_S: Final = 0.05
+ATTEMPT_S: Final = 1.0
+LEAST_LEFT_S: Final = 0.005
+ELSEWHERE: Final = frozenset(
+    {"not_primary", "unavailable", "disconnected", "timeout", "unknown_outcome"}
+)
+"""Worth asking another member, or again."""
+
+
+class GroupClient:
+    """Calls to whoever is primary of a tier just now."""
+
+    def __init__(
+        self, ctx: Context, nursery: trio.Nursery, directory: Directory, tier: str
+    ) -> None:
+        self.ctx = ctx
+        self.tier = tier
+        self._nursery = nursery
+        self._directory = directory
+        self._rng = ctx.rng(f"group-client/{tier}")
+        self._clients: dict[str, Client] = {}
+        self._view: TierView | None = None
+        self._primary = ""
+
+    async def start(self) -> None:
+        """Learn the members; later calls follow them."""
+        self._view = await self._directory.follow(self.tier)
+
+    async def ask(
+        self,
+        method: str,
+        *params: Any,
+        timeout_s: float,
+        epoch: int | None = None,
+        anywhere: bool = False,
+    ) -> Any:
+        """Try members until one answers, the time is over, or the answer is final.
+
+        `anywhere`: any member will do. Raises RpcError; where a refusal came after an attempt
+        whose outcome is unknown, that is its `__cause__`.
+        """
+        clock = self.ctx.clock
+        deadline_s = clock.monotonic_s() + timeout_s
+        parent = current_call.get()
+        if parent is not None and parent.deadline_s is not None:
+            deadline_s = min(deadline_s, parent.deadline_s)
+        if self._view is None:
+            await self.start()
+        tried: list[str] = []
+        unknown: RpcError | None = None
+        while True:
+            name = self._choose(tried, anywhere)
+            left_s = deadline_s - clock.monotonic_s()
+            try:
+                if not name:
+                    raise RpcError("unavailable", f"tier {self.tier} has no members")
+                attempt_s = min(left_s, max(ATTEMPT_S, left_s / 3))
+                client = self._client(name)
+                answer = await client.call(method, *params, timeout_s=attempt_s, epoch=epoch)
+                if not anywhere:
+                    self._primary = name
+                return answer
+            except RpcError as error:
+                if error.code not in ELSEWHERE:
+                    if error.definite and not anywhere:
+                        self._primary = name  # it knew enough to refuse
+                    raise error from unknown
+                unknown = error if not error.definite else unknown
+                last = error
+            tried.append(name)
+            self._primary = self._hint(last, tried)
+            if self._primary == "" and len(tried) >= self._size():
+                tried.clear()
+                if deadline_s - clock.monotonic_s() <= 2 * RETRY_S:
+                    raise unknown or last
+                await clock.sleep(RETRY_S * (0.5 + self._rng.random()))
+            if deadline_s - clock.monotonic_s() <= LEAST_LEFT_S:
+                raise unknown or last
+
+    def _size(self) -> int:
+        return len(self._view.members) if self._view is not None else 0
+
+    def _hint(self, error: RpcError, tried: list[str]) -> str:
+        """Where the refusal sends us, unless we were there already."""
+        if error.code == "not_primary" and error.details:
+            name = error.details[0]
+            if isinstance(name, str) and name not in tried:
+                return name
+        return ""
+
+    def _choose(self, tried: list[str], anywhere: bool) -> str:
+        if self._primary and not anywhere and self._primary not in tried:
+            return self._primary
+        members = [each.name for each in self._view.members] if self._view is not None else []
+        fresh = [name for name in members if name not in tried]
+        return self._rng.choice(fresh or members) if members else ""
+
+    def _client(self, name: str) -> Client:
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = Client(self.ctx, self._nursery, name, RPC_PORT)
+        return client
+
+
+class GroupClients:
+    """One GroupClient for each tier that is asked for."""
+
+    def __init__(self, ctx: Context, nursery: trio.Nursery, directory: Directory) -> None:
+        self._ctx = ctx
+        self._nursery = nursery
+        self._directory = directory
+        self._groups: dict[str, GroupClient] = {}
+
+    def of(self, tier: str) -> GroupClient:
+        """Its members are learned at the first call."""
+        group = self._groups.get(tier)
+        if group is None:
+            group = GroupClient(self._ctx, self._nursery, self._directory, tier)
+            self._groups[tier] = group
+        return group
