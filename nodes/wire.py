@@ -270,12 +270,12 @@ class _ServerConnection:
             kind = message[0]
             if kind == rpc.REQUEST:
                 method = methods.get(message[2])
-                if method is None or method.is_async or (charging and method.cost_s != 0):
-                    self._answer(method, message[1], message[2], message[3], arrived_s)
-                elif method.fused is None or charging:
-                    self._answer_inline(method, message[1], message[3], arrived_s)
-                else:
+                if method is not None and method.fused is not None and not charging:
                     self._answer_fused(method, method.fused, message[1], message[3], arrived_s)
+                elif method is None or method.is_async or (charging and method.cost_s != 0):
+                    self._answer(method, message[1], message[2], message[3], arrived_s)
+                else:
+                    self._answer_inline(method, message[1], message[3], arrived_s)
             elif kind == rpc.NOTIFY and message[1] == rpc.CANCEL:
                 self._cancel(message[2])
             elif kind == rpc.NOTIFY:
