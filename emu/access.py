@@ -20,7 +20,9 @@ def may_dial(dialer: MachineSpec | None, name: str, target: MachineSpec, port: i
         return True
     if name == OUTSIDE or dialer is None:
         return False
-    return target.tier == DIRECTORY_HOST or target.tier in dialer.dials
+    if target.tier == DIRECTORY_HOST or target.tier in dialer.dials:
+        return True
+    return bool(target.group) and target.group in dialer.dials
 
 
 def refusal(name: str, tier: str, target: MachineSpec, port: int) -> str:

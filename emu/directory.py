@@ -32,16 +32,18 @@ class Membership:
         self._versions: dict[str, int] = {}
         self._changed: dict[str, trio.Event] = {}
 
-    def put(self, member: Member) -> None:
-        """Add or replace one member."""
-        tier = self._tiers.setdefault(member.tier, {})
-        if tier.get(member.name) != member:
-            tier[member.name] = member
-            self._bump(member.tier)
+    def put(self, member: Member, group: str = "") -> None:
+        """Add or replace one member, of its tier and of the group that its tier comes from."""
+        for name in (member.tier, group) if group else (member.tier,):
+            tier = self._tiers.setdefault(name, {})
+            if tier.get(member.name) != member:
+                tier[member.name] = member
+                self._bump(name)
 
-    def remove(self, tier: str, name: str) -> None:
-        if self._tiers.get(tier, {}).pop(name, None) is not None:
-            self._bump(tier)
+    def remove(self, tier: str, name: str, group: str = "") -> None:
+        for each in (tier, group):
+            if self._tiers.get(each, {}).pop(name, None) is not None:
+                self._bump(each)
 
     def tier(self, tier: str) -> tuple[int, list[Member]]:
         """(version, members in the order in which they came)."""

@@ -318,4 +318,5 @@ def _state_checks(topology: Topology) -> list[tuple[StateCheck, tuple[str, ...]]
 def _group(topology: Topology, tier: Tier) -> tuple[str, ...]:
     if not tier.group:
         return (tier.name,)
-    return tuple(each.name for each in topology.tiers if each.group == tier.group)
+    alike = (each for each in topology.tiers if each.kind is tier.kind)
+    return tuple(each.name for each in alike if each.group == tier.group)

@@ -111,7 +111,7 @@ class Scenario:
 
     async def call(self, words: str, method: str, *params: Any) -> Any:
         """Call a method of the one node that `words` mean, at its main port. Raises RpcError."""
-        names = await self.cluster.resolve(words)
+        names = views.fronts(self.cluster, words, await self.cluster.resolve(words))
         if len(names) != 1:
             raise ValueError(f"`{words}` are {len(names)} nodes ({', '.join(names)}): name one")
         return await views.ask_front(self.cluster, names[0], method, params)

@@ -260,7 +260,8 @@ class Cluster:
             Member(
                 spec.name, spec.tier, spec.kind, spec.region, address, spec.port,
                 slot.listed, slot.generation, draining, slot.founder,
-            )
+            ),
+            spec.group,
         )  # fmt: skip
 
     def kill(self, name: str) -> None:
@@ -350,7 +351,7 @@ class Cluster:
         if slot.life is not None:
             slot.life.end(crash=False)
         self._generations[name] = slot.generation
-        self.membership.remove(slot.spec.tier, name)
+        self.membership.remove(slot.spec.tier, name, slot.spec.group)
         self.operator.forget(name)
         self.world.remove_machine(name)
 

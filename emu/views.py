@@ -43,6 +43,14 @@ def ps_row(cluster: Cluster, slot: Slot) -> dict[str, Any]:
     }
 
 
+def fronts(cluster: Cluster, words: str, names: Sequence[str]) -> list[str]:
+    """Who answers a call to these nodes: of a whole group, one that answers for all of it."""
+    slots = [cluster.slots[name] for name in names if name in cluster.slots]
+    found = [slot for slot in slots if slot.placement.kind.front and slot.placement.group == words]
+    chosen = [slot for slot in found if slot.running][:1] or found[:1]
+    return [slot.spec.name for slot in chosen] or list(names)
+
+
 async def ask_front(cluster: Cluster, name: str, method: str, params: Sequence[Any]) -> Any:
     """Call a method of a node's main port, on a connection of its own. Raises RpcError."""
     client = cluster.operator.client(name, cluster.slots[name].spec.port)

@@ -69,8 +69,10 @@ class MachineSpec:
     port: int = RPC_PORT
     public: bool = False
     """Whether clients from outside (and `users` tiers) may dial the main port."""
+    group: str = ""
+    """The declared tier it comes from, where a kind stands for several."""
     dials: tuple[str, ...] = ()
-    """Tiers whose private listeners this machine may dial (its own tier included
+    """Tiers and groups whose private listeners this machine may dial (its own tier included
     if it has peers)."""
     cpu: CpuSpec = field(default_factory=CpuSpec)
     disk: DiskSpec = field(default_factory=DiskSpec)

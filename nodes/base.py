@@ -299,6 +299,8 @@ class Kind:
     may_lose: Callable[[Any, int], str] | None = None
     """(config, members) → why acknowledged writes may get lost at this setting, or "" if they may
     not. What is lost where it may be is a number, no anomaly."""
+    front: bool = False
+    """Whether a member answers calls to the whole group that its tier comes from."""
     roles: tuple[str, ...] = ()
     """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
     code: tuple[str, ...] = ()

@@ -57,6 +57,8 @@ class Tier:
     restart: str = "no"
     group: str = ""
     dials: tuple[str, ...] = ()
+    dials_groups: tuple[str, ...] = ()
+    """Groups that it names: it may dial what they come to have, too."""
     scales: tuple[str, ...] = ()
     line: int = 0
     column: int = 0
@@ -88,7 +90,8 @@ class Tier:
             region=region,
             port=self.kind.port,
             public=self.public,
-            dials=self.dials,
+            group=self.group,
+            dials=self.dials + self.dials_groups,
             cpu=self.cpu,
             disk=self.disk,
             clock=self.clock,
@@ -144,6 +147,16 @@ class Topology:
         self.tier(tier)
         tiers = (each.scaled(nodes) if each.name == tier else each for each in self.tiers)
         return replace(self, tiers=tuple(tiers))
+
+    def copied(self, tier: str, name: str) -> Topology:
+        """With one more tier like that one, behind it; KeyError if there is none of that name."""
+        like = self.tier(tier)
+        at = self.tiers.index(like) + 1
+        made = replace(like, name=name)
+        return replace(self, tiers=(*self.tiers[:at], made, *self.tiers[at:]))
+
+    def without(self, tier: str) -> Topology:
+        return replace(self, tiers=tuple(each for each in self.tiers if each.name != tier))
 
     def arm(self, links: Links) -> None:
         """Give the world's links their declared shapes."""

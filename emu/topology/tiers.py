@@ -262,16 +262,20 @@ class TierReader:
                 self._reached(name, None, broken.place, edge, broken.own.get(edge))
         for name, tier in list(self.tiers.items()):
             dials: dict[str, None] = {}
+            groups: dict[str, None] = {}
             scales: tuple[str, ...] = ()
             for edge in tier.kind.edges:
                 named = getattr(tier.config, edge)
+                groups |= {word: None for word in words_of(named) if word in self.groups}
                 reached = self._reached(name, tier, self.places[name], edge, named)
                 if edge == SCALES:
                     scales = reached
                 dials |= dict.fromkeys(reached)
             if tier.kind.peers:
                 dials[name] = None
-            self.tiers[name] = replace(tier, dials=tuple(dials), scales=scales)
+            self.tiers[name] = replace(
+                tier, dials=tuple(dials), dials_groups=tuple(groups), scales=scales
+            )
 
     def _reached(
         self, name: str, tier: Tier | None, place: Path, edge: str, named: Any

@@ -121,7 +121,7 @@ class FaultReader:
     def _check_targets(self, where: Path, verb: str, fault: Fault) -> None:
         for name in TARGET_FIELDS:
             value = getattr(fault, name, None)
-            texts = [value] if isinstance(value, str) else list(value or ())
+            texts = [value] if isinstance(value, str) else value if type(value) is tuple else ()
             for index, text in enumerate(texts):
                 at = (*where, name, index)
                 for word in text.replace(",", " ").split():
