@@ -3,7 +3,8 @@
 Keys are text, values are nil-free scalars (text, bytes, integers, floats, booleans), lists or
 documents (maps with text keys). `options` is a map and may be left out.
 
-`get(key)` → value or nil                     `mget(keys, options)` → [value or nil, ...]
+`get(key, options)` → value or nil. options: `max_lag_ms` (a replica may answer, so far behind)
+`mget(keys, options)` → [value or nil, ...]. options: `atomic` (one slot, or `crossslot`)
 `set(key, value, options)` → true, or false if the condition did not hold. options: `ttl_ms`,
     `keep_ttl`, `if` ("absent" or "present"), `request_id`
 `delete(key, options)` → whether it was there
@@ -50,6 +51,11 @@ KEYED: Final = (GET, SET, DELETE, INCR, APPEND, COMPARE_AND_SET, EXPIRE, TTL, RE
 """Commands whose first param is the one key they are about."""
 WRITES: Final = frozenset({SET, DELETE, INCR, APPEND, COMPARE_AND_SET, EXPIRE, UPDATE, TRANSACT})
 
+OPTIONS_AT: Final = {
+    SET: 2, DELETE: 1, INCR: 2, APPEND: 2, COMPARE_AND_SET: 3, EXPIRE: 2, UPDATE: 2, TRANSACT: 1,
+}  # fmt: skip
+"""Of each write: the place of its options among the params."""
+
 REQUEST_ID: Final = "request_id"
 ABSENT: Final = "absent"
 PRESENT: Final = "present"
@@ -85,3 +91,16 @@ def routing_keys(command: str, params: list[Any]) -> list[Any]:
     if command == TRANSACT and params and isinstance(params[0], list):
         return [each[1] for each in params[0] if isinstance(each, list) and len(each) > 1]
     return []
+
+
+def with_request_id(command: str, params: list[Any], request_id: str) -> list[Any]:
+    """The params of a write with that id, unless they have one; other commands as they are."""
+    at = OPTIONS_AT.get(command)
+    if command == INCR and (len(params) == 1 or isinstance(params[1], dict)):
+        params = [params[0], 1, *params[1:]]
+    if at is None or not at <= len(params) <= at + 1:
+        return params
+    options = params[at] if len(params) > at else {}
+    if not isinstance(options, dict) or REQUEST_ID in options:
+        return params
+    return [*params[:at], {**options, REQUEST_ID: request_id}]
