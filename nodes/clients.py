@@ -36,7 +36,7 @@ class ClientsConfig:
     asks: str
     """The tier that they ask."""
     workload: str = "register"
-    """register, append, set or bank."""
+    """register, append, set or bank; on a kv tier register, append, bank or expiring."""
     processes: int = 5
     think_time_s: float = 0.1
     """Mean of the (exponential) pause between a process's operations."""

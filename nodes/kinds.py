@@ -7,9 +7,15 @@ from typing import Final
 from nodes.balancer import BalancerConfig, BalancerNode
 from nodes.base import DNS_PORT, HTTP_PORT, Kind, StateCheck
 from nodes.clients import ClientsConfig, ClientsNode
+from nodes.coordinator import CoordinatorConfig, CoordinatorNode
 from nodes.database import STATE_DIGEST, DatabaseConfig, DatabaseNode, may_lose
 from nodes.dns import DnsConfig, DnsNode
-from nodes.kv_shard import KvShardConfig, KvShardNode
+from nodes.kv_router import KvRouterConfig, KvRouterNode
+from nodes.kv_shard import OWNED_SLOTS, KvShardConfig, KvShardNode
+from nodes.kv_shard import STATE_DIGEST as KV_DIGEST
+from nodes.kv_shard import may_lose as kv_may_lose
+from nodes.kv_tier import KvConfig
+from nodes.kv_tier import expand as expand_kv
 from nodes.users import UsersConfig, UsersNode
 from nodes.web import WebConfig, WebNode
 
@@ -27,8 +33,26 @@ KINDS: Final[dict[str, Kind]] = {
         may_lose=may_lose,
     ),
     "dns": Kind(DnsConfig, DnsNode, DNS_PORT, edges=("answers", "names")),
+    "kv": Kind(KvConfig, KvRouterNode, expand=expand_kv),
+    "kv_coordinator": Kind(
+        CoordinatorConfig,
+        CoordinatorNode,
+        edges=("group",),
+        peers=True,
+        roles=("primary", "replica"),
+    ),
+    "kv_router": Kind(KvRouterConfig, KvRouterNode, edges=("group",), front=True),
     "kv_shard": Kind(
-        KvShardConfig, KvShardNode, edges=("group",), peers=True, roles=("primary", "replica")
+        KvShardConfig,
+        KvShardNode,
+        edges=("group",),
+        peers=True,
+        roles=("primary", "replica"),
+        checks=(
+            StateCheck("replicas", KV_DIGEST),
+            StateCheck("owners", OWNED_SLOTS, across_group=True),
+        ),
+        may_lose=kv_may_lose,
     ),
     "users": Kind(UsersConfig, UsersNode, edges=("visits", "resolver"), clients=True),
     "web": Kind(WebConfig, WebNode, HTTP_PORT, edges=("uses",), code=("app",)),

@@ -17,6 +17,7 @@ from nodes.parts.answers import Fused, Later
 from nodes.parts.kv_commands import KvCommands
 from nodes.parts.kv_keys import Handler
 from nodes.parts.kv_state import Fact, KvState
+from nodes.parts.timing import move_on_after
 from nodes.replica import ReplicaDriver
 from nodes.replica_series import measure
 from protocols import kv as words
@@ -27,6 +28,7 @@ from protocols.replication_messages import Members
 
 RECORD_BYTES: Final = 128 * 1024
 """A record is closed once it holds so much; with one more whole value it fits the log's limit."""
+NEVER: Final = float("inf")
 QUORUM_POLL_S: Final = 0.005
 FEED_RECORDS: Final = 10_000
 """Changes kept in memory for a move where there is no log; a target that falls behind begins
@@ -63,6 +65,15 @@ class Engine(Protocol):
 
     async def committed(self, lsn: int) -> None:
         """Return once no failover can lose `lsn`. Raises RpcError when this node lost its role."""
+        ...
+
+    @property
+    def state_lsn(self) -> int:
+        """What the state contains, committed or not."""
+        ...
+
+    async def advanced(self, lsn: int, wait_s: float) -> None:
+        """Return once `committed_lsn` is beyond `lsn`, or the wait is over."""
         ...
 
     def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
@@ -110,6 +121,8 @@ class LoggedEngine:
             ctx, nursery, self.state, group, founders, snapshot_every_bytes=snapshot_every_bytes
         )
         self.driver.on_role = self._role_changed
+        self._slowest_s = group.detection_timeout_s * (1 + group.detection_jitter)
+        commands.age_s = self._age_s
         self._waits = group.ack.level != "off"
         self._max_ahead = int(group.max_ahead_records * AHEAD_MARGIN)
         self._packer = msgpack.Packer(autoreset=True)
@@ -306,6 +319,14 @@ class LoggedEngine:
         self._dirty_order.clear()
         self._wanted.set()
 
+    def _age_s(self) -> float | None:
+        """As of when a replica knows the primary's state, from when it was last heard of."""
+        core = self.driver.core
+        heard_s = core.deadline_s - self._slowest_s  # not later than it was
+        if core.primary is None or self.driver.state_lsn < core.visible_lsn or heard_s == NEVER:
+            return None
+        return max(0.0, self.ctx.clock.monotonic_s() - heard_s)
+
     # --- for moves -----------------------------------------------------------------------
 
     @property
@@ -340,6 +361,17 @@ class LoggedEngine:
             if core.epoch != epoch or not self.is_primary:
                 raise RpcError("unknown_outcome", "this node lost its role meanwhile")
 
+    @property
+    def state_lsn(self) -> int:
+        return self.driver.state_lsn
+
+    async def advanced(self, lsn: int, wait_s: float) -> None:
+        """See Engine."""
+        with move_on_after(self.ctx.clock, wait_s):
+            await self.driver.applied(lsn + 1)
+            while self.committed_lsn <= lsn:
+                await self.ctx.clock.sleep(QUORUM_POLL_S)
+
     def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
         """See Engine."""
         storage, last_lsn = self.driver.core.storage, self.committed_lsn
@@ -371,6 +403,7 @@ class UnloggedEngine:
         self.state = commands.state
         self.committed_lsn = 0
         self._feeding = False
+        self._advanced = trio.Event()
         self._feed: deque[tuple[int, list[Fact]]] = deque(maxlen=FEED_RECORDS)
         self.fused: dict[str, Fused] = dict(commands.handlers)
 
@@ -387,6 +420,8 @@ class UnloggedEngine:
             if self._feeding:
                 self.committed_lsn += 1
                 self._feed.append((self.committed_lsn, list(facts)))
+                advanced, self._advanced = self._advanced, trio.Event()
+                advanced.set()
             facts.clear()
             self.commands.fact_bytes = 0
 
@@ -403,6 +438,16 @@ class UnloggedEngine:
     async def committed(self, lsn: int) -> None:
         """See Engine."""
         await trio.lowlevel.checkpoint()
+
+    @property
+    def state_lsn(self) -> int:
+        return self.committed_lsn
+
+    async def advanced(self, lsn: int, wait_s: float) -> None:
+        """See Engine."""
+        with move_on_after(self.ctx.clock, wait_s):
+            while self.committed_lsn <= lsn:
+                await self._advanced.wait()
 
     def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
         """See Engine."""

@@ -8,22 +8,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import msgpack
 import trio
+import xxhash
 
+from nodes import replica_series
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory
+from nodes.group_client import GroupClients
 from nodes.kv_engine import LoggedEngine, UnloggedEngine, execute
+from nodes.kv_mover import Mover
+from nodes.parts.hot_keys import HotKeys
 from nodes.parts.kv_commands import KvCommands
 from nodes.parts.kv_state import ADOPT, DEFAULT_REQUEST_IDS, KvState
 from nodes.wire import Call, Service
+from nodes.witness import founders_with_witness
+from protocols.coordinator import coordinator_tier
 from protocols.errors import RpcError
-from protocols.replication import VOTER, AckRule, GroupConfig
+from protocols.replication import AckRule, GroupConfig
 from protocols.replication_messages import Members
 from protocols.slots import SLOTS
 
+STATE_DIGEST: Final = "state_digest"
+OWNED_SLOTS: Final = "owned_slots"
+DIGEST_SLOTS: Final = 256
+"""Slots that one digest covers."""
 FOUND_PAUSE_S: Final = 0.05
 SWEEP_PAUSE_S: Final = 0.1
+HOT_SHARE: Final = 0.2
+"""A key with this part of a shard's requests is named."""
+HOT_PAUSE_S: Final = 0.5
 SWEEP_KEYS: Final = 500
 """Keys whose time is over that one sweep drops at most."""
 
@@ -34,6 +49,8 @@ class KvShardConfig:
 
     group: str = ""
     """The kv tier it belongs to."""
+    witness: bool = False
+    """Whether a coordinator of the group is the third voter of a shard with two replicas."""
     durability: Literal["log", "none"] = "log"
     """`none`: one node and its memory, no log; a restart begins empty."""
     ack: str = "quorum"
@@ -56,6 +73,15 @@ class KvShardConfig:
             raise ValueError("`capacity` and `request_ids` must be above 0")
 
 
+def may_lose(config: KvShardConfig, members: int) -> str:
+    """Why this setting may lose what it has acknowledged, or ""."""
+    if config.durability == "none":
+        return "`durability: none` keeps everything in one node's memory"
+    if AckRule.parse(config.ack).survives_failover(members + config.witness):
+        return ""
+    return f"`ack: {config.ack}` answers before a majority has the record"
+
+
 class KvShardNode:
     """One member of one shard."""
 
@@ -68,25 +94,37 @@ class KvShardNode:
             lambda: int(ctx.clock.wall_s() * 1000),
             capacity_bytes=config.capacity_bytes,
         )
+        self.hot = HotKeys(ctx.rng("hot-keys"))
+        self.commands.sample = self.hot.sample
+        self._named_hot: dict[str, None] = {}
         self.engine: LoggedEngine | UnloggedEngine
+        self.mover: Mover | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         ctx = self.ctx
         async with trio.open_nursery() as nursery:
-            await self._open_engine(nursery)
+            directory = Directory(ctx, nursery)
+            await self._open_engine(nursery, directory)
+            if self.config.group:
+                clients = GroupClients(ctx, nursery, directory)
+                self.mover = Mover(ctx, nursery, self.engine, clients)
+                self.commands.elsewhere = self.mover.elsewhere
             service = self._service()
             admin = Admin(ctx, service=service, facts=self.facts)
+            admin.add(STATE_DIGEST, self._digest)
+            admin.add(OWNED_SLOTS, self._owned_slots)
             self._measure()
             listener = await ctx.network.listen(RPC_PORT)
             nursery.start_soon(admin.listen_and_serve)
             nursery.start_soon(service.serve, listener)
             nursery.start_soon(self.engine.run)
             nursery.start_soon(self._sweep_forever)
+            nursery.start_soon(self._watch_hot_keys_forever)
             if not self.config.group:
                 await self._found_alone(nursery)
             task_status.started()
 
-    async def _open_engine(self, nursery: trio.Nursery) -> None:
+    async def _open_engine(self, nursery: trio.Nursery, directory: Directory) -> None:
         ctx, config = self.ctx, self.config
         if config.durability == "none":
             self.engine = UnloggedEngine(ctx, self.commands)
@@ -97,7 +135,7 @@ class KvShardNode:
             detection_timeout_s=config.detection_timeout_s,
             retained_bytes=config.retained_bytes,
         )
-        founders = await self._founders(nursery)
+        founders = await self._founders(directory)
         self.engine = LoggedEngine(
             ctx,
             nursery,
@@ -108,13 +146,18 @@ class KvShardNode:
         )
         await self.engine.driver.recover()
 
-    async def _founders(self, nursery: trio.Nursery) -> Members:
-        view = await Directory(self.ctx, nursery).follow(self.ctx.tier)
-        me = view.named(self.ctx.name)
+    async def _founders(self, directory: Directory) -> Members:
+        ctx, config = self.ctx, self.config
+        view = await directory.follow(ctx.tier)
+        me = view.named(ctx.name)
         if me is not None and not me.founder:
             return ()
-        names = [each.name for each in view.members if each.founder] or [self.ctx.name]
-        return tuple((name, VOTER) for name in names)
+        names = [each.name for each in view.members if each.founder] or [ctx.name]
+        coordinators: list[str] = []
+        if config.witness:
+            found = await directory.follow(coordinator_tier(config.group))
+            coordinators = [each.name for each in found.members if each.founder]
+        return founders_with_witness(names, ctx.tier, coordinators)
 
     async def _found_alone(self, nursery: trio.Nursery) -> None:
         """A store of its own takes all the slots, once."""
@@ -139,6 +182,8 @@ class KvShardNode:
             service.add(name, self._handler(name))
             service.fuse(name, fused)
         service.add("role", lambda call: self.facts(), cost_s=0.0)
+        if self.mover is not None:
+            self.mover.add_methods(service)
         return service
 
     def _handler(self, name: str) -> Any:
@@ -158,6 +203,21 @@ class KvShardNode:
                     self.commands.drop_due(SWEEP_KEYS)
                 self.engine.end()
 
+    async def _watch_hot_keys_forever(self) -> None:
+        """Name each key that takes a large share of the load, when it begins and when it ends."""
+        clock = self.ctx.clock
+        while True:
+            self.hot.turn(clock.monotonic_s())
+            hot = {each.key: each.share for each in self.hot.top() if each.share >= HOT_SHARE}
+            for key, share in hot.items():
+                if key not in self._named_hot:
+                    self._named_hot[key] = None
+                    self.ctx.log.warning("hot key", key=key, share=round(share, 3))
+            for key in [each for each in self._named_hot if each not in hot]:
+                del self._named_hot[key]
+                self.ctx.log.info("hot key over", key=key)
+            await clock.sleep(HOT_PAUSE_S)
+
     def facts(self) -> dict[str, Any]:
         """For `describe`."""
         state = self.state
@@ -166,10 +226,32 @@ class KvShardNode:
             "slots": state.slots_served(),
             "keys": state.keys,
             "bytes": state.bytes,
+            "hot_keys": [[each.key, round(each.share, 3)] for each in self.hot.top()],
         }
+
+    def _digest(self, call: Call) -> dict[str, str]:
+        """What is served here, slots by the hundred, for comparing replicas."""
+        return {
+            str(first): xxhash.xxh3_64_hexdigest(
+                msgpack.packb(self.state.content(range(first, first + DIGEST_SLOTS)))
+            )
+            for first in range(0, SLOTS, DIGEST_SLOTS)
+        }
+
+    def _owned_slots(self, call: Call) -> list[list[int]]:
+        """[slot, epoch] of what this node would serve as the primary."""
+        if not self.engine.is_primary:
+            return []
+        epochs = self.state.epochs
+        return [[slot, epochs[slot]] for slot, data in enumerate(self.state.serving)
+                if data is not None]  # fmt: skip
 
     def _measure(self) -> None:
         metrics, state = self.ctx.metrics, self.state
+        metrics.gauge(
+            "hot_key_ratio", "Share of the requests here that are about one key.",
+            lambda: self.hot.ratio,
+        )  # fmt: skip
         metrics.gauge("slots_owned", "Slots served here.", state.slots_served)
         metrics.gauge("keys", "Keys held here.", lambda: state.keys)
         metrics.gauge("kv_bytes", "Bytes of keys and values held here.", lambda: state.bytes)

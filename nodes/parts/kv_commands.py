@@ -92,7 +92,7 @@ class KvCommands(KvKeys):
             raise RpcError("bad_request", f"mget takes a list of 1 to {MAX_KEYS} keys")
         if options.get("atomic"):
             check_one_slot(keys)
-        return [self._at(key, epoch, write=False)[1].get(key) for key in keys]
+        return [self._at(key, None, write=False)[1].get(key) for key in keys]
 
     def transact(self, params: list[Any], epoch: int | None = None) -> list[Any]:
         """All of these commands or none; a condition that does not hold refuses them all."""
@@ -181,7 +181,7 @@ class KvCommands(KvKeys):
             data = state.serving[slot]
             if data is None:
                 return
-            keys = _keys_after(data, after)
+            keys = keys_after(data, after)
             for key in keys:
                 if key in state.expiry:
                     self._drop_expired(slot, data, key)
@@ -193,7 +193,7 @@ class KvCommands(KvKeys):
                 slot, after = slot + 1, ""
 
 
-def _keys_after(data: dict[str, Any], after: str) -> list[str]:
+def keys_after(data: dict[str, Any], after: str) -> list[str]:
     """The slot's keys beyond `after`, in order; a slot with very many gives a part of them."""
     keys = [key for key in data if key > after] if after else list(data)
     if len(keys) <= SCAN_EXAMINES:

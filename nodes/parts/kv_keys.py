@@ -66,6 +66,8 @@ class KvKeys:
         self.no_reads: RpcError | None = None
         """Why nothing may be read here just now."""
         self.no_writes: RpcError | None = None
+        self.age_s: Callable[[], float | None] = lambda: None
+        """How old the state of a replica may be, at most; None if nobody knows."""
         self.elsewhere: Callable[[int], RpcError] = _not_here
         """What to answer about a slot that is not served here."""
         self.sample: Callable[[str], int] = lambda key: 1 << 62
@@ -80,7 +82,7 @@ class KvKeys:
             (key,) = params
             raw = key.encode()
         except (ValueError, AttributeError, UnicodeEncodeError):
-            raw = checked_key(only_key(params))
+            return self._get_in_slow(params, epoch)
         if not 0 < len(raw) <= MAX_KEY_BYTES:
             checked_key(key)
         if b"{" in raw:
@@ -96,6 +98,21 @@ class KvKeys:
         if state.expiry and key in state.expiry:
             self._drop_expired(slot, data, key)
         return data.get(key)
+
+    def _get_in_slow(self, params: list[Any], epoch: int | None) -> Any:
+        """With options, or to be refused. A replica answers only within `max_lag_ms`."""
+        key, options = params_of(params, 1)
+        only_options(options, "max_lag_ms")
+        max_lag_ms = options.get("max_lag_ms")
+        if max_lag_ms is None or self.no_reads is None:
+            return self._at(key, epoch, write=False)[1].get(key)
+        slot, age_s = key_slot(key), self.age_s()
+        if type(max_lag_ms) is not int or age_s is None or age_s * 1000 > max_lag_ms:
+            raise self.no_reads
+        data = self._may(slot, epoch, None)
+        expire_ms = self.state.expiry.get(key)
+        over = expire_ms is not None and expire_ms <= self.now_ms()
+        return None if over else data.get(key)
 
     def _at(self, key: Any, epoch: int | None, *, write: bool) -> tuple[int, dict[str, Any]]:
         """The key's slot and its data, without the key if its time is over. Raises RpcError."""

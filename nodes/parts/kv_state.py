@@ -393,13 +393,13 @@ class KvState:
         self.moved_to = {slot: (shard, version) for slot, shard, version in whole["moved_to"]}
         self.founded = whole["founded"]
 
-    def content(self) -> dict[str, Any]:
-        """key -> [value, expire_ms] of what is served, for comparing replicas."""
+    def content(self, slots: Iterable[int] = range(SLOTS)) -> dict[str, Any]:
+        """key -> [value, expire_ms] of what is served, by slot and key, to compare replicas."""
         return {
-            key: [value, self.expiry.get(key, 0)]
-            for data in self.serving
-            if data
-            for key, value in data.items()
+            key: [data[key], self.expiry.get(key, 0)]
+            for slot in slots
+            if (data := self.serving[slot])
+            for key in sorted(data)
         }
 
     def slots_served(self) -> int:

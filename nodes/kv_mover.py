@@ -1,0 +1,351 @@
+"""Moving slots between shards: what the source answers, and the target's task that pulls.
+
+The target copies page by page, then takes the stream of changes, each into its own log, so that
+whoever is primary next goes on from there. What either end may do is in parts/kv_moves.py; when
+it is done is the coordinator's business.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import trio
+
+from nodes.base import Context
+from nodes.group_client import GroupClients
+from nodes.kv_engine import Engine, execute
+from nodes.parts.kv_arguments import key_slot
+from nodes.parts.kv_moves import PAGE_BYTES, ShardMoves, changes_for
+from nodes.parts.kv_state import ADOPT, Incoming
+from nodes.parts.timing import move_on_after
+from nodes.wire import Call, Service
+from protocols import kv as words
+from protocols.coordinator import MoveOrder
+from protocols.errors import RpcError
+from protocols.partitioning import from_ranges, ranges_from_wire
+
+PULL_TIMEOUT_S: Final = 2.0
+PULL_PAUSE_S: Final = 0.05
+STREAM_WAIT_S: Final = 0.5
+MAX_WAIT_S: Final = 5.0
+ASK_WAIT_S: Final = 2.0
+"""How long a query that was sent here by `ask` waits for the slot to be adopted."""
+CLOSE_RECORDS: Final = 100
+"""A copy that lags by so few records may be cut over."""
+COPIED: Final = "copied"
+DRAINED: Final = "drained"
+TOO_OLD: Final = "too_old"
+
+
+class Mover:
+    """One node's part in moves."""
+
+    def __init__(self, ctx: Context, nursery: trio.Nursery, engine: Engine,
+                 clients: GroupClients) -> None:  # fmt: skip
+        self.ctx = ctx
+        self.engine = engine
+        self.state = engine.state
+        self.moves = ShardMoves(engine.state)
+        self.changed = trio.Event()
+        """Set at the next step of an import or change of owner; take it anew after each wait."""
+        self._nursery = nursery
+        self._clients = clients
+        self._pulling: dict[str, _Pull] = {}
+        metrics = ctx.metrics
+        self._keys = metrics.counter("keys_moved_total", "Keys copied here by moves.")
+        metrics.gauge(
+            "slot_migrations_active",
+            "Moves that this node takes part in now.",
+            lambda: float(len(self.state.incoming) + len(self.state.outgoing)),
+        )
+
+    def add_methods(self, service: Service) -> None:
+        """What the coordinator and the other end ask, at the node's main listener."""
+        service.add(words.FOUND, self._found, cost_s=0.0)
+        service.add(words.MOVE_IMPORT, self._import, cost_s=0.0)
+        service.add(words.MOVE_ADOPT, self._adopt, cost_s=0.0)
+        service.add(words.MOVE_DROP, self._drop, cost_s=0.0)
+        service.add(words.MOVE_BEGIN, self._begin, cost_s=0.0)
+        service.add(words.MOVE_PULL, self._pull_page, cost_s=0.0)
+        service.add(words.MOVE_STREAM, self._stream, cost_s=0.0)
+        service.add(words.MOVE_FENCE, self._fence, cost_s=0.0)
+        service.add(words.MOVE_RESUME, self._resume, cost_s=0.0)
+        service.add(words.MOVE_RELEASE, self._release, cost_s=0.0)
+        service.add(words.ASKING, self._asking)
+
+    def elsewhere(self, slot: int) -> RpcError:
+        """What to answer about a slot that is not served here."""
+        state = self.state
+        for outgoing in state.outgoing.values():
+            if any(first <= slot <= last for first, last in outgoing.ranges):
+                text = f"slot {slot} is on its way to {outgoing.target}"
+                return RpcError("ask", text, slot, outgoing.target)
+        for incoming in state.incoming.values():
+            if any(first <= slot <= last for first, last in incoming.ranges):
+                text = f"slot {slot} is still at {incoming.source}"
+                return RpcError("moved", text, slot, incoming.source, 0)
+        owner, version = state.moved_to.get(slot, ("", 0))
+        return RpcError("moved", f"slot {slot} is at {owner or 'another shard'}", slot, owner,
+                        version)  # fmt: skip
+
+    def _tell(self, point: str, move: str, **fields: Any) -> None:
+        self.ctx.log.info(f"move.{point}", move=move, **fields)
+        self.wake()
+
+    def wake(self) -> None:
+        """Something moved: whoever waits for `changed` looks again."""
+        changed, self.changed = self.changed, trio.Event()
+        changed.set()
+
+    # --- the first slots -------------------------------------------------------------------
+
+    async def _found(self, call: Call, ranges: Any, epoch: int) -> bool:
+        """Take the first slots of this shard's life; once."""
+        if not self.state.founded:
+            wanted = [list(each) for each in _ranges(ranges)]
+            await self.engine.record([(ADOPT, "", wanted, epoch)])
+        return True
+
+    # --- the source ------------------------------------------------------------------------
+
+    async def _begin(self, call: Call, wire: Any) -> int:
+        """The LSN from which the target shall take the stream."""
+        order = _order(wire)
+        self._check_leads()
+        for slot in from_ranges(order.ranges):
+            if self.state.held[slot] is None:
+                raise RpcError("refused", f"slot {slot} is not here")
+        self.engine.keep_changes(True)
+        await trio.lowlevel.checkpoint()
+        return self.engine.committed_lsn
+
+    async def _pull_page(self, call: Call, ranges: Any, cursor: str) -> dict[str, Any]:
+        """A page of the snapshot, once nothing in it can be lost any more."""
+        self._check_leads()
+        page = self.moves.page(_ranges(ranges), cursor)
+        await self.engine.committed(self.engine.state_lsn)
+        return page
+
+    async def _stream(
+        self, call: Call, move: str, ranges: Any, from_lsn: int, wait_ms: int
+    ) -> dict[str, Any]:
+        """What changed in those slots after `from_lsn`, as soon as there is something."""
+        self._check_leads()
+        slots = frozenset(from_ranges(_ranges(ranges)))
+        clock, engine = self.ctx.clock, self.engine
+        until_s = clock.monotonic_s() + min(max(wait_ms, 0) / 1000, MAX_WAIT_S)
+        through_lsn = from_lsn
+        while True:
+            records = engine.changes(through_lsn, PAGE_BYTES)
+            if records is None:
+                raise RpcError("refused", "those changes are not kept any more", TOO_OLD)
+            facts = changes_for(move, slots, records)
+            through_lsn = records[-1][0] if records else through_lsn
+            left_s = until_s - clock.monotonic_s()
+            if facts or left_s <= 0:
+                lag = engine.committed_lsn - through_lsn
+                return {"facts": facts, "through_lsn": through_lsn, "lag": lag}
+            if not records:
+                await engine.advanced(through_lsn, left_s)
+                self._check_leads()
+
+    async def _fence(self, call: Call, wire: Any) -> bool:
+        order = _order(wire)
+        self._check_leads()
+        facts = self.moves.fence(order)
+        if facts:
+            await self.engine.record(facts)
+            self._tell("source fenced", order.move, target=order.target)
+        else:
+            await self.engine.committed(self.engine.state_lsn)
+        return True
+
+    async def _resume(self, call: Call, wire: Any, epoch: int) -> bool:
+        order = _order(wire)
+        await self._do("source resumed", order, self._checked(self.moves.resume, order, epoch))
+        return True
+
+    async def _release(self, call: Call, wire: Any, version: int) -> bool:
+        order = _order(wire)
+        await self._do("source released", order, self._checked(self.moves.release, order, version))
+        if not self.state.outgoing:
+            self.engine.keep_changes(False)
+        return True
+
+    # --- the target ------------------------------------------------------------------------
+
+    async def _import(self, call: Call, wire: Any, want: str, wait_ms: int) -> dict[str, Any]:
+        """See to it that the slots are being copied; answer once they are `copied` or `drained`,
+        or the wait is over, with how far it is."""
+        order = _order(wire)
+        self._check_leads()
+        how = self.state.finished.get(order.move)
+        if how is not None:
+            raise RpcError("refused", f"{order.move} is over here: {how}", how)
+        pull = self._pulling.get(order.move)
+        if pull is None:
+            pull = self._pulling[order.move] = _Pull(self, order)
+            self._nursery.start_soon(self._run_pull, pull)
+        with move_on_after(self.ctx.clock, min(max(wait_ms, 0) / 1000, MAX_WAIT_S)):
+            while not pull.status()[want] and pull.order.move in self._pulling:
+                await self.changed.wait()
+        self._check_leads()
+        return pull.status()
+
+    async def _run_pull(self, pull: _Pull) -> None:
+        try:
+            await pull.run()
+        finally:
+            self._pulling.pop(pull.order.move, None)
+            self.wake()
+
+    async def _adopt(self, call: Call, wire: Any, epoch: int) -> bool:
+        order = _order(wire)
+        await self._do("target adopted", order, self._checked(self.moves.adopt, order, epoch))
+        return True
+
+    async def _drop(self, call: Call, wire: Any) -> bool:
+        order = _order(wire)
+        await self._do("import dropped", order, self._checked(self.moves.drop, order))
+        return True
+
+    def _checked(self, decide: Any, *params: Any) -> list[Any]:
+        self._check_leads()
+        return list(decide(*params))
+
+    async def _do(self, point: str, order: MoveOrder, facts: list[Any]) -> None:
+        """Make it so; where it is so already, make sure that it stays."""
+        if facts:
+            await self.engine.record(facts)
+            self._tell(point, order.move)
+        else:
+            await self.engine.committed(self.engine.state_lsn)
+
+    def _check_leads(self) -> None:
+        self.engine.begin(self.ctx.clock.monotonic_s())
+        refusal = self.engine.commands.no_writes
+        if refusal is not None:
+            raise refusal
+
+    async def _asking(self, call: Call, name: str, *params: Any) -> Any:
+        """One query that the source sent here: it waits until the slot is ours, or is not to be."""
+        if name not in self.engine.fused:
+            raise RpcError("no_such_method", f"{name} is no command")
+        keys = words.routing_keys(name, list(params))
+        slot = key_slot(keys[0]) if keys else -1
+        with move_on_after(self.ctx.clock, ASK_WAIT_S):
+            while slot >= 0 and self.state.serving[slot] is None and self._is_coming(slot):
+                await self.changed.wait()
+        return await execute(self.engine, self.ctx, name, list(params), call.epoch)
+
+    def _is_coming(self, slot: int) -> bool:
+        return self.engine.is_primary and any(
+            first <= slot <= last
+            for each in self.state.incoming.values()
+            for first, last in each.ranges
+        )
+
+
+class _Pull:
+    """The target's task for one move: copy, then follow the stream, until the move ends here."""
+
+    def __init__(self, mover: Mover, order: MoveOrder) -> None:
+        self.order = order
+        self._mover = mover
+        self._source = mover._clients.of(order.source)
+        self._ranges = [list(each) for each in order.ranges]
+        self._lag = 1 << 62
+
+    @property
+    def incoming(self) -> Incoming | None:
+        return self._mover.state.incoming.get(self.order.move)
+
+    def status(self) -> dict[str, Any]:
+        incoming = self.incoming
+        if incoming is None:
+            return {COPIED: False, DRAINED: False, "keys": 0, "bytes": 0, "streamed": 0, "lag": 0}
+        copied = incoming.cursor is None
+        return {
+            COPIED: copied and (self._lag <= CLOSE_RECORDS or incoming.drained),
+            DRAINED: copied and incoming.drained,
+            "keys": incoming.copied_keys,
+            "bytes": incoming.copied_bytes,
+            "streamed": incoming.streamed,
+            "lag": self._lag if copied else 0,
+        }
+
+    async def run(self) -> None:
+        mover, move = self._mover, self.order.move
+        clock = mover.ctx.clock
+        while mover.engine.is_primary and move not in mover.state.finished:
+            try:
+                incoming = self.incoming
+                if incoming is None:
+                    await self._begin()
+                elif incoming.cursor is not None:
+                    await self._copy(incoming.cursor)
+                elif incoming.drained:  # the coordinator has the word now
+                    await mover.changed.wait()
+                else:
+                    await self._follow(incoming)
+            except RpcError as error:
+                mover.ctx.log.debug("move.pull failed", move=move, why=str(error))
+                if TOO_OLD in error.details:
+                    await self._begin_again()
+                await clock.sleep(PULL_PAUSE_S)
+
+    async def _begin(self) -> None:
+        order = self.order
+        lsn = await self._source.ask(words.MOVE_BEGIN, order.to_wire(), timeout_s=PULL_TIMEOUT_S)
+        await self._mover.engine.record(self._mover.moves.begin_import(order, int(lsn)))
+        self._mover._tell("import begun", order.move, source=order.source, from_lsn=lsn)
+
+    async def _begin_again(self) -> None:
+        try:
+            await self._begin()
+        except RpcError as error:
+            self._mover.ctx.log.debug("move.pull failed", move=self.order.move, why=str(error))
+
+    async def _copy(self, cursor: str) -> None:
+        mover, move = self._mover, self.order.move
+        page = await self._source.ask(
+            words.MOVE_PULL, self._ranges, cursor, timeout_s=PULL_TIMEOUT_S
+        )
+        await mover.engine.record(mover.moves.take_chunk(move, cursor, page))
+        mover._keys.value += len(page["entries"])
+        if page["cursor"] is None:
+            mover._tell("snapshot sent", move, source=self.order.source)
+        if self.order.keys_per_s:
+            await mover.ctx.clock.sleep(len(page["entries"]) / self.order.keys_per_s)
+
+    async def _follow(self, incoming: Incoming) -> None:
+        mover, move, from_lsn = self._mover, self.order.move, incoming.through_lsn
+        answer = await self._source.ask(
+            words.MOVE_STREAM,
+            move,
+            self._ranges,
+            from_lsn,
+            int(STREAM_WAIT_S * 1000),
+            timeout_s=PULL_TIMEOUT_S,
+        )
+        through_lsn, facts = int(answer["through_lsn"]), answer["facts"]
+        if through_lsn > from_lsn:
+            await mover.engine.record(mover.moves.take_stream(move, from_lsn, through_lsn, facts))
+        self._lag = int(answer["lag"])
+        mover.wake()
+        if incoming.drained:
+            mover._tell("target drained", move, source=self.order.source)
+
+
+def _order(wire: Any) -> MoveOrder:
+    try:
+        return MoveOrder.from_wire(wire)
+    except ValueError as error:
+        raise RpcError("bad_request", str(error)) from error
+
+
+def _ranges(wire: Any) -> list[tuple[int, int]]:
+    try:
+        return ranges_from_wire(wire)
+    except ValueError as error:
+        raise RpcError("bad_request", str(error)) from error

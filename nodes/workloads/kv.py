@@ -1,0 +1,242 @@
+"""Workloads on a kv tier: single keys with all their commands, lists, a bank in one slot, limits.
+
+Every write carries a request id (the client sees to it); reads go to the primaries.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from nodes.group_client import GroupClient
+from nodes.kv_client import KvClient
+from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
+from protocols import kv as words
+from protocols.errors import RpcError
+
+ROUTER: Final = "kv_router"
+HOT_KEY: Final = "hot"
+HOT_SHARE: Final = 0.5
+COLD_KEYS: Final = 2000
+ACCOUNTS: Final = 5
+OPENING_BALANCE: Final = 100
+MOST_MOVED: Final = 10
+LEAST_TTL_MS: Final = 50
+MOST_TTL_MS: Final = 2000
+
+
+class KvWorkload:
+    """What they have in common: the client, unique values, and reads of every key at the end."""
+
+    model = ""
+    guarantee = ""
+
+    def __init__(self, setting: Setting) -> None:
+        ctx, options = setting.ctx, setting.options
+        self.ctx = ctx
+        self.options = options
+        self.name = f"{ctx.name}.{ctx.generation}"
+        self.keys = KeyRing(f"{ctx.tier}-", options)
+        self._setting = setting
+        self._client: KvClient | None = None
+        self._router: GroupClient | None = None
+        self._requests = 0
+
+    async def prepare(self) -> None:
+        setting, asks = self._setting, self.options.asks
+        view = await setting.directory.follow(asks)
+        if view.members[0].kind == ROUTER:
+            self._router = GroupClient(setting.ctx, setting.nursery, setting.directory, asks)
+        elif self._client is None:
+            self._client = KvClient(setting.ctx, setting.nursery, setting.directory, asks)
+        await self._call(words.GET, "probe")
+
+    async def _call(self, command: str, *params: Any) -> Any:
+        timeout_s = self.options.timeout_s
+        if self._client is not None:
+            return await self._client.call(command, *params, timeout_s=timeout_s)
+        assert self._router is not None, "prepare comes first"
+        self._requests += 1
+        plain = words.with_request_id(command, list(params), f"{self.name}-{self._requests}")
+        return await self._router.ask(command, *plain, timeout_s=timeout_s, anywhere=True)
+
+    def value(self, number: int) -> str:
+        """No other operation of the run writes this one."""
+        return f"{self.name}-{number}"
+
+    def final_reads(self) -> Sequence[Step]:
+        return [Step("read", key) for key in self.keys.used]
+
+
+class Register(KvWorkload):
+    """Reads, writes, compare-and-set and deletes of single keys; some are counters only."""
+
+    model = "kv"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._last_seen: dict[str, Any] = {}
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        key = self.keys.choose(rng, number)
+        if key.endswith(("1", "3")):  # a counter: a retry that is done twice shows at once
+            return Step(rng.choice(("incr", "incr", "read")), key, None)
+        match rng.choice(("read", "read", "write", "write", "cas", "delete")):
+            case "read":
+                return Step("read", key)
+            case "delete":
+                return Step("delete", key)
+            case "cas":
+                return Step("cas", key, [self._last_seen.get(key), self.value(number)])
+        return Step("write", key, self.value(number))
+
+    async def do(self, step: Step, session: Session) -> Any:
+        key = step.key
+        match step.f:
+            case "read":
+                self._last_seen[key] = await self._call(words.GET, key)
+                return self._last_seen[key]
+            case "incr":
+                return await self._call(words.INCR, key)
+            case "delete":
+                return await self._call(words.DELETE, key)
+            case "cas":
+                old, new = step.value
+                done = await self._call(words.COMPARE_AND_SET, key, old, new)
+                return [old, new, done]
+        await self._call(words.SET, key, step.value)
+        self._last_seen[key] = step.value
+        return step.value
+
+
+class Append(KvWorkload):
+    """Lists that are appended to, and read whole; by a hash tag they are all in one slot."""
+
+    model = "list-append"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.keys = KeyRing(f"{{{self.ctx.tier}}}-", self.options)
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        key = self.keys.choose(rng, number)
+        return Step("read", key) if rng.random() < 0.5 else Step("append", key, self.value(number))
+
+    async def do(self, step: Step, session: Session) -> Any:
+        if step.f == "read":
+            return await self._call(words.GET, step.key) or []
+        await self._call(words.APPEND, step.key, [step.value])
+        return step.value
+
+
+class Expiring(KvWorkload):
+    """Keys with a time limit, and deletes. What is over must never come back.
+
+    Nobody knows when a limit takes effect, so the history says: a delete that may happen at any
+    time from the write on.
+    """
+
+    model = "kv"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._limits = 0
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        key = self.keys.choose(rng, number)
+        match rng.choice(("read", "read", "write", "delete")):
+            case "read":
+                return Step("read", key)
+            case "delete":
+                return Step("delete", key)
+        return Step("write", key, f"{self.value(number)}/{rng.randint(LEAST_TTL_MS, MOST_TTL_MS)}")
+
+    async def do(self, step: Step, session: Session) -> Any:
+        match step.f:
+            case "read":
+                return await self._call(words.GET, step.key)
+            case "delete":
+                return await self._call(words.DELETE, step.key)
+        self._limits += 1
+        phantom = f"{self.name}/limit-{self._limits}"
+        self.ctx.history.invoke(phantom, "delete", None, step.key, model=self.model)
+        ttl_ms = int(str(step.value).rpartition("/")[2])
+        await self._call(words.SET, step.key, step.value, {"ttl_ms": ttl_ms})
+        return step.value
+
+
+class Bank(KvWorkload):
+    """Money moves between a few accounts of one slot, a transaction each; nobody is overdrawn."""
+
+    model = "bank"
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.accounts = [f"{{bank}}account-{number}" for number in range(1, ACCOUNTS + 1)]
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        for account in self.accounts:
+            await self._call(words.SET, account, OPENING_BALANCE, {"if": words.ABSENT})
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        if rng.random() < 0.3:
+            return Step("balances")
+        source, target = rng.sample(self.accounts, 2)
+        amount = rng.randint(1, MOST_MOVED)
+        return Step("transfer", None, {"from": source, "to": target, "amount": amount})
+
+    async def do(self, step: Step, session: Session) -> Any:
+        if step.f == "balances":
+            return await self._balances()
+        order = step.value
+        balances = await self._balances()
+        rest = balances[order["from"]] - order["amount"]
+        if rest < 0:
+            raise RpcError("refused", "not that much is there")
+        operations = [
+            [words.COMPARE_AND_SET, order["from"], balances[order["from"]], rest],
+            [words.INCR, order["to"], order["amount"]],
+        ]
+        await self._call(words.TRANSACT, operations)
+        return order
+
+    async def _balances(self) -> dict[str, int]:
+        reads = [[words.GET, account] for account in self.accounts]
+        return dict(zip(self.accounts, await self._call(words.TRANSACT, reads), strict=True))
+
+    def final_reads(self) -> Sequence[Step]:
+        return [Step("balances")]
+
+
+class Hot(KvWorkload):
+    """Half of all operations read one key; the others are spread over many. What is read is never
+    written, so it may be as old as it likes."""
+
+    model = "kv"
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        if rng.random() < HOT_SHARE:
+            return Step("read", HOT_KEY)
+        if rng.random() < 0.8:
+            return Step("read", f"cold-{rng.randrange(COLD_KEYS)}")
+        return Step("write", f"written-{rng.randrange(COLD_KEYS)}", self.value(number))
+
+    async def do(self, step: Step, session: Session) -> Any:
+        if step.f == "read":
+            return await self._call(words.GET, step.key)
+        await self._call(words.SET, step.key, step.value)
+        return step.value
+
+    def final_reads(self) -> Sequence[Step]:
+        return [Step("read", HOT_KEY)]
+
+
+WORKLOADS: Final[Mapping[str, Callable[[Setting], Workload]]] = {
+    "register": Register,
+    "append": Append,
+    "bank": Bank,
+    "expiring": Expiring,
+    "hot": Hot,
+}
