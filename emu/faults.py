@@ -354,6 +354,28 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Reshard:
+    """Let a kv tier have `to` shards: nodes come, slots move while it serves, nodes go."""
+
+    verb: ClassVar[str] = "reshard"
+    main: ClassVar[str] = "tier"
+    tier: str
+    to: int = 1
+    partitioner: Literal["", "slots", "modulo", "ring", "maglev"] = ""
+    rate_per_s: float = 0.0
+    """Keys a second that a move copies at most; 0: as the tier says."""
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        from emu import resharding
+
+        options: dict[str, Any] = {"partitioner": self.partitioner} if self.partitioner else {}
+        if self.rate_per_s:
+            options["keys_per_s"] = max(1, int(self.rate_per_s))
+        resharding.start(cluster, self.tier, self.to, **options)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Call an admin method of each target (drain a server, promote a replica ...)."""
 
@@ -392,7 +414,7 @@ VERBS: Mapping[str, type[Fault]] = {
     fault.verb: fault
     for fault in (
         Kill, Crash, Stop, Start, Restart, Pause, Unpause, Partition, Slow, Loss, Throttle,
-        Disk, Skew, Cpu, Scale, Call, Heal,
+        Disk, Skew, Cpu, Scale, Reshard, Call, Heal,
     )
 }  # fmt: skip
 

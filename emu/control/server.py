@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from emu import faults, views
+from emu import faults, resharding, views
 from emu.operator import ADMIN_LIMITS
 from emu.supervisor import Cluster
 from emu.targets import TargetError
@@ -73,6 +73,7 @@ class ControlServer:
             "resolve": self._resolve,
             "describe": self._describe,
             "call": self._call,
+            "reshard": self._reshard,
             "down": self._down,
             **(extra or {}),
         }
@@ -166,6 +167,8 @@ class ControlServer:
         else its admin listener."""
         ask = self._ask_admin if admin else self._ask_front
         names = await self.cluster.resolve(words)
+        if not admin:
+            names = views.fronts(self.cluster, words, names)
         answers = await self.cluster.each(names, lambda name: ask(name, method, params))
         return {
             name: {"error": answer.to_wire()} if isinstance(answer, RpcError) else {"ok": answer}
@@ -177,6 +180,30 @@ class ControlServer:
 
     async def _ask_front(self, name: str, method: str, params: list[Any]) -> Any:
         return await views.ask_front(self.cluster, name, method, params)
+
+    async def _reshard(
+        self,
+        call: Call,
+        group: str,
+        action: str,
+        to: int = 0,
+        options: dict[str, Any] | None = None,
+    ) -> Any:
+        """`plan`, `begin`, `progress`, `finish` (and take away what is left over) or `cancel`."""
+        cluster, options = self.cluster, options or {}
+        match action:
+            case "plan":
+                return await resharding.plan(cluster, group, to, **options)
+            case "begin":
+                return await resharding.begin(cluster, group, to, **options)
+            case "progress":
+                resharding.shards_of(cluster, group)
+                return await resharding.progress(cluster, group)
+            case "finish":
+                return await resharding.finish(cluster, group)
+            case "cancel":
+                return await resharding.cancel(cluster, group)
+        raise RpcError("bad_request", f"no action `{action}`")
 
     def _down(self, call: Call, volumes: bool = False) -> str:
         self._end(volumes)

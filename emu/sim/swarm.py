@@ -27,7 +27,14 @@ MOST_AT_ONCE: Final = (1, 2, 4)
 MAX_DRIFT: Final = 0.008
 """Below what leases state that they bear (protocols/replication_core.py)."""
 EVENTS: Final = ("promoted", "node up")
+MOVE_POINTS: Final = (
+    "move.begun", "move.import-begun", "move.snapshot-sent", "move.copied", "move.source-fenced",
+    "move.target-drained", "move.map-published", "move.target-adopted", "move.source-released",
+    "move.aborting", "move.source-resumed",
+)  # fmt: skip
+"""Where a move of slots between shards is weakest."""
 PRIMARY: Final = "primary"
+SHARD_KIND: Final = "kv_shard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class _Draw:
         self.tiers = [tier for tier in topology.tiers if not tier.kind.clients and tier.members]
         self.groups = [tier for tier in self.tiers if PRIMARY in tier.kind.roles]
         self.replicated = [tier for tier in self.groups if len(tier.members) > 1]
+        self.sharded = _sharded(topology)
         self.bearable = {tier.name: _may_lose(tier) for tier in self.tiers}
         self.gap_s = rng.choice(GAPS_S)
         self.lasting_s = rng.choice(LASTINGS_S)
@@ -78,7 +86,7 @@ class _Draw:
 
     def items(self, for_s: float) -> list[FaultItem]:
         rng = self.rng
-        found = self._triggered(for_s)
+        found = [*self._moving(for_s), *self._triggered(for_s)]
         at_s = FIRST_S + rng.expovariate(1 / self.gap_s)
         last_s = for_s - QUIET_END_S
         while at_s < last_s:
@@ -108,6 +116,13 @@ class _Draw:
         taken = [tier for tiers in meanwhile for tier in tiers]
         return all(taken.count(name) < self.bearable.get(name, 1) for name in takes)
 
+    def _moving(self, for_s: float) -> list[FaultItem]:
+        """Where slots can move, they mostly do, so that the other faults meet them on their way."""
+        drawn = _reshard(self) if self.rng.random() < 0.8 else None
+        if drawn is None:
+            return []
+        return [FaultItem(drawn.fault, round(self.rng.uniform(FIRST_S, for_s / 2), 3))]
+
     def _triggered(self, for_s: float) -> list[FaultItem]:
         """Just after somebody was promoted, or came back: where protocols are weakest."""
         rng, found = self.rng, []
@@ -120,13 +135,20 @@ class _Draw:
             tier = rng.choice(self.tiers)
             fault = rng.choice((faults.Kill, faults.Crash))(self.node(tier))
             found.append(self._after("node up", fault, for_s))
+        if self.sharded:
+            group = rng.choice(list(self.sharded))
+            tiers = [tier for tier in self.groups if tier.group == group]
+            hit = rng.choice((faults.Kill, faults.Crash, faults.Pause, faults.Restart))
+            fault = hit(f"{rng.choice(tiers).name} {PRIMARY}")
+            found.append(self._after(rng.choice(MOVE_POINTS), fault, for_s))
         return found
 
     def _after(self, event: str, fault: Fault, for_s: float) -> FaultItem:
         rng = self.rng
         wait_s = rng.choice((0.0, round(rng.uniform(0.001, 1.0), 3)))
         lasts_s = min(0.05 + rng.expovariate(1 / self.lasting_s), for_s / 4)
-        return FaultItem(fault, wait_s, event, max(0.001, round(lasts_s, 3)))
+        once = isinstance(fault, ONCE)
+        return FaultItem(fault, wait_s, event, None if once else max(0.001, round(lasts_s, 3)))
 
     # --- targets -----------------------------------------------------------------------------
 
@@ -153,6 +175,15 @@ class _Draw:
 def _may_lose(tier: Tier) -> int:
     """How many members may be away at once: less than half, but one of one or two."""
     return max(1, (len(tier.members) - 1) // 2)
+
+
+def _sharded(topology: Topology) -> dict[str, int]:
+    """Groups of shards that slots can move between, and how many each has."""
+    found: dict[str, int] = {}
+    for tier in topology.tiers:
+        if tier.group and tier.word == SHARD_KIND:
+            found[tier.group] = found.get(tier.group, 0) + 1
+    return found
 
 
 # --- the faults ------------------------------------------------------------------------------
@@ -246,6 +277,17 @@ def _scale(draw: _Draw) -> Drawn | None:
     return Drawn(faults.Scale(tier.name, nodes), ("scaling", tier.name))
 
 
+def _reshard(draw: _Draw) -> Drawn | None:
+    """Slots on their way while all else goes on."""
+    if not draw.sharded:
+        return None
+    group = draw.rng.choice(list(draw.sharded))
+    now = draw.sharded[group]
+    to = draw.rng.choice([n for n in range(max(1, now - 1), now + 3) if n != now])
+    draw.sharded[group] = to
+    return Drawn(faults.Reshard(group, to), (f"resharding {group}",))
+
+
 def _cores(draw: _Draw) -> Drawn | None:
     tiers = [tier for tier in draw.tiers if tier.cpu.cores]
     if not tiers:
@@ -264,7 +306,7 @@ def _promote(draw: _Draw) -> Drawn | None:
 
 MAKERS: Final[Sequence[Maker]] = (
     _kill, _crash, _pause, _restart, _cut, _cut, _slow, _loss, _throttle, _disk, _skew, _scale,
-    _cores, _promote,
+    _cores, _promote, _reshard,
 )  # fmt: skip
-ONCE: Final[tuple[type[Any], ...]] = (faults.Restart, faults.Call)
+ONCE: Final[tuple[type[Any], ...]] = (faults.Restart, faults.Call, faults.Reshard)
 """Over when they are done: there is nothing to undo."""
