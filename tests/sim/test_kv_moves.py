@@ -1,0 +1,158 @@
+"""A move of slots is killed, paused and cut at every named point: it ends, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from emu import resharding
+from emu.observe.events import Event
+from emu.scenario import Scenario, run
+from emu.topology.loading import loads
+
+STORE = """
+seed: 3
+links: {defaults: {within: 0.3ms}}
+tiers:
+  kv: {kind: kv, public: true, shards: 1, replicas: 1, slots_per_move: 8192, max_pause: 1s}
+  registers: {kind: clients, asks: kv, workload: register, processes: 3, think_time: 80ms}
+  lists: {kind: clients, asks: kv, workload: append, processes: 1, think_time: 80ms}
+  limits: {kind: clients, asks: kv, workload: expiring, processes: 1, think_time: 80ms}
+"""
+POINTS = (
+    "move.begun",
+    "move.import-begun",
+    "move.snapshot-sent",
+    "move.copied",
+    "move.source-fenced",
+    "move.target-drained",
+    "move.map-published",
+    "move.target-adopted",
+    "move.source-released",
+    "move.done",
+)
+SOURCE, TARGET, COORDINATOR = VICTIMS = "kv-shard-1", "kv-shard-2", "kv-coordinator"
+LASTS_S = 2.5
+
+
+def moved_under(script: Any, *, text: str = STORE, seed: int = 3) -> dict[str, Any]:
+    """Go from one shard to two under what `script` does; the run's summary, judged."""
+
+    async def whole(c: Scenario) -> dict[str, Any]:
+        await c.sleep(1.0)
+        script(c)
+        ended = await resharding.reshard(c.cluster, "kv", 2)
+        await c.sleep(0.5)
+        summary = await c.finish()
+        return {**summary, "outcome": ended["outcome"], "events": c.events()}
+
+    return run(whole, loads(text), seed=seed)
+
+
+def at(c: Scenario, point: str, act: Callable[[], None]) -> None:
+    """Do it at the very time at which that point is reached for the first time."""
+
+    def look(event: Event) -> None:
+        if event["event"] == point.replace("-", " "):
+            c.cluster.events.listeners.remove(look)
+            c.cluster.world.timers.call_at(c.now_s, act)
+
+    c.cluster.events.listeners.append(look)
+
+
+def primary(c: Scenario, tier: str) -> str:
+    """Who was promoted last in that tier; its first node if nobody was."""
+    promoted = [each["node"] for each in c.events("promoted", tier=tier)]
+    return str(promoted[-1]) if promoted else f"{tier}-1"
+
+
+def take_away(c: Scenario, how: str, tier: str) -> None:
+    """Kill, crash or pause the tier's primary at once, and let it come back later."""
+    name = primary(c, tier)
+    getattr(c.cluster, how)(name)
+
+    async def bring_back() -> None:
+        await c.sleep(LASTS_S)
+        if how == "pause":
+            c.cluster.unpause(name)
+        elif name in c.cluster.slots and not c.cluster.slots[name].running:
+            await c.cluster.start(name)
+
+    c.cluster.nursery.start_soon(bring_back)
+
+
+def cut(c: Scenario, first: str, second: str, for_s: float = LASTS_S) -> None:
+    c.cluster.nursery.start_soon(partial(c.partition, first, second, for_s=for_s))
+
+
+def assert_whole(summary: dict[str, Any]) -> None:
+    assert summary["anomalies"] == []
+    assert summary["undecided"] == []
+    assert summary["outcome"] == "done"
+
+
+def test_an_undisturbed_move_costs_no_error_and_a_pause_of_milliseconds() -> None:
+    summary = moved_under(lambda c: None)
+    assert_whole(summary)
+    assert summary["errors"] == 0
+    moves = [each for each in summary["events"] if each["event"] == "move.done"]
+    assert moves and max(each["pause_s"] for each in moves) < 0.05
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("point", POINTS)
+def test_whoever_is_killed_at_any_point_nothing_is_lost(point: str, victim: str) -> None:
+    assert_whole(moved_under(lambda c: at(c, point, partial(take_away, c, "kill", victim))))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("how", ["crash", "pause", "cut"])
+@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("point", POINTS)
+def test_whoever_is_crashed_paused_or_cut_at_any_point_nothing_is_lost(
+    point: str, victim: str, how: str
+) -> None:
+    def script(c: Scenario) -> None:
+        if how == "cut":
+            at(c, point, lambda: cut(c, primary(c, victim), "all"))
+        else:
+            at(c, point, partial(take_away, c, how, victim))
+
+    for seed in range(3):
+        assert_whole(moved_under(script, seed=seed))
+
+
+@pytest.mark.parametrize("ends", [(SOURCE, TARGET), (COORDINATOR, SOURCE), (COORDINATOR, TARGET)])
+def test_two_of_the_three_that_cannot_hear_each_other_only_delay_the_move(
+    ends: tuple[str, str],
+) -> None:
+    assert_whole(moved_under(lambda c: at(c, "move.import-begun", lambda: cut(c, *ends))))
+
+
+def test_a_target_that_does_not_drain_in_time_lets_the_source_serve_again() -> None:
+    """After `max_pause` the source is the owner in a new epoch; the target never adopts."""
+
+    def script(c: Scenario) -> None:
+        at(c, "move.source-fenced", lambda: cut(c, SOURCE, TARGET, for_s=4))
+
+    summary = moved_under(script)
+    assert_whole(summary)
+    names = [each["event"] for each in summary["events"]]
+    assert "move.aborting" in names and "move.source resumed" in names
+    aborted = {each["move"] for each in summary["events"] if each["event"] == "move.aborting"}
+    adopted = {each["move"] for each in summary["events"] if each["event"] == "move.target adopted"}
+    assert not aborted & adopted
+
+
+def test_a_cancelled_reshard_leaves_every_slot_with_one_owner() -> None:
+    def script(c: Scenario) -> None:
+        cancel = partial(c.cluster.nursery.start_soon, resharding.cancel, c.cluster, "kv")
+        at(c, "move.done", cancel)
+
+    summary = moved_under(script, text=STORE.replace("8192", "512"))
+    assert summary["anomalies"] == []
+    assert summary["outcome"] == "cancelled"
+    assert 0 < len([each for each in summary["events"] if each["event"] == "move.done"]) < 16

@@ -1,0 +1,80 @@
+"""A sharded store in virtual time: the map, redirects, and moves while clients write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from emu import resharding
+from emu.scenario import Scenario, run
+from emu.topology.loading import loads
+from protocols.errors import RpcError
+
+KV = "tiers: {kv: {kind: kv, public: true, shards: 2, replicas: 1}}"
+
+
+def sim(script: Any, text: str = KV, **options: Any) -> Any:
+    return run(script, loads(text), **options)
+
+
+async def ready(c: Scenario) -> None:
+    """Return once every shard serves."""
+    for _ in range(100):
+        try:
+            await c.call("kv", "mget", [f"probe{number}" for number in range(20)])
+            return
+        except RpcError:
+            await c.sleep(0.1)
+    raise AssertionError("the store does not come up")
+
+
+def test_a_router_spreads_keys_over_the_shards_and_finds_them_again() -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        names = [f"user:{number}" for number in range(40)]
+        for number, name in enumerate(names):
+            assert await c.call("kv", "set", name, number) is True
+        assert await c.call("kv", "mget", names) == list(range(40))
+        rows = await c.ps("kv")
+        held = [row["slots"] for row in rows if row["kind"] == "kv_shard"]
+        assert sorted(held) == [8192] * 4
+        with pytest.raises(RpcError, match="crossslot"):
+            await c.call("kv", "transact", [["incr", "a"], ["incr", "b"]])
+
+    sim(script)
+
+
+def test_slots_move_to_a_new_shard_and_back_while_clients_write() -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        names = [f"user:{number}" for number in range(60)]
+        counts = dict.fromkeys(names, 0)
+        stop = trio.Event()
+
+        async def write(mine: list[str]) -> None:
+            while not stop.is_set():
+                for name in mine:
+                    counts[name] += 1
+                    assert await c.call("kv", "incr", name) == counts[name]
+                    await c.sleep(0.01)
+
+        async with trio.open_nursery() as nursery:
+            for at in range(6):
+                nursery.start_soon(write, names[at::6])
+            await c.sleep(0.5)
+            seen = await resharding.reshard(c.cluster, "kv", 3)
+            assert seen["outcome"] == "done", seen
+            assert max(seen["shares"].values()) - min(seen["shares"].values()) <= 1
+            assert sum(each["slots"] for each in seen["moves"]) == 16384 // 3
+            await c.sleep(0.5)
+            seen = await resharding.reshard(c.cluster, "kv", 2)
+            assert seen["outcome"] == "done", seen
+            assert not [name for name in c.cluster.slots if name.startswith("kv-shard-3")]
+            stop.set()
+        assert await c.call("kv", "mget", names) == list(counts.values())
+        pauses = [each["pause_s"] for each in seen["moves"]]
+        print(pauses)
+
+    sim(script)
