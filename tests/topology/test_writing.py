@@ -27,6 +27,7 @@ EVERY = (
     FaultItem(faults.Skew("db-1", step_s=-3.5, drift_ratio=-0.004), 2.0),
     FaultItem(faults.Cpu("web-1", cores=4), 2.0),
     FaultItem(faults.Scale("web", 5), 2.0),
+    FaultItem(faults.Reshard("web", to=4, partitioner="ring", rate_per_s=500.0), 2.0),
     FaultItem(faults.Call("lb", "set_state", ("web-3", "drain")), 2.0),
     FaultItem(faults.Heal(), 9.0),
 )
