@@ -12,7 +12,6 @@ import msgpack
 import trio
 import xxhash
 
-from nodes import replica_series
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory
