@@ -18,7 +18,6 @@ from emu.observe.events import Event
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes import kv_client, kv_mover, move_runner
-from nodes.kv_engine import LoggedEngine
 from nodes.kv_mover import COPIED, DRAINED, Mover
 from nodes.parts import kv_moves, kv_state
 from nodes.parts.kv_moves import ShardMoves
@@ -36,8 +35,6 @@ tiers:
   limits: {kind: clients, asks: kv, workload: expiring, processes: 3, keys: 6, think_time: 20ms}
 """
 MOST_SEEDS = 300
-AT_ONCE = 20
-"""Seeds that the ordinary tests try: enough for most of the bugs."""
 
 
 def anomaly(seed: int) -> str:
@@ -55,7 +52,8 @@ def anomaly(seed: int) -> str:
             cut = partial(c.partition, "kv-shard-1", "registers,lists,limits", one_way=True)
             _when_moving(c, partial(cut, for_s=rng.uniform(0.2, 2.5)))
         if rng.random() < 0.25:  # the source's primary ships to nobody but the target
-            _when_moving(c, partial(_isolate_from_its_group, c, rng.uniform(0.5, 2.5)))
+            point = rng.choice(("move.begun", "move.snapshot sent", "move.copied"))
+            _when_moving(c, partial(_isolate_from_its_group, c, rng.uniform(0.5, 2.5)), point)
         await resharding.reshard(c.cluster, "kv", 2)
         await c.sleep(0.2)
         await resharding.reshard(c.cluster, "kv", 1)
@@ -99,11 +97,13 @@ async def _isolate_from_its_group(c: Scenario, for_s: float) -> None:
     await c.partition(primary(c, "kv-shard-1"), "kv-shard-1,kv-coordinator", for_s=for_s)
 
 
-def _when_moving(c: Scenario, fault: Callable[[], Awaitable[Any]]) -> None:
-    """From the beginning of the first move on."""
+def _when_moving(
+    c: Scenario, fault: Callable[[], Awaitable[Any]], point: str = "move.begun"
+) -> None:
+    """From that point of the first move on."""
 
     def look(event: Event) -> None:
-        if event["event"] == "move.begun":
+        if event["event"] == point:
             c.cluster.events.listeners.remove(look)
             c.cluster.world.timers.call_at(c.now_s, lambda: c.cluster.nursery.start_soon(fault))
 
@@ -248,12 +248,6 @@ def _appends_applied_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(kv_state._APPLY, kv_state.APPEND, append)
 
 
-def _uncommitted_changes_streamed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        LoggedEngine, "committed_lsn", property(lambda self: self.driver.core.storage.last_lsn)
-    )
-
-
 def _adopted_in_memory_only(patch: pytest.MonkeyPatch) -> None:
     async def adopt(self: Mover, call: Any, wire: Any, epoch: int) -> bool:
         for fact in self.moves.adopt(kv_mover._order(wire), epoch):
@@ -276,20 +270,6 @@ def _retries_with_a_new_request_id(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(kv_client._Route, "_ask", ask)
 
 
-def _copied_again_after_the_fence(patch: pytest.MonkeyPatch) -> None:
-    """A target whose primary changes begins anew, and takes the old word for `drained`."""
-    sound = kv_mover._Pull.run
-
-    async def run_(self: Any) -> None:
-        incoming = self.incoming
-        if incoming is not None and incoming.cursor is None:
-            for slot in kv_mover.from_ranges(incoming.ranges):
-                self._mover.state.held[slot] = {}
-        await sound(self)
-
-    patch.setattr(kv_mover._Pull, "run", run_)
-
-
 BUGS: dict[str, Plant] = {
     "writes after the snapshot are not streamed": _without(1, 3, 4),
     "deletes are not streamed": _without(DELETE),
@@ -303,10 +283,8 @@ BUGS: dict[str, Plant] = {
     "a key is skipped between pages": _pages_that_skip_a_key,
     "a slot's rest is left out after a page": _slots_left_out_after_a_page,
     "appends are applied twice": _appends_applied_twice,
-    "what is not committed is streamed": _uncommitted_changes_streamed,
     "adopted in memory only": _adopted_in_memory_only,
     "a retry has a new request id": _retries_with_a_new_request_id,
-    "what was copied is forgotten by the next primary": _copied_again_after_the_fence,
 }
 
 
