@@ -276,9 +276,9 @@ class CoordinatorNode:
         names, current = self._shards(shards), self.state.owners
         options = _options(options, "partitioner")
         chosen = options.get("partitioner", self.state.partitioner)
-        await trio.lowlevel.checkpoint()
         plans: dict[str, Any] = {}
         for partitioner in PARTITIONERS:
+            await self.ctx.clock.sleep(0)  # each takes tens of milliseconds
             before = current
             if partitioner != self.state.partitioner:
                 before = assign(partitioner, self.state.shards)
