@@ -1,0 +1,104 @@
+"""One KV shard against redis-server: GET and SET, 50 connections, one and sixteen in flight.
+
+Twice: memory only on both sides, and with a log that is synced in the background (ours `ack: off`,
+theirs `appendonly everysec`). Both are asked by the same kind of client process.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.bench import alternate, find_peer
+from tests.bench.balancer import process
+
+RIG = [sys.executable, "-m", "tests.bench.kv_rig"]
+ROOT = Path(__file__).parents[2]
+PORT = 7000
+CONNECTIONS = 50
+DEPTHS = (1, 16)
+SETTINGS = {
+    "memory": (["none", "off"], ["--save", ""]),
+    "log": (["log", "off"], ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]),
+}
+
+
+@contextmanager
+def redis(program: str, options: list[str]) -> Iterator[int]:
+    """A redis-server in a folder of its own, at a free port of loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        where = [
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            folder,
+            "--loglevel",
+            "warning",
+        ]
+        with process(program, *where, *options, wait_for_line=False):
+            for _ in range(100):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.05)
+            yield port
+
+
+def measured(address: str, port: int, protocol: str, depth: int, work: str) -> Callable[[], float]:
+    def once() -> float:
+        command = [*RIG, "client", address, str(port), protocol, str(depth), work]
+        done = subprocess.run(
+            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2000:])
+        return float(json.loads(done.stdout)["per_s"])
+
+    return once
+
+
+def run(*, peer: str | None = None, runs: int = 5) -> dict[str, Any]:
+    """A row for each setting, depth and command; and ours with a 0.3 ms link."""
+    program = find_peer(peer or "redis-server", "redis-server")
+    rows: list[dict[str, Any]] = []
+    for setting, (ours, theirs) in SETTINGS.items():
+        with process(*RIG, "emu", *ours, "0") as emu, redis(program, theirs) as port:
+            for depth in DEPTHS:
+                for work in ("set", "get"):
+                    rows.append(
+                        alternate(
+                            f"kv {setting}, {work} x {depth}",
+                            "requests/s",
+                            measured(emu["address"], PORT, "msgpack", depth, work),
+                            measured("127.0.0.1", port, "resp", depth, work),
+                            runs,
+                        )
+                    )
+    with process(*RIG, "emu", "none", "off", "0.3") as linked:
+        for work in ("set", "get"):
+            once = measured(linked["address"], PORT, "msgpack", 16, work)
+            mine = [once() for _ in range(runs)]
+            rows.append(
+                {
+                    "name": f"kv memory, {work} x 16, 0.3 ms link",
+                    "ours": round(statistics.median(mine), 1),
+                    "peer": None,
+                    "ratio": None,
+                    "unit": "requests/s",
+                    "runs": runs,
+                }
+            )
+    return {**rows[0], "rows": rows}

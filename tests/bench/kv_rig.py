@@ -1,0 +1,167 @@
+"""The processes of the KV benchmark: one shard of ours, and the clients (uvloop).
+
+`python -m tests.bench.kv_rig emu DURABILITY ACK LINK_MS` or `client ADDRESS PORT PROTOCOL DEPTH
+WORK`; each prints one JSON line. Both protocols' answers are parsed one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+CONNECTIONS = 50
+KEYS = 10_000
+VALUE = "x" * 16
+WARM_UP_S, MEASURE_S = 0.3, 1.0
+
+
+def say(**facts: Any) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+# --- our shard ---------------------------------------------------------------------------------
+
+
+async def emu_main(durability: str, ack: str, link_ms: float) -> None:
+    import trio
+
+    from emu.directory import DirectoryConfig, DirectoryNode, Membership
+    from emu.life import current_life
+    from emu.links import Slow
+    from emu.live.world import LiveWorld
+    from emu.world import MachineSpec
+    from nodes.base import DIRECTORY_HOST, OUTSIDE
+    from nodes.kv_shard import KvShardConfig, KvShardNode
+    from protocols.control import Member
+
+    async def boot(world: LiveWorld, spec: MachineSpec, node: Any, config: Any) -> None:
+        life, ctx = world.machine(spec).boot(1)
+
+        async def run(task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+            current_life.set(life)
+            with life.scope:
+                await node(ctx, config).run(task_status=task_status)
+
+        await nursery.start(run)
+
+    with tempfile.TemporaryDirectory() as folder:
+        async with LiveWorld("bench", Path(folder)) as world, trio.open_nursery() as nursery:
+            spec = MachineSpec("kv-1", "kv", "kv_shard", "here", public=True)
+            if link_ms:
+                ends = frozenset({OUTSIDE}), frozenset({"kv-1"})
+                world.links.add(Slow(*ends, latency_s=link_ms / 1000))
+            members = Membership()
+            address = world.machine(spec).address
+            members.put(Member("kv-1", "kv", "kv_shard", "here", address, 7000, True))
+            directory = MachineSpec(DIRECTORY_HOST, DIRECTORY_HOST, DIRECTORY_HOST, "")
+            await boot(world, directory, DirectoryNode, DirectoryConfig(members))
+            await boot(world, spec, KvShardNode, KvShardConfig(durability=durability, ack=ack))
+            world.settle()
+            await trio.sleep(1.0)  # a group of one elects itself, and takes its slots
+            say(address=address)
+            await trio.sleep_forever()
+
+
+# --- the clients -------------------------------------------------------------------------------
+
+
+def requests_of(protocol: str, depth: int, work: str) -> list[bytes]:
+    """Batches of `depth` requests."""
+    pack = msgpack.Packer().pack
+
+    def one(number: int) -> bytes:
+        words = ["set", f"key:{number % KEYS}", VALUE] if work == "set" else [
+            "get", f"key:{number % KEYS}"]  # fmt: skip
+        if protocol == "msgpack":
+            return pack([0, number & 0xFFFF, words[0], words[1:]])
+        parts = [b"$%d\r\n%b\r\n" % (len(word), word.encode()) for word in words]
+        return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+    return [b"".join(one(at * depth + n) for n in range(depth)) for at in range(1000)]
+
+
+class Client(asyncio.Protocol):
+    """`depth` requests in flight: the next batch leaves when all of one are answered."""
+
+    def __init__(self, protocol: str, depth: int, batches: list[bytes]) -> None:
+        self.count = self._count_msgpack if protocol == "msgpack" else self._count_resp
+        self.depth = self.left = depth
+        self.batches = itertools.cycle(batches)
+        self.unpacker = msgpack.Unpacker()
+        self.held = b""
+        self.answers = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.write(next(self.batches))
+
+    def data_received(self, data: bytes) -> None:
+        found = self.count(data)
+        self.answers += found
+        self.left -= found
+        if self.left <= 0:
+            self.left = self.depth
+            self.transport.write(next(self.batches))
+
+    def _count_msgpack(self, data: bytes) -> int:
+        self.unpacker.feed(data)
+        found = 0
+        for answer in self.unpacker:
+            assert answer[2] is None, answer
+            found += 1
+        return found
+
+    def _count_resp(self, data: bytes) -> int:
+        data = self.held + data
+        at = found = 0
+        while (end := data.find(b"\r\n", at)) >= 0:
+            after = end + 2
+            if data[at] == 36 and data[at + 1] != 45:
+                after += int(data[at + 1 : end]) + 2
+            if after > len(data):
+                break
+            at, found = after, found + 1
+        self.held = data[at:]
+        return found
+
+
+async def client_main(address: str, port: int, protocol: str, depth: int, work: str) -> None:
+    """Fill the keys, then print how much was answered a second."""
+    loop = asyncio.get_running_loop()
+    batches = requests_of(protocol, depth, work)
+
+    def make() -> Client:
+        return Client(protocol, depth, batches)
+
+    made = [(await loop.create_connection(make, address, port))[1] for _ in range(CONNECTIONS)]
+    await asyncio.sleep(WARM_UP_S)
+    before, began_s = sum(each.answers for each in made), time.perf_counter()
+    await asyncio.sleep(MEASURE_S)
+    after, ended_s = sum(each.answers for each in made), time.perf_counter()
+    say(per_s=(after - before) / (ended_s - began_s))
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["emu", durability, ack, link_ms]:
+            import trio
+
+            trio.run(emu_main, durability, ack, float(link_ms))
+        case ["client", address, port, protocol, depth, work]:
+            import uvloop
+
+            uvloop.run(client_main(address, int(port), protocol, int(depth), work))
+        case other:
+            sys.exit(f"not understood: {other}")
+
+
+if __name__ == "__main__":
+    main()
