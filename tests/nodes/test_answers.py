@@ -67,7 +67,8 @@ async def ask(world: MemoryWorld, *requests: list[Any], answers: int) -> list[An
 async def rig(autojump_clock: MockClock, nursery: trio.Nursery) -> Any:
     world = MemoryWorld(nursery)
     made = Rig(world)
-    await world.serve("kv-1", RPC_PORT, made.service.serve_stream)
+    listener = await made.service.ctx.network.listen(RPC_PORT)
+    nursery.start_soon(made.service.serve, listener)
     return world, made
 
 
