@@ -474,21 +474,18 @@ class ReplicaDriver:
     async def _snapshot(self) -> None:
         core = self.core
         lsn = self.state_lsn
-        epoch = core.storage.epoch_at(lsn)
         before = core.storage.snapshot.lsn if core.storage.snapshot is not None else 0
-        if not epoch or lsn <= before or lsn > core.storage.last_lsn:
+        if not core.storage.epoch_at(lsn) or lsn <= before:
             return
-        members = tuple(sorted(core.members.items()))
-        made = Snapshot(lsn, epoch, members, self.machine.dump())
-        role_epoch = core.epoch
+        made = core.snapshot_of(lsn, self.machine.dump())
         for _ in range(100):
-            if core.quorum_lsn >= lsn and core.members_lsn <= lsn:
+            if core.is_settled(made):
                 break
             await self.ctx.clock.sleep(0.05)
-        if core.epoch != role_epoch or core.quorum_lsn < lsn or self._slow is not None:
+        if not core.is_settled(made) or self._slow is not None:
             return
         await self._replace(SNAPSHOT, made.encode())
-        if core.storage.epoch_at(lsn) == epoch and self._slow is None:
+        if self._slow is None:
             first_lsn = core.compact(made)
             await self._shorten_log(first_lsn)
             self.ctx.log.info("snapshot taken", lsn=lsn, log_from_lsn=first_lsn)

@@ -12,10 +12,12 @@ How to drive it:
    → sync in the background, then `synced(mark)` with the mark of the last Ready written before it.
 4. Answer a client when `acknowledgeable_lsn` reaches its LSN; if the role is lost first, the
    outcome is unknown. Read the visible state while `can_serve(now)`.
-5. Snapshot at most `min(applied, quorum_lsn)`; when it is durable, `compact(snapshot)`.
+5. `snapshot_of(lsn, data)` of a state; once `is_settled`, make it durable, then `compact` it.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 from protocols.log import DATA, EPOCH_START, MEMBERS, Entry
 from protocols.replication_core import (
@@ -110,10 +112,12 @@ class Replica(Primary):
         """`founders`: the members of a group that is being founded, the same for all of them;
         ignored when the log has a past. A replica that joins later gets ()."""
         self.progress = {}
+        self._stamps = deque()
         super().__init__(config, storage, hard_state, founders, rng, now_s)
 
     def step(self, message: Message, now_s: float) -> None:
         """Take in what a peer sent."""
+        self._now_s = now_s
         if message.to != self.name:
             return
         if message.epoch < self.epoch:
@@ -151,6 +155,7 @@ class Replica(Primary):
 
     def tick(self, now_s: float) -> None:
         """Let time pass: heartbeats, the end of a lease, a primary's silence."""
+        self._now_s = now_s
         if self.role == PRIMARY:
             if not self.progress:
                 return
@@ -177,6 +182,7 @@ class Replica(Primary):
 
     def synced(self, mark: int, now_s: float) -> None:
         """The log is durable up to the records of the Ready with this mark."""
+        self._now_s = now_s
         if not self._mark_flushed(mark):
             return
         if self.role == PRIMARY:
@@ -186,6 +192,7 @@ class Replica(Primary):
 
     def applied(self, lsn: int, now_s: float) -> None:
         """The state machine has applied up to `lsn`."""
+        self._now_s = now_s
         self.applied_lsn = lsn
         if self.config.ack.level == "remote_apply":
             if self.role == PRIMARY:

@@ -108,6 +108,7 @@ class Ready:
         self.messages: list[Message] = []
         self.install: Snapshot | None = None
         self.rebuild_from: int | None = None
+        """Records from here on were cut: whoever had applied them goes back to before."""
         self.visible_lsn = 0
         self.quorum_lsn = 0
         self.acknowledgeable_lsn = 0
@@ -151,6 +152,7 @@ class Core:
         self._reported = (self.visible_lsn, self.quorum_lsn, 0)
         self._promised_epoch = self.epoch
         self._promise_until_s = now_s + config.detection_timeout_s if self.epoch else 0.0
+        self._now_s = now_s
         self._deadline_s = now_s if self._alone else now_s + self._patience_s(0.25)
         if self.epoch and not self._alone:
             self._deadline_s = self._promise_until_s + self._patience_s(config.detection_jitter)
@@ -175,6 +177,18 @@ class Core:
     @property
     def members_lsn(self) -> int:
         return self._members_log[-1][0]
+
+    def snapshot_of(self, lsn: int, data: bytes) -> Snapshot:
+        """`data` is the state after `lsn`. It may only be used if `is_settled` says so by then."""
+        epoch = self.storage.epoch_at(lsn)
+        assert epoch, f"record {lsn} is not in the log"
+        members = next(each for at, each in reversed(self._members_log) if at <= lsn)
+        return Snapshot(lsn, epoch, members, self.storage.epochs_until(lsn), data)
+
+    def is_settled(self, snapshot: Snapshot) -> bool:
+        """Whether the quorum has what the snapshot was made of."""
+        lsn = snapshot.lsn
+        return lsn <= self.quorum_lsn and self.storage.epoch_at(lsn) == snapshot.epoch
 
     # -- what must not be forgotten
 
@@ -236,6 +250,7 @@ class Core:
         ready, storage = self._next, self.storage
         records = list(storage.entries(lsn, storage.last_lsn, 1 << 62))
         ready.events.append(Diverged(lsn, records))
+        ready.rebuild_from = min(lsn, ready.rebuild_from or lsn)
         storage.truncate_from(lsn)
         ready.entries = [entry for entry in ready.entries if entry[1] < lsn]
         if lsn <= self._handed_lsn:
@@ -243,8 +258,6 @@ class Core:
             self._handed_lsn = lsn - 1
         self._marks = deque((mark, min(last, lsn - 1)) for mark, last in self._marks)
         self.flushed_lsn = min(self.flushed_lsn, lsn - 1)
-        # a state that worked ahead may contain them, whatever we know to be visible
-        ready.rebuild_from = min(lsn, ready.rebuild_from or lsn)
         self.visible_lsn = min(self.visible_lsn, lsn - 1)
         self.applied_lsn = min(self.applied_lsn, lsn - 1)
         while self._members_log[-1][0] >= lsn:

@@ -131,5 +131,6 @@ class Elector(Follower):
 
     def _on_hand_over(self, message: HandOver, now_s: float) -> None:
         """The primary of this epoch stopped for us: its promises are released."""
-        if message.sender == self.primary and self.role == FOLLOWER and self.may_stand:
+        ours = message.epoch == self.epoch and message.sender == self.primary
+        if ours and self.role == FOLLOWER and self.may_stand:
             self._campaign(now_s, pre=False, released_epoch=message.epoch)

@@ -5,8 +5,10 @@ Whatever would cut a record that the quorum has is refused here. Elections are n
 
 from __future__ import annotations
 
+from collections import deque
+
 from protocols.log import Entry
-from protocols.replication_core import FOLLOWER, Core
+from protocols.replication_core import NEVER, PRIMARY, Core
 from protocols.replication_messages import (
     Admitted,
     Append,
@@ -19,6 +21,7 @@ from protocols.replication_messages import (
 from protocols.replication_storage import Snapshot
 
 _NO_REJECT = -1
+_MAX_STAMPS = 64
 
 
 class Follower(Core):
@@ -26,15 +29,25 @@ class Follower(Core):
 
     _round = 0
     _replied_round = 0
+    _stamps: deque[tuple[int, int]]
+    """(what must be applied, to be as fresh as this stamp of ours), as the primary echoes them."""
     _incoming: tuple[int, int, bytearray] | None = None
     _installing: Snapshot | None = None
+    _fresh_us = 0
+    """Our state has all that had been acknowledged at this time of our clock; 0: never yet."""
 
     def _follow(self, epoch: int, primary: str, now_s: float) -> None:
-        """This epoch's primary has spoken: promise it our silence for the length of a lease."""
-        if epoch > self.epoch or self.primary != primary:
+        """This epoch's primary has spoken: promise it our silence for the length of a lease.
+
+        Our vote is its own from now on: one that was lost with our disk must not be cast again.
+        """
+        newer = epoch > self.epoch
+        assert newer or self.role != PRIMARY, "an epoch has one primary"
+        if newer:
+            self._enter_epoch(epoch, primary)
+        if newer or self.primary != primary:
             self._become_follower(epoch, primary, now_s)
             self._round = self._replied_round = 0
-        assert self.role == FOLLOWER, "an epoch has one primary"
         timeout_s = self.config.detection_timeout_s
         self._promised_epoch = epoch
         self._promise_until_s = now_s + timeout_s
@@ -97,11 +110,26 @@ class Follower(Core):
         self.matched_lsn = max(self.matched_lsn, held_lsn)
         self.quorum_lsn = max(self.quorum_lsn, min(message.quorum_lsn, self.matched_lsn))
         self.visible_lsn = max(self.visible_lsn, min(message.visible_lsn, self.matched_lsn))
+        if message.echo_us > self._fresh_us:
+            self._note_stamp(message.visible_lsn, message.echo_us)
         waits_for_sync = message.entries and self.flushed_lsn < held_lsn
         if waits_for_sync and self.config.ack.level != "remote_write":
             return  # `synced` will confirm
         if fresh or message.entries or self._round > self._replied_round:
             self._confirm()
+
+    def _note_stamp(self, visible_lsn: int, stamp_us: int) -> None:
+        stamps = self._stamps
+        if len(stamps) >= _MAX_STAMPS:
+            stamps.pop()
+        stamps.append((visible_lsn, stamp_us))
+
+    def lag_s(self, now_s: float) -> float:
+        """How old our state may be at most: it has all that had been acknowledged so long ago."""
+        stamps = self._stamps
+        while stamps and stamps[0][0] <= self.applied_lsn:
+            self._fresh_us = max(self._fresh_us, stamps.popleft()[1])
+        return now_s - self._fresh_us / 1e6 if self._fresh_us else NEVER
 
     def _confirm(self, rejected: int = _NO_REJECT, hint_lsn: int = 0, hint_epoch: int = 0) -> None:
         """Tell the primary where we are."""
@@ -114,6 +142,7 @@ class Follower(Core):
             self.primary,
             self.epoch,
             self._round,
+            int(self._now_s * 1e6),
             rejected,
             hint_lsn,
             hint_epoch,
@@ -164,8 +193,20 @@ class Follower(Core):
             self._reply_to_chunk(chunk, len(received))
             return
         self._incoming = None
-        self._installing = Snapshot(chunk.lsn, chunk.lsn_epoch, chunk.members, bytes(received))
-        self._next.install = self._installing
+        self._installing = self._next.install = Snapshot(
+            chunk.lsn, chunk.lsn_epoch, chunk.members, chunk.epochs, bytes(received)
+        )
+        self._report_replaced(self._installing)
+
+    def _report_replaced(self, snapshot: Snapshot) -> None:
+        """The snapshot takes our log's place: what of it is not in the snapshot has diverged."""
+        storage = self.storage
+        for lsn in range(max(self.quorum_lsn + 1, storage.first_lsn), storage.last_lsn + 1):
+            theirs = snapshot.epoch_at(lsn)
+            if lsn > snapshot.lsn or (theirs is not None and theirs != storage.epoch_at(lsn)):
+                lost = list(storage.entries(lsn, storage.last_lsn, 1 << 62))
+                self._next.events.append(Diverged(lsn, lost))
+                return
 
     def _reply_to_chunk(self, chunk: SnapshotChunk, received_bytes: int) -> None:
         reply = SnapshotReply(self.name, chunk.sender, self.epoch, chunk.lsn, received_bytes)
@@ -183,9 +224,6 @@ class Follower(Core):
         snapshot = self._installing
         assert snapshot is not None
         self._installing = None
-        if self.storage.last_lsn > snapshot.lsn:
-            lost = list(self.storage.entries(snapshot.lsn + 1, self.storage.last_lsn, 1 << 62))
-            self._next.events.append(Diverged(snapshot.lsn + 1, lost))
         self.storage.reset(snapshot)
         self._next.entries.clear()
         self._next.truncate_from = None

@@ -7,12 +7,14 @@ carries its sender, its addressee and the sender's epoch. What they mean is in r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_type_hints
 
 from protocols.log import Entry
 
 Members = tuple[tuple[str, str], ...]
 """((name, "voter" | "witness" | "learner"), ...), sorted by name."""
+Epochs = tuple[tuple[int, int], ...]
+"""((epoch, its first LSN), ...), ascending."""
 
 VOTER: Final = "voter"
 WITNESS: Final = "witness"
@@ -57,6 +59,9 @@ class Append(NamedTuple):
     quorum_lsn: int
     visible_lsn: int
     round: int
+    echo_us: int
+    """The latest stamp of the addressee that arrived here under a valid lease: what is visible now
+    includes all that had been acknowledged when it made that stamp. 0: none."""
     admit: bool
     """The addressee has caught up again and may vote from now on."""
     in_sync_version: int
@@ -69,6 +74,8 @@ class AppendReply(NamedTuple):
     to: str
     epoch: int
     round: int
+    stamp_us: int
+    """The sender's own clock, which means nothing to others: they send it back."""
     rejected_lsn: int
     """The `prev_lsn` that does not fit the log, or -1."""
     hint_lsn: int
@@ -87,6 +94,7 @@ class SnapshotChunk(NamedTuple):
     lsn: int
     lsn_epoch: int
     members: Members
+    epochs: Epochs
     offset: int
     total_bytes: int
     data: bytes
@@ -137,7 +145,15 @@ KINDS: Final[tuple[type[Message], ...]] = (
     StaleEpoch,
 )
 _NUMBER: Final = {kind: number for number, kind in enumerate(KINDS)}
-_PLAIN: Final = {"str": str, "int": int, "bool": bool, "bytes": bytes}
+_PLAIN: Final = {
+    kind: tuple(
+        (index, name, hint)
+        for index, (name, hint) in enumerate(get_type_hints(kind).items())
+        if hint in (str, int, bool, bytes)
+    )
+    for kind in KINDS
+}
+"""The fields of each kind whose values must have exactly this type."""
 
 
 def to_wire(message: Message) -> list[Any]:
@@ -154,9 +170,8 @@ def from_wire(params: Any) -> Message:
     kind = KINDS[number]
     if len(fields) != len(kind._fields):
         raise BadMessage(f"{kind.__name__} has {len(kind._fields)} fields, not {len(fields)}")
-    for name, value in zip(kind._fields, fields, strict=True):
-        wanted = _PLAIN.get(kind.__annotations__[name])
-        if wanted is not None and type(value) is not wanted:
+    for index, name, wanted in _PLAIN[kind]:
+        if type(fields[index]) is not wanted:
             raise BadMessage(f"{kind.__name__}.{name} is no {wanted.__name__}")
     message: Message = kind(*fields)
     if isinstance(message, Append):
@@ -165,7 +180,9 @@ def from_wire(params: Any) -> Message:
             in_sync=tuple(_strings(message.in_sync)),
         )
     if isinstance(message, SnapshotChunk):
-        return message._replace(members=members_from_wire(message.members))
+        return message._replace(
+            members=members_from_wire(message.members), epochs=epochs_from_wire(message.epochs)
+        )
     return message
 
 
@@ -195,6 +212,19 @@ def members_from_wire(items: Any) -> Members:
     if not all(len(pair) == 2 and pair[1] in (VOTER, WITNESS, LEARNER) for pair in pairs):
         raise BadMessage("members are no (name, role) pairs")
     return tuple((name, role) for name, role in sorted(pairs))
+
+
+def epochs_from_wire(items: Any) -> Epochs:
+    if not isinstance(items, list | tuple):
+        raise BadMessage("epochs are no list")
+    pairs: list[tuple[int, int]] = []
+    for item in items:
+        match item:
+            case [int() as epoch, int() as lsn] if not pairs or pairs[-1] < (epoch, lsn):
+                pairs.append((epoch, lsn))
+            case _:
+                raise BadMessage("epochs are no ascending (epoch, lsn) pairs")
+    return tuple(pairs)
 
 
 # -- what the core reports besides messages -------------------------------------------------

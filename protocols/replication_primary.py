@@ -13,6 +13,7 @@ from protocols.log import DATA, EPOCH_START, MEMBERS, record_bytes
 from protocols.replication_core import NEVER, PRIMARY, NotPrimary, Refused
 from protocols.replication_election import Elector
 from protocols.replication_messages import (
+    LEARNER,
     VOTER,
     WITNESS,
     Append,
@@ -25,7 +26,7 @@ from protocols.replication_messages import (
     SwitchoverEnded,
 )
 from protocols.replication_progress import SNAPSHOT, STREAM, Progress
-from protocols.replication_quorum import InSync, reached_by
+from protocols.replication_quorum import InSync, majority, reached_by
 from protocols.replication_storage import Snapshot, encode_members
 
 
@@ -101,10 +102,11 @@ class Primary(Elector):
         self._declare_in_sync(now_s)
         for name, to in self.progress.items():
             to.probe_sent = False
-            if to.state == SNAPSHOT:
-                if not to.snapshot_moved:
-                    to.snapshot_sent_bytes = to.snapshot_acked_bytes
-                to.snapshot_moved = False
+            snapshot = self.storage.snapshot
+            if snapshot is not None and to.state == SNAPSHOT:
+                to.resume_snapshot(len(snapshot.data))
+            elif snapshot is not None and self.storage.epoch_at(to.next_lsn - 1) is None:
+                to.send_snapshot(snapshot.lsn)  # what it lacks was dropped while it was on its way
             if self.members[name] == WITNESS or to.state == SNAPSHOT:
                 self._send_append(name, to, 0, ())
             elif to.state == STREAM or not self._ship_records(name, to):
@@ -190,6 +192,7 @@ class Primary(Elector):
             self.quorum_lsn,
             self.visible_lsn,
             self._round,
+            to.echo_us,
             to.admit,
             self._in_sync.version if witness else 0,
             self._in_sync.declared if witness else (),
@@ -218,6 +221,7 @@ class Primary(Elector):
                     snapshot.lsn,
                     snapshot.epoch,
                     snapshot.members,
+                    snapshot.epochs,
                     offset,
                     size,
                     data,
@@ -247,6 +251,8 @@ class Primary(Elector):
         else:
             to.accepted(reply.written_lsn, reply.flushed_lsn)
         self._renew_lease()
+        if self.can_serve(now_s):
+            to.echo_us = max(to.echo_us, reply.stamp_us)
         self._advance(now_s)
         self._judge_standing(reply.sender, to, now_s)
 
@@ -267,10 +273,7 @@ class Primary(Elector):
             return
         to.heard_s = now_s
         if to.state == SNAPSHOT and reply.lsn == to.snapshot_lsn:
-            if reply.received_bytes > to.snapshot_acked_bytes:
-                to.snapshot_acked_bytes, to.snapshot_moved = reply.received_bytes, True
-            elif reply.received_bytes < to.snapshot_acked_bytes:  # it came up anew
-                to.snapshot_acked_bytes = to.snapshot_sent_bytes = reply.received_bytes
+            to.snapshot_arrived(reply.received_bytes)
 
     # -- counting
 
@@ -286,11 +289,7 @@ class Primary(Elector):
         if len(self._data_voters) < len(self.voters):
             lsn = max(lsn, self._vouched_lsn())
         if lsn > self.quorum_lsn and lsn >= self._own_lsn:
-            changed = self.quorum_lsn < self.members_lsn <= lsn
             self.quorum_lsn = lsn
-            if changed and self.name not in self.members:
-                self._become_follower(self.epoch, None, now_s)
-                return
         if self.quorum_lsn >= self._own_lsn:
             self._acknowledge(now_s)
         if self._handing is not None:
@@ -304,9 +303,14 @@ class Primary(Elector):
             for name in witnesses
             if name in self.progress and self.progress[name].standing
         ]
-        if self._in_sync.vouched(versions, self._majority) is None:
+        if not self._in_sync.vouched(versions, self._data_voters, self._majority):
             return 0
         return min(map(self._flushed_at, self._in_sync.required))
+
+    @property
+    def in_sync_names(self) -> tuple[str, ...]:
+        """On a primary with witnesses: who all must have a record that counts by their vouching."""
+        return self._in_sync.required if self.role == PRIMARY else ()
 
     def _declare_in_sync(self, now_s: float) -> None:
         """Tell the witnesses which data replicas are alive and have all that the quorum has."""
@@ -318,7 +322,8 @@ class Primary(Elector):
             for name in self._data_voters
             if name == self.name
             or (
-                now_s - self.progress[name].heard_s < limit_s
+                self.progress[name].standing
+                and now_s - self.progress[name].heard_s < limit_s
                 and self._flushed_at(name) >= self.quorum_lsn
             )
         ]
@@ -337,7 +342,8 @@ class Primary(Elector):
             acknowledged = min(visible, self._reached("remote_apply", now_s))
         else:
             visible = acknowledged = self._reached(rule.level, now_s)
-        self.visible_lsn = max(self.visible_lsn, visible)
+        # Whatever this epoch found is decided once its first record is, whoever must still confirm.
+        self.visible_lsn = max(self.visible_lsn, visible, self._own_lsn)
         self.acknowledgeable_lsn = max(self.acknowledgeable_lsn, acknowledged)
 
     def _reached(self, level: str, now_s: float) -> int:
@@ -380,6 +386,8 @@ class Primary(Elector):
             raise Refused("a membership change is already under way")
         members = dict(self.members)
         before = members.pop(name, None)
+        if name == self.name:
+            raise Refused(f"{name} is the primary: hand over first")
         if role == VOTER:
             to = self.progress.get(name)
             if before is None or before == WITNESS:
@@ -392,13 +400,29 @@ class Primary(Elector):
             raise Refused(f"{name} is no member")
         if role is not None:
             members[name] = role
-        if VOTER not in members.values():
-            raise Refused("a group needs a voter")
+        if role is None and before != LEARNER and not self._can_go_on(members, now_s):
+            raise Refused(f"without {name}, no majority that is alive and caught up would remain")
         changed: Members = tuple(sorted(members.items()))
         lsn = self.propose(encode_members(changed), MEMBERS)
         self._adopt_members(self.storage.entries(lsn, lsn, 1 << 62))
         self._know_members(now_s)
         return lsn
+
+    def _can_go_on(self, members: dict[str, str], now_s: float) -> bool:
+        """Whether these members could commit and elect, as far as is known just now."""
+        heard_s = now_s - self.config.detection_timeout_s
+        voters = [name for name, role in members.items() if role in (VOTER, WITNESS)]
+        alive = [name for name in voters if name == self.name or self._is_well(name, heard_s)]
+        data = [name for name in alive if members[name] == VOTER]
+        if WITNESS in members.values() and not set(data) & set(self.in_sync_names or data):
+            return False
+        return bool(data) and len(alive) >= majority(len(voters))
+
+    def _is_well(self, name: str, heard_s: float) -> bool:
+        to = self.progress.get(name)
+        if to is None or not to.standing or to.heard_s < heard_s:
+            return False
+        return self.members[name] == WITNESS or self._caught_up(to)
 
     def _caught_up(self, to: Progress) -> bool:
         return to.flushed_lsn + self.config.catch_up_records >= self.quorum_lsn

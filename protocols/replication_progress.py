@@ -22,6 +22,7 @@ class Progress:
         "admit",
         "announced_visible_lsn",
         "applied_lsn",
+        "echo_us",
         "flushed_lsn",
         "heard_s",
         "in_flight",
@@ -32,6 +33,7 @@ class Progress:
         "snapshot_acked_bytes",
         "snapshot_lsn",
         "snapshot_moved",
+        "snapshot_reported_bytes",
         "snapshot_sent_bytes",
         "standing",
         "state",
@@ -50,12 +52,14 @@ class Progress:
         self.admit = False
         self.in_sync_version = 0
         self.announced_visible_lsn = 0
+        self.echo_us = 0
         self.probe_sent = False
         self.in_flight: deque[tuple[int, int]] = deque()
         self.in_flight_bytes = 0
         self.snapshot_lsn = 0
         self.snapshot_sent_bytes = 0
         self.snapshot_acked_bytes = 0
+        self.snapshot_reported_bytes = 0
         self.snapshot_moved = False
 
     @property
@@ -115,4 +119,19 @@ class Progress:
         """The log does not reach back far enough: a snapshot first."""
         self.probe(lsn + 1)
         self.state, self.snapshot_lsn = SNAPSHOT, lsn
-        self.snapshot_sent_bytes = self.snapshot_acked_bytes = 0
+        self.snapshot_sent_bytes = self.snapshot_acked_bytes = self.snapshot_reported_bytes = 0
+
+    def snapshot_arrived(self, received_bytes: int) -> None:
+        """The member says how much of the snapshot it has; less than before if it came up anew."""
+        self.snapshot_reported_bytes = received_bytes
+        if received_bytes > self.snapshot_acked_bytes:
+            self.snapshot_acked_bytes, self.snapshot_moved = received_bytes, True
+
+    def resume_snapshot(self, total_bytes: int) -> None:
+        """If nothing has moved since the last call, send again from what the member last said;
+        from the start if it had all of it, and yet is not there (it came up anew since)."""
+        if not self.snapshot_moved:
+            if self.snapshot_reported_bytes >= total_bytes:
+                self.snapshot_reported_bytes = 0
+            self.snapshot_sent_bytes = self.snapshot_acked_bytes = self.snapshot_reported_bytes
+        self.snapshot_moved = False

@@ -11,7 +11,7 @@ dead. The primary then declares the set in sync, {A}, to W, which remembers it d
 epoch and from then on votes only for members of that set, or for logs of a later epoch. A record
 that all members of the declared set have flushed is safe once set and vouching witnesses together
 are a majority: every electing majority contains one of them, and each refuses whoever lacks the
-record. While a new set is on its way to the witnesses, members of both must have the record.
+record. While new sets are on their way to the witnesses, members of all must have the record.
 """
 
 from __future__ import annotations
@@ -81,15 +81,17 @@ def reached_by(values: Iterable[int], count: int) -> int:
 
 
 class InSync:
-    """The primary's declared set for its witnesses, and the one that is replacing it."""
+    """The primary's declared set for its witnesses, and what is to replace it."""
 
-    __slots__ = ("_current", "_pending", "version")
+    __slots__ = ("_current", "_pending", "_pending_names", "version")
 
     def __init__(self) -> None:
         self.version = 0
         """Of the latest declaration; counts within the primary's epoch."""
         self._current: tuple[int, tuple[str, ...]] | None = None
         self._pending: tuple[int, tuple[str, ...]] | None = None
+        self._pending_names: dict[str, None] = {}
+        """Of all sets declared since the one in force: a witness may go by any of them."""
 
     @property
     def declared(self) -> tuple[str, ...]:
@@ -97,32 +99,29 @@ class InSync:
         latest = self._pending or self._current
         return latest[1] if latest else ()
 
-    def declare(self, names: Sequence[str]) -> bool:
-        """Ask for another set; refused while one is on its way. True if it must be sent."""
-        if self._pending is not None or tuple(names) == self.declared:
-            return False
-        self.version += 1
-        self._pending = (self.version, tuple(names))
-        return True
+    def declare(self, names: Sequence[str]) -> None:
+        """Ask for another set; never an empty one: a witness would forget whom it vouched for."""
+        if names and tuple(names) != self.declared:
+            self.version += 1
+            self._pending = (self.version, tuple(names))
+            self._pending_names.update(dict.fromkeys(names))
 
-    def vouched(self, versions: Iterable[int], needed: int) -> int | None:
-        """Take witnesses' acknowledged versions in; return how many stand behind the sets in force.
-
-        None: no set is in force, or it is too small for a majority of `needed`.
-        """
+    def vouched(self, versions: Iterable[int], voters: Sequence[str], needed: int) -> bool:
+        """Take in the versions that witnesses confirmed; whether the set in force counts: the
+        `voters` in it and the witnesses behind it are `needed` or more."""
         acked = list(versions)
-        if self._pending is not None:
-            version, names = self._pending
-            if len(names) + sum(1 for ack in acked if ack >= version) >= needed:
-                self._current, self._pending = self._pending, None
-        if self._current is None:
-            return None
-        behind = sum(1 for ack in acked if ack >= self._current[0])
-        return behind if len(self.required) + behind >= needed else None
+
+        def counts(version: int, names: Sequence[str]) -> bool:
+            behind = sum(1 for ack in acked if ack >= version)
+            return behind + sum(1 for name in names if name in voters) >= needed
+
+        if self._pending is not None and counts(*self._pending):
+            self._current, self._pending = self._pending, None
+            self._pending_names.clear()
+        return self._current is not None and counts(*self._current)
 
     @property
     def required(self) -> tuple[str, ...]:
         """Who all must have a record, if it is to count by vouching."""
-        names = list(self._current[1]) if self._current else []
-        names += [name for name in self.declared if name not in names]
-        return tuple(names)
+        names = dict.fromkeys(self._current[1]) if self._current else {}
+        return tuple(names | self._pending_names)

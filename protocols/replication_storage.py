@@ -14,7 +14,9 @@ import msgpack
 
 from protocols import log
 from protocols.log import Entry
-from protocols.replication_messages import Members, members_from_wire
+from protocols.replication_messages import Epochs, Members, epochs_from_wire, members_from_wire
+
+MAX_REMEMBERED_EPOCHS = 1000
 
 
 class HardState(NamedTuple):
@@ -47,19 +49,28 @@ class Snapshot(NamedTuple):
     lsn: int
     epoch: int
     members: Members
+    epochs: Epochs
+    """Where each epoch began in the log that the snapshot stands for (the latest ones)."""
     data: bytes
+
+    def epoch_at(self, lsn: int) -> int | None:
+        """Which epoch wrote the record `lsn` that this snapshot contains; None: not known."""
+        if lsn > self.lsn:
+            return None
+        begun = bisect_right(self.epochs, lsn, key=lambda each: each[1])
+        return self.epochs[begun - 1][0] if begun else None
 
     def encode(self) -> bytes:
         """The whole content of a snapshot file."""
-        packed: bytes = msgpack.packb([self.members, self.data])
+        packed: bytes = msgpack.packb([self.members, self.epochs, self.data])
         return log.encode_snapshot(self.epoch, self.lsn, packed)
 
     @classmethod
     def decode(cls, file: bytes) -> Snapshot:
         """Raises CorruptFile."""
         epoch, lsn, payload = log.decode_snapshot(file)
-        members, data = msgpack.unpackb(payload, max_buffer_size=0)
-        return cls(lsn, epoch, members_from_wire(members), data)
+        members, epochs, data = msgpack.unpackb(payload)
+        return cls(lsn, epoch, members_from_wire(members), epochs_from_wire(epochs), data)
 
 
 class Storage(Protocol):
@@ -88,6 +99,10 @@ class Storage(Protocol):
         """The highest LSN ≤ `lsn` whose epoch is ≤ `epoch`."""
         ...
 
+    def epochs_until(self, lsn: int) -> Epochs:
+        """Where each epoch began, up to `lsn`: also of records that are not kept any more."""
+        ...
+
     def first_within(self, max_bytes: int) -> int:
         """The lowest LSN such that the payloads from there to the end fit `max_bytes`."""
         ...
@@ -111,6 +126,17 @@ class MemoryLog:
         self._base_epoch: int | None = snapshot.epoch if covered and snapshot is not None else None
         if self.first_lsn == 1:
             self._base_epoch = 0
+        self._epochs: list[tuple[int, int]] = list(snapshot.epochs) if snapshot else []
+        self._note_epochs(self._entries)
+
+    def _note_epochs(self, entries: Sequence[Entry]) -> None:
+        epochs = self._epochs
+        known = epochs[-1][0] if epochs else 0
+        if entries and entries[-1][0] > known:
+            for epoch, lsn, _, _ in entries:
+                if epoch > known:
+                    epochs.append((epoch, lsn))
+                    known = epoch
 
     def epoch_at(self, lsn: int) -> int | None:
         first = self.first_lsn
@@ -121,7 +147,9 @@ class MemoryLog:
     def entries(self, from_lsn: int, to_lsn: int, max_bytes: int = 1 << 62) -> list[Entry]:
         start = from_lsn - self.first_lsn
         assert start >= 0, f"record {from_lsn} is not kept any more"
-        batch = self._entries[start : to_lsn - self.first_lsn + 1]
+        end = to_lsn - self.first_lsn + 1
+        most = max_bytes // log.HEADER_BYTES + 1
+        batch = self._entries[start : min(end, start + most)]
         total = 0
         for count, entry in enumerate(batch):
             total += log.record_bytes(entry)
@@ -131,6 +159,7 @@ class MemoryLog:
 
     def append(self, entries: Sequence[Entry]) -> None:
         assert entries[0][1] == self.last_lsn + 1
+        self._note_epochs(entries)
         self._entries += entries
         self.last_lsn += len(entries)
 
@@ -138,6 +167,8 @@ class MemoryLog:
         assert lsn >= self.first_lsn
         del self._entries[lsn - self.first_lsn :]
         self.last_lsn = lsn - 1
+        while self._epochs and self._epochs[-1][1] >= lsn:
+            self._epochs.pop()
 
     def trim_before(self, lsn: int) -> None:
         assert self.snapshot is not None and lsn <= self.snapshot.lsn + 1
@@ -151,6 +182,11 @@ class MemoryLog:
         self._entries = []
         self.first_lsn, self.last_lsn = snapshot.lsn + 1, snapshot.lsn
         self._base_epoch = snapshot.epoch
+        self._epochs = list(snapshot.epochs)
+
+    def epochs_until(self, lsn: int) -> Epochs:
+        begun = bisect_right(self._epochs, lsn, key=lambda each: each[1])
+        return tuple(self._epochs[max(0, begun - MAX_REMEMBERED_EPOCHS) : begun])
 
     def last_not_after(self, lsn: int, epoch: int) -> int:
         lsn = min(lsn, self.last_lsn)

@@ -8,301 +8,37 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-import msgpack
-
-from protocols import replication
 from protocols.replication import (
     DATA,
-    VOTER,
     WITNESS,
-    AckRule,
-    Diverged,
     Entry,
-    GroupConfig,
-    HardState,
-    MemoryLog,
     Message,
     PrimaryRefused,
     Ready,
     Refused,
     Replica,
     RoleChanged,
-    Snapshot,
 )
+from protocols.replication_messages import AppendReply, VoteReply
+from tests.protocols.replication_machine import Machine, Settings
 
 
 class Broken(AssertionError):
     """The world saw what must never happen."""
 
 
-@dataclass
-class Settings:
-    """What a run is made of; each test sets what matters to it."""
-
-    names: tuple[str, ...] = ("a", "b", "c")
-    founders: tuple[tuple[str, str], ...] = (("a", VOTER), ("b", VOTER), ("c", VOTER))
-    ack: str = "quorum"
-    drift: float = 0.0
-    max_drift: float = 0.02
-    drop: float = 0.0
-    delay_s: tuple[float, float] = (0.001, 0.02)
-    sync_s: tuple[float, float] = (0.001, 0.02)
-    retained_bytes: int = 1 << 20
-    batch_bytes: int = 4096
-    timeout_s: float = 1.0
-
-
-@dataclass
-class Disk:
-    """What is in files, and how much of the log would survive a power cut."""
-
-    log: list[Entry] = field(default_factory=list)
-    durable_records: int = 0
-    state: HardState = field(default_factory=HardState)
-    snapshot: Snapshot | None = None
-    divergent: list[Entry] = field(default_factory=list)
-
-    def lose_unsynced(self, rng: random.Random) -> None:
-        keep = rng.randint(self.durable_records, len(self.log))
-        del self.log[keep:]
-
-
-class Machine:
-    """A replica with its driver."""
-
-    def __init__(self, world: World, name: str) -> None:
-        self.world, self.name = world, name
-        rng = world.rng
-        drift = world.settings.drift
-        self.rate = rng.choice([1 - drift, 1 + drift, 1.0, rng.uniform(1 - drift, 1 + drift)])
-        self.offset_s = rng.uniform(0, 1000)
-        self.disk = Disk()
-        self.up = self.paused = False
-        self.generation = 0
-        self.held: list[Message] = []
-        self.state: list[tuple[int, bytes]] = []
-        self.applied_lsn = 0
-        self.replica: Replica
-        self.replies: dict[int, bytes] = {}
-
-    @property
-    def running(self) -> bool:
-        return self.up and not self.paused
-
-    def now_s(self) -> float:
-        return self.offset_s + self.rate * self.world.now_s
-
-    def boot(self) -> None:
-        settings = self.world.settings
-        self.up, self.paused = True, False
-        self.generation += 1
-        self.held.clear()
-        founders = settings.founders if self.name in dict(settings.founders) else ()
-        config = GroupConfig(
-            name=self.name,
-            witness=dict(founders).get(self.name) == WITNESS,
-            ack=AckRule.parse(settings.ack),
-            detection_timeout_s=settings.timeout_s,
-            max_clock_drift=settings.max_drift,
-            max_batch_bytes=settings.batch_bytes,
-            retained_bytes=settings.retained_bytes,
-        )
-        disk = self.disk
-        disk.durable_records = len(disk.log)  # a driver syncs once before it starts
-        rng = random.Random(f"{self.world.seed}/{self.name}/{self.generation}")
-        storage = MemoryLog(disk.log, disk.snapshot)
-        self.replica = self.world.replica_class(
-            config, storage, disk.state, founders, rng, self.now_s()
-        )
-        self.state = load(disk.snapshot)
-        self.applied_lsn = disk.snapshot.lsn if disk.snapshot else 0
-        self.written_mark = self.tick_serial = 0
-        self.syncing = self.persisting = False
-        self.pump()
-
-    def stop(self, *, power_cut: bool) -> None:
-        self.up = False
-        self.generation += 1
-        if power_cut:
-            self.disk.lose_unsynced(self.world.rng)
-
-    def wipe(self) -> None:
-        self.stop(power_cut=True)
-        self.disk = Disk()
-
-    def receive(self, message: Message) -> None:
-        if self.paused:
-            self.held.append(message)
-        elif self.up:
-            wire = replication.to_wire(message)
-            self.replica.step(replication.from_wire(wire), self.now_s())
-            self.pump()
-
-    def resume(self) -> None:
-        self.paused = False
-        held, self.held = self.held, []
-        if self.up:
-            self.replica.tick(self.now_s())
-            for message in held:
-                self.replica.step(message, self.now_s())
-            self.pump()
-
-    def later(self, delay_s: float, action: Callable[[], None]) -> None:
-        generation = self.generation
-
-        def run() -> None:
-            if self.generation != generation:
-                return
-            if self.paused:
-                self.world.at(self.world.now_s + 0.05, run)
-            else:
-                action()
-
-        self.world.at(self.world.now_s + delay_s, run)
-
-    def pump(self) -> None:
-        """Carry out every Ready; a state file's sync holds back all that follows."""
-        while not self.persisting:
-            ready = self.replica.ready()
-            if ready is None:
-                break
-            self.world.observe(self, ready)
-            if ready.hard_state is not None:
-                self.persisting = True
-                self.later(self.world.sync_delay_s(), lambda ready=ready: self.persisted(ready))
-            else:
-                self.carry_out(ready)
-        self.arm()
-
-    def persisted(self, ready: Ready) -> None:
-        assert ready.hard_state is not None
-        self.disk.state = ready.hard_state
-        self.persisting = False
-        self.carry_out(ready)
-        self.pump()
-
-    def carry_out(self, ready: Ready) -> None:
-        disk = self.disk
-        for event in ready.events:
-            if isinstance(event, Diverged):
-                disk.divergent += event.records
-        if ready.truncate_from is not None:
-            self.cut(ready.truncate_from)
-        if ready.rebuild_from is not None:
-            self.rebuild(ready.rebuild_from)
-        if ready.entries:
-            assert ready.entries[0][1] == (disk.log[-1][1] + 1 if disk.log else self.base_lsn + 1)
-            disk.log += ready.entries
-            self.written_mark = ready.mark
-        for message in ready.messages:
-            self.world.send(message)
-        if ready.install is not None:
-            self.later(self.world.sync_delay_s(), lambda: self.install(ready.install))
-        self.apply(ready.visible_lsn)
-        self.sync()
-
-    @property
-    def base_lsn(self) -> int:
-        return self.disk.snapshot.lsn if self.disk.snapshot else 0
-
-    def cut(self, lsn: int) -> None:
-        disk = self.disk
-        keep = lsn - disk.log[0][1] if disk.log else 0
-        del disk.log[keep:]
-        disk.durable_records = min(disk.durable_records, keep)
-        self.covered = min(getattr(self, "covered", 0), keep)
-
-    def rebuild(self, lsn: int) -> None:
-        self.state = [(at, payload) for at, payload in self.state if at < lsn]
-        self.applied_lsn = min(self.applied_lsn, lsn - 1)
-
-    def install(self, snapshot: Snapshot | None) -> None:
-        assert snapshot is not None
-        disk = self.disk
-        disk.snapshot, disk.log, disk.durable_records, self.covered = snapshot, [], 0, 0
-        self.state, self.applied_lsn = load(snapshot), snapshot.lsn
-        self.replica.snapshot_installed()
-        self.pump()
-
-    def apply(self, visible_lsn: int) -> None:
-        replica = self.replica
-        target = min(visible_lsn, replica.storage.last_lsn)
-        if target <= self.applied_lsn:
-            return
-        for _, lsn, kind, payload in replica.storage.entries(self.applied_lsn + 1, target, 1 << 60):
-            if kind == DATA:
-                self.state.append((lsn, payload))
-        self.applied_lsn = target
-        replica.applied(target, self.now_s())
-
-    def sync(self) -> None:
-        disk = self.disk
-        if self.syncing or disk.durable_records == len(disk.log):
-            return
-        self.syncing = True
-        self.covered, mark = len(disk.log), self.written_mark
-
-        def done() -> None:
-            self.syncing = False
-            disk.durable_records = max(disk.durable_records, min(self.covered, len(disk.log)))
-            self.replica.synced(mark, self.now_s())
-            self.sync()
-            self.pump()
-
-        self.later(self.world.sync_delay_s(), done)
-
-    def arm(self) -> None:
-        """Call tick when the core wants it."""
-        self.tick_serial += 1
-        serial = self.tick_serial
-        deadline_s = self.replica.deadline_s
-        if deadline_s == float("inf"):
-            return
-
-        def run() -> None:
-            if serial == self.tick_serial:
-                self.replica.tick(self.now_s())
-                self.pump()
-
-        wait_s = (deadline_s - self.now_s()) / self.rate
-        self.later(max(wait_s, 0.0) + self.world.rng.random() * 0.002, run)
-
-    def compact(self) -> None:
-        """Snapshot what is applied and quorum-committed; drop what the log need not keep."""
-        replica = self.replica
-        lsn = min(self.applied_lsn, replica.quorum_lsn)
-        epoch = replica.storage.epoch_at(lsn)
-        if self.config_witness or not epoch or lsn <= self.base_lsn or self.persisting:
-            return
-        members = next(m for at, m in reversed(replica._members_log) if at <= lsn)
-        data = msgpack.packb([item for item in self.state if item[0] <= lsn])
-        snapshot = Snapshot(lsn, epoch, members, data)
-        self.disk.snapshot = Snapshot.decode(snapshot.encode())
-        first_lsn = replica.compact(snapshot)
-        log = self.disk.log
-        drop = min(first_lsn - log[0][1] if log else 0, self.disk.durable_records)
-        if drop > 0:
-            del log[:drop]
-            self.disk.durable_records -= drop
-            self.covered = max(getattr(self, "covered", 0) - drop, 0)
-
-    @property
-    def config_witness(self) -> bool:
-        return self.replica.config.witness
-
-
-def load(snapshot: Snapshot | None) -> list[tuple[int, bytes]]:
-    return [tuple(item) for item in msgpack.unpackb(snapshot.data)] if snapshot else []
-
-
 class World:
     """Machines, the wires between them, and what has been seen so far."""
 
     def __init__(
-        self, seed: int | str, settings: Settings, replica_class: type[Replica] = Replica
+        self,
+        seed: int | str,
+        settings: Settings,
+        replica_class: type[Replica] = Replica,
+        machine_class: type[Machine] = Machine,
     ) -> None:
         self.seed, self.settings, self.replica_class = seed, settings, replica_class
         self.rng = random.Random(f"world/{seed}")
@@ -311,6 +47,7 @@ class World:
         self._serial = 0
         self.cuts: set[tuple[str, str]] = set()
         self.slow: dict[tuple[str, str], float] = {}
+        self.last_arrival_s: dict[tuple[str, str], float] = defaultdict(float)
         self.primaries: dict[int, str] = {}
         self.truth: dict[int, Entry] = {}
         self.written: dict[tuple[int, int], tuple[bytes, int]] = {}
@@ -318,9 +55,7 @@ class World:
         self.sent = 0
         self.on_send: Callable[[Message], None] | None = None
         self.on_ready: Callable[[str, Ready], None] | None = None
-        voters = sum(1 for _, role in settings.founders if role != "learner")
-        self.safe = AckRule.parse(settings.ack).survives_failover(voters)
-        self.machines = {name: Machine(self, name) for name in settings.names}
+        self.machines = {name: machine_class(self, name) for name in settings.names}
         for machine in self.machines.values():
             machine.boot()
 
@@ -344,14 +79,20 @@ class World:
 
     def send(self, message: Message) -> None:
         self.sent += 1
+        self.check_promises(message)
         if self.on_send is not None:
             self.on_send(message)
-        link = (message.sender, message.to)
+        link, target = (message.sender, message.to), self.machines[message.to]
+        if self.rng.random() < self.settings.late:
+            self.at(self.now_s + self.rng.uniform(0.2, 6.0), lambda: target.receive(message))
         if link in self.cuts or self.rng.random() < self.settings.drop:
             return
-        delay_s = self.rng.uniform(*self.settings.delay_s) * self.slow.get(link, 1.0)
-        target = self.machines[message.to]
-        self.at(self.now_s + delay_s, lambda: target.receive(message))
+        for _ in range(2 if self.rng.random() < self.settings.duplicate else 1):
+            delay_s = self.rng.uniform(*self.settings.delay_s) * self.slow.get(link, 1.0)
+            arrival_s = self.now_s + delay_s
+            if self.rng.random() >= self.settings.reorder:
+                arrival_s = self.last_arrival_s[link] = max(arrival_s, self.last_arrival_s[link])
+            self.at(arrival_s, lambda: target.receive(message))
 
     # -- what must hold
 
@@ -370,7 +111,7 @@ class World:
             if isinstance(event, RoleChanged) and event.role == "primary":
                 self.see_primary(machine, event.epoch)
         self.see_quorum(machine, ready.quorum_lsn)
-        if replica.role == "primary" and self.safe:
+        if replica.role == "primary" and replica.config.ack.survives_failover(len(replica.voters)):
             self.acked_lsn = max(self.acked_lsn, ready.acknowledgeable_lsn)
 
     def see_primary(self, machine: Machine, epoch: int) -> None:
@@ -397,13 +138,30 @@ class World:
                     raise Broken(f"{machine.name} committed another record {entry[1]}")
         machine.seen_quorum_lsn = quorum_lsn
 
+    def check_promises(self, message: Message) -> None:
+        """What a message says must be on its sender's disk before it leaves."""
+        disk = self.machines[message.sender].disk
+        if getattr(message, "pre", False) or getattr(message, "granted", True) is False:
+            return  # these promise nothing
+        if disk.state.epoch < message.epoch:
+            raise Broken(f"{message.sender} speaks of epoch {message.epoch} before it is durable")
+        if isinstance(message, VoteReply) and message.granted:
+            moved = disk.state.epoch > message.epoch
+            if not moved and disk.state.vote != message.to:
+                raise Broken(f"{message.sender} granted a vote that is not on its disk")
+        if isinstance(message, AppendReply):
+            base = disk.log[0][1] - 1 if disk.log else 0
+            durable = max(base + disk.durable_records, disk.snapshot.lsn if disk.snapshot else 0)
+            if message.flushed_lsn > durable:
+                raise Broken(f"{message.sender} confirms {message.flushed_lsn} before its sync")
+
     def check_leases(self) -> None:
         serving = [
             m for m in self.machines.values() if m.running and m.replica.can_serve(m.now_s())
         ]
         if len(serving) > 1:
             raise Broken(f"two primaries serve: {[m.name for m in serving]}")
-        if serving and self.safe and serving[0].replica.visible_lsn < self.acked_lsn:
+        if serving and serving[0].replica.visible_lsn < self.acked_lsn:
             raise Broken(f"{serving[0].name} serves without acknowledged {self.acked_lsn}")
 
     # -- for scripts
@@ -431,10 +189,26 @@ class World:
         machine.pump()
         return lsn
 
+    def change_member(self, machine: Machine, name: str, role: str | None) -> bool:
+        try:
+            machine.replica.change_member(name, role, machine.now_s())
+        except Refused:
+            return False
+        machine.pump()
+        return True
+
+    def all_standing(self) -> bool:
+        """Whether every member's word counts, durably."""
+        primary = self.primary()
+        return primary is not None and all(
+            self.machines[name].disk.state.standing for name in primary.replica.members
+        )
+
     def heal(self) -> None:
         self.cuts.clear()
         self.slow.clear()
-        self.settings.drop = 0.0
+        for fault in ("drop", "duplicate", "late", "reorder"):
+            setattr(self.settings, fault, 0.0)
         for machine in self.machines.values():
             if machine.paused:
                 machine.resume()
@@ -465,5 +239,5 @@ class World:
         for lsn, entry in self.truth.items():
             if entry[2] == DATA and mine.get(lsn) != entry[3]:
                 raise Broken(f"committed {lsn} is lost")
-        if self.safe and primary.replica.quorum_lsn < self.acked_lsn:
+        if primary.replica.quorum_lsn < self.acked_lsn:
             raise Broken(f"acknowledged {self.acked_lsn} is lost")
