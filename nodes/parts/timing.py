@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import trio
 
 from nodes.base import Clock
 
 
-@contextmanager
-def move_on_after(clock: Clock, seconds: float) -> Iterator[trio.CancelScope]:
+class move_on_after:
     """Cancel the block after `seconds` of the node's clock; see `.cancelled_caught` afterwards."""
-    with trio.CancelScope() as scope:
-        timer = clock.call_at(clock.monotonic_s() + seconds, scope.cancel)
-        try:
-            yield scope
-        finally:
-            timer.cancel()
+
+    __slots__ = ("_clock", "_scope", "_seconds", "_timer")
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+
+    def __enter__(self) -> trio.CancelScope:
+        clock, scope = self._clock, trio.CancelScope()
+        self._scope = scope
+        self._timer = clock.call_at(clock.monotonic_s() + self._seconds, scope.cancel)
+        return scope.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        self._timer.cancel()
+        return self._scope.__exit__(kind, error, traceback)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass
-from html import escape
 from typing import Any, Final
 from urllib.parse import quote
 
 SITE_NAME: Final = "Flock"
+NEEDS_ESCAPE: Final = re.compile(r"""[&<>"']""")
+PLAIN_IN_URLS: Final = re.compile(r"[A-Za-z0-9_.~-]*")
+
+
+def escape(text: str) -> str:
+    """For HTML; most texts stay as they are, so that is looked at first."""
+    return text if NEEDS_ESCAPE.search(text) is None else html.escape(text)
+
+
+def segment(text: str) -> str:
+    """For one part of a URL's path."""
+    return text if PLAIN_IN_URLS.fullmatch(text) else quote(text, safe="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +148,9 @@ def _try(view: View) -> str:
 # --- parts -----------------------------------------------------------------------------------
 
 
-def face(name: str) -> str:
-    return f'<img class="face" src="/static/face/{quote(name, safe="")}.svg" alt="" loading="lazy">'
+def face(link: str) -> str:
+    """`link`: the name, quoted for a URL."""
+    return f'<img class="face" src="/static/face/{link}.svg" alt="" loading="lazy">'
 
 
 def posts(view: View, items: list[dict[str, Any]]) -> str:
@@ -146,11 +160,11 @@ def posts(view: View, items: list[dict[str, Any]]) -> str:
 
 
 def _post(view: View, item: dict[str, Any]) -> str:
-    author, link = escape(item["author"]), quote(item["author"], safe="")
+    author, link = escape(item["author"]), segment(item["author"])
     when = ago(view.now_s - item["posted_s"])
-    return f"""<article class="post"><a href="/u/{link}">{face(item["author"])}</a><div>
+    return f"""<article class="post"><a href="/u/{link}">{face(link)}</a><div>
 <header><a href="/u/{link}">{escape(item["full_name"])}</a><span>@{author}</span>
-<time><a href="/post/{quote(item["id"], safe="")}">{when}</a></time></header>
+<time><a href="/post/{segment(item["id"])}">{when}</a></time></header>
 <p>{escape(item["text"])}</p></div></article>
 """
 
@@ -162,9 +176,9 @@ def people(items: list[dict[str, Any]]) -> str:
 
 
 def _person(item: dict[str, Any]) -> str:
-    link = quote(item["name"], safe="")
+    link = segment(item["name"])
     return (
-        f'<li>{face(item["name"])}<div><a href="/u/{link}">{escape(item["full_name"])}</a>'
+        f'<li>{face(link)}<div><a href="/u/{link}">{escape(item["full_name"])}</a>'
         f"<small>{escape(item['about'])}</small></div></li>"
     )
 
@@ -184,7 +198,8 @@ def ago(seconds: float) -> str:
 
 
 def profile(view: View, data: dict[str, Any]) -> bytes:
-    body = f"""<section class="who">{face(data["name"])}<div><h1>{escape(data["full_name"])}</h1>
+    picture = face(segment(data["name"]))
+    body = f"""<section class="who">{picture}<div><h1>{escape(data["full_name"])}</h1>
 <p>@{escape(data["name"])} · {data["followers"]} followers · follows {data["following"]}</p>
 <p>{escape(data["about"])}</p></div></section>
 <section class="feed"><h2>Posts</h2>{posts(view, data["posts"])}</section>"""
