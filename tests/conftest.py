@@ -1,4 +1,6 @@
-"""What all tests share: long proofs (`soak`) run only when asked for, by `make soak`."""
+"""What all tests share: long proofs (`soak`) run only when asked for, by `make soak`; a test that
+waits on real time or a real peer (`slow`) is asked again, once, where a busy machine failed it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
     if config.getoption("--soak"):
         return
     kept, left_out = [], []

@@ -45,7 +45,7 @@ def test_samples_add_up_to_what_was_counted_even_when_a_node_begins_anew():
             counted = sum(each.tiers[tier].requests for each in sampler.samples)
             assert counted == c.metrics(tier, name) > 100, tier
         assert sum(each.seconds for each in sampler.samples) == pytest.approx(10.5)
-        assert sampler.nodes["web-2"].cpu_busy_ratio > 0
+        assert sampler.nodes["web-1"].cpu_busy_ratio > 0
         assert sampler.nodes["db-1"].cpu_busy_ratio is None, "none was declared"
 
     emu.run(script, FOUR)

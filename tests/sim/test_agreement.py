@@ -23,11 +23,13 @@ async def kill_one_of_three(c: emu.Scenario) -> dict:
     await c.sleep(DOWN_AT_S)
     await c.kill("web-2", for_s=BACK_AFTER_S)
     await c.sleep(END_S - DOWN_AT_S)
+    requests = c.metrics("users-local", "user_requests_total")
     summary = await c.finish()
     (down,) = c.events("server down")
     ups = [each for each in c.events("server up") if each["server"] == "web-2"]
     return {
         **summary,
+        "requests": requests,
         "noticed_s": down["time_s"] - DOWN_AT_S,
         "trusted_again_s": ups[-1]["time_s"] - DOWN_AT_S - BACK_AFTER_S,
     }
