@@ -52,10 +52,30 @@ REQUESTS = Row(
                [Ask(q.quantile(0.99, "emu_request_seconds", "method"), "{{method}}")], unit="s"),
     ],
 )  # fmt: skip
+MOVES = Row(
+    "Moves and hot keys",
+    [
+        series("Moves", "Moves of slots that a node takes part in now.",
+               [Ask(q.most("emu_slot_migrations_active", "node"), "{{node}}")]),
+        series("Keys moved", "Keys copied by moves.",
+               [Ask(q.rate("emu_keys_moved_total", "node"), "{{node}}")], unit="ops"),
+        series("Write pause p99", "How long a move refused writes to its slots.",
+               [Ask(q.quantile(0.99, "emu_write_pause_seconds", "node"), "{{node}}")], unit="s"),
+        series("Redirects", "Redirects that clients followed, by type, and maps fetched for them.",
+               [Ask(q.rate("emu_redirects_total", "type"), "{{type}}"),
+                Ask(q.rate("emu_map_refreshes_total", "cluster"), "maps")], unit="ops"),
+        series("Map version", "Of each coordinator: it only grows.",
+               [Ask(q.most("emu_map_version", "node"), "{{node}}")]),
+        series("Hottest key", "The share of a node's requests that are about one key.",
+               [Ask(q.most("emu_hot_key_ratio", "node"), "{{node}}")], unit="percentunit"),
+        series("Near cache", "Reads that a router answered by itself.",
+               [Ask(q.rate("emu_near_cache_hits_total", "node"), "{{node}}")], unit="ops"),
+    ],
+)  # fmt: skip
 BOARD = Board(
     "emu-kv",
     "emu / Sharded KV",
     "Who owns how many slots, what moves, what clients see.",
-    [CLIENTS_ROW, SHARDS, REQUESTS],
+    [CLIENTS_ROW, SHARDS, MOVES, REQUESTS],
     kinds=["kv_shard", "kv_coordinator", "kv_router"],
 )
