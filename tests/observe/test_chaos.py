@@ -16,6 +16,7 @@ import pytest
 from emu import chaos
 from emu.faults import VERBS
 from tests.observe.running import ROOT, Running, start
+from tests.peers import need
 
 EXPERIMENT = ROOT / "topologies" / "experiments" / "05-kill-the-primary.json"
 
@@ -71,9 +72,8 @@ def test_probes_say_what_an_action_did(running: Running, monkeypatch: pytest.Mon
 def test_the_real_chaos_run_kills_a_primary_and_its_journal_says_that_the_steady_state_held(
     tmp_path: Path,
 ):
-    program = shutil.which("chaos", path=str(Path(sys.executable).parent)) or shutil.which("chaos")
-    if program is None:
-        pytest.skip("chaos is not installed: pip install 'emu[chaos]'")
+    own = shutil.which("chaos", path=str(Path(sys.executable).parent))
+    program = own or need("chaos", install="pip install 'emu[chaos]'")
     block = start("topologies/05-replication.yaml")
     running = next(block)
     running.until("status", lambda status: status["tiers"][-1]["rate_per_s"] > 1)
