@@ -91,6 +91,13 @@ class Engine:
         self._refused = metrics.counter("transactions_refused_total", "Transactions refused.")
         self._seconds = metrics.histogram("commit_seconds", "Seconds from execution to commit.")
 
+    async def run(self) -> None:
+        """Drive the log until cancelled; the state ends with it."""
+        try:
+            await self.driver.run()
+        finally:
+            self.machine.close()
+
     @property
     def sql(self) -> SqlState:
         return self.machine.sql
@@ -247,7 +254,7 @@ class DatabaseNode:
             listener = await ctx.network.listen(RPC_PORT)
             nursery.start_soon(admin.listen_and_serve)
             nursery.start_soon(service.serve, listener)
-            nursery.start_soon(engine.driver.run)
+            nursery.start_soon(engine.run)
             task_status.started()
 
     def _service(self, engine: Engine) -> Service:

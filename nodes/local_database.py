@@ -23,7 +23,7 @@ class LocalDatabase:
     async def start(self) -> None:
         """Recover from disk, and drive the log from now on."""
         await self._engine.driver.recover()
-        self._nursery.start_soon(self._engine.driver.run)
+        self._nursery.start_soon(self._engine.run)
 
     async def query(
         self, sql: str, *params: Any, token: int | None = None, timeout_s: float = 0.0

@@ -183,7 +183,7 @@ class SqlState:
 
     def load(self, data: bytes) -> None:
         """Become the state that `dump` gave."""
-        self.close()
+        self.db.close()
         self.db = self._open()
         self._internal = True
         try:
@@ -194,12 +194,14 @@ class SqlState:
 
     def reset(self) -> None:
         """Become empty."""
-        self.close()
+        self.db.close()
         self.db = self._open()
         self._create_own_tables()
 
     def close(self) -> None:
+        """Forget everything, for good: SQLite itself would keep our clock, and all behind it."""
         self.db.close()
+        self._vfs.unregister()
 
     # --- inside --------------------------------------------------------------------------
 

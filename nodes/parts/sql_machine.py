@@ -18,6 +18,9 @@ class SqlMachine:
     def __init__(self, name: str, now_s: Callable[[], float], rng: random.Random) -> None:
         self.sql = SqlState(f"emu-clock-{name}", now_s, rng)
 
+    def close(self) -> None:
+        self.sql.close()
+
     def apply(self, payload: bytes, lsn: int) -> None:
         self.sql.apply(payload)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shlex
@@ -10,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import pytest
 
 from emu.sim import campaign
@@ -128,3 +130,15 @@ def test_disks_are_damaged_only_when_asked_and_then_only_finding_it_is_asked():
     lying = replace(damaged, seed=next(seed for seed in range(20) if worlds[seed] > 0))
     result = run_seed(lying)
     assert result.anomaly == "" and result.summary is not None
+
+
+def test_a_run_leaves_nothing_behind_in_its_process():
+    """SQLite kept every dead node's clock, and so its whole world, until it was told to forget."""
+    run = SeedRun(FOUR, 1, 1.0)
+    run_seed(run)
+    before = len(gc.get_objects()), apsw.vfs_names()
+    for seed in (2, 3):
+        run_seed(replace(run, seed=seed))
+    gc.collect()
+    assert apsw.vfs_names() == before[1]
+    assert len(gc.get_objects()) < before[0] + 2000
