@@ -213,7 +213,8 @@ class Swarm:
         if primary is None or len(primary.replica.voters) < 3 or not self.world.all_standing():
             return
         machine = self.one(lambda machine: machine.disk.state.standing)
-        vouched = [each.disk.state.vouched for each in self.world.machines.values()]
+        vouched = [each.replica.hard_state.vouched for each in self.world.machines.values()]
+        vouched.append(primary.replica._in_sync.declared)
         if machine is not None and (machine.name,) not in vouched:  # else it has the only copy
             machine.wipe()
             self.boot_later(machine)
