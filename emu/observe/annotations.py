@@ -17,10 +17,15 @@ KINDS: Final[Mapping[str, str]] = {
     "topology changed": "scaling",
     "node failed": "failure",
     "crash loop: left down": "failure",
-    "slots moved": "reshard",
     "verdict": "verdict",
 }
 """Events worth a mark on a graph, and what kind of mark."""
+OPERATIONS: Final = frozenset(
+    {"scale", "reshard", "cpu", "call", "start", "restart", "unpause", "heal"}
+)
+"""Verbs of faults.py that break nothing."""
+BEGUN: Final = "reshard begun"
+ENDED: Final = "reshard ended"
 HIDDEN_FIELDS: Final = frozenset(
     {"index", "time_s", "level", "event", "node", "tier", "region", "error"}
 )
@@ -37,7 +42,9 @@ def spans(
 ) -> list[Span]:
     """Everything worth a mark, by time. `active`: numbers of the faults that go on."""
     found = [_fault(record, record["number"] in active) for record in timeline]
-    found += [_moment(event) for event in events if event["event"] in KINDS]
+    told = list(events)
+    found += [_moment(event) for event in told if event["event"] in KINDS]
+    found += _reshards(told)
     return sorted(found, key=lambda span: float(span["start_s"]))
 
 
@@ -46,10 +53,26 @@ def _fault(record: Mapping[str, Any], is_active: bool) -> Span:
         "start_s": record["at_s"],
         "end_s": record.get("ended_s"),
         "active": is_active,
-        "kind": "fault",
+        "kind": "operation" if record["verb"] in OPERATIONS else "fault",
         "text": fault_text(record),
         "tags": ["fault", str(record["verb"])],
     }
+
+
+def _reshards(events: Sequence[Mapping[str, Any]]) -> list[Span]:
+    """From the plan to the last slot at its new owner; whichever coordinator says so."""
+    found = []
+    for place, event in enumerate(events):
+        if event["event"] != BEGUN:
+            continue
+        span = {**_moment(event), "active": True}
+        for later in events[place:]:
+            if later["event"] == ENDED and later.get("tier") == event.get("tier"):
+                span |= {"end_s": later["time_s"], "active": False}
+                span["text"] += f": {later.get('outcome')}"
+                break
+        found.append(span)
+    return found
 
 
 def fault_text(record: Mapping[str, Any]) -> str:
@@ -77,7 +100,7 @@ def _option(key: str, value: Any) -> str:
 
 
 def _moment(event: Mapping[str, Any]) -> Span:
-    kind = KINDS[event["event"]]
+    kind = KINDS.get(event["event"], "reshard")
     who = str(event.get("node") or event.get("tier") or "emu")
     told = [f"{key} {each}" for key, each in event.items() if key not in HIDDEN_FIELDS and each]
     error = str(event.get("error", ""))[:120]

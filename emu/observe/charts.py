@@ -111,8 +111,11 @@ def _bands(spans: Sequence[Mapping[str, Any]], frame: _Frame) -> str:
                 f'<rect class="band {span["kind"]}" x="{x:.1f}" y="{TOP}" width="{width:.1f}" '
                 f'height="{HEIGHT - TOP - BOTTOM}">{title}</rect>'
             )
-            word = escape(span["text"].partition(" ")[0])
-            parts.append(f'<text class="cause" x="{x + 4:.1f}" y="{TOP + 11}">{word}</text>')
+            word = "reshard" if span["kind"] == "reshard" else span["text"].partition(" ")[0]
+            parts.append(
+                f'<text class="cause {span["kind"]}" x="{x + 4:.1f}" y="{TOP + 11}">'
+                f"{escape(word)}</text>"
+            )
         else:
             parts.append(
                 f'<path class="moment {span["kind"]}" d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}">'

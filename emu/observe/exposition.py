@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import trio
 
+from emu.observe.annotations import OPERATIONS
 from emu.observe.events import LEVELS, Event
 from emu.observe.link_series import sum_up, tell
 from emu.slot import Slot
@@ -20,8 +21,6 @@ from nodes.parts.metrics import Counter, Metrics
 
 MAX_FAULT_SERIES: Final = 100
 NAMES_SHOWN: Final = 5
-OPERATIONS: Final = frozenset({"scale", "cpu", "call", "start", "restart", "unpause", "heal"})
-"""Verbs of faults.py that break nothing."""
 PAGE_BYTES: Final = resource.getpagesize()
 
 

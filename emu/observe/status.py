@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from emu.observe.annotations import fault_text
-from emu.observe.exposition import OPERATIONS
+from emu.observe.annotations import OPERATIONS, fault_text
 from emu.observe.sampling import Counts, Sample, Sampler
 from emu.supervisor import Cluster
 from emu.topology.model import Tier, Topology

@@ -39,6 +39,23 @@ def test_spans_are_in_order_and_unremarkable_events_are_none():
     assert found[1]["text"] == "db-2: promoted (role primary, epoch 2)"
 
 
+def test_a_reshard_lasts_from_its_plan_to_its_end_whoever_says_so():
+    begun = {"index": 1, "time_s": 3.0, "level": "info", "event": "reshard begun", "moves": 4,
+             "node": "kv-coordinator-1", "tier": "kv-coordinator", "plan": "p1"}  # fmt: skip
+    ended = {**begun, "time_s": 8.5, "event": "reshard ended", "node": "kv-coordinator-2",
+             "outcome": "done"}  # fmt: skip
+    (span,) = spans([], [begun, ended], active=[])
+    assert (span["kind"], span["start_s"], span["end_s"]) == ("reshard", 3.0, 8.5)
+    assert span["text"] == "kv-coordinator-1: reshard begun (moves 4, plan p1): done"
+    (still,) = spans([], [begun], active=[])
+    assert still["active"] and still["end_s"] is None
+
+
+def test_what_breaks_nothing_is_no_fault():
+    scale = {"number": 1, "at_s": 1.0, "verb": "scale", "tier": "web", "nodes": 5}
+    assert [each["kind"] for each in spans([scale, KILL], [], active=[])] == ["operation", "fault"]
+
+
 def test_grafana_gets_a_region_for_what_has_an_end_or_goes_on_and_a_line_for_a_moment():
     ended = {**KILL, "number": 2, "at_s": 1.0, "ended_s": 3.0}
     found = for_grafana(spans([KILL, ended], [PROMOTED], active=[1]), 1_700_000_000.0, 20.0)
