@@ -13,8 +13,9 @@ CLIENTS_ROW = Row(
     "Clients",
     [
         series("Operations", "What clients did, by what came of it.",
-               [Ask(q.rate(CLIENTS, "outcome", q.CLUSTER), "{{outcome}}")], unit="ops",
-               stacked=True),
+               [Ask(q.rate(CLIENTS, "outcome", q.CLUSTER), "{{outcome}}"),
+                Ask(q.rate("emu_client_failures_total", "cluster", q.CLUSTER), "not ok")],
+               unit="ops"),
         series("By operation", "What clients did.",
                [Ask(q.rate(CLIENTS, "operation", q.CLUSTER), "{{operation}}")], unit="ops"),
         series("Duration", "From an operation's start to its end, redirects and retries included.",

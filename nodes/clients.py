@@ -79,6 +79,9 @@ class ClientsNode:
         self._final: dict[str, Any] | None = None
         self._counters: dict[tuple[str, str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
+        self._failures = ctx.metrics.counter(
+            "client_failures_total", "Operations that failed, or whose outcome is unknown."
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         admin = Admin(self.ctx, facts=self.facts)
@@ -199,6 +202,7 @@ class ClientsNode:
                 "client_operation_seconds", "Seconds to an operation's end.", operation=operation
             )
         counter.value += 1
+        self._failures.value += outcome != OK
         self._seconds[operation].observe(now_s - began_s)
 
     # --- the end of a run --------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from emu.observe.grouping import grouped
 from emu.observe.shown import duration, number
 
 BOX_WIDTH: Final = 190
@@ -19,6 +20,8 @@ ROW_GAP: Final = 26
 MARGIN: Final = 8
 DOT_GAP: Final = 13
 MAX_DOTS: Final = 12
+MOST_TITLE: Final = 22
+"""With more letters the kind is left out: the name says it, mostly."""
 SPARK_HEIGHT: Final = 24
 OVER: Final = 44
 """How high an edge goes that passes over a column."""
@@ -75,6 +78,7 @@ def _rows(
 
 def draw(status: Mapping[str, Any]) -> str:
     """The SVG element, as wide as what holds it."""
+    status = grouped(status)
     tiers = status["tiers"]
     places = arrange([tier["name"] for tier in tiers], status["edges"])
     columns = max((column for column, _ in places.values()), default=0) + 1
@@ -146,12 +150,17 @@ def _tier(
     x, y = corner
     well = "well" if tier["up"] == tier["nodes"] else "ill"
     name, kind = escape(tier["name"]), escape(tier["kind"].rpartition(":")[2])
+    members = escape(" ".join(tier["members"]))
+    if len(tier["members"]) > 1:
+        kind = f"× {len(tier['members'])}"
+    elif len(name) + len(kind) > MOST_TITLE:
+        kind = ""
     bad = tier["errors_per_s"] > 0
     errors = f"{number(tier['errors_per_s'])} err/s" if bad else f"{tier['up']}/{tier['nodes']} up"
     own = [node for node in nodes if node["tier"] == tier["name"]]
     p99 = f"p99 {duration(tier['p99_s'])}" if tier["p99_s"] is not None else ""
     return (
-        f'<g class="tier {well}" data-tier="{name}" transform="translate({x:g} {y:g})">'
+        f'<g class="tier {well}" data-tier="{members}" transform="translate({x:g} {y:g})">'
         f'<rect class="box" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="10"/>'
         f'<text class="name" x="12" y="23">{name}</text>'
         f'<text class="kind" x="{BOX_WIDTH - 12}" y="23">{kind if kind != name else ""}</text>'

@@ -26,6 +26,7 @@ NODES_PER_SECOND: Final = 500
 """With more nodes the samples become rarer."""
 SOURCES: Final = (
     ("user_requests_total", "user_failures_total", "user_request_seconds"),
+    ("client_operations_total", "client_failures_total", "client_operation_seconds"),
     ("requests_total", "request_errors_total", "request_seconds"),
     ("connections_total", "request_errors_total", ""),
 )

@@ -69,6 +69,7 @@ def _tier(cluster: Cluster, sampler: Sampler, tier: Tier) -> dict[str, Any]:
     return {
         "name": tier.name,
         "kind": tier.word,
+        "group": tier.group,
         "public": tier.public,
         "clients": tier.kind.clients,
         "nodes": len(slots),

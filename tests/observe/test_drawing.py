@@ -91,3 +91,21 @@ def test_a_tier_of_a_thousand_has_few_dots_and_those_that_are_ill():
     assert len(dots) <= MAX_DOTS
     assert "crashed" in dots[0].attrib["class"]
     assert f"+{1000 - len(dots)}" in [each.text for each in svg.iter("text")]
+
+
+def test_tiers_that_one_kind_expanded_to_are_drawn_as_one():
+    shards = [tier(f"kv-shard-{n}", kind="kv_shard", group="kv", rate_per_s=10.0, history=[1.0, n])
+              for n in (1, 2, 3)]  # fmt: skip
+    tiers = [tier("load"), *shards, tier("kv-router", kind="kv_router", group="kv")]
+    edges = [["load", "kv-router"], ["kv-router", "kv-shard-1"], ["kv-router", "kv-shard-3"],
+             ["kv-shard-1", "kv-shard-2"]]  # fmt: skip
+    links = [{"ends": ["kv-router", "kv-shard-2"], "cut": True, "latency_s": 0.0}]
+    full = {**status(1, 0), "tiers": tiers, "edges": edges, "links": links}
+    full["nodes"] = [node(f"kv-shard-{n}-1", tier=f"kv-shard-{n}") for n in (1, 2, 3)]
+    svg = ElementTree.fromstring(draw(full))
+    assert [group.attrib["data-tier"] for group in svg.iter("g")] == [
+        "load", "kv-shard-1 kv-shard-2 kv-shard-3", "kv-router",
+    ]  # fmt: skip
+    texts = [each.text for each in svg.iter("text")]
+    assert "kv-shard" in texts and "× 3" in texts and "30/s" in texts
+    assert len(list(svg.iter("circle"))) == 3 and texts.count("cut") == 1

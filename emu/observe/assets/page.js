@@ -67,7 +67,7 @@ function choose() {
     tier.classList.toggle("chosen", tier.dataset.tier === chosen);
   }
   for (const row of live.querySelectorAll("tr[data-tier]")) {
-    row.hidden = chosen !== "" && row.dataset.tier !== chosen;
+    row.hidden = chosen !== "" && !chosen.split(" ").includes(row.dataset.tier);
   }
 }
 
