@@ -1,35 +1,34 @@
 """Driving the replication core: its log and state on the node's disk, its messages on the wire.
 
 Every replicated tier runs on this: it hands over a StateMachine, proposes records, and waits for
-them. The state runs
-*ahead* on the primary; an answer waits until the records it saw are acknowledgeable.
+them. The state runs *ahead* on the primary: a write is answered when it is `acknowledged`, any
+other answer when what it saw is `visible`. The files are replica_files.py's business.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from heapq import heappop, heappush
-from itertools import count
 from typing import Any, Final, Protocol
 
 import trio
 
 from nodes.base import RPC_PORT, Context, Timer
 from nodes.client import Client
+from nodes.parts.event_words import in_words
 from nodes.parts.lag import LagClock
+from nodes.parts.waiters import Waiters
+from nodes.replica_files import ROOM_PAUSE_S, ReplicaFiles
 from nodes.wire import Call, Service
-from protocols import log as log_format
 from protocols import replication
 from protocols.errors import RpcError
 from protocols.replication import (
     DATA,
+    LEARNER,
+    NEVER,
     PRIMARY,
     WITNESS,
     Diverged,
     GroupConfig,
-    HardState,
-    MemoryLog,
     Ready,
     Replica,
     RoleChanged,
@@ -37,11 +36,10 @@ from protocols.replication import (
 )
 from protocols.replication_messages import Members
 
-LOG: Final = "log"
-SNAPSHOT: Final = "snapshot"
-STATE: Final = "state"
 REPLICATE: Final = "replicate"
 APPLY_SLICE: Final = 100
+STALL_RATIO: Final = 0.2
+"""A timer this part of the detection time-out late means that this process was held up."""
 
 
 class StateMachine(Protocol):
@@ -56,10 +54,6 @@ class StateMachine(Protocol):
     def describe(self, payload: bytes) -> Any:
         """A divergent record for people to read (JSON-able)."""
         ...
-
-
-class CorruptLog(Exception):
-    """The log is damaged where it had been synced: it is not repaired by guessing."""
 
 
 class ReplicaDriver:
@@ -84,77 +78,35 @@ class ReplicaDriver:
         self.failovers = 0
         """Promotions of this node after the group's first."""
         self.lag = LagClock()
+        self.files = ReplicaFiles(ctx, config.name, machine.describe)
         self.on_role: Callable[[str], None] | None = None
         self._founders = founders
         self._nursery = nursery
         self._snapshot_every_bytes = snapshot_every_bytes
         self._peers: dict[str, Client] = {}
-        self._waiters: list[tuple[int, int, int, _Waiter]] = []
-        self._order = count()
+        self._acknowledged = Waiters()
+        self._visible = Waiters()
+        self._room_wanted = trio.Event()
         self._slow: Ready | None = None
         self._slow_wanted = trio.Event()
         self._sync_wanted = trio.Event()
         self._apply_wanted = trio.Event()
         self._changed = trio.Event()
         self._timer: Timer | None = None
-        self._written_mark = 0
-        self._base_lsn = 1
-        self._ends: list[int] = []
-        """Where each record of the log file ends; the first is `_base_lsn`."""
-        self._shifted = 0
+        self._armed_s = 0.0
+        self._shifted = False
 
     # --- start ---------------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Read state, snapshot and log; cut a torn tail; raise CorruptLog for worse damage."""
-        disk, names = self.ctx.disk, self.ctx.disk.names()
-        state = HardState()
-        if STATE in names:
-            state = HardState.decode(await disk.read(STATE))
-        snapshot = None
-        if SNAPSHOT in names:
-            snapshot = Snapshot.decode(await disk.read(SNAPSHOT))
-        records = await self._recover_log() if LOG in names else []
-        storage = MemoryLog(records, snapshot)
-        if records and not storage.entries(storage.first_lsn, storage.last_lsn):
-            await disk.remove(LOG)
-            records = []
-        self._index(records, snapshot)
+        """Read state, snapshot and log; raise CorruptLog for damage that no peer can heal."""
+        state, storage = await self.files.recover(self._founders)
+        snapshot = storage.snapshot
         self.machine.restore(snapshot.data if snapshot is not None else None)
         self.state_lsn = snapshot.lsn if snapshot is not None else 0
         self.core = Replica(
             self.config, storage, state, self._founders, self.ctx.rng("replica"), self._now_s()
         )
-
-    async def _recover_log(self) -> list[log_format.Entry]:
-        disk = self.ctx.disk
-        data = await disk.read(LOG)
-        found = log_format.scan(data)
-        if found.problem is not None:
-            await self._set_aside_damaged(found)
-        if found.good_length < len(data):
-            torn = len(data) - found.good_length
-            self.ctx.log.warning("torn log tail cut", bytes=torn, position=found.good_length)
-            await disk.truncate(LOG, found.good_length)
-        await disk.sync(LOG)
-        return list(found.records)
-
-    async def _set_aside_damaged(self, found: log_format.Scan) -> None:
-        problem = found.problem
-        assert problem is not None
-        where = f"file {LOG}, byte {problem.position}"
-        self.ctx.log.error("log damaged", where=where, why=problem.reason)
-        raise CorruptLog(
-            f"{where}: {problem.reason}; acknowledged records may be there, so it is not cut. "
-            f"Restore the file, or wipe this node's disk and let it catch up from its peers"
-        )
-
-    def _index(self, records: list[log_format.Entry], snapshot: Snapshot | None) -> None:
-        self._base_lsn = records[0][1] if records else (snapshot.lsn + 1 if snapshot else 1)
-        end, self._ends = 0, []
-        for entry in records:
-            end += log_format.record_bytes(entry)
-            self._ends.append(end)
 
     async def run(self) -> None:
         """Drive until cancelled. Call `recover` first."""
@@ -163,6 +115,7 @@ class ReplicaDriver:
             nursery.start_soon(self._apply_forever)
             nursery.start_soon(self._slow_forever)
             nursery.start_soon(self._snapshot_forever)
+            nursery.start_soon(self._make_room_forever)
             self._pump()
 
     def add_methods(self, service: Service) -> None:
@@ -181,25 +134,27 @@ class ReplicaDriver:
 
     def check_can_write(self) -> None:
         """Raises RpcError: not_primary, unavailable or no_space."""
-        core = self.core
-        if core.role != PRIMARY:
-            raise RpcError("not_primary", f"the primary may be {core.primary}", core.primary)
+        core = self._as_primary()
         if not core.can_write(self._now_s()) or self.state_lsn != core.storage.last_lsn:
             raise RpcError("unavailable", "the primary is not ready to write yet")
         try:
-            self.ctx.disk.append(LOG, b"")
+            self.files.check_room()
         except OSError as error:
             raise RpcError("no_space", f"the disk refuses writes: {error.strerror}") from error
 
     def check_can_read(self) -> None:
         """Raises RpcError unless this is a primary that may serve now."""
-        core = self.core
-        if core.role != PRIMARY:
-            raise RpcError("not_primary", f"the primary may be {core.primary}", core.primary)
+        core = self._as_primary()
         if self.state_lsn < core.storage.last_lsn:
             raise RpcError("unavailable", "the primary is still replaying its log")
         if not core.can_serve(self._now_s()):
             raise RpcError("unavailable", "the primary has no lease just now")
+
+    def _as_primary(self) -> Replica:
+        core = self.core
+        if core.role != PRIMARY:
+            raise RpcError("not_primary", f"the primary may be {core.primary}", core.primary)
+        return core
 
     def propose(self, payload: bytes) -> int:
         """Append a record whose effect the state has already; its LSN. Raises RpcError."""
@@ -224,14 +179,25 @@ class ReplicaDriver:
         core = self.core
         if core.role == PRIMARY and core.acknowledgeable_lsn >= lsn:
             await trio.lowlevel.checkpoint()
-            return
-        waiter = _Waiter()
-        heappush(self._waiters, (lsn, next(self._order), core.epoch, waiter))
-        await waiter.done.wait()
-        if waiter.lost:
+        elif not await self._acknowledged.wait(lsn, core.epoch):
             raise RpcError(
                 "unknown_outcome", "this node lost its role while the write was on its way"
             )
+
+    async def visible(self, lsn: int) -> None:
+        """Return when what the state had at `lsn` is committed: an answer that saw it may go out.
+
+        Raises RpcError if this node loses its role first: what it saw may never have been.
+        """
+        core = self.core
+        if core.role == PRIMARY and core.visible_lsn >= lsn:
+            await trio.lowlevel.checkpoint()
+        elif not await self._visible.wait(lsn, core.epoch):
+            raise RpcError("unavailable", "this node lost its role while it answered")
+
+    def lag_s(self) -> float:
+        """How old the state here may be: it has all that was acknowledged so long ago."""
+        return 0.0 if self.is_primary else self.core.lag_s(self._now_s())
 
     async def applied(self, lsn: int) -> None:
         """Return when the state contains `lsn`, committed."""
@@ -241,9 +207,11 @@ class ReplicaDriver:
     def facts(self) -> dict[str, Any]:
         """For `describe`: role, epoch, LSNs, who is primary."""
         core = self.core
-        role = "replica" if core.role != PRIMARY else "primary"
+        role = self._role_word()
+        lag_s = self.lag_s()
         return {
             "role": role,
+            "lag_s": round(lag_s, 3) if lag_s < NEVER else None,
             "epoch": core.epoch,
             "lsn": core.storage.last_lsn,
             "committed_lsn": core.visible_lsn,
@@ -253,6 +221,12 @@ class ReplicaDriver:
             "members": dict(core.members),
             "lags_s": self.lags_s(),
         }
+
+    def _role_word(self) -> str:
+        if self.is_primary:
+            return "primary"
+        own = self.core.members.get(self.core.name)
+        return own if own in (WITNESS, LEARNER) else "replica"
 
     def lags_s(self) -> dict[str, float]:
         """On the primary: how far each replica is behind (see parts/lag.py)."""
@@ -265,11 +239,7 @@ class ReplicaDriver:
 
     def log_bytes_after(self, lsn: int) -> int:
         """Bytes of our log behind a position (all of it, if that is before its start)."""
-        if not self._ends:
-            return 0
-        place = lsn - self._base_lsn
-        before = self._ends[min(place, len(self._ends) - 1)] if place >= 0 else 0
-        return self._ends[-1] - before
+        return self.files.bytes_after(lsn)
 
     def hand_over(self, target: str) -> None:
         """Begin a planned switchover. Raises RpcError."""
@@ -305,11 +275,11 @@ class ReplicaDriver:
     def _pump_soon(self) -> None:
         """Once per turn of the scheduler: what arrived together is answered together."""
         if not self._shifted:
-            self._shifted = 1
+            self._shifted = True
             self._nursery.start_soon(self._pump_later)
 
     async def _pump_later(self) -> None:
-        self._shifted = 0
+        self._shifted = False
         self._pump()
 
     def _pump(self) -> None:
@@ -333,26 +303,19 @@ class ReplicaDriver:
         for message in ready.messages:
             self._peer(message.to).notify(REPLICATE, replication.to_wire(message))
         self._catch_up()
-        self._wake_waiters()
+        self._wake(ready)
 
     def _write(self, ready: Ready) -> None:
-        data = log_format.encode_batch(ready.entries, ready.synced_lsn)
-        end = self._ends[-1] if self._ends else 0
-        for entry in ready.entries:
-            end += log_format.record_bytes(entry)
-            self._ends.append(end)
-        self.ctx.disk.append(LOG, data)
         self.lag.appended(ready.entries[-1][1], self._now_s())
-        self._written_mark = ready.mark
-        self._sync_wanted.set()
+        if self.files.append(ready.entries, ready.synced_lsn, ready.mark):
+            self._sync_wanted.set()
+        else:
+            self._room_wanted.set()
 
     def _catch_up(self) -> None:
         """A short way the state goes at once; a long one in slices."""
-        if self._apply_some() or self._lags():
+        if self._apply_some():
             self._apply_wanted.set()
-
-    def _lags(self) -> bool:
-        return self.state_lsn < self._apply_target()
 
     def _apply_target(self) -> int:
         core = self.core
@@ -380,7 +343,7 @@ class ReplicaDriver:
         while True:
             await self._apply_wanted.wait()
             self._apply_wanted = trio.Event()
-            while self._slow is None and self._lags():
+            while self._slow is None and self.state_lsn < self._apply_target():
                 self._apply_some()
                 await self.ctx.clock.sleep(0)
             self._pump()
@@ -389,10 +352,19 @@ class ReplicaDriver:
         while True:
             await self._sync_wanted.wait()
             self._sync_wanted = trio.Event()
-            mark = self._written_mark
-            await self.ctx.disk.sync(LOG)
+            mark = self.files.written_mark
+            await self.files.sync()
             self.core.synced(mark, self._now_s())
             self._pump()
+
+    async def _make_room_forever(self) -> None:
+        """Records that found the disk full are written when there is room again."""
+        while True:
+            await self._room_wanted.wait()
+            await self.ctx.clock.sleep(ROOM_PAUSE_S)
+            if self._slow is None and self.files.retry(self.core.flushed_lsn):
+                self._room_wanted = trio.Event()
+                self._sync_wanted.set()
 
     async def _slow_forever(self) -> None:
         """What must be on the platter before anything else happens."""
@@ -402,49 +374,27 @@ class ReplicaDriver:
             ready = self._slow
             assert ready is not None
             if ready.hard_state is not None:
-                await self._replace(STATE, ready.hard_state.encode())
+                await self.files.save_state(ready.hard_state)
             for event in ready.events:
                 if isinstance(event, Diverged):
                     await self._save_divergent(event)
             if ready.truncate_from is not None:
-                await self._cut_log(ready.truncate_from)
+                await self.files.cut(ready.truncate_from)
             if ready.rebuild_from is not None and ready.rebuild_from <= self.state_lsn:
                 self._rebuild()
+            self._carry_out(ready)
             if ready.install is not None:
                 await self._install(ready.install)
             self._slow = None
-            self._carry_out(ready)
             self._pump()
 
-    async def _replace(self, name: str, data: bytes) -> None:
-        disk, aside = self.ctx.disk, f"{name}.new"
-        if aside in disk.names():
-            await disk.remove(aside)
-        disk.append(aside, data)
-        await disk.sync(aside)
-        await disk.rename(aside, name)
-
     async def _save_divergent(self, event: Diverged) -> None:
-        """Before they are cut: our records that the group does not have, readable, counted."""
+        name = await self.files.save_divergent(event, self.core.epoch)
         self.divergent_records += len(event.records)
-        name = f"divergent-{self.core.epoch}-{event.from_lsn}.jsonl"
-        lines = []
-        for epoch, lsn, kind, payload in event.records:
-            shown = self.machine.describe(payload) if kind == DATA else None
-            lines.append(json.dumps({"epoch": epoch, "lsn": lsn, "record": shown}, default=repr))
-        self.ctx.disk.append(name, ("\n".join(lines) + "\n").encode())
-        await self.ctx.disk.sync(name)
+        records, from_lsn = len(event.records), event.from_lsn
         self.ctx.log.warning(
-            "divergent records saved", records=len(lines), from_lsn=event.from_lsn, file=name
+            "divergent records saved", records=records, from_lsn=from_lsn, file=name
         )
-
-    async def _cut_log(self, lsn: int) -> None:
-        keep = max(0, lsn - self._base_lsn)
-        if keep < len(self._ends):
-            end = self._ends[keep - 1] if keep else 0
-            del self._ends[keep:]
-            await self.ctx.disk.truncate(LOG, end)
-            self.ctx.log.info("log cut", from_lsn=lsn)
 
     def _rebuild(self) -> None:
         snapshot = self.core.storage.snapshot
@@ -453,10 +403,7 @@ class ReplicaDriver:
         self.ctx.log.info("state rebuilt", from_lsn=self.state_lsn)
 
     async def _install(self, snapshot: Snapshot) -> None:
-        await self._replace(SNAPSHOT, snapshot.encode())
-        if LOG in self.ctx.disk.names():
-            await self.ctx.disk.truncate(LOG, 0)
-        self._base_lsn, self._ends = snapshot.lsn + 1, []
+        await self.files.install(snapshot)
         self.machine.restore(snapshot.data)
         self.state_lsn = snapshot.lsn
         self.core.snapshot_installed()
@@ -468,7 +415,7 @@ class ReplicaDriver:
         """When the log is long: snapshot what is committed, and drop what nobody needs."""
         while True:
             await self.ctx.clock.sleep(1.0)
-            if self._slow is None and (self._ends and self._ends[-1] > self._snapshot_every_bytes):
+            if self._slow is None and self.files.size_bytes > self._snapshot_every_bytes:
                 await self._snapshot()
 
     async def _snapshot(self) -> None:
@@ -484,28 +431,19 @@ class ReplicaDriver:
             await self.ctx.clock.sleep(0.05)
         if not core.is_settled(made) or self._slow is not None:
             return
-        await self._replace(SNAPSHOT, made.encode())
-        if self._slow is None:
-            first_lsn = core.compact(made)
-            await self._shorten_log(first_lsn)
-            self.ctx.log.info("snapshot taken", lsn=lsn, log_from_lsn=first_lsn)
+        saved = await self.files.save_snapshot(made)
+        if saved and self._slow is None and not self.files.lacks_room:
+            await self._compact(made)
 
-    async def _shorten_log(self, first_lsn: int) -> None:
-        """Rewrite the log file from `first_lsn`; what is appended meanwhile waits."""
-        storage = self.core.storage
-        if first_lsn <= self._base_lsn:
-            return
-        last_lsn = self._base_lsn + len(self._ends) - 1
-        kept = list(storage.entries(first_lsn, last_lsn, 1 << 60)) if first_lsn <= last_lsn else []
+    async def _compact(self, made: Snapshot) -> None:
+        """Drop what nobody needs; what is appended meanwhile waits."""
         self._slow = Ready()
         try:
-            await self._replace(LOG, log_format.encode_batch(kept))
-            self._base_lsn, end, self._ends = first_lsn, 0, []
-            for entry in kept:
-                end += log_format.record_bytes(entry)
-                self._ends.append(end)
+            first_lsn = self.core.compact(made)
+            await self.files.shorten(self.core.storage, first_lsn)
         finally:
             self._slow = None
+        self.ctx.log.info("snapshot taken", lsn=made.lsn, log_from_lsn=first_lsn)
         self._pump()
 
     # --- peers, time, waiters ------------------------------------------------------------
@@ -520,67 +458,39 @@ class ReplicaDriver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline_s = self.core.deadline_s
-        if deadline_s != float("inf"):
-            self._timer = self.ctx.clock.call_at(deadline_s, self._tick)
+        self._armed_s = self.core.deadline_s
+        if self._armed_s != NEVER:
+            self._timer = self.ctx.clock.call_at(self._armed_s, self._tick)
 
     def _tick(self) -> None:
+        """What is late by much was held up, with all that had arrived: blame nobody for it."""
         self._timer = None
-        self.core.tick(self._now_s())
+        now_s = self._now_s()
+        late_s = now_s - self._armed_s
+        if late_s > STALL_RATIO * self.config.detection_timeout_s:
+            self.core.stalled(late_s)
+        self.core.tick(now_s)
         self._pump_soon()
-        if self._timer is None:
-            self._arm_after_slow()
-
-    def _arm_after_slow(self) -> None:
         if self._slow is None:
             self._arm()
 
-    def _wake_waiters(self) -> None:
-        core, waiters = self.core, self._waiters
-        primary = core.role == PRIMARY
-        while waiters:
-            lsn, _, epoch, waiter = waiters[0]
-            if primary and epoch == core.epoch:
-                if lsn > core.acknowledgeable_lsn:
-                    return
-            else:
-                waiter.lost = True
-            heappop(waiters)
-            waiter.done.set()
+    def _wake(self, ready: Ready) -> None:
+        core = self.core
+        in_office = core.role == PRIMARY
+        self._acknowledged.reached(ready.acknowledgeable_lsn, core.epoch, in_office)
+        self._visible.reached(ready.visible_lsn, core.epoch, in_office)
 
     def _tell(self, event: Any) -> None:
+        if isinstance(event, Diverged):
+            return  # told when the records are saved
+        name, fields = in_words(event)
+        self.ctx.log.info(name, **fields)
         if isinstance(event, RoleChanged):
-            fields = {"role": event.role, "epoch": event.epoch, "primary": event.primary}
-            self.ctx.log.info("promoted" if event.role == PRIMARY else "role changed", **fields)
             self.failovers += event.role == PRIMARY and event.epoch > 1
             if self.on_role is not None:
                 self.on_role(event.role)
-        elif not isinstance(event, Diverged):
-            self.ctx.log.info(_event_name(event), **_event_fields(event))
-
-
-class _Waiter:
-    __slots__ = ("done", "lost")
-
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.lost = False
 
 
 def _needs_waiting(ready: Ready) -> bool:
-    return (
-        ready.hard_state is not None
-        or ready.truncate_from is not None
-        or ready.rebuild_from is not None
-        or ready.install is not None
-    )
-
-
-def _event_name(event: Any) -> str:
-    """`SwitchoverEnded` → `switchover ended`."""
-    name = type(event).__name__
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
-
-
-def _event_fields(event: Any) -> dict[str, Any]:
-    return dict(event._asdict()) if hasattr(event, "_asdict") else {}
+    slow = (ready.hard_state, ready.truncate_from, ready.rebuild_from, ready.install)
+    return any(each is not None for each in slow)

@@ -1,0 +1,17 @@
+"""What the replication core reports, as the events that people read. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocols.replication import PRIMARY, RoleChanged
+
+
+def in_words(event: Any) -> tuple[str, dict[str, Any]]:
+    """Name and fields: `SwitchoverEnded(...)` → `switchover ended`, its own fields."""
+    if isinstance(event, RoleChanged):
+        name = "promoted" if event.role == PRIMARY else "role changed"
+    else:
+        words = type(event).__name__
+        name = "".join(f" {c.lower()}" if c.isupper() else c for c in words).strip()
+    return name, dict(event._asdict())

@@ -1,0 +1,317 @@
+"""A replica's files on the node's disk: state, snapshot, log, and what was set aside for people.
+
+What is written when is the driver's business (replica.py); here is how it is written so that a
+power cut, a full disk or a flipped bit does no harm.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from nodes.base import Context
+from protocols import log as log_format
+from protocols.log import CorruptFile, Entry
+from protocols.replication import DATA, VOTER, Diverged, HardState, MemoryLog, Snapshot, Storage
+from protocols.replication_messages import Members
+from protocols.replication_storage import decode_members
+
+LOG: Final = "log"
+SNAPSHOT: Final = "snapshot"
+STATE: Final = "state"
+ROOM_PAUSE_S: Final = 0.2
+
+
+class CorruptLog(Exception):
+    """A file is damaged where it had been synced, and no peer can help: it is not guessed at."""
+
+
+class Recovered(NamedTuple):
+    """What the files held."""
+
+    state: HardState
+    storage: MemoryLog
+
+
+class ReplicaFiles:
+    """The log as one growing file, the snapshot and the state as files that are replaced whole."""
+
+    def __init__(self, ctx: Context, name: str, describe: Callable[[bytes], Any]) -> None:
+        """`describe(payload)`: a record for people to read."""
+        self.ctx = ctx
+        self.written_mark = 0
+        """The mark of the last Ready whose records are all in the file."""
+        self._name = name
+        self._describe = describe
+        self._base_lsn = 1
+        self._ends: list[int] = []
+        """Where each record of the log file ends; the first is `_base_lsn`."""
+        self._unwritten: list[Entry] = []
+        """Records that found the disk full, in order, and the mark of the last of them."""
+        self._unwritten_mark = 0
+
+    # --- recovery ----------------------------------------------------------------------------
+
+    async def recover(self, founders: Members) -> Recovered:
+        """Read everything, cut a torn tail, and sync what is left.
+
+        What is damaged beyond that is set aside if peers have it: our word counts again once a
+        primary has filled us up. Raises CorruptLog where there is no peer.
+        """
+        state = await self._recover_state(founders)
+        snapshot = await self._recover_snapshot(state, founders)
+        if snapshot is None and state.epoch and not state.standing and not self._has(LOG):
+            return self._begin(state, None, [])
+        records = await self._recover_log(state, snapshot, founders) if self._has(LOG) else []
+        if self._doubted:
+            state = state._replace(standing=False)
+        return self._begin(state, snapshot, records)
+
+    def _begin(
+        self, state: HardState, snapshot: Snapshot | None, records: list[Entry]
+    ) -> Recovered:
+        storage = MemoryLog(records, snapshot)
+        kept = storage.entries(storage.first_lsn, storage.last_lsn)
+        self._index(kept, storage.first_lsn)
+        return Recovered(state, storage)
+
+    _doubted = False
+    """Something that was durable is gone: what we once promised may have been in it."""
+
+    async def _recover_state(self, founders: Members) -> HardState:
+        if not self._has(STATE):
+            return HardState()
+        try:
+            return HardState.decode(await self.ctx.disk.read(STATE))
+        except CorruptFile as error:
+            self._need_peers(founders, f"file {STATE}", str(error))
+            for name in (STATE, SNAPSHOT, LOG):  # without epoch and vote the rest means nothing
+                await self._set_aside(name)
+            return HardState()
+
+    async def _recover_snapshot(self, state: HardState, founders: Members) -> Snapshot | None:
+        if not self._has(SNAPSHOT):
+            return None
+        try:
+            return Snapshot.decode(await self.ctx.disk.read(SNAPSHOT))
+        except CorruptFile as error:
+            self._need_peers(founders, f"file {SNAPSHOT}", str(error))
+            await self._doubt(state)
+            for name in (SNAPSHOT, LOG):  # the log may begin after what the snapshot had
+                await self._set_aside(name)
+            return None
+
+    async def _recover_log(
+        self, state: HardState, snapshot: Snapshot | None, founders: Members
+    ) -> list[Entry]:
+        disk = self.ctx.disk
+        data = await disk.read(LOG)
+        found = log_format.scan(data)
+        records = list(found.records)
+        if found.problem is not None:
+            members = _members(records, snapshot, founders)
+            where = f"file {LOG}, byte {found.problem.position}"
+            self._need_peers(members, where, found.problem.reason)
+            await self._doubt(state)
+            await self._set_aside(LOG)
+            await self.replace(LOG, data[: found.good_length])
+        elif found.good_length < len(data):
+            torn = len(data) - found.good_length
+            self.ctx.log.warning("torn log tail cut", bytes=torn, position=found.good_length)
+            await disk.truncate(LOG, found.good_length)
+        storage = MemoryLog(records, snapshot)
+        if records and storage.last_lsn < storage.first_lsn:
+            await disk.remove(LOG)  # the snapshot was installed, and a power cut came before this
+            return []
+        await disk.sync(LOG)
+        return records
+
+    def _need_peers(self, members: Members, where: str, why: str) -> None:
+        """Say what is damaged; raise CorruptLog unless others have what is lost here."""
+        self.ctx.log.error("log damaged", where=where, why=why)
+        others = [name for name, role in members if role == VOTER and name != self._name]
+        if not others:
+            raise CorruptLog(
+                f"{where}: {why}. Acknowledged records may be there, so it is not cut, and no peer"
+                " has a copy: restore the file, or wipe this node's disk"
+            )
+        self.ctx.log.warning("log is healed from a peer", where=where, peers=", ".join(others))
+
+    async def _doubt(self, state: HardState) -> None:
+        """Durable before anything is cut: after another power cut we must not be trusted either."""
+        self._doubted = True
+        await self.replace(STATE, state._replace(standing=False).encode())
+
+    async def _set_aside(self, name: str) -> None:
+        if self._has(name):
+            await self.ctx.disk.rename(name, f"{name}.damaged-{self.ctx.generation}")
+
+    def _has(self, name: str) -> bool:
+        return name in self.ctx.disk.names()
+
+    # --- the log -----------------------------------------------------------------------------
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the log."""
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def lacks_room(self) -> bool:
+        """Whether records wait in memory because the disk is full."""
+        return bool(self._unwritten)
+
+    def bytes_after(self, lsn: int) -> int:
+        """Bytes of the log behind a position (all of it, if that is before its start)."""
+        place = lsn - self._base_lsn
+        before = self._ends[min(place, len(self._ends) - 1)] if place >= 0 and self._ends else 0
+        return self.size_bytes - before
+
+    def check_room(self) -> None:
+        """Raises OSError if the disk takes nothing just now."""
+        if self._unwritten:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.ctx.disk.append(LOG, b"")
+
+    def append(self, entries: Sequence[Entry], synced_lsn: int, mark: int) -> bool:
+        """Write records, or keep them in memory while the disk is full (False): see `retry`.
+
+        Raises OSError for any other failure.
+        """
+        if self._unwritten:
+            self._unwritten += entries
+            self._unwritten_mark = mark
+            return False
+        try:
+            self._write(entries, synced_lsn)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self._unwritten, self._unwritten_mark = list(entries), mark
+            self.ctx.log.warning("disk full: records wait", from_lsn=entries[0][1])
+            return False
+        self.written_mark = mark
+        return True
+
+    def retry(self, synced_lsn: int) -> bool:
+        """Write what waits; False while there is still no room."""
+        if self._unwritten:
+            try:
+                self._write(self._unwritten, synced_lsn)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                return False
+            self.ctx.log.info("disk has room again", records=len(self._unwritten))
+            self._unwritten = []
+            self.written_mark = self._unwritten_mark
+        return True
+
+    def _write(self, entries: Sequence[Entry], synced_lsn: int) -> None:
+        self.ctx.disk.append(LOG, log_format.encode_batch(entries, synced_lsn))
+        end = self.size_bytes
+        for entry in entries:
+            end += log_format.record_bytes(entry)
+            self._ends.append(end)
+
+    async def sync(self) -> None:
+        """Return when all that was written before this call is durable. Raises OSError."""
+        await self.ctx.disk.sync(LOG)
+
+    async def cut(self, lsn: int) -> None:
+        """Forget the records from `lsn` on; durable when it returns."""
+        self._unwritten = [entry for entry in self._unwritten if entry[1] < lsn]
+        keep = max(0, lsn - self._base_lsn)
+        if keep < len(self._ends):
+            end = self._ends[keep - 1] if keep else 0
+            del self._ends[keep:]
+            await self.ctx.disk.truncate(LOG, end)
+            self.ctx.log.info("log cut", from_lsn=lsn)
+
+    async def shorten(self, storage: Storage, first_lsn: int) -> None:
+        """Rewrite the log from `first_lsn` on; nothing may be appended meanwhile."""
+        if first_lsn <= self._base_lsn:
+            return
+        last_lsn = self._base_lsn + len(self._ends) - 1
+        kept: Sequence[Entry] = (
+            storage.entries(first_lsn, last_lsn, 1 << 60) if first_lsn <= last_lsn else ()
+        )
+        await self.replace(LOG, log_format.encode_batch(kept))
+        self._index(kept, first_lsn)
+
+    def _index(self, records: Sequence[Entry], first_lsn: int) -> None:
+        end, self._base_lsn, self._ends = 0, first_lsn, []
+        for entry in records:
+            end += log_format.record_bytes(entry)
+            self._ends.append(end)
+
+    # --- whole files -------------------------------------------------------------------------
+
+    async def save_state(self, state: HardState) -> None:
+        await self.when_there_is_room(lambda: self.replace(STATE, state.encode()))
+
+    async def save_snapshot(self, snapshot: Snapshot) -> bool:
+        """False if the disk is full: a snapshot of our own can wait."""
+        try:
+            await self.replace(SNAPSHOT, snapshot.encode())
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self.ctx.log.warning("no snapshot: the disk is full")
+            return False
+        return True
+
+    async def install(self, snapshot: Snapshot) -> None:
+        """A peer's snapshot takes the place of snapshot and log."""
+        await self.when_there_is_room(lambda: self.replace(SNAPSHOT, snapshot.encode()))
+        if self._has(LOG):
+            await self.ctx.disk.truncate(LOG, 0)
+        self._unwritten = []
+        self._index((), snapshot.lsn + 1)
+
+    async def replace(self, name: str, data: bytes) -> None:
+        """Atomically and durably."""
+        disk, aside = self.ctx.disk, f"{name}.new"
+        if self._has(aside):
+            await disk.remove(aside)
+        disk.append(aside, data)
+        await disk.sync(aside)
+        await disk.rename(aside, name)
+
+    async def when_there_is_room(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Do it, again and again while the disk is full: what follows depends on it."""
+        told = False
+        while True:
+            try:
+                await action()
+                return
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            if not told:
+                self.ctx.log.warning("disk full: waiting")
+                told = True
+            await self.ctx.clock.sleep(ROOM_PAUSE_S)
+
+    async def save_divergent(self, event: Diverged, epoch: int) -> str:
+        """Before they are cut: our records that the group does not have, readable. The file's
+        name."""
+        name = f"divergent-{epoch}-{event.from_lsn}.jsonl"
+        lines = []
+        for record_epoch, lsn, kind, payload in event.records:
+            shown = self._describe(payload) if kind == DATA else None
+            line = {"epoch": record_epoch, "lsn": lsn, "record": shown}
+            lines.append(json.dumps(line, default=repr))
+        data = ("\n".join(lines) + "\n").encode()
+        await self.when_there_is_room(lambda: self.replace(name, data))
+        return name
+
+
+def _members(records: Sequence[Entry], snapshot: Snapshot | None, founders: Members) -> Members:
+    """The group as the log has it, as far as it can be read."""
+    for _, _, kind, payload in reversed(records):
+        if kind == log_format.MEMBERS:
+            return decode_members(payload)
+    return snapshot.members if snapshot is not None else founders
