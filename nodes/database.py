@@ -111,24 +111,35 @@ class Engine:
         if driver.is_primary or options.get("primary"):
             driver.check_can_read()
             seen_lsn = driver.state_lsn
-            answer = self.sql.query(sql, params)
-            await driver.acknowledged(seen_lsn)
+            try:
+                answer = self.sql.query(sql, params)
+            except RpcError:
+                await driver.visible(seen_lsn)  # "no such table" rests on what it saw, too
+                raise
+            await driver.visible(seen_lsn)
             driver.check_can_read()
             return {**answer, "lsn": seen_lsn}
-        await self._wait_for_token(int(options.get("min_lsn") or 0))
+        await self._wait_for_token(_number(options, "min_lsn"))
+        self._check_lag(options)
         seen_lsn = driver.state_lsn
         return {**self.sql.query(sql, params), "lsn": seen_lsn}
 
     async def _wait_for_token(self, min_lsn: int) -> None:
         """A replica answers what the client has already seen, or says that it cannot yet."""
         driver = self.driver
-        wanted = max(min_lsn, driver.state_lsn)
-        if min(driver.state_lsn, driver.core.visible_lsn) >= wanted:
-            return
         with move_on_after(self.ctx.clock, MAX_TOKEN_WAIT_S):
-            await driver.applied(wanted)
+            # after a fall from office the state may be ahead of what is committed, until it is cut
+            while driver.core.visible_lsn < driver.state_lsn or driver.state_lsn < min_lsn:
+                await driver.applied(max(min_lsn, driver.core.visible_lsn + 1))
             return
-        raise RpcError("unavailable", f"this replica has not reached LSN {wanted} yet")
+        raise RpcError("unavailable", f"this replica has not reached LSN {min_lsn} yet")
+
+    def _check_lag(self, options: dict[str, Any]) -> None:
+        if options.get("max_lag_ms") is None:
+            return
+        limit_ms, lag_s = _number(options, "max_lag_ms"), self.driver.lag_s()
+        if lag_s * 1000 > limit_ms:
+            raise RpcError("unavailable", f"this replica may be {lag_s:.3f} s behind", lag_s)
 
     async def write(self, statements: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
         """One transaction. Raises RpcError."""
@@ -142,7 +153,7 @@ class Engine:
             outcome = self.sql.execute(statements, driver.next_lsn, request_id)
         except RpcError:
             self._refused.value += 1
-            await driver.acknowledged(seen_lsn)  # the refusal rests on what it saw
+            await driver.visible(seen_lsn)  # the refusal rests on what it saw
             raise
         lsn = seen_lsn
         if outcome.repeated_lsn is not None:
@@ -168,7 +179,7 @@ class Engine:
         """Take the writers' lease: other writers wait until it ends."""
         await self._wait_for_lease()
         self.driver.check_can_write()
-        lease = self.lease = _Lease(self._next_lease)
+        lease = self.lease = _Lease(self._next_lease, self.driver.core.epoch)
         self._next_lease += 1
         until_s = self.ctx.clock.monotonic_s() + self.config.transaction_timeout_s
         self.ctx.clock.call_at(until_s, lambda: self._end_lease(lease))
@@ -181,12 +192,16 @@ class Engine:
         held = self._held(lease)
         if len(held.statements) >= LEASE_STATEMENTS:
             raise RpcError("too_large", f"a transaction has at most {LEASE_STATEMENTS} statements")
+        self.driver.check_can_write()
+        seen_lsn = self.driver.state_lsn
         held.statements.append([sql, params or []])
         try:
             results = self.sql.rehearse(held.statements)
         except RpcError:
             held.statements.pop()
+            await self.driver.visible(seen_lsn)
             raise
+        await self.driver.visible(seen_lsn)
         return dict(results[-1])
 
     async def commit(
@@ -203,6 +218,8 @@ class Engine:
         return True
 
     def _held(self, lease: int) -> _Lease:
+        if self.lease is not None and self.lease.epoch != self.driver.core.epoch:
+            self._end_lease(self.lease)  # its statements rest on a state that may be gone
         if self.lease is None or self.lease.number != lease:
             raise RpcError("refused", "the transaction is over: its time ended, or it was finished")
         return self.lease
@@ -221,11 +238,19 @@ class Engine:
 class _Lease:
     """The one open interactive transaction: its statements so far."""
 
-    __slots__ = ("number", "statements")
+    __slots__ = ("epoch", "number", "statements")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, epoch: int) -> None:
         self.number = number
+        self.epoch = epoch
         self.statements: list[list[Any]] = []
+
+
+def _number(options: dict[str, Any], name: str) -> int:
+    value = options.get(name) or 0
+    if type(value) not in (int, float) or not 0 <= value < 1 << 53:
+        raise RpcError("bad_request", f"{name} is a number of at least 0")
+    return int(value)
 
 
 class DatabaseNode:

@@ -7,6 +7,7 @@ other answer when what it saw is `visible`. The files are replica_files.py's bus
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -140,7 +141,8 @@ class ReplicaDriver:
         try:
             self.files.check_room()
         except OSError as error:
-            raise RpcError("no_space", f"the disk refuses writes: {error.strerror}") from error
+            code = "no_space" if error.errno == errno.ENOSPC else "unavailable"
+            raise RpcError(code, f"the disk refuses writes: {error.strerror}") from error
 
     def check_can_read(self) -> None:
         """Raises RpcError unless this is a primary that may serve now."""

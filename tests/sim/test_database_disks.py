@@ -1,0 +1,191 @@
+"""A database whose disks are full, fail, forget or lie: what each costs, and that it heals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import emu
+from emu.topology.loading import loads
+from protocols.errors import RpcError
+
+INSERT = "INSERT INTO t VALUES (?, ?)"
+
+
+def group(nodes: int = 3, more: str = ""):
+    return loads(f"tiers:\n  db: {{kind: database, nodes: {nodes}, restart: on-failure{more}}}\n")
+
+
+async def with_table(c: emu.Scenario) -> str:
+    """Wait for a primary that has the table `t`; its name."""
+    while True:
+        try:
+            (primary,) = await c.resolve("db primary")
+            await write(c, primary, "CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT)")
+            return primary
+        except (RpcError, ValueError):
+            await c.sleep(0.1)
+
+
+async def write(c: emu.Scenario, name: str, sql: str, *params: Any) -> int:
+    answer = await c.call(name, "write", [[sql, list(params)]], {})
+    return int(answer["lsn"])
+
+
+async def count(c: emu.Scenario, name: str, **options: Any) -> int:
+    answer = await c.call(name, "query", "SELECT count(*) FROM t", [], options)
+    return int(answer["rows"][0][0])
+
+
+def test_a_full_disk_of_the_primary_refuses_writes_serves_reads_and_recovers_with_space():
+    async def script(c: emu.Scenario) -> dict[str, Any]:
+        primary = await with_table(c)
+        for number in range(5):
+            await write(c, primary, INSERT, number, "x")
+        full = await c.disk(primary, full=True)
+        with pytest.raises(RpcError) as refused:
+            await write(c, primary, INSERT, 100, "x")
+        read = [await count(c, primary)]
+        await c.sleep(5)  # longer than any lease: heartbeats need no room
+        read.append(await count(c, primary))
+        await full.undo()
+        await c.sleep(0.5)
+        await write(c, primary, INSERT, 101, "x")
+        return {
+            "code": refused.value.code,
+            "read": [*read, await count(c, primary)],
+            "same": (await c.resolve("db primary")) == [primary],
+            "failed": len(c.events("node failed")),
+        }
+
+    assert emu.run(script, group(), seed=1) == {
+        "code": "no_space",
+        "read": [5, 5, 6],
+        "same": True,
+        "failed": 0,
+    }
+
+
+def test_records_that_find_a_replicas_disk_full_are_written_when_it_has_room_again():
+    async def script(c: emu.Scenario) -> tuple[int, int, int]:
+        primary = await with_table(c)
+        replica = (await c.resolve("db replica"))[0]
+        full = await c.disk(replica, full=True)
+        for number in range(20):
+            last = await write(c, primary, INSERT, number, "x")
+        await c.sleep(2)
+        behind = c.metrics(replica, "emu_last_flushed_lsn")
+        await full.undo()
+        await c.sleep(2)
+        caught_up = await count(c, replica, min_lsn=last)
+        return int(behind < last), caught_up, len(c.events("node failed"))
+
+    assert emu.run(script, group(), seed=2) == (1, 20, 0)
+
+
+def test_a_failed_sync_ends_the_node_and_what_the_quorum_had_is_kept():
+    async def script(c: emu.Scenario) -> dict[str, Any]:
+        primary = await with_table(c)
+        for number in range(10):
+            await write(c, primary, INSERT, number, "x")
+        await c.disk(primary, slow_factor=500.0)
+        await write(c, primary, INSERT, 100, "x")  # two replicas have it; our own sync goes on
+        failing = await c.disk(primary, fail="writes")
+        await c.until("node failed", timeout_s=1)
+        await c.until("promoted", timeout_s=10)
+        await failing.undo()
+        await c.sleep(15)
+        (now,) = await c.resolve("db primary")
+        last = await write(c, now, INSERT, 200, "x")
+        counts = [await count(c, name, min_lsn=last) for name in await c.resolve("db")]
+        return {"counts": counts, "moved": now != primary}
+
+    assert emu.run(script, group(), seed=3) == {"counts": [12, 12, 12], "moved": True}
+
+
+def test_a_bit_that_flipped_inside_the_log_is_found_and_healed_from_a_peer():
+    async def script(c: emu.Scenario) -> dict[str, Any]:
+        primary = await with_table(c)
+        for number in range(50):
+            last = await write(c, primary, INSERT, number, "x" * 50)
+        replica = (await c.resolve("db replica"))[0]
+        await c.kill(replica)
+        c.cluster.slots[replica].machine.disk.flip_bit("log", 2000, 3)
+        await c.start(replica)
+        (damaged,) = c.events("log damaged")
+        await c.sleep(3)
+        disk = c.cluster.slots[replica].machine.disk
+        return {
+            "where": damaged["where"].startswith("file log, byte "),
+            "rows": await count(c, replica, min_lsn=last),
+            "admitted": len(c.events("admitted", node=replica)),
+            "set_aside": [name for name in disk.files.names() if "damaged" in name],
+        }
+
+    found = emu.run(script, group(), seed=4)
+    assert found == {"where": True, "rows": 50, "admitted": 1, "set_aside": ["log.damaged-2"]}
+
+
+@pytest.mark.parametrize("name", ["snapshot", "state"])
+def test_a_damaged_snapshot_or_state_is_healed_too(name):
+    async def script(c: emu.Scenario) -> tuple[int, int]:
+        primary = await with_table(c)
+        for number in range(40):
+            last = await write(c, primary, INSERT, number, "x" * 2000)
+        await c.sleep(3)
+        replica = (await c.resolve("db replica"))[0]
+        await c.kill(replica)
+        c.cluster.slots[replica].machine.disk.flip_bit(name, -3, 3)
+        await c.start(replica)
+        await c.sleep(3)
+        rows = await count(c, replica, min_lsn=last)
+        return rows, len(c.events("log damaged"))
+
+    assert emu.run(script, group(more=", snapshot_every: 20kB"), seed=5) == (40, 1)
+
+
+def test_where_nobody_has_a_copy_a_damaged_log_is_refused_with_file_and_offset():
+    async def script(c: emu.Scenario) -> str:
+        primary = await with_table(c)
+        for number in range(50):
+            await write(c, primary, INSERT, number, "x" * 50)
+        await c.kill(primary)
+        c.cluster.slots[primary].machine.disk.flip_bit("log", 2000, 3)
+        await c.start(primary)
+        return c.cluster.slots[primary].error
+
+    error = emu.run(script, loads("tiers:\n  db: {kind: database}\n"), seed=6)
+    assert "CorruptLog: file log, byte " in error and "no peer has a copy" in error
+
+
+def test_a_slow_disk_shows_as_lag_and_never_as_a_wrong_answer():
+    async def script(c: emu.Scenario) -> dict[str, Any]:
+        primary = await with_table(c)
+        replica = (await c.resolve("db replica"))[0]
+        await c.disk(replica, slow_factor=2000.0)
+        for number in range(200):
+            last = await write(c, primary, INSERT, number, "x")
+        behind = last - c.metrics(replica, "emu_last_flushed_lsn")
+        rows = await count(c, replica, min_lsn=last)
+        return {"behind": behind > 0, "rows": rows}
+
+    assert emu.run(script, group(), seed=7) == {"behind": True, "rows": 200}
+
+
+def test_a_replica_that_was_away_longer_than_the_log_is_kept_gets_a_snapshot_then_the_log():
+    async def script(c: emu.Scenario) -> dict[str, Any]:
+        primary = await with_table(c)
+        replica = (await c.resolve("db replica"))[0]
+        await c.kill(replica)
+        for number in range(60):
+            last = await write(c, primary, INSERT, number, "x" * 2000)
+            await c.sleep(0.1)
+        await c.sleep(2)
+        await c.start(replica)
+        await c.sleep(2)
+        rows = await count(c, replica, min_lsn=last)
+        return {"rows": rows, "installed": len(c.events("snapshot installed", node=replica))}
+
+    plan = group(more=", snapshot_every: 20kB, retained: 10kB")
+    assert emu.run(script, plan, seed=8) == {"rows": 60, "installed": 1}
