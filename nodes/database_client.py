@@ -32,7 +32,8 @@ class DatabaseClient:
     """A store (query, write) on a database tier.
 
     Reads go to the primary, and while it is away a replica may answer with an older state; with
-    `replicas` they go to anybody, with `linearizable` to nobody else.
+    `replicas` they go to anybody, with `linearizable` to nobody else. `max_lag_ms`: how old the
+    state may be that a replica answers from.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class DatabaseClient:
         *,
         replicas: bool = False,
         linearizable: bool = False,
+        max_lag_ms: int | None = None,
     ) -> None:
         assert not (replicas and linearizable)
         self.ctx = ctx
@@ -52,6 +54,7 @@ class DatabaseClient:
         self._tier = tier
         self._replicas = replicas
         self._linearizable = linearizable
+        self._max_lag_ms = max_lag_ms
         self._rng = ctx.rng(f"database-client/{tier}")
         self._clients: dict[str, Client] = {}
         self._view: TierView | None = None
@@ -72,6 +75,8 @@ class DatabaseClient:
         options: dict[str, Any] = {"min_lsn": token} if token is not None else {}
         if self._linearizable:
             options["primary"] = True
+        if self._max_lag_ms is not None:
+            options["max_lag_ms"] = self._max_lag_ms
         answer = await self._ask(
             words.QUERY, [sql, list(params), options], timeout_s, anywhere=self._replicas
         )
@@ -114,6 +119,9 @@ class DatabaseClient:
                 return dict(answer)
             except RpcError as error:
                 if error.code not in ELSEWHERE:
+                    if unknown is not None and method == words.WRITE and error.definite:
+                        text = f"{error}, but an earlier attempt may still take effect"
+                        raise RpcError("unknown_outcome", text) from error
                     raise
                 unknown = error if not error.definite else unknown
                 last = error
