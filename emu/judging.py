@@ -240,6 +240,7 @@ class Judge:
             answers = await cluster.each(
                 names, lambda name: cluster.operator.ask(name, check.method)
             )
+            answers = {name: each for name, each in answers.items() if not _has_no_state(each)}
             silent = [name for name, each in answers.items() if isinstance(each, RpcError)]
             problem = f"no answer from {', '.join(silent)}" if silent else _problem(check, answers)
             if not problem or self._now_s() >= give_up_s:
@@ -290,6 +291,11 @@ class Judge:
             undecided=undecided,
             complete=complete,
         )
+
+
+def _has_no_state(answer: Any) -> bool:
+    """A witness, for example, holds nothing that could differ."""
+    return isinstance(answer, RpcError) and answer.code == "no_such_method"
 
 
 def _problem(check: StateCheck, answers: Mapping[str, Any]) -> str:

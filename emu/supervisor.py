@@ -333,6 +333,8 @@ class Cluster:
         for name in coming:
             self._add(wanted[name]).founder = False
             self.launch(name)
+        for name in reversed(leaving):  # one after the other: a group must never lose its majority
+            await self._let_leave(name)
         async with trio.open_nursery() as nursery:
             for name in leaving:
                 nursery.start_soon(self.remove, name)
@@ -341,6 +343,19 @@ class Cluster:
         self.topology.arm(self.world.links)
         self.log.info("tier scaled", tier=tier, nodes=len(wanted))
         return len(wanted)
+
+    async def _let_leave(self, name: str) -> None:
+        """A member of a replicated group gets out of it before its node is taken away."""
+        slot = self.slots[name]
+        if not slot.placement.kind.peers or not slot.running:
+            return
+        slot.state = "draining"  # so that nobody takes it in again
+        self._list(slot)
+        try:
+            await self.operator.ask(name, "leave", timeout_s=DRAIN_TIMEOUT_S)
+        except RpcError as error:
+            if error.code != "no_such_method":
+                self._log(slot, "still in its group", why=str(error))
 
     async def remove(self, name: str) -> None:
         """Stop a node and take its place away."""

@@ -14,16 +14,18 @@ import trio
 
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
-from nodes.directory import Directory
+from nodes.directory import Directory, TierView
+from nodes.parts.membership import founders_of
 from nodes.parts.sql import SqlState
 from nodes.parts.sql_machine import SqlMachine
 from nodes.parts.timing import move_on_after
 from nodes.replica import ReplicaDriver
+from nodes.replica_keeper import LEAVE, GroupKeeper
 from nodes.replica_series import measure
 from nodes.wire import Call, Service
 from protocols import database as words
 from protocols.errors import RpcError
-from protocols.replication import VOTER, AckRule, GroupConfig
+from protocols.replication import WITNESS, AckRule, GroupConfig
 from protocols.replication_messages import Members
 
 MAX_TOKEN_WAIT_S: Final = 1.0
@@ -42,11 +44,19 @@ class DatabaseConfig:
     snapshot_every_bytes: int = 2 << 20
     retained_bytes: int = 64 << 20
     """Log kept for replicas that are away; who is away for longer gets a snapshot."""
+    witnesses: int = 0
+    """The last so many nodes vote and hold no data: a group of two fails over with one."""
+    spares: int = 0
+    """The last so many nodes have the data, and do not vote until one replaces a dead voter."""
+    replace_after_s: float = 10.0
+    """How long a voter may be silent before a spare takes its place."""
     transaction_timeout_s: float = 5.0
     """How long an interactive transaction may hold the writers' lease."""
 
     def __post_init__(self) -> None:
         AckRule.parse(self.ack)
+        if self.witnesses < 0 or self.spares < 0:
+            raise ValueError("`witnesses` and `spares` are counts of nodes: at least 0")
 
 
 def may_lose(config: DatabaseConfig, members: int) -> str:
@@ -71,6 +81,7 @@ class Engine:
         )
         group = GroupConfig(
             name=ctx.name,
+            witness=dict(founders).get(ctx.name) == WITNESS,
             ack=AckRule.parse(config.ack),
             detection_timeout_s=config.detection_timeout_s,
             retained_bytes=config.retained_bytes,
@@ -108,6 +119,8 @@ class Engine:
         """One reading statement, here: on the primary linearizable, on a
         replica as `options` ask."""
         driver = self.driver
+        if driver.config.witness:
+            raise RpcError("not_primary", "a witness has no data", driver.core.primary)
         if driver.is_primary or options.get("primary"):
             driver.check_can_read()
             seen_lsn = driver.state_lsn
@@ -259,23 +272,30 @@ class DatabaseNode:
     def __init__(self, ctx: Context, config: DatabaseConfig) -> None:
         self.ctx = ctx
         self.config = config
-        self.engine: Engine | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         ctx = self.ctx
         async with trio.open_nursery() as nursery:
             view = await Directory(ctx, nursery).follow(ctx.tier)
-            me = view.named(ctx.name)
-            founding = me is None or me.founder
-            names = [each.name for each in view.members if each.founder] or [ctx.name]
-            founders = tuple((name, VOTER) for name in names) if founding else ()
-            engine = self.engine = Engine(ctx, nursery, self.config, founders)
+            engine = Engine(ctx, nursery, self.config, self._founders(view))
             await engine.driver.recover()
+            keeper = GroupKeeper(
+                ctx,
+                nursery,
+                engine.driver,
+                view,
+                spares=self.config.spares,
+                replace_after_s=self.config.replace_after_s,
+            )
             service = self._service(engine)
+            keeper.add_methods(service)
             admin = Admin(ctx, service=service, facts=engine.driver.facts)
-            admin.add(words.PROMOTE, lambda call, target="": self._promote(target))
-            admin.add(STATE_DIGEST, lambda call: engine.sql.digests())
+            admin.add(words.PROMOTE, lambda call, target="": keeper.promote(target))
+            admin.add(LEAVE, keeper.leave)
+            if not engine.driver.config.witness:
+                admin.add(STATE_DIGEST, lambda call: engine.sql.digests())
             measure(ctx, engine.driver)
+            nursery.start_soon(keeper.run)
             listener = await ctx.network.listen(RPC_PORT)
             nursery.start_soon(admin.listen_and_serve)
             nursery.start_soon(service.serve, listener)
@@ -308,15 +328,13 @@ class DatabaseNode:
         service.add("role", lambda call: engine.driver.facts(), cost_s=0.0)
         return service
 
-    def _promote(self, target: str) -> str:
-        assert self.engine is not None
-        driver = self.engine.driver
-        driver.hand_over(target or self._best_target())
-        return "handing over"
-
-    def _best_target(self) -> str:
-        assert self.engine is not None
-        others = [name for name in self.engine.driver.core.members if name != self.ctx.name]
-        if not others:
-            raise RpcError("refused", "there is no replica to promote")
-        return sorted(others)[0]
+    def _founders(self, view: TierView) -> Members:
+        """Who founds the group; () if this node comes to one that exists."""
+        name, config = self.ctx.name, self.config
+        names = [each.name for each in view.members if each.founder] or [name]
+        founders = founders_of(names, witnesses=config.witnesses, spares=config.spares)
+        if name not in dict(founders):
+            return ()
+        if len(founders) == 1 and len(view.members) > 1 and not self.ctx.disk.names():
+            return ()  # the group has grown, and our disk was lost: others have its log
+        return founders

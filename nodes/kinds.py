@@ -19,7 +19,7 @@ from nodes.kv_tier import expand as expand_kv
 from nodes.users import UsersConfig, UsersNode
 from nodes.web import WebConfig, WebNode
 
-DATABASE_ROLES: Final = ("primary", "follower", "candidate", "learner")
+DATABASE_ROLES: Final = ("primary", "replica", "learner", "witness")
 
 KINDS: Final[dict[str, Kind]] = {
     "balancer": Kind(BalancerConfig, BalancerNode, HTTP_PORT, edges=("balances",)),

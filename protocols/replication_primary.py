@@ -424,6 +424,11 @@ class Primary(Elector):
             return False
         return self.members[name] == WITNESS or self._caught_up(to)
 
+    def is_caught_up(self, name: str) -> bool:
+        """Whether a member has about what the quorum has; False unless we are primary."""
+        to = self.progress.get(name)
+        return to is not None and self._caught_up(to)
+
     def _caught_up(self, to: Progress) -> bool:
         return to.flushed_lsn + self.config.catch_up_records >= self.quorum_lsn
 

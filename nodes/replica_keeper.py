@@ -1,0 +1,132 @@
+"""Keeping a group's membership in line with its tier: spares, newcomers, nodes that are leaving.
+
+Only the primary acts, one change at a time. What should change is parts/membership.py's decision.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from nodes.base import RPC_PORT, Context
+from nodes.client import Client
+from nodes.directory import TierView
+from nodes.parts.membership import Peer, next_change
+from nodes.parts.timing import move_on_after
+from nodes.replica import ReplicaDriver
+from nodes.wire import Call, Service
+from protocols.errors import RpcError
+from protocols.replication import VOTER
+
+DISMISS: Final = "dismiss"
+LEAVE: Final = "leave"
+LOOK_S: Final = 0.5
+LEAVE_TIMEOUT_S: Final = 5.0
+
+
+class GroupKeeper:
+    """Run it on every member; it does nothing where the node is not primary."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        nursery: trio.Nursery,
+        driver: ReplicaDriver,
+        view: TierView,
+        *,
+        spares: int,
+        replace_after_s: float,
+    ) -> None:
+        self.ctx = ctx
+        self._nursery = nursery
+        self._driver = driver
+        self._view = view
+        self._spares = spares
+        self._replace_after_s = replace_after_s
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.ctx.clock.sleep(LOOK_S)
+            if self._driver.is_primary:
+                self._look()
+
+    def _look(self) -> None:
+        driver, now_s = self._driver, self.ctx.clock.monotonic_s()
+        core = driver.core
+        peers = {
+            name: Peer(now_s - to.heard_s, to.standing and core.is_caught_up(name))
+            for name, to in core.progress.items()
+        }
+        listed = [each.name for each in self._view.members if not each.draining]
+        change = next_change(
+            core.name,
+            core.members,
+            listed,
+            peers,
+            spares=self._spares,
+            replace_after_s=self._replace_after_s,
+        )
+        if change is None:
+            return
+        try:
+            driver.change_member(change.name, change.role)
+        except RpcError:
+            return  # not yet: another change is under way, or too few are well
+        role = change.role or "none"
+        self.ctx.log.info("member changed", member=change.name, role=role, why=change.why)
+
+    # --- what people ask for -----------------------------------------------------------------
+
+    def add_methods(self, service: Service) -> None:
+        """What members ask of each other at the main listener."""
+        service.add(DISMISS, lambda call: self._dismiss(call.peer), cost_s=0.0)
+
+    def promote(self, target: str) -> str:
+        """Hand over to `target`, or to whoever is best. Raises RpcError."""
+        self._driver.hand_over(target or self.best_successor())
+        return "handing over"
+
+    async def leave(self, call: Call) -> str:
+        """Get out of the group, before this node is taken away for good. Raises RpcError."""
+        driver = self._driver
+        with move_on_after(self.ctx.clock, LEAVE_TIMEOUT_S):
+            while True:
+                try:
+                    if driver.is_primary:
+                        driver.hand_over(self.best_successor())
+                    elif await self._ask_to_dismiss(driver.core.primary):
+                        return "left"
+                except RpcError as error:
+                    self.ctx.log.debug("not left yet", why=str(error))
+                await self.ctx.clock.sleep(LOOK_S / 5)
+        raise RpcError("unavailable", f"still a member after {LEAVE_TIMEOUT_S:g} s")
+
+    async def _ask_to_dismiss(self, primary: str | None) -> bool:
+        if primary is None:
+            return False
+        client = Client(self.ctx, self._nursery, primary, RPC_PORT)
+        try:
+            return bool(await client.call(DISMISS, timeout_s=1.0))
+        finally:
+            client.close()
+
+    def _dismiss(self, name: str) -> bool:
+        """Let a member go that asks to leave; True once it is out. Raises RpcError."""
+        driver = self._driver
+        core = driver.core
+        driver.check_can_write()
+        if name not in core.members:
+            return core.quorum_lsn >= core.members_lsn
+        driver.change_member(name, None)
+        self.ctx.log.info("member changed", member=name, role="none", why="it leaves")
+        return False
+
+    def best_successor(self) -> str:
+        """Who should be primary next. Raises RpcError."""
+        core = self._driver.core
+        voters = [n for n in core.progress if core.members.get(n) == VOTER]
+        if not voters:
+            raise RpcError("refused", "there is no replica to promote")
+        return max(voters, key=lambda name: (core.progress[name].flushed_lsn, -voters.index(name)))
