@@ -249,8 +249,7 @@ class Cluster:
         self._list(slot)
 
     def _list(self, slot: Slot) -> None:
-        """Tell the directory. A dead node stays a member, as in life: health
-        checks must find out."""
+        """Tell the directory. A dead node stays a member, as in life: health checks find out."""
         spec = slot.spec
         if spec.name == DIRECTORY_HOST:
             return
@@ -318,8 +317,7 @@ class Cluster:
         return [slot for slot in self.slots.values() if slot.spec.tier == tier]
 
     async def scale(self, tier: str, nodes: int) -> int:
-        """Let `tier` have `nodes` members; the youngest go first, drained.
-        Returns the new number."""
+        """Let `tier` have `nodes` members; the youngest go first, drained. Returns the number."""
         if not any(slot.spec.tier == tier for slot in self.slots.values()):
             raise TargetError(f"no tier is called `{tier}`")
         if not 0 <= nodes <= MAX_NODES:

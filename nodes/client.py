@@ -6,6 +6,7 @@ call: only the tier knows what may be asked twice (see nodes/parts/backoff.py fo
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from protocols.errors import RpcError
 DEFAULT_TIMEOUT_S: Final = 5.0
 CONNECT_TIMEOUT_S: Final = 2.0
 MAX_PENDING: Final = 1024
+MAX_NOTICES: Final = 16
 BACKOFF_FIRST_S: Final = 0.02
 BACKOFF_MOST_S: Final = 1.0
 
@@ -96,6 +98,7 @@ class Client:
         self._hello = hello
         self._waiting: dict[int, _Waiter] = {}
         self._unsent: dict[int, _Waiter] = {}
+        self._notices: deque[tuple[str, list[Any]]] = deque(maxlen=MAX_NOTICES)
         self._next_msgid = 0
         self._link: _Link | None = None
         self._connecting = False
@@ -168,12 +171,16 @@ class Client:
         return waiter.answer
 
     def notify(self, method: str, *params: Any) -> bool:
-        """Send without an answer. Without a connection it is dropped (False), and one is made."""
+        """Send without an answer; False if there is no connection to send it over now.
+
+        Without a connection one is made, and the latest few notices wait for it: an election that
+        follows a silence should not have to ask twice.
+        """
         if self._link is not None:
             self._link.send(self._link.rpc.send_notify(method, list(params)))
             return True
-        if not self._closed:
-            self._connect_soon()
+        if not self._closed and self._connect_soon():
+            self._notices.append((method, list(params)))
         return False
 
     def _take_msgid(self) -> int:
@@ -257,6 +264,7 @@ class Client:
         indefinitely, others for sure."""
         waiting, self._waiting = self._waiting, {}
         self._unsent.clear()
+        self._notices.clear()
         for waiter in waiting.values():
             code = "disconnected" if waiter.sent else "unavailable"
             waiter.fail(code, f"{self.host}: {why}")
@@ -272,6 +280,9 @@ class Client:
                     hello = {"name": self.ctx.name, "version": PROTOCOL_VERSION}
                     link.send(link.rpc.send_request(rpc.MAX_MSGID, rpc.HELLO, [hello]))
                 self._link, self._connecting, self._failures = link, False, 0
+                for method, params in self._notices:
+                    link.send(link.rpc.send_notify(method, params))
+                self._notices.clear()
                 unsent, self._unsent = self._unsent, {}
                 now_s = self.ctx.clock.monotonic_s()
                 for msgid, waiter in unsent.items():
