@@ -283,8 +283,9 @@ class UsersNode:
 
     async def _closed_loop(self, user: _User) -> None:
         clock = self.ctx.clock
+        rng = self.ctx.rng(f"users/client/{user.number}")  # nobody else's: alike in both worlds
         while not self._stopped.is_set():
-            with move_on_after(clock, self._rng.expovariate(1.0) * self.config.think_time_s):
+            with move_on_after(clock, rng.expovariate(1.0) * self.config.think_time_s):
                 await self._stopped.wait()
             if self._stopped.is_set():
                 return
