@@ -271,7 +271,7 @@ class Links:
             link.cut = "hold"
         link.loss_ratio, link.trunks = 1 - kept, tuple(trunks)
         back_s, cut_back = self._way_back(source, target)
-        slowest = min((trunk.bandwidth_bytes_per_s for trunk in trunks), default=0.0)
+        slowest = min(trunk.bandwidth_bytes_per_s for trunk in trunks) if trunks else 0.0
         link.window_bytes = max(MIN_WINDOW_BYTES, int(slowest * (link.latency_s + back_s)))
         shaped = link.latency_s or link.jitter_s or trunks or link.loss_ratio
         link.plain = not (link.cut or cut_back or shaped)

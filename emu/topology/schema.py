@@ -95,7 +95,6 @@ def json_schema_of(config: type) -> dict[str, Any]:
 def model_of(config: type) -> type[BaseModel]:
     """The pydantic model of a dataclass."""
     hints = get_type_hints(config)
-    described = descriptions(config)
     members: dict[str, Any] = {}
     for key, each in keys_of(config).items():
         optional = each.default is not MISSING or each.default_factory is not MISSING
@@ -106,8 +105,7 @@ def model_of(config: type) -> type[BaseModel]:
                 validation_alias=key,
                 serialization_alias=key,
                 title=key,
-                description=described.get(each.name),
-                json_schema_extra=_with_default(each),
+                json_schema_extra=_explain(config, each),
             ),
         )
     made: type[BaseModel] = create_model(
@@ -116,10 +114,14 @@ def model_of(config: type) -> type[BaseModel]:
     return made
 
 
-def _with_default(each: Field[Any]) -> Callable[[dict[str, Any]], None]:
-    """Shows the default as one would write it; the model's own None says only `left out`."""
+def _explain(config: type, each: Field[Any]) -> Callable[[dict[str, Any]], None]:
+    """Adds to the JSON Schema, and only there (sources take long to read), what the field's
+    docstring says, and the default as one would write it: the model's own None says `left out`."""
 
     def change(schema: dict[str, Any]) -> None:
+        described = descriptions(config).get(each.name)
+        if described:
+            schema["description"] = described
         schema.pop("default", None)
         default = each.default
         if isinstance(default, bool) or (isinstance(default, str) and default):

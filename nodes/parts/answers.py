@@ -78,8 +78,7 @@ class Method:
     ) -> None:
         self.name = name
         self.handler = handler
-        self.is_async = inspect.iscoroutinefunction(handler)
-        self.arguments = _argument_range(handler)
+        self.arguments, self.is_async = _arguments(handler)
         self.cost_s = cost_s
         self.ok = ok
         self.seconds = seconds
@@ -93,8 +92,8 @@ class Method:
         self.batched = 0
 
 
-def _argument_range(handler: Handler) -> tuple[int, int]:
-    """How many params the handler takes besides the call itself."""
+def _arguments(handler: Handler) -> tuple[tuple[int, int], bool]:
+    """How many params the handler takes besides the call itself, and whether it may wait."""
     function = getattr(handler, "__func__", handler)
     code = function.__code__
     taken = 2 if function is not handler else 1  # self and the call
@@ -102,7 +101,7 @@ def _argument_range(handler: Handler) -> tuple[int, int]:
     least = most - len(function.__defaults__ or ())
     if code.co_flags & inspect.CO_VARARGS:
         most = 1 << 16
-    return max(0, least), most
+    return (max(0, least), most), bool(code.co_flags & inspect.CO_COROUTINE)
 
 
 def wrong_count(method: Method, got: int) -> RpcError:

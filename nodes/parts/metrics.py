@@ -176,7 +176,7 @@ class Metrics:
         if family is None:
             family = self._families[full_name] = _Family(full_name, help_text, kind)
         assert family.kind == kind, f"{full_name} is already a {family.kind}"
-        assert not labels.keys() & self._own, f"{full_name}: {labels} hide the node's own"
+        assert self._own.isdisjoint(labels), f"{full_name}: {labels} hide the node's own"
         key = self._key(labels) if labels else self._labels
         found = family.series.get(key)
         if found is None:

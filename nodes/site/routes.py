@@ -41,6 +41,12 @@ SECURITY: Final = (
 PRIVATE: Final = ("cache-control", "private, no-store")
 BRIEF: Final = ("cache-control", "public, max-age=0, s-maxage=2, stale-if-error=30")
 LONG: Final = ("cache-control", "public, max-age=3600")
+STATIC: Final = {
+    "style.css": ("text/css; charset=utf-8", style.CSS.encode()),
+    "mark.svg": ("image/svg+xml", pictures.MARK.encode()),
+    "hero.svg": ("image/svg+xml", pictures.HERO.encode()),
+}
+"""(content type, body) of each file; the faces are drawn when asked for."""
 
 Handler = Callable[[Request, Via], Awaitable[Response]]
 
@@ -83,7 +89,6 @@ class Routes:
             ("/posts/", "get_post", self.get_post),
             ("/static/", "static", self.static),
         )
-        self._static = _static_files()
 
     def find(self, request: Request) -> Endpoint:
         path = request.path
@@ -258,13 +263,13 @@ class Routes:
         if name.startswith("face/") and name.endswith(".svg"):
             person = unquote(name[5:-4])[:40]
             return _cacheable(request, "image/svg+xml", pictures.face(person).encode())
-        found = self._static.get(name)
+        found = STATIC.get(name)
         if found is None:
             raise RpcError("not_found", f"there is no /static/{name[:80]}")
         return _cacheable(request, *found)
 
     async def icon(self, request: Request, via: Via) -> Response:
-        return _cacheable(request, *self._static["mark.svg"])
+        return _cacheable(request, *STATIC["mark.svg"])
 
     async def health(self, request: Request, via: Via) -> Response:
         """200 when this node could answer pages now; says so without asking the database."""
@@ -293,15 +298,6 @@ class _Refusal:
 
 async def _not_found(request: Request, via: Via) -> Response:
     raise RpcError("not_found", f"there is no page {request.path[:100]}")
-
-
-def _static_files() -> dict[str, tuple[str, bytes]]:
-    svg = "image/svg+xml"
-    return {
-        "style.css": ("text/css; charset=utf-8", style.CSS.encode()),
-        "mark.svg": (svg, pictures.MARK.encode()),
-        "hero.svg": (svg, pictures.HERO.encode()),
-    }
 
 
 def _cacheable(request: Request, kind: str, body: bytes) -> Response:

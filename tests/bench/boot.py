@@ -1,8 +1,10 @@
 """Booting 1,000 web nodes in one process, against 1,000 listeners that are a Python process each.
 
 Ours is a whole cluster of `emu up`'s kind: 1,000 web servers that follow the directory and are
-connected to a database. A peer only listens. Memory is told as `ps` has it (RSS) and with shared
-pages shared out (PSS). Peers are sampled and scaled up: the output says how many really ran.
+connected to a database. Two peers, neither of which has a site, a directory or a database: one can
+answer what each of our nodes answers (MessagePack, with Trio); one holds a bare socket, the least
+that a process can be. Memory is told as `ps` has it (RSS) and with shared pages shared out (PSS).
+Peers are sampled and scaled up: the output says how many really ran.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +28,6 @@ from emu.topology.loading import load
 from tests.bench import alternate
 
 NODES: Final = 1000
-PEERS_RUN: Final = 50
 ROOT: Final = Path(__file__).parents[2]
 Measure = Callable[[], dict[str, float]]
 TOPOLOGY: Final = f"""
@@ -34,14 +36,54 @@ tiers:
   db: {{kind: database}}
   web: {{kind: web, public: true, per_region: {NODES}, uses: [db]}}
 """
-LISTENER: Final = """
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A program that prints its port once it listens, and ends with its input."""
+
+    what: str
+    program: str
+    run: int
+    """So many are started at once; their figures are scaled up to NODES."""
+
+
+ANSWERING: Final = Listener(
+    "Trio processes",
+    """
+import sys, msgpack, trio
+
+async def answer(stream):
+    unpacker = msgpack.Unpacker()
+    async for data in stream:
+        unpacker.feed(data)
+        for _, number, method, params in unpacker:
+            await stream.send_all(msgpack.packb([1, number, None, params]))
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, answer, [listener])
+        print(listener.socket.getsockname()[1], flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read)
+        nursery.cancel_scope.cancel()
+
+trio.run(main)
+""",
+    run=20,
+)
+BARE: Final = Listener(
+    "bare processes",
+    """
 import socket, sys
 with socket.socket() as listener:
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     print(listener.getsockname()[1], flush=True)
     sys.stdin.read()
-"""
+""",
+    run=50,
+)
 
 
 def memory(pid: int | str) -> dict[str, float]:
@@ -77,17 +119,16 @@ def ours() -> dict[str, float]:
     return result
 
 
-def peers() -> dict[str, float]:
-    """Start PEERS_RUN listeners at once; what 1,000 would take."""
+def peers(listener: Listener) -> dict[str, float]:
+    """Start `listener.run` of them at once; what NODES would take."""
+    command = [sys.executable, "-c", listener.program]
     with ExitStack() as stack:
         began_s = time.perf_counter()
         children = [
             stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", LISTENER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-                )
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             )
-            for _ in range(PEERS_RUN)
+            for _ in range(listener.run)
         ]
         for child in children:
             assert child.stdout is not None and child.stdout.readline()
@@ -96,14 +137,13 @@ def peers() -> dict[str, float]:
         for child in children:
             assert child.stdin is not None
             child.stdin.close()
-    scale = NODES / PEERS_RUN
+    scale = NODES / listener.run
     totals = {key: sum(size[key] for size in sizes) * scale for key in sizes[0]}
     return {"took_s": took_s * scale, **totals}
 
 
-def run(*, runs: int = 5) -> dict[str, Any]:
-    """Rows: seconds until all are up, and megabytes. Less is better: `times_better` is peer's over
-    ours."""
+def against(listener: Listener, runs: int) -> list[dict[str, Any]]:
+    """Rows of time and memory against one kind of peer."""
     mine: list[dict[str, float]] = []
     theirs: list[dict[str, float]] = []
 
@@ -118,18 +158,23 @@ def run(*, runs: int = 5) -> dict[str, Any]:
         values = iter(results)
         return lambda: next(values)[key]
 
-    rows = [
-        alternate(
-            f"boot of {NODES} web nodes", "s", measured(ours, mine), measured(peers, theirs), runs
-        )
-    ]
-    rows += [
-        alternate(f"their memory ({key[:3]})", "MB", of(mine, key), of(theirs, key), runs)
-        for key in ("rss_mb", "pss_mb")
-    ]
+    boots = measured(ours, mine), measured(lambda: peers(listener), theirs)
+    rows = [alternate(f"boot of {NODES}, against {listener.what}", "s", *boots, runs)]
+    for key in ("rss_mb", "pss_mb"):
+        sizes = of(mine, key), of(theirs, key)
+        rows.append(alternate(f"memory ({key[:3]}), {listener.what}", "MB", *sizes, runs))
     for row in rows:
         row["times_better"] = round(1 / row["ratio"], 1)
-        row["note"] = f"{PEERS_RUN} peers really ran: their figures times {NODES / PEERS_RUN:g}"
+        row["note"] = (
+            f"{listener.run} {listener.what} really ran, scaled by {NODES / listener.run:g}"
+        )
+    return rows
+
+
+def run(*, runs: int = 5) -> dict[str, Any]:
+    """Rows: seconds until all are up, and megabytes. Less is better: `times_better` is peer's over
+    ours."""
+    rows = [row for listener in (ANSWERING, BARE) for row in against(listener, runs)]
     return {**rows[0], "name": "boot", "rows": rows}
 
 
