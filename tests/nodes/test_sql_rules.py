@@ -12,7 +12,7 @@ from protocols.errors import RpcError
 from tests.nodes.test_sql import refused, rows, state, with_table
 
 COUNT = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c"
-HOLD_LIMIT_S = 0.5
+HOLD_LIMIT_S = 0.5  # of this thread's own time: a busy machine takes its turn in between
 """What the budgets keep below 50 ms on a quiet machine (measured: 45), with room for a busy one."""
 
 
@@ -138,11 +138,11 @@ def test_every_value_has_an_end():
 )
 def test_no_query_holds_the_node_for_long(query):
     made = filled()
-    started_s = time.perf_counter()
+    started_s = time.thread_time()
     with pytest.raises(RpcError) as caught:
         made.query(query)
     assert caught.value.code in ("refused", "too_large")
-    assert time.perf_counter() - started_s < HOLD_LIMIT_S
+    assert time.thread_time() - started_s < HOLD_LIMIT_S
     assert made.query("SELECT count(*) FROM t")["rows"] == [[20000]]
 
 
