@@ -1,10 +1,8 @@
 """Booting 1,000 web nodes in one process, against 1,000 listeners that are a Python process each.
 
-Ours is a whole cluster of `emu up`'s kind: 1,000 web servers that follow the directory and are
-connected to a database. Two peers, neither of which has a site, a directory or a database: one can
-answer what each of our nodes answers (MessagePack, with Trio); one holds a bare socket, the least
-that a process can be. Memory is told as `ps` has it (RSS) and with shared pages shared out (PSS).
-Peers are sampled and scaled up: the output says how many really ran.
+Ours is a whole cluster of `emu up`'s kind: web servers with a site, a directory and a database. One
+peer answers MessagePack with Trio; one only holds a socket. Memory is as `ps` has it (RSS) and with
+shared pages shared out (PSS). Peers are sampled and scaled up: the output says how many really ran.
 """
 
 from __future__ import annotations
