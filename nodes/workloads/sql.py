@@ -32,7 +32,7 @@ class SqlWorkload:
         self.replicas = options.reads == "replicas"
         self.guarantee = SESSION if self.replicas else ""
         self.name = f"{ctx.name}.{ctx.generation}"
-        self.keys = KeyRing("k", options)
+        self.keys = KeyRing(f"{ctx.tier}-k", options)  # another tier's history is another's
         self._requests = 0
         self._client = DatabaseClient(
             ctx,
