@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import trio
 
@@ -17,13 +17,14 @@ from nodes.base import RPC_PORT, Context, Timer
 from nodes.client import Client
 from nodes.parts.event_words import in_words
 from nodes.parts.lag import LagClock
+from nodes.parts.state_machine import StateMachine, apply_entries
 from nodes.parts.waiters import Waiters
+from nodes.parts.wakeup import Wakeup
 from nodes.replica_files import ROOM_PAUSE_S, ReplicaFiles
 from nodes.wire import Call, Service
 from protocols import replication
 from protocols.errors import RpcError
 from protocols.replication import (
-    DATA,
     LEARNER,
     NEVER,
     PRIMARY,
@@ -41,20 +42,6 @@ REPLICATE: Final = "replicate"
 APPLY_SLICE: Final = 100
 STALL_RATIO: Final = 0.2
 """A timer this part of the detection time-out late means that this process was held up."""
-
-
-class StateMachine(Protocol):
-    """What the records mean. Synchronous and deterministic."""
-
-    def apply(self, payload: bytes, lsn: int) -> None: ...
-    def dump(self) -> bytes: ...
-    def restore(self, data: bytes | None) -> None:
-        """Become what `dump` gave; None: become empty."""
-        ...
-
-    def describe(self, payload: bytes) -> Any:
-        """A divergent record for people to read (JSON-able)."""
-        ...
 
 
 class ReplicaDriver:
@@ -87,15 +74,16 @@ class ReplicaDriver:
         self._peers: dict[str, Client] = {}
         self._acknowledged = Waiters()
         self._visible = Waiters()
-        self._room_wanted = trio.Event()
         self._slow: Ready | None = None
-        self._slow_wanted = trio.Event()
-        self._sync_wanted = trio.Event()
-        self._apply_wanted = trio.Event()
-        self._changed = trio.Event()
+        self._pump_wanted = Wakeup()
+        self._room_wanted = Wakeup()
+        self._slow_wanted = Wakeup()
+        self._sync_wanted = Wakeup()
+        self._apply_wanted = Wakeup()
+        self._changed: trio.Event | None = None
+        """Set when the state moves on; None while nobody waits for that."""
         self._timer: Timer | None = None
-        self._armed_s = 0.0
-        self._shifted = False
+        self._timer_s = 0.0
 
     # --- start ---------------------------------------------------------------------------
 
@@ -112,6 +100,7 @@ class ReplicaDriver:
     async def run(self) -> None:
         """Drive until cancelled. Call `recover` first."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump_forever)
             nursery.start_soon(self._sync_forever)
             nursery.start_soon(self._apply_forever)
             nursery.start_soon(self._slow_forever)
@@ -204,6 +193,7 @@ class ReplicaDriver:
     async def applied(self, lsn: int) -> None:
         """Return when the state contains `lsn`, committed."""
         while min(self.state_lsn, self.core.visible_lsn) < lsn:
+            self._changed = self._changed or trio.Event()
             await self._changed.wait()
 
     def facts(self) -> dict[str, Any]:
@@ -276,13 +266,12 @@ class ReplicaDriver:
 
     def _pump_soon(self) -> None:
         """Once per turn of the scheduler: what arrived together is answered together."""
-        if not self._shifted:
-            self._shifted = True
-            self._nursery.start_soon(self._pump_later)
+        self._pump_wanted.set()
 
-    async def _pump_later(self) -> None:
-        self._shifted = False
-        self._pump()
+    async def _pump_forever(self) -> None:
+        while True:
+            await self._pump_wanted.wait()
+            self._pump()
 
     def _pump(self) -> None:
         """Carry out every Ready; what must wait for the disk holds back all that follows."""
@@ -331,20 +320,18 @@ class ReplicaDriver:
         target = self._apply_target()
         if self.state_lsn < target:
             stop = min(target, self.state_lsn + APPLY_SLICE)
-            for _, lsn, kind, payload in storage.entries(self.state_lsn + 1, stop, 1 << 60):
-                if kind == DATA:
-                    self.machine.apply(payload, lsn)
+            apply_entries(self.machine, storage.entries(self.state_lsn + 1, stop, 1 << 60))
             self.state_lsn = stop
         if self.core.applied_lsn != min(self.state_lsn, self.core.visible_lsn):
             self.core.applied(min(self.state_lsn, self.core.visible_lsn), self._now_s())
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            changed.set()
         return self.state_lsn < target
 
     async def _apply_forever(self) -> None:
         while True:
             await self._apply_wanted.wait()
-            self._apply_wanted = trio.Event()
             while self._slow is None and self.state_lsn < self._apply_target():
                 self._apply_some()
                 await self.ctx.clock.sleep(0)
@@ -353,7 +340,6 @@ class ReplicaDriver:
     async def _sync_forever(self) -> None:
         while True:
             await self._sync_wanted.wait()
-            self._sync_wanted = trio.Event()
             mark = self.files.written_mark
             await self.files.sync()
             self.core.synced(mark, self._now_s())
@@ -365,14 +351,14 @@ class ReplicaDriver:
             await self._room_wanted.wait()
             await self.ctx.clock.sleep(ROOM_PAUSE_S)
             if self._slow is None and self.files.retry(self.core.flushed_lsn):
-                self._room_wanted = trio.Event()
                 self._sync_wanted.set()
+            else:
+                self._room_wanted.set()
 
     async def _slow_forever(self) -> None:
         """What must be on the platter before anything else happens."""
         while True:
             await self._slow_wanted.wait()
-            self._slow_wanted = trio.Event()
             ready = self._slow
             assert ready is not None
             if ready.hard_state is not None:
@@ -457,22 +443,28 @@ class ReplicaDriver:
         return client
 
     def _arm(self) -> None:
+        """Have `_tick` called by the core's deadline. A timer that comes too early is left as it
+        is: most deadlines are put off again before they come."""
+        deadline_s = self.core.deadline_s
         if self._timer is not None:
+            if self._timer_s <= deadline_s != NEVER:
+                return
             self._timer.cancel()
             self._timer = None
-        self._armed_s = self.core.deadline_s
-        if self._armed_s != NEVER:
-            self._timer = self.ctx.clock.call_at(self._armed_s, self._tick)
+        if deadline_s != NEVER:
+            self._timer_s = deadline_s
+            self._timer = self.ctx.clock.call_at(deadline_s, self._tick)
 
     def _tick(self) -> None:
         """What is late by much was held up, with all that had arrived: blame nobody for it."""
         self._timer = None
         now_s = self._now_s()
-        late_s = now_s - self._armed_s
+        late_s = now_s - self._timer_s
         if late_s > STALL_RATIO * self.config.detection_timeout_s:
             self.core.stalled(late_s)
-        self.core.tick(now_s)
-        self._pump_soon()
+        if now_s >= self.core.deadline_s:
+            self.core.tick(now_s)
+            self._pump_soon()
         if self._slow is None:
             self._arm()
 

@@ -135,6 +135,33 @@ class SqlState:
         except apsw.Error as error:
             raise ReplicaDiverged(str(error)) from error
 
+    def apply_batch(self, records: Sequence[bytes]) -> None:
+        """Repeat committed records. Runs of changesets are merged: what costs is each application,
+        not its rows. Raises ReplicaDiverged."""
+        run: list[bytes] = []
+        for record in records:
+            if msgpack.unpackb(record)[0] is None:  # DDL: rows before and after do not merge
+                self._apply_run(run)
+                run = []
+                self.apply(record)
+            else:
+                run.append(record)
+        self._apply_run(run)
+
+    def _apply_run(self, records: Sequence[bytes]) -> None:
+        if len(records) > 1:
+            merged = apsw.ChangesetBuilder()  # type: ignore[no-untyped-call]
+            for record in records:
+                merged.add(msgpack.unpackb(record)[0])
+            try:
+                with self._rules.own():
+                    self._apply_changeset(merged.output())
+                return
+            except (ReplicaDiverged, apsw.Error):
+                pass  # nothing was done; rows that swap unique values fit only one by one
+        for record in records:
+            self.apply(record)
+
     def _apply_changeset(self, changeset: bytes) -> None:
         problems: list[str] = []
 

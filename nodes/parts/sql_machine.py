@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apsw
@@ -13,7 +13,7 @@ from nodes.parts.sql import SqlState
 
 
 class SqlMachine:
-    """nodes.replica.StateMachine over one SqlState."""
+    """parts.state_machine.StateMachine over one SqlState."""
 
     def __init__(self, name: str, now_s: Callable[[], float], rng: random.Random) -> None:
         self.sql = SqlState(f"emu-clock-{name}", now_s, rng)
@@ -23,6 +23,10 @@ class SqlMachine:
 
     def apply(self, payload: bytes, lsn: int) -> None:
         self.sql.apply(payload)
+
+    def apply_batch(self, payloads: Sequence[bytes]) -> None:
+        """parts.state_machine.AppliesBatches."""
+        self.sql.apply_batch(payloads)
 
     def dump(self) -> bytes:
         return self.sql.dump()

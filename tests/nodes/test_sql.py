@@ -128,6 +128,33 @@ def test_a_record_that_does_not_fit_stops_the_replica():
         replica.apply(record)
 
 
+def test_records_that_fit_only_one_by_one_are_replayed_in_their_order():
+    """Merged, a swap of unique values would be two updates that each meet the other's value."""
+    primary, replica = state(), state()
+    batches = [
+        ["CREATE TABLE u (id INTEGER PRIMARY KEY, name TEXT UNIQUE)"],
+        ["INSERT INTO u VALUES (1, 'a'), (2, 'b')"],
+        ["UPDATE u SET name = 'x' WHERE id = 1"],
+        ["UPDATE u SET name = 'a' WHERE id = 2"],
+        ["UPDATE u SET name = 'b' WHERE id = 1"],
+        ["ALTER TABLE u ADD COLUMN n INTEGER"],
+        ["UPDATE u SET n = id"],
+    ]
+    records = [primary.execute(batch, lsn).record for lsn, batch in enumerate(batches, 1)]
+    replica.apply_batch(records[:2])
+    replica.apply_batch(records[2:])
+    assert replica.query("SELECT * FROM u")["rows"] == [[1, "b", 1], [2, "a", 2]]
+    assert replica.digests() == primary.digests()
+
+
+def test_a_batch_that_does_not_fit_stops_the_replica():
+    primary, replica = with_table(), with_table()
+    primary.execute([["INSERT INTO t VALUES ('a', 1)"]], 2)
+    records = [primary.execute([["UPDATE t SET n = n + 1"]], lsn).record for lsn in (3, 4)]
+    with pytest.raises(ReplicaDiverged):
+        replica.apply_batch(records)
+
+
 STATEMENTS = st.one_of(
     st.builds(
         lambda key, n: ["INSERT OR REPLACE INTO t VALUES (?, ?)", [key, n]],
@@ -142,12 +169,16 @@ STATEMENTS = st.one_of(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(STATEMENTS, min_size=1, max_size=4), max_size=8))
 def test_replicas_equal_their_primary_after_any_batches_and_after_a_snapshot(batches):
-    primary, replica = with_table(), with_table()
+    primary, replica, replayed = with_table(), with_table(), with_table()
+    records = []
     for lsn, batch in enumerate(batches, 2):
-        outcome = primary.execute(batch, lsn)
+        outcome = primary.execute(batch, lsn, f"request-{lsn}")
         if outcome.record is not None:
             replica.apply(outcome.record)
+            records.append(outcome.record)
+    replayed.apply_batch(records)
     assert rows(replica) == rows(primary)
+    assert replayed.digests() == replica.digests() == primary.digests()
     loaded = state()
     loaded.load(primary.dump())
     assert rows(loaded) == rows(primary)
