@@ -73,10 +73,21 @@ MOVES = Row(
                [Ask(q.rate("emu_near_cache_hits_total", "node"), "{{node}}")], unit="ops"),
     ],
 )  # fmt: skip
+ACROSS = Row(
+    "Across shards",
+    [
+        series("Questions to several shards", "mget, find and join, and the requests they became.",
+               [Ask(q.rate("emu_scatters_total", "command"), "{{command}}"),
+                Ask(q.rate("emu_scatter_requests_total", "command"), "{{command}}, requests")],
+               unit="ops"),
+        series("Partial results", "Questions that some shard did not answer in time.",
+               [Ask(q.rate("emu_partial_results_total", "command"), "{{command}}")], unit="ops"),
+    ],
+)  # fmt: skip
 BOARD = Board(
     "emu-kv",
     "emu / Sharded KV",
     "Who owns how many slots, what moves, what clients see.",
-    [CLIENTS_ROW, SHARDS, MOVES, REQUESTS],
+    [CLIENTS_ROW, SHARDS, MOVES, ACROSS, REQUESTS],
     kinds=["kv_shard", "kv_coordinator", "kv_router"],
 )

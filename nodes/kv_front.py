@@ -101,7 +101,5 @@ class Front:
         if command != words.GET:
             raise RpcError("refused", f"`{key}` is a counter in parts: `incr` and `get` only")
         answer = await self._scatter.mget(parts, timeout_s=timeout_s)
-        if answer["missing"]:
-            raise RpcError("unavailable", f"{len(answer['missing'])} parts could not be read")
         known = [value for value in answer["values"] if value is not None]
         return sum(known) if known else None

@@ -16,11 +16,12 @@ from nodes.directory import Directory
 from nodes.kv_client import DEFAULT_TIMEOUT_S, KvClient
 from nodes.kv_front import MAX_PARTS, Front
 from nodes.kv_scatter import Scatter
-from nodes.parts.kv_arguments import check_one_slot, only_options, params_of
+from nodes.parts.kv_arguments import only_options, params_of
+from nodes.parts.kv_join import JoinQuery
 from nodes.wire import Call, Service
 from protocols import kv as words
 from protocols.errors import RpcError
-from protocols.kv import MAX_KEYS
+from protocols.kv import MAX_KEYS, MAX_SHARD_TIMEOUT_MS, PARTIAL, SHARD_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class KvRouterConfig:
     group: str
     timeout_s: float = DEFAULT_TIMEOUT_S
     """The time a command may take, redirects included, if its caller names none."""
+    shard_timeout_s: float = 0.0
+    """Above 0: how long a question to several shards waits for one of them, if it names nothing."""
     max_lag_s: float = 0.0
     """Above 0: replicas answer reads of single keys too, at most so far behind."""
     near_cache_s: float = 0.0
@@ -87,6 +90,7 @@ class KvRouterNode:
         service.add(words.MGET, self._mget)
         service.add(words.SCAN, self._scan)
         service.add(words.FIND, self._find)
+        service.add(words.JOIN, self._join)
         return service
 
     def _passing(self, name: str) -> Any:
@@ -95,25 +99,46 @@ class KvRouterNode:
 
         return handle
 
-    async def _mget(self, call: Call, *params: Any) -> list[Any]:
-        """All or an error; who can do with a part asks with `partial`: nil where it is missing."""
+    async def _mget(self, call: Call, *params: Any) -> Any:
+        """All or an error, as a list; with `partial` a map of what there is."""
         keys, options = params_of(list(params), 1)
-        only_options(options, "atomic", "partial")
+        only_options(options, "atomic", PARTIAL, SHARD_TIMEOUT)
         if type(keys) is not list or not 0 < len(keys) <= MAX_KEYS:
             raise RpcError("bad_request", f"mget takes a list of 1 to {MAX_KEYS} keys")
         if options.get("atomic"):
-            check_one_slot(keys)
-        answer = await self.scatter.mget(keys, timeout_s=self.config.timeout_s)
-        if answer["missing"] and not options.get("partial"):
-            raise RpcError("unavailable", f"{len(answer['missing'])} keys could not be read")
-        return list(answer["values"])
+            return await self.scatter.mget_atomic(keys, self.config.timeout_s)
+        answer = await self.scatter.mget(keys, **self._limits(options))
+        return answer if options.get(PARTIAL) else answer["values"]
+
+    async def _join(self, call: Call, *params: Any) -> dict[str, Any]:
+        query, options = JoinQuery.of(list(params), PARTIAL, SHARD_TIMEOUT)
+        return await self.scatter.join(query, **self._limits(options))
 
     async def _scan(self, call: Call, *params: Any) -> dict[str, Any]:
         cursor, options = params_of(list(params), 1)
-        known = {str(name): value for name, value in options.items()}
-        return await self.scatter.scan(cursor, timeout_s=self.config.timeout_s, **known)
+        return await self.scatter.scan(cursor, options, timeout_s=self.config.timeout_s)
 
     async def _find(self, call: Call, *params: Any) -> dict[str, Any]:
         value, options = params_of(list(params), 1)
-        only_options(options, "limit", "after")
-        return await self.scatter.find(value, timeout_s=self.config.timeout_s, **options)
+        only_options(options, "limit", "after", PARTIAL, SHARD_TIMEOUT)
+        chosen = {name: options[name] for name in ("limit", "after") if name in options}
+        return await self.scatter.find(value, **chosen, **self._limits(options))
+
+    def _limits(self, options: dict[str, Any]) -> dict[str, Any]:
+        """How long the whole and each shard may take, and whether a part will do."""
+        shard_timeout_ms = options.get(SHARD_TIMEOUT)
+        shard_timeout_s = self.config.shard_timeout_s or None
+        if shard_timeout_ms is not None:
+            if (
+                type(shard_timeout_ms) is not int
+                or not 0 < shard_timeout_ms <= MAX_SHARD_TIMEOUT_MS
+            ):
+                raise RpcError(
+                    "bad_request", f"`{SHARD_TIMEOUT}` is from 1 to {MAX_SHARD_TIMEOUT_MS}"
+                )
+            shard_timeout_s = shard_timeout_ms / 1000
+        return {
+            "timeout_s": self.config.timeout_s,
+            "shard_timeout_s": shard_timeout_s,
+            "partial": bool(options.get(PARTIAL)),
+        }

@@ -1,156 +1,171 @@
-"""Questions that many shards have a part in: mget, find, scan, each with a deadline per shard.
+"""Questions that many shards have a part in: mget, find, scan and join, each shard with a deadline.
 
-The fan-out is bounded, and an answer says whether it is whole. Nothing here is atomic across
-slots: who wants that is refused with `crossslot` elsewhere.
+The fan-out is bounded, and an answer says whether it is whole and what it cost. Nothing here is
+atomic across slots: who asks for that is refused with `crossslot`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
-
-import trio
+from typing import Any
 
 from nodes.kv_client import DEFAULT_TIMEOUT_S, KvClient
-from nodes.parts.kv_arguments import key_slot, parse_cursor
+from nodes.kv_fanout import MAX_RESPLITS, FanOut, FanOutSeries
+from nodes.kv_joining import Joining
+from nodes.parts.kv_arguments import check_one_slot, key_slot, parse_cursor
+from nodes.parts.kv_join import JoinQuery
 from protocols import kv as words
 from protocols.errors import RpcError
 
-MAX_FAN_OUT: Final = 16
-"""Shards asked at the same time by one question."""
-MAX_RESPLITS: Final = 8
-"""How often keys are sorted again because slots moved meanwhile."""
-
 
 class Scatter:
-    """Many-shard questions over one client."""
+    """Many-shard questions over one client.
+
+    `shard_timeout_s` bounds each request to a shard; `partial`: what some shard did not answer is
+    left out, and said, else it is an error.
+    """
 
     def __init__(self, client: KvClient) -> None:
         self.client = client
+        self._series = FanOutSeries(client.ctx)
+        for command in (words.MGET, words.FIND, words.JOIN):
+            self._series.of(command)
+
+    def begin(
+        self,
+        command: str,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        shard_timeout_s: float | None = None,
+    ) -> FanOut:
+        """A question that may take several rounds, counted as one `command`."""
+        return FanOut(
+            self.client,
+            self._series,
+            command,
+            timeout_s=timeout_s,
+            shard_timeout_s=shard_timeout_s,
+        )
+
+    # --- mget ----------------------------------------------------------------------------
 
     async def mget(
-        self, keys: Sequence[str], *, timeout_s: float = DEFAULT_TIMEOUT_S
-    ) -> dict[str, Any]:
-        """{"values": in the keys' order, "missing": keys whose shard did not answer in time,
-        "shards": how many were asked}. Raises RpcError for bad keys."""
-        slots = {key: key_slot(key) for key in keys}
-        deadline_s = self.client.deadline_s(timeout_s)
-        found: dict[str, Any] = {}
-        asked: dict[str, None] = {}
-        limiter = trio.CapacityLimiter(MAX_FAN_OUT)
-        for _ in range(MAX_RESPLITS):
-            parts: dict[str, list[str]] = {}
-            slot_map = await self.client.known_map(deadline_s)
-            for key, slot in slots.items():
-                if key not in found:
-                    parts.setdefault(slot_map.owners[slot], []).append(key)
-            if not parts or self.client.ctx.clock.monotonic_s() >= deadline_s:
-                break
-            asked |= dict.fromkeys(parts)
-            async with trio.open_nursery() as nursery:
-                for shard, part in parts.items():
-                    nursery.start_soon(
-                        self._mget_part, shard, part, slots, deadline_s, limiter, found
-                    )
-        return {
-            "values": [found.get(key) for key in keys],
-            "missing": [key for key in slots if key not in found],
-            "shards": len(asked),
-        }
-
-    async def _mget_part(
         self,
-        shard: str,
-        keys: list[str],
-        slots: dict[str, int],
-        deadline_s: float,
-        limiter: trio.CapacityLimiter,
-        found: dict[str, Any],
-    ) -> None:
-        """Those of one shard; what has moved away meanwhile stays unfound for another round."""
-        client = self.client
-        async with limiter:
-            for at in range(0, len(keys), words.MAX_KEYS):
-                some = keys[at : at + words.MAX_KEYS]
-                left_s = max(deadline_s - client.ctx.clock.monotonic_s(), 0.001)
-                try:
-                    values = await client.groups.of(shard).ask(words.MGET, some, timeout_s=left_s)
-                    found.update(zip(some, values, strict=True))
-                except RpcError as error:
-                    client.ctx.log.debug("mget part failed", shard=shard, why=str(error))
-                    if error.code == "moved":
-                        await client.look_again()
-                    elif error.code == "ask":
-                        await self._one_by_one(some, slots, deadline_s, found)
+        keys: Sequence[str],
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        shard_timeout_s: float | None = None,
+        partial: bool = False,
+    ) -> dict[str, Any]:
+        """{"values": in the keys' order, "missing": keys that could not be read, and what
+        FanOut.finish says}. Raises RpcError."""
+        fan_out = self.begin(words.MGET, timeout_s, shard_timeout_s)
+        found = await gather(fan_out, keys)
+        said = fan_out.finish(partial=partial)
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        if missing and not partial:
+            raise RpcError("unavailable", f"the slots of {len(missing)} keys were moving")
+        return {"values": [found.get(key) for key in keys], "missing": missing, **said}
 
-    async def _one_by_one(
-        self, keys: list[str], slots: dict[str, int], deadline_s: float, found: dict[str, Any]
-    ) -> None:
-        for key in keys:
-            left_s = deadline_s - self.client.ctx.clock.monotonic_s()
-            if left_s <= 0:
-                return
-            try:
-                found[key] = await self.client.call_slot(slots[key], words.GET, [key], left_s)
-            except RpcError:
-                return
+    async def mget_atomic(self, keys: Sequence[str], timeout_s: float) -> list[Any]:
+        """All as of one moment, at one shard. Raises RpcError, `crossslot` if that cannot be."""
+        check_one_slot(list(keys))
+        options = {"atomic": True}
+        return list(await self.client.call(words.MGET, list(keys), options, timeout_s=timeout_s))
+
+    # --- looking for keys ----------------------------------------------------------------
 
     async def scan(
-        self, cursor: str = "", *, timeout_s: float = DEFAULT_TIMEOUT_S, **options: Any
+        self,
+        cursor: Any = "",
+        options: dict[str, Any] | None = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> dict[str, Any]:
         """One page: {"keys", "cursor"}; the cursor is good for any shard at any time."""
         slot, _ = parse_cursor(cursor)
-        page = await self.client.call_slot(slot, words.SCAN, [cursor or "0:", options], timeout_s)
-        return dict(page)
+        params = [cursor or "0:", options or {}]
+        return dict(await self.client.call_slot(slot, words.SCAN, params, timeout_s))
 
     async def find(
-        self, value: Any, *, limit: int = 100, after: str = "", timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        value: Any,
+        *,
+        limit: int = 100,
+        after: str = "",
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        shard_timeout_s: float | None = None,
+        partial: bool = False,
     ) -> dict[str, Any]:
-        """{"keys": the first `limit` in order, "more", "missing": shards that did not answer}."""
-        deadline_s = self.client.deadline_s(timeout_s)
-        slot_map = await self.client.known_map(deadline_s)
-        limiter = trio.CapacityLimiter(MAX_FAN_OUT)
+        """{"keys": the first `limit` in order, "more", and what FanOut.finish says}."""
+        fan_out = self.begin(words.FIND, timeout_s, shard_timeout_s)
+        slot_map = await self.client.known_map(fan_out.deadline_s)
+        options = {"limit": limit, "after": after}
         keys: dict[str, None] = {}
-        state = {"more": False}
-        missing: list[str] = []
+        more = False
 
-        async def ask(shard: str) -> None:
-            async with limiter:
-                left_s = deadline_s - self.client.ctx.clock.monotonic_s()
-                options = {"limit": limit, "after": after}
-                try:
-                    answer = await self.client.groups.of(shard).ask(
-                        words.FIND, value, options, timeout_s=max(left_s, 0.001)
-                    )
-                except RpcError as error:
-                    if error.code in ("bad_request", "refused"):
-                        raise
-                    missing.append(shard)
-                    return
-            keys.update(dict.fromkeys(answer["keys"]))
-            state["more"] = state["more"] or answer["more"]
+        async def ask(shard: str, _: None) -> None:
+            nonlocal more
+            answer = await fan_out.ask(shard, words.FIND, value, options)
+            if answer is not None:
+                keys.update(dict.fromkeys(answer["keys"]))
+                more = more or answer["more"]
 
-        await _all(ask, [each for each in slot_map.shards if each in slot_map.owners])
+        shards = [shard for shard in slot_map.shards if shard in slot_map.owners]
+        await fan_out.each(ask, dict.fromkeys(shards))
+        fan_out.cost.keys += len(keys)
+        for key in keys:
+            fan_out.cost.add(key, None)
+        said = fan_out.finish(partial=partial)
         ordered = sorted(keys)
-        return {
-            "keys": ordered[:limit],
-            "more": state["more"] or len(ordered) > limit,
-            "missing": sorted(missing),
-        }
+        return {"keys": ordered[:limit], "more": more or len(ordered) > limit, **said}
+
+    async def join(
+        self,
+        query: JoinQuery,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        shard_timeout_s: float | None = None,
+        partial: bool = False,
+    ) -> dict[str, Any]:
+        """{"rows", "more", "missing": right keys that could not be read, and what FanOut.finish
+        says}. Raises RpcError."""
+        fan_out = self.begin(words.JOIN, timeout_s, shard_timeout_s)
+        answer = await self.join_in(fan_out, query)
+        return {**answer, **fan_out.finish(partial=partial)}
+
+    async def join_in(self, fan_out: FanOut, query: JoinQuery) -> dict[str, Any]:
+        """The same as a part of a larger question."""
+        joining = Joining(fan_out, query)
+        await joining.gather_left()
+        looked_up = await gather(fan_out, joining.open_references())
+        joining.right.update(looked_up)
+        return joining.answer()
 
 
-async def _all(ask: Any, names: Sequence[str]) -> None:
-    """`ask(name)` of all at once; the first refusal is raised as it is."""
-    refusals: list[RpcError] = []
+async def gather(fan_out: FanOut, keys: Sequence[str]) -> dict[str, Any]:
+    """Key → value of all that could be read in time: a round of requests, and others for what
+    moved meanwhile. Raises RpcError for bad keys."""
+    slots = {key: key_slot(key) for key in keys}
+    found: dict[str, Any] = {}
 
-    async def one(name: str) -> None:
-        try:
-            await ask(name)
-        except RpcError as error:
-            refusals.append(error)
+    async def ask(shard: str, part: list[str]) -> None:
+        for at in range(0, len(part), words.MAX_KEYS):
+            some = part[at : at + words.MAX_KEYS]
+            values = await fan_out.ask(shard, words.MGET, some)
+            if values is None:
+                return
+            fan_out.cost.keys += len(some)
+            for key, value in zip(some, values, strict=True):
+                found[key] = value
+                fan_out.cost.add(key, value)
 
-    async with trio.open_nursery() as nursery:
-        for name in names:
-            nursery.start_soon(one, name)
-    if refusals:
-        raise refusals[0]
+    for _ in range(MAX_RESPLITS):
+        parts: dict[str, list[str]] = {}
+        slot_map = await fan_out.client.known_map(fan_out.deadline_s)
+        for key, slot in slots.items():
+            if key not in found and slot_map.owners[slot] not in fan_out.unanswered:
+                parts.setdefault(slot_map.owners[slot], []).append(key)
+        if not parts or fan_out.over:
+            break
+        await fan_out.each(ask, parts)
+    return found

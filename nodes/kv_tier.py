@@ -21,7 +21,7 @@ OF_SHARDS: Final = (
 OF_COORDINATORS: Final = (
     "partitioner", "detection_timeout", "slots_per_move", "move_rate", "max_pause", "stall",
 )  # fmt: skip
-OF_ROUTERS: Final = ("max_lag", "near_cache", "copies", "counters")
+OF_ROUTERS: Final = ("shard_timeout", "max_lag", "near_cache", "copies", "counters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ class KvConfig:
     stall_s: float = 10.0
     """A copy without progress for so long is given up."""
 
+    shard_timeout_s: float = 0.0
+    """Routers: above 0, how long a question to several shards waits for one of them."""
     max_lag_s: float = 0.0
     """Routers: above 0, replicas answer reads of single keys too, at most so far behind."""
     near_cache_s: float = 0.0

@@ -4,7 +4,8 @@ Keys are text, values are nil-free scalars (text, bytes, integers, floats, boole
 documents (maps with text keys). `options` is a map and may be left out.
 
 `get(key, options)` → value or nil. options: `max_lag_ms` (a replica may answer, so far behind)
-`mget(keys, options)` → [value or nil, ...]. options: `atomic` (one slot, or `crossslot`)
+`mget(keys, options)` → [value or nil, ...]. options: `atomic` (one slot, or `crossslot`); at a
+    router also `partial` and `shard_timeout_ms` (see below)
 `set(key, value, options)` → true, or false if the condition did not hold. options: `ttl_ms`,
     `keep_ttl`, `if` ("absent" or "present"), `request_id`
 `delete(key, options)` → whether it was there
@@ -18,8 +19,20 @@ documents (maps with text keys). `options` is a map and may be left out.
 `read(key, path)` → a document's field ("author.name", "tags.0") or nil
 `update(key, fields, options)` → whether the document is there; {path: value}, nil removes
 `find(value, options)` → {"keys": [...], "more": bool}: documents by the one secondary index
+`join(left, right, options)` → {"rows": [[key, value, other key, other value], ...], "more"}: the
+    keys of `left` ({"prefix": text}, {"find": value} or {"keys": [...]}), each with the key that
+    it refers to by `right` ({"on": path, "to": "user:*"}: the field's text in place of the star;
+    without `on` the value itself). options: `limit`, `atomic` (one slot, or `crossslot`),
+    `partial`, `shard_timeout_ms`. Rows come in the left keys' order, but which ones, where there
+    are more, is not said: page with `scan`, and join its keys
 `transact(operations, options)` → [result, ...]: `[name, key, ...]` of one slot, all or nothing
 `asking(name, ...)`: one query that an `ask` redirect sent here, before the map says so
+
+Across shards (at a router) nothing is atomic, and each shard has `shard_timeout_ms` to answer: if
+one does not, all is `unavailable`, unless `partial` was asked for. Then, and for `join` and `find`
+always, the answer is a map with `partial`, `unanswered` (shards), and `cost`: {"shards",
+"requests", "keys" (read), "bytes", "slowest_shard", "slowest_ms"}; `mget` has `values` and
+`missing` (keys) beside.
 
 A `request_id` makes a retry safe: the same id again gives the first outcome. Refusals are
 definite: `moved` (details: slot, owner, map version: refresh the map), `ask` (details: slot,
@@ -30,6 +43,8 @@ target: go there with `asking`, once), `crossslot`, `wrong_type`, `bad_request`,
 from __future__ import annotations
 
 from typing import Any, Final
+
+from protocols.slots import has_tag
 
 GET: Final = "get"
 MGET: Final = "mget"
@@ -44,6 +59,7 @@ SCAN: Final = "scan"
 READ: Final = "read"
 UPDATE: Final = "update"
 FIND: Final = "find"
+JOIN: Final = "join"
 TRANSACT: Final = "transact"
 ASKING: Final = "asking"
 
@@ -57,6 +73,8 @@ OPTIONS_AT: Final = {
 """Of each write: the place of its options among the params."""
 
 REQUEST_ID: Final = "request_id"
+PARTIAL: Final = "partial"
+SHARD_TIMEOUT: Final = "shard_timeout_ms"
 ABSENT: Final = "absent"
 PRESENT: Final = "present"
 
@@ -67,6 +85,7 @@ MAX_KEYS: Final = 1000
 MAX_TTL_MS: Final = 10 * 365 * 86_400_000
 MAX_REQUEST_ID_CHARS: Final = 64
 MAX_PATH_PARTS: Final = 16
+MAX_SHARD_TIMEOUT_MS: Final = 60_000
 
 MOVE_BEGIN: Final = "move.begin"
 MOVE_PULL: Final = "move.pull"
@@ -88,6 +107,12 @@ def routing_keys(command: str, params: list[Any]) -> list[Any]:
         return params[:1]
     if command == MGET and params and isinstance(params[0], list):
         return params[0]
+    if command == JOIN and params and isinstance(params[0], dict):
+        left = params[0]
+        prefix = left.get("prefix")
+        if isinstance(prefix, str) and has_tag(prefix):
+            return [prefix]
+        return left["keys"] if isinstance(left.get("keys"), list) else []
     if command == TRANSACT and params and isinstance(params[0], list):
         return [each[1] for each in params[0] if isinstance(each, list) and len(each) > 1]
     return []

@@ -36,6 +36,12 @@ def hash_tag(key: bytes) -> bytes:
     return key
 
 
+def has_tag(text: str) -> bool:
+    """Whether every key that begins so is in one slot: it has a whole hash tag."""
+    start = text.find("{")
+    return start >= 0 and text.find("}", start + 1) > start + 1
+
+
 def slot_of(key: bytes | str) -> int:
     """The key's slot, 0 to 16383."""
     raw = key.encode() if isinstance(key, str) else key

@@ -1,39 +1,28 @@
-"""The commands about several keys: mget, transact, scan and find, beside those about one.
+"""All commands in one table; here are those about several keys that are named: mget, transact.
 
 The rules of kv_keys.py hold here too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from heapq import nsmallest
+from collections.abc import Callable
 from typing import Any, Final
 
-from nodes.parts.kv_arguments import (
-    check_one_slot,
-    checked_count,
-    only_options,
-    params_of,
-    parse_cursor,
-)
-from nodes.parts.kv_keys import Handler, KvKeys
-from nodes.parts.kv_state import MISSING, KvState, size_of
+from nodes.parts.kv_arguments import check_one_slot, only_options, params_of
+from nodes.parts.kv_keys import Handler
+from nodes.parts.kv_scans import KvScans
+from nodes.parts.kv_state import MISSING, KvState
 from protocols import kv as words
 from protocols.errors import RpcError
 from protocols.kv import MAX_KEYS, MAX_VALUE_BYTES, REQUEST_ID
-from protocols.slots import SLOTS, slot_of
 
-SCAN_EXAMINES: Final = 10_000
-"""Keys looked at for one page of a scan, at most."""
-PAGE_BYTES: Final = 256 * 1024
-DEFAULT_COUNT: Final = 100
 TRANSACTABLE: Final = (
     words.GET, words.SET, words.DELETE, words.INCR, words.APPEND, words.COMPARE_AND_SET,
     words.EXPIRE, words.READ, words.UPDATE,
 )  # fmt: skip
 
 
-class KvCommands(KvKeys):
+class KvCommands(KvScans):
     """All commands over one state."""
 
     def __init__(
@@ -54,34 +43,9 @@ class KvCommands(KvKeys):
             words.READ: self.read,
             words.UPDATE: self.update,
             words.FIND: self.find,
+            words.JOIN: self.join,
             words.TRANSACT: self.transact,
         }
-
-    def find(self, params: list[Any], epoch: int | None = None) -> dict[str, Any]:
-        """The keys here whose documents have that value in the indexed field."""
-        value, options = params_of(params, 1)
-        only_options(options, "limit", "after")
-        limit = checked_count(options.get("limit", DEFAULT_COUNT))
-        if self.no_reads is not None:
-            raise self.no_reads
-        state = self.state
-        if state.index is None:
-            raise RpcError("refused", "this store has no index: give the tier `index: FIELD`")
-        if type(value) in (dict, list, type(None)):
-            raise RpcError("bad_request", "an index is asked for text, a number or a boolean")
-        after = options.get("after", "")
-        found = [key for key in state.index.find(value) if key > after and self._is_live(key)]
-        page = nsmallest(limit + 1, found)
-        return {"keys": page[:limit], "more": len(page) > limit}
-
-    def _is_live(self, key: str) -> bool:
-        slot = slot_of(key)
-        data = self.state.serving[slot]
-        if data is None:
-            return False
-        if key in self.state.expiry:
-            self._drop_expired(slot, data, key)
-        return key in data
 
     # --- several keys --------------------------------------------------------------------
 
@@ -138,65 +102,3 @@ class KvCommands(KvKeys):
         if conditional and not result:
             raise RpcError("refused", f"the condition of `{name}` on `{params[0]}` does not hold")
         return result
-
-    # --- scanning ------------------------------------------------------------------------
-
-    def scan(self, params: list[Any], epoch: int | None = None) -> dict[str, Any]:
-        """One page, slot by slot and in key order within a slot, until a slot that is not here."""
-        cursor, options = params_of(params, 1)
-        only_options(options, "prefix", "count", "values")
-        prefix, with_values = options.get("prefix", ""), bool(options.get("values"))
-        if type(prefix) is not str:
-            raise RpcError("bad_request", "`prefix` is text")
-        count = checked_count(options.get("count", DEFAULT_COUNT))
-        first, after = parse_cursor(cursor)
-        self._may(first, None, self.no_reads)
-        keys: list[str] = []
-        values: list[Any] = []
-        room_bytes, cursor = PAGE_BYTES, self._end_from(first)
-        for examined, (slot, key, value) in enumerate(self.walk(first, after), 1):
-            if key.startswith(prefix):
-                keys.append(key)
-                room_bytes -= len(key)
-                if with_values:
-                    values.append(value)
-                    room_bytes -= size_of(value)
-            if len(keys) >= count or room_bytes <= 0 or examined >= SCAN_EXAMINES:
-                cursor = f"{slot}:{key}"
-                break
-        page: dict[str, Any] = {"keys": keys, "cursor": cursor}
-        return {**page, "values": values} if with_values else page
-
-    def _end_from(self, slot: int) -> str:
-        """The cursor at the next slot that is not served here: a page of another shard's."""
-        serving = self.state.serving
-        while slot < SLOTS and serving[slot] is not None:
-            slot += 1
-        return f"{slot}:" if slot < SLOTS else ""
-
-    def walk(self, slot: int, after: str) -> Iterator[tuple[int, str, Any]]:
-        """(slot, key, value) from there to the first slot that is not served here."""
-        state = self.state
-        while slot < SLOTS:
-            data = state.serving[slot]
-            if data is None:
-                return
-            keys = keys_after(data, after)
-            for key in keys:
-                if key in state.expiry:
-                    self._drop_expired(slot, data, key)
-                if key in data:
-                    yield slot, key, data[key]
-            if len(keys) == SCAN_EXAMINES:
-                after = keys[-1]
-            else:
-                slot, after = slot + 1, ""
-
-
-def keys_after(data: dict[str, Any], after: str) -> list[str]:
-    """The slot's keys beyond `after`, in order; a slot with very many gives a part of them."""
-    keys = [key for key in data if key > after] if after else list(data)
-    if len(keys) <= SCAN_EXAMINES:
-        keys.sort()
-        return keys
-    return nsmallest(SCAN_EXAMINES, keys)

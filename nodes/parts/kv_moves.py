@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from nodes.parts.kv_commands import keys_after
+from nodes.parts.kv_scans import keys_after
 from nodes.parts.kv_state import (
     ADOPT,
     CHUNK,

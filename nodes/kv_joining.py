@@ -1,0 +1,178 @@
+"""A join over the shards: each gives the rows that it has, and what lies elsewhere is looked up.
+
+Where a hash tag keeps left and right together, one request of one shard is all it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from nodes.kv_fanout import MAX_RESPLITS, FanOut
+from nodes.parts.kv_arguments import key_slot, parse_cursor
+from nodes.parts.kv_join import JoinQuery
+from protocols import kv as words
+from protocols.partitioning import from_ranges, to_ranges
+from protocols.slots import SLOTS
+
+MAX_PAGES: Final = 10_000
+"""Of one shard for one join."""
+
+
+class Joining:
+    """The left side's rows as they come in, and the right side's values so far."""
+
+    def __init__(self, fan_out: FanOut, query: JoinQuery) -> None:
+        self.fan_out = fan_out
+        self.query = query
+        self.right: dict[str, Any] = {}
+        self._rows: dict[str, tuple[Any, str | None]] = {}
+        """Left key → (value, right key)"""
+        self._more = False
+        self._options = {"limit": query.limit, "atomic": query.atomic}
+        self._to = {"to": query.to, "on": ".".join(query.on)} if query.on else {"to": query.to}
+
+    # --- the left side -------------------------------------------------------------------
+
+    async def gather_left(self) -> None:
+        """Ask every shard that has a part of it. Raises RpcError."""
+        query = self.query
+        if query.atomic:
+            await self._at_one_shard()
+        elif query.find is not None:
+            slot_map = await self.fan_out.client.known_map(self.fan_out.deadline_s)
+            shards = dict.fromkeys(shard for shard in slot_map.shards if shard in slot_map.owners)
+            await self.fan_out.each(self._find, shards)
+        elif query.keys:
+            await self._rounds(dict.fromkeys(key_slot(key) for key in query.keys))
+        else:
+            tagged = query.routing_keys()
+            slots = [key_slot(tagged[0])] if tagged else range(SLOTS)
+            await self._rounds(dict.fromkeys(slots))
+
+    async def _at_one_shard(self) -> None:
+        """All of it as of one moment."""
+        fan_out = self.fan_out
+        began_s = fan_out.clock.monotonic_s()
+        params = [self.query.left, self._to, self._options]
+        left_s = fan_out.deadline_s - began_s
+        page = await fan_out.client.call(words.JOIN, *params, timeout_s=left_s)
+        known = fan_out.client.map
+        slot = key_slot(self.query.routing_keys()[0])
+        shard = known.owners[slot] if known is not None else ""
+        fan_out.cost.requests += 1
+        fan_out.cost.seconds[shard] = fan_out.clock.monotonic_s() - began_s
+        self._take(page)
+        self._more = page["more"]
+
+    async def _rounds(self, left: dict[int, None]) -> None:
+        """Share the slots that are left out among their owners, until none is."""
+        fan_out = self.fan_out
+
+        async def ask(shard: str, slots: list[int]) -> None:
+            await self._pages(shard, slots, left)
+
+        for _ in range(MAX_RESPLITS):
+            parts: dict[str, list[int]] = {}
+            slot_map = await fan_out.client.known_map(fan_out.deadline_s)
+            for slot in left:
+                if slot_map.owners[slot] not in fan_out.unanswered:
+                    parts.setdefault(slot_map.owners[slot], []).append(slot)
+            if not parts or fan_out.over or self._enough:
+                break
+            await fan_out.each(ask, parts)
+            if not self._enough and any(
+                slot_map.owners[slot] not in fan_out.unanswered for slot in left
+            ):
+                await fan_out.look_again()
+
+    async def _pages(self, shard: str, slots: list[int], left: dict[int, None]) -> None:
+        """Page by page through one shard's slots; what it had is taken off `left`."""
+        after = ""
+        for _ in range(MAX_PAGES):
+            options = {**self._options, "after": after}
+            side = self.query.left
+            if self.query.keys:
+                wanted = dict.fromkeys(slots)
+                keys = [key for key in self.query.keys if key_slot(key) in wanted]
+                side = {"keys": [key for key in keys if key not in self._rows][: words.MAX_KEYS]}
+            else:
+                options["slots"] = [list(each) for each in to_ranges(slots)]
+            page = await self.fan_out.ask(shard, words.JOIN, side, self._to, options)
+            if page is None:
+                return
+            self._take(page)
+            after = page["next"]
+            not_here = dict.fromkeys(from_ranges(page["skipped"]))
+            if not after:
+                for slot in slots:
+                    if slot not in not_here:
+                        left.pop(slot, None)
+                return
+            self._more = self._more or (page["more"] and len(self._rows) >= self.query.limit)
+            if self._enough:
+                return
+            slots = self._go_on(slots, after, not_here, left)
+
+    def _go_on(
+        self, slots: list[int], after: str, not_here: dict[int, None], left: dict[int, None]
+    ) -> list[int]:
+        """The slots that a next page is about: from the one where the last page ended."""
+        if self.query.keys:
+            return slots
+        at, _ = parse_cursor(after)
+        for slot in slots:
+            if slot < at and slot not in not_here:
+                left.pop(slot, None)
+        return [slot for slot in slots if slot >= at]
+
+    async def _find(self, shard: str, _: None) -> None:
+        page = await self.fan_out.ask(shard, words.JOIN, self.query.left, self._to, self._options)
+        if page is not None:
+            self._take(page)
+            self._more = self._more or page["more"]
+
+    @property
+    def _enough(self) -> bool:
+        """There are more rows than are wanted: no need to look for others."""
+        return self._more or len(self._rows) > self.query.limit
+
+    def _take(self, page: dict[str, Any]) -> None:
+        cost = self.fan_out.cost
+        cost.keys += page["examined"]
+        for key, value, reference in page["rows"]:
+            self._rows[key] = (value, reference)
+            cost.add(key, value)
+        for key, value in page["right"].items():
+            self.right[key] = value
+            cost.add(key, value)
+
+    # --- the right side ------------------------------------------------------------------
+
+    def _kept(self) -> Sequence[str]:
+        return sorted(self._rows)[: self.query.limit]
+
+    def open_references(self) -> list[str]:
+        """The right keys that no shard had beside the left ones."""
+        wanted = dict.fromkeys(
+            reference
+            for key in self._kept()
+            if (reference := self._rows[key][1]) is not None and reference not in self.right
+        )
+        return list(wanted)
+
+    def answer(self) -> dict[str, Any]:
+        """All that is known now."""
+        kept = self._kept()
+        rows = []
+        missing: dict[str, None] = {}
+        for key in kept:
+            value, reference = self._rows[key]
+            if reference is not None and reference not in self.right:
+                missing[reference] = None
+            rows.append([key, value, reference, self.right.get(reference) if reference else None])
+        return {
+            "rows": rows,
+            "more": self._more or len(self._rows) > len(kept),
+            "missing": list(missing),
+        }
