@@ -293,7 +293,9 @@ BUGS: dict[str, Plant] = {
 def test_every_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     BUGS[bug](monkeypatch)
     for seed in range(MOST_SEEDS):
-        if anomaly(seed):
+        found = anomaly(seed)
+        if found:
+            print(f"{bug}: found at seed {seed}: {found.splitlines()[0][:100]}")
             return
     raise AssertionError(f"not found in {MOST_SEEDS} seeds: {bug}")
 
