@@ -76,10 +76,12 @@ class KvClient:
     # --- the map -------------------------------------------------------------------------
 
     async def refresh(self, min_version: int, timeout_s: float = MAP_TIMEOUT_S) -> None:
-        """Fetch the whole map, once for all who want it. Raises RpcError."""
-        while self._refreshing is not None:
-            await self._refreshing.wait()
+        """Fetch the whole map, once for all who want it just now: whoever finds another's fetch
+        under way takes what that brings, and looks at the map again. Raises RpcError."""
         if self.map is not None and self.map.version >= min_version:
+            return
+        if self._refreshing is not None:
+            await self._refreshing.wait()
             return
         self._refreshing = trio.Event()
         try:

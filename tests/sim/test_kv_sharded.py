@@ -46,6 +46,25 @@ def test_a_router_spreads_keys_over_the_shards_and_finds_them_again() -> None:
     sim(script)
 
 
+def test_a_crowd_that_comes_before_the_slots_are_given_out_waits_and_is_served() -> None:
+    """Each of them finds no owner and wants a later map: they share the fetching of it, and do
+    not fetch one after the other."""
+
+    async def script(c: Scenario) -> None:
+        answers: list[Any] = []
+
+        async def write(number: int) -> None:
+            answers.append(await c.call("kv", "set", f"user:{number}", number))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(200):
+                nursery.start_soon(write, number)
+        assert answers == [True] * 200
+        assert c.now_s < 4.0
+
+    sim(script)
+
+
 def test_slots_move_to_a_new_shard_and_back_while_clients_write() -> None:
     async def script(c: Scenario) -> None:
         await ready(c)
