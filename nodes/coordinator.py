@@ -260,7 +260,7 @@ class CoordinatorNode:
             raise RpcError("unavailable", f"the map has version {self.state.version} here")
         seen = self.state.wire_map
         if driver.is_primary:
-            await driver.acknowledged(driver.state_lsn)
+            await driver.visible(driver.state_lsn)
         return seen
 
     def _check_leads(self) -> None:
@@ -342,7 +342,7 @@ class CoordinatorNode:
         """The latest plan: how far it is, move by move."""
         self._check_leads()
         state = self.state
-        await self.driver.acknowledged(self.driver.state_lsn)
+        await self.driver.visible(self.driver.state_lsn)
         moves = [
             {
                 "move": each.name,

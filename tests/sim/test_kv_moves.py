@@ -132,6 +132,17 @@ def test_two_of_the_three_that_cannot_hear_each_other_only_delay_the_move(
     assert_whole(moved_under(lambda c: at(c, "move.import-begun", lambda: cut(c, *ends))))
 
 
+def test_whoever_watches_a_reshard_looks_elsewhere_when_the_coordinator_is_cut_off() -> None:
+    """To ask how far it is changes nothing: the answer of one that loses its role is `unavailable`,
+    not an unknown outcome, and the next coordinator is asked."""
+    summary = moved_under(
+        lambda c: at(c, "move.done", lambda: cut(c, primary(c, COORDINATOR), "all"))
+    )
+    assert_whole(summary)
+    assert len([each for each in summary["events"] if each["event"] == "promoted"
+                and each["tier"] == COORDINATOR]) > 1  # fmt: skip
+
+
 def test_a_target_that_does_not_drain_in_time_lets_the_source_serve_again() -> None:
     """After `max_pause` the source is the owner in a new epoch; the target never adopts."""
 
