@@ -8,7 +8,7 @@ kv_commands.py, what a move may do in kv_moves.py.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappush
 from typing import Any, Final
@@ -70,7 +70,7 @@ class RequestIds:
     def __init__(self, most: int) -> None:
         self.most = most
         self._by_slot: dict[int, dict[str, Any]] = {}
-        self._order: deque[tuple[int, str]] = deque()
+        self._order: OrderedDict[tuple[int, str], None] = OrderedDict()
 
     def find(self, slot: int, request_id: str) -> Any:
         """The first outcome, or MISSING."""
@@ -80,10 +80,10 @@ class RequestIds:
     def add(self, slot: int, request_id: str, result: Any) -> None:
         known = self._by_slot.setdefault(slot, {})
         if request_id not in known:
-            self._order.append((slot, request_id))
+            self._order[slot, request_id] = None
         known[request_id] = result
         while len(self._order) > self.most:
-            oldest_slot, oldest = self._order.popleft()
+            (oldest_slot, oldest), _ = self._order.popitem(last=False)
             del self._by_slot[oldest_slot][oldest]
 
     def of_slot(self, slot: int) -> list[list[Any]]:
@@ -91,9 +91,9 @@ class RequestIds:
         return [[slot, each, result] for each, result in self._by_slot.get(slot, {}).items()]
 
     def drop(self, slots: Iterable[int]) -> None:
-        gone = {slot: self._by_slot.pop(slot) for slot in slots if slot in self._by_slot}
-        if gone:
-            self._order = deque(each for each in self._order if each[0] not in gone)
+        for slot in slots:
+            for request_id in self._by_slot.pop(slot, ()):
+                del self._order[slot, request_id]
 
     def all(self) -> list[list[Any]]:
         return [[slot, each, self._by_slot[slot][each]] for slot, each in self._order]
