@@ -2,16 +2,19 @@
 and when shards are left over, their nodes last.
 
 The moves themselves are the coordinators' business; here machines come and go, and it is watched.
+`shards:` of a file founds a store. From then on its slot map says which shards there are, and only
+a reshard changes that: whatever the file says later, the nodes of those shards stay.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from emu import views
 from emu.supervisor import Cluster
 from emu.targets import TargetError
-from emu.topology.model import diff
+from emu.topology.model import Topology, diff
 from protocols import coordinator as words
 from protocols.coordinator import MAX_SHARDS, coordinator_tier, shard_number, shard_tier
 from protocols.errors import RpcError
@@ -19,18 +22,48 @@ from protocols.errors import RpcError
 ASK_FOR_S: Final = 30.0
 ASK_PAUSE_S: Final = 0.1
 POLL_S: Final = 0.2
+SHARD_KIND: Final = "kv_shard"
+
+
+def shards_in(topology: Topology) -> dict[str, list[str]]:
+    """The tiers that are shards, by their group, in their numbers' order."""
+    found: dict[str, list[str]] = {}
+    for tier in topology.tiers:
+        if tier.word == SHARD_KIND and tier.group:
+            found.setdefault(tier.group, []).append(tier.name)
+    return {group: sorted(tiers, key=shard_number) for group, tiers in found.items()}
+
+
+def with_shards(topology: Topology, shards: Mapping[str, Sequence[str]]) -> Topology:
+    """The same, with the shards that the stores have already: of groups that both know."""
+    for group, declared in shards_in(topology).items():
+        kept = shards.get(group) or declared
+        for tier in kept:
+            if tier not in declared:
+                topology = topology.copied(declared[-1], tier)
+        for tier in declared:
+            if tier not in kept:
+                topology = topology.without(tier)
+    return topology
+
+
+def kept_lines(file: Topology, kept: Topology) -> list[str]:
+    """What is told where a store has another number of shards than its file says."""
+    have = shards_in(kept)
+    return [
+        f"keep: the {len(have[group])} shards of {group}; the file's {len(declared)} are for a new "
+        f"store: `emu reshard {group} --to {len(declared)}` moves its slots"
+        for group, declared in shards_in(file).items()
+        if have[group] != declared
+    ]
 
 
 def shards_of(cluster: Cluster, group: str) -> list[str]:
     """The group's shard tiers that have nodes now, in their numbers' order. Raises TargetError."""
-    tiers = {
-        slot.spec.tier: None
-        for slot in cluster.slots.values()
-        if slot.spec.group == group and slot.spec.kind == "kv_shard"
-    }
+    tiers = shards_in(cluster.topology).get(group)
     if not tiers:
         raise TargetError(f"`{group}` is no sharded kv tier")
-    return sorted(tiers, key=shard_number)
+    return tiers
 
 
 async def ask(cluster: Cluster, group: str, method: str, *params: Any) -> Any:

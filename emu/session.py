@@ -22,6 +22,7 @@ from emu.observe.events import Event, Events
 from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
+from emu.resharding import kept_lines, shards_in, with_shards
 from emu.state import StateFolder
 from emu.supervisor import Cluster
 from emu.topology.loading import load
@@ -47,7 +48,9 @@ class Session:
     """A live run of one topology in one state folder."""
 
     def __init__(self, topology: Topology, folder: StateFolder, options: SessionOptions) -> None:
-        self.topology = topology
+        self.topology = with_shards(topology, folder.kept_shards())
+        self.kept_lines = kept_lines(topology, self.topology)
+        """What to say where a store's disks know better than the file how many shards it has."""
         self.folder = folder
         self.options = options
         self.summary: dict[str, Any] | None = None
@@ -78,7 +81,11 @@ class Session:
                 self.cluster = cluster
                 self._judge = Judge(cluster, keep_history=self.options.for_s is not None)
                 await self._serve(cluster)
+                self._keep_shards()
+                cluster.events.listeners.append(self._look_for_changes)
                 await cluster.boot()
+                for line in self.kept_lines:
+                    cluster.log.warning("not as the file says", why=line)
                 world.settle()
                 self.folder.describe(self.facts())
                 await on_ready(self)
@@ -131,6 +138,13 @@ class Session:
         with self._timeline:
             await timeline.play(self.cluster, self.topology.faults)
 
+    def _look_for_changes(self, event: Event) -> None:
+        if event["event"] == "topology changed":
+            self._keep_shards()
+
+    def _keep_shards(self) -> None:
+        self.folder.keep_shards(shards_in(self.cluster.topology))
+
     def end(self, wipe: bool = False) -> None:
         """End the run; with `wipe`, forget the disks afterwards."""
         self.wipe_at_end = self.wipe_at_end or wipe
@@ -163,15 +177,18 @@ class Session:
         return {
             "name": self.topology.name,
             "file": self.topology.path,
-            "tiers": {tier.name: len(tier.members) for tier in self.topology.tiers},
+            "tiers": {tier.name: len(tier.members) for tier in self.cluster.topology.tiers},
         }
 
     def _plan(self, call: Call, path: str) -> list[str]:
-        return diff(self.cluster.topology, self._load(path)).lines()
+        file = self._load(path)
+        topology = self._kept(file)
+        return diff(self.cluster.topology, topology).lines() + kept_lines(file, topology)
 
     async def _apply(self, call: Call, path: str) -> list[str]:
         async with self._changing:
-            topology = self._load(path)
+            file = self._load(path)
+            topology = self._kept(file)
             plan = diff(self.cluster.topology, topology)
             await self.cluster.apply(topology, plan)
             self.topology = topology
@@ -179,7 +196,11 @@ class Session:
             self._timeline.cancel()
             self._timeline = trio.CancelScope()
             self.cluster.nursery.start_soon(self._play)
-        return plan.lines()
+        return plan.lines() + kept_lines(file, topology)
+
+    def _kept(self, file: Topology) -> Topology:
+        """The file with the shards that run: only a reshard changes those."""
+        return with_shards(file, shards_in(self.cluster.topology))
 
     def _load(self, path: str) -> Topology:
         """The changed file, under the name and the seed of this run."""

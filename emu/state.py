@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 MAX_SOCKET_PATH_BYTES: Final = 100
+SHARDS: Final = "shards.json"
 LOOK_S: Final = 0.2
 """Whoever only asks whether a folder is held holds it for a moment; a claim outlasts that."""
 
@@ -56,6 +57,20 @@ class StateFolder:
         new = self.path / "run.json.new"
         new.write_text(json.dumps(facts, indent=1))
         new.replace(self.path / "run.json")
+
+    def keep_shards(self, shards: dict[str, list[str]]) -> None:
+        """Remember, with the disks, which shards the stores have: more, or fewer, than the file
+        says once slots have moved."""
+        new = self.data / f"{SHARDS}.new"
+        new.write_text(json.dumps(shards))
+        new.replace(self.data / SHARDS)
+
+    def kept_shards(self) -> dict[str, list[str]]:
+        """What `keep_shards` was told last; {} where the disks are new."""
+        try:
+            return dict(json.loads((self.data / SHARDS).read_text()))
+        except FileNotFoundError:
+            return {}
 
     def wipe(self) -> None:
         """Forget every node's disk."""

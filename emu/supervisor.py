@@ -19,7 +19,7 @@ from emu.life import Life, current_life
 from emu.observe.events import Events
 from emu.operator import Operator
 from emu.slot import Slot
-from emu.targets import Candidate, TargetError, needs_roles, resolve
+from emu.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
 from emu.topology.model import MAX_NODES, Placement, Topology
 from emu.world import MachineSpec, World
 from nodes.base import DIRECTORY_HOST, Context, Kind
@@ -319,7 +319,7 @@ class Cluster:
     async def scale(self, tier: str, nodes: int) -> int:
         """Let `tier` have `nodes` members; the youngest go first, drained. Returns the number."""
         if not any(slot.spec.tier == tier for slot in self.slots.values()):
-            raise TargetError(f"no tier is called `{tier}`")
+            raise TargetError(unknown_tier(self.candidates(), tier))
         if not 0 <= nodes <= MAX_NODES:
             raise TargetError(f"a tier has 0 to {MAX_NODES} nodes, not {nodes}")
         self.topology = self.topology.scaled(tier, nodes)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -94,3 +94,11 @@ def _nothing_named(word: str, nodes: Sequence[Candidate]) -> str:
     close = get_close_matches(word, known, n=1)
     hint = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(sorted(known)[:12])}"
     return f"nothing is called `{word}`; {hint}"
+
+
+def unknown_tier(nodes: Iterable[Candidate], name: str) -> str:
+    """Why nothing can be done with the tier `name`, and what can, if it is a group of tiers."""
+    tiers = dict.fromkeys(each.tier for each in nodes if each.group == name)
+    if not tiers:
+        return f"no tier is called `{name}`"
+    return f"`{name}` is a group of tiers: name one of {', '.join(tiers)}, or `reshard` the group"

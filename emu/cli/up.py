@@ -145,8 +145,10 @@ def _change(topology: Topology, yes: bool, as_json: bool) -> None:
     """Show what the changed file asks for, and do it."""
     path = str(Path(topology.path).resolve())
     plan = ask(topology.name, "plan", path)
-    if plan == ["no change"]:
+    if plan[0] == "no change":
         output.note(f"`{topology.name}` is running as the file says")
+        for line in plan[1:]:
+            output.note(f"  {line}")
     else:
         for line in plan:
             output.note(f"  {line}")

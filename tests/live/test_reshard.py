@@ -4,13 +4,17 @@ nobody notices but by a pause of milliseconds."""
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emu.control.client import ControlClient
 from tests.bench.reshard import KEYS, WRITES_PER_S, emu_reshard, writing
-from tests.live.running import emu_up
+from tests.live.running import ROOT, Running, emu_up
 
 STORE = """
 name: resharding
@@ -42,6 +46,47 @@ def there_and_back(state: Path, keys: int, per_s: int) -> dict[str, Any]:
 def test_slots_move_live_without_an_error_or_a_lost_write(tmp_path: Path) -> None:
     found = there_and_back(tmp_path, 2_000, 100)
     assert set(found["down"]["shares"]) == {f"kv-shard-{number}" for number in (1, 2, 3)}
+
+
+@pytest.mark.slow
+def test_shards_that_came_by_a_reshard_stay_whatever_the_file_says(tmp_path: Path) -> None:
+    """`shards: 3` founds a store. `up` on the same file takes no shard away, and after an end all
+    four come back with their data."""
+    file, state = tmp_path / "store.yaml", tmp_path / "state"
+    file.write_text(STORE)
+    state.mkdir()
+    names = [f"user:{number}" for number in range(40)]
+    with emu_up(state, str(file)) as running:
+        for name in names:
+            kv(running, "set", name, name)
+        assert emu_reshard(running, 4)["outcome"] == "done"
+        again = emu(running, "up", str(file))
+        assert "running as the file says" in again and "keep: the 4 shards of kv" in again
+        assert kv(running, "mget", names) == names
+    with emu_up(state, str(file)) as running:
+        assert "kv-shard-4-1" in running.nodes
+        assert kv(running, "mget", names) == names
+        assert emu_reshard(running, 3)["outcome"] == "done"
+    with emu_up(state, str(file)) as running:
+        assert "kv-shard-4-1" not in running.nodes
+        assert kv(running, "mget", names) == names
+
+
+def emu(running: Running, *words: str) -> str:
+    """What a command says to people."""
+    environment = {**os.environ, "EMU_STATE_DIR": str(running.state)}
+    command = [sys.executable, "-m", "emu", *words]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True, timeout=60
+    ).stderr
+
+
+def kv(running: Running, method: str, *params: Any) -> Any:
+    """`emu call kv METHOD ...`, without the second it takes to start."""
+    (socket,) = running.state.glob("*/control.sock")
+    with ControlClient(socket, timeout_s=30) as client:
+        (answer,) = client.call("call", "kv", method, list(params)).values()
+    return answer["ok"]
 
 
 @pytest.mark.soak

@@ -1,0 +1,61 @@
+"""Which shards a store has is said by its slot map, once it is founded; the file only founds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emu import state
+from emu.resharding import kept_lines, shards_in, with_shards
+from emu.scenario import Scenario, run
+from emu.targets import TargetError
+from emu.topology.loading import loads
+from emu.topology.model import Topology, diff
+
+
+def store(shards: int) -> Topology:
+    return loads(f"tiers: {{kv: {{kind: kv, shards: {shards}, replicas: 1}}, web: {{kind: web}}}}")
+
+
+def shard_names(count: int) -> list[str]:
+    return [f"kv-shard-{number}" for number in range(1, count + 1)]
+
+
+def test_the_shards_of_a_store_are_found_in_their_numbers_order() -> None:
+    assert shards_in(store(11)) == {"kv": shard_names(11)}
+
+
+@pytest.mark.parametrize("running", [2, 3, 5])
+def test_a_store_keeps_its_shards_when_its_file_is_applied(running: int) -> None:
+    kept = with_shards(store(3), {"kv": shard_names(running), "gone": ["gone-shard-1"]})
+    assert shards_in(kept) == {"kv": shard_names(running)}
+    moved = with_shards(store(running), {})
+    assert not diff(moved, kept).removed and not diff(moved, kept).added
+    assert bool(kept_lines(store(3), kept)) is (running != 3)
+
+
+def test_a_file_that_names_no_store_any_more_takes_it_away() -> None:
+    without = loads("tiers: {web: {kind: web}}")
+    assert with_shards(without, shards_in(store(3))) == without
+
+
+def test_shards_are_remembered_with_the_disks_and_forgotten_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMU_STATE_DIR", str(tmp_path))
+    folder = state.claim("store")
+    assert folder.kept_shards() == {}
+    folder.keep_shards({"kv": shard_names(4)})
+    assert folder.kept_shards() == {"kv": shard_names(4)}
+    folder.wipe()
+    assert folder.kept_shards() == {}
+    folder.release()
+
+
+def test_to_scale_a_sharded_store_is_refused_with_what_to_do() -> None:
+    async def script(c: Scenario) -> None:
+        with pytest.raises(TargetError, match=r"name one of kv-shard-1.*or `reshard` the group"):
+            await c.cluster.scale("kv", 4)
+
+    run(script, store(1))
