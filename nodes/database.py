@@ -29,6 +29,7 @@ from protocols.replication import WITNESS, AckRule, GroupConfig
 from protocols.replication_messages import Members
 
 MAX_TOKEN_WAIT_S: Final = 1.0
+MAX_TRANSACTION_S: Final = 60.0
 LEASE_STATEMENTS: Final = 1000
 STATE_DIGEST: Final = "state_digest"
 
@@ -51,7 +52,8 @@ class DatabaseConfig:
     replace_after_s: float = 10.0
     """How long a voter may be silent before a spare takes its place."""
     transaction_timeout_s: float = 5.0
-    """How long an interactive transaction may hold the writers' lease."""
+    """How long an interactive transaction may hold the writers' lease, unless its client asks for
+    more (at most MAX_TRANSACTION_S)."""
 
     def __post_init__(self) -> None:
         AckRule.parse(self.ack)
@@ -119,13 +121,14 @@ class Engine:
         """One reading statement, here: on the primary linearizable, on a
         replica as `options` ask."""
         driver = self.driver
+        max_rows = _number(options, "max_rows") or None
         if driver.config.witness:
             raise RpcError("not_primary", "a witness has no data", driver.core.primary)
         if driver.is_primary or options.get("primary"):
             driver.check_can_read()
             seen_lsn = driver.state_lsn
             try:
-                answer = self.sql.query(sql, params)
+                answer = self.sql.query(sql, params, max_rows)
             except RpcError:
                 await driver.visible(seen_lsn)  # "no such table" rests on what it saw, too
                 raise
@@ -135,7 +138,7 @@ class Engine:
         await self._wait_for_token(_number(options, "min_lsn"))
         self._check_lag(options)
         seen_lsn = driver.state_lsn
-        return {**self.sql.query(sql, params), "lsn": seen_lsn}
+        return {**self.sql.query(sql, params, max_rows), "lsn": seen_lsn}
 
     async def _wait_for_token(self, min_lsn: int) -> None:
         """A replica answers what the client has already seen, or says that it cannot yet."""
@@ -188,15 +191,17 @@ class Engine:
 
     # --- interactive transactions ----------------------------------------------------------
 
-    async def begin(self, call: Call) -> dict[str, Any]:
+    async def begin(self, call: Call, options: dict[str, Any] | None = None) -> dict[str, Any]:
         """Take the writers' lease: other writers wait until it ends."""
+        asked_s = _number(options or {}, "timeout_ms") / 1000
+        timeout_s = min(asked_s, MAX_TRANSACTION_S) or self.config.transaction_timeout_s
         await self._wait_for_lease()
         self.driver.check_can_write()
         lease = self.lease = _Lease(self._next_lease, self.driver.core.epoch)
         self._next_lease += 1
-        until_s = self.ctx.clock.monotonic_s() + self.config.transaction_timeout_s
+        until_s = self.ctx.clock.monotonic_s() + timeout_s
         self.ctx.clock.call_at(until_s, lambda: self._end_lease(lease))
-        return {"lease": lease.number, "expires_ms": int(self.config.transaction_timeout_s * 1000)}
+        return {"lease": lease.number, "expires_ms": int(timeout_s * 1000)}
 
     async def execute(
         self, call: Call, lease: int, sql: str, params: list[Any] | None = None

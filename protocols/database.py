@@ -2,23 +2,22 @@
 
 `query(sql, params, options)` → `{"columns": [...], "rows": [[...], ...], "lsn": n}`
     One reading statement. options: `primary` true (linearizable: no replica answers), `min_lsn`
-    (a token: the answer must include that write), `max_lag_ms` (how stale a replica may be). `lsn`
-    is what the answer saw.
+    (a token: the answer must include that write), `max_lag_ms` (how stale a replica may be),
+    `max_rows` (of what comes after them the answer has the number alone: `more`, and with
+    `more_at_least` there are others). `lsn` is what the answer saw.
 `write(statements, options)` → `{"results": [{"changes": n, "columns": [...], "rows": [...]}, ...],
 "lsn": n}`
     One transaction: all statements or none. A statement is `[sql, params]` or `[sql, params,
-    guard]`; guard
-    `{"rows": n}` refuses the whole batch unless the statement changed (or returned) exactly n
-    rows. options:
-    `request_id` (a retry with the same id gets the first outcome). `lsn` is the read-your-writes
-    token.
-`begin()` → `{"lease": id, "expires_ms": n}`, `execute(lease, sql, params)`, `commit(lease,
-options)`,
-`rollback(lease)`: one interactive writer at a time, until its lease ends.
+    guard]`; guard `{"rows": n}` refuses the whole batch unless the statement changed (or returned)
+    exactly n rows. options: `request_id` (a retry with the same id gets the first outcome). `lsn`
+    is the read-your-writes token.
+`begin(options)` → `{"lease": id, "expires_ms": n}`, `execute(lease, sql, params)`,
+`commit(lease, options)`, `rollback(lease)`: one interactive writer at a time, until its lease ends.
+    option of `begin`: `timeout_ms` (how long that may be; else as the tier says).
 
-Refusals are definite: `refused` (constraint, guard), `bad_request` (SQL with
-its place), `not_primary` (details: the primary's node name or nil),
-`unavailable`, `no_space`, `overloaded`, `expired`.
+Refusals are definite: `refused` (constraint, guard), `bad_request` (details: line and column in the
+SQL, where they are known), `not_primary` (details: the primary's node name or nil), `unavailable`,
+`no_space`, `overloaded`, `expired`.
 """
 
 from __future__ import annotations

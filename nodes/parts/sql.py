@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -57,11 +58,34 @@ class SqlState:
 
     # --- reading -------------------------------------------------------------------------
 
-    def query(self, sql: str, params: Sequence[Any] = ()) -> dict[str, Any]:
-        """Run one reading statement: `{"columns", "rows"}`. Raises RpcError."""
+    def query(
+        self, sql: str, params: Sequence[Any] = (), max_rows: int | None = None
+    ) -> dict[str, Any]:
+        """Run one reading statement: `{"columns", "rows"}`. Raises RpcError.
+
+        With `max_rows`, what comes after so many is counted as `more`, up to MAX_ROWS of it, where
+        `more_at_least` says that there may be others.
+        """
         with self._rules.guarded(self.db, reading=True):
-            result = self._run(sql, params)
-        return {"columns": result["columns"], "rows": result["rows"]}
+            if max_rows is None:
+                result = self._run(sql, params)
+                return {"columns": result["columns"], "rows": result["rows"]}
+            return self._first_rows(sql, params, min(max_rows, MAX_ROWS))
+
+    def _first_rows(self, sql: str, params: Sequence[Any], max_rows: int) -> dict[str, Any]:
+        check_statement(sql)
+        more = 0
+        with self._rules.errors(sql):
+            cursor = self._rules.cursor(self.db).execute(sql, _bindable(params))
+            rows = _bounded(islice(cursor, max_rows))
+            try:
+                for _ in islice(cursor, MAX_ROWS + 1):
+                    more += 1
+                at_least = more > MAX_ROWS
+            except apsw.InterruptError:  # out of steps, with the rows that were asked for in hand
+                at_least = True
+        answer = {"columns": self._rules.columns, "rows": rows}
+        return {**answer, "more": min(more, MAX_ROWS), "more_at_least": at_least}
 
     # --- writing -------------------------------------------------------------------------
 
@@ -278,25 +302,10 @@ class SqlState:
         """One statement, with its bounds: `{"changes", "columns", "rows"}`."""
         check_statement(sql)
         before = self.db.total_changes()
-        rows: list[list[Any]] = []
-        columns: list[str] = []
-        size_bytes = 0
         with self._rules.errors(sql):
-            cursor = self._rules.cursor(self.db)
-            for row in cursor.execute(sql, _bindable(params)):
-                rows.append(list(row))
-                size_bytes += 8
-                for each in row:  # plain, because every row of every answer passes here
-                    size_bytes += len(each) if type(each) is str or type(each) is bytes else 9
-                if len(rows) > MAX_ROWS or size_bytes > MAX_ANSWER_BYTES:
-                    raise RpcError("too_large", "the result is too large: add LIMIT")
-                columns = columns or [each[0] for each in cursor.get_description()]
-            if not columns:
-                try:
-                    columns = [each[0] for each in cursor.get_description()]
-                except apsw.ExecutionCompleteError:
-                    columns = []
-        return {"changes": self.db.total_changes() - before, "columns": columns, "rows": rows}
+            rows = _bounded(self._rules.cursor(self.db).execute(sql, _bindable(params)))
+        changes = self.db.total_changes() - before
+        return {"changes": changes, "columns": self._rules.columns, "rows": rows}
 
     def _check_new_tables(self, before: tuple[str, ...]) -> None:
         """What a changeset would miss is refused at birth."""
@@ -365,6 +374,21 @@ def _parse(statements: Sequence[Any]) -> list[tuple[str, Any, Any]]:
         sql, params, guard = [*each, [], None][:3] if len(each) == 1 else [*each, None][:3]
         parsed.append((sql, params or [], guard))
     return parsed
+
+
+def _bounded(answer: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """The rows, unless they are too many or too large together. Raises RpcError."""
+    rows: list[list[Any]] = []
+    size_bytes = 0
+    for row in answer:
+        rows.append(list(row))
+        size_bytes += 8
+        for each in row:  # plain, because every row of every answer passes here
+            size_bytes += len(each) if type(each) is str or type(each) is bytes else 9
+        if len(rows) > MAX_ROWS or size_bytes > MAX_ANSWER_BYTES:
+            most = f"over {MAX_ROWS:,} rows, or {MAX_ANSWER_BYTES:,} bytes"
+            raise RpcError("too_large", f"the result is too large ({most}): add LIMIT")
+    return rows
 
 
 def _bindable(params: Any) -> Any:

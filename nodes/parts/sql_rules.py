@@ -93,6 +93,8 @@ class Rules:
         self._reading = False
         self._steps_left = 0
         self._budget = STEP_BUDGET
+        self.columns: list[str] = []
+        """Of the statement that ran last; [] where it gives no rows."""
 
     def install(self, db: apsw.Connection) -> None:
         for limit, value in LIMITS.items():
@@ -123,13 +125,16 @@ class Rules:
             self._reading = False
 
     def cursor(self, db: apsw.Connection) -> apsw.Cursor:
-        """For one statement of a client's."""
+        """For one statement of a client's; once it runs, `columns` has its columns' names."""
         cursor, seen = db.cursor(), 0
+        self.columns = []
 
         def look(running: apsw.Cursor, sql: str, bindings: Any) -> bool:
             # A cached statement is not authorized again, so what it does is asked of itself.
             nonlocal seen
             seen += bool(first_word(sql))  # a comment at the end is no statement
+            if seen == 1 and not self.columns:
+                self.columns = [each[0] for each in running.get_description()]
             if seen > 1:
                 self._denied = "one statement at a time: put them into a batch"
             elif self._reading and not running.is_readonly:
@@ -156,7 +161,9 @@ class Rules:
             most = f"{MAX_VALUE_BYTES >> 20} MiB"
             raise RpcError("too_large", f"{error}: a value has at most {most}") from error
         except (apsw.Error, TypeError, ValueError, OverflowError) as error:
-            raise RpcError("bad_request", f"{error}{_place(error, sql)}") from error
+            place = _place(error, sql)
+            where = f" (line {place[0]}, column {place[1]})" if place else ""
+            raise RpcError("bad_request", f"{error}{where}", *place) from error
 
     def spend_random(self, size_bytes: int) -> None:
         """A function of ours works outside of SQLite's count. Raises RpcError."""
@@ -188,11 +195,10 @@ class Rules:
         return int(apsw.SQLITE_DENY)
 
 
-def _place(error: Exception, sql: str) -> str:
-    """` (at line 2, column 8: ...)` where SQLite knows."""
+def _place(error: Exception, sql: str) -> tuple[int, ...]:
+    """Line and column, from 1, where SQLite knows; else ()."""
     offset = getattr(error, "error_offset", -1)
     if not isinstance(offset, int) or offset < 0:
-        return ""
+        return ()
     text = sql.encode()[:offset].decode("utf-8", "replace")
-    line, column = text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
-    return f" (line {line}, column {column})"
+    return text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1

@@ -182,3 +182,36 @@ def test_replicas_equal_their_primary_after_any_batches_and_after_a_snapshot(bat
     loaded = state()
     loaded.load(primary.dump())
     assert rows(loaded) == rows(primary)
+
+
+def test_the_first_rows_of_a_large_result_come_with_the_number_of_the_others():
+    made = with_table()
+    count = "SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT {}"
+    numbers = f"WITH RECURSIVE c(x) AS ({count}) SELECT x FROM c"
+    few = made.query(numbers.format(7), (), 3)
+    assert (few["rows"], few["more"], few["more_at_least"]) == ([[1], [2], [3]], 4, False)
+    many = made.query(numbers.format(1_000_000), (), 2)
+    assert (many["rows"], many["more"], many["more_at_least"]) == ([[1], [2]], 20_000, True)
+
+
+def test_a_query_that_runs_out_of_steps_behind_the_rows_that_were_asked_for_gives_those():
+    made = with_table()
+    count = "SELECT 1 UNION ALL SELECT x + 1 FROM c"
+    few = f"WITH RECURSIVE c(x) AS ({count}) SELECT x FROM c WHERE x <= 5"
+    first = made.query(few, (), 5)
+    assert first["rows"] == [[1], [2], [3], [4], [5]]
+    assert first["more_at_least"]
+    with pytest.raises(RpcError, match="stopped"):
+        made.query(few, (), 6)
+
+
+def test_an_answer_without_rows_still_names_its_columns():
+    made = with_table()
+    assert made.query("SELECT n, id AS name FROM t")["columns"] == ["n", "name"]
+    assert made.execute(["INSERT INTO t VALUES ('a', 1)"], 2).results[0]["columns"] == []
+
+
+def test_an_error_says_its_place_to_programs_too():
+    with pytest.raises(RpcError, match=r"line 2, column 7") as caught:
+        with_table().query("SELECT *\nWHERE nothing = 1")
+    assert caught.value.details == (2, 7)

@@ -176,3 +176,16 @@ def test_a_commit_waits_for_a_standby_that_is_named_and_away_while_reads_go_on()
         return [round(c.now_s - waited_from_s, 1) >= 0.4, await count(c, primary)]
 
     assert emu.run(script, group(more=', ack: "ANY 2"'), seed=9) == [True, 1]
+
+
+def test_a_client_may_ask_for_a_longer_transaction_up_to_a_limit():
+    async def script(c: emu.Scenario) -> list[Any]:
+        primary = await with_table(c)
+        begun = await c.call(primary, "begin", {"timeout_ms": 20_000})
+        await c.call(primary, "execute", begun["lease"], INSERT, [1, "x"])
+        await c.sleep(19)
+        await c.call(primary, "commit", begun["lease"])
+        most = await c.call(primary, "begin", {"timeout_ms": 3_600_000})
+        return [begun["expires_ms"], most["expires_ms"], await count(c, primary)]
+
+    assert emu.run(script, group(), seed=7) == [20_000, 60_000, 1]
