@@ -8,7 +8,7 @@ how to undo it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import (
     TYPE_CHECKING,
@@ -22,6 +22,7 @@ from typing import (
 )
 
 from emu import links
+from emu.reviving import Resume, Revive, start_all
 from emu.targets import TargetError
 from emu.topology import units
 
@@ -40,46 +41,6 @@ class Fault(Protocol):
     async def inject(self, cluster: Cluster) -> Undo | None:
         """Do it now. Returns what undoes it, or None where nothing can. Raises TargetError."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Revive:
-    """Undoes an end: starts those of the nodes that are still down."""
-
-    cluster: Cluster
-    names: tuple[str, ...]
-
-    async def __call__(self) -> None:
-        await _start(self.cluster, self.names)
-
-    def over(self) -> bool:
-        """Whether somebody else has started them all meanwhile."""
-        slots = self.cluster.slots
-        return all(slots[name].running for name in self.names if name in slots)
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """Undoes a pause."""
-
-    cluster: Cluster
-    names: tuple[str, ...]
-
-    async def __call__(self) -> None:
-        for name in self.names:
-            if name in self.cluster.slots:
-                self.cluster.unpause(name)
-
-    def over(self) -> bool:
-        """Whether none of them is paused any more."""
-        slots = self.cluster.slots
-        return not any(slots[name].shown_state == "paused" for name in self.names if name in slots)
-
-
-async def _start(cluster: Cluster, names: Sequence[str]) -> None:
-    for name in names:
-        if name in cluster.slots and not cluster.slots[name].running:
-            await cluster.start(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +98,7 @@ class Start:
     target: str
 
     async def inject(self, cluster: Cluster) -> Undo | None:
-        await _start(cluster, await cluster.resolve(self.target))
+        await start_all(cluster, await cluster.resolve(self.target))
         return None
 
 
@@ -153,7 +114,7 @@ class Restart:
         for name in await cluster.resolve(self.target):
             if name in cluster.slots:
                 await cluster.stop(name)
-            await _start(cluster, [name])
+            await start_all(cluster, [name])
         return None
 
 
@@ -376,8 +337,23 @@ class Reshard:
 
 
 @dataclass(frozen=True, slots=True)
+class Promote:
+    """Planned switchover of a database: this node becomes primary, or of a tier the fittest."""
+
+    verb: ClassVar[str] = "promote"
+    main: ClassVar[str] = "target"
+    target: str
+
+    async def inject(self, cluster: Cluster) -> Undo | None:
+        from emu import switchover
+
+        await switchover.promote(cluster, self.target)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """Call an admin method of each target (drain a server, promote a replica ...)."""
+    """Call an admin method of each target (drain a server ...)."""
 
     verb: ClassVar[str] = "call"
     main: ClassVar[str] = "target"
@@ -414,7 +390,7 @@ VERBS: Mapping[str, type[Fault]] = {
     fault.verb: fault
     for fault in (
         Kill, Crash, Stop, Start, Restart, Pause, Unpause, Partition, Slow, Loss, Throttle,
-        Disk, Skew, Cpu, Scale, Reshard, Call, Heal,
+        Disk, Skew, Cpu, Scale, Reshard, Promote, Call, Heal,
     )
 }  # fmt: skip
 

@@ -74,19 +74,25 @@ class OperatorContext:
 
 
 class Operator:
-    """Asks nodes on their admin listeners. One connection per node, made when first needed."""
+    """Asks nodes, most of all on their admin listeners. A connection is made when first needed."""
 
     def __init__(self, world: World, nursery: trio.Nursery, events: Events) -> None:
         self.ctx = OperatorContext(world, events)
         self._nursery = nursery
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[tuple[str, int], Client] = {}
 
-    async def ask(self, node: str, method: str, *params: Any, timeout_s: float = 5.0) -> Any:
-        """Call an admin method. Raises RpcError."""
-        client = self._clients.get(node)
+    async def ask(
+        self,
+        node: str,
+        method: str,
+        *params: Any,
+        timeout_s: float = 5.0,
+        port: int = ADMIN_PORT,
+    ) -> Any:
+        """Call an admin method, or one of another port. Raises RpcError."""
+        client = self._clients.get((node, port))
         if client is None:
-            client = Client(self.ctx, self._nursery, node, ADMIN_PORT, limits=ADMIN_LIMITS)
-            self._clients[node] = client
+            client = self._clients[node, port] = self.client(node, port)
         return await client.call(method, *params, timeout_s=timeout_s)
 
     def client(self, node: str, port: int) -> Client:
@@ -94,10 +100,9 @@ class Operator:
         return Client(self.ctx, self._nursery, node, port, limits=ADMIN_LIMITS)
 
     def forget(self, node: str) -> None:
-        """Close the connection to a node that is gone for good."""
-        client = self._clients.pop(node, None)
-        if client is not None:
-            client.close()
+        """Close the connections to a node that is gone for good."""
+        for key in [each for each in self._clients if each[0] == node]:
+            self._clients.pop(key).close()
 
     async def sleep(self, seconds: float) -> None:
         await self.ctx.clock.sleep(seconds)

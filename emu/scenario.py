@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar, get_origin, get_type_
 
 import trio
 
-from emu import timeline, views
+from emu import databases, timeline, views
 from emu.faults import VERBS, Fault
 from emu.judging import Judge
 from emu.live.world import LiveWorld
@@ -115,6 +115,11 @@ class Scenario:
         if len(names) != 1:
             raise ValueError(f"`{words}` are {len(names)} nodes ({', '.join(names)}): name one")
         return await views.ask_front(self.cluster, names[0], method, params)
+
+    async def sql(self, words: str, statement: str, **options: Any) -> dict[str, Any]:
+        """Run one SQL statement on a database tier, as `emu sql` does (databases.run_statement has
+        the options). Raises RpcError, TargetError."""
+        return await databases.run_statement(self.cluster, words, statement, options)
 
     async def call_admin(self, words: str, method: str, *params: Any) -> dict[str, Any]:
         """Call an admin method of each node that `words` mean: its answer, or the RpcError."""

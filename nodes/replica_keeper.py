@@ -17,7 +17,7 @@ from nodes.parts.timing import move_on_after
 from nodes.replica import ReplicaDriver
 from nodes.wire import Call, Service
 from protocols.errors import RpcError
-from protocols.replication import VOTER
+from protocols.replication import VOTER, WITNESS
 
 DISMISS: Final = "dismiss"
 LEAVE: Final = "leave"
@@ -84,9 +84,35 @@ class GroupKeeper:
         service.add(DISMISS, lambda call: self._dismiss(call.peer), cost_s=0.0)
 
     def promote(self, target: str) -> str:
-        """Hand over to `target`, or to whoever is best. Raises RpcError."""
-        self._driver.hand_over(target or self.best_successor())
-        return "handing over"
+        """Hand over to `target`, or to whoever is best; who that is. Raises RpcError."""
+        driver = self._driver
+        if not driver.is_primary:
+            raise RpcError("not_primary", "only the primary can hand over", driver.core.primary)
+        target = target or self.best_successor()
+        why = self._unfit(target)
+        if why:
+            raise RpcError("refused", f"{target} cannot be primary now: {why}")
+        driver.hand_over(target)
+        return target
+
+    def _unfit(self, name: str) -> str:
+        """Why a member cannot take over at once, as far as the primary knows; or ""."""
+        core = self._driver.core
+        role = core.members.get(name)
+        if role is None:
+            return "it is no member of the group"
+        if name == core.name:
+            return "it is the primary"
+        if role == WITNESS:
+            return "a witness has no data"
+        if role != VOTER:
+            return f"it is a {role}, which has no vote yet"
+        silent_s = self.ctx.clock.monotonic_s() - core.progress[name].heard_s
+        if silent_s > core.config.detection_timeout_s:
+            return f"the primary has heard nothing of it for {silent_s:.1f} s"
+        if not (core.progress[name].standing and core.is_caught_up(name)):
+            return f"it is {core.last_lsn - core.progress[name].flushed_lsn} records behind"
+        return ""
 
     async def leave(self, call: Call) -> str:
         """Get out of the group, before this node is taken away for good. Raises RpcError."""
@@ -124,9 +150,13 @@ class GroupKeeper:
         return False
 
     def best_successor(self) -> str:
-        """Who should be primary next. Raises RpcError."""
+        """Who should be primary next: of those who are well, the one with most. Raises RpcError."""
         core = self._driver.core
-        voters = [n for n in core.progress if core.members.get(n) == VOTER]
-        if not voters:
-            raise RpcError("refused", "there is no replica to promote")
-        return max(voters, key=lambda name: (core.progress[name].flushed_lsn, -voters.index(name)))
+        others = [name for name in core.progress if core.members.get(name) == VOTER]
+        able = [name for name in others if not self._unfit(name)]
+        if not able:
+            reasons = "; ".join(f"{name}: {self._unfit(name)}" for name in others)
+            raise RpcError(
+                "refused", f"there is no replica to promote ({reasons or 'none at all'})"
+            )
+        return max(able, key=lambda name: (core.progress[name].flushed_lsn, -able.index(name)))

@@ -17,11 +17,12 @@ from rich.text import Text
 from emu import faults
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, attached, complete_target
+from emu.cli.promoting import promote
 from emu.cli.resharding import reshard
 from emu.topology import units
 
 FOR_HELP = "Undo it after this long (5s, 2m)."
-OWN_COMMANDS = ("scale", "call", "reshard")
+OWN_COMMANDS = ("scale", "call", "reshard", "promote")
 """Verbs whose command line reads better written by hand."""
 
 
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
             app.command(verb, help=told, rich_help_panel="Break and mend")(_command(kind))
     app.command("scale", rich_help_panel="Break and mend")(scale)
     app.command("reshard", rich_help_panel="Break and mend")(reshard)
+    app.command("promote", rich_help_panel="Break and mend")(promote)
     app.command("faults", rich_help_panel="Break and mend")(active)
 
 

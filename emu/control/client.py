@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,7 +48,10 @@ class ControlClient:
         self._socket.close()
 
     def call(self, method: str, *params: Any) -> Any:
-        """Ask and wait. Raises RpcError (emu refused) or ControlError (emu is gone, or silent)."""
+        """Ask and wait; Ctrl-C takes the question back, and the client can be used on.
+
+        Raises RpcError (emu refused) or ControlError (emu is gone, or silent).
+        """
         msgid = self._next_msgid
         self._next_msgid += 1
         try:
@@ -61,9 +65,16 @@ class ControlClient:
                         return message[3]
                 if not data:
                     raise ControlEnded("emu ended while answering")
+        except KeyboardInterrupt:
+            self._give_up(msgid)
+            raise
         except TimeoutError as error:
             raise ControlError("emu does not answer: is it stopped or very busy?") from error
         except (ConnectionResetError, BrokenPipeError) as error:
             raise ControlEnded("emu ended while answering") from error
         except (OSError, rpc.RemoteProtocolError) as error:
             raise ControlError(f"lost the connection to emu: {error}") from error
+
+    def _give_up(self, msgid: int) -> None:
+        with suppress(OSError):
+            self._socket.sendall(self._rpc.send_notify(rpc.CANCEL, [msgid]))

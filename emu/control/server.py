@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from emu import faults, resharding, views
+from emu import databases, faults, resharding, switchover, views
 from emu.operator import ADMIN_LIMITS
 from emu.supervisor import Cluster
 from emu.targets import TargetError
@@ -74,6 +74,8 @@ class ControlServer:
             "describe": self._describe,
             "call": self._call,
             "reshard": self._reshard,
+            "sql": self._sql,
+            "promote": self._promote,
             "down": self._down,
             **(extra or {}),
         }
@@ -204,6 +206,19 @@ class ControlServer:
             case "cancel":
                 return await resharding.cancel(cluster, group)
         raise RpcError("bad_request", f"no action `{action}`")
+
+    async def _sql(
+        self, call: Call, words: str, sql: str, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        return await databases.run_statement(self.cluster, words, sql, options or {})
+
+    async def _promote(self, call: Call, words: str) -> dict[str, Any]:
+        """A switchover as a fault, so that it is on the record; the answer is what it told."""
+        tier, _ = await databases.members_of(self.cluster, words)
+        since = self.cluster.events.next_index
+        await self.cluster.inject(faults.Promote(words))
+        told = [each for each in self.cluster.events.since(since) if each.get("tier") == tier]
+        return next(each for each in told if each["event"] == switchover.SWITCHED)
 
     def _down(self, call: Call, volumes: bool = False) -> str:
         self._end(volumes)

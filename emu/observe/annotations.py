@@ -21,7 +21,7 @@ KINDS: Final[Mapping[str, str]] = {
 }
 """Events worth a mark on a graph, and what kind of mark."""
 OPERATIONS: Final = frozenset(
-    {"scale", "reshard", "cpu", "call", "start", "restart", "unpause", "heal"}
+    {"scale", "reshard", "promote", "cpu", "call", "start", "restart", "unpause", "heal"}
 )
 """Verbs of faults.py that break nothing."""
 BEGUN: Final = "reshard begun"

@@ -33,7 +33,7 @@ class Events:
     ) -> None:
         self._now_s = now_s
         self._ring: deque[Event] = deque(maxlen=RING_EVENTS)
-        self._next_index = 0
+        self.next_index = 0
         self._least = LEVELS.index(level)
         self._printer = printer
         self._arrived = trio.Event()
@@ -49,13 +49,13 @@ class Events:
     def add(self, level: str, event: str, fields: Event) -> None:
         """Keep one event, tell the listeners, print it."""
         entry: Event = {
-            "index": self._next_index,
+            "index": self.next_index,
             "time_s": round(self._now_s(), 6),
             "level": level,
             "event": event,
             **fields,
         }
-        self._next_index += 1
+        self.next_index += 1
         self._ring.append(entry)
         arrived, self._arrived = self._arrived, trio.Event()
         arrived.set()

@@ -56,6 +56,8 @@ _WORD: Final = re.compile(r"[A-Za-z]+")
 _FILES: Final = frozenset({"VACUUM", "ATTACH", "DETACH"})
 _CONTROL: Final = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "END"})
 _SCHEMA: Final = frozenset({"CREATE", "DROP", "ALTER", "REINDEX", "ANALYZE"})
+READING_WORDS: Final = frozenset({"SELECT", "VALUES", "WITH", "EXPLAIN", "PRAGMA"})
+"""What a statement begins with that most likely only reads (WITH may yet write)."""
 
 
 def first_word(sql: str) -> str:
@@ -74,14 +76,19 @@ def check_statement(sql: Any) -> None:
     """Raises RpcError for what must not even be tried."""
     if not isinstance(sql, str):
         raise RpcError("bad_request", "a statement must be text")
-    if len(sql) > MAX_STATEMENT_BYTES:
-        most = f"{MAX_STATEMENT_BYTES >> 10} KiB; pass long values as params"
-        raise RpcError("too_large", f"a statement of {len(sql)} characters is over {most}")
+    check_length(len(sql))
     word = first_word(sql)
     if word in _FILES:
         raise RpcError("bad_request", f"{word} is not allowed here")
     if word in _CONTROL:
         raise RpcError("bad_request", f"{word}: a batch is the transaction")
+
+
+def check_length(characters: int) -> None:
+    """Raises RpcError for a statement of too many of them."""
+    if characters > MAX_STATEMENT_BYTES:
+        most = f"{MAX_STATEMENT_BYTES >> 10} KiB; pass long values as params"
+        raise RpcError("too_large", f"a statement of {characters} characters is over {most}")
 
 
 class Rules:

@@ -28,6 +28,7 @@ EVERY = (
     FaultItem(faults.Cpu("web-1", cores=4), 2.0),
     FaultItem(faults.Scale("web", 5), 2.0),
     FaultItem(faults.Reshard("web", to=4, partitioner="ring", rate_per_s=500.0), 2.0),
+    FaultItem(faults.Promote("db db-2"), 2.0),
     FaultItem(faults.Call("lb", "set_state", ("web-3", "drain")), 2.0),
     FaultItem(faults.Heal(), 9.0),
 )
