@@ -16,6 +16,8 @@ from emu.observe.shown import duration
 TARGET_HELP: Final = "A node, tier, region or glob; `db primary`, `one web`, `all`."
 FACTS: Final = ("epoch", "lsn", "lag_s", "slots")
 """What some nodes say of themselves, shown if any of them does."""
+DROPPABLE: Final = ("public", "kind", "uptime", "lsn", "region")
+"""What a narrow terminal does without first; --json has it all."""
 
 Target = Annotated[str, typer.Argument(help=TARGET_HELP, autocompletion=complete_target)]
 Words = Annotated[
@@ -35,17 +37,28 @@ def ps(target: Words = None, cluster: ClusterOption = "", as_json: JsonOption = 
         output.result(rows)
         return
     columns = ["name", "kind", "region", "role", "state", "address", "public", "uptime"]
-    columns += [key for key in FACTS if any(key in row for row in rows)]
+    columns += [key.removesuffix("_s") for key in FACTS if any(key in row for row in rows)]
     if not any(row["role"] for row in rows):
         columns.remove("role")
     table = []
     for row in rows:
         shown = {**row, "uptime": duration(row["uptime_s"]) if row["uptime_s"] else ""}
+        shown["lag"] = _lag(row)
         table.append([shown.get(column) for column in columns])
-    output.table(columns, table, output.STATE_STYLES)
+    regions = len({row["region"] for row in rows})
+    droppable = [*(["region"] if regions < 2 else []), *DROPPABLE]
+    output.table(columns, table, output.STATE_STYLES, droppable=droppable)
     for row in rows:
         if row["error"]:
             output.note(f"{row['name']}: {row['error']}", style="red")
+
+
+def _lag(row: dict[str, Any]) -> str:
+    """How far a replica is behind; nobody asks it of a primary."""
+    lag_s = row.get("lag_s")
+    if not isinstance(lag_s, int | float) or row["role"] == "primary":
+        return ""
+    return duration(lag_s)
 
 
 def events(

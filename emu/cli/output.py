@@ -25,6 +25,8 @@ INVALID_TOPOLOGY: Final = 3
 VERDICT_FAILED: Final = 4
 INTERRUPTED: Final = 130
 
+GAP: Final = 2
+"""Between two columns of a table."""
 STATE_STYLES: Final = {
     "up": "green",
     "starting": "yellow",
@@ -71,24 +73,44 @@ def fail(text: str, code: int = FAILURE) -> NoReturn:
     raise typer.Exit(code)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], styles: Mapping[str, str]) -> None:
-    """A table on a terminal; aligned plain text in a pipe. `styles` colours cells by their text."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    styles: Mapping[str, str],
+    *,
+    droppable: Sequence[str] = (),
+) -> None:
+    """A table on a terminal; aligned plain text in a pipe. `styles` colours cells by their text.
+
+    `droppable` columns are left out, one after the other, while the terminal is too narrow.
+    """
     texts = [[_cell(value) for value in row] for row in rows]
     if not out.is_terminal:
-        widths = [
-            max(len(column), *(len(row[place]) for row in texts)) if texts else len(column)
-            for place, column in enumerate(columns)
-        ]
+        widths = _widths(columns, texts)
         for row in [[column.upper() for column in columns], *texts]:
             line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             sys.stdout.write(line.rstrip() + "\n")
         return
+    shown = list(range(len(columns)))
+    for name in droppable:
+        widths = _widths(columns, texts)
+        if sum(widths[place] + GAP for place in shown) - GAP <= out.width:
+            break
+        shown = [place for place in shown if columns[place] != name]
     drawn = Table(box=None, pad_edge=False, header_style="bold dim")
-    for column in columns:
-        drawn.add_column(column.upper(), no_wrap=True)
+    for place in shown:
+        drawn.add_column(columns[place].upper(), no_wrap=True)
     for row in texts:
-        drawn.add_row(*(f"[{styles[c]}]{c}[/]" if c in styles else _plain(c) for c in row))
+        cells = [row[place] for place in shown]
+        drawn.add_row(*(f"[{styles[c]}]{c}[/]" if c in styles else _plain(c) for c in cells))
     out.print(drawn)
+
+
+def _widths(columns: Sequence[str], texts: list[list[str]]) -> list[int]:
+    return [
+        max(len(column), *(len(row[place]) for row in texts)) if texts else len(column)
+        for place, column in enumerate(columns)
+    ]
 
 
 def _plain(text: str) -> str:
