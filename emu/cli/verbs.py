@@ -16,6 +16,7 @@ from emu.cli import (
     observing,
     reporting,
     simulate,
+    sql,
     top,
     tracing,
     up,
@@ -35,7 +36,7 @@ RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, files.config
                                               clusters.clusters)  # fmt: skip
 WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, top.top, nodes.events,
                                                 nodes.logs, clusters.summary,
-                                                nodes.call, loading.load,
+                                                nodes.call, sql.sql, loading.load,
                                                 observing.observe,
                                                 observing.dashboards,
                                                 reporting.report)  # fmt: skip

@@ -81,9 +81,10 @@ class Up:
         return self.process.wait(PATIENCE_S)
 
 
-def emu(state: Path, *words: str, **more: str) -> Result:
+def emu(state: Path, *words: str, stdin: str | bytes | None = None, **more: str) -> Result:
     """One verb, in this process (Python and its imports take most of a verb's time)."""
-    result = CliRunner().invoke(app, list(words), env={"EMU_STATE_DIR": str(state), **more})
+    env = {"EMU_STATE_DIR": str(state), **more}
+    result = CliRunner().invoke(app, list(words), input=stdin, env=env)
     problem = result.exception
     assert problem is None or isinstance(problem, SystemExit), repr(problem)
     return result
