@@ -193,7 +193,8 @@ class ReplicaDriver:
     async def applied(self, lsn: int) -> None:
         """Return when the state contains `lsn`, committed."""
         while min(self.state_lsn, self.core.visible_lsn) < lsn:
-            self._changed = self._changed or trio.Event()
+            if self._changed is None:
+                self._changed = trio.Event()
             await self._changed.wait()
 
     def facts(self) -> dict[str, Any]:
