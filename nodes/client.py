@@ -177,7 +177,7 @@ class Client:
         follows a silence should not have to ask twice.
         """
         if self._link is not None:
-            self._link.send(self._link.rpc.send_notify(method, list(params)))
+            self._link.send(self._link.rpc.send_notify(method, list(params)), at_once=True)
             return True
         if not self._closed and self._connect_soon():
             self._notices.append((method, list(params)))

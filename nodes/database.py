@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -15,6 +16,7 @@ import trio
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory, TierView
+from nodes.parts.answers import Later
 from nodes.parts.membership import founders_of
 from nodes.parts.sql import SqlState
 from nodes.parts.sql_machine import SqlMachine
@@ -160,26 +162,43 @@ class Engine:
     async def write(self, statements: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
         """One transaction. Raises RpcError."""
         await self._wait_for_lease()
+        return dict(await self.write_now(statements, options).wait())
+
+    def write_now(self, statements: Sequence[Any], options: dict[str, Any]) -> Later:
+        """One transaction, while nobody holds the writers' lease; settled when all that the answer
+        rests on is committed. Raises RpcError."""
         driver = self.driver
         driver.check_can_write()
         request_id = str(options.get("request_id") or "")
         started_s = self.ctx.clock.monotonic_s()
         seen_lsn = driver.state_lsn
+        later = Later()
         try:
             outcome = self.sql.execute(statements, driver.next_lsn, request_id)
-        except RpcError:
+        except RpcError as refusal:
             self._refused.value += 1
-            await driver.visible(seen_lsn)  # the refusal rests on what it saw
-            raise
+            refused = refusal
+            # the refusal rests on what it saw
+            driver.when_visible(seen_lsn, lambda lost: later.settle(error=lost or refused))
+            return later
         lsn = seen_lsn
         if outcome.repeated_lsn is not None:
             lsn = outcome.repeated_lsn
         elif outcome.record is not None:
             lsn = self._propose(outcome.record)
-        await driver.acknowledged(max(lsn, seen_lsn))
-        self._commits.value += 1
-        self._seconds.observe(self.ctx.clock.monotonic_s() - started_s)
-        return {"results": outcome.results, "lsn": lsn}
+        answer = {"results": outcome.results, "lsn": lsn}
+        driver.when_acknowledged(
+            max(lsn, seen_lsn), partial(self._committed, later, answer, started_s)
+        )
+        return later
+
+    def _committed(
+        self, later: Later, answer: dict[str, Any], started_s: float, lost: RpcError | None
+    ) -> None:
+        if lost is None:
+            self._commits.value += 1
+            self._seconds.observe(self.ctx.clock.monotonic_s() - started_s)
+        later.settle(answer, lost)
 
     def _propose(self, record: bytes) -> int:
         """The state has the effect already: if the log does not take it, the state must go back."""
@@ -325,7 +344,14 @@ class DatabaseNode:
             return await engine.write(statements, options or {})
 
         service.add(words.QUERY, query)
+
+        def write_now(params: list[Any], epoch: int | None) -> Any:
+            if engine.lease is not None or not 1 <= len(params) <= 2:
+                return NotImplemented  # it waits, or is refused, as any other handler
+            return engine.write_now(params[0], (params[1] if len(params) > 1 else None) or {})
+
         service.add(words.WRITE, write)
+        service.fuse(words.WRITE, write_now)
         service.add(words.BEGIN, engine.begin)
         service.add(words.EXECUTE, engine.execute)
         service.add(words.COMMIT, engine.commit)

@@ -8,19 +8,23 @@ other answer when what it saw is `visible`. The files are replica_files.py's bus
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import trio
 
 from nodes.base import RPC_PORT, Context, Timer
 from nodes.client import Client
+from nodes.parts.answers import Later
 from nodes.parts.event_words import in_words
 from nodes.parts.lag import LagClock
 from nodes.parts.state_machine import StateMachine, apply_entries
-from nodes.parts.waiters import Waiters
+from nodes.parts.waiters import Tell, Waiters
 from nodes.parts.wakeup import Wakeup
 from nodes.replica_files import ROOM_PAUSE_S, ReplicaFiles
+from nodes.replica_snapshots import Snapshots
 from nodes.wire import Call, Service
 from protocols import replication
 from protocols.errors import RpcError
@@ -40,6 +44,9 @@ from protocols.replication_messages import Members
 
 REPLICATE: Final = "replicate"
 APPLY_SLICE: Final = 100
+APPLY_SLICE_BYTES: Final = 256 << 10
+LOST_WRITE: Final = "this node lost its role while the write was on its way"
+LOST_ANSWER: Final = "this node lost its role while it answered"
 STALL_RATIO: Final = 0.2
 """A timer this part of the detection time-out late means that this process was held up."""
 
@@ -70,10 +77,10 @@ class ReplicaDriver:
         self.on_role: Callable[[str], None] | None = None
         self._founders = founders
         self._nursery = nursery
-        self._snapshot_every_bytes = snapshot_every_bytes
+        self._snapshots = Snapshots(self, snapshot_every_bytes)
         self._peers: dict[str, Client] = {}
-        self._acknowledged = Waiters()
-        self._visible = Waiters()
+        self._acknowledged = Waiters("unknown_outcome", LOST_WRITE)
+        self._visible = Waiters("unavailable", LOST_ANSWER)
         self._slow: Ready | None = None
         self._pump_wanted = Wakeup()
         self._room_wanted = Wakeup()
@@ -104,7 +111,7 @@ class ReplicaDriver:
             nursery.start_soon(self._sync_forever)
             nursery.start_soon(self._apply_forever)
             nursery.start_soon(self._slow_forever)
-            nursery.start_soon(self._snapshot_forever)
+            nursery.start_soon(self._snapshots.run)
             nursery.start_soon(self._make_room_forever)
             self._pump()
 
@@ -164,27 +171,36 @@ class ReplicaDriver:
         self._rebuild()
         self._apply_wanted.set()
 
-    async def acknowledged(self, lsn: int) -> None:
-        """Return when `lsn` is committed at the configured level. Raises RpcError
-        if that may fail."""
+    def when_acknowledged(self, lsn: int, tell: Tell) -> None:
+        """Tell when `lsn` is committed at the configured level, or that it may never be."""
         core = self.core
         if core.role == PRIMARY and core.acknowledgeable_lsn >= lsn:
-            await trio.lowlevel.checkpoint()
-        elif not await self._acknowledged.wait(lsn, core.epoch):
-            raise RpcError(
-                "unknown_outcome", "this node lost its role while the write was on its way"
-            )
+            tell(None)
+        else:
+            self._acknowledged.add(lsn, core.epoch, tell)
 
-    async def visible(self, lsn: int) -> None:
-        """Return when what the state had at `lsn` is committed: an answer that saw it may go out.
+    def when_visible(self, lsn: int, tell: Tell) -> None:
+        """Tell when what the state had at `lsn` is committed: an answer that saw it may go out.
 
-        Raises RpcError if this node loses its role first: what it saw may never have been.
+        An error if this node loses its role first: what it saw may never have been.
         """
         core = self.core
         if core.role == PRIMARY and core.visible_lsn >= lsn:
-            await trio.lowlevel.checkpoint()
-        elif not await self._visible.wait(lsn, core.epoch):
-            raise RpcError("unavailable", "this node lost its role while it answered")
+            tell(None)
+        else:
+            self._visible.add(lsn, core.epoch, tell)
+
+    async def acknowledged(self, lsn: int) -> None:
+        """Return when `lsn` is acknowledged. Raises RpcError if that may fail."""
+        later = Later()
+        self.when_acknowledged(lsn, partial(later.settle, None))
+        await later.wait()
+
+    async def visible(self, lsn: int) -> None:
+        """Return when `lsn` is visible. Raises RpcError if this node loses its role first."""
+        later = Later()
+        self.when_visible(lsn, partial(later.settle, None))
+        await later.wait()
 
     def lag_s(self) -> float:
         """How old the state here may be: it has all that was acknowledged so long ago."""
@@ -263,7 +279,7 @@ class ReplicaDriver:
         if call.peer != message.sender:
             raise ValueError(f"{call.peer} speaks for {message.sender}")
         self.core.step(message, self._now_s())
-        self._pump_soon()
+        self._pump()
 
     def _pump_soon(self) -> None:
         """Once per turn of the scheduler: what arrived together is answered together."""
@@ -286,6 +302,21 @@ class ReplicaDriver:
                 break
             self._carry_out(ready)
         self._arm()
+
+    @property
+    def held(self) -> bool:
+        """Whether something must be on the platter before anything else happens."""
+        return self._slow is not None
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """What is to be done meanwhile waits."""
+        self._slow = Ready()
+        try:
+            yield
+        finally:
+            self._slow = None
+        self._pump()
 
     def _carry_out(self, ready: Ready) -> None:
         for event in ready.events:
@@ -321,8 +352,9 @@ class ReplicaDriver:
         target = self._apply_target()
         if self.state_lsn < target:
             stop = min(target, self.state_lsn + APPLY_SLICE)
-            apply_entries(self.machine, storage.entries(self.state_lsn + 1, stop, 1 << 60))
-            self.state_lsn = stop
+            entries = storage.entries(self.state_lsn + 1, stop, APPLY_SLICE_BYTES)
+            apply_entries(self.machine, entries)
+            self.state_lsn = entries[-1][1]
         if self.core.applied_lsn != min(self.state_lsn, self.core.visible_lsn):
             self.core.applied(min(self.state_lsn, self.core.visible_lsn), self._now_s())
         changed, self._changed = self._changed, None
@@ -397,43 +429,6 @@ class ReplicaDriver:
         self.state_lsn = snapshot.lsn
         self.core.snapshot_installed()
         self.ctx.log.info("snapshot installed", lsn=snapshot.lsn)
-
-    # --- snapshots of our own ------------------------------------------------------------
-
-    async def _snapshot_forever(self) -> None:
-        """When the log is long: snapshot what is committed, and drop what nobody needs."""
-        while True:
-            await self.ctx.clock.sleep(1.0)
-            if self._slow is None and self.files.size_bytes > self._snapshot_every_bytes:
-                await self._snapshot()
-
-    async def _snapshot(self) -> None:
-        core = self.core
-        lsn = self.state_lsn
-        before = core.storage.snapshot.lsn if core.storage.snapshot is not None else 0
-        if not core.storage.epoch_at(lsn) or lsn <= before:
-            return
-        made = core.snapshot_of(lsn, self.machine.dump())
-        for _ in range(100):
-            if core.is_settled(made):
-                break
-            await self.ctx.clock.sleep(0.05)
-        if not core.is_settled(made) or self._slow is not None:
-            return
-        saved = await self.files.save_snapshot(made)
-        if saved and self._slow is None and not self.files.lacks_room:
-            await self._compact(made)
-
-    async def _compact(self, made: Snapshot) -> None:
-        """Drop what nobody needs; what is appended meanwhile waits."""
-        self._slow = Ready()
-        try:
-            first_lsn = self.core.compact(made)
-            await self.files.shorten(self.core.storage, first_lsn)
-        finally:
-            self._slow = None
-        self.ctx.log.info("snapshot taken", lsn=made.lsn, log_from_lsn=first_lsn)
-        self._pump()
 
     # --- peers, time, waiters ------------------------------------------------------------
 

@@ -6,7 +6,6 @@ method means is the tier's business; what the bytes mean is protocols/rpc.py's.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
 
@@ -14,11 +13,22 @@ import trio
 
 from nodes.accepting import accept_forever
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Listener, Stream, Timer
-from nodes.parts.answers import Batch, Fused, Handler, Later, Method, wrong_count
+from nodes.parts.answers import (
+    Batch,
+    Call,
+    Fused,
+    Handler,
+    Later,
+    Method,
+    current_call,
+    wrong_count,
+)
 from nodes.parts.draining import DRAIN_QUIET_S, Draining
 from nodes.parts.metrics import Counter, Metrics
 from protocols import rpc
 from protocols.errors import SERVER_ERRORS, RpcError
+
+__all__ = ["Call", "Service", "current_call"]
 
 CHUNK_BYTES: Final = 65536
 MAX_UNSENT_BYTES: Final = 4 << 20
@@ -26,30 +36,6 @@ MAX_UNSENT_BYTES: Final = 4 << 20
 MAX_REMAINING_MS: Final = 3_600_000
 """Whoever has more time than this (or no number) has named no limit."""
 PROTOCOL_VERSION: Final = 1
-
-
-class Call:
-    """The circumstances of one request: who asks, until when, in whose name."""
-
-    __slots__ = ("deadline_s", "epoch", "peer", "trace")
-
-    def __init__(
-        self,
-        peer: str = "",
-        deadline_s: float | None = None,
-        trace: int | None = None,
-        epoch: int | None = None,
-    ) -> None:
-        self.peer = peer
-        self.deadline_s = deadline_s
-        """On this node's monotonic clock; None: the caller named no limit."""
-        self.trace = trace
-        self.epoch = epoch
-
-
-current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
-"""The request on whose behalf this task works: calls made from it inherit
-its deadline and trace."""
 
 
 class Service:
@@ -294,13 +280,18 @@ class _ServerConnection:
     def _answer_fused(
         self, method: Method, fused: Fused, msgid: int, params: list[Any], arrived_s: float
     ) -> None:
-        epoch: int | None = None
+        metadata: dict[str, Any] | None = None
         if self.knows_metadata and params and type(params[-1]) is dict:
-            epoch = params.pop().get(rpc.EPOCH)
+            metadata = params.pop()
         try:
-            result = fused(params, epoch)
+            result = fused(params, None if metadata is None else metadata.get(rpc.EPOCH))
+            if result is NotImplemented:
+                params += () if metadata is None else (metadata,)
+                self._answer(method, msgid, method.name, params, arrived_s)
+                return
             if type(result) is Later:
                 self.later += 1
+                self.service.in_flight += 1
                 result.when_settled(partial(self._settled, result, method, msgid, arrived_s))
                 return
             answer = self.rpc.send_response(msgid, None, result)
@@ -318,6 +309,7 @@ class _ServerConnection:
 
     def _settled(self, later: Later, method: Method, msgid: int, arrived_s: float) -> None:
         self.later -= 1
+        self.service.in_flight -= 1
         if self.stopped:
             return
         if later.error is not None:
@@ -325,9 +317,19 @@ class _ServerConnection:
         else:
             self._respond(msgid, method, later.result, arrived_s)
         self.room.set()
-        if not (self.writing or self.will_flush):
+        if self.writing or self.will_flush:
+            return
+        if self.later or not self._flush_now():  # others may follow in this turn
             self.will_flush = True
             self.nursery.start_soon(self._flush_soon)
+
+    def _flush_now(self) -> bool:
+        """Send what can be sent without waiting; whether that was all."""
+        data = b"".join(self.unsent)
+        sent = self.stream.send_nowait(data)
+        self.unsent[:] = (data[sent:],) if sent < len(data) else ()
+        self.unsent_bytes = len(data) - sent
+        return sent == len(data)
 
     async def _flush_soon(self) -> None:
         """What is settled in one turn of the scheduler leaves in one write."""

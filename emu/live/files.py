@@ -82,6 +82,8 @@ class LiveFiles:
             file = LiveFile(self.folder / name, 0)
             self._open.fd(file)
             self._files[name] = file
+        if not data:
+            return file.size_bytes
         fd = self._open.fd(file)
         try:
             written = os.pwrite(fd, data, file.size_bytes)

@@ -1,4 +1,4 @@
-"""How a service keeps its methods, and answers that come later.
+"""How a service keeps its methods, what a request brings along, and answers that come later.
 
 What moves bytes is nodes/wire.py.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import trio
@@ -17,6 +18,30 @@ from protocols.errors import RpcError
 Handler = Callable[..., Any]
 """`handler(call, *params)`: a plain function is answered inline, a coroutine function gets a
 task."""
+
+
+class Call:
+    """The circumstances of one request: who asks, until when, in whose name."""
+
+    __slots__ = ("deadline_s", "epoch", "peer", "trace")
+
+    def __init__(
+        self,
+        peer: str = "",
+        deadline_s: float | None = None,
+        trace: int | None = None,
+        epoch: int | None = None,
+    ) -> None:
+        self.peer = peer
+        self.deadline_s = deadline_s
+        """On this node's monotonic clock; None: the caller named no limit."""
+        self.trace = trace
+        self.epoch = epoch
+
+
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+"""The request on whose behalf this task works: calls made from it inherit
+its deadline and trace."""
 
 
 class Later:
@@ -64,7 +89,8 @@ class Batch(Protocol):
 
 
 Fused = Callable[[list[Any], int | None], Any]
-"""`fused(params, epoch)`: checks its own params, never waits; may return a Later."""
+"""`fused(params, epoch)`: checks its own params, never waits. It may return a Later; or
+NotImplemented, and the handler is asked instead, in a task of its own."""
 
 
 class Method:

@@ -1,40 +1,33 @@
-"""Tasks that wait for a position of a log to be reached in the epoch in which they began to. No
-I/O."""
+"""Who waits for a position of a log to be reached in the epoch in which they began to. No I/O."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 
-import trio
+from protocols.errors import RpcError
 
-
-class _Waiter:
-    __slots__ = ("done", "lost")
-
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.lost = False
+Tell = Callable[[RpcError | None], object]
+"""Called once: with None when the position is reached, with an error if it may never be."""
 
 
 class Waiters:
     """One kind of position: what is acknowledged, what is visible."""
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, int, _Waiter]] = []
+    def __init__(self, lost_code: str, lost_why: str) -> None:
+        """What those hear whose epoch was over first."""
+        self._lost = (lost_code, lost_why)
+        self._heap: list[tuple[int, int, int, Tell]] = []
         self._order = count()
 
-    async def wait(self, lsn: int, epoch: int) -> bool:
-        """Whether the position was reached; False if the epoch was over first."""
-        waiter = _Waiter()
-        heappush(self._heap, (lsn, next(self._order), epoch, waiter))
-        await waiter.done.wait()
-        return not waiter.lost
+    def add(self, lsn: int, epoch: int, tell: Tell) -> None:
+        heappush(self._heap, (lsn, next(self._order), epoch, tell))
 
     def reached(self, lsn: int, epoch: int, in_office: bool) -> None:
-        """Wake those that got what they wait for, and, once out of office, all others."""
+        """Tell those that got what they wait for, and, once out of office, all others."""
         heap = self._heap
         while heap and (heap[0][0] <= lsn or not in_office or heap[0][2] != epoch):
-            wanted_lsn, _, its_epoch, waiter = heappop(heap)
-            waiter.lost = its_epoch != epoch or wanted_lsn > lsn
-            waiter.done.set()
+            wanted_lsn, _, its_epoch, tell = heappop(heap)
+            lost = its_epoch != epoch or wanted_lsn > lsn
+            tell(RpcError(*self._lost) if lost else None)

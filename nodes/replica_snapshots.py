@@ -1,0 +1,58 @@
+"""A replica's snapshots of its own: when the log is long, so that it can be shortened.
+
+A snapshot that came from a peer is installed by the driver (replica.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from protocols.replication import Snapshot
+
+if TYPE_CHECKING:
+    from nodes.replica import ReplicaDriver
+
+LOOK_S: Final = 1.0
+SETTLE_LOOKS: Final = 100
+SETTLE_LOOK_S: Final = 0.05
+
+
+class Snapshots:
+    """One replica's: run it beside its driver."""
+
+    def __init__(self, driver: ReplicaDriver, every_bytes: int) -> None:
+        self._driver = driver
+        self._every_bytes = every_bytes
+
+    async def run(self) -> None:
+        """When the log is long: snapshot what is committed, and drop what nobody needs."""
+        driver = self._driver
+        while True:
+            await driver.ctx.clock.sleep(LOOK_S)
+            if not driver.held and driver.files.size_bytes > self._every_bytes:
+                await self._take()
+
+    async def _take(self) -> None:
+        driver, core = self._driver, self._driver.core
+        lsn = driver.state_lsn
+        before = core.storage.snapshot.lsn if core.storage.snapshot is not None else 0
+        if not core.storage.epoch_at(lsn) or lsn <= before:
+            return
+        made = core.snapshot_of(lsn, driver.machine.dump())
+        for _ in range(SETTLE_LOOKS):
+            if core.is_settled(made):
+                break
+            await driver.ctx.clock.sleep(SETTLE_LOOK_S)
+        if not core.is_settled(made) or driver.held:
+            return
+        saved = await driver.files.save_snapshot(made)
+        if saved and not driver.held and not driver.files.lacks_room:
+            await self._compact(made)
+
+    async def _compact(self, made: Snapshot) -> None:
+        """Drop what nobody needs; what is appended meanwhile waits."""
+        driver = self._driver
+        with driver.hold():
+            first_lsn = driver.core.compact(made)
+            await driver.files.shorten(driver.core.storage, first_lsn)
+        driver.ctx.log.info("snapshot taken", lsn=made.lsn, log_from_lsn=first_lsn)
