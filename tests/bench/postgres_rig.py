@@ -31,7 +31,9 @@ unix_socket_directories = ''
 logging_collector = off
 """
 PRIMARY_CONFIG: Final = "synchronous_commit = on\nsynchronous_standby_names = 'ANY 1 ({names})'\n"
-REPLICA_CONFIG: Final = "primary_conninfo = 'host=127.0.0.1 port={port} user=bench application_name={name}'\n"
+REPLICA_CONFIG: Final = (
+    "primary_conninfo = 'host=127.0.0.1 port={port} user=bench application_name={name}'\n"
+)
 
 
 def find_programs() -> Path:
