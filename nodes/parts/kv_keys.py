@@ -184,7 +184,7 @@ class KvKeys:
         return bool(self._finish(slot, request_id, True))
 
     def incr(self, params: list[Any], epoch: int | None = None) -> int:
-        if len(params) == 1 or type(params[1]) is dict:
+        if len(params) == 1 or (len(params) == 2 and type(params[1]) is dict):
             params = [params[0], 1, *params[1:]]
         key, by, options = params_of(params, 2)
         if type(by) is not int:
