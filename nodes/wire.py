@@ -13,16 +13,7 @@ import trio
 
 from nodes.accepting import accept_forever
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Listener, Stream, Timer
-from nodes.parts.answers import (
-    Batch,
-    Call,
-    Fused,
-    Handler,
-    Later,
-    Method,
-    current_call,
-    wrong_count,
-)
+from nodes.parts.answers import Batch, Call, Fused, Handler, Later, Method, current_call
 from nodes.parts.draining import DRAIN_QUIET_S, Draining
 from nodes.parts.metrics import Counter, Metrics
 from protocols import rpc
@@ -361,8 +352,8 @@ class _ServerConnection:
         if method is None:
             known = ", ".join(sorted(service.methods)[:20])
             self._fail(msgid, name, RpcError("no_such_method", f"{name}; there are: {known}"))
-        elif not method.arguments[0] <= len(params) <= method.arguments[1]:
-            self._fail(msgid, name, wrong_count(method, len(params)))
+        elif refusal := method.arguments.refusal(name, params):
+            self._fail(msgid, name, refusal)
         elif len(self.running) >= service.limits.max_pipeline or msgid in self.running:
             self._fail(msgid, name, RpcError("overloaded", "too many requests in hand"))
         else:
@@ -374,8 +365,8 @@ class _ServerConnection:
     ) -> None:
         """Answer at once, into the batch that leaves when all that came with it is answered."""
         call = self._call(params, arrived_s) if self.knows_metadata else self.plain_call
-        if not method.arguments[0] <= len(params) <= method.arguments[1]:
-            self._fail(msgid, method.name, wrong_count(method, len(params)))
+        if refusal := method.arguments.refusal(method.name, params):
+            self._fail(msgid, method.name, refusal)
             return
         try:
             answer = self.rpc.send_response(msgid, None, method.handler(call, *params))

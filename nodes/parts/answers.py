@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import trio
 
+from nodes.parts.arguments import arguments_of
 from nodes.parts.metrics import Counter, Histogram
 from protocols.errors import RpcError
 
@@ -104,7 +105,8 @@ class Method:
     ) -> None:
         self.name = name
         self.handler = handler
-        self.arguments, self.is_async = _arguments(handler)
+        self.is_async = inspect.iscoroutinefunction(handler)
+        self.arguments = arguments_of(handler)
         self.cost_s = cost_s
         self.ok = ok
         self.seconds = seconds
@@ -116,21 +118,3 @@ class Method:
         self.ok.value += self.batched
         self.seconds.observe(elapsed_s, self.batched)
         self.batched = 0
-
-
-def _arguments(handler: Handler) -> tuple[tuple[int, int], bool]:
-    """How many params the handler takes besides the call itself, and whether it may wait."""
-    function = getattr(handler, "__func__", handler)
-    code = function.__code__
-    taken = 2 if function is not handler else 1  # self and the call
-    most = code.co_argcount - taken
-    least = most - len(function.__defaults__ or ())
-    if code.co_flags & inspect.CO_VARARGS:
-        most = 1 << 16
-    return (max(0, least), most), bool(code.co_flags & inspect.CO_COROUTINE)
-
-
-def wrong_count(method: Method, got: int) -> RpcError:
-    least, most = method.arguments
-    wanted = str(least) if least == most else f"{least} to {most}"
-    return RpcError("bad_request", f"{method.name} takes {wanted} params, not {got}")
