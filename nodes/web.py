@@ -18,10 +18,12 @@ from nodes.base import HTTP_PORT, Context, Stream
 from nodes.database_client import DatabaseClient
 from nodes.directory import Directory, TierView
 from nodes.http_server import Endpoint, HttpLimits, HttpService
+from nodes.kv_client import KvClient
 from nodes.local_database import LocalDatabase
 from nodes.parts.breaker import State
 from nodes.parts.timing import move_on_after
 from nodes.site import app as apps
+from nodes.site.kv_records import KvRecords, KvSessions
 from nodes.site.routes import Routes
 from nodes.site.service import Site
 from nodes.site.sessions import LocalSessions, SharedSessions
@@ -31,6 +33,7 @@ from protocols import http, proxy, rpc
 from protocols.http import Request
 
 DATABASE_KINDS: Final = ("database",)
+KV_KINDS: Final = ("kv_shard", "kv_coordinator", "kv_router")
 START_WAIT_S: Final = 0.25
 """So long it waits for its store before it serves; who connects meanwhile waits too."""
 FIRST_BYTES_TIMEOUT_S: Final = 10.0
@@ -44,7 +47,8 @@ class WebConfig:
     """What a web tier may be told. Times are seconds, sizes bytes."""
 
     uses: tuple[str, ...] = ()
-    """Tiers whose services it calls, by their kinds; without a database it keeps a local one."""
+    """Tiers whose services it calls, by their kinds. The first that is a database or a kv tier has
+    the site's people and posts; without any it keeps a local database."""
     reads: Literal["primary", "replicas"] = "primary"
     """Where pages read a replicated database. At replicas a user still sees its own writes, by
     their token; others' may be a moment old."""
@@ -53,6 +57,8 @@ class WebConfig:
     """`module:function` to serve in place of the built-in site."""
     timeout_s: float = 5.0
     """The time a request may take here, database included."""
+    shard_timeout_s: float = 0.5
+    """With a kv tier: a page waits so long for a shard, then is shown without what that one has."""
     max_in_flight: int = 512
     """Requests in hand; further ones are answered 503."""
     max_body_bytes: int = 1 << 20
@@ -85,6 +91,8 @@ class WebNode:
         self.config = config
         self.site = Site(ctx)
         self.database = ""
+        self.services: apps.Services | None = None
+        """What an app of the user's own gets."""
         self._breaking: BreakingStore | None = None
         self._open_store = open_store or partial(_open_store, replicas=config.reads == "replicas")
         self.routes = Routes(
@@ -102,12 +110,12 @@ class WebNode:
     def _find(self) -> Callable[[Request], Endpoint]:
         if not self.config.app:
             return self.routes.find
-        services = apps.Services(self.ctx, _LateStore(self.site), self.site)
-        endpoint = apps.endpoint(apps.load(self.config.app), services)
+        self.services = apps.Services(self.ctx, _LateStore(self.site), self.site)
+        endpoint = apps.endpoint(apps.load(self.config.app), self.services)
         return lambda request: endpoint
 
     def _store_answers(self) -> bool:
-        return self._breaking is not None and self._breaking.breaker.state is not State.OPEN
+        return self._breaking is None or self._breaking.breaker.state is not State.OPEN
 
     def facts(self) -> dict[str, Any]:
         """For `describe`."""
@@ -141,7 +149,19 @@ class WebNode:
     async def _prepare(self, nursery: trio.Nursery) -> None:
         """Find the store by the kinds of the tiers in `uses`, then make the site's tables there."""
         ctx, directory = self.ctx, Directory(self.ctx, nursery)
-        self.database = await find_tier(directory, self.config.uses, DATABASE_KINDS)
+        uses = self.config.uses
+        self.database = await find_tier(directory, uses, (*DATABASE_KINDS, *KV_KINDS))
+        if self.services is not None:
+            kv_tier = await find_tier(directory, uses, KV_KINDS)
+            self.services.kv = KvClient(ctx, nursery, directory, kv_tier) if kv_tier else None
+        if self.database and await find_tier(directory, (self.database,), KV_KINDS):
+            self._keep_in_kv(KvClient(ctx, nursery, directory, self.database))
+        else:
+            await self._keep_in_database(nursery, directory)
+        await self.site.prepare_forever()
+
+    async def _keep_in_database(self, nursery: trio.Nursery, directory: Directory) -> None:
+        ctx = self.ctx
         store = await self._open_store(ctx, nursery, directory, self.database)
         self._breaking = BreakingStore(store, ctx.clock)
         self.site.store = self._breaking
@@ -150,7 +170,16 @@ class WebNode:
             self.site.sessions = SharedSessions(self._breaking, ctx.clock, rng)
         else:
             self.site.sessions = LocalSessions(rng)
-        await self.site.prepare_forever()
+
+    def _keep_in_kv(self, client: KvClient) -> None:
+        config, timeout_s = self.config, self.config.timeout_s
+        self.site.records = KvRecords(
+            self.ctx, client, timeout_s=timeout_s, shard_timeout_s=config.shard_timeout_s
+        )
+        if config.sessions == "shared":
+            self.site.sessions = KvSessions(client, timeout_s=timeout_s)
+        else:
+            self.site.sessions = LocalSessions(self.ctx.rng("sessions"))
 
     async def serve_stream(self, stream: Stream) -> None:
         """One connection: PROXY v2 or not, then HTTP or MessagePack-RPC, told by the first byte."""

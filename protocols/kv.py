@@ -10,7 +10,8 @@ documents (maps with text keys). `options` is a map and may be left out.
     `keep_ttl`, `if` ("absent" or "present"), `request_id`
 `delete(key, options)` → whether it was there
 `incr(key, by, options)` → the new integer (a missing key counts from 0)
-`append(key, suffix, options)` → the new length (text to text, bytes to bytes, list to list)
+`append(key, suffix, options)` → the new length (text to text, bytes to bytes, list to list).
+    options: `keep` (only its last so many items stay), `request_id`
 `compare_and_set(key, expected, value, options)` → whether it was `expected` (nil: absent)
 `expire(key, ttl_ms, options)` → whether the key is there; nil removes the limit
 `ttl(key)` → milliseconds left, -1 without a limit, nil without the key

@@ -16,6 +16,7 @@ from nodes.parts.documents import parts_of, read_path, with_field
 from nodes.parts.kv_arguments import (
     LAST_SLOT,
     NO_OPTIONS,
+    checked_count,
     checked_key,
     checked_request_id,
     checked_ttl,
@@ -207,8 +208,9 @@ class KvKeys:
         key, suffix, options = params_of(params, 2)
         if type(suffix) not in LENGTHY:
             raise RpcError("bad_request", "append takes text, bytes or a list")
+        keep = checked_count(options["keep"]) if "keep" in options else None
         slot, data = self._at(key, epoch, write=True)
-        request_id, known = self._repeated(slot, options)
+        request_id, known = self._repeated(slot, options, "keep")
         if known is not MISSING:
             return int(known)
         old = data.get(key, suffix[:0])
@@ -217,6 +219,10 @@ class KvKeys:
         self._check_room(key, suffix)
         if size_of(old) + size_of(suffix) > MAX_VALUE_BYTES:
             raise RpcError("too_large", f"`{key}` would pass {MAX_VALUE_BYTES} bytes")
+        if keep is not None and len(old) + len(suffix) > keep:
+            kept = (old + suffix)[-keep:]
+            self._do((SET, slot, key, kept, self.state.expiry.get(key, 0)))
+            return int(self._finish(slot, request_id, len(kept)))
         self._do((APPEND, slot, key, suffix, len(old)))
         return int(self._finish(slot, request_id, len(old) + len(suffix)))
 
@@ -312,10 +318,10 @@ class KvKeys:
             return MISSING
         return self.state.requests.find(slot, checked_request_id(request_id))
 
-    def _repeated(self, slot: int, options: dict[str, Any]) -> tuple[str | None, Any]:
+    def _repeated(self, slot: int, options: dict[str, Any], *others: str) -> tuple[str | None, Any]:
         if options is NO_OPTIONS:
             return None, MISSING
-        only_options(options, REQUEST_ID)
+        only_options(options, REQUEST_ID, *others)
         request_id = options.get(REQUEST_ID)
         return request_id, self._known(slot, request_id)
 

@@ -95,9 +95,9 @@ def home(view: View, data: dict[str, Any]) -> bytes:
 <p class="facts"><span>answered by <b>{escape(view.node)}</b></span>{_region_fact(view)}
 <span>generation <b>{view.generation}</b></span>
 <span>made in <b>{view.took_s * 1000:.1f} ms</b></span></p></section>
-{_try(view)}
+{_try(view, data)}
 <div class="columns"><section class="feed"><h2>Newest posts</h2>
-{posts(view, data["posts"])}</section>
+{posts(view, data["posts"])}{told(data)}</section>
 <aside class="side"><div class="panel"><h2>People</h2>{people(data["people"])}</div></aside></div>
 """
     return page(view, "", body, current="/")
@@ -128,7 +128,7 @@ def _role(index: int, view: View) -> str:
     return "forwarded" if index < view.path.index(view.node) else "asked for data"
 
 
-def _try(view: View) -> str:
+def _try(view: View, data: dict[str, Any]) -> str:
     url = f"http://{view.host}" if view.host else "http://ADDRESS:8080"
     node = view.node
     tries = [
@@ -138,7 +138,9 @@ def _try(view: View) -> str:
         ("emu top", "requests, errors and latency as they happen"),
     ]
     if view.path[-1] != node:
-        tries[2] = ("emu kill 'db primary'", "who takes the writes now? Post something and see")
+        store = view.path[-1] if "cost" not in data else f"{view.path[-1]}-shard-1"
+        question = "who takes the writes now? Post something and see"
+        tries[2] = (f"emu kill '{store} primary'", question)
     items = "".join(
         f"<div><dt>{escape(command)}</dt><dd>{escape(what)}</dd></div>" for command, what in tries
     )
@@ -167,6 +169,21 @@ def _post(view: View, item: dict[str, Any]) -> str:
 <time><a href="/post/{segment(item["id"])}">{when}</a></time></header>
 <p>{escape(item["text"])}</p></div></article>
 """
+
+
+def told(data: dict[str, Any]) -> str:
+    """What a store of several shards says of its answer: what is missing, and what it cost."""
+    cost = data.get("cost")
+    if not cost:
+        return ""
+    missing = ""
+    if data["partial"]:
+        names = ", ".join(f"<b>{escape(each)}</b>" for each in data["unanswered"])
+        missing = f'<p class="quiet">Some of it is missing: {names} did not answer in time.</p>'
+    return f"""{missing}<p class="facts"><span>shards asked <b>{cost["shards"]}</b></span>
+<span>requests <b>{cost["requests"]}</b></span><span>keys read <b>{cost["keys"]}</b></span>
+<span>bytes <b>{cost["bytes"]}</b></span>
+<span>slowest <b>{escape(cost["slowest_shard"])}</b> {cost["slowest_ms"]} ms</span></p>"""
 
 
 def people(items: list[dict[str, Any]]) -> str:
@@ -202,7 +219,7 @@ def profile(view: View, data: dict[str, Any]) -> bytes:
     body = f"""<section class="who">{picture}<div><h1>{escape(data["full_name"])}</h1>
 <p>@{escape(data["name"])} · {data["followers"]} followers · follows {data["following"]}</p>
 <p>{escape(data["about"])}</p></div></section>
-<section class="feed"><h2>Posts</h2>{posts(view, data["posts"])}</section>"""
+<section class="feed"><h2>Posts</h2>{posts(view, data["posts"])}{told(data)}</section>"""
     return page(view, data["full_name"], body)
 
 
@@ -213,7 +230,8 @@ def timeline(view: View, data: dict[str, Any]) -> bytes:
 <div class="row"><small>Stored when a quorum has it, or when the primary has it: the topology
  says.</small><button>Post</button></div></form></section>"""
     body = f"""<h1 class="title">Timeline of @{escape(data["user"])}</h1>
-{write if view.user else ""}<section class="feed">{posts(view, data["posts"])}</section>"""
+{write if view.user else ""}<section class="feed">{posts(view, data["posts"])}
+{told(data)}</section>"""
     return page(view, "Timeline", body, current="/timeline")
 
 

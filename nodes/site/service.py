@@ -1,4 +1,4 @@
-"""What the site does, as plain functions over a Store: any web page or RPC method is one of these.
+"""What the site does, as plain functions over Records: any web page or RPC method is one of these.
 
 They take and give plain values (JSON and MessagePack alike) and raise RpcError. No HTTP here.
 """
@@ -6,14 +6,17 @@ They take and give plain values (JSON and MessagePack alike) and raise RpcError.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import trio
 
 from nodes.base import Context
-from nodes.site import store as sql
+from nodes.site.records import Records
 from nodes.site.sessions import Sessions, new_id
-from nodes.site.store import Statement, Store
+from nodes.site.sql_records import GONE_SCHEMA, SqlRecords
+from nodes.site.store import Store
 from protocols.database import Rows
 from protocols.errors import RpcError
 
@@ -25,7 +28,6 @@ MAX_NAME_CHARS: Final = 40
 MAX_IDS: Final = 500
 PREPARE_PAUSE_S: Final = 0.2
 PREPARE_MOST_S: Final = 2.0
-GONE_SCHEMA: Final = "no such table"
 
 
 class NotReadyStore:
@@ -44,11 +46,13 @@ class Site:
     def __init__(self, ctx: Context, store: Store | None = None) -> None:
         self.ctx = ctx
         self.store: Store = store or NotReadyStore()
+        """The SQL database, where there is one."""
         self.sessions: Sessions | None = None
         self.ready = False
         self.prepared = trio.Event()
         """Set for good when it is ready for the first time."""
         self._rng: random.Random = ctx.rng("site")
+        self.records: Records = SqlRecords(ctx, self._rng, lambda: self.store)
         self._wanted = trio.Event()
         self._lost_once = False
 
@@ -73,21 +77,7 @@ class Site:
             await self._wanted.wait()
 
     async def _prepare(self) -> None:
-        try:
-            if (await self.store.query(sql.IS_SEEDED, sql.SEED_MARK)).rows:
-                return
-        except RpcError as error:
-            if GONE_SCHEMA not in error.message:
-                raise
-        attempt = new_id(self._rng) if self._lost_once else ""
-        tables: list[Statement] = [[statement, []] for statement in sql.TABLES]
-        await self.store.write(tables, request_id=sql.SCHEMA_REQUEST + attempt)
-        statements = sql.seed_statements(self.ctx.clock.wall_s())
-        try:
-            await self.store.write(statements, request_id=sql.SEED_REQUEST + attempt)
-        except RpcError as error:
-            if error.code != "refused":  # refused: another web node has been faster
-                raise
+        await self.records.prepare(new_id(self._rng) if self._lost_once else "")
 
     def _lost(self) -> None:
         """The tables are gone (a failover cut them off): make them anew."""
@@ -95,11 +85,13 @@ class Site:
         self._lost_once = True
         self._wanted.set()
 
-    async def _query(self, statement: str, *params: Any, token: int | None) -> list[list[Any]]:
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Around every question to the store."""
         if not self.ready:
             raise RpcError("unavailable", "the site is being prepared: its database is away")
         try:
-            return (await self.store.query(statement, *params, token=token)).rows
+            yield
         except RpcError as error:
             if GONE_SCHEMA in error.message:
                 self._lost()
@@ -110,54 +102,44 @@ class Site:
 
     async def home(self, token: int | None = None) -> dict[str, Any]:
         """The newest posts of all, and the people."""
-        posts = await self._query(sql.RECENT, 8, token=token)
-        people = await self._query(sql.PEOPLE_LIST, 12, token=token)
-        return {"node": self.ctx.name, "posts": _posts(posts), "people": _people(people)}
+        with self._asking():
+            return {"node": self.ctx.name, **await self.records.home(token)}
 
     async def profile(self, name: str, token: int | None = None) -> dict[str, Any]:
         """One person and what they posted. Raises not_found."""
         _check_text("name", name, MAX_NAME_CHARS)
-        rows = await self._query(sql.PROFILE, name, token=token)
-        if not rows:
+        with self._asking():
+            person = await self.records.profile(name, PAGE_POSTS, token)
+        if person is None:
             raise RpcError("not_found", f"nobody is called {name[:40]}")
-        name, full_name, about, joined_s, followers, following = rows[0]
-        posts = await self._query(sql.BY_AUTHOR, name, PAGE_POSTS, token=token)
-        return {
-            "name": name,
-            "full_name": full_name,
-            "about": about,
-            "joined_s": joined_s,
-            "followers": followers,
-            "following": following,
-            "posts": _posts(posts),
-        }
+        return person
 
     async def timeline(
         self, user: str, limit: int = PAGE_POSTS, token: int | None = None
     ) -> dict[str, Any]:
-        """The newest posts of those whom `user` follows: a join of three tables."""
+        """The newest posts of those whom `user` follows."""
         _check_text("user", user, MAX_NAME_CHARS)
         limit = _limit(limit)
-        posts = await self._query(sql.TIMELINE, limit - 1, user, limit, token=token)
-        return {"user": user, "posts": _posts(posts)}
+        with self._asking():
+            return {"user": user, **await self.records.timeline(user, limit, token)}
 
     async def search(
         self, text: str, limit: int = PAGE_POSTS, token: int | None = None
     ) -> dict[str, Any]:
         """Posts (among the newest 2,000) and people that contain `text`."""
         _check_text("q", text, MAX_TEXT_CHARS)
-        limit, pattern = _limit(limit), sql.like(text)
-        posts = await self._query(sql.SEARCH, pattern, limit, token=token)
-        people = await self._query(sql.SEARCH_PEOPLE, pattern, pattern, limit, token=token)
-        return {"q": text, "posts": _posts(posts), "people": _people(people)}
+        limit = _limit(limit)
+        with self._asking():
+            return {"q": text, **await self.records.search(text, limit, token)}
 
     async def get_post(self, post: str, token: int | None = None) -> dict[str, Any]:
         """One post by its id. Raises not_found."""
         _check_text("id", post, MAX_ID_CHARS)
-        rows = await self._query(sql.ONE_POST, post, token=token)
-        if not rows:
+        with self._asking():
+            found = await self.records.get_post(post, token)
+        if found is None:
             raise RpcError("not_found", f"there is no post {post}")
-        return _posts(rows)[0]
+        return found
 
     async def count_posts(self, ids: list[str], token: int | None = None) -> dict[str, Any]:
         """How often each of these post ids is stored: 1 is right, 0 is lost, 2 is doubled."""
@@ -166,8 +148,8 @@ class Site:
         for each in ids:
             _check_text("id", each, MAX_ID_CHARS)
         unique = list(dict.fromkeys(ids))
-        rows = await self._query(sql.count_posts(len(unique)), *unique, token=token)
-        found = {str(each): int(count) for each, count in rows}
+        with self._asking():
+            found = await self.records.count_posts(unique, token)
         return {"counts": {each: found.get(each, 0) for each in unique}}
 
     # --- writing -----------------------------------------------------------------------------
@@ -181,27 +163,19 @@ class Site:
         _check_text("text", text, MAX_TEXT_CHARS)
         post = post or new_id(self._rng)
         _check_text("id", post, MAX_ID_CHARS)
-        if not self.ready:
-            raise RpcError("unavailable", "the site is being prepared: its database is away")
         posted_s = self.ctx.clock.wall_s()
-        known = ["SELECT 1 FROM users WHERE name = ?", [author], {"rows": 1}]
-        add = [sql.ADD_POST, [new_id(self._rng), post, author, text, posted_s]]
-        try:
-            written = await self.store.write([known, add], request_id=f"post-{post}")
-        except RpcError as error:
-            if GONE_SCHEMA in error.message:
-                self._lost()
-                raise RpcError("unavailable", "the tables are being made again") from error
-            raise
-        return {"id": post, "author": author, "posted_s": posted_s, "token": written.lsn}
+        with self._asking():
+            token = await self.records.add_post(author, text, post, posted_s)
+        return {"id": post, "author": author, "posted_s": posted_s, "token": token}
 
     # --- sessions ----------------------------------------------------------------------------
 
     async def login(self, name: str) -> dict[str, Any]:
         """Begin a session for a known person."""
         _check_text("name", name, MAX_NAME_CHARS)
-        if not await self._query(sql.HAS_USER, name, token=None):
-            raise RpcError("not_found", f"nobody is called {name}")
+        with self._asking():
+            if not await self.records.has_person(name):
+                raise RpcError("not_found", f"nobody is called {name}")
         return {"session": await self._sessions().begin(name), "name": name}
 
     async def logout(self, session: str) -> None:
@@ -228,12 +202,3 @@ def _limit(limit: Any) -> int:
     if not isinstance(limit, int) or not 0 < limit <= MAX_LIMIT:
         raise RpcError("bad_request", f"limit: 1 to {MAX_LIMIT}")
     return limit
-
-
-def _posts(rows: list[list[Any]]) -> list[dict[str, Any]]:
-    keys = ("id", "author", "full_name", "text", "posted_s")
-    return [dict(zip(keys, row, strict=True)) for row in rows]
-
-
-def _people(rows: list[list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(("name", "full_name", "about"), row, strict=True)) for row in rows]

@@ -104,7 +104,7 @@ PEOPLE: Final = (
 )
 NAMES: Final = tuple(name for name, _, _ in PEOPLE)
 
-_POSTS: Final = (
+SEED_POSTS: Final = (
     ("grace", "A ship in port is safe. Now kill the primary and see who writes the log."),
     ("leslie", "A distributed system is one where a machine you never heard of stops your work."),
     ("vint", "The packet was lost. Nobody told the sender. The sender found out anyway."),
@@ -120,22 +120,29 @@ _POSTS: Final = (
 )
 
 
+def joined_s(wall_s: float, index: int) -> float:
+    """When the demo person with that place in PEOPLE joined."""
+    return wall_s - 86400.0 * (400 - 7 * index)
+
+
+def followed_by(index: int) -> list[str]:
+    """Whom the demo person with that place in PEOPLE follows."""
+    return [NAMES[(index + step) % len(NAMES)] for step in (1, 2, 3, 5)]
+
+
 def seed_statements(wall_s: float) -> list[Statement]:
     """The demo people in one transaction, guarded: where they are already, all of it is refused."""
     statements: list[Statement] = [
         ["INSERT OR IGNORE INTO marks (name) VALUES (?)", [SEED_MARK], {"rows": 1}]
     ]
     for index, (name, full_name, about) in enumerate(PEOPLE):
-        joined_s = wall_s - 86400.0 * (400 - 7 * index)
-        statements.append(
-            ["INSERT OR IGNORE INTO users VALUES (?, ?, ?, ?)", [name, full_name, about, joined_s]]
-        )
-        for step in (1, 2, 3, 5):
-            followed = NAMES[(index + step) % len(NAMES)]
+        person = [name, full_name, about, joined_s(wall_s, index)]
+        statements.append(["INSERT OR IGNORE INTO users VALUES (?, ?, ?, ?)", person])
+        for followed in followed_by(index):
             statements.append(["INSERT OR IGNORE INTO follows VALUES (?, ?)", [name, followed]])
-    for index, (author, text) in enumerate(_POSTS):
+    for index, (author, text) in enumerate(SEED_POSTS):
         post = f"seed-{index + 1}"
-        posted_s = wall_s - 240.0 * (len(_POSTS) - index)
+        posted_s = wall_s - 240.0 * (len(SEED_POSTS) - index)
         statements.append(
             [
                 "INSERT OR IGNORE INTO posts VALUES (?, ?, ?, ?, ?)",

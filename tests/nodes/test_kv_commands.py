@@ -471,3 +471,17 @@ def test_facts_repeated_from_an_earlier_one_end_in_the_same_state(
         copy.apply_fact(fact)
     assert copy.content() == shard.state.content()
     assert copy.requests.find(slot_of("a"), "r0") == shard.state.requests.find(slot_of("a"), "r0")
+
+
+def test_a_list_keeps_only_its_last_items_if_the_append_says_so() -> None:
+    shard = Shard()
+    for number in range(5):
+        assert shard.call("append", "l", [number], {"keep": 3}) == min(number + 1, 3)
+    assert shard.call("get", "l") == [2, 3, 4]
+    assert shard.call("append", "l", [5, 6, 7, 8], {"keep": 2, "request_id": "r"}) == 2
+    assert shard.call("append", "l", [5, 6, 7, 8], {"keep": 2, "request_id": "r"}) == 2
+    assert shard.call("get", "l") == [7, 8]
+    assert shard.call("append", "l", [9]) == 3
+    assert shard.copy().content() == shard.state.content()
+    refused(shard, "bad_request", "append", "l", [1], {"keep": 0})
+    refused(shard, "bad_request", "append", "l", [1], {"keeps": 1})

@@ -103,7 +103,7 @@ async def test_a_timeline_joins_those_one_follows_newest_first(
     timeline = (await site.timeline("ada"))["posts"]
     assert [post["id"] for post in timeline] == [f"n{number}" for number in range(29, 9, -1)]
     deep = (await site.timeline("ada", 100))["posts"]
-    assert len(deep) == 30 + sum(author in names for author, _ in store._POSTS)
+    assert len(deep) == 30 + sum(author in names for author, _ in store.SEED_POSTS)
     assert {post["author"] for post in deep} <= names
 
 

@@ -1,0 +1,100 @@
+"""The site's people and posts in a SQL database: each page is a statement or two of store.py."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+from nodes.base import Context
+from nodes.site import store as sql
+from nodes.site.sessions import new_id
+from nodes.site.store import Statement, Store
+from protocols.errors import RpcError
+
+GONE_SCHEMA: Final = "no such table"
+HOME_POSTS: Final = 8
+HOME_PEOPLE: Final = 12
+
+
+class SqlRecords:
+    """Records over whatever `store()` is just now."""
+
+    def __init__(self, ctx: Context, rng: random.Random, store: Callable[[], Store]) -> None:
+        self._ctx = ctx
+        self._rng = rng
+        self._store = store
+
+    async def prepare(self, attempt: str) -> None:
+        store = self._store()
+        try:
+            if (await store.query(sql.IS_SEEDED, sql.SEED_MARK)).rows:
+                return
+        except RpcError as error:
+            if GONE_SCHEMA not in error.message:
+                raise
+        tables: list[Statement] = [[statement, []] for statement in sql.TABLES]
+        await store.write(tables, request_id=sql.SCHEMA_REQUEST + attempt)
+        statements = sql.seed_statements(self._ctx.clock.wall_s())
+        try:
+            await store.write(statements, request_id=sql.SEED_REQUEST + attempt)
+        except RpcError as error:
+            if error.code != "refused":  # refused: another web node has been faster
+                raise
+
+    async def _rows(self, statement: str, *params: Any, token: int | None) -> list[list[Any]]:
+        return (await self._store().query(statement, *params, token=token)).rows
+
+    # --- reading -----------------------------------------------------------------------------
+
+    async def home(self, token: int | None) -> dict[str, Any]:
+        posts = await self._rows(sql.RECENT, HOME_POSTS, token=token)
+        people = await self._rows(sql.PEOPLE_LIST, HOME_PEOPLE, token=token)
+        return {"posts": _posts(posts), "people": _people(people)}
+
+    async def profile(self, name: str, posts: int, token: int | None) -> dict[str, Any] | None:
+        rows = await self._rows(sql.PROFILE, name, token=token)
+        if not rows:
+            return None
+        found = await self._rows(sql.BY_AUTHOR, name, posts, token=token)
+        keys = ("name", "full_name", "about", "joined_s", "followers", "following")
+        return {**dict(zip(keys, rows[0], strict=True)), "posts": _posts(found)}
+
+    async def timeline(self, user: str, limit: int, token: int | None) -> dict[str, Any]:
+        """A join of three tables."""
+        posts = await self._rows(sql.TIMELINE, limit - 1, user, limit, token=token)
+        return {"posts": _posts(posts)}
+
+    async def search(self, text: str, limit: int, token: int | None) -> dict[str, Any]:
+        pattern = sql.like(text)
+        posts = await self._rows(sql.SEARCH, pattern, limit, token=token)
+        people = await self._rows(sql.SEARCH_PEOPLE, pattern, pattern, limit, token=token)
+        return {"posts": _posts(posts), "people": _people(people)}
+
+    async def get_post(self, post: str, token: int | None) -> dict[str, Any] | None:
+        rows = await self._rows(sql.ONE_POST, post, token=token)
+        return _posts(rows)[0] if rows else None
+
+    async def count_posts(self, ids: list[str], token: int | None) -> dict[str, int]:
+        rows = await self._rows(sql.count_posts(len(ids)), *ids, token=token)
+        return {str(each): int(count) for each, count in rows}
+
+    async def has_person(self, name: str) -> bool:
+        return bool(await self._rows(sql.HAS_USER, name, token=None))
+
+    # --- writing -----------------------------------------------------------------------------
+
+    async def add_post(self, author: str, text: str, post: str, posted_s: float) -> int:
+        known = ["SELECT 1 FROM users WHERE name = ?", [author], {"rows": 1}]
+        add = [sql.ADD_POST, [new_id(self._rng), post, author, text, posted_s]]
+        written = await self._store().write([known, add], request_id=f"post-{post}")
+        return written.lsn
+
+
+def _posts(rows: list[list[Any]]) -> list[dict[str, Any]]:
+    keys = ("id", "author", "full_name", "text", "posted_s")
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def _people(rows: list[list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(("name", "full_name", "about"), row, strict=True)) for row in rows]
