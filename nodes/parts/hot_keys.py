@@ -14,7 +14,9 @@ COUNTERS: Final = 64
 WINDOW_S: Final = 2.0
 SAMPLES: Final = 512
 """Of a window's requests about so many are counted, at random distances: a pattern cannot hide."""
-MOST_GAP: Final = 64
+MOST_SAMPLES: Final = 4 * SAMPLES
+"""The load has grown: the window ends early, and the next one counts fewer."""
+MOST_GAP: Final = 256
 LEAST_SAMPLES: Final = 32
 """Fewer say nothing about shares."""
 
@@ -72,7 +74,10 @@ class HotKeys:
 
     def sample(self, key: str) -> int:
         """Count this request; after how many others the next one is to be counted."""
-        self._now.add(key)
+        now = self._now
+        now.add(key)
+        if now.total >= MOST_SAMPLES:
+            self._begin_window(min(MOST_GAP, 2 * self._gap), now)
         return self._rng.randint(1, 2 * self._gap - 1)
 
     def turn(self, now_s: float) -> None:
@@ -80,10 +85,13 @@ class HotKeys:
         if now_s >= self._until_s:
             idle = now_s >= self._until_s + self._window_s
             requests = self._now.total * self._gap
-            self._gap_before, self._gap = self._gap, min(MOST_GAP, max(1, requests // SAMPLES))
-            self._before = SpaceSaving() if idle else self._now
-            self._now = SpaceSaving()
+            gap = min(MOST_GAP, max(1, requests // SAMPLES))
+            self._begin_window(gap, SpaceSaving() if idle else self._now)
             self._until_s = now_s + self._window_s
+
+    def _begin_window(self, gap: int, before: SpaceSaving) -> None:
+        self._gap_before, self._gap = self._gap, gap
+        self._before, self._now = before, SpaceSaving()
 
     def top(self, items: int = 5) -> list[HotKey]:
         """The hottest first; none while there is too little to tell."""

@@ -53,6 +53,19 @@ def test_a_pattern_as_long_as_the_sampling_distance_does_not_hide_a_key() -> Non
     assert hot.ratio < 0.12
 
 
+def test_a_load_that_grows_at_once_is_soon_counted_less_often() -> None:
+    """Within one window, before any time has passed."""
+    hot, counted, until = HotKeys(random.Random(5)), 0, 1
+    for number in range(200_000):
+        until -= 1
+        if until == 0:
+            counted += 1
+            until = hot.sample("hot" if number % 2 else f"k{number % 5000}")
+    assert counted < 16_000
+    assert hot.top(1)[0].key == "hot"
+    assert 0.45 < hot.ratio < 0.55
+
+
 def test_what_was_hot_long_ago_is_forgotten_and_a_few_requests_name_nobody() -> None:
     hot = HotKeys(random.Random(4), window_s=2.0)
     shown(hot, ["hot"] * 1000, now_s=0.0)
