@@ -23,6 +23,7 @@ from emu.life import Life
 from emu.links import Links
 from emu.live.addresses import AddressSlot
 from emu.live.datagrams import LiveDatagramSocket
+from emu.live.readiness import Readiness
 from emu.live.relay import Relays
 from emu.live.sockets import SocketSink, prepare
 from emu.live.streams import LiveStream
@@ -82,6 +83,7 @@ class LiveNetwork:
         self.sinks: dict[SocketSink, None] = {}
         """Every socket of a connection that is open, to be closed with the world."""
         self.relays = Relays(self.spawn)
+        self.readiness = Readiness()
         self._nursery = nursery
         self._on_refused = on_refused
         self._on_taken = on_taken

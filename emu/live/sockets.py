@@ -140,6 +140,8 @@ class SocketSink:
 
     def _notify_closing(self) -> None:
         """Wake whoever waits for this socket."""
+        if self.stream is not None:
+            self.stream.stop_waiting()
         trio.lowlevel.notify_closing(self._sock)
         self._network.relays.closing(self._sock.fileno())
 

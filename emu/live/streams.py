@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_readable, wait_writable
 
+from emu.live.readiness import Reader
 from emu.live.relay import PIECE_BYTES
 from emu.live.sockets import RECEIVE_BYTES, SocketSink
 from emu.pipe import Pipe
@@ -57,6 +58,9 @@ class LiveStream(Stream):
             network.timers, self._out, self._in, sink, sink, user_timeout_s=timeout_s
         )
         self._inbox: Inbox | None = None
+        self._reader: Reader | None = None
+        self._drained = False
+        """The last read took all that there was: the next one waits before it tries."""
         if peer.name in network.shaped_at_acceptor and not self._in.plain:
             self._start_inbox()
         if life is not None:
@@ -75,9 +79,9 @@ class LiveStream(Stream):
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
         try:
-            await self._fair()
-            self._check()
             if self._inbox is not None:
+                await self._fair()
+                self._check()
                 return await self._inbox.take(max_bytes)
             return await self._receive_direct(max_bytes)
         finally:
@@ -85,10 +89,16 @@ class LiveStream(Stream):
 
     async def _receive_direct(self, max_bytes: int) -> bytes | bytearray:
         while True:
+            if self._drained:
+                self._drained = False
+                await self._wait_readable()
+            else:
+                await self._fair()
+            self._check()
             try:
                 data = self._sock.recv(max_bytes)
             except BlockingIOError:
-                await self._wait_readable()
+                self._drained = True
                 continue
             except OSError as error:
                 raise self.as_broken(error) from error
@@ -97,16 +107,31 @@ class LiveStream(Stream):
             if not self._in.plain and self.peer.name in self._network.shaped_at_acceptor:
                 inbox = self._start_inbox(data)
                 return await inbox.take(max_bytes)
+            self._drained = len(data) < max_bytes
             return data
 
     async def _wait_readable(self) -> None:
+        reader = self._reader
+        if reader is None and self._network.readiness.available:
+            reader = self._reader = Reader(self._network.readiness, self._sock)
+        if reader is not None:
+            await reader.wait()
+        else:
+            await self._wait_as_trio()
+
+    async def _wait_as_trio(self) -> None:
         try:
             await wait_readable(self._sock)
         except trio.ClosedResourceError:
             pass
         except OSError as error:
             raise trio.BrokenResourceError("the connection is gone") from error
-        self._check()
+
+    def stop_waiting(self) -> None:
+        """The socket is about to be closed."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def ended(self) -> bool:
         if self.broken or self._closed:

@@ -154,11 +154,13 @@ class HogWatch(trio.abc.Instrument):
             counter.value = 0
         self.worst = (0.0, "")
 
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+    def after_io_wait(self, timeout: float) -> None:
         self._began_s = time.perf_counter()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        took_s = time.perf_counter() - self._began_s
+        """Steps follow each other at once: each lasted since the end of the one before."""
+        now_s = time.perf_counter()
+        took_s, self._began_s = now_s - self._began_s, now_s
         if took_s > HOG_S:
             life = task.context.get(current_life)
             name = life.node if life is not None else "emu"

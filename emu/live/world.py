@@ -103,6 +103,7 @@ class LiveWorld:
         )
         self._syncer: SyncThread | None = None
         self._nursery.start_soon(self.timers.run)
+        self._nursery.start_soon(self.network.readiness.run)
         self._probe()
         gc.callbacks.append(self._watch_gc)
         gc.disable()  # until boot is over: it makes no garbage worth the pauses
