@@ -211,8 +211,8 @@ class _ServerConnection:
             if not data:
                 await self._finish()
                 return
-            if self.unsent:
-                await self._flush()
+            if self.unsent and not self.writing and (rest := self._write()):
+                await self._flush(rest)
             while self._in_hand >= limits.max_pipeline or self.unsent_bytes > MAX_UNSENT_BYTES:
                 self.room = trio.Event()
                 await self.room.wait()
@@ -292,6 +292,9 @@ class _ServerConnection:
         except Exception as error:
             self._fail(msgid, method.name, self._as_rpc_error(method.name, error))
             return
+        self._answered(method, answer)
+
+    def _answered(self, method: Method, answer: bytes) -> None:
         if not method.batched:
             self.service.answered.append(method)
         method.batched += 1
@@ -376,11 +379,7 @@ class _ServerConnection:
         except Exception as error:
             self._fail(msgid, method.name, self._as_rpc_error(method.name, error))
             return
-        if not method.batched:
-            self.service.answered.append(method)
-        method.batched += 1
-        self.unsent.append(answer)
-        self.unsent_bytes += len(answer)
+        self._answered(method, answer)
 
     def _call(self, params: list[Any], arrived_s: float) -> Call:
         """Take the metadata off the params, if this client sends it."""
@@ -471,19 +470,22 @@ class _ServerConnection:
         self.unsent.append(data)
         self.unsent_bytes += len(data)
 
-    async def _flush(self) -> None:
+    def _write(self) -> bytes:
+        """Send what there is, as far as that takes no waiting; give what is left of it."""
+        data, self.unsent, self.unsent_bytes = b"".join(self.unsent), [], 0
+        return data[self.stream.send_nowait(data) :]
+
+    async def _flush(self, rest: bytes = b"") -> None:
         """Whoever comes first writes for all; the others' answers ride along."""
         if self.writing:
             return
         self.writing = True
         try:
-            while self.unsent:
-                data = b"".join(self.unsent)
-                self.unsent.clear()
-                self.unsent_bytes = 0
-                sent = self.stream.send_nowait(data)
-                if sent < len(data):
-                    await self.stream.send_all(data[sent:])
+            while rest or self.unsent:
+                rest = rest or self._write()
+                if rest:
+                    await self.stream.send_all(rest)
+                    rest = b""
                     self.active_s = self.ctx.clock.monotonic_s()
         finally:
             self.writing = False
