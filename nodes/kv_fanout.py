@@ -175,9 +175,13 @@ class FanOut:
                 elif self._refusal is None:
                     self._refusal = error
 
-        async with trio.open_nursery() as nursery:
-            for shard, part in parts.items():
-                nursery.start_soon(one, shard, part)
+        if len(parts) == 1:
+            ((shard, part),) = parts.items()
+            await one(shard, part)
+        else:
+            async with trio.open_nursery() as nursery:
+                for shard, part in parts.items():
+                    nursery.start_soon(one, shard, part)
         if self._refusal is not None:
             raise self._refusal
         if moved:

@@ -76,53 +76,44 @@ class KvScans(KvKeys):
         count = checked_count(options.get("count", DEFAULT_COUNT))
         first, after = parse_cursor(cursor)
         self._may(first, None, self.no_reads)
-        keys: list[str] = []
-        values: list[Any] = []
-        room_bytes, cursor = PAGE_BYTES, self._end_from(first)
-        for examined, (slot, key, value) in enumerate(self.walk(first, after), 1):
-            if key.startswith(prefix):
-                keys.append(key)
-                room_bytes -= len(key)
-                if with_values:
-                    values.append(value)
-                    room_bytes -= size_of(value)
-            if len(keys) >= count or room_bytes <= 0 or examined >= SCAN_EXAMINES:
-                cursor = f"{slot}:{key}"
-                break
-        page: dict[str, Any] = {"keys": keys, "cursor": cursor}
-        return {**page, "values": values} if with_values else page
+        found = _Found(count, with_values)
+        cursor = self._scan(found, first, after, prefix)
+        page: dict[str, Any] = {"keys": found.keys, "cursor": cursor}
+        return {**page, "values": found.values} if with_values else page
 
-    def _end_from(self, slot: int) -> str:
-        """The cursor at the next slot that is not served here: a page of another shard's."""
+    def _scan(self, found: _Found, slot: int, after: str, prefix: str) -> str:
+        """Fill the page; the cursor after it."""
         serving = self.state.serving
-        while slot < SLOTS and serving[slot] is not None:
-            slot += 1
-        return f"{slot}:" if slot < SLOTS else ""
-
-    def walk(self, slot: int, after: str) -> Iterator[tuple[int, str, Any]]:
-        """(slot, key, value) from there to the first slot that is not served here."""
+        examined = 0
         while slot < SLOTS:
-            data = self.state.serving[slot]
+            data = serving[slot]
             if data is None:
-                return
+                return f"{slot}:"
             if data:
-                yield from self._walk_slot(slot, data, after)
+                keys, rest = self._matching(slot, data, after, prefix)
+                last = found.add(keys, data)
+                examined += len(data)
+                if last or rest:
+                    return f"{slot}:{last or rest}"
+                if examined >= SCAN_EXAMINES and slot + 1 < SLOTS:
+                    return f"{slot + 1}:"
             slot, after = slot + 1, ""
+        return ""
 
-    def _walk_slot(
-        self, slot: int, data: dict[str, Any], after: str
-    ) -> Iterator[tuple[int, str, Any]]:
-        state = self.state
-        while True:
-            keys = keys_after(data, after)
+    def _matching(
+        self, slot: int, data: dict[str, Any], after: str, prefix: str
+    ) -> tuple[list[str], str]:
+        """The slot's keys with that prefix, beyond `after` and in order, without those whose time
+        is over; and where to go on if there are very many."""
+        keys = keys_after(data, after, prefix)
+        rest = keys[-1] if len(keys) >= SCAN_EXAMINES else ""
+        expiry = self.state.expiry
+        if expiry:
             for key in keys:
-                if key in state.expiry:
+                if key in expiry:
                     self._drop_expired(slot, data, key)
-                if key in data:
-                    yield slot, key, data[key]
-            if len(keys) < SCAN_EXAMINES:
-                return
-            after = keys[-1]
+            keys = [key for key in keys if key in data]
+        return keys, rest
 
     # --- a join's part -------------------------------------------------------------------
 
@@ -161,16 +152,11 @@ class KvScans(KvKeys):
             rows = self._of_ranges(_wanted(query, options), after_slot, after, page)
         last = ""
         for slot, key, value in rows:
-            page.examined += 1
-            if key.startswith(query.prefix):
-                if page.is_full:
-                    page.next, page.more = last, True
-                    return
-                page.take(key, value)
-            last = f"{slot}:{key}"
-            if page.examined >= SCAN_EXAMINES:
-                page.next = last
+            if page.is_full:
+                page.next, page.more = last, True
                 return
+            page.take(key, value)
+            last = f"{slot}:{key}"
 
     def _of_keys(self, keys: Sequence[str], page: Page) -> Iterator[tuple[int, str, Any]]:
         for key in keys:
@@ -179,6 +165,7 @@ class KvScans(KvKeys):
             if data is None:
                 page.skipped.append(slot)
                 continue
+            page.examined += 1
             self._drop_if_over(slot, data, key)
             if key in data:
                 yield slot, key, data[key]
@@ -186,13 +173,26 @@ class KvScans(KvKeys):
     def _of_ranges(
         self, ranges: Sequence[tuple[int, int]], after_slot: int, after: str, page: Page
     ) -> Iterator[tuple[int, str, Any]]:
+        """Until there are no more, or enough was looked at: then `page.next` says so."""
+        serving, prefix = self.state.serving, page.query.prefix
         for first, last in ranges:
             for slot in range(max(first, after_slot), last + 1):
-                data = self.state.serving[slot]
+                data = serving[slot]
                 if data is None:
                     page.skipped.append(slot)
-                elif data:
-                    yield from self._walk_slot(slot, data, after if slot == after_slot else "")
+                if not data:
+                    continue
+                if page.examined >= SCAN_EXAMINES:
+                    page.next = f"{slot}:"
+                    return
+                page.examined += len(data)
+                from_key = after if slot == after_slot else ""
+                keys, rest = self._matching(slot, data, from_key, prefix)
+                for key in keys:
+                    yield slot, key, data[key]
+                if rest:
+                    page.next = f"{slot}:{rest}"
+                    return
 
     def _drop_if_over(self, slot: int, data: dict[str, Any], key: str) -> None:
         if key in self.state.expiry:
@@ -210,10 +210,35 @@ def _wanted(query: JoinQuery, options: dict[str, Any]) -> list[tuple[int, int]]:
         raise RpcError("bad_request", str(error)) from error
 
 
-def keys_after(data: dict[str, Any], after: str) -> list[str]:
-    """The slot's keys beyond `after`, in order; a slot with very many gives a part of them."""
-    keys = [key for key in data if key > after] if after else list(data)
+def keys_after(data: dict[str, Any], after: str, prefix: str = "") -> list[str]:
+    """The slot's keys with that prefix beyond `after`, in order; of very many a part."""
+    keys = [key for key in data if key.startswith(prefix)] if prefix else list(data)
+    if after:
+        keys = [key for key in keys if key > after]
     if len(keys) <= SCAN_EXAMINES:
         keys.sort()
         return keys
     return nsmallest(SCAN_EXAMINES, keys)
+
+
+class _Found:
+    """The page of a scan, as it fills up."""
+
+    def __init__(self, count: int, with_values: bool) -> None:
+        self.keys: list[str] = []
+        self.values: list[Any] = []
+        self._count = count
+        self._with_values = with_values
+        self._room_bytes = PAGE_BYTES
+
+    def add(self, keys: list[str], data: dict[str, Any]) -> str:
+        """Take these keys, in order; the last one that fits if the page is full now, else ""."""
+        for key in keys:
+            self.keys.append(key)
+            self._room_bytes -= len(key)
+            if self._with_values:
+                self.values.append(data[key])
+                self._room_bytes -= size_of(data[key])
+            if len(self.keys) >= self._count or self._room_bytes <= 0:
+                return key
+        return ""
