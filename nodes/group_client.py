@@ -6,6 +6,7 @@ a request id. What is asked is the tier's business.
 
 from __future__ import annotations
 
+import random
 from typing import Any, Final
 
 import trio
@@ -35,7 +36,6 @@ class GroupClient:
         self.tier = tier
         self._nursery = nursery
         self._directory = directory
-        self._rng = ctx.rng(f"group-client/{tier}")
         self._clients: dict[str, Client] = {}
         self._view: TierView | None = None
         self._primary = ""
@@ -91,9 +91,13 @@ class GroupClient:
                 tried.clear()
                 if deadline_s - clock.monotonic_s() <= 2 * RETRY_S:
                     raise unknown or last
-                await clock.sleep(RETRY_S * (0.5 + self._rng.random()))
+                await clock.sleep(RETRY_S * (0.5 + self._rng().random()))
             if deadline_s - clock.monotonic_s() <= LEAST_LEFT_S:
                 raise unknown or last
+
+    def _rng(self) -> random.Random:
+        """Made when first drawn from: a thousand clients of one server never are."""
+        return self.ctx.rng(f"group-client/{self.tier}")
 
     def _size(self) -> int:
         return len(self._view.members) if self._view is not None else 0
@@ -110,8 +114,10 @@ class GroupClient:
         if self._primary and not anywhere and self._primary not in tried:
             return self._primary
         members = [each.name for each in self._view.members] if self._view is not None else []
-        fresh = [name for name in members if name not in tried]
-        return self._rng.choice(fresh or members) if members else ""
+        fresh = [name for name in members if name not in tried] or members
+        if len(fresh) > 1:
+            return self._rng().choice(fresh)
+        return fresh[0] if fresh else ""
 
     def _client(self, name: str) -> Client:
         client = self._clients.get(name)

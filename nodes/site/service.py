@@ -5,7 +5,6 @@ They take and give plain values (JSON and MessagePack alike) and raise RpcError.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -51,8 +50,7 @@ class Site:
         self.ready = False
         self.prepared = trio.Event()
         """Set for good when it is ready for the first time."""
-        self._rng: random.Random = ctx.rng("site")
-        self.records: Records = SqlRecords(ctx, self._rng, lambda: self.store)
+        self.records: Records = SqlRecords(ctx, self.ctx.rng("site"), lambda: self.store)
         self._wanted = trio.Event()
         self._lost_once = False
 
@@ -67,7 +65,7 @@ class Site:
                     await self._prepare()
                 except RpcError as error:
                     self.ctx.log.debug("site not prepared", why=str(error))
-                    await self.ctx.clock.sleep(self._rng.uniform(pause_s / 2, pause_s))
+                    await self.ctx.clock.sleep(self.ctx.rng("site").uniform(pause_s / 2, pause_s))
                     pause_s = min(PREPARE_MOST_S, pause_s * 1.5)
                 else:
                     self.ready = True
@@ -77,7 +75,7 @@ class Site:
             await self._wanted.wait()
 
     async def _prepare(self) -> None:
-        await self.records.prepare(new_id(self._rng) if self._lost_once else "")
+        await self.records.prepare(new_id(self.ctx.rng("site")) if self._lost_once else "")
 
     def _lost(self) -> None:
         """The tables are gone (a failover cut them off): make them anew."""
@@ -161,7 +159,7 @@ class Site:
         """
         _check_text("author", author, MAX_NAME_CHARS)
         _check_text("text", text, MAX_TEXT_CHARS)
-        post = post or new_id(self._rng)
+        post = post or new_id(self.ctx.rng("site"))
         _check_text("id", post, MAX_ID_CHARS)
         posted_s = self.ctx.clock.wall_s()
         with self._asking():
