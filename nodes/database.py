@@ -17,6 +17,7 @@ from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory, TierView
 from nodes.parts.answers import Later
+from nodes.parts.arguments import arguments_of
 from nodes.parts.membership import founders_of
 from nodes.parts.sql import SqlState
 from nodes.parts.sql_machine import SqlMachine
@@ -345,8 +346,10 @@ class DatabaseNode:
 
         service.add(words.QUERY, query)
 
+        arguments = arguments_of(write)
+
         def write_now(params: list[Any], epoch: int | None) -> Any:
-            if engine.lease is not None or not 1 <= len(params) <= 2:
+            if engine.lease is not None or arguments.refusal(words.WRITE, params):
                 return NotImplemented  # it waits, or is refused, as any other handler
             return engine.write_now(params[0], (params[1] if len(params) > 1 else None) or {})
 
