@@ -83,6 +83,7 @@ class ReplicaDriver:
         self._visible = Waiters("unavailable", LOST_ANSWER)
         self._slow: Ready | None = None
         self._pump_wanted = Wakeup()
+        self._failed: OSError | None = None
         self._room_wanted = Wakeup()
         self._slow_wanted = Wakeup()
         self._sync_wanted = Wakeup()
@@ -288,11 +289,21 @@ class ReplicaDriver:
     async def _pump_forever(self) -> None:
         while True:
             await self._pump_wanted.wait()
+            if self._failed is not None:
+                raise self._failed
             self._pump()
 
     def _pump(self) -> None:
-        """Carry out every Ready; what must wait for the disk holds back all that follows."""
-        while self._slow is None:
+        """Carry out every Ready, whoever's turn it is. A disk's failure is the node's, not its."""
+        try:
+            self._carry_out_all()
+        except OSError as error:
+            self._failed = error
+            self._pump_soon()
+
+    def _carry_out_all(self) -> None:
+        """What must wait for the disk holds back all that follows."""
+        while self._slow is None and self._failed is None:
             ready = self.core.ready()
             if ready is None:
                 break
