@@ -13,6 +13,7 @@ import trio
 
 from nodes.base import Context, Stream
 from nodes.parts.health import CheckTimes, Health
+from nodes.parts.causes import in_words
 from nodes.parts.timing import move_on_after
 from protocols import rpc
 
@@ -44,7 +45,7 @@ class Prober:
                 async with await self.ctx.network.open_stream(host, port) as stream:
                     return await self._talk(stream, host)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            return str(error) or type(error).__name__
+            return in_words(error)
         return f"no answer in {self.timeout_s:g} s"
 
     async def _talk(self, stream: Stream, host: str) -> str:

@@ -14,6 +14,7 @@ import trio
 from trio import lowlevel
 
 from nodes.base import RPC_PORT, Context, Stream, Timer
+from nodes.parts.causes import in_words
 from nodes.parts.timing import move_on_after
 from nodes.wire import CHUNK_BYTES, PROTOCOL_VERSION, current_call
 from protocols import rpc
@@ -290,7 +291,7 @@ class Client:
                 why = await self._read(link)
                 nursery.cancel_scope.cancel()
         except OSError as error:
-            why = str(error) or type(error).__name__
+            why = in_words(error)
             self._back_off()
         finally:
             self._link, self._connecting = None, False

@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from nodes.base import HTTP_PORT, Context, Stream
+from nodes.parts.causes import in_words
 from nodes.parts.timing import move_on_after
 from nodes.wire import CHUNK_BYTES, current_call
 from protocols import http
@@ -114,8 +115,7 @@ class HttpClient:
         try:
             return _Connection(target, await self.ctx.network.open_stream(*target))
         except OSError as error:
-            why = str(error) or type(error).__name__
-            raise RpcError("unavailable", f"{target[0]}: {why}") from error
+            raise RpcError("unavailable", f"{target[0]}: {in_words(error)}") from error
 
     async def _exchange(
         self,

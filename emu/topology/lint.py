@@ -163,14 +163,27 @@ def _beyond_the_laptop(topology: Topology) -> Iterator[Found]:
 
 def _no_failover(topology: Topology) -> Iterator[Found]:
     for tier in topology.tiers:
-        votes = tier.kind.peers and any(role in GROUP_ROLES for role in tier.kind.roles)
-        if votes and len(tier.members) == 2 and not _has_witness(tier.config):
-            what = f"`{tier.name}` is a group of two: no automatic failover"
-            yield tier, f"{what} (one alone is no majority); give it 3 nodes or a witness"
+        leads = tier.kind.peers and any(role in GROUP_ROLES for role in tier.kind.roles)
+        votes = len(tier.members) - _count(tier, "spares")
+        if leads and votes == 2 and not getattr(tier.config, "witness", None):
+            two = "is a group of two" if votes == len(tier.members) else "has two votes"
+            what = f"`{tier.name}` {two}: no automatic failover (one alone is no majority)"
+            yield tier, f"{what}; give it another node, which may be a witness"
 
 
-def _has_witness(config: Any) -> bool:
-    return bool(getattr(config, "witness", None) or getattr(config, "witnesses", None))
+def _no_data_nodes(topology: Topology) -> Iterator[Found]:
+    for tier in topology.tiers:
+        witnesses, spares = _count(tier, "witnesses"), _count(tier, "spares")
+        nodes, aside = len(tier.members), witnesses + spares
+        if nodes and aside and aside >= nodes:
+            what = f"`{tier.name}` has {nodes} nodes: {witnesses} witnesses and {spares} spares"
+            advice = f"give it `nodes: {aside + 1}` or more, or fewer of those"
+            yield tier, f"{what} leave none for data, and it will not start; {advice}"
+
+
+def _count(tier: Tier, option: str) -> int:
+    """How many of its nodes an option of a replicated group sets aside."""
+    return int(getattr(tier.config, option, 0))
 
 
 def _plain_regions(topology: Topology) -> Iterator[Found]:
@@ -187,6 +200,7 @@ CODES: Final[dict[str, Callable[[Topology], Iterator[Found]]]] = {
     "impossible-rate": _impossible_rates,
     "beyond-laptop": _beyond_the_laptop,
     "no-failover": _no_failover,
+    "no-data-nodes": _no_data_nodes,
     "plain-regions": _plain_regions,
 }
 """Warning code → check."""

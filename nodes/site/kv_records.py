@@ -176,7 +176,7 @@ class KvRecords:
     async def add_post(self, author: str, text: str, post: str, posted_s: float) -> int:
         """0: reads ask the primaries, so they need no token."""
         if not await self.has_person(author):
-            raise RpcError("refused", f"nobody is called {author}")
+            raise RpcError("not_found", f"nobody is called {author[:40]}")
         await self._store_post(author, text, post, posted_s)
         return 0
 

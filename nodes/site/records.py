@@ -41,7 +41,7 @@ class Records(Protocol):
         ...
 
     async def add_post(self, author: str, text: str, post: str, posted_s: float) -> int:
-        """The token of the write; the same `post` again is the same post. `refused` if nobody is
+        """The token of the write; the same `post` again is the same post. `not_found` if nobody is
         called `author`."""
         ...
 

@@ -50,7 +50,7 @@ class SqlStore:
     def _apply(self, statements: Sequence[Any]) -> Written:
         self.connection.execute("BEGIN")
         try:
-            results = [self._one(*statement) for statement in statements]
+            results = [self._one(index, *each) for index, each in enumerate(statements)]
         except (sqlite3.Error, RpcError) as error:
             self.connection.execute("ROLLBACK")
             if isinstance(error, RpcError):
@@ -62,12 +62,14 @@ class SqlStore:
         self.lsn += 1
         return Written(results, self.lsn)
 
-    def _one(self, sql: str, params: Sequence[Any], guard: Any = None) -> dict[str, Any]:
+    def _one(
+        self, index: int, sql: str, params: Sequence[Any], guard: Any = None
+    ) -> dict[str, Any]:
         cursor = self.connection.execute(sql, params)
         rows = [list(row) for row in cursor.fetchall()]
         changes = max(0, cursor.rowcount)
         if guard is not None and guard["rows"] != (len(rows) if cursor.description else changes):
-            raise RpcError("refused", f"guard: {guard['rows']} rows wanted")
+            raise RpcError("refused", f"guard: {guard['rows']} rows wanted", index)
         return {"changes": changes, "rows": rows}
 
     async def _wait(self) -> None:

@@ -167,12 +167,13 @@ async def test_posts_out_of_bounds_are_refused(
     assert await refused(site.post(author, text, post)) == "bad_request"
 
 
-async def test_a_post_by_nobody_is_refused_by_the_guard(
+async def test_a_post_by_nobody_is_not_found_by_the_guard_and_names_whom_it_sought(
     autojump_clock: MockClock, world: MemoryWorld
 ) -> None:
-    sql = SqlStore()
-    site = await make_site(world, sql)
-    assert await refused(site.post("nobody", "hello", "p1")) == "refused"
+    site = await make_site(world, SqlStore())
+    with pytest.raises(RpcError, match="nobody is called bob") as caught:
+        await site.post("bob", "hello", "p1")
+    assert caught.value.code == "not_found"
     assert (await site.count_posts(["p1"]))["counts"] == {"p1": 0}
 
 

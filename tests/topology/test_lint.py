@@ -46,6 +46,13 @@ def test_a_sound_topology_has_no_warning() -> None:
          ["beyond-laptop web"], "`web` can do 128000/s, one process on a laptop about 5000/s"),
         ("nodes: 3", "nodes: 2", ["no-failover db"],
          "`db` is a group of two: no automatic failover"),
+        ("nodes: 3", "nodes: 2, witnesses: 1", ["no-failover db"], "give it another node"),
+        ("nodes: 3", "nodes: 4, spares: 2", ["no-failover db"],
+         "`db` has two votes: no automatic failover (one alone is no majority)"),
+        ("nodes: 3", "nodes: 3, witnesses: 3", ["no-data-nodes db"],
+         "6:3: `db` has 3 nodes: 3 witnesses and 0 spares leave none for data, and it will not "
+         "start; give it `nodes: 4` or more, or fewer of those [no-data-nodes]"),
+        ("nodes: 3", "nodes: 3, spares: 5", ["no-data-nodes db"], "give it `nodes: 6` or more"),
         ("tiers:", "regions: [local, far]\ntiers:", ["plain-regions"],
          "several regions and no latency between them; add `links:"),
     ],
