@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from emu.topology.model import Tier, Topology, problem_at
 from emu.topology.problems import Problem
