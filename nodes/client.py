@@ -1,7 +1,7 @@
 """The asking side of the wire: one `Client` per peer, many calls in flight on one connection.
 
-It connects when first needed, and again with jitter when the connection broke. It never retries a
-call: only the tier knows what may be asked twice (see nodes/parts/backoff.py for the budget).
+It connects when first needed, and again with jitter when the connection broke or fell silent. It
+never retries a call: only the tier knows what may be asked twice (see nodes/parts/backoff.py).
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ DEFAULT_TIMEOUT_S: Final = 5.0
 CONNECT_TIMEOUT_S: Final = 2.0
 MAX_PENDING: Final = 1024
 MAX_NOTICES: Final = 16
+SILENT_CALLS: Final = 3
+SILENT_S: Final = 1.0
+"""So many calls in a row without an answer, over at least so long, and not one byte came meanwhile:
+the connection is given up. After a partition it may sleep long in its retransmission backoff, where
+a new one gets through at once; a peer that hangs is dialled anew once in this time at most."""
 BACKOFF_FIRST_S: Final = 0.02
 BACKOFF_MOST_S: Final = 1.0
 
@@ -32,7 +37,8 @@ class _Waiter:
     """One call that waits for its answer. `task` is None once it has been woken."""
 
     __slots__ = (
-        "answer", "deadline_s", "epoch", "error", "method", "params", "sent", "task", "trace",
+        "answer", "deadline_s", "epoch", "error", "heard", "method", "params", "sent", "sent_s",
+        "task", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +58,9 @@ class _Waiter:
         self.answer: Any = None
         self.error: RpcError | None = None
         self.sent = False
+        self.sent_s = 0.0
+        self.heard = 0
+        """How often its connection had brought anything when it was sent."""
 
     async def wait(self) -> None:
         if self.error is not None:
@@ -109,6 +118,9 @@ class Client:
         self._alarm: Timer | None = None
         self._alarm_s = inf
         """When to look next for calls whose time is over: one timer for all of them."""
+        self._silent_calls = 0
+        self._silent_heard = 0
+        self._silent_since_s = 0.0
         self._last_answers = 0
         """How many came together last time: while they come one by one, calls leave one by one."""
 
@@ -218,7 +230,7 @@ class Client:
         if len(packed) > self._limits.max_frame_bytes:
             self._refuse(msgid, "too_large", f"the request has {len(packed)} bytes")
             return
-        waiter.sent = True
+        waiter.sent, waiter.sent_s, waiter.heard = True, now_s, link.heard
         link.send(packed, at_once=len(self._waiting) == 1 and self._last_answers <= 1)
 
     def _refuse(self, msgid: int, code: str, why: str) -> None:
@@ -245,6 +257,7 @@ class Client:
         for msgid, waiter in list(self._waiting.items()):
             if waiter.deadline_s <= now_s:
                 self._forget(msgid)
+                self._count_silence(waiter)
                 code = "timeout" if waiter.sent else "unavailable"
                 waiter.fail(code, f"{waiter.method} at {self.host}: no answer in time")
             elif waiter.deadline_s < next_s:
@@ -252,6 +265,21 @@ class Client:
         self._alarm, self._alarm_s = None, inf
         if next_s < inf:
             self._set_alarm(next_s)
+        silent = self._silent_calls >= SILENT_CALLS and now_s - self._silent_since_s >= SILENT_S
+        if silent and self._link is not None:
+            self._silent_calls = 0
+            self._link.scope.cancel()  # the next call connects anew
+
+    def _count_silence(self, waiter: _Waiter) -> None:
+        """A call's time is over: has anything come since it, or the silent one before, was sent?"""
+        link = self._link
+        if link is None or not waiter.sent or link.heard != waiter.heard:
+            self._silent_calls = 0
+            return
+        if not self._silent_calls or self._silent_heard != link.heard:
+            self._silent_calls, self._silent_heard = 0, link.heard
+            self._silent_since_s = waiter.sent_s
+        self._silent_calls += 1
 
     def _forget(self, msgid: int) -> None:
         """We no longer wait: tell the server, if it knows of the request."""
@@ -281,6 +309,7 @@ class Client:
                     hello = {"name": self.ctx.name, "version": PROTOCOL_VERSION}
                     link.send(link.rpc.send_request(rpc.MAX_MSGID, rpc.HELLO, [hello]))
                 self._link, self._connecting, self._failures = link, False, 0
+                self._silent_calls = 0
                 for method, params in self._notices:
                     link.send(link.rpc.send_notify(method, params))
                 self._notices.clear()
@@ -320,6 +349,7 @@ class Client:
             except rpc.RemoteProtocolError as error:
                 return f"it does not speak MessagePack-RPC: {error}"
             self._last_answers = len(messages)
+            link.heard += 1
             for message in messages:
                 if message[0] == rpc.RESPONSE:
                     self._settle(message[1], message[2], message[3])
@@ -343,6 +373,8 @@ class _Link:
         self.stream = stream
         self.rpc = connection
         self.scope = scope
+        self.heard = 0
+        """How often something came."""
         self._out: list[bytes] = []
         self._writer: lowlevel.Task | None = None
 
