@@ -12,8 +12,8 @@ from typing import Final, Literal, get_args
 import trio
 
 from nodes.base import Context, Stream
-from nodes.parts.health import CheckTimes, Health
 from nodes.parts.causes import in_words
+from nodes.parts.health import CheckTimes, Health
 from nodes.parts.timing import move_on_after
 from protocols import rpc
 

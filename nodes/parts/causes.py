@@ -15,12 +15,22 @@ WORDS: Final = {
     errno.ENETUNREACH: "no route to it",
 }
 
+CLASSES: Final = {
+    "BrokenResourceError": "the connection broke",
+    "ClosedResourceError": "the connection was closed",
+    "TimeoutError": "timed out",
+    "ConnectionRefusedError": "connection refused",
+    "ConnectionResetError": "connection reset",
+}
+"""For errors that say nothing themselves."""
+
 
 def in_words(error: Exception) -> str:
     """`connection refused (web-1:8080 is closed)`: the cause, and what else the error says."""
     number = error.errno if isinstance(error, OSError) else None
     if number is None:
-        return str(error) or type(error).__name__
+        name = type(error).__name__
+        return str(error) or CLASSES.get(name, name)
     detail = str(error.strerror) if isinstance(error, OSError) else ""
     word = WORDS.get(number, "")
     if not word:
