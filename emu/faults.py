@@ -80,12 +80,14 @@ class Stop:
     verb: ClassVar[str] = "stop"
     main: ClassVar[str] = "target"
     target: str
+    now: bool = False
+    """Without waiting for what is in flight."""
 
     async def inject(self, cluster: Cluster) -> Undo | None:
         names = await cluster.resolve(self.target)
         for name in names:
             if name in cluster.slots:
-                await cluster.stop(name)
+                await cluster.stop(name, now=self.now)
         return Revive(cluster, tuple(names))
 
 
@@ -109,11 +111,13 @@ class Restart:
     verb: ClassVar[str] = "restart"
     main: ClassVar[str] = "target"
     target: str
+    now: bool = False
+    """Without waiting for what is in flight."""
 
     async def inject(self, cluster: Cluster) -> Undo | None:
         for name in await cluster.resolve(self.target):
             if name in cluster.slots:
-                await cluster.stop(name)
+                await cluster.stop(name, now=self.now)
             await start_all(cluster, [name])
         return None
 

@@ -279,24 +279,29 @@ class Cluster:
         self._down(slot, state)
         self._log(slot, f"node {state}", generation=slot.generation)
 
-    async def stop(self, name: str) -> None:
-        """Announce, drain, end: what is in flight is answered first (at most DRAIN_TIMEOUT_S)."""
+    async def stop(self, name: str, *, now: bool = False) -> None:
+        """Announce, drain (at most DRAIN_TIMEOUT_S), end. `now`: no drain, nor one under way."""
         slot = self.slots[name]
         life = slot.life
         if life is None or life.dead:
             return
         slot.state = "draining"
         self._list(slot)
-        try:
-            await self.operator.ask(name, "drain", timeout_s=DRAIN_TIMEOUT_S)
-        except RpcError as error:
-            if error.code != "no_such_method":
-                self._log(slot, "drain not finished", why=str(error))
+        if not now:
+            await self._ask_in_order(slot, "drain", "drain not finished")
         if not life.dead:
             life.end(crash=False)
             slot.listed = False
             self._down(slot, "stopped")
             self._log(slot, "node stopped", generation=slot.generation)
+
+    async def _ask_in_order(self, slot: Slot, method: str, if_not: str) -> None:
+        """What a node does before it ends, where its tier knows of such a thing."""
+        try:
+            await self.operator.ask(slot.spec.name, method, timeout_s=DRAIN_TIMEOUT_S)
+        except RpcError as error:
+            if error.code != "no_such_method" and slot.running:
+                self._log(slot, if_not, why=str(error))
 
     def pause(self, name: str) -> None:
         slot = self.slots[name]
@@ -345,15 +350,10 @@ class Cluster:
     async def _let_leave(self, name: str) -> None:
         """A member of a replicated group gets out of it before its node is taken away."""
         slot = self.slots[name]
-        if not slot.placement.kind.peers or not slot.running:
-            return
-        slot.state = "draining"  # so that nobody takes it in again
-        self._list(slot)
-        try:
-            await self.operator.ask(name, "leave", timeout_s=DRAIN_TIMEOUT_S)
-        except RpcError as error:
-            if error.code != "no_such_method":
-                self._log(slot, "still in its group", why=str(error))
+        if slot.placement.kind.peers and slot.running:
+            slot.state = "draining"  # so that nobody takes it in again
+            self._list(slot)
+            await self._ask_in_order(slot, "leave", "still in its group")
 
     async def remove(self, name: str) -> None:
         """Stop a node and take its place away."""

@@ -6,11 +6,13 @@ The control socket, the HTTP page and the scripting API show the same things fro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from emu.slot import Slot
 from emu.supervisor import Cluster
 from emu.topology.problems import hint
+from protocols.errors import RpcError
 
 NAMES_SHOWN: Final = 30
 
@@ -58,6 +60,17 @@ async def ask_front(cluster: Cluster, name: str, method: str, params: Sequence[A
         return await client.call(method, *params)
     finally:
         client.close()
+
+
+async def draining(cluster: Cluster) -> dict[str, int | None]:
+    """The nodes that drain just now: how many connections each has left, where it says so."""
+    names = [name for name, slot in cluster.slots.items() if slot.state == "draining"]
+    ask = partial(cluster.operator.ask, timeout_s=1.0)
+    answers = await cluster.each(names, lambda name: ask(name, "describe"))
+    return {
+        name: None if isinstance(answer, RpcError) else answer.get("connections")
+        for name, answer in answers.items()
+    }
 
 
 def metric(cluster: Cluster, names: Sequence[str], metric_name: str, **labels: str) -> float:

@@ -397,6 +397,7 @@ class BalancerNode:
             "servers_up": self.pool.up_count(now_s),
             "servers_total": len(servers),
             "sessions": self._in_hand,
+            "connections": self._in_hand,
             "queued": self.pool.queued,
             "panic": self.pool.panic,
         }

@@ -122,6 +122,7 @@ class WebNode:
         sessions = self.site.sessions
         return {
             "sessions": sessions.count() if sessions is not None else 0,
+            "connections": self.http.draining.connections + self.rpc.draining.connections,
             "in_flight": self.http.in_flight + self.rpc.in_flight,
             "database": self.database,
             "store_ready": self.site.ready and self._store_answers(),

@@ -15,7 +15,7 @@ import typer
 from rich.text import Text
 
 from emu import faults
-from emu.cli import output
+from emu.cli import injecting, output
 from emu.cli.attach import ClusterOption, JsonOption, attached, complete_target
 from emu.cli.promoting import promote
 from emu.cli.resharding import reshard
@@ -116,7 +116,7 @@ def _inject(record: dict[str, Any], for_text: str, cluster: str, as_json: bool) 
         except ValueError as error:
             output.fail(f"--for: {error}", output.USAGE)
     with attached(cluster, timeout_s=None) as client:
-        answer = client.call("inject", record, for_s)
+        answer = injecting.until_done(client, client.begin("inject", record, for_s))
     if as_json:
         output.result(answer)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +35,9 @@ class ControlClient:
             self._socket.close()
             raise ControlError(f"cannot reach emu at {path}: {error.strerror or error}") from error
         self._rpc = rpc.Connection(LIMITS)
+        self._timeout_s = timeout_s
         self._next_msgid = 1
+        self._answers: dict[int, tuple[Any, ...]] = {}
 
     def __enter__(self) -> ControlClient:
         return self
@@ -52,28 +55,57 @@ class ControlClient:
 
         Raises RpcError (emu refused) or ControlError (emu is gone, or silent).
         """
-        msgid = self._next_msgid
-        self._next_msgid += 1
+        msgid = self.begin(method, *params)
         try:
-            self._socket.sendall(self._rpc.send_request(msgid, method, list(params)))
-            while True:
-                data = self._socket.recv(65536)
-                for message in self._rpc.receive_data(data):
-                    if message[0] == rpc.RESPONSE and message[1] == msgid:
-                        if message[2] is not None:
-                            raise RpcError.from_wire(message[2])
-                        return message[3]
-                if not data:
-                    raise ControlEnded("emu ended while answering")
+            return self.wait(msgid)
         except KeyboardInterrupt:
             self._give_up(msgid)
             raise
         except TimeoutError as error:
             raise ControlError("emu does not answer: is it stopped or very busy?") from error
+
+    def begin(self, method: str, *params: Any) -> int:
+        """Ask, and wait later; other calls may be made meanwhile. Raises ControlError."""
+        msgid = self._next_msgid
+        self._next_msgid += 1
+        try:
+            self._socket.sendall(self._rpc.send_request(msgid, method, list(params)))
         except (ConnectionResetError, BrokenPipeError) as error:
+            raise ControlEnded("emu ended while answering") from error
+        except OSError as error:
+            raise ControlError(f"lost the connection to emu: {error}") from error
+        return msgid
+
+    def wait(self, msgid: int, timeout_s: float | None = None) -> Any:
+        """The answer to what was begun. Raises TimeoutError where it has not come by then (None: by
+        this client's own limit), RpcError, ControlError."""
+        give_up_s = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            while msgid not in self._answers:
+                if give_up_s is not None:
+                    self._socket.settimeout(max(0.001, give_up_s - time.monotonic()))
+                self._receive()
+        finally:
+            self._socket.settimeout(self._timeout_s)
+        error, result = self._answers.pop(msgid)
+        if error is not None:
+            raise RpcError.from_wire(error)
+        return result
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(65536)
+            for message in self._rpc.receive_data(data):
+                if message[0] == rpc.RESPONSE:
+                    self._answers[message[1]] = message[2:4]
+        except TimeoutError:
+            raise
+        except ConnectionResetError as error:
             raise ControlEnded("emu ended while answering") from error
         except (OSError, rpc.RemoteProtocolError) as error:
             raise ControlError(f"lost the connection to emu: {error}") from error
+        if not data:
+            raise ControlEnded("emu ended while answering")
 
     def _give_up(self, msgid: int) -> None:
         with suppress(OSError):

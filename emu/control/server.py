@@ -15,7 +15,7 @@ import trio
 
 from emu import databases, faults, resharding, switchover, views
 from emu.operator import ADMIN_LIMITS
-from emu.supervisor import Cluster
+from emu.supervisor import DRAIN_TIMEOUT_S, Cluster
 from emu.targets import TargetError
 from nodes.base import Peer, Stream
 from nodes.wire import Call, Service
@@ -68,6 +68,8 @@ class ControlServer:
             "ps": self._ps,
             "events": self._events,
             "inject": self._inject,
+            "draining": self._draining,
+            "hurry": self._hurry,
             "active": self._active,
             "undo": self._undo,
             "resolve": self._resolve,
@@ -136,6 +138,17 @@ class ControlServer:
         changed = {name: state for name, state in after.items() if before.get(name) != state}
         gone = [name for name in before if name not in after]
         return {"number": number, "changed": changed, "removed": gone}
+
+    async def _draining(self, call: Call) -> dict[str, Any]:
+        """`{"most_s", "connections": {node: how many are left, or None}}` of those that drain."""
+        return {"most_s": DRAIN_TIMEOUT_S, "connections": await views.draining(self.cluster)}
+
+    async def _hurry(self, call: Call) -> list[str]:
+        """End every drain that is under way; whose that was."""
+        names = list(await views.draining(self.cluster))
+        for name in names:
+            await self.cluster.stop(name, now=True)
+        return names
 
     def _active(self, call: Call) -> list[dict[str, Any]]:
         return [

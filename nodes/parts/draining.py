@@ -37,6 +37,11 @@ class Draining:
         if self.begun and not self._open:
             self._empty.set()
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     async def drain(self) -> None:
         """Let every connection end; returns when none is left."""
         self.begun = True

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +17,7 @@ import msgpack
 import pytest
 
 from tests.cli.conftest import Verb
-from tests.cli.running import PATIENCE_S, SMALL, Up, emu_process
+from tests.cli.running import EMU, PATIENCE_S, SMALL, Up, emu_process, environment
 
 PS_KEYS = ["name", "kind", "tier", "region", "role", "state", "address", "public", "uptime_s"]
 """The contract of `emu ps --json`."""
@@ -217,3 +219,36 @@ def test_fresh_disks_are_refused_while_it_runs(ask: Verb, cluster: Up) -> None:
     result = ask("up", "--fresh", str(cluster.folder / "small.yaml"))
     assert result.exit_code == 1
     assert "`emu down` ends it" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_restart_says_what_it_waits_for_and_ctrl_c_ends_that(cluster: Up, ask: Verb) -> None:
+    host, port = json.loads(ask("ps", "lb", "--json").stdout)[0]["address"].split(":")
+    with socket.create_connection((host, int(port))) as held:
+        held.sendall(b"GET / HTTP/1.1\r\nHost: lb\r\n\r\n")
+        assert held.recv(12) == b"HTTP/1.1 200"
+        restart = subprocess.Popen(
+            [*EMU, "restart", "lb"],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env=environment(cluster.state),
+        )
+        assert restart.stderr is not None
+        assert re.match(
+            r"waiting for lb-1: \d+ connections? left \(10 s", restart.stderr.readline()
+        )
+        restart.send_signal(signal.SIGINT)
+        _, said = restart.communicate(timeout=PATIENCE_S)
+    assert restart.returncode == 0
+    assert "not waiting for lb-1" in said
+    assert "restart lb: done" in said
+
+
+def test_a_restart_now_drains_nothing(ask: Verb) -> None:
+    assert ask("restart", "lb", "--now").exit_code == 0
+    events = [json.loads(line) for line in ask("events", "lb", "--json").stdout.splitlines()]
+    assert [each["event"] for each in events if each["event"].startswith("node")][-2:] == [
+        "node stopped",
+        "node up",
+    ]

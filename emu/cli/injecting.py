@@ -1,0 +1,56 @@
+"""Waiting for a fault or an operation to be done, and saying what it waits for.
+
+Only an orderly end takes long: the node's connections have their time to end. Ctrl-C ends them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from emu.cli import output
+from emu.control.client import ControlClient
+
+QUIET_S: Final = 0.5
+"""Whatever is done within this is not talked about."""
+POLL_S: Final = 0.5
+
+
+def until_done(client: ControlClient, msgid: int) -> Any:
+    """The answer to what was begun, however long it takes. Raises RpcError, ControlError."""
+    told, wait_s, hurried = "", QUIET_S, False
+    while True:
+        try:
+            try:
+                return client.wait(msgid, wait_s)
+            except TimeoutError:
+                wait_s = POLL_S
+            text, most_s = _waiting_for(client)
+            if text and text != told:
+                hint = "" if told else f" ({most_s:g} s at most; Ctrl-C, or --now: at once)"
+                output.note(f"waiting for {text}{hint}")
+                told = text
+        except KeyboardInterrupt:
+            if hurried:
+                raise
+            hurried = True
+            _hurry(client)
+
+
+def _waiting_for(client: ControlClient) -> tuple[str, float]:
+    """`lb-1: 3 connections left`, or "" if nobody drains; and how long that may take."""
+    told = client.call("draining")
+    counts = (f"{name}: {_connections(count)}" for name, count in told["connections"].items())
+    return ", ".join(counts), told["most_s"]
+
+
+def _connections(count: int | None) -> str:
+    if count is None:
+        return "its last requests"
+    return "1 connection left" if count == 1 else f"{count} connections left"
+
+
+def _hurry(client: ControlClient) -> None:
+    names = client.call("hurry")
+    output.note(
+        f"not waiting for {', '.join(names)}" if names else "it cannot be hurried", "yellow"
+    )
