@@ -69,6 +69,12 @@ class Understood:
         self.resolve(params[0])
         return {}
 
+    def begin(self, method: str, *params: Any) -> Any:
+        return self.call(method, *params)
+
+    def wait(self, begun: Any, timeout_s: float | None = None) -> Any:
+        return begun
+
     def resolve(self, words: str) -> None:
         assert words == "all" or resolve(words, self.candidates, random.Random(1))
 
