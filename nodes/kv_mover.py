@@ -254,7 +254,8 @@ class _Pull:
         self._mover = mover
         self._source = mover._clients.of(order.source)
         self._ranges = [list(each) for each in order.ranges]
-        self._lag = 1 << 62
+        self._lag: int | None = None
+        """Records of the source that are not looked at yet; None before the first answer."""
 
     @property
     def incoming(self) -> Incoming | None:
@@ -266,13 +267,17 @@ class _Pull:
             return {COPIED: False, DRAINED: False, "keys": 0, "bytes": 0, "streamed": 0, "lag": 0}
         copied = incoming.cursor is None
         return {
-            COPIED: copied and (self._lag <= CLOSE_RECORDS or incoming.drained),
+            COPIED: copied and (incoming.drained or self._is_close),
             DRAINED: copied and incoming.drained,
             "keys": incoming.copied_keys,
             "bytes": incoming.copied_bytes,
             "streamed": incoming.streamed,
-            "lag": self._lag if copied else 0,
+            "lag": self._lag or 0 if copied else 0,
         }
+
+    @property
+    def _is_close(self) -> bool:
+        return self._lag is not None and self._lag <= CLOSE_RECORDS
 
     async def run(self) -> None:
         mover, move = self._mover, self.order.move
@@ -320,12 +325,13 @@ class _Pull:
 
     async def _follow(self, incoming: Incoming) -> None:
         mover, move, from_lsn = self._mover, self.order.move, incoming.through_lsn
+        wait_s = STREAM_WAIT_S if self._is_close else 0.0  # where nothing changes, that is all
         answer = await self._source.ask(
             words.MOVE_STREAM,
             move,
             self._ranges,
             from_lsn,
-            int(STREAM_WAIT_S * 1000),
+            int(wait_s * 1000),
             timeout_s=PULL_TIMEOUT_S,
         )
         through_lsn, facts = int(answer["through_lsn"]), answer["facts"]

@@ -102,6 +102,21 @@ def test_an_undisturbed_move_costs_no_error_and_a_pause_of_milliseconds() -> Non
     assert moves and max(each["pause_s"] for each in moves) < 0.05
 
 
+def test_slots_that_nobody_writes_to_move_without_waiting_for_a_change() -> None:
+    """The source of a move that sees no write says at once that there is none."""
+    quiet = "tiers: {kv: {kind: kv, public: true, shards: 1, replicas: 1, slots_per_move: 1024}}"
+    took_s: list[float] = []
+
+    def watch(c: Scenario) -> None:
+        at(c, "move.begun", lambda: took_s.append(-c.now_s))
+        at(c, "reshard ended", lambda: took_s.append(c.now_s))
+
+    summary = moved_under(watch, text=quiet)
+    moves = [each for each in summary["events"] if each["event"] == "move.done"]
+    assert len(moves) == 8
+    assert sum(took_s) < 0.25 * len(moves)
+
+
 @pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("point", POINTS)
 def test_whoever_is_killed_at_any_point_nothing_is_lost(point: str, victim: str) -> None:
