@@ -54,7 +54,7 @@ class CoordinatorConfig:
     """How many shards the map is founded with."""
     partitioner: Literal["slots", "modulo", "ring", "maglev"] = "slots"
     detection_timeout_s: float = 1.0
-    slots_per_move: int = 512
+    slots_per_move: int = 1024
     """The most slots that are fenced at a time."""
     move_rate_per_s: float = 0.0
     """Keys a second that a move copies at most; 0 for no limit."""
@@ -278,10 +278,11 @@ class CoordinatorNode:
         chosen = options.get("partitioner", self.state.partitioner)
         plans: dict[str, Any] = {}
         for partitioner in PARTITIONERS:
-            await self.ctx.clock.sleep(0)  # each takes tens of milliseconds
             before = current
             if partitioner != self.state.partitioner:
+                await self.ctx.clock.sleep(0)  # each takes tens of milliseconds
                 before = assign(partitioner, self.state.shards)
+            await self.ctx.clock.sleep(0)
             after = assign(partitioner, names, before)
             moves = moved_slots(before, after)
             moved = sum(len(slots) for slots in moves.values())
