@@ -31,8 +31,8 @@ TIMEOUT_S = 300.0
 MOST_RUNS = 3
 """Each takes half a minute."""
 STORES = {
-    "memory": "shards: 3, replicas: 0, durability: none",
-    "log + replica": "shards: 3, replicas: 1",
+    "memory": ("shards: 3, replicas: 0, durability: none", False),
+    "log + replica": ("shards: 3, replicas: 1", True),
 }
 
 
@@ -58,16 +58,24 @@ def writing(
 # --- Redis Cluster -----------------------------------------------------------------------------
 
 
-def redis_reshard() -> dict[str, Any]:
-    """Three masters and an empty fourth; nothing is written to disk, nobody has a replica."""
+def redis_reshard(logged: bool) -> dict[str, Any]:
+    """Three masters and an empty fourth; `logged`: each with an append-only file and a replica."""
     server, cli = find_peer("redis-server", "redis-server"), find_peer("redis-cli", "redis-tools")
+    copies = 2 if logged else 1
     with ExitStack() as stack:
-        ports = [stack.enter_context(_redis_node(server)) for _ in range(4)]
+        ports = [stack.enter_context(_redis_node(server, logged)) for _ in range(4 * copies)]
         nodes = [f"127.0.0.1:{port}" for port in ports]
-        _run(cli, "--cluster", "create", *nodes[:3], "--cluster-yes")
-        _run(cli, "--cluster", "add-node", nodes[3], nodes[0])
-        _wait_until_known(cli, ports)
-        target = _run(cli, "-p", str(ports[3]), "cluster", "myid").strip()
+        founders, (fourth, *its_replica) = nodes[: 3 * copies], nodes[3 * copies :]
+        replicas = ["--cluster-replicas", str(copies - 1)]
+        _run(cli, "--cluster", "create", *founders, *replicas, "--cluster-yes")
+        _run(cli, "--cluster", "add-node", fourth, nodes[0])
+        _wait_until_known(cli, ports[: 3 * copies + 1])
+        port = fourth.rpartition(":")[2]
+        target = _run(cli, "-p", port, "cluster", "myid").strip()
+        for each in its_replica:
+            of = ["--cluster-slave", "--cluster-master-id", target]
+            _run(cli, "--cluster", "add-node", each, nodes[0], *of)
+            _wait_until_known(cli, ports)
         with writing("redis", "127.0.0.1", ports[0]) as seen:
             began_s = time.perf_counter()
             _run(
@@ -75,18 +83,19 @@ def redis_reshard() -> dict[str, Any]:
                 target, "--cluster-slots", str(SLOTS_MOVED), "--cluster-yes",
             )  # fmt: skip
             took_s = time.perf_counter() - began_s
-        keys = int(_run(cli, "-p", str(ports[3]), "dbsize").split()[-1])
+        keys = int(_run(cli, "-p", port, "dbsize").split()[-1])
     return {"keys": keys, "took_s": took_s, "clients": seen}
 
 
 @contextmanager
-def _redis_node(program: str) -> Iterator[int]:
+def _redis_node(program: str, logged: bool) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     port = port if port < 55_000 else port - 20_000  # the cluster's bus is 10,000 above
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port", str(port), "--dir", folder, "--save", "", "--loglevel", "warning"]
+        options += ["--appendonly", "yes", "--appendfsync", "everysec"] if logged else []
         with process(
             program, *options, "--bind", "127.0.0.1", "--cluster-enabled", "yes",
             wait_for_line=False,
@@ -95,11 +104,11 @@ def _redis_node(program: str) -> Iterator[int]:
 
 
 def _wait_until_known(cli: str, ports: list[int]) -> None:
-    """Every node must know all four, or redis-cli refuses."""
+    """Every node must know all of them, or redis-cli refuses."""
     for port in ports:
         for _ in range(200):
             facts = _run(cli, "-p", str(port), "cluster", "info")
-            if "cluster_state:ok" in facts and "cluster_known_nodes:4" in facts:
+            if "cluster_state:ok" in facts and f"cluster_known_nodes:{len(ports)}" in facts:
                 break
             time.sleep(0.1)
 
@@ -141,10 +150,10 @@ def emu_reshard(running: Running, to: int) -> dict[str, Any]:
     return summary
 
 
-def run(*, peer: str | None = None, runs: int = 3) -> dict[str, Any]:
-    """A row for each of our settings, against redis in memory only."""
+def run(*, runs: int = MOST_RUNS) -> dict[str, Any]:
+    """A row in memory only, and one with a log and a replica, on both sides."""
     rows = []
-    for setting, options in STORES.items():
+    for setting, (options, logged) in STORES.items():
         seen: dict[str, list[dict[str, Any]]] = {"ours": [], "peer": []}
 
         def rate(side: str, found: dict[str, Any], seen: Any = seen) -> float:
@@ -155,7 +164,7 @@ def run(*, peer: str | None = None, runs: int = 3) -> dict[str, Any]:
             f"reshard, {setting}",
             "keys/s",
             lambda options=options, rate=rate: rate("ours", our_reshard(options)),
-            lambda rate=rate: rate("peer", redis_reshard()),
+            lambda logged=logged, rate=rate: rate("peer", redis_reshard(logged)),
             min(runs, MOST_RUNS),
         )
         rows.append({**row, "seen": seen, "note": _note(setting, seen)})

@@ -261,7 +261,7 @@ class Load:
         random.Random(6).shuffle(order)
         began_s, sent = time.perf_counter(), 0
         while not stop.is_set():
-            due = int((time.perf_counter() - began_s) * per_s)
+            due = int((time.perf_counter() - began_s) * per_s) + 1
             while sent < due:
                 self.write(order[sent % len(order)], f"w{sent:015}", began_s + sent / per_s)
                 sent += 1
