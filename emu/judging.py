@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from emu import verdict
-from emu.checks import Claim, check_owners, check_replicas
+from emu.checks import Claim, check_logs, check_owners, check_replicas
 from emu.checks.verdict import line
 from emu.history import Recorder
 from emu.observe.events import Event
@@ -302,12 +302,27 @@ def _problem(check: StateCheck, answers: Mapping[str, Any]) -> str:
     """What is wrong with the answers, or ""."""
     if check.model == "replicas":
         found = check_replicas(answers)
+    elif check.model == "logs":
+        found = check_logs(_aligned(answers))
     else:
         claims = (
             Claim(slot, epoch, name) for name, each in answers.items() for slot, epoch in each
         )
         found = check_owners(claims)
     return "; ".join(str(each) for each in found)
+
+
+def _aligned(logs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The records of each log from where all of them have records, with their LSNs."""
+    first_lsn = max((each["first_lsn"] for each in logs.values()), default=0)
+    return {
+        name: [
+            (lsn, *record)
+            for lsn, record in enumerate(each["records"], each["first_lsn"])
+            if lsn >= first_lsn
+        ]
+        for name, each in logs.items()
+    }
 
 
 def _state_checks(topology: Topology) -> list[tuple[StateCheck, tuple[str, ...]]]:

@@ -267,10 +267,11 @@ class StateCheck:
     """What must hold, at any setting, of what a tier's members say once the run is healed.
 
     `model` replicas: each answers a map, and all maps must be equal in the end. owners: each
-    answers `[[slot, epoch], ...]`, what it owns; no slot may have two owners in one epoch.
+    answers `[[slot, epoch], ...]`, what it owns; no slot may have two owners in one epoch. logs:
+    each answers with what it has committed (parts/log_digest.py); no record may differ.
     """
 
-    model: Literal["replicas", "owners"]
+    model: Literal["replicas", "owners", "logs"]
     method: str
     """Asked of every running member, on its admin listener."""
     across_group: bool = False

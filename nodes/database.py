@@ -18,6 +18,7 @@ from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory, TierView
 from nodes.parts.answers import Later
 from nodes.parts.arguments import arguments_of
+from nodes.parts.log_digest import LOG_DIGEST, log_digest
 from nodes.parts.membership import founders_of
 from nodes.parts.sql import SqlState
 from nodes.parts.sql_machine import SqlMachine
@@ -319,6 +320,7 @@ class DatabaseNode:
             admin.add(LEAVE, keeper.leave)
             if not engine.driver.config.witness:
                 admin.add(STATE_DIGEST, lambda call: engine.sql.digests())
+                admin.add(LOG_DIGEST, lambda call: log_digest(engine.driver.core))
             measure(ctx, engine.driver)
             nursery.start_soon(keeper.run)
             listener = await ctx.network.listen(RPC_PORT)

@@ -16,6 +16,7 @@ from nodes.kv_shard import STATE_DIGEST as KV_DIGEST
 from nodes.kv_shard import may_lose as kv_may_lose
 from nodes.kv_tier import KvConfig
 from nodes.kv_tier import expand as expand_kv
+from nodes.parts.log_digest import LOG_DIGEST
 from nodes.users import UsersConfig, UsersNode
 from nodes.web import WebConfig, WebNode
 
@@ -29,7 +30,7 @@ KINDS: Final[dict[str, Kind]] = {
         DatabaseNode,
         peers=True,
         roles=DATABASE_ROLES,
-        checks=(StateCheck("replicas", STATE_DIGEST),),
+        checks=(StateCheck("replicas", STATE_DIGEST), StateCheck("logs", LOG_DIGEST)),
         may_lose=may_lose,
     ),
     "dns": Kind(DnsConfig, DnsNode, DNS_PORT, edges=("answers", "names")),

@@ -11,7 +11,10 @@ import emu
 from emu.judging import Watch
 from emu.promises import why_losses_are_permitted
 from emu.topology.loading import load, loads
+from nodes import database
+from nodes.parts.log_digest import log_digest
 from nodes.parts.sql import SqlState
+from protocols.replication import Replica
 from tests.sim.test_clients import topology
 
 FORGETFUL = Path(__file__).parent / "forgetful" / "forgetful.yaml"
@@ -74,6 +77,26 @@ def test_replicas_that_differ_in_the_end_are_told_apart_by_table(monkeypatch):
     (anomaly,) = emu.run(script, topology("register"))["anomalies"]
     assert anomaly["kind"] == "state"
     assert "db-1 and db-2 differ" in anomaly["text"] and '"registers"' in anomaly["text"]
+
+
+def test_logs_that_committed_different_records_are_a_failure(monkeypatch):
+    def digest(core: Replica) -> dict:
+        found = log_digest(core)
+        if core.name == "db-3":
+            del found["records"][:2]  # as if its log began later
+            found["first_lsn"] += 2
+            found["records"][5][1] += 1
+        return found
+
+    monkeypatch.setattr(database, "log_digest", digest)
+
+    async def script(c: emu.Scenario) -> dict:
+        await c.sleep(1)
+        return await c.finish()
+
+    (anomaly,) = emu.run(script, topology("register"))["anomalies"]
+    assert anomaly["kind"] == "state"
+    assert "db-1 and db-3 differ at record 5: [8, " in anomaly["text"]
 
 
 def test_two_primaries_in_one_epoch_are_a_failure():
