@@ -83,7 +83,8 @@ class ReplicaDriver:
         self._visible = Waiters("unavailable", LOST_ANSWER)
         self._slow: Ready | None = None
         self._pump_wanted = Wakeup()
-        self._failed: OSError | None = None
+        self._failure: Exception | None = None
+        """What went wrong in another's task, for one of ours to raise."""
         self._room_wanted = Wakeup()
         self._slow_wanted = Wakeup()
         self._sync_wanted = Wakeup()
@@ -279,8 +280,16 @@ class ReplicaDriver:
             raise ValueError(str(error)) from error
         if call.peer != message.sender:
             raise ValueError(f"{call.peer} speaks for {message.sender}")
-        self.core.step(message, self._now_s())
+        try:
+            self.core.step(message, self._now_s())
+        except Exception as error:
+            self._fail(error)
         self._pump()
+
+    def _fail(self, error: Exception) -> None:
+        """In another's task, whose connection it would end: it is this node that fails by it."""
+        self._failure = error
+        self._pump_soon()
 
     def _pump_soon(self) -> None:
         """Once per turn of the scheduler: what arrived together is answered together."""
@@ -289,21 +298,20 @@ class ReplicaDriver:
     async def _pump_forever(self) -> None:
         while True:
             await self._pump_wanted.wait()
-            if self._failed is not None:
-                raise self._failed
+            if self._failure is not None:
+                raise self._failure
             self._pump()
 
     def _pump(self) -> None:
-        """Carry out every Ready, whoever's turn it is. A disk's failure is the node's, not its."""
+        """Carry out every Ready, whoever's turn it is. What fails is the node, not it."""
         try:
             self._carry_out_all()
-        except OSError as error:
-            self._failed = error
-            self._pump_soon()
+        except Exception as error:
+            self._fail(error)
 
     def _carry_out_all(self) -> None:
         """What must wait for the disk holds back all that follows."""
-        while self._slow is None and self._failed is None:
+        while self._slow is None and self._failure is None:
             ready = self.core.ready()
             if ready is None:
                 break
