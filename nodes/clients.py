@@ -25,6 +25,7 @@ from protocols.errors import RpcError
 FINISH_TIMEOUT_S: Final = 30.0
 STRAGGLERS_S: Final = 10.0
 RETRY_S: Final = 0.25
+MAX_DRAWS: Final = 100
 REFUSED: Final = "refused"
 """The tier said no, as it must: not a failure of the service."""
 
@@ -47,6 +48,8 @@ class ClientsConfig:
     reads: Literal["primary", "replicas"] = "primary"
     tokens: bool = True
     """Reads at replicas: whether they carry the session's token. Without, they may be old."""
+    reading_ratio: float | None = None
+    """The share of operations that change nothing; the workload's own if not said."""
     timeout_s: float = 5.0
     """For one operation, with the retries that its request id makes safe."""
 
@@ -57,6 +60,8 @@ class ClientsConfig:
             raise ValueError("`processes` is from 1 to 1000")
         if self.keys < 1 or self.operations_per_key < 1:
             raise ValueError("`keys` and `operations_per_key` must be at least 1")
+        if self.reading_ratio is not None and not 0 <= self.reading_ratio <= 1:
+            raise ValueError("`reading` is from 0 to 1")
         if self.timeout_s <= 0:
             raise ValueError("`timeout` must be above 0")
 
@@ -153,14 +158,24 @@ class ClientsNode:
                     if self._stopped.is_set():
                         return
                 self._operations += 1
-                step = workload.next(self._rng, self._operations)
-                outcome = await self._do(workload, step, session)
+                outcome = await self._do(workload, self._next_step(workload), session)
                 if outcome == UNKNOWN:
                     session = self._new_session()  # what may still take effect ends a process
         finally:
             self._running -= 1
             if not self._running:
                 self._idle.set()
+
+    def _next_step(self, workload: Workload) -> Step:
+        """As the workload draws it, until it is of the sort that `reading_ratio` asks for."""
+        step = workload.next(self._rng, self._operations)
+        if self.config.reading_ratio is not None:
+            reads = self._rng.random() < self.config.reading_ratio
+            for _ in range(MAX_DRAWS):
+                if step.reads == reads:
+                    break
+                step = workload.next(self._rng, self._operations)
+        return step
 
     def _new_session(self) -> Session:
         number, self._processes = self._processes, self._processes + 1
