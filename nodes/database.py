@@ -46,6 +46,9 @@ class DatabaseConfig:
     ack: str = "quorum"
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
+    lease: bool = True
+    """False (to see what it is good for): a primary that is cut off goes on serving until it hears
+    that another was elected, so two of them do."""
     snapshot_every_bytes: int = 2 << 20
     retained_bytes: int = 64 << 20
     """Log kept for replicas that are away; who is away for longer gets a snapshot."""
@@ -67,6 +70,8 @@ class DatabaseConfig:
 
 def may_lose(config: DatabaseConfig, members: int) -> str:
     """Why a failover may lose what this setting has acknowledged, or ""."""
+    if not config.lease:
+        return "`lease: false` lets an old primary serve beside the new one"
     if AckRule.parse(config.ack).survives_failover(members):
         return ""
     return f"`ack: {config.ack}` answers before a majority has the record"
@@ -90,6 +95,7 @@ class Engine:
             witness=dict(founders).get(ctx.name) == WITNESS,
             ack=AckRule.parse(config.ack),
             detection_timeout_s=config.detection_timeout_s,
+            lease=config.lease,
             retained_bytes=config.retained_bytes,
         )
         self.driver = ReplicaDriver(

@@ -57,6 +57,8 @@ class GroupConfig:
     ack: AckRule = field(default_factory=AckRule)
     detection_timeout_s: float = 1.0
     """Silence after which a replica asks for an election; also the length of the lease."""
+    lease: bool = True
+    """False: a primary serves until it hears that there is another, however long it was cut off."""
     detection_jitter: float = 0.15
     failover_delay_s: float = 0.0
     """Added to this member's detection, so that others (of the same region) are tried first."""

@@ -126,6 +126,8 @@ class Primary(Elector):
     @property
     def _demote_s(self) -> float:
         """When to step down unless the lease is renewed: a little before it ends."""
+        if not self.config.lease:
+            return NEVER
         if self._lease_until_s == 0.0:
             return self._leaseless_since_s + self.config.detection_timeout_s
         return self._lease_until_s - 0.02 * self.config.detection_timeout_s
@@ -135,7 +137,7 @@ class Primary(Elector):
         return (
             self.role == PRIMARY
             and self.quorum_lsn >= self._own_lsn
-            and now_s < self._lease_until_s
+            and (now_s < self._lease_until_s or not self.config.lease)
             and now_s < self._demote_s
         )
 
