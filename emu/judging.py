@@ -68,7 +68,7 @@ class Watch:
 
     def look(self, event: Event) -> None:
         """An event listener."""
-        if event["event"] == "node failed":
+        if event["event"] in ("node failed", "connection failed", "handler failed"):
             self.failures.append((str(event.get("node")), str(event.get("error"))))
         elif event["event"] == "promoted" and "epoch" in event:
             place = str(event.get("tier")), int(event["epoch"])
@@ -138,14 +138,15 @@ class Judge:
         broken = self.watch.anomalies(damaged=damaged)
         if damaged:  # then only this can be asked
             permitted = len(kept.permitted.anomalies) + len([*wrong, *unlike, *stuck])
-            return await self._summarize((), ran_s, answers, broken, permitted=permitted)
+            kept = Kept(judged=kept.judged)
+            return await self._summarize((), ran_s, answers, broken, kept=kept, permitted=permitted)
         return await self._summarize(
             expect,
             ran_s,
             answers,
             [*broken, *wrong, *unlike, *stuck],  # what explains most comes first
+            kept=kept,
             permitted=len(kept.permitted.anomalies),
-            undecided=kept.broken.unknown,
         )
 
     # --- healing and progress ----------------------------------------------------------------
@@ -268,14 +269,15 @@ class Judge:
         answers: Mapping[str, Mapping[str, Any]],
         anomalies: Sequence[Anomaly] = (),
         *,
+        kept: Kept | None = None,
         permitted: int = 0,
-        undecided: Sequence[str] = (),
         complete: bool = True,
     ) -> dict[str, Any]:
         cluster = self.cluster
         silent = [name for name in self._clients() if name not in answers]
         answers = {**answers, **await self._ask_clients("summary", ANSWER_S, silent)}
         described = await self._describe()
+        kept = kept or Kept()
         return verdict.summarize(
             name=cluster.topology.name,
             nodes=len(cluster.slots),
@@ -288,7 +290,9 @@ class Judge:
             faults=cluster.timeline,
             anomalies=[each.as_fields() for each in anomalies],
             permitted_anomalies=permitted,
-            undecided=undecided,
+            judged=[each.as_fields() for each in kept.judged],
+            lost=[lost for each in kept.judged for lost in each.lost_writes()],
+            undecided=kept.broken.unknown,
             complete=complete,
         )
 

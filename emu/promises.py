@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from emu.checks import Verdict, check
+from emu.checks.losses import Losses, find_losses
 from emu.history import Operation, Recorder
 from emu.topology.model import Tier, Topology
 
@@ -24,6 +25,47 @@ class Promise(NamedTuple):
     """Whether it was promised at all: clients may ask so that they have no claim to it."""
 
 
+class Judged(NamedTuple):
+    """What came of one history."""
+
+    clients: str
+    """The tier whose clients saw it."""
+    model: str
+    guarantee: str
+    permitted: str
+    """Why anomalies count and do not condemn; "": they condemn."""
+    operations: int
+    found: Verdict
+    losses: Losses | None
+
+    def as_fields(self) -> dict[str, Any]:
+        """A line of the summary's `judged`."""
+        losses = self.losses
+        return {
+            "clients": self.clients,
+            "model": self.model,
+            "guarantee": self.guarantee or "linearizable",
+            "permitted": self.permitted,
+            "operations": self.operations,
+            "anomalies": len(self.found.anomalies),
+            "first_anomaly": str(self.found.anomalies[0]) if self.found.anomalies else "",
+            "acknowledged": losses.acknowledged if losses is not None else None,
+            "lost": len(losses.lost) if losses is not None else None,
+        }
+
+    def lost_writes(self) -> list[dict[str, Any]]:
+        """The acknowledged writes that are gone, each with its key."""
+        return [
+            {
+                "clients": self.clients,
+                "key": each.key,
+                "value": each.value,
+                "acknowledged_s": each.completed_s,
+            }
+            for each in (self.losses.lost if self.losses is not None else ())
+        ]
+
+
 @dataclass(slots=True)
 class Kept:
     """What came of judging every client's history."""
@@ -31,6 +73,7 @@ class Kept:
     broken: Verdict = field(default_factory=Verdict)
     permitted: Verdict = field(default_factory=Verdict)
     """What the settings allow."""
+    judged: list[Judged] = field(default_factory=list)
 
 
 def judge_history(topology: Topology, recorder: Recorder, promises: Mapping[str, Promise]) -> Kept:
@@ -38,9 +81,15 @@ def judge_history(topology: Topology, recorder: Recorder, promises: Mapping[str,
     kept = Kept()
     for (tier, model), operations in _by_client(topology, recorder.operations).items():
         promise = promises.get(tier, Promise())
-        binding = promise.holds and not why_losses_are_permitted(topology, tier)
-        verdict = check(operations, model, guarantee=promise.guarantee)
-        (kept.broken if binding else kept.permitted).add(verdict)
+        why = why_losses_are_permitted(topology, tier)
+        if not promise.holds:
+            why = why or "they ask so that nothing was promised to them"
+        found = check(operations, model, guarantee=promise.guarantee)
+        (kept.permitted if why else kept.broken).add(found)
+        losses = find_losses(operations, model)
+        kept.judged.append(
+            Judged(tier, model, promise.guarantee, why, len(operations), found, losses)
+        )
     if recorder.dropped:
         kept.broken.unknown.append(f"{recorder.dropped} operations were too many to keep")
     return kept

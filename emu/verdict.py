@@ -15,6 +15,7 @@ PASSED: Final = "passed"
 FAILED: Final = "failed"
 UNTRUSTED: Final = "untrusted"
 """Everything expected was seen, but the laptop was too busy for it to mean much."""
+MAX_SHOWN_LOST: Final = 100
 UNKNOWN: Final = "unknown"
 """Nothing expected was missed, but the run was ended before all of it could be measured."""
 
@@ -32,14 +33,21 @@ def summarize(
     faults: Sequence[Mapping[str, Any]] = (),
     anomalies: Sequence[Mapping[str, Any]] = (),
     permitted_anomalies: int = 0,
+    judged: Sequence[Mapping[str, Any]] = (),
+    lost: Sequence[Mapping[str, Any]] = (),
     undecided: Sequence[str] = (),
     complete: bool = True,
 ) -> dict[str, Any]:
-    """One object for a run. `clients`: what each clients node's `finish` (or `summary`) answered.
+    """One object for a run. `clients`: what each clients node's `finish` (or `summary`) answered;
+    `judged`: what came of each history; `lost`: the acknowledged writes that those lack.
 
     In a `complete` run what was not measured counts as failed; in others it is unknown (`held` is
     None).
     """
+    counted = [each for each in judged if each["lost"] is not None]
+    posts = [
+        {"clients": "users", "key": post} for each in clients for post in each.get("lost_ids", ())
+    ]
     requests = sum(int(each.get("requests", 0)) for each in clients)
     failures = sum(int(each.get("errors", 0)) for each in clients)
     latency = LogHistogram()
@@ -60,8 +68,11 @@ def summarize(
             "p50": _rounded(latency.quantile(0.5)),
             "p99": _rounded(latency.quantile(0.99)),
         },
-        "acknowledged_writes": sum(int(each.get("acknowledged", 0)) for each in clients),
-        "lost_acknowledged_writes": _sum_known(each.get("lost") for each in clients),
+        "acknowledged_writes": sum(
+            int(each.get("acknowledged", 0)) for each in [*clients, *counted]
+        ),
+        "lost_acknowledged_writes": _sum_known(each.get("lost") for each in [*clients, *counted]),
+        "lost_writes": [dict(each) for each in [*posts, *lost][:MAX_SHOWN_LOST]],
         "duplicated_writes": _sum_known(each.get("duplicated") for each in clients),
         "divergent_records": divergent_records,
         "outage_s": _rounded(max((each.get("outage_s") or 0.0 for each in clients), default=0.0)),
@@ -71,6 +82,7 @@ def summarize(
         "faults": [dict(each) for each in faults],
         "anomalies": [dict(each) for each in anomalies],
         "permitted_anomalies": permitted_anomalies,
+        "judged": [dict(each) for each in judged],
         "undecided": list(undecided),
     }
     judged = evaluate(expectations, summary)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from emu.observe.explaining import shown_writes
 from emu.observe.shown import duration as seconds
 from emu.topology import units
 
@@ -199,6 +200,11 @@ def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     lost = summary["lost_acknowledged_writes"]
     if lost is not None:
         yield "writes", f"{summary['acknowledged_writes']} acknowledged, {lost} of them lost"
+    if summary["lost_writes"]:
+        yield "lost", shown_writes(summary["lost_writes"])
+    for judged in summary["judged"]:
+        if judged["anomalies"] and judged["permitted"]:
+            yield judged["clients"], f"{judged['anomalies']} anomalies: {judged['permitted']}"
     yield "loop lag", f"p99 {seconds(summary['loop_lag_s']['p99'])}"
 
 

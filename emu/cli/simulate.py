@@ -86,6 +86,7 @@ def sim(
     record = {
         "seeds": len(runs),
         "failed": [_failure(run, each, shrunk) for run, each in failing],
+        "counted": campaign.counted(results),
         "undecided": [each.seed for each in results if each.undecided],
         "virtual_s": round(sum(each.virtual_s for each in results), 3),
         "wall_s": round(wall_s, 3),
@@ -179,6 +180,10 @@ def _tell(
     for each in shrunk:
         few = f"{each.faults} of its {each.of} faults are enough" if each.faults else "without any"
         output.note(f"seed {each.seed} fails {few}:\n{each.yaml}")
+    for each in record["counted"]:
+        lost = "" if each["lost"] is None else f", {each['lost']} acknowledged writes lost"
+        what = f"{each['anomalies']} anomalies in {each['operations']:,} operations{lost}"
+        output.note(f"{each['clients']}: {what} (permitted: {each['permitted']})")
     if record["undecided"]:
         output.note(f"undecided (too long to check): seeds {record['undecided']}", style="yellow")
     speed = record["virtual_s"] / max(record["wall_s"], 1e-9)

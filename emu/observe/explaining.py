@@ -14,6 +14,7 @@ from emu.observe.shown import duration, number
 
 AFTERMATH_S: Final = 10.0
 """What happens so soon after a fault is told with it."""
+SHOWN_LOST: Final = 5
 ENDS: Final = ("kill", "crash", "stop", "pause")
 
 Record = Mapping[str, Any]
@@ -140,6 +141,7 @@ def writes(summary: Mapping[str, Any]) -> list[str]:
             "A write is lost when it was acknowledged before enough replicas had it, and the one "
             "that had it died or was cut off: `ack: quorum` would have waited."
         )
+        told.append(f"Lost by key: {shown_writes(summary['lost_writes'])}.")
     if doubled:
         told.append(f"{doubled} writes were stored twice: their retries were not recognized.")
     divergent = summary["divergent_records"]
@@ -149,6 +151,12 @@ def writes(summary: Mapping[str, Any]) -> list[str]:
             "beside it: those of them that had been acknowledged are the lost ones."
         )
     return told
+
+
+def shown_writes(lost: Sequence[Mapping[str, Any]]) -> str:
+    """Some of the lost writes, by key."""
+    shown = [f"{each['key']} {each.get('value', '')}".strip() for each in lost[:SHOWN_LOST]]
+    return ", ".join(shown) + (f" and {len(lost) - SHOWN_LOST} more" if lost[SHOWN_LOST:] else "")
 
 
 def weakest(tiers: Sequence[Mapping[str, Any]], record: Record) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from emu.sim.seeds import SeedResult, SeedRun, run_seed, topology_of
 from emu.topology import units
@@ -52,6 +52,25 @@ def _in_processes(runs: Sequence[SeedRun], jobs: int) -> Iterator[SeedResult]:
 def digest_of(results: Iterable[SeedResult]) -> str:
     """SHA-256 over the traces of all seeds, in their order."""
     return hashlib.sha256("".join(each.digest for each in results).encode()).hexdigest()
+
+
+def counted(results: Iterable[SeedResult]) -> list[dict[str, Any]]:
+    """What the clients of all seeds saw that was not promised to them: a line for each of their
+    tiers whose anomalies are permitted."""
+    found: dict[str, dict[str, Any]] = {}
+    for judged in (
+        each for result in results if result.summary for each in result.summary["judged"]
+    ):
+        if judged["permitted"]:
+            nothing = {"clients": judged["clients"], "permitted": judged["permitted"]}
+            line = found.setdefault(
+                judged["clients"], {**nothing, "operations": 0, "anomalies": 0, "lost": None}
+            )
+            line["operations"] += judged["operations"]
+            line["anomalies"] += judged["anomalies"]
+            if judged["lost"] is not None:
+                line["lost"] = (line["lost"] or 0) + judged["lost"]
+    return list(found.values())
 
 
 def versions() -> dict[str, str]:

@@ -65,12 +65,15 @@ def test_a_failover_is_told_with_its_cause_and_its_time(told: dict[str, Any]):
         ({"lost_acknowledged_writes": None}, ["unknown"]),
         ({"lost_acknowledged_writes": 0}, ["7 writes were acknowledged", "0 were lost"]),
         ({"lost_acknowledged_writes": 3, "divergent_records": 4},
-         ["3 were lost", "`ack: quorum` would have waited", "4 records were cut"]),
+         ["3 were lost", "`ack: quorum` would have waited", "4 records were cut",
+          "Lost by key: k1 v1, post-7."]),
         ({"lost_acknowledged_writes": 0, "duplicated_writes": 2}, ["2 writes were stored twice"]),
     ],
 )  # fmt: skip
 def test_lost_writes_are_explained_and_unknown_is_not_zero(fields: dict, words: list[str]):
-    summary = {"acknowledged_writes": 7, "duplicated_writes": 0, "divergent_records": 0, **fields}
+    lost = [{"key": "k1", "value": "v1"}, {"key": "post-7"}]
+    summary = {"acknowledged_writes": 7, "duplicated_writes": 0, "divergent_records": 0}
+    summary |= {"lost_writes": lost, **fields}
     text = " ".join(explaining.writes(summary))
     assert all(word in text for word in words), text
 

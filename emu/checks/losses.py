@@ -1,0 +1,49 @@
+"""Which acknowledged writes are gone: known where objects are read whole (lists and sets).
+
+At settings that permit it this is a number, not an anomaly; it is told by key either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from emu.checks.values import freeze
+from emu.history import Operation
+
+WRITES: Final = {"list-append": "append", "set": "add"}
+"""model → the operation whose element every later read must show."""
+
+
+class Losses(NamedTuple):
+    """Of one history: how many writes were acknowledged, and those that the last reads lack."""
+
+    acknowledged: int
+    lost: tuple[Operation, ...]
+
+
+def find_losses(operations: Sequence[Operation], model: str) -> Losses | None:
+    """None where reads do not tell, or nobody read an object after writing it."""
+    word = WRITES.get(model)
+    if word is None:
+        return None
+    last_reads: dict[Any, Operation] = {}
+    writes: list[Operation] = []
+    for each in operations:
+        if not each.is_ok:
+            continue
+        if each.f == word:
+            writes.append(each)
+        else:
+            key = freeze(each.key)
+            if key not in last_reads or each.begin > last_reads[key].begin:
+                last_reads[key] = each
+    shown = {key: {freeze(one) for one in read.result or []} for key, read in last_reads.items()}
+    lost = []
+    for write in writes:
+        key = freeze(write.key)
+        if key not in last_reads or write.end > last_reads[key].begin:
+            return None
+        if freeze(write.value) not in shown[key]:
+            lost.append(write)
+    return Losses(len(writes), tuple(lost))
