@@ -21,7 +21,7 @@ FRONT_KINDS: Final = ("dns", "cdn", "balancer", "web")
 BACK_KINDS: Final = (
     "database", "cache", "kv", "kv_shard", "kv_coordinator", "coordinator", "queue", "broker",
 )  # fmt: skip
-SINGLES_ALLOWED: Final = ("users", "autoscaler")
+SINGLES_ALLOWED: Final = ("users", "clients", "autoscaler")
 PASSING_EDGES: Final = ("visits", "answers", "balances", "origin")
 """Edges along which every request of a tier goes on."""
 GROUP_ROLES: Final = ("primary", "leader")
@@ -102,7 +102,8 @@ def _public_or_private(topology: Topology) -> Iterator[Found]:
                 if not target.public:
                     what = f"`{tier.name}` answers with `{target.name}`, which is private"
                     yield tier, f"{what}; give `{target.name}` `public: true`"
-    if topology.tiers and not any(tier.public for tier in topology.tiers):
+    from_inside = any(tier.word == "clients" for tier in topology.tiers)
+    if topology.tiers and not from_inside and not any(tier.public for tier in topology.tiers):
         yield None, "no tier is public: nobody can get in; give the front tier `public: true`"
 
 

@@ -20,7 +20,10 @@ from emu.topology.lint import lint, unaccepted
 from emu.topology.loading import load
 from emu.topology.model import Topology
 
-SHIPPED = sorted((Path(__file__).parents[2] / "topologies").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+STEPS = sorted((ROOT / "topologies").glob("*.yaml"))
+EXPERIMENTS = sorted((ROOT / "topologies" / "experiments").glob("*.yaml"))
+SHIPPED = [*STEPS, *EXPERIMENTS]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -42,7 +45,7 @@ def test_it_opens_with_what_it_teaches_and_what_to_try(path: Path) -> None:
     opening = path.read_text().partition("\nname:")[0]
     assert all(line.startswith("#") for line in opening.splitlines() if line)
     assert "What it teaches" in opening and "# Try:" in opening
-    assert f"emu up topologies/{path.name}" in opening
+    assert f"emu up {path.relative_to(ROOT)}" in opening
 
 
 class Understood:
@@ -97,7 +100,7 @@ def test_every_command_that_it_proposes_is_understood(
     monkeypatch.setattr(faulting, "attached", lambda *_, **__: nullcontext(cluster))
     monkeypatch.setattr(nodes, "ask", lambda _, method, *params: cluster.call(method, *params))
     proposed = [shlex.split(line)[1:] for line in commands_of(path)]
-    assert proposed[0][0] == "up"
+    assert proposed[0][0] == ("up" if path in STEPS else "sim")
     for words in proposed[1:]:
         if (words[0] in faults.VERBS and words[0] not in OWN_VERBS) or words[0] == "call":
             before = cluster.asked
