@@ -44,10 +44,6 @@ def summarize(
     In a `complete` run what was not measured counts as failed; in others it is unknown (`held` is
     None).
     """
-    counted = [each for each in judged if each["lost"] is not None]
-    posts = [
-        {"clients": "users", "key": post} for each in clients for post in each.get("lost_ids", ())
-    ]
     requests = sum(int(each.get("requests", 0)) for each in clients)
     failures = sum(int(each.get("errors", 0)) for each in clients)
     latency = LogHistogram()
@@ -68,12 +64,7 @@ def summarize(
             "p50": _rounded(latency.quantile(0.5)),
             "p99": _rounded(latency.quantile(0.99)),
         },
-        "acknowledged_writes": sum(
-            int(each.get("acknowledged", 0)) for each in [*clients, *counted]
-        ),
-        "lost_acknowledged_writes": _sum_known(each.get("lost") for each in [*clients, *counted]),
-        "lost_writes": [dict(each) for each in [*posts, *lost][:MAX_SHOWN_LOST]],
-        "duplicated_writes": _sum_known(each.get("duplicated") for each in clients),
+        **_writes(clients, judged, lost),
         "divergent_records": divergent_records,
         "outage_s": _rounded(max((each.get("outage_s") or 0.0 for each in clients), default=0.0)),
         "loop_lag_s": fidelity["loop_lag_s"],
@@ -94,6 +85,24 @@ def summarize(
     checked = False if anomalies else None if undecided else True
     summary["verdict"] = _verdict([*held, checked], summary["trustworthy"])
     return summary
+
+
+def _writes(
+    clients: Sequence[Mapping[str, Any]],
+    judged: Sequence[Mapping[str, Any]],
+    lost: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What became of the writes: of users as they say, of other clients as their histories say."""
+    counted = [*clients, *(each for each in judged if each["lost"] is not None)]
+    posts = [
+        {"clients": "users", "key": post} for each in clients for post in each.get("lost_ids", ())
+    ]
+    return {
+        "acknowledged_writes": sum(int(each.get("acknowledged", 0)) for each in counted),
+        "lost_acknowledged_writes": _sum_known(each.get("lost") for each in counted),
+        "lost_writes": [dict(each) for each in [*posts, *lost][:MAX_SHOWN_LOST]],
+        "duplicated_writes": _sum_known(each.get("duplicated") for each in clients),
+    }
 
 
 def _verdict(held: Sequence[bool | None], trustworthy: bool) -> str:

@@ -18,7 +18,7 @@ from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory, TierView
 from nodes.parts.answers import Later
 from nodes.parts.arguments import arguments_of
-from nodes.parts.log_digest import LOG_DIGEST, log_digest
+from nodes.parts.log_digest import log_digest
 from nodes.parts.membership import founders_of
 from nodes.parts.sql import SqlState
 from nodes.parts.sql_machine import SqlMachine
@@ -36,6 +36,7 @@ MAX_TOKEN_WAIT_S: Final = 1.0
 MAX_TRANSACTION_S: Final = 60.0
 LEASE_STATEMENTS: Final = 1000
 STATE_DIGEST: Final = "state_digest"
+LOG_DIGEST: Final = "log_digest"
 
 
 @dataclass(frozen=True, slots=True)

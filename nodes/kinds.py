@@ -8,7 +8,7 @@ from nodes.balancer import BalancerConfig, BalancerNode
 from nodes.base import DNS_PORT, HTTP_PORT, Kind, StateCheck
 from nodes.clients import ClientsConfig, ClientsNode
 from nodes.coordinator import CoordinatorConfig, CoordinatorNode
-from nodes.database import STATE_DIGEST, DatabaseConfig, DatabaseNode, may_lose
+from nodes.database import LOG_DIGEST, STATE_DIGEST, DatabaseConfig, DatabaseNode, may_lose
 from nodes.dns import DnsConfig, DnsNode
 from nodes.kv_router import KvRouterConfig, KvRouterNode
 from nodes.kv_shard import OWNED_SLOTS, KvShardConfig, KvShardNode
@@ -16,7 +16,6 @@ from nodes.kv_shard import STATE_DIGEST as KV_DIGEST
 from nodes.kv_shard import may_lose as kv_may_lose
 from nodes.kv_tier import KvConfig
 from nodes.kv_tier import expand as expand_kv
-from nodes.parts.log_digest import LOG_DIGEST
 from nodes.users import UsersConfig, UsersNode
 from nodes.web import WebConfig, WebNode
 

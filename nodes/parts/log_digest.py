@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from protocols.replication import Replica
 
-LOG_DIGEST: Final = "log_digest"
 MAX_RECORDS: Final = 10_000
 
 
