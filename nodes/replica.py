@@ -315,7 +315,7 @@ class ReplicaDriver:
             ready = self.core.ready()
             if ready is None:
                 break
-            if _needs_waiting(ready):
+            if ready.waits_for_disk:
                 self._slow = ready
                 self._slow_wanted.set()
                 break
@@ -498,8 +498,3 @@ class ReplicaDriver:
             self.failovers += event.role == PRIMARY and event.epoch > 1
             if self.on_role is not None:
                 self.on_role(event.role)
-
-
-def _needs_waiting(ready: Ready) -> bool:
-    slow = (ready.hard_state, ready.truncate_from, ready.rebuild_from, ready.install)
-    return any(each is not None for each in slow)

@@ -116,6 +116,12 @@ class Ready:
         self.acknowledgeable_lsn = 0
         self.mark = 0
 
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether part of it must be durable, or rebuilt, before the rest."""
+        slow = (self.hard_state, self.truncate_from, self.rebuild_from, self.install)
+        return any(each is not None for each in slow)
+
 
 class Core:
     """State and bookkeeping; subclasses add the roles."""
