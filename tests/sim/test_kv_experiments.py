@@ -1,5 +1,6 @@
-"""The experiments of topologies/experiments that concern the sharded store, each as its file has it:
-2 moved keys, 11 live reshard, 17 hot key."""
+"""The experiments of topologies/experiments that concern the sharded store, as their files have it:
+2 moved keys, 11 live reshard, 17 hot key.
+"""
 
 from __future__ import annotations
 
