@@ -34,6 +34,7 @@ POINTS = (
     "move.source-released",
     "move.done",
 )
+HAND_OVER = ("move.source-fenced", "move.target-drained", "move.map-published")
 SOURCE, TARGET, COORDINATOR = VICTIMS = "kv-shard-1", "kv-shard-2", "kv-coordinator"
 LASTS_S = 2.5
 
@@ -88,6 +89,19 @@ def cut(c: Scenario, first: str, second: str, for_s: float = LASTS_S) -> None:
     c.cluster.nursery.start_soon(partial(c.partition, first, second, for_s=for_s))
 
 
+def every_point_and_victim() -> list[Any]:
+    """All of them; of the points that are not the hand-over itself, two victims in a soak only."""
+    return [
+        pytest.param(
+            point,
+            victim,
+            marks=() if point in HAND_OVER or number % 3 == at else pytest.mark.soak,
+        )
+        for number, point in enumerate(POINTS)
+        for at, victim in enumerate(VICTIMS)
+    ]
+
+
 def assert_whole(summary: dict[str, Any]) -> None:
     assert summary["anomalies"] == []
     assert summary["undecided"] == []
@@ -117,8 +131,7 @@ def test_slots_that_nobody_writes_to_move_without_waiting_for_a_change() -> None
     assert sum(took_s) < 0.25 * len(moves)
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("point", "victim"), every_point_and_victim())
 def test_whoever_is_killed_at_any_point_nothing_is_lost(point: str, victim: str) -> None:
     assert_whole(moved_under(lambda c: at(c, point, partial(take_away, c, "kill", victim))))
 
