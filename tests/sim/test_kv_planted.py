@@ -288,6 +288,20 @@ BUGS: dict[str, Plant] = {
 }
 
 
+FOUND_SOON = (
+    "the stream begins too late",
+    "adopted in memory only",
+    "a retry has a new request id",
+)
+"""A sample for every run: the first seeds find them."""
+
+
+@pytest.mark.parametrize("bug", FOUND_SOON)
+def test_a_few_seeds_find_these_planted_bugs(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    BUGS[bug](monkeypatch)
+    assert any(anomaly(seed) for seed in range(5))
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("bug", BUGS)
 def test_every_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
