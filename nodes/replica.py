@@ -44,6 +44,9 @@ from protocols.replication_messages import Members
 
 REPLICATE: Final = "replicate"
 APPLY_SLICE: Final = 100
+CATCH_UP_BYTES: Final = 256 << 10
+CATCH_UP_BYTES_PER_S: Final = 50e6
+"""Written at once, so much is a catch-up; and it is taken no faster than this."""
 APPLY_SLICE_BYTES: Final = 256 << 10
 LOST_WRITE: Final = "this node lost its role while the write was on its way"
 LOST_ANSWER: Final = "this node lost its role while it answered"
@@ -390,12 +393,22 @@ class ReplicaDriver:
             self._pump()
 
     async def _sync_forever(self) -> None:
+        before_bytes = self.files.size_bytes
         while True:
             await self._sync_wanted.wait()
-            mark = self.files.written_mark
+            mark, size_bytes = self.files.written_mark, self.files.size_bytes
             await self.files.sync()
+            if size_bytes - before_bytes > CATCH_UP_BYTES and self._has_only_old_records():
+                await self.ctx.clock.sleep((size_bytes - before_bytes) / CATCH_UP_BYTES_PER_S)
+            before_bytes = size_bytes
             self.core.synced(mark, self._now_s())
             self._pump()
+
+    def _has_only_old_records(self) -> bool:
+        """Catching up: others have committed all that we have. No client waits for us, and those
+        that commit meanwhile shall have their share of machines and links."""
+        core = self.core
+        return core.role != PRIMARY and core.quorum_lsn >= core.storage.last_lsn
 
     async def _make_room_forever(self) -> None:
         """Records that found the disk full are written when there is room again."""

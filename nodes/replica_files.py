@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 from nodes.base import Context
@@ -21,6 +22,8 @@ from protocols.replication_storage import decode_members
 LOG: Final = "log"
 SNAPSHOT: Final = "snapshot"
 STATE: Final = "state"
+LOG_COPY: Final = "log.shorter"
+COPY_PIECE_BYTES: Final = 256 << 10
 ROOM_PAUSE_S: Final = 0.2
 
 
@@ -33,6 +36,18 @@ class Recovered(NamedTuple):
 
     state: HardState
     storage: MemoryLog
+
+
+class LogCopy:
+    """A shorter log that is being made beside the log."""
+
+    __slots__ = ("changes", "first_lsn", "last_epoch", "sizes")
+
+    def __init__(self, changes: int, first_lsn: int) -> None:
+        self.changes = changes
+        self.first_lsn = first_lsn
+        self.last_epoch = 0
+        self.sizes: list[int] = []
 
 
 class ReplicaFiles:
@@ -51,6 +66,8 @@ class ReplicaFiles:
         self._unwritten: list[Entry] = []
         """Records that found the disk full, in order, and the mark of the last of them."""
         self._unwritten_mark = 0
+        self._changes = 0
+        """How often the log was cut or replaced, and not only made longer."""
 
     # --- recovery ----------------------------------------------------------------------------
 
@@ -74,7 +91,7 @@ class ReplicaFiles:
     ) -> Recovered:
         storage = MemoryLog(records, snapshot)
         kept = storage.entries(storage.first_lsn, storage.last_lsn)
-        self._index(kept, storage.first_lsn)
+        self._index(map(log_format.record_bytes, kept), storage.first_lsn)
         return Recovered(state, storage)
 
     _doubted = False
@@ -225,27 +242,65 @@ class ReplicaFiles:
         self._unwritten = [entry for entry in self._unwritten if entry[1] < lsn]
         keep = max(0, lsn - self._base_lsn)
         if keep < len(self._ends):
+            self._changes += 1
             end = self._ends[keep - 1] if keep else 0
             del self._ends[keep:]
             await self.ctx.disk.truncate(LOG, end)
             self.ctx.log.info("log cut", from_lsn=lsn)
 
-    async def shorten(self, storage: Storage, first_lsn: int) -> None:
-        """Rewrite the log from `first_lsn` on; nothing may be appended meanwhile."""
-        if first_lsn <= self._base_lsn:
-            return
-        last_lsn = self._base_lsn + len(self._ends) - 1
-        kept: Sequence[Entry] = (
-            storage.entries(first_lsn, last_lsn, 1 << 60) if first_lsn <= last_lsn else ()
-        )
-        await self.replace(LOG, log_format.encode_batch(kept))
-        self._index(kept, first_lsn)
+    async def copy_log(self, storage: Storage, first_lsn: int) -> LogCopy | None:
+        """Begin to shorten the log to what is from `first_lsn` on: copy it, in pieces, while others
+        go on. None: there is nothing to gain, or it may not be done now."""
+        if first_lsn <= self._base_lsn or self._unwritten:
+            return None
+        if self._has(LOG_COPY):
+            await self.ctx.disk.remove(LOG_COPY)
+        copy = LogCopy(self._changes, first_lsn)
+        try:
+            while self._extend(copy, storage, COPY_PIECE_BYTES):
+                await self.ctx.clock.sleep(0)
+            await self.ctx.disk.sync(LOG_COPY)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return None  # the log stays as it is
+        return copy
 
-    def _index(self, records: Sequence[Entry], first_lsn: int) -> None:
-        end, self._base_lsn, self._ends = 0, first_lsn, []
-        for entry in records:
-            end += log_format.record_bytes(entry)
-            self._ends.append(end)
+    async def replace_log(self, copy: LogCopy, storage: Storage) -> None:
+        """Put the copy, with what came meanwhile, in the log's place; nothing may be appended
+        until this returns. Nothing happens if the log has been cut since."""
+        while self._extend(copy, storage, 1 << 60):
+            pass
+        if self._unwritten or not self._fits(copy, storage):
+            return
+        await self.ctx.disk.sync(LOG_COPY)
+        await self.ctx.disk.rename(LOG_COPY, LOG)
+        self._index(copy.sizes, copy.first_lsn)
+
+    def _extend(self, copy: LogCopy, storage: Storage, max_bytes: int) -> bool:
+        """Copy some more of what the file has; whether there is more yet."""
+        if not self._fits(copy, storage):
+            return False
+        next_lsn = copy.first_lsn + len(copy.sizes)
+        end_lsn = self._base_lsn + len(self._ends) - 1
+        entries = storage.entries(next_lsn, end_lsn, max_bytes) if next_lsn <= end_lsn else ()
+        self.ctx.disk.append(LOG_COPY, log_format.encode_batch(entries))
+        if not entries:
+            return False
+        copy.sizes += map(log_format.record_bytes, entries)
+        copy.last_epoch = entries[-1][0]
+        return True
+
+    def _fits(self, copy: LogCopy, storage: Storage) -> bool:
+        """Whether the copy is still what the log begins with: nothing of it was cut."""
+        if self._changes != copy.changes:
+            return False
+        last_lsn = copy.first_lsn + len(copy.sizes) - 1
+        return not copy.sizes or storage.epoch_at(last_lsn) == copy.last_epoch
+
+    def _index(self, sizes: Iterable[int], first_lsn: int) -> None:
+        """The file holds records of these sizes, from `first_lsn` on."""
+        self._base_lsn, self._ends = first_lsn, list(accumulate(sizes))
 
     # --- whole files -------------------------------------------------------------------------
 
@@ -265,6 +320,7 @@ class ReplicaFiles:
 
     async def install(self, snapshot: Snapshot) -> None:
         """A peer's snapshot takes the place of snapshot and log."""
+        self._changes += 1
         await self.when_there_is_room(lambda: self.replace(SNAPSHOT, snapshot.encode()))
         if self._has(LOG):
             await self.ctx.disk.truncate(LOG, 0)

@@ -29,8 +29,16 @@ class Snapshots:
         driver = self._driver
         while True:
             await driver.ctx.clock.sleep(LOOK_S)
-            if not driver.held and driver.files.size_bytes > self._every_bytes:
+            if not driver.held and self._is_due():
                 await self._take()
+
+    def _is_due(self) -> bool:
+        """Not for less log than the state is long: a large state would be written all the time."""
+        last = self._driver.core.storage.snapshot
+        if last is None:
+            return self._driver.files.size_bytes > self._every_bytes
+        due_bytes = max(self._every_bytes, len(last.data))
+        return self._driver.files.bytes_after(last.lsn) > due_bytes
 
     async def _take(self) -> None:
         driver, core = self._driver, self._driver.core
@@ -50,9 +58,11 @@ class Snapshots:
             await self._compact(made)
 
     async def _compact(self, made: Snapshot) -> None:
-        """Drop what nobody needs; what is appended meanwhile waits."""
+        """Drop what nobody needs; what is appended at the very end of it waits."""
         driver = self._driver
-        with driver.hold():
-            first_lsn = driver.core.compact(made)
-            await driver.files.shorten(driver.core.storage, first_lsn)
+        first_lsn = driver.core.compact(made)
+        copy = await driver.files.copy_log(driver.core.storage, first_lsn)
+        if copy is not None and not driver.held:
+            with driver.hold():
+                await driver.files.replace_log(copy, driver.core.storage)
         driver.ctx.log.info("snapshot taken", lsn=made.lsn, log_from_lsn=first_lsn)
