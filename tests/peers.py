@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -13,10 +14,14 @@ SYSTEM_PATH = "/usr/sbin:/sbin:/usr/local/bin"
 def need(program: str, package: str = "", *, install: str = "") -> str:
     """The path of `program`. Without it the test is skipped on a laptop, and fails in CI."""
     found = shutil.which(program) or shutil.which(program, path=SYSTEM_PATH)
-    if found is not None:
-        return found
-    how = install or f"Debian: apt install {package or program}"
-    reason = f"{program} is not installed ({how})"
+    if found is None:
+        how = install or f"Debian: apt install {package or program}"
+        missing(f"{program} is not installed ({how})")
+    return found
+
+
+def missing(reason: str) -> NoReturn:
+    """A peer is not there: skip the test, or fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -10,22 +10,32 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import signal
 import struct
 import sys
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 import msgpack
 
+from protocols.errors import RpcError
+
 CREATE: Final = "CREATE TABLE bench (id BIGINT NOT NULL PRIMARY KEY, v TEXT)"
 VALUE: Final = "x" * 64
-WARM_UP_SHARE: Final = 0.25
+WARM_UP_S, WARM_UP_SHARE = 0.5, 0.25
 TICK_S: Final = 0.05
 TOPOLOGY: Final = """
 name: bench-commit
 {links}
 tiers:
-  db: {{kind: database, nodes: 3, ack: quorum, public: true, disk: {{sync: real}}}}
+  db:
+    kind: database
+    nodes: 3
+    ack: quorum
+    detection_timeout: 3s
+    public: true
+    disk: {{sync: real}}
 """
 
 
@@ -51,12 +61,14 @@ async def emu_main(link_ms: float) -> None:
 
 
 async def primary_of(c: Any) -> dict[str, Any]:
-    """Where the primary listens, once there is one that accepts writes."""
+    """Where the primary listens, once there is one that serves."""
     while True:
         for row in await c.ps("db"):
             if row["role"] == "primary":
-                address, _, port = row["address"].rpartition(":")
-                return {"name": row["name"], "address": address, "port": int(port)}
+                with suppress(RpcError):
+                    await c.call(row["name"], "query", "SELECT 1", [], {"primary": True})
+                    address, _, port = row["address"].rpartition(":")
+                    return {"name": row["name"], "address": address, "port": int(port)}
         await c.sleep(0.1)
 
 
@@ -165,7 +177,10 @@ class Client(asyncio.Protocol):
 
 
 async def client_main(protocol: str, address: str, port: int, clients: int, time_s: float) -> None:
-    """Print how many commits a second there were after a warm-up, and the count at each tick."""
+    """Print how many commits a second there were after a warm-up, and the count at each tick.
+
+    SIGTERM ends it early.
+    """
     loop = asyncio.get_running_loop()
     numbers = itertools.count(time.time_ns() >> 4)
     made: list[Client] = []
@@ -177,12 +192,15 @@ async def client_main(protocol: str, address: str, port: int, clients: int, time
         made.append(client)
     for client in made:
         client.begin()
-    await asyncio.sleep(time_s * WARM_UP_SHARE)
+    await asyncio.sleep(min(WARM_UP_S, time_s * WARM_UP_SHARE))
     counts: list[tuple[float, int]] = []
     ends_s = time.time() + time_s
-    while not counts or counts[-1][0] < ends_s:
+    ended = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    while not ended.is_set() and (not counts or counts[-1][0] < ends_s):
         counts.append((time.time(), sum(client.commits for client in made)))
-        await asyncio.sleep(TICK_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), TICK_S)
     (began_s, before), (ended_s, after) = counts[0], counts[-1]
     say(per_s=(after - before) / (ended_s - began_s), counts=counts)
 
