@@ -23,13 +23,13 @@ from nodes.parts.lag import LagClock
 from nodes.parts.state_machine import StateMachine, apply_entries
 from nodes.parts.waiters import Tell, Waiters
 from nodes.parts.wakeup import Wakeup
+from nodes.replica_facts import facts_of
 from nodes.replica_files import ROOM_PAUSE_S, ReplicaFiles
 from nodes.replica_snapshots import Snapshots
 from nodes.wire import Call, Service
 from protocols import replication
 from protocols.errors import RpcError
 from protocols.replication import (
-    LEARNER,
     NEVER,
     PRIMARY,
     WITNESS,
@@ -220,27 +220,7 @@ class ReplicaDriver:
 
     def facts(self) -> dict[str, Any]:
         """For `describe`: role, epoch, LSNs, who is primary."""
-        core = self.core
-        role = self._role_word()
-        lag_s = self.lag_s()
-        return {
-            "role": role,
-            "lag_s": round(lag_s, 3) if lag_s < NEVER else None,
-            "epoch": core.epoch,
-            "lsn": core.storage.last_lsn,
-            "committed_lsn": core.visible_lsn,
-            "applied_lsn": self.state_lsn,
-            "primary": core.name if role == "primary" else core.primary,
-            "divergent_records": self.divergent_records,
-            "members": dict(core.members),
-            "lags_s": self.lags_s(),
-        }
-
-    def _role_word(self) -> str:
-        if self.is_primary:
-            return "primary"
-        own = self.core.members.get(self.core.name)
-        return own if own in (WITNESS, LEARNER) else "replica"
+        return facts_of(self)
 
     def lags_s(self) -> dict[str, float]:
         """On the primary: how far each replica is behind (see parts/lag.py)."""
