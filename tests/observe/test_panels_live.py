@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -43,6 +44,13 @@ class Watched:
         address = f"{self.running.facts['prometheus']}/api/v1/{path}?{words}"
         with urllib.request.urlopen(address, timeout=20) as answer:
             return json.load(answer)["data"]
+
+    def is_scraping(self) -> bool:
+        """Whether Prometheus has started and looked at us more than once."""
+        try:
+            return self.points("sum(emu_node_up)") >= 3
+        except urllib.error.URLError:
+            return False
 
     def points(self, query: str) -> int:
         """How many values a query has over the whole story."""
@@ -81,7 +89,7 @@ def watched() -> Iterator[Watched]:
     began_s = time.time()
     seen = Watched(running, began_s, began_s + 120)
     give_up_s = time.monotonic() + 40
-    while seen.points('sum(emu_node_up{cluster="everything"})') < 3:
+    while not seen.is_scraping():
         assert time.monotonic() < give_up_s
         time.sleep(0.3)
     play(running)
