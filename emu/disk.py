@@ -111,6 +111,7 @@ class MachineDisk:
         self.fail_reads = False
         self.fail_writes = False
         self.full = False
+        self.on_change: Callable[[], object] | None = None
         self.files = files
         self.spec = spec
         self.timers = timers
@@ -196,6 +197,9 @@ class MachineDisk:
     def write_out(self, pending: Pending, done: Done) -> None:
         """Make a change durable, in the modelled or the real time, then call `done`."""
         cuts = self._cuts
+        tell, self.on_change = self.on_change, None
+        if tell is not None:
+            tell()
 
         def written(error: OSError | None = None) -> None:
             if cuts != self._cuts:

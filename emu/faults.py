@@ -14,12 +14,13 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
+    Final,
     Literal,
     Protocol,
-    get_args,
-    get_origin,
     get_type_hints,
 )
+
+import trio
 
 from emu import links
 from emu.reviving import Resume, Revive, start_all
@@ -28,6 +29,10 @@ from emu.topology import units
 
 if TYPE_CHECKING:
     from emu.supervisor import Cluster
+
+IN_WRITE_MOST_S: Final = 1.0
+MID_WRITE_S: Final = 0.0003
+"""How far into a write the power may fail; a sync takes about 0.2 ms."""
 
 Undo = Callable[[], Awaitable[None]]
 
@@ -65,12 +70,30 @@ class Crash:
     verb: ClassVar[str] = "crash"
     main: ClassVar[str] = "target"
     target: str
+    in_write: bool = False
+    """While its next write is on the way to the disk (or after IN_WRITE_MOST_S)."""
 
     async def inject(self, cluster: Cluster) -> Undo | None:
         names = await cluster.resolve(self.target)
-        for name in names:
-            cluster.crash(name)
+        if not self.in_write:
+            for name in names:
+                cluster.crash(name)
+        else:
+            async with trio.open_nursery() as nursery:
+                for name in names:
+                    nursery.start_soon(_crash_in_write, cluster, name)
         return Revive(cluster, tuple(names))
+
+
+async def _crash_in_write(cluster: Cluster, name: str) -> None:
+    disk, begun = cluster.slots[name].machine.disk, trio.Event()
+    disk.on_change = begun.set
+    with cluster.operator.move_on_after(IN_WRITE_MOST_S):
+        await begun.wait()
+        await cluster.operator.sleep(cluster.rng.uniform(0.0, MID_WRITE_S))
+    disk.on_change = None
+    if name in cluster.slots:
+        cluster.crash(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,32 +441,11 @@ def from_record(record: Mapping[str, Any]) -> Fault:
         raise ValueError(f"{kind.verb} knows no `{unknown[0]}`; it takes: {', '.join(known)}")
     if kind.main not in values and kind.main in _required(kind):
         raise ValueError(f"{kind.verb} needs its `{kind.main}`")
-    return kind(**{name: _fitting(name, known[name], value) for name, value in values.items()})
+    return kind(**{name: units.fitting(name, known[name], value) for name, value in values.items()})
 
 
 def _required(kind: type[Fault]) -> list[str]:
     return [each.name for each in fields(kind) if each.default is MISSING]  # type: ignore[arg-type]
-
-
-def _fitting(name: str, hint: Any, value: Any) -> Any:
-    """The value of a field, which came from outside, as the field's type. Raises ValueError."""
-    if hint in (int, float):
-        fits = type(value) in (int, hint)
-        if fits:
-            units.check_value(name, value)
-    elif get_origin(hint) is Literal:
-        fits = value in get_args(hint)
-    elif get_origin(hint) is tuple:
-        words = get_args(hint)[0] is str
-        fits = type(value) in (list, tuple) and (
-            not words or all(type(each) is str for each in value)
-        )
-        value = tuple(value) if fits else value
-    else:
-        fits = type(value) is hint
-    if not fits:
-        raise ValueError(f"`{name}` cannot be {value!r}"[:200])
-    return value
 
 
 async def _two_groups(

@@ -91,6 +91,8 @@ class DiskControl(Protocol):
     fail_reads: bool
     fail_writes: bool
     full: bool
+    on_change: Callable[[], object] | None
+    """Called once, when the next change begins its way to the platter."""
 
     def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
         """Damage one bit of a file in place (negative offsets count from the end)."""

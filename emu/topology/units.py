@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 MAX_TEXT: Final = 64
 MOST: Final = 2.0**53
@@ -222,3 +222,24 @@ def _examples(unit: Unit, number: str) -> str:
 
 def _advice(unit: Unit) -> str:
     return f"write {_examples(unit, '2')}" if unit.examples else "write a number such as 2"
+
+
+def fitting(name: str, hint: Any, value: Any) -> Any:
+    """The value of a field, which came from outside, as the field's type. Raises ValueError."""
+    if hint in (int, float):
+        fits = type(value) in (int, hint)
+        if fits:
+            check_value(name, value)
+    elif get_origin(hint) is Literal:
+        fits = value in get_args(hint)
+    elif get_origin(hint) is tuple:
+        words = get_args(hint)[0] is str
+        fits = type(value) in (list, tuple) and (
+            not words or all(type(each) is str for each in value)
+        )
+        value = tuple(value) if fits else value
+    else:
+        fits = type(value) is hint
+    if not fits:
+        raise ValueError(f"`{name}` cannot be {value!r}"[:200])
+    return value

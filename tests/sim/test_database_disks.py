@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
 import emu
 from emu.topology.loading import loads
@@ -189,3 +190,31 @@ def test_a_replica_that_was_away_longer_than_the_log_is_kept_gets_a_snapshot_the
 
     plan = group(more=", snapshot_every: 20kB, retained: 10kB")
     assert emu.run(script, plan, seed=8) == {"rows": 60, "installed": 1}
+
+
+def test_power_that_fails_in_the_middle_of_writes_leaves_torn_tails_and_loses_nothing():
+    async def script(c: emu.Scenario) -> tuple[bool, bool]:
+        primary = await with_table(c)
+        acknowledged: list[int] = []
+
+        async def write_on() -> None:
+            number = 0
+            while True:
+                number += 1
+                try:
+                    await write(c, primary, INSERT, number, "x" * 300)
+                    acknowledged.append(number)
+                except RpcError:
+                    await c.sleep(0.01)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write_on)
+            for _ in range(20):
+                await c.crash(primary, in_write=True)
+                await c.start(primary)
+                await c.sleep(0.02)
+            nursery.cancel_scope.cancel()
+        rows = await count(c, primary)
+        return rows >= len(acknowledged) > 0, len(c.events("torn log tail cut")) > 2
+
+    assert emu.run(script, group(nodes=1), seed=1) == (True, True)
