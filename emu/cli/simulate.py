@@ -20,7 +20,7 @@ from emu.observe.shown import duration
 if TYPE_CHECKING:
     from emu.sim.seeds import SeedResult, SeedRun
 
-SOURCES: Final = ("swarm", "timeline", "none", "damage")
+SOURCES: Final = ("swarm", "timeline", "none", "planned", "damage")
 DEFAULT_SEEDS: Final = 20
 MAX_SEEDS: Final = 1_000_000
 SHOWN_OPERATIONS: Final = 12
@@ -28,7 +28,10 @@ SHRUNK_SEEDS: Final = 1
 """How many of the failing seeds are shrunk: each costs up to 40 more runs."""
 
 HISTORY_HELP = "Write what clients saw into this folder, as seed-N/MODEL.jsonl for `emu check`."
-FAULTS_HELP = "swarm: drawn per seed. timeline: the file's own. none. damage: also lying disks."
+FAULTS_HELP = (
+    "swarm: drawn per seed. timeline: the file's own. none. planned: restarts, scaling and "
+    "switchovers only, under which all expectations must hold. damage: also lying disks."
+)
 
 
 @dataclass(frozen=True, slots=True)

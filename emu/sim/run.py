@@ -22,6 +22,7 @@ import trio
 from emu.private_trio import seeded_scheduler
 from emu.sim.timers import MAX_TURNS, MAX_VIRTUAL_S, SimClock, SimulationStuck
 from emu.sim.trace import Trace
+from emu.sim.wire_rules import WireRules
 from emu.sim.world import SimWorld
 
 WATCHDOG_S: Final = 20.0
@@ -89,6 +90,7 @@ def in_virtual_time(
     *,
     seed: int | str,
     keep_trace: int = 0,
+    rules: WireRules | None = None,
     max_virtual_s: float = MAX_VIRTUAL_S,
     max_turns: int = MAX_TURNS,
     watchdog_s: float = WATCHDOG_S,
@@ -96,9 +98,10 @@ def in_virtual_time(
     """Run `program()`, which makes its own world. An Exception of its is part of the outcome.
 
     The same seed, code and versions give the same digest. `keep_trace`: how many of the newest
-    events to remember. Raises nothing but what ends the process (KeyboardInterrupt).
+    events to remember; `rules` reads what the nodes say. Raises nothing but what ends the process
+    (KeyboardInterrupt).
     """
-    trace = Trace(keep=keep_trace)
+    trace = Trace(keep=keep_trace, rules=rules)
     clock = SimClock(trace=trace, max_virtual_s=max_virtual_s, max_turns=max_turns)
     began_s = time.perf_counter()
     value: T | None = None

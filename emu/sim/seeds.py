@@ -15,16 +15,18 @@ from typing import Any, Final, Literal
 from emu.history import Recorder
 from emu.history_file import write_by_model
 from emu.scenario import Scenario, cluster
-from emu.sim import swarm
+from emu.sim import planned, swarm
 from emu.sim.run import Outcome, in_virtual_time
+from emu.sim.wire_rules import WireRules
 from emu.sim.world import Knobs
 from emu.supervisor import describe
 from emu.topology.loading import load
 from emu.topology.model import FaultItem, Topology
 
-FaultSource = Literal["swarm", "timeline", "none", "damage"]
-"""damage: as swarm, and disks lie about syncs and flip bits, which no protocol bears: then it is
-only asked that nodes find it, not that nothing is lost."""
+FaultSource = Literal["swarm", "timeline", "none", "planned", "damage"]
+"""planned: only what operators do (planned.py). damage: as swarm, and disks lie about syncs and
+flip bits, which no protocol bears: then it is only asked that nodes find it, not that nothing is
+lost."""
 DAMAGE: Final = "damage"
 LYING_RATIOS: Final = (0.0, 0.002, 0.02, 0.2)
 CORRECTNESS: Final = ("lost_acknowledged_writes", "duplicated_writes")
@@ -61,6 +63,8 @@ class SeedRun:
         if self.faults in ("swarm", DAMAGE):
             damage = swarm.Damage(flip_bits=self.faults == DAMAGE)
             found = swarm.draw(topology, self.seed, self.for_s, damage=damage)
+        elif self.faults == "planned":
+            found = planned.draw(topology, self.seed, self.for_s)
         elif self.faults == "timeline":
             found = topology.faults
         if self.only is None:
@@ -75,7 +79,7 @@ class SeedResult:
     seed: int
     anomaly: str
     kind: str
-    """The anomaly's: a model's name, liveness, state, failure, expectation or error."""
+    """The anomaly's: a model's name, wire, liveness, state, failure, expectation or error."""
     operations: tuple[str, ...]
     """The operations that show it, a line each."""
     digest: str
@@ -134,6 +138,7 @@ def simulate_seed(run: SeedRun) -> Outcome[dict[str, Any]]:
         program,
         seed=run.seed,
         keep_trace=run.keep_trace,
+        rules=WireRules(),
         max_virtual_s=run.for_s + FINISH_MOST_S,
     )
 
@@ -157,6 +162,9 @@ def _first_anomaly(outcome: Outcome[dict[str, Any]]) -> tuple[str, str, tuple[st
     if outcome.error is not None:
         return "error", describe(outcome.error), ()
     assert outcome.value is not None
+    rules = outcome.trace.rules
+    for problem in rules.problems if rules is not None else ():
+        return "wire", problem, ()
     for anomaly in outcome.value["anomalies"]:
         return anomaly["kind"], anomaly["text"], tuple(anomaly["operations"])
     for each in outcome.value["expectations"]:

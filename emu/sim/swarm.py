@@ -24,6 +24,7 @@ TRIES: Final = 8
 GAPS_S: Final = (2.0, 5.0, 12.0)
 LASTINGS_S: Final = (0.3, 2.0, 8.0)
 MOST_AT_ONCE: Final = (1, 2, 4)
+MOST_POWER_CUTS: Final = 4
 MAX_DRIFT: Final = 0.008
 """Below what leases state that they bear (protocols/replication_core.py)."""
 EVENTS: Final = ("promoted", "node up")
@@ -60,15 +61,19 @@ def draw(
     topology: Topology, seed: int | str, for_s: float, *, damage: Damage | None = None
 ) -> tuple[FaultItem, ...]:
     """The timeline of a run of `for_s` under this seed, in the order of its times."""
-    drawn = _Draw(topology, random.Random(f"{seed}/swarm"), damage or Damage())
-    return tuple(drawn.items(for_s))
+    rng, moments = random.Random(f"{seed}/swarm"), random.Random(f"{seed}/swarm/moments")
+    drawn = _Draw(topology, rng, moments, damage or Damage())
+    return tuple(sorted(drawn.items(for_s), key=lambda item: (not item.on, item.at_s or 0.0)))
 
 
 class _Draw:
     """The draws of one seed, with its knobs."""
 
-    def __init__(self, topology: Topology, rng: random.Random, damage: Damage) -> None:
+    def __init__(
+        self, topology: Topology, rng: random.Random, moments: random.Random, damage: Damage
+    ) -> None:
         self.rng = rng
+        self.moments = moments
         self.damage = damage
         self.topology = topology
         self.tiers = [tier for tier in topology.tiers if not tier.kind.clients and tier.members]
@@ -95,7 +100,7 @@ class _Draw:
             if item is not None:
                 found.append(item)
             at_s += rng.expovariate(1 / self.gap_s)
-        return found
+        return [*found, *self._power_cuts(last_s)]
 
     def _one(self, at_s: float, lasts_s: float) -> FaultItem | None:
         for _ in range(TRIES):
@@ -115,6 +120,21 @@ class _Draw:
             return False
         taken = [tier for tiers in meanwhile for tier in tiers]
         return all(taken.count(name) < self.bearable.get(name, 1) for name in takes)
+
+    def _power_cuts(self, last_s: float) -> list[FaultItem]:
+        """In every second run power fails in the middle of writes, which chance seldom hits."""
+        rng, found = self.moments, list[FaultItem]()
+        if not self.groups or last_s <= FIRST_S or rng.random() < 0.5:
+            return found
+        for _ in range(rng.randint(1, MOST_POWER_CUTS)):
+            tier = rng.choice(self.groups)
+            at_s = round(rng.uniform(FIRST_S, last_s), 3)
+            lasts_s = round(min(0.05 + rng.expovariate(1 / self.lasting_s), last_s - at_s), 3)
+            if self._fits(at_s, at_s + lasts_s, (tier.name,)):
+                self._busy.append((at_s, at_s + lasts_s, (tier.name,)))
+                fault = faults.Crash(rng.choice(tier.node_names), in_write=True)
+                found.append(FaultItem(fault, at_s, for_s=max(0.001, lasts_s)))
+        return found
 
     def _moving(self, for_s: float) -> list[FaultItem]:
         """Where slots can move, they mostly do, so that the other faults meet them on their way."""
@@ -198,9 +218,16 @@ def _hit(kind: Callable[[str], Fault]) -> Maker:
 
 
 _kill = _hit(faults.Kill)
-_crash = _hit(faults.Crash)
 _pause = _hit(faults.Pause)
 _restart = _hit(faults.Restart)
+
+
+def _crash(draw: _Draw) -> Drawn:
+    """Half of the power cuts of those who keep something come in the middle of a write."""
+    tier = draw.tier()
+    node = draw.node(tier)
+    in_write = tier in draw.groups and draw.moments.random() < 0.5
+    return Drawn(faults.Crash(node, in_write), (tier.name,))
 
 
 def _cut(draw: _Draw) -> Drawn | None:

@@ -11,6 +11,8 @@ from collections import deque
 from struct import Struct
 from typing import Final, NamedTuple
 
+from emu.sim.wire_rules import WireRules
+
 HASH_BYTES: Final = 1 << 16
 SHOWN_BYTES: Final = 4096
 _MESSAGE: Final = Struct("<cdI").pack
@@ -49,17 +51,20 @@ class _Sent:
 
 
 class Trace:
-    """The run's digest. `keep` newest events are remembered for `emu trace` (0: none)."""
+    """The run's digest. `keep` newest events are remembered for `emu trace` (0: none); `rules`
+    reads along."""
 
     __slots__ = (
-        "_buffer", "_hash", "_on_their_way", "events", "keep", "kept", "messages", "timers",
+        "_buffer", "_hash", "_on_their_way", "events", "keep", "kept", "messages", "rules",
+        "timers",
     )  # fmt: skip
 
-    def __init__(self, *, keep: int = 0) -> None:
+    def __init__(self, *, keep: int = 0, rules: WireRules | None = None) -> None:
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
         self._on_their_way: dict[bytes, deque[_Sent]] = {}
         self.keep = keep
+        self.rules = rules
         self.kept: deque[TraceEvent] = deque(maxlen=keep)
         self.messages = 0
         self.timers = 0
@@ -80,6 +85,8 @@ class Trace:
         buffer += data
         if len(buffer) > HASH_BYTES:
             self._flush()
+        if self.rules is not None and sent_s is None:
+            self.rules.take(route, data)
         if self.keep:
             kind = "message" if sent_s is None else "datagram"
             sent_s = self._arrived(route, len(data)) if sent_s is None else sent_s

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emu import faults
-from emu.sim import swarm
+from emu.sim import planned, swarm
 from emu.topology.loading import load, loads
 from emu.topology.writing import with_timeline
 
@@ -89,3 +89,24 @@ def test_what_is_drawn_can_be_written_down_and_read_back():
         drawn = swarm.draw(FOUR, seed, 60.0)
         read = loads(with_timeline(path, drawn), path=path).faults
         assert tuple(replace(item, line=0) for item in read) == drawn
+
+
+def test_power_also_fails_in_the_middle_of_writes_of_those_who_keep_something():
+    items = [item for seed in SEEDS for item in swarm.draw(REPLICATED, seed, 60.0)]
+    cuts = [item.fault for item in items if isinstance(item.fault, faults.Crash)]
+    in_write = [each for each in cuts if each.in_write]
+    assert len(in_write) > len(SEEDS) / 2
+    assert all(each.target.startswith("db") for each in in_write)
+
+
+def test_what_operators_do_touches_only_tiers_that_can_spare_a_member_one_at_a_time():
+    for seed in SEEDS:
+        items = planned.draw(REPLICATED, seed, 60.0)
+        assert items == planned.draw(REPLICATED, seed, 60.0)
+        assert {item.fault.verb for item in items} <= {"restart", "scale", "call"}
+        ends = [item.at_s + (item.for_s or 0.0) for item in items]
+        assert all(end < after.at_s for end, after in zip(ends, items[1:], strict=False))
+        assert all("web" not in repr(item.fault) for item in items)  # public: nobody chooses
+    touched = {item.fault.target for seed in SEEDS for item in planned.draw(FOUR, seed, 60.0)
+               if isinstance(item.fault, faults.Restart)}  # fmt: skip
+    assert touched == {"web-1", "web-2", "web-3"}
