@@ -36,6 +36,8 @@ POLL_S: Final = 0.25
 EXPECTED_FAILURES: Final = ("OSError", "PermissionError")
 """A node that the disk or network fails may give up, and be restarted. Another error is a bug."""
 DAMAGE_FOUND: Final = "CorruptLog"
+CAUGHT: Final = ("handler failed", "connection failed")
+"""Events of a failure that ended one request or connection only: a failed assert is among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Watch:
     """What the events of a run say by themselves: nodes that failed, and who was promoted when."""
 
     failures: list[tuple[str, str]] = field(default_factory=list)
+    caught: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    """(node, event, error) of what a node survived, and should not have met."""
     promotions: dict[tuple[str, int], dict[str, None]] = field(default_factory=dict)
     """(tier, epoch) → the nodes that became primary in it."""
 
@@ -70,6 +74,9 @@ class Watch:
         """An event listener."""
         if event["event"] in ("node failed", "connection failed", "handler failed"):
             self.failures.append((str(event.get("node")), str(event.get("error"))))
+        elif event["event"] in CAUGHT:
+            what = str(event.get("node")), event["event"], str(event.get("error"))
+            self.caught[what] = None
         elif event["event"] == "promoted" and "epoch" in event:
             place = str(event.get("tier")), int(event["epoch"])
             self.promotions.setdefault(place, {})[str(event.get("node"))] = None
@@ -81,6 +88,11 @@ class Watch:
             Anomaly("failure", f"{node} failed by itself: {error[:300]}")
             for node, error in self.failures
             if not error.startswith(expected)
+        ]
+        found += [
+            Anomaly("failure", f"{node}: {event}: {error[:300]}")
+            for node, event, error in self.caught
+            if not damaged and not error.startswith(expected)
         ]
         found += [
             Anomaly("state", f"{tier}: epoch {epoch} had two primaries, {' and '.join(nodes)}")
@@ -127,6 +139,7 @@ class Judge:
         if was_broken:
             stuck += await self._wait_for_progress()
         answers = await self._ask_clients("finish", FINISH_TIMEOUT_S)
+        stuck += _unread(answers)
         unlike = await self._check_states()
         flipped = any(each.get("flip_bit") for each in cluster.timeline)
         damaged = flipped or not cluster.world.honest_disks
@@ -295,6 +308,15 @@ class Judge:
             undecided=kept.broken.unknown,
             complete=complete,
         )
+
+
+def _unread(answers: Mapping[str, Mapping[str, Any]]) -> list[Anomaly]:
+    """Nothing is broken any more, so what was written can be read back."""
+    return [
+        Anomaly("liveness", f"{name} could not read back what it wrote")
+        for name, answer in answers.items()
+        if answer.get("final_read") == "failed"
+    ]
 
 
 def _has_no_state(answer: Any) -> bool:

@@ -252,6 +252,7 @@ class BalancerNode:
 
     def _tick(self) -> None:
         self.pool.tick(self._now_s())
+        assert self.pool.load <= self._in_hand, f"{self.pool.load} of {self._in_hand} connections"
         self._forget_finished()
         self._maglev_stale.set()
 

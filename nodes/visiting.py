@@ -120,10 +120,6 @@ class HttpVisitor:
         self, place: Place, operation: str, arguments: dict[str, Any], timeout_s: float
     ) -> dict[str, Any]:
         method, path, body = _http_request(operation, arguments)
-        if self._most and self._left <= 0:
-            self._client.close()
-            self._left = self._most
-        self._left -= 1
         token = arguments.get("token", self._token)
         headers: list[tuple[str, str]] = []
         if token and operation != ASSET:
@@ -132,20 +128,30 @@ class HttpVisitor:
             headers.append(("cookie", f"session={self.session}"))
         if body:
             headers.append(("content-type", "application/json"))
-        response = await self._client.request(
-            method,
-            path,
-            host=place.host,
-            port=place.port,
-            headers=headers,
-            body=body,
-            timeout_s=timeout_s,
-            host_header=self._host_header,
-        )
+        try:
+            response = await self._client.request(
+                method,
+                path,
+                host=place.host,
+                port=place.port,
+                headers=headers,
+                body=body,
+                timeout_s=timeout_s,
+                host_header=self._host_header,
+            )
+        finally:
+            self._count()
         answer = _checked(response)
         if operation == POST:
             self._token = int(answer.get("token", 0))
         return answer
+
+    def _count(self) -> None:
+        """After its last request a connection is closed, not kept idle: it takes up a place."""
+        self._left -= 1
+        if self._most and self._left <= 0:
+            self._client.close()
+            self._left = self._most
 
 
 class RpcVisitor:

@@ -169,6 +169,11 @@ class Pool:
             self._find_usable(now_s)
         return self._usable
 
+    @property
+    def load(self) -> int:
+        """Connections that were given a server or wait for one."""
+        return len(self.queue) + sum(server.load for server in self.servers.values())
+
     def up_count(self, now_s: float) -> int:
         return sum(each.wanted and each.healthy(now_s) for each in self.servers.values())
 
@@ -222,7 +227,7 @@ class Pool:
             return ALL_DOWN
         server = self._choose(candidates, key, now_s)
         if server is not None and self._free(server):
-            self._give(server)
+            self._give(server, now_s)
             return server
         if self.queued >= self.config.max_queue:
             return QUEUE_FULL
@@ -243,16 +248,18 @@ class Pool:
         most = self.config.max_conn
         return not most or server.sessions < most
 
-    def _give(self, server: Server) -> None:
+    def _give(self, server: Server, now_s: float) -> None:
+        assert server.wanted and (self.panic or server.healthy(now_s)), server
+        assert self._free(server), server
         server.sessions += 1
         self._picks += 1
         server.picked = self._picks
-        assert self._free(server) or server.sessions == self.config.max_conn, server
 
     def _enqueue(self, waiting: Waiting, server: Server | None) -> None:
         waiting.wanted = server
         (self.queue if server is None else server.waiting).append(waiting)
         self.queued += 1
+        assert self.queued <= self.config.max_queue, self.queued
 
     def give_up(self, waiting: Waiting) -> None:
         """It waited for too long, or its client left. A server it was given is
@@ -270,7 +277,7 @@ class Pool:
             waiting = self._next_for(server)
             if waiting is None:
                 return
-            self._settle(waiting, server)
+            self._settle(waiting, server, now_s)
 
     def _next_for(self, server: Server) -> Waiting | None:
         shared = next((each for each in self.queue if server not in each.tried), None)
@@ -279,11 +286,15 @@ class Pool:
             return own or shared
         return own if own.number < shared.number else shared
 
-    def _settle(self, waiting: Waiting, server: Server | None, refused: str = "") -> None:
+    def _settle(self, waiting: Waiting, server: Server, now_s: float) -> None:
         self.give_up(waiting)
-        waiting.server, waiting.refused = server, refused
-        if server is not None:
-            self._give(server)
+        self._give(server, now_s)
+        waiting.server = server
+        waiting.on_settled()
+
+    def _turn_away(self, waiting: Waiting, why: str) -> None:
+        self.give_up(waiting)
+        waiting.refused = why
         waiting.on_settled()
 
     def _everyone_waiting(self) -> Iterator[Waiting]:
@@ -298,14 +309,14 @@ class Pool:
             return
         for waiting in sorted(self._everyone_waiting(), key=lambda each: each.number):
             if not usable:
-                self._settle(waiting, None, ALL_DOWN)
+                self._turn_away(waiting, ALL_DOWN)
                 continue
             if waiting.wanted in usable:
                 continue
             left = [each for each in usable if each not in waiting.tried] or usable
             server = self._choose(left, waiting.key, now_s)
             if server is not None and self._free(server):
-                self._settle(waiting, server)
+                self._settle(waiting, server, now_s)
             elif server is not waiting.wanted:
                 self.give_up(waiting)
                 self._enqueue(waiting, server)
