@@ -37,7 +37,8 @@ class ClientsConfig:
     asks: str
     """The tier that they ask."""
     workload: str = "register"
-    """register, append, set or bank; on a kv tier register, append, bank or expiring."""
+    """register, append, transactions, set or bank; on a kv tier register, append, bank, expiring
+    or hot."""
     processes: int = 5
     think_time_s: float = 0.1
     """Mean of the (exponential) pause between a process's operations."""

@@ -35,6 +35,8 @@ from protocols.replication_messages import Members
 MAX_TOKEN_WAIT_S: Final = 1.0
 MAX_TRANSACTION_S: Final = 60.0
 LEASE_STATEMENTS: Final = 1000
+LEASES_PER_LIFE: Final = 1 << 32
+"""So that no lease of this life has the number of an earlier one's."""
 STATE_DIGEST: Final = "state_digest"
 LOG_DIGEST: Final = "log_digest"
 
@@ -108,7 +110,7 @@ class Engine:
             snapshot_every_bytes=config.snapshot_every_bytes,
         )
         self.lease: _Lease | None = None
-        self._next_lease = 1
+        self._next_lease = ctx.generation * LEASES_PER_LIFE
         self._lease_free = trio.Event()
         metrics = ctx.metrics
         self._commits = metrics.counter("commits_total", "Transactions acknowledged.")

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import trio
 
-from nodes.base import Context
+from nodes.base import Clock, Context
+from nodes.client import Client
 from nodes.directory import Directory
 from nodes.group_client import GroupClient
 from protocols import database as words
@@ -40,6 +41,7 @@ class DatabaseClient:
         max_lag_ms: int | None = None,
     ) -> None:
         assert not (replicas and linearizable)
+        self._clock = ctx.clock
         self._group = GroupClient(ctx, nursery, directory, tier)
         self._replicas = replicas
         self._linearizable = linearizable
@@ -79,6 +81,12 @@ class DatabaseClient:
         answer = await self._ask(words.WRITE, params, timeout_s, anywhere=False)
         return Written.from_wire(answer)
 
+    async def begin(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Transaction:
+        """Open an interactive transaction at the primary. Raises RpcError."""
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        answer = await self._ask(words.BEGIN, [], timeout_s, anywhere=False)
+        return Transaction(self._clock, self._group.at_primary(), answer["lease"], deadline_s)
+
     async def _ask(
         self, method: str, params: list[Any], timeout_s: float, *, anywhere: bool
     ) -> dict[str, Any]:
@@ -90,3 +98,26 @@ class DatabaseClient:
                 raise RpcError("unknown_outcome", text) from error
             raise
         return dict(answer)
+
+
+class Transaction:
+    """An open interactive transaction. Nothing of it is asked twice: where `commit` got no answer
+    nobody knows, where anything else failed nothing happened (its lease ends by itself)."""
+
+    def __init__(self, clock: Clock, client: Client, lease: int, deadline_s: float) -> None:
+        self._clock = clock
+        self._client = client
+        self._lease = lease
+        self._deadline_s = deadline_s
+
+    async def execute(self, sql: str, *params: Any) -> dict[str, Any]:
+        """One statement's result: it sees what the transaction did. Raises RpcError."""
+        return dict(await self._call(words.EXECUTE, sql, list(params)))
+
+    async def commit(self) -> Written:
+        """Raises RpcError."""
+        return Written.from_wire(await self._call(words.COMMIT))
+
+    async def _call(self, method: str, *params: Any) -> Any:
+        left_s = self._deadline_s - self._clock.monotonic_s()
+        return await self._client.call(method, self._lease, *params, timeout_s=left_s)

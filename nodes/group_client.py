@@ -99,6 +99,11 @@ class GroupClient:
         """Made when first drawn from: a thousand clients of one server never are."""
         return self.ctx.rng(f"group-client/{self.tier}")
 
+    def at_primary(self) -> Client:
+        """The client of who has just answered as primary, for what must go to that very node."""
+        assert self._primary, "ask first"
+        return self._client(self._primary)
+
     def _size(self) -> int:
         return len(self._view.members) if self._view is not None else 0
 

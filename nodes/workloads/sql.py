@@ -1,7 +1,7 @@
-"""Workloads on a database tier: a register, a list, a set and a bank, in plain SQL.
+"""Workloads on a database tier: a register, lists, a set and a bank, in plain SQL.
 
-Every write is one transaction with a request id; reads go to the primary, or to replicas with the
-session's token.
+Every write is one transaction with a request id (or an interactive one, without); reads go to the
+primary, or to replicas with the session's token.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Any, Final
 from nodes.database_client import DatabaseClient
 from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
 from protocols.database import Rows, Written
+from protocols.errors import RpcError
 
 SESSION: Final = "session"
 ACCOUNTS: Final = 5
 OPENING_BALANCE: Final = 100
 MOST_MOVED: Final = 10
+LAST_PLACE: Final = "SELECT ifnull(max(place), 0) FROM lists WHERE k = ?"
 
 
 class SqlWorkload:
-    """What the four have in common: two ways to ask, request ids, unique values."""
+    """What they have in common: two ways to ask, request ids, unique values."""
 
     model = ""
     tables: Sequence[str] = ()
@@ -155,6 +157,27 @@ class Append(SqlWorkload):
         return [Step("read", key) for key in self.keys.used]
 
 
+class Transactions(Append):
+    """The same lists, each element appended in an interactive transaction: the end is looked up,
+    then written behind. It carries no request id, so nothing of it may be done twice."""
+
+    async def do(self, step: Step, session: Session) -> Any:
+        if step.f == "read":
+            return await super().do(step, session)
+        try:
+            transaction = await self._client.begin(timeout_s=self.options.timeout_s)
+            found = await transaction.execute(LAST_PLACE, step.key)
+            place = found["rows"][0][0] + 1
+            await transaction.execute(
+                "INSERT INTO lists VALUES (?, ?, ?)", step.key, place, step.value
+            )
+        except RpcError as error:
+            raise RpcError("unavailable", f"nothing was committed: {error}") from error
+        written = await transaction.commit()
+        session.token = max(session.token, written.lsn)
+        return step.value
+
+
 class Set(SqlWorkload):
     """Elements that are added, and read all together."""
 
@@ -234,6 +257,7 @@ class Bank(SqlWorkload):
 WORKLOADS: Final[Mapping[str, Callable[[Setting], Workload]]] = {
     "register": Register,
     "append": Append,
+    "transactions": Transactions,
     "set": Set,
     "bank": Bank,
 }

@@ -72,6 +72,22 @@ def test_a_transaction_that_takes_too_long_is_over_and_leaves_nothing():
     assert emu.run(script, group(more=", transaction_timeout: 1s"), seed=3) == ["refused", 1]
 
 
+def test_a_transaction_of_an_earlier_life_does_not_get_into_another_ones():
+    async def script(c: emu.Scenario) -> list[Any]:
+        primary = await with_table(c)
+        old = (await c.call(primary, "begin"))["lease"]
+        await c.kill(primary)
+        await c.start(primary)
+        await c.sleep(0.5)
+        new = (await c.call(primary, "begin"))["lease"]
+        stray = await code_of(c, primary, "execute", old, INSERT, [1, "x"])
+        await c.call(primary, "execute", new, INSERT, [2, "y"])
+        await c.call(primary, "commit", new)
+        return [stray, await count(c, primary)]
+
+    assert emu.run(script, group(nodes=1), seed=1) == ["refused", 1]
+
+
 def test_a_transaction_does_not_outlive_the_epoch_it_began_in():
     async def script(c: emu.Scenario) -> str:
         primary = await with_table(c)
