@@ -38,6 +38,11 @@ EXPECTED_FAILURES: Final = ("OSError", "PermissionError")
 DAMAGE_FOUND: Final = "CorruptLog"
 CAUGHT: Final = ("handler failed", "connection failed")
 """Events of a failure that ended one request or connection only: a failed assert is among them."""
+OPERATIONAL: Final = (
+    *EXPECTED_FAILURES, "BlockingIOError", "BrokenPipeError", "ConnectionAbortedError",
+    "ConnectionRefusedError", "ConnectionResetError", "FileNotFoundError", "TimeoutError",
+)  # fmt: skip
+"""What may be met by whoever is in the middle of something when the world fails it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class Watch:
         found += [
             Anomaly("failure", f"{node}: {event}: {error[:300]}")
             for node, event, error in self.caught
-            if not damaged and not error.startswith(expected)
+            if not damaged and not any(f"{name}(" in error for name in OPERATIONAL)
         ]
         found += [
             Anomaly("state", f"{tier}: epoch {epoch} had two primaries, {' and '.join(nodes)}")

@@ -130,3 +130,14 @@ def test_the_shipped_topologies_lose_nothing_by_their_settings():
     for path in sorted(Path("topologies").glob("0[1-4]-*.yaml")):
         plan = load(path)
         assert [why_losses_are_permitted(plan, tier.name) for tier in plan.users] == [""]
+
+
+def test_an_error_that_ends_one_request_only_is_an_anomaly_unless_the_world_failed_it():
+    watch = Watch()
+    fields = {"node": "web-1", "at_s": 1.0, "level": "error"}
+    watch.look({**fields, "event": "handler failed", "error": "AssertionError('no')"})
+    watch.look({**fields, "event": "connection failed", "error": "TimeoutError('no answer')"})
+    watch.look({**fields, "event": "handler failed", "error": "AssertionError('no')"})
+    found = [each.text for each in watch.anomalies(damaged=False)]
+    assert found == ["web-1: handler failed: AssertionError('no')"]
+    assert watch.anomalies(damaged=True) == []
