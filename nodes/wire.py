@@ -27,6 +27,7 @@ MAX_UNSENT_BYTES: Final = 4 << 20
 MAX_REMAINING_MS: Final = 3_600_000
 """Whoever has more time than this (or no number) has named no limit."""
 PROTOCOL_VERSION: Final = 1
+LATE: Final = "its time was over when it arrived"
 
 
 class Service:
@@ -275,6 +276,8 @@ class _ServerConnection:
         if self.knows_metadata and params and type(params[-1]) is dict:
             metadata = params.pop()
         try:
+            if metadata is not None and metadata.get(rpc.REMAINING_MS) == 0:
+                raise RpcError("expired", LATE)
             result = fused(params, None if metadata is None else metadata.get(rpc.EPOCH))
             if result is NotImplemented:
                 params += () if metadata is None else (metadata,)
@@ -357,6 +360,8 @@ class _ServerConnection:
             self._fail(msgid, name, RpcError("no_such_method", f"{name}; there are: {known}"))
         elif refusal := method.arguments.refusal(name, params):
             self._fail(msgid, name, refusal)
+        elif call.deadline_s is not None and call.deadline_s <= arrived_s:
+            self._fail(msgid, name, RpcError("expired", LATE))
         elif len(self.running) >= service.limits.max_pipeline or msgid in self.running:
             self._fail(msgid, name, RpcError("overloaded", "too many requests in hand"))
         else:

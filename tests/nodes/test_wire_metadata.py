@@ -67,12 +67,21 @@ async def test_only_a_sensible_remaining_time_limits_a_call(
 
 
 @pytest.mark.parametrize("remaining_ms", [0, -1, -math.inf])
-async def test_a_call_whose_time_is_over_is_cancelled(
+async def test_a_call_whose_time_is_over_when_it_arrives_is_never_begun(
     autojump_clock: MockClock, nursery: trio.Nursery, remaining_ms: float
 ) -> None:
     rig = Rig(nursery)
     await rig.begin()
     error, _ = await rig.ask(1, "wait", {rpc.REMAINING_MS: remaining_ms})
+    assert error[0] == "expired"
+
+
+async def test_a_call_whose_time_ends_while_it_is_done_is_cancelled(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rig = Rig(nursery)
+    await rig.begin()
+    error, _ = await rig.ask(1, "wait", {rpc.REMAINING_MS: 5})
     assert error[0] == "cancelled"
 
 
