@@ -113,6 +113,7 @@ class LoggedEngine:
         founders: Members,
         *,
         snapshot_every_bytes: int,
+        sync_interval_s: float,
     ) -> None:
         self.ctx = ctx
         self.commands = commands
@@ -120,6 +121,7 @@ class LoggedEngine:
         self.driver = ReplicaDriver(
             ctx, nursery, self.state, group, founders, snapshot_every_bytes=snapshot_every_bytes
         )
+        self.driver.files.sync_interval_s = sync_interval_s
         self.driver.on_role = self._role_changed
         self._slowest_s = group.detection_timeout_s * (1 + group.detection_jitter)
         commands.age_s = self._age_s

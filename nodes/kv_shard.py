@@ -54,6 +54,9 @@ class KvShardConfig:
     """`none`: one node and its memory, no log; a restart begins empty."""
     ack: str = "quorum"
     """When a write is answered: quorum, async, or a level (off, local, remote_write, on, ...)."""
+    sync_interval_s: float = 0.0
+    """Above 0: the log is synced once in so long, not as soon as it is written: a power cut takes
+    what was written since. Needs an `ack` that waits for no sync: off or remote_write."""
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
     snapshot_every_bytes: int = 16 << 20
@@ -67,7 +70,7 @@ class KvShardConfig:
     """Outcomes that are remembered for retries."""
 
     def __post_init__(self) -> None:
-        AckRule.parse(self.ack)
+        AckRule.parse(self.ack).check_interval(self.sync_interval_s)
         if self.capacity_bytes <= 0 or self.request_ids <= 0:
             raise ValueError("`capacity` and `request_ids` must be above 0")
 
@@ -142,6 +145,7 @@ class KvShardNode:
             group,
             founders,
             snapshot_every_bytes=config.snapshot_every_bytes,
+            sync_interval_s=config.sync_interval_s,
         )
         await self.engine.driver.recover()
 

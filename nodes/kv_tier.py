@@ -15,8 +15,8 @@ from protocols.replication import AckRule
 
 COMMON: Final = ("regions", "cpu", "disk", "clock", "restart")
 OF_SHARDS: Final = (
-    "durability", "ack", "detection_timeout", "snapshot_every", "retained", "capacity", "index",
-    "request_ids",
+    "durability", "ack", "sync_interval", "detection_timeout", "snapshot_every", "retained",
+    "capacity", "index", "request_ids",
 )  # fmt: skip
 OF_COORDINATORS: Final = (
     "partitioner", "detection_timeout", "slots_per_move", "move_rate", "max_pause", "stall",
@@ -39,6 +39,8 @@ class KvConfig:
     """`none`: one node a shard and its memory, no log; a restart begins empty."""
     ack: str = "quorum"
     """When a write is answered: quorum, async, or a level (off, local, remote_write, on, ...)."""
+    sync_interval_s: float = 0.0
+    """Above 0: logs are synced once in so long; with an `ack` of off or remote_write only."""
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
     snapshot_every_bytes: int = 16 << 20
@@ -71,7 +73,7 @@ class KvConfig:
     """Routers: hot counters that are kept in so many parts, and read as their sum."""
 
     def __post_init__(self) -> None:
-        AckRule.parse(self.ack)
+        AckRule.parse(self.ack).check_interval(self.sync_interval_s)
         if not 1 <= self.shards <= MAX_SHARDS:
             raise ValueError(f"`shards` is from 1 to {MAX_SHARDS}")
         if self.coordinators < 1 or self.replicas < 0 or self.routers < 0:

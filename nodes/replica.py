@@ -376,6 +376,7 @@ class ReplicaDriver:
         before_bytes = self.files.size_bytes
         while True:
             await self._sync_wanted.wait()
+            await self.files.sync_is_due()
             mark, size_bytes = self.files.written_mark, self.files.size_bytes
             await self.files.sync()
             if size_bytes - before_bytes > CATCH_UP_BYTES and self._has_only_old_records():

@@ -12,7 +12,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
+import trio
+
 from nodes.base import Context
+from nodes.parts.timing import move_on_after
 from protocols import log as log_format
 from protocols.log import CorruptFile, Entry
 from protocols.replication import DATA, VOTER, Diverged, HardState, MemoryLog, Snapshot, Storage
@@ -58,6 +61,10 @@ class ReplicaFiles:
         self.ctx = ctx
         self.written_mark = 0
         """The mark of the last Ready whose records are all in the file."""
+        self.sync_interval_s = 0.0
+        """Above 0: data is synced once in so long, not as soon as it is written."""
+        self._urgent = trio.Event()
+        """A record was written that is no data: an election, or who is a member, waits for it."""
         self._name = name
         self._describe = describe
         self._base_lsn = 1
@@ -228,10 +235,19 @@ class ReplicaFiles:
 
     def _write(self, entries: Sequence[Entry], synced_lsn: int) -> None:
         self.ctx.disk.append(LOG, log_format.encode_batch(entries, synced_lsn))
+        if any(kind != DATA for _, _, kind, _ in entries):
+            self._urgent.set()
         end = self.size_bytes
         for entry in entries:
             end += log_format.record_bytes(entry)
             self._ends.append(end)
+
+    async def sync_is_due(self) -> None:
+        """Return when what is written should be synced."""
+        if self.sync_interval_s:
+            with move_on_after(self.ctx.clock, self.sync_interval_s):
+                await self._urgent.wait()
+            self._urgent = trio.Event()
 
     async def sync(self) -> None:
         """Return when all that was written before this call is durable. Raises OSError."""

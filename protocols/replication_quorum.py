@@ -61,6 +61,14 @@ class AckRule:
     def waits_for_replicas(self) -> bool:
         return self.level not in ("off", "local")
 
+    def check_interval(self, sync_interval_s: float) -> None:
+        """Raises ValueError if a commit would wait for syncs that come once in so long only."""
+        if sync_interval_s > 0 and self.level not in ("off", "remote_write"):
+            raise ValueError(
+                f"`ack` of level `{self.level}` waits for a sync; with a `sync_interval` take `off`"
+                " or `remote_write`"
+            )
+
     def survives_failover(self, voters: int) -> bool:
         """Whether no acknowledged record is lost by failover, in a group of so many voters."""
         if self.level not in ("on", "remote_apply"):
