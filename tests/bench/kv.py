@@ -1,7 +1,8 @@
 """One KV shard against redis-server: GET and SET, 50 connections, one and sixteen in flight.
 
-Twice: memory only on both sides, and with a log that is synced in the background (ours `ack: off`,
-theirs `appendonly everysec`). Both are asked by the same kind of client process.
+Twice: memory only on both sides, and with a log that is synced each second and one replica (ours
+`ack: off, sync_interval: 1s`, theirs `appendonly everysec`). Both are asked by the same kind of
+client process.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ PORT = 7000
 CONNECTIONS = 50
 DEPTHS = (1, 16)
 SETTINGS = {
-    "memory": (["none", "off"], ["--save", ""]),
-    "log": (["log", "off"], ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]),
+    "memory": (["none", "off", "1"], ["--save", ""]),
+    "log + replica": (
+        ["log", "off", "2"],
+        ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"],
+    ),
 }
+REPLICATED = "log + replica"
 
 
 @contextmanager
@@ -57,6 +62,18 @@ def redis(program: str, options: list[str]) -> Iterator[int]:
             yield port
 
 
+@contextmanager
+def redis_of(setting: str, program: str, options: list[str]) -> Iterator[int]:
+    """The server to ask; with a replica that follows it, where the setting has one."""
+    with redis(program, options) as port:
+        if setting != REPLICATED:
+            yield port
+            return
+        with redis(program, [*options, "--replicaof", f"127.0.0.1 {port}"]):
+            time.sleep(2.0)  # its first synchronisation
+            yield port
+
+
 def measured(address: str, port: int, protocol: str, depth: int, work: str) -> Callable[[], float]:
     def once() -> float:
         command = [*RIG, "client", address, str(port), protocol, str(depth), work]
@@ -75,7 +92,8 @@ def run(*, peer: str | None = None, runs: int = 5) -> dict[str, Any]:
     program = find_peer(peer or "redis-server", "redis-server")
     rows: list[dict[str, Any]] = []
     for setting, (ours, theirs) in SETTINGS.items():
-        with process(*RIG, "emu", *ours, "0") as emu, redis(program, theirs) as port:
+        emu_rig = process(*RIG, "emu", *ours, "0")
+        with emu_rig as emu, redis_of(setting, program, theirs) as port:
             for depth in DEPTHS:
                 for work in ("set", "get"):
                     rows.append(
@@ -87,7 +105,7 @@ def run(*, peer: str | None = None, runs: int = 5) -> dict[str, Any]:
                             runs,
                         )
                     )
-    with process(*RIG, "emu", "none", "off", "0.3") as linked:
+    with process(*RIG, "emu", "none", "off", "1", "0.3") as linked:
         for work in ("set", "get"):
             once = measured(linked["address"], PORT, "msgpack", 16, work)
             mine = [once() for _ in range(runs)]

@@ -1,7 +1,7 @@
 """The processes of the KV benchmark: one shard of ours, and the clients (uvloop).
 
-`python -m tests.bench.kv_rig emu DURABILITY ACK LINK_MS` or `client ADDRESS PORT PROTOCOL DEPTH
-WORK`; each prints one JSON line. Both protocols' answers are parsed one by one.
+`python -m tests.bench.kv_rig emu DURABILITY ACK MEMBERS LINK_MS` or `client ADDRESS PORT PROTOCOL
+DEPTH WORK`; each prints one JSON line. Both protocols' answers are parsed one by one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def say(**facts: Any) -> None:
 # --- our shard ---------------------------------------------------------------------------------
 
 
-async def emu_main(durability: str, ack: str, link_ms: float) -> None:
+async def emu_main(durability: str, ack: str, members: int, link_ms: float) -> None:
+    """A shard of so many members; says where its primary is."""
     import trio
 
     from emu.directory import DirectoryConfig, DirectoryNode, Membership
@@ -42,31 +43,41 @@ async def emu_main(durability: str, ack: str, link_ms: float) -> None:
     from nodes.kv_shard import KvShardConfig, KvShardNode
     from protocols.control import Member
 
-    async def boot(world: LiveWorld, spec: MachineSpec, node: Any, config: Any) -> None:
+    async def boot(world: LiveWorld, spec: MachineSpec, node: Any, config: Any) -> Any:
         life, ctx = world.machine(spec).boot(1)
+        made = node(ctx, config)
 
         async def run(task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
             current_life.set(life)
             with life.scope:
-                await node(ctx, config).run(task_status=task_status)
+                await made.run(task_status=task_status)
 
         await nursery.start(run)
+        return made
 
     with tempfile.TemporaryDirectory() as folder:
         async with LiveWorld("bench", Path(folder)) as world, trio.open_nursery() as nursery:
-            spec = MachineSpec("kv-1", "kv", "kv_shard", "here", public=True)
+            names = [f"kv-{number}" for number in range(1, members + 1)]
+            specs = [MachineSpec(name, "kv", "kv_shard", "here", public=True) for name in names]
             if link_ms:
-                ends = frozenset({OUTSIDE}), frozenset({"kv-1"})
+                ends = frozenset({OUTSIDE}), frozenset(names)
                 world.links.add(Slow(*ends, latency_s=link_ms / 1000))
-            members = Membership()
-            address = world.machine(spec).address
-            members.put(Member("kv-1", "kv", "kv_shard", "here", address, 7000, True))
+            known = Membership()
+            for spec in specs:
+                address = world.machine(spec).address
+                known.put(Member(spec.name, "kv", "kv_shard", "here", address, 7000, True))
             directory = MachineSpec(DIRECTORY_HOST, DIRECTORY_HOST, DIRECTORY_HOST, "")
-            await boot(world, directory, DirectoryNode, DirectoryConfig(members))
-            await boot(world, spec, KvShardNode, KvShardConfig(durability=durability, ack=ack))
+            await boot(world, directory, DirectoryNode, DirectoryConfig(known))
+            synced_s = 1.0 if durability == "log" else 0.0
+            config = KvShardConfig(durability=durability, ack=ack, sync_interval_s=synced_s)
+            shards = [await boot(world, spec, KvShardNode, config) for spec in specs]
             world.settle()
-            await trio.sleep(1.0)  # a group of one elects itself, and takes its slots
-            say(address=address)
+            for _ in range(100):
+                if any(each.engine.is_primary and each.state.founded for each in shards):
+                    break
+                await trio.sleep(0.1)
+            (primary,) = [each.ctx.network.address for each in shards if each.engine.is_primary]
+            say(address=primary)
             await trio.sleep_forever()
 
 
@@ -151,10 +162,10 @@ async def client_main(address: str, port: int, protocol: str, depth: int, work: 
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["emu", durability, ack, link_ms]:
+        case ["emu", durability, ack, members, link_ms]:
             import trio
 
-            trio.run(emu_main, durability, ack, float(link_ms))
+            trio.run(emu_main, durability, ack, int(members), float(link_ms))
         case ["client", address, port, protocol, depth, work]:
             import uvloop
 
