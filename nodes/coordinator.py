@@ -127,6 +127,7 @@ class CoordinatorNode:
         service.add(words.RESHARD, self._reshard)
         service.add(words.CANCEL, self._cancel)
         service.add(words.PROGRESS, self._progress)
+        service.add(words.REJOIN, self._rejoin)
         return service
 
     def facts(self) -> dict[str, Any]:
@@ -338,6 +339,20 @@ class CoordinatorNode:
         if not self.state.cancelled:
             await self.record([[CANCEL]])
         return True
+
+    async def _rejoin(self, call: Call, shard: str) -> list[list[int]]:
+        """The slots of a shard without durability that was restarted, empty. While it is an end
+        of a move they are not its own to take: the move may be past the point of no return."""
+        self._check_leads()
+        state = self.state
+        await self.driver.visible(self.driver.state_lsn)
+        if not state.adopted.get(shard, True):
+            raise RpcError("unavailable", f"`{shard}` has not been given its first slots yet")
+        if any(shard in (each.source, each.target) for each in state.active()):
+            raise RpcError("unavailable", f"a move has to end first that `{shard}` takes part in")
+        index = list(state.map.shards).index(shard) if shard in state.map.shards else -1
+        return [[first, last, epoch] for first, last, owner, epoch in state.wire_map["ranges"]
+                if owner == index]  # fmt: skip
 
     async def _progress(self, call: Call) -> dict[str, Any]:
         """The latest plan: how far it is, move by move."""

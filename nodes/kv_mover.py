@@ -48,6 +48,8 @@ class Mover:
         self.moves = ShardMoves(engine.state)
         self.changed = trio.Event()
         """Set at the next step of an import or change of owner; take it anew after each wait."""
+        self.may_give = True
+        """Whether slots may move away: not while a shard without a log asks what it owns."""
         self._nursery = nursery
         self._clients = clients
         self._pulling: dict[str, _Pull] = {}
@@ -111,7 +113,7 @@ class Mover:
     async def _begin(self, call: Call, wire: Any) -> int:
         """The LSN from which the target shall take the stream."""
         order = _order(wire)
-        self._check_leads()
+        self._check_gives()
         for slot in from_ranges(order.ranges):
             if self.state.held[slot] is None:
                 raise RpcError("refused", f"slot {slot} is not here")
@@ -151,7 +153,7 @@ class Mover:
 
     async def _fence(self, call: Call, wire: Any) -> bool:
         order = _order(wire)
-        self._check_leads()
+        self._check_gives()
         facts = self.moves.fence(order)
         if facts:
             await self.engine.record(facts)
@@ -226,6 +228,11 @@ class Mover:
         refusal = self.engine.commands.no_writes
         if refusal is not None:
             raise refusal
+
+    def _check_gives(self) -> None:
+        self._check_leads()
+        if not self.may_give:
+            raise RpcError("unavailable", "this shard was restarted, and does not know what it has")
 
     async def _asking(self, call: Call, name: str, *params: Any) -> Any:
         """One query that the source sent here: it waits until the slot is ours, or is not to be."""

@@ -15,7 +15,7 @@ import xxhash
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory
-from nodes.group_client import GroupClients
+from nodes.group_client import GroupClient, GroupClients
 from nodes.kv_engine import LoggedEngine, UnloggedEngine, execute
 from nodes.kv_mover import Mover
 from nodes.parts.hot_keys import HotKeys
@@ -23,6 +23,7 @@ from nodes.parts.kv_commands import KvCommands
 from nodes.parts.kv_state import ADOPT, DEFAULT_REQUEST_IDS, KvState
 from nodes.wire import Call, Service
 from nodes.witness import founders_with_witness
+from protocols import coordinator as map_words
 from protocols.coordinator import coordinator_tier
 from protocols.errors import RpcError
 from protocols.replication import AckRule, GroupConfig
@@ -34,6 +35,8 @@ OWNED_SLOTS: Final = "owned_slots"
 DIGEST_SLOTS: Final = 256
 """Slots that one digest covers."""
 FOUND_PAUSE_S: Final = 0.05
+REJOIN_TIMEOUT_S: Final = 2.0
+REJOIN_PAUSE_S: Final = 0.25
 SWEEP_PAUSE_S: Final = 0.1
 HOT_SHARE: Final = 0.2
 """A key with this part of a shard's requests is named."""
@@ -122,8 +125,11 @@ class KvShardNode:
             nursery.start_soon(self.engine.run)
             nursery.start_soon(self._sweep_forever)
             nursery.start_soon(self._watch_hot_keys_forever)
-            if not self.config.group:
+            if self.mover is None:
                 await self._found_alone(nursery)
+            elif self.config.durability == "none":
+                coordinators = clients.of(coordinator_tier(self.config.group))
+                nursery.start_soon(self._rejoin, self.mover, coordinators)
             task_status.started()
 
     async def _open_engine(self, nursery: trio.Nursery, directory: Directory) -> None:
@@ -168,6 +174,27 @@ class KvShardNode:
             await self.engine.record([(ADOPT, "", [[0, SLOTS - 1]], 1)])
         else:
             nursery.start_soon(self._found_when_primary)
+
+    async def _rejoin(self, mover: Mover, coordinators: GroupClient) -> None:
+        """Whatever this shard had is lost, but not that its slots are its own. Until that is clear
+        nothing may move away: it could come back with a late answer."""
+        mover.may_give = False
+        while not mover.may_give:
+            try:
+                owned = await coordinators.ask(
+                    map_words.REJOIN, self.ctx.tier, timeout_s=REJOIN_TIMEOUT_S
+                )
+            except RpcError as error:
+                self.ctx.log.debug("not rejoined yet", why=str(error))
+                await self.ctx.clock.sleep(REJOIN_PAUSE_S)
+                continue
+            if not self.state.founded and owned:
+                self.ctx.log.warning("rejoined empty", slots=sum(b - a + 1 for a, b, _ in owned))
+            await self.engine.record(
+                [(ADOPT, "", [[first, last]], epoch) for first, last, epoch in owned]
+            )
+            mover.may_give = True
+            mover.wake()
 
     async def _found_when_primary(self) -> None:
         while not self.state.founded:

@@ -7,6 +7,8 @@
 `reshard(shards, options)` → {"plan": id, "slots": n, "moves": n}: begin. options: `partitioner`,
     `keys_per_s` (0: as fast as it goes), `slots_per_move`. `refused` while another is under way
 `cancel()` → whether a plan was under way: moves that are not published are undone
+`rejoin(shard)` → [[first slot, last slot, epoch], ...]: what a shard owns that has lost everything,
+    and may take again. `unavailable` while it has not taken its first slots, or a move needs it
 `progress()` → the plan and its moves, with keys, bytes, pauses and outcomes
 Details of `moved`: slot, owner ("" if unknown), map version; of `ask`: slot, target shard.
 """
@@ -24,6 +26,7 @@ PLAN: Final = "plan"
 RESHARD: Final = "reshard"
 CANCEL: Final = "cancel"
 PROGRESS: Final = "progress"
+REJOIN: Final = "rejoin"
 
 MAX_SHARDS: Final = 256
 
