@@ -6,6 +6,7 @@ It asks the control socket for the status, as any other verb does.
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import sys
@@ -25,9 +26,12 @@ from rich.live import Live
 from emu.cli import output, top_screen
 from emu.cli.attach import ClusterOption, JsonOption, attached
 from emu.control.client import ControlClient
+from protocols.errors import RpcError
 
 REFRESH_S: Final = 1.0
 KEPT_EVENTS: Final = 50
+ESCAPE_S: Final = 0.05
+"""Escape alone leaves; what begins an arrow's sequence is followed by the rest within this."""
 QUIT_KEYS: Final = ("q", "Q", "\x1b", "\x03", "\x04")
 DOWN_KEYS: Final = ("\x1b[B", "j")
 UP_KEYS: Final = ("\x1b[A", "k")
@@ -60,6 +64,8 @@ class _Screen:
         self.skip_nodes = 0
         self.held = False
         self.status: dict[str, Any] = {}
+        self.trouble = ""
+        """Why the latest answer is missing; the one before is shown."""
 
     def run(self) -> None:
         """Until q, Ctrl-C, or the end of the cluster."""
@@ -68,14 +74,23 @@ class _Screen:
             next_s = time.monotonic() + REFRESH_S
             while True:
                 live.update(self._drawing(), refresh=True)
-                key = _key_within(max(0.0, next_s - time.monotonic()))
-                if key in QUIT_KEYS:
-                    return
-                self._press(key)
+                for key in _keys_within(max(0.0, next_s - time.monotonic())):
+                    if key in QUIT_KEYS:
+                        return
+                    self._press(key)
                 if time.monotonic() >= next_s:
                     next_s = time.monotonic() + REFRESH_S
                     if not self.held:
-                        self._ask()
+                        self._ask_again()
+
+    def _ask_again(self) -> None:
+        """One answer that fails ends nothing: the next may come."""
+        try:
+            self._ask()
+        except RpcError as error:
+            self.trouble = error.message or error.code
+        else:
+            self.trouble = ""
 
     def _ask(self) -> None:
         self.status = self.client.call("status", self.since)
@@ -101,6 +116,7 @@ class _Screen:
                 height,
                 skip_nodes=self.skip_nodes,
                 held=self.held,
+                trouble=self.trouble,
             )
         )
 
@@ -123,9 +139,17 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     raise typer.Exit(128 + number)
 
 
-def _key_within(seconds: float) -> str:
-    """The next key (an arrow is one, too), or "" if none came."""
+def _keys_within(seconds: float) -> list[str]:
+    """The keys that were pressed, as soon as there is one; [] if none was in that time."""
     fd = sys.stdin.fileno()
     if not select.select([fd], [], [], seconds)[0]:
-        return ""
-    return os.read(fd, 8).decode("utf-8", "replace") or QUIT_KEYS[0]
+        return []
+    typed = os.read(fd, 64)
+    if typed.endswith(b"\x1b") and select.select([fd], [], [], ESCAPE_S)[0]:
+        typed += os.read(fd, 64)  # the rest of an arrow
+    return keys_of(typed.decode("utf-8", "replace")) or [QUIT_KEYS[0]]
+
+
+def keys_of(typed: str) -> list[str]:
+    """`jj\x1b[Aq` are four keys: an arrow is one."""
+    return re.findall(r"\x1b\[[0-9;]*[@-~]|.", typed, re.DOTALL)

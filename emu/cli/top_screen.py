@@ -47,12 +47,15 @@ def draw(
     *,
     skip_nodes: int = 0,
     held: bool = False,
+    trouble: str = "",
 ) -> list[Text]:
     """Exactly `height` lines of at most `width` cells. Nodes that are not well come first."""
     head = [_head(status, width), *_faults(status)]
     tiers = [_titles(TIER_COLUMNS), *(_tier(each, width) for each in status["tiers"])]
     below = _events(events, min(EVENT_LINES, height - len(head) - len(tiers) - 9))
     foot = [Text("held; space goes on" if held else HINT, style="reverse" if held else "dim")]
+    if trouble:
+        foot = [Text(f"no news: {trouble}", style="bold red")]
     room = height - len(head) - len(tiers) - len(below) - len(foot) - 3
     body = [*head, Text(), *tiers]
     if room >= LEAST_NODE_LINES:

@@ -58,11 +58,11 @@ def terminal(running: Running) -> Iterator[Terminal]:
     opened.close()
 
 
-@pytest.mark.parametrize("how", ["q", "ctrl-c", "sigterm"])
+@pytest.mark.parametrize("how", ["q", "jj\x1b[Aqq", "ctrl-c", "sigterm"])
 def test_it_leaves_the_terminal_as_it_was(terminal: Terminal, how: str):
     terminal.read_until(SHOWN)
-    if how == "q":
-        os.write(terminal.fd, b"q")
+    if "q" in how:
+        os.write(terminal.fd, how.encode())
     else:
         number = signal.SIGTERM if how == "sigterm" else signal.SIGINT
         os.kill(terminal.process.pid, number)

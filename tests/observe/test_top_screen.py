@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.text import Text
 
+from emu.cli.top import keys_of
 from emu.cli.top_screen import draw, plain
 
 
@@ -95,3 +96,15 @@ def test_a_pipe_gets_everything_without_bars():
     found = text(plain(status(14, 300), EVENTS))
     assert sum(line.startswith("web-") for line in found) == 300
     assert not any("▇" in line for line in found)
+
+
+def test_an_answer_that_fails_is_told_under_the_latest_that_came():
+    drawn = text(draw(status(), EVENTS, 80, 24, trouble="handler failed"))
+    assert drawn[-1] == "no news: handler failed"
+    assert len(drawn) == 24
+
+
+def test_keys_that_were_pressed_at_once_are_told_apart():
+    assert keys_of("jq") == ["j", "q"]
+    assert keys_of("\x1b[A\x1b[Bq\x1b") == ["\x1b[A", "\x1b[B", "q", "\x1b"]
+    assert keys_of("") == []

@@ -60,7 +60,7 @@ def test_an_answer_that_is_too_long_is_truncated_and_fits_over_tcp() -> None:
     cut = wire.decode_response(wire.encode_answer(ask(), many, AUTHORITY, 512))
     assert cut.truncated and not cut.addresses
     whole = wire.encode_answer(ask(), many, AUTHORITY, wire.MAX_TCP_BYTES)
-    assert len(wire.decode_response(whole).addresses) == 100
+    assert wire.decode_response(whole).addresses == many.addresses
     assert len(whole) > 1232
 
 
