@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import trio
 
@@ -27,7 +27,16 @@ FILE_NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
 SYNC_BUCKETS_S: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
 
 Done = Callable[[OSError | None], None]
-Work = Callable[[], None]
+
+
+class Work(NamedTuple):
+    """What is to be made really durable: whoever does it closes the descriptor."""
+
+    fd: int
+    names_too: bool = False
+    """It is a folder whose names changed."""
+
+
 Submit = Callable[[Work, Done], None]
 """Do some work off the loop, then call `done` on it."""
 

@@ -6,18 +6,21 @@ import errno
 import gc
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
+from emu.disk import Work
 from emu.life import current_life
 from emu.live.addresses import AddressSlot
-from emu.live.sync import SyncThread
+from emu.live.sync import Syncer
 from emu.live.world import LiveWorld
 from emu.observe.events import Events
 from emu.world import CpuSpec, DiskSpec, MachineSpec
@@ -115,23 +118,64 @@ async def test_a_real_sync_is_counted_shared_and_survives_a_crash(tmp_path):
         assert await ctx.disk.read("renamed") == b"ne"
 
 
-async def test_the_sync_thread_reports_errors_and_does_its_work_in_order():
-    done: list[tuple[str, int | None]] = []
-    thread = SyncThread()
+async def hand_over(syncer: Syncer, *works: Work) -> list[int | None]:
+    """The errno of each, in the order in which they ended."""
+    ended: list[tuple[int, int | None]] = []
+    finished = trio.Event()
 
-    def fail() -> None:
-        raise OSError(errno.EIO, "broken")
+    def done(number: int, error: OSError | None) -> None:
+        ended.append((number, error and error.errno))
+        if len(ended) == len(works):
+            finished.set()
 
+    for number, work in enumerate(works):
+        syncer.submit(work, partial(done, number))
+    with trio.fail_after(10):
+        await finished.wait()
+    assert [number for number, _ in ended] == list(range(len(works)))
+    return [error for _, error in ended]
+
+
+def some_fd(tmp_path) -> int:
+    return os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+
+
+async def test_syncs_end_in_order_with_their_errors_and_leave_nothing_open(tmp_path):
+    def open_fds() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = open_fds()
+    syncer = Syncer()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(thread.run)
-        for name, work in (("good", lambda: None), ("bad", fail), ("again", lambda: None)):
-            thread.submit(work, lambda error, name=name: done.append((name, error and error.errno)))
-        finished = trio.Event()
-        thread.submit(lambda: None, lambda error: finished.set())
-        with trio.fail_after(5):
-            await finished.wait()
+        nursery.start_soon(syncer.run)
+        folder = Work(os.open(tmp_path, os.O_RDONLY), names_too=True)
+        readable, writable = os.pipe()
+        errors = await hand_over(syncer, Work(some_fd(tmp_path)), Work(readable), folder)
+        assert errors == [None, errno.EINVAL, None]
+        many = [Work(some_fd(tmp_path)) for _ in range(200)]
+        assert await hand_over(syncer, *many) == [None] * 200
+        os.close(writable)
         nursery.cancel_scope.cancel()
-    assert done == [("good", None), ("bad", errno.EIO), ("again", None)]
+    assert open_fds() == before
+
+
+def kill_soon(pid: int) -> None:
+    time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_dead_sync_process_fails_what_it_had_and_is_replaced(tmp_path):
+    syncer = Syncer()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(syncer.run)
+        assert await hand_over(syncer, Work(some_fd(tmp_path))) == [None]
+        assert syncer.pid is not None
+        os.kill(syncer.pid, signal.SIGSTOP)
+        nursery.start_soon(trio.to_thread.run_sync, kill_soon, syncer.pid)
+        lost = [Work(some_fd(tmp_path)) for _ in range(3)]
+        assert await hand_over(syncer, *lost) == [errno.EIO] * 3
+        assert await hand_over(syncer, Work(some_fd(tmp_path))) == [None]
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_log_of_a_node_carries_its_name_and_ends_with_its_life(tmp_path):

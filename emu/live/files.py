@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from emu.disk import Pending
+from emu.disk import Pending, Work
 
 MAX_OPEN_FILES: Final = 512
-_fdatasync = getattr(os, "fdatasync", os.fsync)
 
 
 class LiveFile:
@@ -179,25 +177,15 @@ class LiveFiles:
         def commit() -> None:
             file.synced_bytes = max(file.synced_bytes, file.covers_bytes)
 
-        def prepare() -> Callable[[], None]:
-            # The cache may close its descriptor while the thread is at work.
-            return _sync_and_close(os.dup(self._open.fd(file)), _fdatasync)
+        def prepare() -> Work:
+            # The cache may close its descriptor while the sync is under way.
+            return Work(os.dup(self._open.fd(file)))
 
         return Pending(commit, file.covers_bytes - file.synced_bytes, prepare=prepare)
 
-    def _sync_folder(self) -> Callable[[], None]:
+    def _sync_folder(self) -> Work:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        return _sync_and_close(os.open(self.folder, flags), os.fsync)
-
-
-def _sync_and_close(fd: int, sync: Callable[[int], None]) -> Callable[[], None]:
-    def work() -> None:
-        try:
-            sync(fd)
-        finally:
-            os.close(fd)
-
-    return work
+        return Work(os.open(self.folder, flags), names_too=True)
 
 
 def _nothing() -> None:

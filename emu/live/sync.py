@@ -1,81 +1,147 @@
-"""One thread that syncs the files of all nodes, off the loop (FACTS: faster than one per log).
+"""Real syncs of the files of all nodes, off the loop: by one process for all (see sync_child.py).
 
-The loop hands over work and goes on; an eventfd tells it what has ended.
-Only `sync_mode: real` comes here.
+The loop hands over descriptors and goes on. Only `sync_mode: real` comes here.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import threading
+import socket
+import subprocess
+import sys
 from collections import deque
-from contextlib import suppress
-from queue import SimpleQueue
+from itertools import count
+from typing import Final
 
 import trio
 
 from emu.disk import Done, Work
+from emu.live import sync_child
+from emu.live.sync_child import ANSWER, ORDER
+
+MAX_SENT: Final = 64
+"""Orders that the process has at a time; further ones wait here."""
 
 
-class SyncThread:
-    """Run `run` in the world's nursery. The thread starts with the first work."""
+class Syncer:
+    """Run `run` in the world's nursery. The process starts with the first work."""
 
     def __init__(self) -> None:
-        self._todo: SimpleQueue[tuple[Work, Done] | None] = SimpleQueue()
-        self._ended: deque[tuple[Done, OSError | None]] = deque()
-        self._thread: threading.Thread | None = None
-        self._read_fd, self._write_fd = _wake_pair()
+        self._todo: deque[tuple[Work, Done]] = deque()
+        self._sent: dict[int, Done] = {}
+        self._numbers = count(1)
+        self._socket: socket.socket | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._started = trio.Event()
         self._closed = False
 
-    def submit(self, work: Work, done: Done) -> None:
-        """Do `work` in the thread, in the order asked for; then call `done` on the loop."""
-        assert not self._closed
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="emu-sync", daemon=True)
-            self._thread.start()
-        self._todo.put((work, done))
+    @property
+    def pid(self) -> int | None:
+        """Of the process, while there is one."""
+        return self._child.pid if self._child is not None else None
 
-    def _serve(self) -> None:
-        while (item := self._todo.get()) is not None:
-            work, done = item
-            error: OSError | None = None
+    def submit(self, work: Work, done: Done) -> None:
+        """Sync the descriptor, which is ours from now on, in the order asked for; then call `done`
+        on the loop."""
+        assert not self._closed
+        self._todo.append((work, done))
+        if self._socket is None:
+            self._start()
+        self._send()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            # a session of its own: Ctrl-C is for emu, which still has files to sync then
+            self._child = subprocess.Popen(
+                [sys.executable, "-I", "-S", sync_child.__file__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._socket = ours
+        self._started.set()
+
+    def _send(self) -> None:
+        assert self._socket is not None
+        while self._todo and len(self._sent) < MAX_SENT:
+            work, done = self._todo[0]
+            number = next(self._numbers) & 0xFFFFFFFF
             try:
-                work()
-            except OSError as problem:
-                error = problem
-            self._ended.append((done, error))
-            with suppress(BlockingIOError):  # full: the loop will wake anyway
-                os.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
+                socket.send_fds(self._socket, [ORDER.pack(number, work.names_too)], [work.fd])
+            except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+                return  # the next answer, or the end, is to come
+            self._todo.popleft()
+            os.close(work.fd)
+            self._sent[number] = done
 
     async def run(self) -> None:
         """Call what is done, until cancelled; then wait for the work that was handed over."""
         try:
+            held = b""
             while True:
-                await trio.lowlevel.wait_readable(self._read_fd)
-                with suppress(BlockingIOError):
-                    os.read(self._read_fd, 4096)
-                while self._ended:
-                    done, error = self._ended.popleft()
-                    done(error)
+                if self._socket is None:
+                    self._started, held = trio.Event(), b""
+                    await self._started.wait()
+                else:
+                    await trio.lowlevel.wait_readable(self._socket)
+                    held = self._take(held)
         finally:
             self.close()
 
+    def _take(self, held: bytes) -> bytes:
+        """Read answers, and make room for further orders; what is left of the bytes."""
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(ANSWER.size * MAX_SENT)
+        except BlockingIOError:
+            return held
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._give_up()
+            return b""
+        data = held + data
+        whole = len(data) - len(data) % ANSWER.size
+        for number, error in ANSWER.iter_unpack(data[:whole]):
+            self._sent.pop(number)(OSError(error, os.strerror(error)) if error else None)
+        self._send()
+        return data[whole:]
+
+    def _give_up(self) -> None:
+        """The process is gone: nobody knows what is durable. The next work starts another."""
+        self._stop()
+        failed = list(self._sent.values())
+        for work, done in self._todo:
+            os.close(work.fd)
+            failed.append(done)
+        self._sent.clear()
+        self._todo.clear()
+        for done in failed:
+            done(OSError(errno.EIO, "the process that syncs files has gone"))
+
+    def _stop(self) -> None:
+        if self._socket is not None and self._child is not None:
+            self._socket.close()
+            self._child.wait()
+        self._socket = self._child = None
+
     def close(self) -> None:
+        """Wait for what was handed over, telling nobody, and end the process."""
         if self._closed:
             return
         self._closed = True
-        if self._thread is not None:
-            self._todo.put(None)
-            self._thread.join()
-        for fd in dict.fromkeys((self._read_fd, self._write_fd)):
-            os.close(fd)
+        self._sent = dict.fromkeys(self._sent, _tell_nobody)
+        self._todo = deque((work, _tell_nobody) for work, _ in self._todo)
+        held = b""
+        while self._socket is not None and (self._sent or self._todo):
+            self._socket.setblocking(True)
+            self._send()
+            held = self._take(held)
+        self._stop()
 
 
-def _wake_pair() -> tuple[int, int]:
-    """(to read, to write); one eventfd where there is one."""
-    if hasattr(os, "eventfd"):
-        fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        return fd, fd
-    read_fd, write_fd = os.pipe()
-    os.set_blocking(read_fd, False)
-    return read_fd, write_fd
+def _tell_nobody(error: OSError | None) -> None:
+    """At the end those that waited are gone."""

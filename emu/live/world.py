@@ -23,7 +23,7 @@ from emu.life import Holder, Life
 from emu.links import Links
 from emu.live.files import LiveFiles, OpenFiles
 from emu.live.network import BUFFER_BYTES, LiveNetwork
-from emu.live.sync import SyncThread
+from emu.live.sync import Syncer
 from emu.live.timers import HogWatch, LiveTimers
 from emu.machine import EmulatedMachine
 from emu.observe.events import Events
@@ -101,7 +101,7 @@ class LiveWorld:
             on_refused=self._refused,
             on_taken=self._taken,
         )
-        self._syncer: SyncThread | None = None
+        self._syncer: Syncer | None = None
         self._nursery.start_soon(self.timers.run)
         self._nursery.start_soon(self.network.readiness.run)
         self._probe()
@@ -144,7 +144,7 @@ class LiveWorld:
             drift_ratio=spec.clock.drift_ratio,
             epoch_s=self._epoch_s,
         )
-        submit = self._sync_thread().submit if spec.disk.sync_mode == "real" else None
+        submit = self._real_sync().submit if spec.disk.sync_mode == "real" else None
         disk = MachineDisk(files, self.timers, spec.disk, submit)
         made = EmulatedMachine(self, spec, address, disk, clock)
         self._machines[spec.name] = made
@@ -263,9 +263,9 @@ class LiveWorld:
         self._gc_pauses_s.observe(took_s)
         self._gc_longest_s = max(self._gc_longest_s, took_s)
 
-    def _sync_thread(self) -> SyncThread:
+    def _real_sync(self) -> Syncer:
         if self._syncer is None:
-            self._syncer = SyncThread()
+            self._syncer = Syncer()
             self._nursery.start_soon(self._syncer.run)
         return self._syncer
 
