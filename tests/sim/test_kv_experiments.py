@@ -62,7 +62,7 @@ def test_2_modulo_moves_three_times_what_the_others_move() -> None:
     assert moved["ring"] == pytest.approx(0.245, abs=0.03)
     assert moved["maglev"] < 0.4
     keys = found["seen"]
-    assert keys["modulo"] > 2 * max(keys["ring"], keys["slots"])
+    assert keys["ring"] > 10 and keys["modulo"] > 1.8 * max(keys["ring"], keys["slots"])
     assert found["errors"] == 0
 
 

@@ -192,7 +192,7 @@ def test_a_join_finds_every_row_once_while_slots_move() -> None:
                 found = await c.call("kv", "mget", sorted(values))
                 assert found == [values[key] for key in sorted(values)]
                 asked += 1
-                await c.sleep(0.1)
+                await c.sleep(0.02)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)

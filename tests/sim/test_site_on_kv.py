@@ -77,7 +77,7 @@ async def visit(c: Scenario) -> dict[str, Any]:
         assert caught.value.code == "not_found"
     with pytest.raises(RpcError) as caught:
         await c.call("web-1", "site.post", "nobody", "text", "n99")
-    assert caught.value.code == "refused"
+    assert caught.value.code == "not_found"
     return seen
 
 
