@@ -67,6 +67,10 @@ class LiveTimers:
 
     def call_at(self, when_s: float, callback: Callable[[], object]) -> _Entry:
         entry = _Entry(callback)
+        if when_s < self._armed_s:
+            # What is set in the past is due since now. Taken for a stall of the host, it would put
+            # time back, and a clock that was read before would set its timers in the past again.
+            when_s = max(when_s, self.now_s())
         heappush(self._heap, (when_s, next(self._order), entry))
         if when_s < self._armed_s:
             self._arm(when_s)
