@@ -51,10 +51,12 @@ class GroupClient:
         timeout_s: float,
         epoch: int | None = None,
         anywhere: bool = False,
+        patient: bool = True,
     ) -> Any:
         """Try members until one answers, the time is over, or the answer is final.
 
-        `anywhere`: any member will do. Raises RpcError; where a refusal came after an attempt
+        `anywhere`: any member will do. Not `patient`: a tier without members is given up at once,
+        for whoever can ask another tier. Raises RpcError; where a refusal came after an attempt
         whose outcome is unknown, that is its `__cause__`.
         """
         clock = self.ctx.clock
@@ -68,6 +70,8 @@ class GroupClient:
         unknown: RpcError | None = None
         while True:
             name = self._choose(tried, anywhere)
+            if not (name or patient):
+                raise RpcError("unavailable", f"tier {self.tier} has no members") from unknown
             left_s = deadline_s - clock.monotonic_s()
             try:
                 if not name:

@@ -223,7 +223,12 @@ class _Route:
         group = self._client.groups.of(shard)
         timeout_s = max(min(left_s, most_s), LEAST_LEFT_S)
         return await group.ask(
-            command, *params, timeout_s=timeout_s, epoch=epoch, anywhere=self._anywhere
+            command,
+            *params,
+            timeout_s=timeout_s,
+            epoch=epoch,
+            anywhere=self._anywhere,
+            patient=False,
         )
 
     def _late(self) -> RpcError:

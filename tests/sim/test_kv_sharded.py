@@ -96,3 +96,22 @@ def test_slots_move_to_a_new_shard_and_back_while_clients_write() -> None:
         assert max(each["pause_s"] for each in seen["moves"]) < 0.1
 
     sim(script)
+
+
+def test_a_router_that_slept_through_a_reshard_asks_no_shard_that_is_gone_for_long() -> None:
+    """Its map names a shard without nodes: nothing answers there, the next map is what helps."""
+
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        names = [f"user:{number}" for number in range(20)]
+        for name in names:
+            await c.call("kv", "set", name, name)
+        seen = await resharding.reshard(c.cluster, "kv", 1)
+        assert seen["outcome"] == "done"
+        await c.sleep(1.0)
+        asked_s = c.now_s
+        for name in names:
+            assert await c.call("kv", "get", name) == name
+        assert c.now_s - asked_s < 0.5
+
+    sim(script)
