@@ -43,7 +43,7 @@ def client(work: str, where: Where, *rest: str) -> dict[str, Any]:
 def filled(program: str) -> Iterator[dict[str, Where]]:
     """One shard of ours, three with a router, and the peer; the same keys in each."""
     with (
-        process(*KV_RIG, "emu", "none", "off", "0") as one,
+        process(*KV_RIG, "emu", "none", "off", "1", "0") as one,
         process(*RIG, "shards", str(SHARDS)) as several,
         redis(program, ["--save", ""]) as port,
     ):

@@ -57,10 +57,9 @@ def test_strangers_make_no_series():
 async def twice(c: emu.Scenario, exposition: Exposition) -> list[int]:
     counts = []
     for _ in range(2):
-        await c.sleep(20)
-        await c.kill("one web", for_s=1)
+        await c.kill("web-2", for_s=1)
         await c.crash("db", for_s=1)
-        await c.sleep(5)
+        await c.sleep(25)  # whoever is back has been asked for everything by then
         pages = [await node_page(c, name) for name in NODES]
         counts.append(sum(map(series, pages)) + series(await exposition.render()))
     return counts
