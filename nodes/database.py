@@ -158,9 +158,11 @@ class Engine:
         driver = self.driver
         with move_on_after(self.ctx.clock, MAX_TOKEN_WAIT_S):
             # after a fall from office the state may be ahead of what is committed, until it is cut
-            while driver.core.visible_lsn < driver.state_lsn or driver.state_lsn < min_lsn:
-                await driver.applied(max(min_lsn, driver.core.visible_lsn + 1))
-            return
+            while True:
+                ahead = driver.core.visible_lsn < driver.state_lsn
+                if not (driver.is_cut or ahead or driver.state_lsn < min_lsn):
+                    return
+                await driver.applied(max(min_lsn, driver.core.visible_lsn + ahead))
         raise RpcError("unavailable", f"this replica has not reached LSN {min_lsn} yet")
 
     def _check_lag(self, options: dict[str, Any]) -> None:

@@ -211,9 +211,14 @@ class ReplicaDriver:
         """How old the state here may be: it has all that was acknowledged so long ago."""
         return 0.0 if self.is_primary else self.core.lag_s(self._now_s())
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the log was cut under the state, which is still to go back: nobody may see it."""
+        return bool(self.core.cut_from or (self._slow is not None and self._slow.rebuild_from))
+
     async def applied(self, lsn: int) -> None:
         """Return when the state contains `lsn`, committed."""
-        while min(self.state_lsn, self.core.visible_lsn) < lsn:
+        while self.is_cut or min(self.state_lsn, self.core.visible_lsn) < lsn:
             if self._changed is None:
                 self._changed = trio.Event()
             await self._changed.wait()
@@ -350,6 +355,8 @@ class ReplicaDriver:
 
     def _apply_some(self) -> bool:
         """Apply one slice; whether there is more."""
+        if self.core.cut_from is not None:
+            return False  # the next Ready takes the state back first
         storage = self.core.storage
         target = self._apply_target()
         if self.state_lsn < target:
@@ -416,6 +423,7 @@ class ReplicaDriver:
                 await self.files.cut(ready.truncate_from)
             if ready.rebuild_from is not None and ready.rebuild_from <= self.state_lsn:
                 self._rebuild()
+            ready.rebuild_from = None
             self._carry_out(ready)
             if ready.install is not None:
                 await self._install(ready.install)
@@ -425,10 +433,8 @@ class ReplicaDriver:
     async def _save_divergent(self, event: Diverged) -> None:
         name = await self.files.save_divergent(event, self.core.epoch)
         self.divergent_records += len(event.records)
-        records, from_lsn = len(event.records), event.from_lsn
-        self.ctx.log.warning(
-            "divergent records saved", records=records, from_lsn=from_lsn, file=name
-        )
+        fields = {"records": len(event.records), "from_lsn": event.from_lsn, "file": name}
+        self.ctx.log.warning("divergent records saved", **fields)
 
     def _rebuild(self) -> None:
         snapshot = self.core.storage.snapshot

@@ -274,6 +274,11 @@ class Core:
             self._set_members(members_lsn, members)
             ready.events.append(MembersChanged(members_lsn, members))
 
+    @property
+    def cut_from(self) -> int | None:
+        """Records from here on were cut, which no Ready has told yet."""
+        return self._next.rebuild_from
+
     def _mark_flushed(self, mark: int) -> bool:
         """Take in that a Ready's records are durable; whether that moved anything."""
         flushed_lsn = self.flushed_lsn

@@ -231,8 +231,8 @@ def _crash(draw: _Draw) -> Drawn:
 
 
 def _cut(draw: _Draw) -> Drawn | None:
-    """Two tiers, a few nodes against all others, or two regions; one way or both, held or
-    rejected."""
+    """Two tiers, a few nodes against all others or their own group, or two regions; one way or
+    both, held or rejected."""
     rng, topology = draw.rng, draw.topology
     takes: tuple[str, ...] = ()
     shape = rng.choice(("nodes", "tiers", "regions"))
@@ -248,6 +248,10 @@ def _cut(draw: _Draw) -> Drawn | None:
         tier = draw.tier()
         takes = (tier.name,)
         between = (draw.some(tier), "all")
+        if tier in draw.replicated and draw.moments.random() < 0.5:
+            # clients go on reaching who has lost its group
+            alone = draw.moments.choice((between[0], f"{tier.name} {PRIMARY}"))
+            between = (alone, tier.name)
     one_way = rng.random() < 0.4
     mode = "reject" if rng.random() < 0.2 else "hold"
     return Drawn(faults.Partition(between, one_way, mode), takes)  # type: ignore[arg-type]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import emu
+from emu.sim.world import Knobs
 from emu.topology.loading import loads
 from tests.sim.test_clients import topology
+
+SLOWLY = ", processes: 3, keys: 2"
 
 
 def test_an_old_primary_forgets_what_it_did_ahead_of_the_group():
@@ -56,3 +59,22 @@ faults:
         return len(c.events("fault not possible"))
 
     assert emu.run(script, plan) >= 2
+
+
+def test_an_old_primary_goes_back_before_it_applies_what_the_new_one_sends():
+    """Its log was cut while it wrote the new epoch down, and the new records came before that was
+    done: they were applied to a state that had the cut ones."""
+
+    async def script(c: emu.Scenario) -> dict:
+        await c.sleep(1)
+        (primary,) = await c.resolve("db primary")
+        await c.disk(primary, slow_factor=100.0)
+        await c.partition(primary, "db", for_s=2.5)  # its clients go on reaching it
+        await c.sleep(5)
+        return await c.finish()
+
+    for seed in range(3):
+        knobs = Knobs(split_ratio=0.5)  # what was held arrives in pieces
+        found = emu.run(script, topology("register", more=SLOWLY), seed=seed, knobs=knobs)
+        assert found["anomalies"] == []
+        assert found["divergent_records"] > 0
