@@ -18,7 +18,8 @@ from protocols.errors import RpcError
 SESSION: Final = "session"
 ACCOUNTS: Final = 5
 OPENING_BALANCE: Final = 100
-MOST_MOVED: Final = 10
+MOST_MOVED: Final = 60
+"""Often more than there is: the guard must refuse it."""
 LAST_PLACE: Final = "SELECT ifnull(max(place), 0) FROM lists WHERE k = ?"
 
 
