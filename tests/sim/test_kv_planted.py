@@ -24,6 +24,7 @@ from nodes.parts.kv_moves import ShardMoves
 from nodes.parts.kv_state import DELETE, DONE, FENCE, KvState
 from protocols import kv as words
 from protocols.errors import RpcError
+from tests.planting import Plant
 from tests.sim.test_kv_moves import POINTS, VICTIMS, primary
 
 STORE = """
@@ -117,9 +118,6 @@ async def _what_outlived_its_limit(c: Scenario) -> str:
     values = await c.call("kv", "mget", keys)
     left = [key for key, value in zip(keys, values, strict=True) if value is not None]
     return f"still there after their time: {', '.join(left)}" if left else ""
-
-
-Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def _without(*ops: int) -> Plant:
