@@ -11,15 +11,14 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import apsw
 import msgpack
 
-from nodes.parts.sql_rules import Rules, check_statement, is_schema
+from nodes.parts.sql_rules import ERRORS, SCHEMA_WORDS, Rules, check_statement
 from protocols.errors import RpcError
 
 MAX_ROWS: Final = 20_000
@@ -66,6 +65,7 @@ class SqlState:
         With `max_rows`, what comes after so many is counted as `more`, up to MAX_ROWS of it, where
         `more_at_least` says that there may be others.
         """
+        check_statement(sql)
         with self._rules.guarded(self.db, reading=True):
             if max_rows is None:
                 result = self._run(sql, params)
@@ -73,9 +73,8 @@ class SqlState:
             return self._first_rows(sql, params, min(max_rows, MAX_ROWS))
 
     def _first_rows(self, sql: str, params: Sequence[Any], max_rows: int) -> dict[str, Any]:
-        check_statement(sql)
         more = 0
-        with self._rules.errors(sql):
+        try:
             cursor = self._rules.cursor(self.db).execute(sql, _bindable(params))
             rows = _bounded(islice(cursor, max_rows))
             try:
@@ -84,6 +83,8 @@ class SqlState:
                 at_least = more > MAX_ROWS
             except apsw.InterruptError:  # out of steps, with the rows that were asked for in hand
                 at_least = True
+        except ERRORS as error:
+            raise self._rules.refusal(error, sql) from error
         answer = {"columns": self._rules.columns, "rows": rows}
         return {**answer, "more": min(more, MAX_ROWS), "more_at_least": at_least}
 
@@ -95,18 +96,22 @@ class SqlState:
             return Outcome(known["results"], None, known["lsn"])
         parsed = _parse(statements)
         ddl: list[str] = []
-        with _session(self.db) as session:
+        session = apsw.Session(self.db, "main")
+        session.attach()
+        try:
             self._begin()
-            try:
-                results = self._steps(parsed, ddl)
-                if request_id:
-                    self._remember(request_id, lsn, results)
-                record = self._record(session, ddl, request_id, lsn, results)
-            except Exception:
-                self._roll_back()
-                raise
+            results = self._steps(parsed, ddl)
+            if request_id:
+                self._remember(request_id, lsn, results)
+            record = self._record(session, ddl, request_id, lsn, results)
+        except Exception:
+            self._roll_back()
+            raise
+        else:
             with self._rules.own():
                 self.db.execute("RELEASE emu")
+        finally:
+            session.close()
         return Outcome(results, record)
 
     def _steps(self, parsed: list[tuple[str, Any, Any]], ddl: list[str]) -> list[dict[str, Any]]:
@@ -122,7 +127,8 @@ class SqlState:
         results: list[dict[str, Any]],
     ) -> bytes | None:
         """What repeats the transaction elsewhere. Raises RpcError before anything is final."""
-        changeset = session.changeset()
+        with self._rules.own():
+            changeset = session.changeset()
         if not ddl and not changeset:
             return None
         if ddl:
@@ -283,8 +289,7 @@ class SqlState:
 
     def _step(self, index: int, statement: tuple[str, Any, Any], ddl: list[str]) -> dict[str, Any]:
         sql, params, guard = statement
-        check_statement(sql)
-        is_ddl = is_schema(sql)
+        is_ddl = check_statement(sql) in SCHEMA_WORDS
         if is_ddl != bool(ddl) and index:
             raise RpcError("bad_request", "put schema changes into a batch of their own")
         tables = self._tables() if is_ddl else ()
@@ -300,10 +305,11 @@ class SqlState:
 
     def _run(self, sql: str, params: Sequence[Any]) -> dict[str, Any]:
         """One statement, with its bounds: `{"changes", "columns", "rows"}`."""
-        check_statement(sql)
         before = self.db.total_changes()
-        with self._rules.errors(sql):
+        try:
             rows = _bounded(self._rules.cursor(self.db).execute(sql, _bindable(params)))
+        except ERRORS as error:
+            raise self._rules.refusal(error, sql) from error
         changes = self.db.total_changes() - before
         return {"changes": changes, "columns": self._rules.columns, "rows": rows}
 
@@ -350,16 +356,6 @@ class _ClockVfs(apsw.VFS):
 
     def xCurrentTimeInt64(self) -> int:
         return int((self._now_s() + _UNIX_EPOCH_JULIAN_DAYS * 86400) * 1000)
-
-
-@contextmanager
-def _session(db: apsw.Connection) -> Iterator[apsw.Session]:
-    session = apsw.Session(db, "main")
-    session.attach()
-    try:
-        yield session
-    finally:
-        session.close()
 
 
 def _parse(statements: Sequence[Any]) -> list[tuple[str, Any, Any]]:

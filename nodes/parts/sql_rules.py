@@ -55,7 +55,10 @@ _BEFORE_WORD: Final = re.compile(r"(?:\s|;|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DO
 _WORD: Final = re.compile(r"[A-Za-z]+")
 _FILES: Final = frozenset({"VACUUM", "ATTACH", "DETACH"})
 _CONTROL: Final = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "END"})
-_SCHEMA: Final = frozenset({"CREATE", "DROP", "ALTER", "REINDEX", "ANALYZE"})
+SCHEMA_WORDS: Final = frozenset({"CREATE", "DROP", "ALTER", "REINDEX", "ANALYZE"})
+_OK: Final = int(apsw.SQLITE_OK)
+ERRORS: Final = (apsw.Error, TypeError, ValueError, OverflowError)
+"""What running a statement may raise, for `Rules.refusal`."""
 READING_WORDS: Final = frozenset({"SELECT", "VALUES", "WITH", "EXPLAIN", "PRAGMA"})
 """What a statement begins with that most likely only reads (WITH may yet write)."""
 
@@ -69,11 +72,11 @@ def first_word(sql: str) -> str:
 
 def is_schema(sql: str) -> bool:
     """Whether it changes the schema, and ships as a statement."""
-    return first_word(sql) in _SCHEMA
+    return first_word(sql) in SCHEMA_WORDS
 
 
-def check_statement(sql: Any) -> None:
-    """Raises RpcError for what must not even be tried."""
+def check_statement(sql: Any) -> str:
+    """Its first word. Raises RpcError for what must not even be tried."""
     if not isinstance(sql, str):
         raise RpcError("bad_request", "a statement must be text")
     check_length(len(sql))
@@ -82,6 +85,7 @@ def check_statement(sql: Any) -> None:
         raise RpcError("bad_request", f"{word} is not allowed here")
     if word in _CONTROL:
         raise RpcError("bad_request", f"{word}: a batch is the transaction")
+    return word
 
 
 def check_length(characters: int) -> None:
@@ -91,12 +95,27 @@ def check_length(characters: int) -> None:
         raise RpcError("too_large", f"a statement of {characters} characters is over {most}")
 
 
+class _Own:
+    """Inside, nobody is asked; it may nest. (A class: a generator costs more than what it does.)"""
+
+    __slots__ = ("depth",)
+
+    def __init__(self) -> None:
+        self.depth = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self.depth -= 1
+
+
 class Rules:
     """The guard of one connection."""
 
     def __init__(self) -> None:
         self._denied = ""
-        self._own = False
+        self._own = _Own()
         self._reading = False
         self._steps_left = 0
         self._budget = STEP_BUDGET
@@ -110,14 +129,9 @@ class Rules:
         db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         db.set_authorizer(self._authorize)
 
-    @contextmanager
-    def own(self) -> Iterator[None]:
+    def own(self) -> _Own:
         """What the database itself does inside is not asked about."""
-        before, self._own = self._own, True
-        try:
-            yield
-        finally:
-            self._own = before
+        return self._own
 
     @contextmanager
     def guarded(self, db: apsw.Connection, *, reading: bool) -> Iterator[None]:
@@ -134,7 +148,7 @@ class Rules:
     def cursor(self, db: apsw.Connection) -> apsw.Cursor:
         """For one statement of a client's; once it runs, `columns` has its columns' names."""
         cursor, seen = db.cursor(), 0
-        self.columns = []
+        self.columns, self._denied = [], ""
 
         def look(running: apsw.Cursor, sql: str, bindings: Any) -> bool:
             # A cached statement is not authorized again, so what it does is asked of itself.
@@ -151,31 +165,26 @@ class Rules:
         cursor.exec_trace = look
         return cursor
 
-    @contextmanager
-    def errors(self, sql: str) -> Iterator[None]:
-        """SQLite's errors as answers: what is wrong, and where."""
-        self._denied = ""
-        try:
-            yield
-        except apsw.InterruptError as error:
+    def refusal(self, error: Exception, sql: str) -> RpcError:
+        """One of ERRORS as an answer: what is wrong, and where."""
+        if isinstance(error, apsw.InterruptError):
             why = f"stopped: it took more than {self._budget} steps; add an index or LIMIT"
-            raise RpcError("refused", why) from error
-        except (apsw.AuthError, apsw.ExecTraceAbort) as error:
-            raise RpcError("bad_request", self._denied or str(error)) from error
-        except apsw.ConstraintError as error:
-            raise RpcError("refused", str(error)) from error
-        except apsw.TooBigError as error:
+            return RpcError("refused", why)
+        if isinstance(error, apsw.AuthError | apsw.ExecTraceAbort):
+            return RpcError("bad_request", self._denied or str(error))
+        if isinstance(error, apsw.ConstraintError):
+            return RpcError("refused", str(error))
+        if isinstance(error, apsw.TooBigError):
             most = f"{MAX_VALUE_BYTES >> 20} MiB"
-            raise RpcError("too_large", f"{error}: a value has at most {most}") from error
-        except (apsw.Error, TypeError, ValueError, OverflowError) as error:
-            place = _place(error, sql)
-            where = f" (line {place[0]}, column {place[1]})" if place else ""
-            raise RpcError("bad_request", f"{error}{where}", *place) from error
+            return RpcError("too_large", f"{error}: a value has at most {most}")
+        place = _place(error, sql)
+        where = f" (line {place[0]}, column {place[1]})" if place else ""
+        return RpcError("bad_request", f"{error}{where}", *place)
 
     def spend_random(self, size_bytes: int) -> None:
         """A function of ours works outside of SQLite's count. Raises RpcError."""
         self._steps_left -= size_bytes // RANDOM_BYTES_PER_STEP
-        if self._steps_left < 0 and not self._own:
+        if self._steps_left < 0 and not self._own.depth:
             raise RpcError("refused", "stopped: randomblob() made too many bytes")
 
     def _spend(self) -> bool:
@@ -185,8 +194,8 @@ class Rules:
     def _authorize(
         self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None
     ) -> int:
-        if self._own:
-            return int(apsw.SQLITE_OK)
+        if self._own.depth:
+            return _OK
         if action in DENIED:
             return self._deny(DENIED[action])
         if action == apsw.SQLITE_PRAGMA and first not in READABLE_PRAGMAS:
@@ -195,7 +204,7 @@ class Rules:
             return self._deny(f"{second}() is not allowed")
         if first is not None and str(first).startswith("emu_") and action != apsw.SQLITE_READ:
             return self._deny(f"{first} belongs to the database itself")
-        return int(apsw.SQLITE_OK)
+        return _OK
 
     def _deny(self, why: str) -> int:
         self._denied = why
