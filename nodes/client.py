@@ -7,6 +7,7 @@ never retries a call: only the tier knows what may be asked twice (see nodes/par
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ SILENT_S: Final = 1.0
 """So many calls in a row without an answer, over at least so long, and not one byte came meanwhile:
 the connection is given up. After a partition it may sleep long in its retransmission backoff, where
 a new one gets through at once; a peer that hangs is dialled anew once in this time at most."""
+LAST_CHANCE_S: Final = 0.05
 BACKOFF_FIRST_S: Final = 0.02
 BACKOFF_MOST_S: Final = 1.0
 
@@ -268,7 +270,13 @@ class Client:
         silent = self._silent_calls >= SILENT_CALLS and now_s - self._silent_since_s >= SILENT_S
         if silent and self._link is not None:
             self._silent_calls = 0
-            self._link.scope.cancel()  # the next call connects anew
+            look = partial(self._cut_if_silent, self._link, self._link.heard)
+            self.ctx.clock.call_at(now_s + LAST_CHANCE_S, look)
+
+    def _cut_if_silent(self, link: _Link, heard: int) -> None:
+        """What had come while this process was held up has been read by now."""
+        if link is self._link and link.heard == heard:
+            link.scope.cancel()  # the next call connects anew
 
     def _count_silence(self, waiter: _Waiter) -> None:
         """A call's time is over: has anything come since it, or the silent one before, was sent?"""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from emu import state
+from emu.cli import promoting
 from emu.cli.files import SHIPPED, default_file
 from emu.topology.lint import unaccepted
 from emu.topology.loading import load
@@ -147,3 +148,19 @@ def test_down_with_volumes_wipes_what_a_stopped_cluster_left(
     assert emu("down", "--volumes", "-c", "shop").exit_code == 0
     assert not folder.path.exists()
     assert emu("down", "--volumes", "-c", "shop").exit_code == 1
+
+
+def test_a_promotion_says_who_took_over_from_whom_and_how_long_writes_waited(
+    emu: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"tier": "db", "old": "db-1", "new": "db-2", "epoch": 4, "writes_waited_s": 0.0314}
+    asked: list[str] = []
+
+    def ask(cluster: str, method: str, words: str, **_: object) -> dict[str, object]:
+        asked.append(words)
+        return {**told, "event": "primary handed over", "time_s": 1.0}
+
+    monkeypatch.setattr(promoting, "ask", ask)
+    assert emu("promote", "db", "db-2").stdout == "db-1 → db-2, epoch 4; writes waited 31.4 ms\n"
+    assert json.loads(emu("promote", "db", "--json").stdout) == told
+    assert asked == ["db db-2", "db"]
