@@ -14,13 +14,10 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
-    Final,
     Literal,
     Protocol,
     get_type_hints,
 )
-
-import trio
 
 from emu import links
 from emu.reviving import Resume, Revive, start_all
@@ -29,10 +26,6 @@ from emu.topology import units
 
 if TYPE_CHECKING:
     from emu.supervisor import Cluster
-
-IN_WRITE_MOST_S: Final = 1.0
-MID_WRITE_S: Final = 0.0003
-"""How far into a write the power may fail; a sync takes about 0.2 ms."""
 
 Undo = Callable[[], Awaitable[None]]
 
@@ -71,29 +64,18 @@ class Crash:
     main: ClassVar[str] = "target"
     target: str
     in_write: bool = False
-    """While its next write is on the way to the disk (or after IN_WRITE_MOST_S)."""
+    """While its next write is on the way to the disk (or after a second)."""
 
     async def inject(self, cluster: Cluster) -> Undo | None:
         names = await cluster.resolve(self.target)
-        if not self.in_write:
+        if self.in_write:
+            from emu.power_cut import in_their_next_writes
+
+            await in_their_next_writes(cluster, names)
+        else:
             for name in names:
                 cluster.crash(name)
-        else:
-            async with trio.open_nursery() as nursery:
-                for name in names:
-                    nursery.start_soon(_crash_in_write, cluster, name)
         return Revive(cluster, tuple(names))
-
-
-async def _crash_in_write(cluster: Cluster, name: str) -> None:
-    disk, begun = cluster.slots[name].machine.disk, trio.Event()
-    disk.on_change = begun.set
-    with cluster.operator.move_on_after(IN_WRITE_MOST_S):
-        await begun.wait()
-        await cluster.operator.sleep(cluster.rng.uniform(0.0, MID_WRITE_S))
-    disk.on_change = None
-    if name in cluster.slots:
-        cluster.crash(name)
 
 
 @dataclass(frozen=True, slots=True)
