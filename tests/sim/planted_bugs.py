@@ -109,7 +109,7 @@ def _torn_tail_kept(swap: Swap) -> None:
     swap.setattr(replica_files.ReplicaFiles, "_recover_log", recover_log)
 
 
-@bug("single", seed=43)
+@bug("single", seed=54)
 def _named_before_synced(swap: Swap) -> None:
     """a snapshot gets its name before its bytes are synced"""
     sound = replica_files.ReplicaFiles.replace
@@ -186,7 +186,7 @@ def _read_before_commit(swap: Swap) -> None:
     swap.setattr(replica.ReplicaDriver, "visible", visible)
 
 
-@bug("replicated", seed=4)
+@bug("replicated", seed=34)
 def _retried_under_a_new_id(swap: Swap) -> None:
     """a write that is tried again has a new request id"""
     sound = client.Client.call
@@ -232,7 +232,7 @@ def _msgid_used_again(swap: Swap) -> None:
     swap.setattr(client.Client, "_forget", forget)
 
 
-@bug("single", seed=37)
+@bug("single", seed=74)
 def _broken_is_definite(swap: Swap) -> None:
     """a call whose connection broke is said not to have happened"""
 
@@ -246,7 +246,7 @@ def _broken_is_definite(swap: Swap) -> None:
     swap.setattr(client.Client, "_fail_all", fail_all)
 
 
-@bug("single", seed=18)
+@bug("single", seed=31)
 def _timeout_is_definite(swap: Swap) -> None:
     """a call that was not answered in time is said not to have happened"""
     sound = client._Waiter.fail
@@ -305,7 +305,7 @@ def _down_is_used(swap: Swap) -> None:
     swap.setattr(pool.Pool, "_healthy", healthy)
 
 
-@bug("site", seed=7, faults="planned")
+@bug("maintenance", seed=7, faults="planned")
 def _drain_cuts(swap: Swap) -> None:
     """a server that drains loses the connections that it has"""
     sound = balancer.BalancerNode._members_changed
@@ -319,7 +319,7 @@ def _drain_cuts(swap: Swap) -> None:
     swap.setattr(balancer.BalancerNode, "_members_changed", members_changed)
 
 
-@bug("site", seed=7, faults="planned")
+@bug("maintenance", seed=7, faults="planned")
 def _web_drains_at_once(swap: Swap) -> None:
     """a web server says that it has drained while requests are in its hands"""
 

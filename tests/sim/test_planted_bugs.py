@@ -40,8 +40,9 @@ def finding_seed(bug: PlantedBug, seeds: Iterable[int]) -> int | None:
 
 def test_the_bugs_are_many_and_spread_over_database_wire_and_balancer():
     assert len(BUGS) >= 14
-    modules = {each.plant.__doc__: each.topology for each in BUGS}
-    assert len(modules) == len(BUGS) and set(modules.values()) == {"single", "replicated", "site"}
+    places = {each.sentence: each.topology for each in BUGS}
+    assert len(places) == len(BUGS)
+    assert set(places.values()) == {"single", "replicated", "site", "maintenance"}
 
 
 @each_bug
