@@ -296,6 +296,9 @@ class Judge:
         answers = {**answers, **await self._ask_clients("summary", ANSWER_S, silent)}
         described = await self._describe()
         kept = kept or Kept()
+        self_counting = [
+            cluster.slots[name].spec.tier for name, each in answers.items() if "lost" in each
+        ]
         return verdict.summarize(
             name=cluster.topology.name,
             nodes=len(cluster.slots),
@@ -308,7 +311,10 @@ class Judge:
             faults=cluster.timeline,
             anomalies=[each.as_fields() for each in anomalies],
             permitted_anomalies=permitted,
-            judged=[each.as_fields() for each in kept.judged],
+            judged=[
+                {**each.as_fields(), "counts_itself": each.clients in self_counting}
+                for each in kept.judged
+            ],
             lost=[lost for each in kept.judged for lost in each.lost_writes()],
             undecided=kept.broken.unknown,
             complete=complete,

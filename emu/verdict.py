@@ -93,14 +93,14 @@ def _writes(
     lost: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """What became of the writes: of users as they say, of other clients as their histories say."""
-    counted = [*clients, *(each for each in judged if each["lost"] is not None)]
-    posts = [
-        {"clients": "users", "key": post} for each in clients for post in each.get("lost_ids", ())
+    counted = [
+        *clients,
+        *(each for each in judged if each["lost"] is not None and not each["counts_itself"]),
     ]
     return {
         "acknowledged_writes": sum(int(each.get("acknowledged", 0)) for each in counted),
         "lost_acknowledged_writes": _sum_known(each.get("lost") for each in counted),
-        "lost_writes": [dict(each) for each in [*posts, *lost][:MAX_SHOWN_LOST]],
+        "lost_writes": [dict(each) for each in lost[:MAX_SHOWN_LOST]],
         "duplicated_writes": _sum_known(each.get("duplicated") for each in clients),
     }
 

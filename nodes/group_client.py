@@ -20,6 +20,9 @@ from protocols.errors import RpcError
 RETRY_S: Final = 0.05
 ATTEMPT_S: Final = 1.0
 LEAST_LEFT_S: Final = 0.005
+SHUN_S: Final = 1.0
+"""For so long nobody asks a member again that has let an attempt time out: those who do not know
+yet that it is gone still point to it."""
 ELSEWHERE: Final = frozenset(
     {"not_primary", "unavailable", "disconnected", "timeout", "unknown_outcome"}
 )
@@ -39,6 +42,7 @@ class GroupClient:
         self._clients: dict[str, Client] = {}
         self._view: TierView | None = None
         self._primary = ""
+        self._silent_until_s: dict[str, float] = {}
 
     async def start(self) -> None:
         """Learn the members; later calls follow them."""
@@ -81,6 +85,7 @@ class GroupClient:
                 answer = await client.call(method, *params, timeout_s=attempt_s, epoch=epoch)
                 if not anywhere:
                     self._primary = name
+                self._silent_until_s.pop(name, None)
                 return answer
             except RpcError as error:
                 if error.code not in ELSEWHERE:
@@ -89,9 +94,11 @@ class GroupClient:
                     raise error from unknown
                 unknown = error if not error.definite else unknown
                 last = error
+                if error.code == "timeout":
+                    self._silent_until_s[name] = clock.monotonic_s() + SHUN_S
             tried.append(name)
             self._primary = self._hint(last, tried)
-            if self._primary == "" and len(tried) >= self._size():
+            if self._primary == "" and not self._worth_asking(tried):
                 tried.clear()
                 if deadline_s - clock.monotonic_s() <= 2 * RETRY_S:
                     raise unknown or last
@@ -108,22 +115,28 @@ class GroupClient:
         assert self._primary, "ask first"
         return self._client(self._primary)
 
-    def _size(self) -> int:
-        return len(self._view.members) if self._view is not None else 0
+    def _members(self) -> list[str]:
+        return [each.name for each in self._view.members] if self._view is not None else []
+
+    def _is_silent(self, name: str) -> bool:
+        until_s = self._silent_until_s.get(name)
+        return until_s is not None and self.ctx.clock.monotonic_s() < until_s
+
+    def _worth_asking(self, tried: list[str]) -> list[str]:
+        return [n for n in self._members() if n not in tried and not self._is_silent(n)]
 
     def _hint(self, error: RpcError, tried: list[str]) -> str:
         """Where the refusal sends us, unless we were there already."""
         if error.code == "not_primary" and error.details:
             name = error.details[0]
-            if isinstance(name, str) and name not in tried:
+            if isinstance(name, str) and name not in tried and not self._is_silent(name):
                 return name
         return ""
 
     def _choose(self, tried: list[str], anywhere: bool) -> str:
         if self._primary and not anywhere and self._primary not in tried:
             return self._primary
-        members = [each.name for each in self._view.members] if self._view is not None else []
-        fresh = [name for name in members if name not in tried] or members
+        fresh = self._worth_asking(tried) or self._worth_asking([]) or self._members()
         if len(fresh) > 1:
             return self._rng().choice(fresh)
         return fresh[0] if fresh else ""

@@ -44,6 +44,7 @@ def test_under_async_the_lost_writes_are_counted_and_the_old_primary_saves_its_r
     summary = run("async")
     assert summary["lost_acknowledged_writes"] > 0
     assert summary["divergent_records"] >= summary["lost_acknowledged_writes"]
+    assert len(summary["lost_writes"]) == summary["lost_acknowledged_writes"]
     assert summary["anomalies"] == []
     failed = [each["text"] for each in summary["expectations"] if not each["held"]]
     assert failed == ["lost_acknowledged_writes == 0"]
