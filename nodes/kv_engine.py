@@ -325,7 +325,8 @@ class LoggedEngine:
         """As of when a replica knows the primary's state, from when it was last heard of."""
         core = self.driver.core
         heard_s = core.deadline_s - self._slowest_s  # not later than it was
-        if core.primary is None or self.driver.state_lsn < core.visible_lsn or heard_s == NEVER:
+        unlike = self.driver.is_cut or self.driver.state_lsn != core.visible_lsn
+        if core.primary is None or unlike or heard_s == NEVER:
             return None
         return max(0.0, self.ctx.clock.monotonic_s() - heard_s)
 
