@@ -185,10 +185,8 @@ class ReplicaDriver:
             self._acknowledged.add(lsn, core.epoch, tell)
 
     def when_visible(self, lsn: int, tell: Tell) -> None:
-        """Tell when what the state had at `lsn` is committed: an answer that saw it may go out.
-
-        An error if this node loses its role first: what it saw may never have been.
-        """
+        """Tell when what the state had at `lsn` is committed, so that an answer that saw it may go
+        out; an error if this node loses its role first."""
         core = self.core
         if core.role == PRIMARY and core.visible_lsn >= lsn:
             tell(None)
