@@ -25,6 +25,8 @@ ROWS: Final = 100
 CLOSE_LSNS: Final = 200
 """So few records behind the primary a replica has caught up: the clients go on meanwhile."""
 WARM_UP_COMMITS: Final = 50
+CLIENT_WARM_UP_S: Final = 0.6
+"""The client counts from then on."""
 LOOK_S: Final = 0.02
 CATCH_UP_TIMEOUT_S: Final = 120.0
 TOPOLOGY: Final = """
@@ -58,6 +60,7 @@ async def catch_up(megabytes: float, retained_mb: int, steady_s: float) -> dict[
         where = [primary["address"], str(primary["port"]), str(CLIENTS)]
         command = [*CLIENT, *where, str(CATCH_UP_TIMEOUT_S)]
         client = await trio.lowlevel.open_process(command, cwd=ROOT, stdout=subprocess.PIPE)
+        await c.sleep(CLIENT_WARM_UP_S)
         filled_lsn = await lsn_of(c, primary["name"])
         while await lsn_of(c, primary["name"]) < filled_lsn + WARM_UP_COMMITS:
             await c.sleep(LOOK_S)
@@ -121,8 +124,8 @@ async def until_caught_up(c: Any, primary: str, name: str) -> None:
 
 def rate(counts: list[tuple[float, int]], from_s: float, to_s: float) -> float:
     """Commits a second between two times, from what the client counted at each tick."""
-    first = ([each for each in counts if each[0] <= from_s] or counts[:1])[-1]
-    last = next((each for each in counts if each[0] >= to_s), counts[-1])
+    first = ([each for each in counts[:-1] if each[0] <= from_s] or counts[:1])[-1]
+    last = next((each for each in counts if each[0] >= to_s and each[0] > first[0]), counts[-1])
     return (last[1] - first[1]) / (last[0] - first[0])
 
 
