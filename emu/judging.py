@@ -77,7 +77,7 @@ class Watch:
 
     def look(self, event: Event) -> None:
         """An event listener."""
-        if event["event"] in ("node failed", "connection failed", "handler failed"):
+        if event["event"] == "node failed":
             self.failures.append((str(event.get("node")), str(event.get("error"))))
         elif event["event"] in CAUGHT:
             what = str(event.get("node")), event["event"], str(event.get("error"))
