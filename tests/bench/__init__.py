@@ -7,10 +7,15 @@ of alternating runs), and optionally `rows`, a list of such.
 
 from __future__ import annotations
 
+import json
 import shutil
 import statistics
+import subprocess
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parents[2]
 
 
 class PeerMissing(Exception):
@@ -23,6 +28,17 @@ def find_peer(program: str, package: str) -> str:
     if found is None:
         raise PeerMissing(f"{program} is not installed (Debian: apt install {package})")
     return found
+
+
+def measured_by(*command: str, timeout_s: float = 60.0) -> dict[str, Any]:
+    """Run a rig to its end; the JSON line that it prints. Raises RuntimeError with what it said."""
+    done = subprocess.run(
+        command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
 
 
 def alternate(

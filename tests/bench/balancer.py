@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.bench import alternate, find_peer
+from tests.bench import alternate, find_peer, measured_by
 
 RIG = [sys.executable, "-m", "tests.bench.balancer_rig"]
 ROOT = Path(__file__).parents[2]
@@ -80,12 +80,7 @@ def measured(address: str, port: int, work: str) -> Callable[[], float]:
 
     def once() -> float:
         command = [*RIG, "client", address, str(port), work, str(connections), str(MEASURE_S)]
-        done = subprocess.run(
-            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60
-        )
-        if done.returncode:
-            raise RuntimeError(done.stderr[-2000:])
-        return float(json.loads(done.stdout)["per_s"])
+        return float(measured_by(*command)["per_s"])
 
     return once
 

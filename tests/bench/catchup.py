@@ -6,14 +6,12 @@ counts is how much of their commits a second the clients keep meanwhile.
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tests.bench.balancer import ROOT
+from tests.bench import measured_by
 
 RIG: Final = [sys.executable, "-m", "tests.bench.catchup_rig"]
 MEGABYTES: Final = 100.0
@@ -23,14 +21,7 @@ RETAINED_MB: Final = {"from the log": 4.0, "from a snapshot": 0.1}
 
 
 def once(megabytes: float, retained_mb: int, steady_s: float) -> dict[str, Any]:
-    command = [*RIG, str(megabytes), str(retained_mb), str(steady_s)]
-    done = subprocess.run(
-        command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=600
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return measured_by(*RIG, str(megabytes), str(retained_mb), str(steady_s), timeout_s=600)
 
 
 def run(

@@ -6,15 +6,13 @@ both sides is in the same folder for temporary files, and the clients are the sa
 
 from __future__ import annotations
 
-import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.bench import alternate
-from tests.bench.balancer import ROOT, process
+from tests.bench import alternate, measured_by
+from tests.bench.balancer import process
 from tests.bench.commit_rig import CREATE
 from tests.bench.postgres_rig import find_programs, postgres_group, psql
 
@@ -30,17 +28,8 @@ def measured(
     where = [protocol, address, str(port), str(clients), str(time_s)]
 
     def once() -> float:
-        done = subprocess.run(
-            [*RIG, "client", *where],
-            check=False,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60 + 2 * time_s,
-        )
-        if done.returncode:
-            raise RuntimeError(done.stderr[-2000:])
-        return float(json.loads(done.stdout)["per_s"])
+        done = measured_by(*RIG, "client", *where, timeout_s=60 + 2 * time_s)
+        return float(done["per_s"])
 
     return once
 

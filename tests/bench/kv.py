@@ -7,10 +7,8 @@ client process.
 
 from __future__ import annotations
 
-import json
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.bench import alternate, find_peer
+from tests.bench import alternate, find_peer, measured_by
 from tests.bench.balancer import process
 
 RIG = [sys.executable, "-m", "tests.bench.kv_rig"]
@@ -77,12 +75,7 @@ def redis_of(setting: str, program: str, options: list[str]) -> Iterator[int]:
 def measured(address: str, port: int, protocol: str, depth: int, work: str) -> Callable[[], float]:
     def once() -> float:
         command = [*RIG, "client", address, str(port), protocol, str(depth), work]
-        done = subprocess.run(
-            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60
-        )
-        if done.returncode:
-            raise RuntimeError(done.stderr[-2000:])
-        return float(json.loads(done.stdout)["per_s"])
+        return float(measured_by(*command)["per_s"])
 
     return once
 

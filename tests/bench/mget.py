@@ -6,16 +6,14 @@ three shards show what a question costs that all of them have a part in, not wha
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.bench import alternate, find_peer
+from tests.bench import alternate, find_peer, measured_by
 from tests.bench.balancer import process
-from tests.bench.kv import PORT, ROOT, redis
+from tests.bench.kv import PORT, redis
 from tests.bench.kv import RIG as KV_RIG
 
 RIG = [sys.executable, "-m", "tests.bench.many_keys_rig"]
@@ -29,14 +27,7 @@ Where = tuple[str, int, str]
 def client(work: str, where: Where, *rest: str) -> dict[str, Any]:
     """What one client process measured."""
     address, port, protocol = where
-    command = [*RIG, work, address, str(port), protocol, *rest]
-    done = subprocess.run(
-        command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    facts: dict[str, Any] = json.loads(done.stdout)
-    return facts
+    return measured_by(*RIG, work, address, str(port), protocol, *rest, timeout_s=120)
 
 
 @contextmanager

@@ -5,14 +5,12 @@ Both servers are asked by the same kind of client process; the echo parses nothi
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.bench import alternate
-from tests.bench.balancer import ROOT, process
+from tests.bench import alternate, measured_by
+from tests.bench.balancer import process
 
 RIG: Final = [sys.executable, "-m", "tests.bench.rpc_rig"]
 MEASURE_S: Final = 1.0
@@ -24,12 +22,7 @@ def measured(server: dict[str, Any], connections: int, depth: int) -> Callable[[
 
     def once() -> float:
         command = [*RIG, "client", *where, str(connections), str(depth), str(MEASURE_S)]
-        done = subprocess.run(
-            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60
-        )
-        if done.returncode:
-            raise RuntimeError(done.stderr[-2000:])
-        return float(json.loads(done.stdout)["per_s"])
+        return float(measured_by(*command)["per_s"])
 
     return once
 
