@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,8 @@ from typing import Final
 from emu.disk import Pending, Work
 
 MAX_OPEN_FILES: Final = 512
+LARGE_BYTES: Final = 4 << 20
+"""To free what a file of this size had takes the kernel milliseconds: not on the loop."""
 
 
 class LiveFile:
@@ -53,9 +56,19 @@ class OpenFiles:
 
     def close(self, file: LiveFile) -> None:
         if file.fd >= 0:
-            del self._open[file]
-            os.close(file.fd)
-            file.fd = -1
+            os.close(self._take(file))
+
+    def free(self, file: LiveFile) -> None:
+        """Close a file that has no name any more."""
+        if file.fd >= 0 and file.size_bytes >= LARGE_BYTES:
+            threading.Thread(target=os.close, args=(self._take(file),)).start()
+        else:
+            self.close(file)
+
+    def _take(self, file: LiveFile) -> int:
+        del self._open[file]
+        fd, file.fd = file.fd, -1
+        return fd
 
 
 class LiveFiles:
@@ -122,6 +135,8 @@ class LiveFiles:
         file = self._find(old)
         replaced = self._files.get(new)
         target = self.folder / new
+        if replaced is not None:
+            self._hold(replaced)
         os.replace(file.path, target)
         if replaced is not None and replaced is not file:
             self._forget(replaced)
@@ -132,6 +147,7 @@ class LiveFiles:
 
     def remove(self, name: str) -> Pending:
         file = self._find(name)
+        self._hold(file)
         file.path.unlink()
         del self._files[name]
         self._forget(file)
@@ -169,9 +185,14 @@ class LiveFiles:
             raise FileNotFoundError(2, "no such file", name)
         return file
 
+    def _hold(self, file: LiveFile) -> None:
+        """So that it is freed when it is closed, and not when it loses its name."""
+        if file.size_bytes >= LARGE_BYTES:
+            self._open.fd(file)
+
     def _forget(self, file: LiveFile) -> None:
         self.used_bytes -= file.size_bytes
-        self._open.close(file)
+        self._open.free(file)
 
     def _pending(self, file: LiveFile) -> Pending:
         def commit() -> None:
