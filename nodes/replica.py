@@ -20,11 +20,13 @@ from nodes.client import Client
 from nodes.parts.answers import Later
 from nodes.parts.event_words import in_words
 from nodes.parts.lag import LagClock
-from nodes.parts.state_machine import StateMachine, apply_entries
+from nodes.parts.state_machine import StateMachine, apply_entries, restore_in_steps
+from nodes.parts.timing import take_steps
 from nodes.parts.waiters import Tell, Waiters
 from nodes.parts.wakeup import Wakeup
 from nodes.replica_facts import facts_of
 from nodes.replica_files import ROOM_PAUSE_S, ReplicaFiles
+from nodes.replica_install import Installer
 from nodes.replica_snapshots import Snapshots
 from nodes.wire import Call, Service
 from protocols import replication
@@ -32,7 +34,6 @@ from protocols.errors import RpcError
 from protocols.replication import (
     NEVER,
     PRIMARY,
-    WITNESS,
     Diverged,
     GroupConfig,
     Ready,
@@ -41,6 +42,7 @@ from protocols.replication import (
     Snapshot,
 )
 from protocols.replication_messages import Members
+from protocols.stepping import at_once
 
 REPLICATE: Final = "replicate"
 APPLY_SLICE: Final = 100
@@ -72,6 +74,8 @@ class ReplicaDriver:
         self.machine = machine
         self.state_lsn = 0
         """The last record that the state contains (on a primary: ahead of what is committed)."""
+        self.times_replaced = 0
+        """How often the state became another's, or went back, and not only on."""
         self.divergent_records = 0
         self.failovers = 0
         """Promotions of this node after the group's first."""
@@ -81,6 +85,7 @@ class ReplicaDriver:
         self._founders = founders
         self._nursery = nursery
         self._snapshots = Snapshots(self, snapshot_every_bytes)
+        self._installer = Installer(self)
         self._peers: dict[str, Client] = {}
         self._acknowledged = Waiters("unknown_outcome", LOST_WRITE)
         self._visible = Waiters("unavailable", LOST_ANSWER)
@@ -103,8 +108,7 @@ class ReplicaDriver:
         """Read state, snapshot and log; raise CorruptLog for damage that no peer can heal."""
         state, storage = await self.files.recover(self._founders)
         snapshot = storage.snapshot
-        self.machine.restore(snapshot.data if snapshot is not None else None)
-        self.state_lsn = snapshot.lsn if snapshot is not None else 0
+        await self._restore(snapshot)
         self.core = Replica(
             self.config, storage, state, self._founders, self.ctx.rng("replica"), self._now_s()
         )
@@ -117,6 +121,7 @@ class ReplicaDriver:
             nursery.start_soon(self._apply_forever)
             nursery.start_soon(self._slow_forever)
             nursery.start_soon(self._snapshots.run)
+            nursery.start_soon(self._installer.run)
             nursery.start_soon(self._make_room_forever)
             self._pump()
 
@@ -168,12 +173,14 @@ class ReplicaDriver:
         except replication.Refused as error:
             raise RpcError("overloaded", str(error)) from error
         self.state_lsn = lsn
-        self._pump_soon()
+        self.pump_soon()
         return lsn
 
     def rebuild(self) -> None:
         """Go back to what the log says: the state ran ahead of what the log could take."""
-        self._rebuild()
+        snapshot = self.core.storage.snapshot
+        data, lsn = (snapshot.data, snapshot.lsn) if snapshot is not None else (None, 0)
+        self.replace_state(at_once(restore_in_steps(self.machine, data)), lsn)
         self._apply_wanted.set()
 
     def when_acknowledged(self, lsn: int, tell: Tell) -> None:
@@ -225,19 +232,6 @@ class ReplicaDriver:
         """For `describe`: role, epoch, LSNs, who is primary."""
         return facts_of(self)
 
-    def lags_s(self) -> dict[str, float]:
-        """On the primary: how far each replica is behind (see parts/lag.py)."""
-        now_s, members = self._now_s(), self.core.members
-        return {
-            name: self.lag.behind_s(progress.flushed_lsn, now_s)
-            for name, progress in self.core.progress.items()
-            if members.get(name) != WITNESS
-        }
-
-    def log_bytes_after(self, lsn: int) -> int:
-        """Bytes of our log behind a position (all of it, if that is before its start)."""
-        return self.files.bytes_after(lsn)
-
     def hand_over(self, target: str) -> None:
         """Begin a planned switchover. Raises RpcError."""
         try:
@@ -275,9 +269,9 @@ class ReplicaDriver:
     def _fail(self, error: Exception) -> None:
         """In another's task, whose connection it would end: it is this node that fails by it."""
         self._failure = error
-        self._pump_soon()
+        self.pump_soon()
 
-    def _pump_soon(self) -> None:
+    def pump_soon(self) -> None:
         """Once per turn of the scheduler: what arrived together is answered together."""
         self._pump_wanted.set()
 
@@ -298,10 +292,11 @@ class ReplicaDriver:
     def _carry_out_all(self) -> None:
         """What must wait for the disk holds back all that follows."""
         while self._slow is None and self._failure is None:
-            ready = self.core.ready()
+            change_over = self._installer.is_prepared
+            ready = Ready() if change_over else self.core.ready()
             if ready is None:
                 break
-            if ready.waits_for_disk:
+            if change_over or ready.waits_for_disk:
                 self._slow = ready
                 self._slow_wanted.set()
                 break
@@ -312,6 +307,11 @@ class ReplicaDriver:
     def held(self) -> bool:
         """Whether something must be on the platter before anything else happens."""
         return self._slow is not None
+
+    @property
+    def is_installing(self) -> bool:
+        """Whether a peer's snapshot is about to replace state and log."""
+        return self._installer.is_busy
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -420,11 +420,14 @@ class ReplicaDriver:
             if ready.truncate_from is not None:
                 await self.files.cut(ready.truncate_from)
             if ready.rebuild_from is not None and ready.rebuild_from <= self.state_lsn:
-                self._rebuild()
+                await self._restore(self.core.storage.snapshot)
+                self.ctx.log.info("state rebuilt", from_lsn=self.state_lsn)
             ready.rebuild_from = None
             self._carry_out(ready)
             if ready.install is not None:
-                await self._install(ready.install)
+                self._installer.begin(ready.install)
+            elif self._installer.is_prepared:
+                await self._installer.finish()
             self._slow = None
             self._pump()
 
@@ -434,18 +437,17 @@ class ReplicaDriver:
         fields = {"records": len(event.records), "from_lsn": event.from_lsn, "file": name}
         self.ctx.log.warning("divergent records saved", **fields)
 
-    def _rebuild(self) -> None:
-        snapshot = self.core.storage.snapshot
-        self.machine.restore(snapshot.data if snapshot is not None else None)
-        self.state_lsn = snapshot.lsn if snapshot is not None else 0
-        self.ctx.log.info("state rebuilt", from_lsn=self.state_lsn)
+    async def _restore(self, snapshot: Snapshot | None) -> None:
+        """Make the state what the snapshot has, in steps; until then it is what it was."""
+        data, lsn = (snapshot.data, snapshot.lsn) if snapshot is not None else (None, 0)
+        steps = restore_in_steps(self.machine, data)
+        self.replace_state(await take_steps(self.ctx.clock, steps, 0.0), lsn)
 
-    async def _install(self, snapshot: Snapshot) -> None:
-        await self.files.install(snapshot)
-        self.machine.restore(snapshot.data)
-        self.state_lsn = snapshot.lsn
-        self.core.snapshot_installed()
-        self.ctx.log.info("snapshot installed", lsn=snapshot.lsn)
+    def replace_state(self, become: Callable[[], None], lsn: int) -> None:
+        """The state is of another origin from now on, and contains so much."""
+        become()
+        self.state_lsn = lsn
+        self.times_replaced += 1
 
     # --- peers, time, waiters ------------------------------------------------------------
 
@@ -477,7 +479,7 @@ class ReplicaDriver:
             self.core.stalled(late_s)
         if now_s >= self.core.deadline_s:
             self.core.tick(now_s)
-            self._pump_soon()
+            self.pump_soon()
         if self._slow is None:
             self._arm()
 

@@ -23,7 +23,7 @@ def facts_of(driver: ReplicaDriver) -> dict[str, Any]:
         "primary": core.name if driver.is_primary else core.primary,
         "divergent_records": driver.divergent_records,
         "members": dict(core.members),
-        "lags_s": driver.lags_s(),
+        "lags_s": lags_s(driver),
     }
 
 
@@ -33,3 +33,13 @@ def role_word(driver: ReplicaDriver) -> str:
         return "primary"
     own = driver.core.members.get(driver.core.name)
     return own if own in (WITNESS, LEARNER) else "replica"
+
+
+def lags_s(driver: ReplicaDriver) -> dict[str, float]:
+    """On the primary: how far each replica is behind (see parts/lag.py)."""
+    now_s, core = driver.ctx.clock.monotonic_s(), driver.core
+    return {
+        name: driver.lag.behind_s(progress.flushed_lsn, now_s)
+        for name, progress in core.progress.items()
+        if core.members.get(name) != WITNESS
+    }

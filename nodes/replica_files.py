@@ -15,17 +15,22 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nodes.base import Context
-from nodes.parts.timing import move_on_after
+from nodes.parts.timing import move_on_after, take_steps
 from protocols import log as log_format
 from protocols.log import CorruptFile, Entry
+from protocols.pieces import PIECE_BYTES, Pieces
 from protocols.replication import DATA, VOTER, Diverged, HardState, MemoryLog, Snapshot, Storage
 from protocols.replication_messages import Members
-from protocols.replication_storage import decode_members
+from protocols.replication_storage import SnapshotReader, decode_members
 
 LOG: Final = "log"
 SNAPSHOT: Final = "snapshot"
 STATE: Final = "state"
 LOG_COPY: Final = "log.shorter"
+OWN_SNAPSHOT: Final = "snapshot.own"
+PEERS_SNAPSHOT: Final = "snapshot.new"
+PIECE_PAUSE_S: Final = 0.01
+"""Between the pieces of a snapshot file, each of PIECE_BYTES."""
 COPY_PIECE_BYTES: Final = 256 << 10
 ROOM_PAUSE_S: Final = 0.2
 
@@ -118,8 +123,10 @@ class ReplicaFiles:
     async def _recover_snapshot(self, state: HardState, founders: Members) -> Snapshot | None:
         if not self._has(SNAPSHOT):
             return None
+        reader = SnapshotReader()
         try:
-            return Snapshot.decode(await self.ctx.disk.read(SNAPSHOT))
+            await self._read(SNAPSHOT, reader.add)
+            return reader.finish()
         except CorruptFile as error:
             self._need_peers(founders, f"file {SNAPSHOT}", str(error))
             await self._doubt(state)
@@ -130,9 +137,9 @@ class ReplicaFiles:
     async def _recover_log(
         self, state: HardState, snapshot: Snapshot | None, founders: Members
     ) -> list[Entry]:
-        disk = self.ctx.disk
-        data = await disk.read(LOG)
-        found = log_format.scan(data)
+        disk, data = self.ctx.disk, Pieces()
+        await self._read(LOG, data.append)
+        found = await take_steps(self.ctx.clock, log_format.scan_in_steps(data), 0.0)
         records = list(found.records)
         if found.problem is not None:
             members = _members(records, snapshot, founders)
@@ -151,6 +158,11 @@ class ReplicaFiles:
             return []
         await disk.sync(LOG)
         return records
+
+    async def _read(self, name: str, take: Callable[[bytes], None]) -> None:
+        """All of a file, piece by piece."""
+        for offset in range(0, self.ctx.disk.size_bytes(name), PIECE_BYTES):
+            take(await self.ctx.disk.read(name, offset, PIECE_BYTES))
 
     def _need_peers(self, members: Members, where: str, why: str) -> None:
         """Say what is damaged; raise CorruptLog unless others have what is lost here."""
@@ -323,25 +335,50 @@ class ReplicaFiles:
     async def save_state(self, state: HardState) -> None:
         await self.when_there_is_room(lambda: self.replace(STATE, state.encode()))
 
-    async def save_snapshot(self, snapshot: Snapshot) -> bool:
-        """False if the disk is full: a snapshot of our own can wait."""
+    async def save_snapshot(self, snapshot: Snapshot, is_wanted: Callable[[], bool]) -> bool:
+        """False if the disk is full, or it is not wanted any more: one of our own can wait."""
         try:
-            await self.replace(SNAPSHOT, snapshot.encode())
+            await self._write_aside(OWN_SNAPSHOT, snapshot.pieces())
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
             self.ctx.log.warning("no snapshot: the disk is full")
             return False
+        if not is_wanted():
+            await self.ctx.disk.remove(OWN_SNAPSHOT)
+            return False
+        await self.ctx.disk.rename(OWN_SNAPSHOT, SNAPSHOT)
         return True
 
+    async def receive(self, snapshot: Snapshot) -> None:
+        """Write down a peer's snapshot, for `install`."""
+        await self.when_there_is_room(lambda: self._write_aside(PEERS_SNAPSHOT, snapshot.pieces()))
+
     async def install(self, snapshot: Snapshot) -> None:
-        """A peer's snapshot takes the place of snapshot and log."""
+        """A peer's snapshot, which was received, takes the place of snapshot and log."""
         self._changes += 1
-        await self.when_there_is_room(lambda: self.replace(SNAPSHOT, snapshot.encode()))
-        if self._has(LOG):
-            await self.ctx.disk.truncate(LOG, 0)
+        await self.ctx.disk.rename(PEERS_SNAPSHOT, SNAPSHOT)
+        await self.replace(LOG, b"")  # not cut: what a large file had takes a while to be freed
         self._unwritten = []
         self._index((), snapshot.lsn + 1)
+
+    async def _write_aside(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Durably, piece by piece: in between others have the processor, and the log its syncs.
+        If the disk is full, nothing is left of it."""
+        disk, clock = self.ctx.disk, self.ctx.clock
+        if self._has(name):
+            await disk.remove(name)
+        try:
+            for number, piece in enumerate(pieces):
+                if number:
+                    await clock.sleep(PIECE_PAUSE_S if piece else 0)
+                if piece:
+                    disk.append(name, piece)
+                    await disk.sync(name)
+        except OSError as error:
+            if error.errno == errno.ENOSPC and self._has(name):
+                await disk.remove(name)
+            raise
 
     async def replace(self, name: str, data: bytes) -> None:
         """Atomically and durably."""

@@ -84,4 +84,4 @@ class _Replicas:
         metrics.gauge(
             "replication_lag_bytes", "Bytes of log that a replica has not on its disk.",
             replica=name,
-        ).value = driver.log_bytes_after(progress.flushed_lsn)  # fmt: skip
+        ).value = driver.files.bytes_after(progress.flushed_lsn)  # fmt: skip

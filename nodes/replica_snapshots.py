@@ -1,13 +1,16 @@
 """A replica's snapshots of its own: when the log is long, so that it can be shortened.
 
-A snapshot that came from a peer is installed by the driver (replica.py).
+A snapshot that came from a peer is replica_install.py's.
 """
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from protocols.replication import Snapshot
+from nodes.parts.state_machine import dump_in_steps
+from protocols.pieces import Content
+from protocols.replication import DATA, Snapshot
 
 if TYPE_CHECKING:
     from nodes.replica import ReplicaDriver
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 LOOK_S: Final = 1.0
 SETTLE_LOOKS: Final = 100
 SETTLE_LOOK_S: Final = 0.05
+STEP_PAUSE_S: Final = 0.01
+"""Between the steps of a dump: what the state serves comes first."""
 
 
 class Snapshots:
@@ -29,7 +34,7 @@ class Snapshots:
         driver = self._driver
         while True:
             await driver.ctx.clock.sleep(LOOK_S)
-            if not driver.held and self._is_due():
+            if not (driver.held or driver.is_installing) and self._is_due():
                 await self._take()
 
     def _is_due(self) -> bool:
@@ -42,20 +47,45 @@ class Snapshots:
 
     async def _take(self) -> None:
         driver, core = self._driver, self._driver.core
-        lsn = driver.state_lsn
         before = core.storage.snapshot.lsn if core.storage.snapshot is not None else 0
-        if not core.storage.epoch_at(lsn) or lsn <= before:
+        data = await self._dump()
+        lsn = driver.state_lsn
+        if data is None or lsn <= before or not core.storage.epoch_at(lsn):
             return
-        made = core.snapshot_of(lsn, driver.machine.dump())
+        made = core.snapshot_of(lsn, data)
         for _ in range(SETTLE_LOOKS):
             if core.is_settled(made):
                 break
             await driver.ctx.clock.sleep(SETTLE_LOOK_S)
         if not core.is_settled(made) or driver.held:
             return
-        saved = await driver.files.save_snapshot(made)
-        if saved and not driver.held and not driver.files.lacks_room:
+        saved = await driver.files.save_snapshot(made, lambda: self._is_newest(made))
+        if saved and self._is_newest(made) and not driver.held and not driver.files.lacks_room:
             await self._compact(made)
+
+    async def _dump(self) -> Content | None:
+        """The state as it is when this returns; None if it was replaced meanwhile."""
+        driver = self._driver
+        from_lsn, times = driver.state_lsn, driver.times_replaced
+
+        def applied() -> list[bytes]:
+            entries = driver.core.storage.entries(from_lsn + 1, driver.state_lsn, 1 << 62)
+            return [payload for _, _, kind, payload in entries if kind == DATA]
+
+        with closing(dump_in_steps(driver.machine, applied)) as steps:
+            while driver.times_replaced == times:
+                try:
+                    next(steps)
+                except StopIteration as ended:
+                    data: Content = ended.value
+                    return data
+                await driver.ctx.clock.sleep(STEP_PAUSE_S)
+        return None
+
+    def _is_newest(self, made: Snapshot) -> bool:
+        """Whether no peer's snapshot takes, or took, the place of this one."""
+        last = self._driver.core.storage.snapshot
+        return not self._driver.is_installing and (last is None or last.lsn < made.lsn)
 
     async def _compact(self, made: Snapshot) -> None:
         """Drop what nobody needs; what is appended at the very end of it waits."""

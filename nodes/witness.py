@@ -16,6 +16,7 @@ from nodes.directory import Directory
 from nodes.replica import REPLICATE, ReplicaDriver
 from nodes.wire import Call, Service
 from protocols.coordinator import shard_number
+from protocols.pieces import Content
 from protocols.replication import VOTER, WITNESS, GroupConfig
 from protocols.replication_messages import Members
 
@@ -96,7 +97,7 @@ class _Nothing:
     def dump(self) -> bytes:
         return b""
 
-    def restore(self, data: bytes | None) -> None: ...
+    def restore(self, data: Content | None) -> None: ...
 
     def describe(self, payload: bytes) -> Any:
         return None

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
+
+from protocols.pieces import PIECE_BYTES, Content
+from protocols.stepping import Steps, at_once
 
 Entry = tuple[int, int, int, bytes]
 """(epoch, lsn, kind, payload)"""
@@ -73,22 +76,31 @@ def record_bytes(entry: Entry) -> int:
     return HEADER_BYTES + len(entry[3])
 
 
-def scan(data: bytes | memoryview, *, first_lsn: int | None = None) -> Scan:
+def scan(data: bytes, *, first_lsn: int | None = None) -> Scan:
+    """All of `scan_in_steps` at once."""
+    return at_once(scan_in_steps(data, first_lsn=first_lsn))
+
+
+def scan_in_steps(data: Content, *, first_lsn: int | None = None) -> Steps[Scan]:
     """Read records until the end or the first bad one, and say what the rest is.
 
     `first_lsn`: what the first record must be (None: any). A bad record is a torn tail of the last
     write unless a later valid record proves that it had been synced.
     """
-    data = bytes(data)
     records: list[Entry] = []
     position, size = 0, len(data)
     expected = first_lsn
     last_epoch = 0
+    window, begin = _window(data, 0), 0
     while position < size:
-        found = _record_at(data, position)
+        found = _record_at(window, position - begin)
+        if found is None and position > begin:
+            yield
+            window, begin = _window(data, position), position
+            found = _record_at(window, 0)
         if found is None:
             damaged_lsn = expected if expected is not None else 1
-            problem = _judge_tail(data, position, damaged_lsn)
+            problem = _judge_tail(data[position:], position, damaged_lsn)
             return Scan(records, position, problem)
         (epoch, lsn, _, payload), _ = found
         if (expected is not None and lsn != expected) or epoch < last_epoch or lsn < 1:
@@ -98,6 +110,14 @@ def scan(data: bytes | memoryview, *, first_lsn: int | None = None) -> Scan:
         expected, last_epoch = lsn + 1, epoch
         position += HEADER_BYTES + len(payload)
     return Scan(records, position, None)
+
+
+def _window(data: Content, position: int) -> bytes:
+    """What is there from `position` on: a piece, and at least the record that begins it."""
+    head = data[position : position + HEADER_BYTES]
+    length = _HEAD.unpack_from(head)[2] if len(head) == HEADER_BYTES else 0
+    wanted_bytes = max(PIECE_BYTES, HEADER_BYTES + min(length, MAX_PAYLOAD_BYTES))
+    return data[position : position + wanted_bytes]
 
 
 def _record_at(data: bytes, position: int) -> tuple[Entry, int] | None:
@@ -115,42 +135,60 @@ def _record_at(data: bytes, position: int) -> tuple[Entry, int] | None:
     return (epoch, lsn, kind, payload), unsynced
 
 
-def _judge_tail(data: bytes, position: int, damaged_lsn: int) -> Problem | None:
-    """None if nothing later proves that the record at `position` had once been synced."""
-    candidate = data.find(MAGIC, position + 1)
+def _judge_tail(tail: bytes, position: int, damaged_lsn: int) -> Problem | None:
+    """None if nothing later proves that the record at `position`, where the tail begins, had once
+    been synced."""
+    candidate = tail.find(MAGIC, 1)
     while candidate != -1:
-        found = _record_at(data, candidate)
+        found = _record_at(tail, candidate)
         if found is not None:
             (_, lsn, _, _), unsynced = found
             if lsn > damaged_lsn and lsn - 1 - unsynced >= damaged_lsn:
                 return Problem(
                     position,
                     f"record {damaged_lsn} at byte {position} is damaged, and record {lsn} at"
-                    f" byte {candidate} was written after it had been synced",
+                    f" byte {position + candidate} was written after it had been synced",
                 )
-        candidate = data.find(MAGIC, candidate + 1)
+        candidate = tail.find(MAGIC, candidate + 1)
     return None
 
 
-def encode_snapshot(epoch: int, lsn: int, payload: bytes) -> bytes:
-    """A whole snapshot file: the state after `lsn`, which `epoch` wrote."""
-    head = _SNAPSHOT_HEAD.pack(SNAPSHOT_MAGIC, epoch, lsn, len(payload))
-    return head + _CRC.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
+def snapshot_pieces(epoch: int, lsn: int, lead: bytes, data: Content) -> Iterator[bytes]:
+    """A whole snapshot file: the state after `lsn`, which `epoch` wrote; its payload is `lead` and
+    `data`. To be written in this order; b"" is only a pause, while the checksum is made."""
+    head = _SNAPSHOT_HEAD.pack(SNAPSHOT_MAGIC, epoch, lsn, len(lead) + len(data))
+    checksum = zlib.crc32(lead, zlib.crc32(head))
+    for start in range(0, len(data), PIECE_BYTES):
+        if start:
+            yield b""
+        checksum = zlib.crc32(data[start : start + PIECE_BYTES], checksum)
+    yield b"".join((head, _CRC.pack(checksum), lead, data[:PIECE_BYTES]))
+    for start in range(PIECE_BYTES, len(data), PIECE_BYTES):
+        yield data[start : start + PIECE_BYTES]
 
 
-def decode_snapshot(data: bytes) -> tuple[int, int, bytes]:
-    """(epoch, lsn, payload); raises CorruptFile for anything but a whole snapshot file."""
-    if len(data) < SNAPSHOT_HEADER_BYTES:
-        raise CorruptFile(f"a snapshot of {len(data)} bytes has no whole header")
-    head = data[: _SNAPSHOT_HEAD.size]
-    magic, epoch, lsn, length = _SNAPSHOT_HEAD.unpack(head)
-    (crc,) = _CRC.unpack_from(data, _SNAPSHOT_HEAD.size)
-    payload = data[SNAPSHOT_HEADER_BYTES:]
-    if magic != SNAPSHOT_MAGIC or length != len(payload):
-        raise CorruptFile("not a whole snapshot")
-    if zlib.crc32(payload, zlib.crc32(head)) != crc:
-        raise CorruptFile("the snapshot's checksum does not fit")
-    return epoch, lsn, payload
+class SnapshotHead(NamedTuple):
+    """What a snapshot file begins with, before its payload."""
+
+    epoch: int
+    lsn: int
+    payload_bytes: int
+    checksum: int
+    """Of head and payload."""
+    own_checksum: int
+    """Of the head alone, to go on from."""
+
+    @classmethod
+    def decode(cls, file: bytes) -> SnapshotHead:
+        """Raises CorruptFile."""
+        if len(file) < SNAPSHOT_HEADER_BYTES:
+            raise CorruptFile(f"a snapshot of {len(file)} bytes has no whole header")
+        head = file[: _SNAPSHOT_HEAD.size]
+        magic, epoch, lsn, payload_bytes = _SNAPSHOT_HEAD.unpack(head)
+        if magic != SNAPSHOT_MAGIC:
+            raise CorruptFile("not a snapshot")
+        (checksum,) = _CRC.unpack_from(file, _SNAPSHOT_HEAD.size)
+        return cls(epoch, lsn, payload_bytes, checksum, zlib.crc32(head))
 
 
 def seal(payload: bytes) -> bytes:

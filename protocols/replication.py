@@ -152,7 +152,7 @@ class Replica(Primary):
             if not self.progress:
                 return NEVER
             abort_s = self._handing[1] if self._handing is not None else NEVER
-            return min(self._heartbeat_s, self._demote_s, abort_s)
+            return min(self._heartbeat_s, self._demote_s, abort_s, self._snapshot_s)
         return self._deadline_s if self.may_stand else NEVER
 
     def tick(self, now_s: float) -> None:
@@ -164,6 +164,8 @@ class Replica(Primary):
             if now_s >= self._demote_s:
                 self._become_follower(self.epoch, None, now_s)
                 return
+            if now_s >= self._snapshot_s:
+                self._snapshot_s = NEVER  # the next Ready has more of it
             if self._handing is not None and now_s >= self._handing[1]:
                 self._abort_hand_over("the target did not catch up in time")
             if now_s >= self._heartbeat_s:

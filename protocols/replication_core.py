@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from protocols.log import MEMBERS, Entry
+from protocols.pieces import Content
 from protocols.replication_messages import (
     VOTER,
     WITNESS,
@@ -72,6 +73,8 @@ class GroupConfig:
     max_ahead_records: int = 100_000
     """More proposals than this beyond the quorum's LSN are refused."""
     max_snapshot_bytes: int = 1 << 30
+    snapshot_bytes_per_s: float = 50e6
+    """A snapshot is sent no faster than this to each member: commits come first."""
     retained_bytes: int = 64 << 20
     """Log kept before the snapshot for absent replicas; who needs more gets the snapshot."""
     catch_up_records: int = 1000
@@ -186,7 +189,7 @@ class Core:
     def members_lsn(self) -> int:
         return self._members_log[-1][0]
 
-    def snapshot_of(self, lsn: int, data: bytes) -> Snapshot:
+    def snapshot_of(self, lsn: int, data: Content) -> Snapshot:
         """`data` is the state after `lsn`. It may only be used if `is_settled` says so by then."""
         epoch = self.storage.epoch_at(lsn)
         assert epoch, f"record {lsn} is not in the log"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 
 from protocols.log import Entry
+from protocols.pieces import Pieces
 from protocols.replication_core import NEVER, PRIMARY, Core
 from protocols.replication_messages import (
     Admitted,
@@ -31,7 +32,7 @@ class Follower(Core):
     _replied_round = 0
     _stamps: deque[tuple[int, int]]
     """(what must be applied, to be as fresh as this stamp of ours), as the primary echoes them."""
-    _incoming: tuple[int, int, bytearray] | None = None
+    _incoming: tuple[int, int, Pieces] | None = None
     _installing: Snapshot | None = None
     _fresh_us = 0
     """Our state has all that had been acknowledged at this time of our clock; 0: never yet."""
@@ -182,19 +183,19 @@ class Follower(Core):
             return
         key = (chunk.lsn, chunk.lsn_epoch)
         if chunk.offset == 0 and (self._incoming is None or self._incoming[:2] != key):
-            self._incoming = (*key, bytearray())
+            self._incoming = (*key, Pieces())
         if self._incoming is None or self._incoming[:2] != key:
             self._reply_to_chunk(chunk, 0)
             return
         received = self._incoming[2]
         if chunk.offset == len(received):
-            received += chunk.data
+            received.append(chunk.data)
         if len(received) < chunk.total_bytes:
             self._reply_to_chunk(chunk, len(received))
             return
         self._incoming = None
         self._installing = self._next.install = Snapshot(
-            chunk.lsn, chunk.lsn_epoch, chunk.members, chunk.epochs, bytes(received)
+            chunk.lsn, chunk.lsn_epoch, chunk.members, chunk.epochs, received
         )
         self._report_replaced(self._installing)
 

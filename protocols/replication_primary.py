@@ -39,6 +39,8 @@ class Primary(Elector):
     _own_lsn = 0
     _lease_until_s = 0.0
     _heartbeat_s = NEVER
+    _snapshot_s = NEVER
+    """When more of a snapshot may be sent that waits for nothing but its rate."""
     _handing: tuple[str, float] | None = None
 
     def _become_primary(self, now_s: float) -> None:
@@ -149,6 +151,7 @@ class Primary(Elector):
 
     def _ship(self) -> None:
         """Send each member what it may get now; called once for each Ready."""
+        self._snapshot_s = NEVER
         for name, to in self.progress.items():
             if self.members[name] == WITNESS:
                 continue
@@ -206,29 +209,17 @@ class Primary(Elector):
         assert snapshot is not None
         if snapshot.lsn != to.snapshot_lsn:
             to.send_snapshot(snapshot.lsn)
-        size, step = len(snapshot.data), self.config.max_batch_bytes
-        window = self.config.max_in_flight_bytes
-        while (to.snapshot_sent_bytes < size or not to.probe_sent) and (
-            to.snapshot_sent_bytes - to.snapshot_acked_bytes < window
+        config, size, now_s = self.config, len(snapshot.data), self._now_s
+        while now_s >= to.snapshot_next_s and to.may_send_snapshot(
+            size, config.max_in_flight_bytes
         ):
             offset = to.snapshot_sent_bytes
-            data = snapshot.data[offset : offset + step]
-            to.probe_sent = True
-            to.snapshot_sent_bytes += len(data)
-            self._send(
-                SnapshotChunk(
-                    self.name,
-                    name,
-                    self.epoch,
-                    snapshot.lsn,
-                    snapshot.epoch,
-                    snapshot.members,
-                    snapshot.epochs,
-                    offset,
-                    size,
-                    data,
-                )
-            )
+            data = snapshot.data[offset : offset + config.max_batch_bytes]
+            to.sent_snapshot(len(data), now_s, config.snapshot_bytes_per_s)
+            about = (snapshot.lsn, snapshot.epoch, snapshot.members, snapshot.epochs)
+            self._send(SnapshotChunk(self.name, name, self.epoch, *about, offset, size, data))
+        if to.may_send_snapshot(size, config.max_in_flight_bytes):
+            self._snapshot_s = min(self._snapshot_s, to.snapshot_next_s)
 
     # -- hearing back
 

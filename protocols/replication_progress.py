@@ -33,6 +33,7 @@ class Progress:
         "snapshot_acked_bytes",
         "snapshot_lsn",
         "snapshot_moved",
+        "snapshot_next_s",
         "snapshot_reported_bytes",
         "snapshot_sent_bytes",
         "standing",
@@ -61,6 +62,8 @@ class Progress:
         self.snapshot_acked_bytes = 0
         self.snapshot_reported_bytes = 0
         self.snapshot_moved = False
+        self.snapshot_next_s = 0.0
+        """When more of it may be sent."""
 
     @property
     def sent_lsn(self) -> int:
@@ -120,6 +123,18 @@ class Progress:
         self.probe(lsn + 1)
         self.state, self.snapshot_lsn = SNAPSHOT, lsn
         self.snapshot_sent_bytes = self.snapshot_acked_bytes = self.snapshot_reported_bytes = 0
+
+    def may_send_snapshot(self, total_bytes: int, max_in_flight_bytes: int) -> bool:
+        """Whether there is more of it to be sent, and room on the way; `snapshot_next_s` apart."""
+        missing = self.snapshot_sent_bytes < total_bytes or not self.probe_sent
+        in_flight_bytes = self.snapshot_sent_bytes - self.snapshot_acked_bytes
+        return missing and in_flight_bytes < max_in_flight_bytes
+
+    def sent_snapshot(self, size_bytes: int, now_s: float, bytes_per_s: float) -> None:
+        """A piece of the snapshot has left."""
+        self.probe_sent = True
+        self.snapshot_sent_bytes += size_bytes
+        self.snapshot_next_s = max(now_s, self.snapshot_next_s) + size_bytes / bytes_per_s
 
     def snapshot_arrived(self, received_bytes: int) -> None:
         """The member says how much of the snapshot it has; less than before if it came up anew."""

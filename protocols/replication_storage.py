@@ -6,17 +6,22 @@ asks. No file is opened here.
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgpack
 
 from protocols import log
 from protocols.log import Entry
+from protocols.pieces import Content, Pieces
 from protocols.replication_messages import Epochs, Members, epochs_from_wire, members_from_wire
 
 MAX_REMEMBERED_EPOCHS = 1000
+_BIN32 = b"\xc6"
+_BIN_SIZE_BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4}
+"""MessagePack's three forms of bytes: how long the length is behind the mark."""
 
 
 class HardState(NamedTuple):
@@ -51,7 +56,7 @@ class Snapshot(NamedTuple):
     members: Members
     epochs: Epochs
     """Where each epoch began in the log that the snapshot stands for (the latest ones)."""
-    data: bytes
+    data: Content
 
     def epoch_at(self, lsn: int) -> int | None:
         """Which epoch wrote the record `lsn` that this snapshot contains; None: not known."""
@@ -60,17 +65,63 @@ class Snapshot(NamedTuple):
         begun = bisect_right(self.epochs, lsn, key=lambda each: each[1])
         return self.epochs[begun - 1][0] if begun else None
 
-    def encode(self) -> bytes:
-        """The whole content of a snapshot file."""
-        packed: bytes = msgpack.packb([self.members, self.epochs, self.data])
-        return log.encode_snapshot(self.epoch, self.lsn, packed)
+    def pieces(self) -> Iterator[bytes]:
+        """The content of a snapshot file; b"" is only a pause, so that others may go on."""
+        packer = msgpack.Packer(autoreset=False)
+        packer.pack_array_header(3)
+        packer.pack(self.members)
+        packer.pack(self.epochs)
+        lead = packer.bytes() + _BIN32 + len(self.data).to_bytes(4, "big")
+        return log.snapshot_pieces(self.epoch, self.lsn, lead, self.data)
 
-    @classmethod
-    def decode(cls, file: bytes) -> Snapshot:
-        """Raises CorruptFile."""
-        epoch, lsn, payload = log.decode_snapshot(file)
-        members, epochs, data = msgpack.unpackb(payload)
-        return cls(lsn, epoch, members_from_wire(members), epochs_from_wire(epochs), data)
+
+class SnapshotReader:
+    """Takes a snapshot file piece by piece; whatever is no whole one raises CorruptFile."""
+
+    def __init__(self) -> None:
+        self._head: log.SnapshotHead | None = None
+        self._lead = b""
+        self._data = Pieces()
+        self._checksum = 0
+
+    def add(self, piece: bytes) -> None:
+        """The first one has at least PIECE_BYTES, if the file has."""
+        if self._head is None:
+            self._head = log.SnapshotHead.decode(piece)
+            self._checksum = self._head.own_checksum
+            piece = piece[log.SNAPSHOT_HEADER_BYTES :]
+            self._lead = piece[: _lead_bytes(piece)]
+            self._data.append(piece[len(self._lead) :])
+        else:
+            self._data.append(piece)
+        self._checksum = zlib.crc32(piece, self._checksum)
+
+    def finish(self) -> Snapshot:
+        head = self._head
+        if head is None or head.payload_bytes != len(self._lead) + len(self._data):
+            raise log.CorruptFile("not a whole snapshot")
+        if self._checksum != head.checksum:
+            raise log.CorruptFile("the snapshot's checksum does not fit")
+        unpacker = msgpack.Unpacker()
+        unpacker.feed(self._lead)
+        unpacker.read_array_header()
+        members, epochs = unpacker.unpack(), unpacker.unpack()
+        about = members_from_wire(members), epochs_from_wire(epochs)
+        return Snapshot(head.lsn, head.epoch, *about, self._data)
+
+
+def _lead_bytes(payload: bytes) -> int:
+    """How much of a snapshot's payload is before the state; 0 if it is damaged."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(payload)
+    try:
+        unpacker.read_array_header()
+        unpacker.skip()
+        unpacker.skip()
+        begin: int = unpacker.tell()
+        return begin + 1 + _BIN_SIZE_BYTES[payload[begin]]
+    except (ValueError, LookupError, msgpack.UnpackException):
+        return 0
 
 
 class Storage(Protocol):

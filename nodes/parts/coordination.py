@@ -13,6 +13,7 @@ import msgpack
 
 from protocols.coordinator import MoveOrder, SlotMap
 from protocols.partitioning import Range, from_ranges, moved_slots, to_ranges
+from protocols.pieces import Content
 
 FOUND: Final = 1
 """[FOUND, partitioner, shards, owners' indexes as ranges [[first, last, index], ...]]"""
@@ -224,11 +225,11 @@ class Coordination:
         )
         return packed
 
-    def restore(self, data: bytes | None) -> None:
+    def restore(self, data: Content | None) -> None:
         self._clear()
         if data is None:
             return
-        whole = msgpack.unpackb(data, strict_map_key=False)
+        whole = msgpack.unpackb(bytes(data), strict_map_key=False)
         for name in _DUMPED:
             setattr(self, name, whole[name])
         self.moves = {each["name"]: Move.from_dict(each) for each in whole["moves"]}

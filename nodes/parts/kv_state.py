@@ -17,6 +17,7 @@ import msgpack
 
 from nodes.parts.documents import Index
 from protocols.partitioning import Range, from_ranges
+from protocols.pieces import Content
 from protocols.slots import SLOTS
 
 SET: Final = 1
@@ -368,12 +369,12 @@ class KvState:
         )
         return packed
 
-    def restore(self, data: bytes | None) -> None:
+    def restore(self, data: Content | None) -> None:
         """Become what `dump` gave; None: become empty."""
         self._clear()
         if data is None:
             return
-        whole = msgpack.unpackb(data, strict_map_key=False)
+        whole = msgpack.unpackb(bytes(data), strict_map_key=False)
         for slot, is_serving, epoch, content in whole["slots"]:
             self.held[slot], self.epochs[slot] = content, epoch
             self.serving[slot] = content if is_serving else None

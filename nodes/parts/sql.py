@@ -12,14 +12,18 @@ import hashlib
 import random
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import apsw
 import msgpack
 
+from nodes.parts.sql_copy import copy_in, copy_out, open_in_memory
 from nodes.parts.sql_rules import ERRORS, SCHEMA_WORDS, Rules, check_statement
 from protocols.errors import RpcError
+from protocols.pieces import Content, Pieces
+from protocols.stepping import Steps
 
 MAX_ROWS: Final = 20_000
 MAX_ANSWER_BYTES: Final = 900_000
@@ -52,6 +56,7 @@ class SqlState:
         self._vfs_name = vfs_name
         self._rng = rng
         self._rules = Rules()
+        self._copies = 0
         self.db = self._open()
         self._create_own_tables()
 
@@ -212,10 +217,9 @@ class SqlState:
 
     # --- snapshots -----------------------------------------------------------------------
 
-    def dump(self) -> bytes:
-        """The whole state, for a snapshot file."""
-        with self._rules.own():
-            return bytes(self.db.serialize("main") or b"")
+    def dump_in_steps(self) -> Steps[Pieces]:
+        """The whole state as it is at the last step, for a snapshot file."""
+        return copy_out(self.db, self._copy_name())
 
     def digests(self) -> dict[str, str]:
         """Each table's content in short: the same for copies that hold the same rows."""
@@ -227,13 +231,21 @@ class SqlState:
             found[table] = f"{len(rows)} rows, {digest}"
         return found
 
-    def load(self, data: bytes) -> None:
-        """Become the state that `dump` gave."""
+    def load_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
+        """What makes this the state that a dump gave; until it is called, all is as it was."""
+        db = open_in_memory(self._vfs_name)
+        yield from copy_in(data, db, self._copy_name())
+        self._prepare(db)
+        return partial(self._become, db)
+
+    def _become(self, db: apsw.Connection) -> None:
         self.db.close()
-        self.db = self._open()
-        with self._rules.own():
-            self.db.deserialize("main", data)
-            self._prepare(self.db)
+        self.db = db
+
+    def _copy_name(self) -> str:
+        """Of a VFS, while a copy is made."""
+        self._copies += 1
+        return f"{self._vfs_name}-copy-{self._copies}"
 
     def reset(self) -> None:
         """Become empty."""
@@ -249,7 +261,7 @@ class SqlState:
     # --- inside --------------------------------------------------------------------------
 
     def _open(self) -> apsw.Connection:
-        db = apsw.Connection(":memory:", vfs=self._vfs_name)
+        db = open_in_memory(self._vfs_name)
         self._prepare(db)
         return db
 

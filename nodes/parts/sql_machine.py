@@ -10,6 +10,9 @@ import apsw
 import msgpack
 
 from nodes.parts.sql import SqlState
+from nodes.parts.state_machine import Applied
+from protocols.pieces import Content, Pieces
+from protocols.stepping import Steps, at_once
 
 
 class SqlMachine:
@@ -28,14 +31,21 @@ class SqlMachine:
         """parts.state_machine.AppliesBatches."""
         self.sql.apply_batch(payloads)
 
-    def dump(self) -> bytes:
-        return self.sql.dump()
+    def dump_in_steps(self, applied: Applied) -> Steps[Pieces]:
+        """parts.state_machine.CopiesInSteps."""
+        return self.sql.dump_in_steps()
 
-    def restore(self, data: bytes | None) -> None:
-        if data:
-            self.sql.load(data)
-        else:
+    def restore_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
+        return self.sql.load_in_steps(data)
+
+    def dump(self) -> Pieces:
+        return at_once(self.sql.dump_in_steps())
+
+    def restore(self, data: Content | None) -> None:
+        if data is None:
             self.sql.reset()
+        else:
+            at_once(self.sql.load_in_steps(data))()
 
     def describe(self, payload: bytes) -> Any:
         """The rows or statements of a record, in words."""

@@ -1,12 +1,17 @@
-"""Time limits on the node's own clock: what trio.move_on_after is to real time."""
+"""Time limits and pauses on the node's own clock: what trio.move_on_after is to real time."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from types import TracebackType
+from typing import TypeVar
 
 import trio
 
 from nodes.base import Clock
+from protocols.stepping import Steps
+
+T = TypeVar("T")
 
 
 class move_on_after:
@@ -32,3 +37,15 @@ class move_on_after:
     ) -> bool | None:
         self._timer.cancel()
         return self._scope.__exit__(kind, error, traceback)
+
+
+async def take_steps(clock: Clock, steps: Steps[T], pause_s: float) -> T:
+    """All steps, letting others go on in between."""
+    with closing(steps):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as ended:
+                result: T = ended.value
+                return result
+            await clock.sleep(pause_s)

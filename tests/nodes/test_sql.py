@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nodes.parts.sql import ReplicaDiverged, SqlState
 from protocols.errors import RpcError
+from protocols.stepping import at_once
 
 NAMES = iter(range(10**9))
 
@@ -180,7 +181,7 @@ def test_replicas_equal_their_primary_after_any_batches_and_after_a_snapshot(bat
     assert rows(replica) == rows(primary)
     assert replayed.digests() == replica.digests() == primary.digests()
     loaded = state()
-    loaded.load(primary.dump())
+    at_once(loaded.load_in_steps(at_once(primary.dump_in_steps())))()
     assert rows(loaded) == rows(primary)
 
 

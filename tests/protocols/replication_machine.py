@@ -29,6 +29,7 @@ from protocols.replication import (
     Replica,
     Snapshot,
 )
+from protocols.replication_storage import SnapshotReader
 
 if TYPE_CHECKING:
     from tests.protocols.replication_world import World
@@ -282,7 +283,9 @@ class Machine:
         data = msgpack.packb([item for item in self.state if item[0] <= lsn])
         snapshot = replica.snapshot_of(lsn, data)
         assert replica.is_settled(snapshot)
-        self.disk.snapshot = Snapshot.decode(snapshot.encode())
+        reader = SnapshotReader()
+        reader.add(b"".join(snapshot.pieces()))
+        self.disk.snapshot = reader.finish()
         first_lsn = replica.compact(snapshot)
         log = self.disk.log
         drop = min(first_lsn - log[0][1] if log else 0, self.disk.durable_records)
@@ -297,4 +300,4 @@ class Machine:
 
 
 def load(snapshot: Snapshot | None) -> list[tuple[int, bytes]]:
-    return [tuple(item) for item in msgpack.unpackb(snapshot.data)] if snapshot else []
+    return [tuple(item) for item in msgpack.unpackb(bytes(snapshot.data))] if snapshot else []

@@ -302,7 +302,7 @@ def show_entry(entry: Entry) -> str:
 
 
 def show_snapshot(snapshot: Snapshot) -> str:
-    return f"{show_at(snapshot.epoch, snapshot.lsn)} {snapshot.data.decode()!r}"
+    return f"{show_at(snapshot.epoch, snapshot.lsn)} {bytes(snapshot.data).decode()!r}"
 
 
 def show_ready(ready: Ready) -> Iterator[str]:

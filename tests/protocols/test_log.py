@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols import log
 from protocols.log import Entry
+from protocols.pieces import PIECE_BYTES
 
 payloads = st.lists(st.binary(max_size=40), min_size=1, max_size=6)
 
@@ -104,14 +107,25 @@ def test_a_record_out_of_order_is_refused(later: Entry) -> None:
     assert scan.problem.position == scan.good_length == len(before)
 
 
-@given(st.integers(0, 2**60), st.integers(0, 2**60), st.binary(max_size=60))
-@settings(max_examples=20)
-def test_a_snapshot_comes_back_whole_or_not_at_all(epoch: int, lsn: int, state: bytes) -> None:
-    data = log.encode_snapshot(epoch, lsn, state)
-    assert log.decode_snapshot(data) == (epoch, lsn, state)
-    for bad in [data[:i] for i in range(len(data))] + [flipped(data, i) for i in range(len(data))]:
-        with pytest.raises(log.CorruptFile):
-            log.decode_snapshot(bad)
+def test_a_log_longer_than_a_piece_is_scanned_in_steps_and_gives_the_same() -> None:
+    rng = random.Random(1)
+    sizes = [PIECE_BYTES - 7, 0, 3 * PIECE_BYTES, *(rng.randrange(90_000) for _ in range(40))]
+    entries = [(1, lsn, 0, rng.randbytes(size)) for lsn, size in enumerate(sizes, 1)]
+    data = log.encode_batch(entries)
+    steps, pauses = log.scan_in_steps(data), 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            assert ended.value == log.Scan(entries, len(data), None)
+            break
+        pauses += 1
+    assert pauses >= 4
+    torn = log.scan(data[:-1])
+    assert (len(torn.records), torn.problem) == (len(entries) - 1, None)
+    damaged = flipped(data, len(data) // 2)
+    problem = log.scan(damaged).problem
+    assert problem is not None and problem.position <= len(data) // 2
 
 
 @given(st.binary(max_size=30))

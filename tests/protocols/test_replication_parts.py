@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocols.log import CorruptFile
+from protocols.pieces import PIECE_BYTES, Pieces
 from protocols.replication import (
     DATA,
     LEARNER,
@@ -23,6 +28,7 @@ from protocols.replication import (
 from protocols.replication_messages import Append, AppendReply
 from protocols.replication_progress import SNAPSHOT, Progress
 from protocols.replication_quorum import InSync, reached_by
+from protocols.replication_storage import SnapshotReader
 from tests.protocols.replication_machine import Settings
 from tests.protocols.replication_world import World
 
@@ -76,15 +82,43 @@ def test_the_highest_lsn_of_a_majority():
 # --- storage ---------------------------------------------------------------------------------
 
 
-def test_state_and_snapshot_files_give_back_what_was_written_and_refuse_damage():
+def test_a_state_file_gives_back_what_was_written():
     state = HardState(7, "a", True, 6, 2, ("a", "b"))
     assert HardState.decode(state.encode()) == state
-    snapshot = Snapshot(9, 4, MEMBERS, ((1, 1), (4, 6)), b"state")
-    file = bytearray(snapshot.encode())
-    assert Snapshot.decode(bytes(file)) == snapshot
-    file[-1] ^= 1
-    with pytest.raises(CorruptFile):
-        Snapshot.decode(bytes(file))
+
+
+def read_snapshot(file: bytes) -> Snapshot:
+    reader = SnapshotReader()
+    for start in range(0, len(file), PIECE_BYTES):
+        reader.add(file[start : start + PIECE_BYTES])
+    found = reader.finish()
+    return found._replace(data=bytes(found.data))
+
+
+@given(st.integers(0, 2**60), st.integers(0, 2**60), st.binary(max_size=20))
+@settings(max_examples=10)
+def test_a_snapshot_file_comes_back_whole_or_not_at_all(lsn: int, epoch: int, state: bytes):
+    snapshot = Snapshot(lsn, epoch, MEMBERS, ((1, 1), (4, 6)), state)
+    file = b"".join(snapshot.pieces())
+    assert read_snapshot(file) == snapshot
+    for place in range(len(file)):
+        with pytest.raises(CorruptFile):
+            read_snapshot(file[:place])
+        flipped = bytearray(file)
+        flipped[place] ^= 1 << place % 8
+        with pytest.raises(CorruptFile):
+            read_snapshot(bytes(flipped))
+
+
+def test_a_large_snapshot_is_written_and_read_in_pieces():
+    data = Pieces()
+    for seed in range(7):
+        data.append(random.Random(seed).randbytes(PIECE_BYTES // 2 - 1))
+    snapshot = Snapshot(9, 4, MEMBERS, ((1, 1), (4, 6)), data)
+    pieces = list(snapshot.pieces())
+    assert max(map(len, pieces)) < PIECE_BYTES + 200
+    assert pieces[:3] == [b""] * 3, "pauses while the checksum is made"
+    assert read_snapshot(b"".join(pieces)) == snapshot._replace(data=bytes(data))
 
 
 def test_a_log_remembers_where_epochs_began_beyond_what_it_keeps():

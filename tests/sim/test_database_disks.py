@@ -192,6 +192,54 @@ def test_a_replica_that_was_away_longer_than_the_log_is_kept_gets_a_snapshot_the
     assert emu.run(script, plan, seed=8) == {"rows": 60, "installed": 1}
 
 
+BLOBS = "INSERT OR REPLACE INTO t VALUES (?, ?)"
+
+
+async def fill(c: emu.Scenario, primary: str, megabytes: int) -> int:
+    """So much state, and twice as much log; the last LSN."""
+    for number in range(20 * megabytes):
+        row = [number % (10 * megabytes), f"{number:08}" * 12_500]
+        last = await write(c, primary, BLOBS, *row)
+        await c.sleep(0.02)
+    return last
+
+
+def test_a_replica_that_installs_a_large_snapshot_on_a_slow_disk_keeps_its_primary_in_office():
+    async def script(c: emu.Scenario) -> dict[str, Any]:
+        primary = await with_table(c)
+        away, other = await c.resolve("db replica")
+        await c.kill(away)
+        last = await fill(c, primary, 3)
+        await c.sleep(2)
+        await c.disk(away, slow_factor=500.0)
+        await c.start(away)
+        await c.kill(other)  # from now on the lease rests on the one that installs
+        began_s = c.now_s
+        installed = await c.until("snapshot installed", node=away, timeout_s=60)
+        took_s = installed["time_s"] - began_s
+        rows = await count(c, away, min_lsn=last)
+        deposed = c.events("role changed", node=primary, role="follower")
+        return {"slow": took_s > 2, "rows": rows, "deposed": len(deposed)}
+
+    plan = group(more=", snapshot_every: 1MB, retained: 100kB")
+    assert emu.run(script, plan, seed=9) == {"slow": True, "rows": 30, "deposed": 0}
+
+
+def test_a_snapshot_that_finds_the_disk_full_halfway_leaves_its_room_to_the_log():
+    async def script(c: emu.Scenario) -> dict[str, Any]:
+        primary = await with_table(c)
+        await fill(c, primary, 2)
+        await c.sleep(3)
+        told = len(c.events("no snapshot: the disk is full", node=primary))
+        await write(c, primary, BLOBS, 1000, "x" * 100_000)
+        names = c.cluster.slots[primary].machine.disk.files.names()
+        return {"told": told > 0, "names": names}
+
+    plan = group(nodes=1, more=", snapshot_every: 5MB, disk: {capacity: 7.5MB}")
+    names = ["log", "state"]
+    assert emu.run(script, plan, seed=10) == {"told": True, "names": names}
+
+
 def test_power_that_fails_in_the_middle_of_writes_leaves_torn_tails_and_loses_nothing():
     async def script(c: emu.Scenario) -> tuple[bool, bool]:
         primary = await with_table(c)
