@@ -10,6 +10,7 @@ import trio
 
 from nodes.base import DIRECTORY_HOST, RPC_PORT, Context
 from nodes.client import Client
+from nodes.wire import current_call
 from protocols import control
 from protocols.control import Member
 from protocols.errors import RpcError
@@ -51,6 +52,7 @@ class Directory:
         return int(result)
 
     async def _follow_forever(self, view: TierView) -> None:
+        current_call.set(None)  # whichever call asked first, its deadline is not ours
         while True:
             try:
                 version, members = await self._client.call(

@@ -18,7 +18,7 @@ from nodes.parts.kv_arguments import key_slot
 from nodes.parts.kv_moves import PAGE_BYTES, ShardMoves, changes_for
 from nodes.parts.kv_state import ADOPT, Incoming
 from nodes.parts.timing import move_on_after
-from nodes.wire import Call, Service
+from nodes.wire import Call, Service, current_call
 from protocols import kv as words
 from protocols.coordinator import MoveOrder
 from protocols.errors import RpcError
@@ -195,6 +195,7 @@ class Mover:
         return pull.status()
 
     async def _run_pull(self, pull: _Pull) -> None:
+        current_call.set(None)  # it outlives the call that began it, and that call's deadline
         try:
             await pull.run()
         finally:

@@ -131,6 +131,20 @@ def test_slots_that_nobody_writes_to_move_without_waiting_for_a_change() -> None
     assert sum(took_s) < 0.25 * len(moves)
 
 
+def test_a_copy_that_takes_long_goes_on_when_the_question_that_began_it_is_over() -> None:
+    """The coordinator asks every second or so; the target's task has no deadline but the move's."""
+
+    async def script(c: Scenario) -> None:
+        for number in range(60):
+            await c.call("kv", "set", f"user:{number}", "x" * 20_000)
+        began_s = c.now_s
+        ended = await resharding.reshard(c.cluster, "kv", 2, keys_per_s=8)
+        assert ended["outcome"] == "done" and c.events("move.aborting") == []
+        assert 3.0 < c.now_s - began_s < 8.0
+
+    run(script, loads(STORE.replace("registers", "#registers")))
+
+
 @pytest.mark.parametrize(("point", "victim"), every_point_and_victim())
 def test_whoever_is_killed_at_any_point_nothing_is_lost(point: str, victim: str) -> None:
     assert_whole(moved_under(lambda c: at(c, point, partial(take_away, c, "kill", victim))))
