@@ -27,6 +27,8 @@ FILL_AHEAD: Final = 64
 TICK_S: Final = 0.002
 PATIENCE_S: Final = 10.0
 READ_KEYS: Final = 100
+LONGEST: Final = 5
+"""Writes of which it is said when they were due, to find in the events what held them."""
 
 Told = Callable[[Any, str], None]
 """Is called with an answer: (result, error); the error is "" if there is none."""
@@ -216,7 +218,8 @@ class Load:
         self.acknowledged: dict[str, str] = {}
         self.unknown: dict[str, None] = {}
         """Keys with a write of which we do not know what became of it: they are not judged."""
-        self.latencies_s: list[float] = []
+        self.writes: list[tuple[float, float]] = []
+        """(latency, when it was due on the host's monotonic clock) of each that was answered."""
         self.errors: dict[str, int] = {}
         self.in_flight = 0
         self._settled = asyncio.Event()
@@ -228,7 +231,7 @@ class Load:
             self.in_flight -= 1
             if not self.in_flight:
                 self._settled.set()
-            self.latencies_s.append(time.perf_counter() - due_s)
+            self.writes.append((time.perf_counter() - due_s, due_s))
             if error:
                 kind = error[:60]
                 self.errors[kind] = self.errors.get(kind, 0) + 1
@@ -245,7 +248,7 @@ class Load:
             for number, key in enumerate(self.keys[at : at + ahead], at):
                 self.write(key, f"{number:016}", time.perf_counter())
             await self.settle()
-        self.latencies_s.clear()
+        self.writes.clear()
 
     async def settle(self) -> None:
         """Until nothing is in flight; what still is after a while stays `unanswered`."""
@@ -302,7 +305,8 @@ async def main(protocol: str, address: str, port: int, keys: int, per_s: int) ->
     loop.add_reader(sys.stdin.fileno(), stop.set)
     took_s = await load.write_until(stop, per_s)
     loop.remove_reader(sys.stdin.fileno())
-    latencies_s = sorted(load.latencies_s)
+    load.writes.sort()
+    latencies_s = [latency_s for latency_s, _ in load.writes]
     say(
         writes=len(latencies_s),
         per_s=round(len(latencies_s) / took_s, 1),
@@ -311,6 +315,7 @@ async def main(protocol: str, address: str, port: int, keys: int, per_s: int) ->
         p50_s=round(latencies_s[len(latencies_s) // 2], 5),
         p99_s=round(latencies_s[len(latencies_s) * 99 // 100], 5),
         longest_s=round(latencies_s[-1], 5),
+        longest_due_s=[round(due_s, 3) for _, due_s in load.writes[-LONGEST:]],
         lost=await load.lost(),
     )
 
