@@ -115,6 +115,11 @@ class GroupClient:
         assert self._primary, "ask first"
         return self._client(self._primary)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the tier was there to be asked, and has no members any more."""
+        return self._view is not None and not self._view.members
+
     def _members(self) -> list[str]:
         return [each.name for each in self._view.members] if self._view is not None else []
 

@@ -13,6 +13,7 @@ from nodes.base import Context
 from nodes.directory import Directory
 from nodes.group_client import ELSEWHERE, GroupClients
 from nodes.parts.kv_arguments import check_one_slot, key_slot
+from nodes.parts.timing import move_on_after
 from nodes.wire import current_call
 from protocols import coordinator as map_words
 from protocols import kv as words
@@ -81,7 +82,8 @@ class KvClient:
         if self.map is not None and self.map.version >= min_version:
             return
         if self._refreshing is not None:
-            await self._refreshing.wait()
+            with move_on_after(self.ctx.clock, timeout_s):
+                await self._refreshing.wait()
             return
         self._refreshing = trio.Event()
         try:
@@ -104,11 +106,11 @@ class KvClient:
         )
         return SlotMap.from_wire(answer)
 
-    async def look_again(self) -> None:
+    async def look_again(self, timeout_s: float = MAP_TIMEOUT_S) -> None:
         """Something was not where the map says: fetch a later one, if there is one."""
         known = self.map.version if self.map is not None else 0
         try:
-            await self.refresh(known + 1)
+            await self.refresh(known + 1, min(MAP_TIMEOUT_S, timeout_s))
         except RpcError as error:
             self.ctx.log.debug("map not refreshed", why=str(error))
 

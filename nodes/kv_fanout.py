@@ -5,9 +5,9 @@ What is asked, and what becomes of the answers, is kv_scatter.py's and kv_joinin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import trio
 
@@ -17,6 +17,7 @@ from nodes.kv_client import KvClient
 from nodes.parts.kv_state import size_of
 from nodes.parts.metrics import Counter
 from protocols.errors import RpcError
+from protocols.partitioning import from_ranges
 
 MAX_FAN_OUT: Final = 16
 """Shards asked at the same time by one question."""
@@ -29,8 +30,6 @@ LEAST_RESERVE_S: Final = 0.005
 NO_ANSWER: Final = ELSEWHERE | {"overloaded", "expired", "cancelled", "stale_epoch"}
 """What makes an answer partial; any other refusal is the question's own fault."""
 REDIRECTS: Final = frozenset({"moved", "ask"})
-
-Part = TypeVar("Part")
 
 
 @dataclass(slots=True)
@@ -107,6 +106,8 @@ class FanOut:
         self.cost = Cost()
         self.unanswered: dict[str, str] = {}
         """Shard → why. It is not asked again for this question."""
+        self.unread = 0
+        """Slots that were on their way from one shard to another until the time was over."""
         now_s = self.clock.monotonic_s()
         left_s = client.deadline_s(timeout_s) - now_s
         self.deadline_s = now_s + left_s - max(left_s * RESERVE_RATIO, LEAST_RESERVE_S)
@@ -138,12 +139,14 @@ class FanOut:
                 return None
             self.cost.requests += 1
             self._counters[1].value += 1
+            group = self.client.groups.of(shard)
             try:
-                group = self.client.groups.of(shard)
-                answer = await group.ask(command, *params, timeout_s=timeout_s)
+                answer = await group.ask(command, *params, timeout_s=timeout_s, patient=False)
             except RpcError as error:
                 if error.code not in NO_ANSWER:
                     raise
+                if group.is_gone:
+                    raise RpcError("moved", f"{shard} has no nodes any more") from error
                 self._miss(shard, error)
                 return None
             finally:
@@ -157,53 +160,86 @@ class FanOut:
             self.unanswered[shard] = str(error)
             self._series.missed(shard, str(error))
 
-    async def each(
-        self, work: Callable[[str, Part], Awaitable[None]], parts: Mapping[str, Part]
+    async def share_out(
+        self,
+        left: dict[int, None],
+        ask: Callable[[str, list[int]], Awaitable[None]],
+        is_enough: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`work(shard, part)` of all at once; the first refusal is raised when all have ended.
+        """`ask(shard, slots)` of all owners of the slots in `left` at once, and again of others for
+        what has moved meanwhile. What `ask` was told it takes off `left`.
 
-        A redirect is none: what has moved stays to be asked for, once the map was looked at again.
+        Raises RpcError: the first refusal, when all have ended. Slots that are on their way all the
+        time until it is over stay `unread`.
         """
-        moved: list[RpcError] = []
+        for number in range(MAX_RESPLITS + 1):
+            slot_map = await self.client.known_map(self.deadline_s)
+            parts: dict[str, list[int]] = {}
+            for slot in left:
+                if slot_map.owners[slot] not in self.unanswered:
+                    parts.setdefault(slot_map.owners[slot], []).append(slot)
+            if not parts or is_enough():
+                return
+            if self.over or number == MAX_RESPLITS:
+                self.unread += sum(len(slots) for slots in parts.values())
+                return
+            await self._each(ask, parts)
+            if any(slot_map.owners[slot] not in self.unanswered for slot in left):
+                await self.look_again()
 
-        async def one(shard: str, part: Part) -> None:
+    async def _each(
+        self, ask: Callable[[str, list[int]], Awaitable[None]], parts: Mapping[str, list[int]]
+    ) -> None:
+        """A redirect is no refusal: what has moved stays to be asked for, by a later map."""
+
+        async def one(shard: str, slots: list[int]) -> None:
             try:
-                await work(shard, part)
+                await ask(shard, slots)
             except RpcError as error:
-                if error.code in REDIRECTS:
-                    moved.append(error)
-                elif self._refusal is None:
+                if error.code not in REDIRECTS and self._refusal is None:
                     self._refusal = error
 
         if len(parts) == 1:
-            ((shard, part),) = parts.items()
-            await one(shard, part)
+            ((shard, slots),) = parts.items()
+            await one(shard, slots)
         else:
             async with trio.open_nursery() as nursery:
-                for shard, part in parts.items():
-                    nursery.start_soon(one, shard, part)
+                for shard, slots in parts.items():
+                    nursery.start_soon(one, shard, slots)
         if self._refusal is not None:
             raise self._refusal
-        if moved:
-            await self.look_again()
 
     async def look_again(self) -> None:
         """Slots are not where the map says: see whether there is a later one; not in haste."""
-        if not self.over:
-            await self.client.look_again()
+        left_s = self.deadline_s - self.clock.monotonic_s()
+        if left_s > 0:
+            await self.client.look_again(left_s)
             await self.clock.sleep(RESPLIT_PAUSE_S * (0.5 + self.client.rng.random()))
 
     def finish(self, *, partial: bool) -> dict[str, Any]:
         """What every answer says of itself. Raises `unavailable` if a part is missing and `partial`
         was not asked for."""
-        if self.unanswered and not self._was_partial:
+        is_partial = bool(self.unanswered or self.unread)
+        if is_partial and not self._was_partial:
             self._was_partial = True
             self._counters[2].value += 1
-        if self.unanswered and not partial:
-            said = "; ".join(f"{shard}: {why}" for shard, why in sorted(self.unanswered.items()))
-            raise RpcError("unavailable", f"no answer in time ({said}); `partial` gives the rest")
+        if is_partial and not partial:
+            said = [f"{shard}: {why}" for shard, why in sorted(self.unanswered.items())]
+            said += [f"{self.unread} slots were moving"] if self.unread else []
+            why = "; ".join(said)
+            raise RpcError("unavailable", f"no answer in time ({why}); `partial` gives the rest")
         return {
-            "partial": bool(self.unanswered),
+            "partial": is_partial,
             "unanswered": sorted(self.unanswered),
             "cost": self.cost.to_wire(),
         }
+
+
+def take_off(
+    left: dict[int, None], slots: Sequence[int], skipped: Sequence[Sequence[int]] = ()
+) -> None:
+    """These slots have been read, but for those that the shard does not have (as ranges)."""
+    not_here = dict.fromkeys(from_ranges(skipped))
+    for slot in slots:
+        if slot not in not_here:
+            left.pop(slot, None)

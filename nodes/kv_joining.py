@@ -6,13 +6,14 @@ Where a hash tag keeps left and right together, one request of one shard is all 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
-from nodes.kv_fanout import MAX_RESPLITS, FanOut
+from nodes.kv_fanout import FanOut, take_off
 from nodes.parts.kv_arguments import key_slot, parse_cursor
 from nodes.parts.kv_join import JoinQuery
 from protocols import kv as words
-from protocols.partitioning import from_ranges, to_ranges
+from protocols.partitioning import to_ranges
 from protocols.slots import SLOTS
 
 MAX_PAGES: Final = 10_000
@@ -40,15 +41,13 @@ class Joining:
         if query.atomic:
             await self._at_one_shard()
         elif query.find is not None:
-            slot_map = await self.fan_out.client.known_map(self.fan_out.deadline_s)
-            shards = dict.fromkeys(shard for shard in slot_map.shards if shard in slot_map.owners)
-            await self.fan_out.each(self._find, shards)
-        elif query.keys:
-            await self._rounds(dict.fromkeys(key_slot(key) for key in query.keys))
+            left = dict.fromkeys(range(SLOTS))
+            await self.fan_out.share_out(left, partial(self._find, left))
         else:
             tagged = query.routing_keys()
             slots = [key_slot(tagged[0])] if tagged else range(SLOTS)
-            await self._rounds(dict.fromkeys(slots))
+            left = dict.fromkeys(map(key_slot, query.keys) if query.keys else slots)
+            await self.fan_out.share_out(left, partial(self._pages, left), lambda: self._enough)
 
     async def _at_one_shard(self) -> None:
         """All of it as of one moment."""
@@ -65,28 +64,7 @@ class Joining:
         self._take(page)
         self._more = page["more"]
 
-    async def _rounds(self, left: dict[int, None]) -> None:
-        """Share the slots that are left out among their owners, until none is."""
-        fan_out = self.fan_out
-
-        async def ask(shard: str, slots: list[int]) -> None:
-            await self._pages(shard, slots, left)
-
-        for _ in range(MAX_RESPLITS):
-            parts: dict[str, list[int]] = {}
-            slot_map = await fan_out.client.known_map(fan_out.deadline_s)
-            for slot in left:
-                if slot_map.owners[slot] not in fan_out.unanswered:
-                    parts.setdefault(slot_map.owners[slot], []).append(slot)
-            if not parts or fan_out.over or self._enough:
-                break
-            await fan_out.each(ask, parts)
-            if not self._enough and any(
-                slot_map.owners[slot] not in fan_out.unanswered for slot in left
-            ):
-                await fan_out.look_again()
-
-    async def _pages(self, shard: str, slots: list[int], left: dict[int, None]) -> None:
+    async def _pages(self, left: dict[int, None], shard: str, slots: list[int]) -> None:
         """Page by page through one shard's slots; what it had is taken off `left`."""
         after = ""
         for _ in range(MAX_PAGES):
@@ -103,34 +81,24 @@ class Joining:
                 return
             self._take(page)
             after = page["next"]
-            not_here = dict.fromkeys(from_ranges(page["skipped"]))
             if not after:
-                for slot in slots:
-                    if slot not in not_here:
-                        left.pop(slot, None)
+                take_off(left, slots, page["skipped"])
                 return
             self._more = self._more or (page["more"] and len(self._rows) >= self.query.limit)
             if self._enough:
                 return
-            slots = self._go_on(slots, after, not_here, left)
+            if not self.query.keys:  # the next page begins where this one ended
+                at, _ = parse_cursor(after)
+                take_off(left, [slot for slot in slots if slot < at], page["skipped"])
+                slots = [slot for slot in slots if slot >= at]
 
-    def _go_on(
-        self, slots: list[int], after: str, not_here: dict[int, None], left: dict[int, None]
-    ) -> list[int]:
-        """The slots that a next page is about: from the one where the last page ended."""
-        if self.query.keys:
-            return slots
-        at, _ = parse_cursor(after)
-        for slot in slots:
-            if slot < at and slot not in not_here:
-                left.pop(slot, None)
-        return [slot for slot in slots if slot >= at]
-
-    async def _find(self, shard: str, _: None) -> None:
-        page = await self.fan_out.ask(shard, words.JOIN, self.query.left, self._to, self._options)
+    async def _find(self, left: dict[int, None], shard: str, slots: list[int]) -> None:
+        options = {**self._options, "slots": [list(each) for each in to_ranges(slots)]}
+        page = await self.fan_out.ask(shard, words.JOIN, self.query.left, self._to, options)
         if page is not None:
             self._take(page)
             self._more = self._more or page["more"]
+            take_off(left, slots, page["skipped"])
 
     @property
     def _enough(self) -> bool:

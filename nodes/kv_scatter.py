@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from nodes.kv_client import DEFAULT_TIMEOUT_S, KvClient
-from nodes.kv_fanout import MAX_RESPLITS, FanOut, FanOutSeries
+from nodes.kv_fanout import FanOut, FanOutSeries, take_off
 from nodes.kv_joining import Joining
 from nodes.parts.kv_arguments import check_one_slot, key_slot, parse_cursor
 from nodes.parts.kv_join import JoinQuery
 from protocols import kv as words
-from protocols.errors import RpcError
+from protocols.partitioning import to_ranges
+from protocols.slots import SLOTS
 
 
 class Scatter:
@@ -62,8 +63,6 @@ class Scatter:
         found = await gather(fan_out, keys)
         said = fan_out.finish(partial=partial)
         missing = [key for key in dict.fromkeys(keys) if key not in found]
-        if missing and not partial:
-            raise RpcError("unavailable", f"the slots of {len(missing)} keys were moving")
         return {"values": [found.get(key) for key in keys], "missing": missing, **said}
 
     async def mget_atomic(self, keys: Sequence[str], timeout_s: float) -> list[Any]:
@@ -98,20 +97,21 @@ class Scatter:
     ) -> dict[str, Any]:
         """{"keys": the first `limit` in order, "more", and what FanOut.finish says}."""
         fan_out = self.begin(words.FIND, timeout_s, shard_timeout_s)
-        slot_map = await self.client.known_map(fan_out.deadline_s)
-        options = {"limit": limit, "after": after}
         keys: dict[str, None] = {}
         more = False
+        left = dict.fromkeys(range(SLOTS))
 
-        async def ask(shard: str, _: None) -> None:
+        async def ask(shard: str, slots: list[int]) -> None:
             nonlocal more
+            wanted = [list(each) for each in to_ranges(slots)]
+            options = {"limit": limit, "after": after, "slots": wanted}
             answer = await fan_out.ask(shard, words.FIND, value, options)
             if answer is not None:
                 keys.update(dict.fromkeys(answer["keys"]))
                 more = more or answer["more"]
+                take_off(left, slots, answer["skipped"])
 
-        shards = [shard for shard in slot_map.shards if shard in slot_map.owners]
-        await fan_out.each(ask, dict.fromkeys(shards))
+        await fan_out.share_out(left, ask)
         fan_out.cost.keys += len(keys)
         for key in keys:
             fan_out.cost.add(key, None)
@@ -143,12 +143,15 @@ class Scatter:
 
 
 async def gather(fan_out: FanOut, keys: Sequence[str]) -> dict[str, Any]:
-    """Key → value of all that could be read in time: a round of requests, and others for what
-    moved meanwhile. Raises RpcError for bad keys."""
-    slots = {key: key_slot(key) for key in keys}
+    """Key → value of all that could be read in time. Raises RpcError for bad keys."""
+    by_slot: dict[int, list[str]] = {}
+    for key in dict.fromkeys(keys):
+        by_slot.setdefault(key_slot(key), []).append(key)
     found: dict[str, Any] = {}
+    left = dict.fromkeys(by_slot)
 
-    async def ask(shard: str, part: list[str]) -> None:
+    async def ask(shard: str, slots: list[int]) -> None:
+        part = [key for slot in slots for key in by_slot[slot] if key not in found]
         for at in range(0, len(part), words.MAX_KEYS):
             some = part[at : at + words.MAX_KEYS]
             values = await fan_out.ask(shard, words.MGET, some)
@@ -158,14 +161,7 @@ async def gather(fan_out: FanOut, keys: Sequence[str]) -> dict[str, Any]:
             for key, value in zip(some, values, strict=True):
                 found[key] = value
                 fan_out.cost.add(key, value)
+        take_off(left, slots)
 
-    for _ in range(MAX_RESPLITS):
-        parts: dict[str, list[str]] = {}
-        slot_map = await fan_out.client.known_map(fan_out.deadline_s)
-        for key, slot in slots.items():
-            if key not in found and slot_map.owners[slot] not in fan_out.unanswered:
-                parts.setdefault(slot_map.owners[slot], []).append(key)
-        if not parts or fan_out.over:
-            break
-        await fan_out.each(ask, parts)
+    await fan_out.share_out(left, ask)
     return found

@@ -33,7 +33,7 @@ Across shards (at a router) nothing is atomic, and each shard has `shard_timeout
 one does not, all is `unavailable`, unless `partial` was asked for. Then, and for `join` and `find`
 always, the answer is a map with `partial`, `unanswered` (shards), and `cost`: {"shards",
 "requests", "keys" (read), "bytes", "slowest_shard", "slowest_ms"}; `mget` has `values` and
-`missing` (keys) beside.
+`missing` (keys) beside. Slots that are on their way all the time make it partial as well.
 
 A `request_id` makes a retry safe: the same id again gives the first outcome. Refusals are
 definite: `moved` (details: slot, owner, map version: refresh the map), `ask` (details: slot,

@@ -4,7 +4,7 @@ join. Pure, by the rules of kv_keys.py; what many shards say together is nodes/k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from nodes.parts.kv_join import JoinQuery, Page
 from nodes.parts.kv_keys import KvKeys
 from nodes.parts.kv_state import size_of
 from protocols.errors import RpcError
-from protocols.partitioning import ranges_from_wire
+from protocols.partitioning import from_ranges, ranges_from_wire, to_ranges
 from protocols.slots import SLOTS, slot_of
 
 SCAN_EXAMINES: Final = 10_000
@@ -35,13 +35,24 @@ class KvScans(KvKeys):
     # --- by index ------------------------------------------------------------------------
 
     def find(self, params: list[Any], epoch: int | None = None) -> dict[str, Any]:
-        """The keys here whose documents have that value in the indexed field."""
+        """The keys here whose documents have that value in the indexed field; where a router asks
+        for `slots`, only theirs, and which of those are not here."""
         value, options = params_of(params, 1)
-        only_options(options, "limit", "after")
+        only_options(options, "limit", "after", "slots")
         limit = checked_count(options.get("limit", DEFAULT_COUNT))
-        return self._find(value, limit, options.get("after", ""))
+        if "slots" not in options:
+            return self._find(value, limit, options.get("after", ""))
+        slots = _asked_for(options)
+        found = self._find(value, limit, options.get("after", ""), slots)
+        return {**found, "skipped": [list(each) for each in to_ranges(self._not_here(slots))]}
 
-    def _find(self, value: Any, limit: int, after: Any) -> dict[str, Any]:
+    def _not_here(self, slots: Iterable[int]) -> list[int]:
+        serving = self.state.serving
+        return [slot for slot in slots if serving[slot] is None]
+
+    def _find(
+        self, value: Any, limit: int, after: Any, slots: Container[int] | None = None
+    ) -> dict[str, Any]:
         if type(after) is not str:
             raise RpcError("bad_request", "`after` is the last key of the page before")
         if self.no_reads is not None:
@@ -51,7 +62,9 @@ class KvScans(KvKeys):
             raise RpcError("refused", "this store has no index: give the tier `index: FIELD`")
         if type(value) in (dict, list, type(None)):
             raise RpcError("bad_request", "an index is asked for text, a number or a boolean")
-        found = [key for key in state.index.find(value) if key > after and self._is_live(key)]
+        found = [key for key in state.index.find(value)
+                 if key > after and (slots is None or slot_of(key) in slots)
+                 and self._is_live(key)]  # fmt: skip
         page = nsmallest(limit + 1, found)
         return {"keys": page[:limit], "more": len(page) > limit}
 
@@ -142,7 +155,9 @@ class KvScans(KvKeys):
         """Take the left side's rows until the page is full."""
         query = page.query
         if query.find is not None:
-            found = self._find(query.find, query.limit, options.get("after", ""))
+            slots = _asked_for(options)
+            found = self._find(query.find, query.limit, options.get("after", ""), slots)
+            page.skipped += self._not_here(slots)
             page.more = found["more"]
             rows = self._of_keys(found["keys"], page)
         elif query.keys:
@@ -204,6 +219,15 @@ def _wanted(query: JoinQuery, options: dict[str, Any]) -> list[tuple[int, int]]:
     if query.routing_keys():
         slot = key_slot(query.prefix)
         return [(slot, slot)]
+    return _ranges_in(options)
+
+
+def _asked_for(options: dict[str, Any]) -> dict[int, None]:
+    """The slots that were asked for, or all."""
+    return dict.fromkeys(from_ranges(_ranges_in(options)))
+
+
+def _ranges_in(options: dict[str, Any]) -> list[tuple[int, int]]:
     try:
         return ranges_from_wire(options.get("slots", [[0, SLOTS - 1]]))
     except ValueError as error:

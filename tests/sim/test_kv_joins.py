@@ -206,6 +206,84 @@ def test_a_join_finds_every_row_once_while_slots_move() -> None:
     sim(script)
 
 
+QUESTIONS = (("mget", [["user:ada"]]), ("find", ["ada"]), ("join", [{"find": "ada"}, TO_USER]))
+"""Those that go by the map of slots, not by a key."""
+
+
+def test_a_find_sees_every_document_at_every_moment_while_slots_move() -> None:
+    """A document that leaves one shard after that was asked, for one that was asked before."""
+
+    async def script(c: Scenario) -> None:
+        values = await filled(c)
+        wanted = [key for key in sorted(values) if values[key].get("author") == "ada"]
+        ended = trio.Event()
+        asked = 0
+
+        async def ask() -> None:
+            nonlocal asked
+            while not ended.is_set():
+                answer = await c.call("kv", "find", "ada")
+                assert (answer["keys"], answer["partial"]) == (wanted, False)
+                answer = await c.call("kv", "join", {"find": "ada"}, TO_USER)
+                assert [row[0] for row in answer["rows"]] == wanted
+                asked += 1
+                await c.sleep(0.01)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            for shards in (4, 3):
+                seen = await resharding.reshard(c.cluster, "kv", shards)
+                assert seen["outcome"] == "done"
+            ended.set()
+        assert asked > 20
+
+    sim(script)
+
+
+def test_what_is_on_its_way_until_the_time_is_over_is_not_passed_over() -> None:
+    """No coordinator publishes who has the fenced slots: without `partial` that is an error."""
+
+    async def script(c: Scenario) -> None:
+        values = await filled(c)
+        names = sorted(values)
+        client = c.cluster.operator.client("kv-router-1", RPC_PORT)
+        resharding.start(c.cluster, "kv", 4)
+        await c.until("move.source fenced")
+        async with await c.pause("kv-coordinator"):
+            for command, params in (*QUESTIONS, ("mget", [names])):
+                answer = await client.call(command, *params, {"partial": True}, timeout_s=0.5)
+                if "missing" not in answer or answer["missing"]:
+                    assert (answer["partial"], answer["unanswered"]) == (True, []), command
+            assert 0 < len(answer["missing"]) < len(names)
+            with pytest.raises(RpcError, match="slots were moving") as caught:
+                await client.call("find", "ada", timeout_s=0.5)
+            assert caught.value.code == "unavailable"
+        await c.until("reshard ended")
+        assert await c.call("kv", "mget", names) == [values[name] for name in names]
+
+    sim(script)
+
+
+def test_a_router_whose_map_is_old_asks_for_a_new_one_before_it_answers_in_part() -> None:
+    """Shards came, and others left with all their nodes, while nobody asked it anything."""
+
+    async def script(c: Scenario) -> None:
+        values = await filled(c)
+        for shards in (4, 2):
+            assert (await resharding.reshard(c.cluster, "kv", shards))["outcome"] == "done"
+            await c.sleep(1.0)
+            began_s = c.now_s
+            for command, params in QUESTIONS:
+                answer = await c.call("kv", command, *params, {"partial": True})
+                assert (answer["partial"], answer["unanswered"]) == (False, []), (command, answer)
+                assert len(answer.get("keys", [])) in (0, 10)
+            names = sorted(values)
+            assert await c.call("kv", "mget", names) == [values[name] for name in names]
+            assert c.now_s - began_s < 0.5
+
+    sim(script)
+
+
 @pytest.mark.parametrize("partitioner", ["slots", "ring", "modulo"])
 def test_however_the_slots_are_shared_out_a_join_asks_each_shard_a_few_times(
     partitioner: str,
