@@ -48,9 +48,8 @@ class Snapshots:
     async def _take(self) -> None:
         driver, core = self._driver, self._driver.core
         before = core.storage.snapshot.lsn if core.storage.snapshot is not None else 0
-        data = await self._dump()
-        lsn = driver.state_lsn
-        if data is None or lsn <= before or not core.storage.epoch_at(lsn):
+        data, lsn, epoch = await self._dump()
+        if data is None or lsn <= before or not epoch or core.storage.epoch_at(lsn) != epoch:
             return
         made = core.snapshot_of(lsn, data)
         for _ in range(SETTLE_LOOKS):
@@ -63,13 +62,17 @@ class Snapshots:
         if saved and self._is_newest(made) and not driver.held and not driver.files.lacks_room:
             await self._compact(made)
 
-    async def _dump(self) -> Content | None:
-        """The state as it is when this returns; None if it was replaced meanwhile."""
-        driver = self._driver
-        from_lsn, times = driver.state_lsn, driver.times_replaced
+    async def _dump(self) -> tuple[Content | None, int, int]:
+        """A state, its LSN and that record's epoch (0: it held records that had been cut); None if
+        it was replaced meanwhile."""
+        driver, storage = self._driver, self._driver.core.storage
+        lsn, epoch, times = driver.state_lsn, 0, driver.times_replaced
 
         def applied() -> list[bytes]:
-            entries = driver.core.storage.entries(from_lsn + 1, driver.state_lsn, 1 << 62)
+            nonlocal lsn, epoch
+            before, lsn = lsn, driver.state_lsn
+            epoch = 0 if driver.is_cut else storage.epoch_at(lsn) or 0
+            entries = storage.entries(before + 1, lsn, 1 << 62)
             return [payload for _, _, kind, payload in entries if kind == DATA]
 
         with closing(dump_in_steps(driver.machine, applied)) as steps:
@@ -77,10 +80,9 @@ class Snapshots:
                 try:
                     next(steps)
                 except StopIteration as ended:
-                    data: Content = ended.value
-                    return data
+                    return ended.value, lsn, epoch
                 await driver.ctx.clock.sleep(STEP_PAUSE_S)
-        return None
+        return None, lsn, epoch
 
     def _is_newest(self, made: Snapshot) -> bool:
         """Whether no peer's snapshot takes, or took, the place of this one."""

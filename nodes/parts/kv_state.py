@@ -15,10 +15,13 @@ from typing import Any, Final
 
 import msgpack
 
+from nodes.parts import kv_copy
 from nodes.parts.documents import Index
+from nodes.parts.state_machine import Applied
 from protocols.partitioning import Range, from_ranges
-from protocols.pieces import Content
+from protocols.pieces import Content, Pieces
 from protocols.slots import SLOTS
+from protocols.stepping import Steps, at_once
 
 SET: Final = 1
 """[SET, slot, key, value, expire_ms]; expire_ms is absolute wall time, 0 for no limit."""
@@ -53,6 +56,8 @@ MAX_FINISHED: Final = 4096
 DEFAULT_REQUEST_IDS: Final = 100_000
 MISSING: Final = object()
 Fact = Sequence[Any]
+Touched = tuple[list[int], list[tuple[int, str]]]
+"""Slots, and requests as (slot, request id)."""
 
 
 def size_of(value: Any) -> int:
@@ -96,8 +101,12 @@ class RequestIds:
             for request_id in self._by_slot.pop(slot, ()):
                 del self._order[slot, request_id]
 
-    def all(self) -> list[list[Any]]:
-        return [[slot, each, self._by_slot[slot][each]] for slot, each in self._order]
+    def keys(self) -> Iterable[tuple[int, str]]:
+        """(slot, request id), the oldest first."""
+        return self._order
+
+    def knows(self, slot: int, request_id: str) -> bool:
+        return (slot, request_id) in self._order
 
     def __len__(self) -> int:
         return len(self._order)
@@ -176,14 +185,14 @@ class KvState:
 
     def apply(self, payload: bytes, lsn: int) -> None:
         """One record of the log."""
-        for fact in msgpack.unpackb(payload, strict_map_key=False):
+        for fact in self.facts_of(payload):
             self.apply_fact(fact)
 
     def apply_fact(self, fact: Fact) -> None:
         _APPLY[fact[0]](self, fact)
 
     def describe(self, payload: bytes) -> Any:
-        return [list(fact) for fact in msgpack.unpackb(payload, strict_map_key=False)]
+        return [list(fact) for fact in self.facts_of(payload)]
 
     # --- data ----------------------------------------------------------------------------
 
@@ -349,50 +358,78 @@ class KvState:
 
     # --- the whole -----------------------------------------------------------------------
 
+    def dump_in_steps(self, applied: Applied) -> Steps[Pieces]:
+        """state_machine.CopiesInSteps."""
+        return kv_copy.dump_in_steps(self, applied)
+
+    def restore_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
+        return kv_copy.restore_in_steps(self, data)
+
     def dump(self) -> bytes:
-        slots = [
-            [slot, self.serving[slot] is not None, self.epochs[slot], data]
-            for slot, data in enumerate(self.held)
-            if data is not None
-        ]
-        packed: bytes = msgpack.packb(
-            {
-                "slots": slots,
-                "expiry": self.expiry,
-                "requests": self.requests.all(),
-                "outgoing": {m: [each.ranges, each.target] for m, each in self.outgoing.items()},
-                "incoming": {m: each.to_list() for m, each in self.incoming.items()},
-                "finished": self.finished,
-                "moved_to": [[slot, *where] for slot, where in self.moved_to.items()],
-                "founded": self.founded,
-            }
-        )
-        return packed
+        return bytes(at_once(self.dump_in_steps(list)))
 
     def restore(self, data: Content | None) -> None:
         """Become what `dump` gave; None: become empty."""
-        self._clear()
         if data is None:
-            return
-        whole = msgpack.unpackb(bytes(data), strict_map_key=False)
-        for slot, is_serving, epoch, content in whole["slots"]:
-            self.held[slot], self.epochs[slot] = content, epoch
-            self.serving[slot] = content if is_serving else None
-            self.keys += len(content)
-            self.bytes += sum(len(key) + size_of(value) for key, value in content.items())
-            if self.index is not None:
-                for key, value in content.items():
-                    self.index.replace(key, None, value)
-        self.expiry = whole["expiry"]
-        self.due = [(when_ms, key) for key, when_ms in self.expiry.items()]
-        heapify(self.due)
-        for slot, request_id, result in whole["requests"]:
-            self.requests.add(slot, request_id, result)
-        self.outgoing = {move: Outgoing(*each) for move, each in whole["outgoing"].items()}
-        self.incoming = {m: Incoming.from_list(each) for m, each in whole["incoming"].items()}
-        self.finished = whole["finished"]
-        self.moved_to = {slot: (shard, version) for slot, shard, version in whole["moved_to"]}
-        self.founded = whole["founded"]
+            self._clear()
+        else:
+            at_once(self.restore_in_steps(data))()
+
+    def facts_of(self, payload: bytes) -> list[Fact]:
+        """What a record says."""
+        facts: list[Fact] = msgpack.unpackb(payload, strict_map_key=False)
+        return facts
+
+    def touched_by(self, fact: Fact) -> Touched | None:
+        """Slots and requests that a fact changed; None: it changed whose slots they are."""
+        op = fact[0]
+        if op < DONE:
+            return [fact[1]], []
+        if op == DONE:
+            return [], [(fact[1], fact[2])]
+        if op == CHUNK:
+            return [each[0] for each in fact[3]], [(each[0], each[1]) for each in fact[4]]
+        if op != STREAM:
+            return None
+        data = [self.touched_by(each) for each in fact[3] if each[0] <= LAST_DATA_OP]
+        known = [each for each in data if each is not None]
+        return [slot for each, _ in known for slot in each], [r for _, each in known for r in each]
+
+    def others(self) -> dict[str, Any]:
+        """What is neither data nor request ids, for a dump."""
+        return {
+            "outgoing": {m: [each.ranges, each.target] for m, each in self.outgoing.items()},
+            "incoming": {m: each.to_list() for m, each in self.incoming.items()},
+            "finished": self.finished,
+            "moved_to": [[slot, *where] for slot, where in self.moved_to.items()],
+            "founded": self.founded,
+        }
+
+    def take_others(self, others: dict[str, Any]) -> None:
+        """What `others` gave."""
+        self.outgoing = {move: Outgoing(*each) for move, each in others["outgoing"].items()}
+        self.incoming = {m: Incoming.from_list(each) for m, each in others["incoming"].items()}
+        self.finished = others["finished"]
+        self.moved_to = {slot: (shard, version) for slot, shard, version in others["moved_to"]}
+        self.founded = others["founded"]
+
+    def take_slot(self, slot: int, data: dict[str, Any], epoch: int, *, is_serving: bool) -> None:
+        """A slot of a dump, into a state that lacks it."""
+        self.held[slot], self.epochs[slot] = data, epoch
+        self.serving[slot] = data if is_serving else None
+        self.keys += len(data)
+        self.bytes += sum(len(key) + size_of(value) for key, value in data.items())
+        if self.index is not None:
+            for key, value in data.items():
+                self.index.replace(key, None, value)
+
+    def emptied(self) -> KvState:
+        """An empty one of this kind."""
+        return KvState(index=self._index_path, request_ids=self._max_request_ids)
+
+    def become(self, other: KvState) -> None:
+        """Be what the other is, which is of no use any more."""
+        self.__dict__.update(other.__dict__)
 
     def content(self, slots: Iterable[int] = range(SLOTS)) -> dict[str, Any]:
         """key -> [value, expire_ms] of what is served, by slot and key, to compare replicas."""

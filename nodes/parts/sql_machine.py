@@ -33,7 +33,9 @@ class SqlMachine:
 
     def dump_in_steps(self, applied: Applied) -> Steps[Pieces]:
         """parts.state_machine.CopiesInSteps."""
-        return self.sql.dump_in_steps()
+        pages = yield from self.sql.dump_in_steps()
+        applied()
+        return pages
 
     def restore_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
         return self.sql.load_in_steps(data)

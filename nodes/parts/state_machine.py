@@ -11,7 +11,8 @@ from protocols.pieces import Content
 from protocols.stepping import Steps
 
 Applied = Callable[[], Sequence[bytes]]
-"""The payloads of all records that were applied since a dump began."""
+"""The payloads of the records that were applied since the last call, or since the dump began. What
+is dumped is the state at the last call."""
 
 
 class StateMachine(Protocol):
@@ -40,8 +41,8 @@ class CopiesInSteps(Protocol):
     """A StateMachine whose state may be large: others go on while it is copied."""
 
     def dump_in_steps(self, applied: Applied) -> Steps[Content]:
-        """The state as it is at the last step. Between the steps records may be applied; the dump
-        is to be given up if the state is replaced."""
+        """The state as it was at the last call of `applied`. Between the steps records may be
+        applied; the dump is to be given up if the state is replaced."""
         ...
 
     def restore_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
@@ -53,6 +54,7 @@ def dump_in_steps(machine: StateMachine, applied: Applied) -> Steps[Content]:
     """See CopiesInSteps; other machines do it in one step."""
     if isinstance(machine, CopiesInSteps):
         return (yield from machine.dump_in_steps(applied))
+    applied()
     return machine.dump()
 
 
