@@ -109,23 +109,21 @@ def _torn_tail_kept(swap: Swap) -> None:
     swap.setattr(replica_files.ReplicaFiles, "_recover_log", recover_log)
 
 
-@bug("single", seed=54)
+@bug("single", seed=29)
 def _named_before_synced(swap: Swap) -> None:
     """a snapshot gets its name before its bytes are synced"""
-    sound = replica_files.ReplicaFiles.replace
 
-    async def replace(self: Any, name: str, data: bytes) -> None:
-        if name != replica_files.SNAPSHOT:
-            await sound(self, name, data)
-            return
-        disk, aside = self.ctx.disk, f"{name}.new"
+    async def save_snapshot(self: Any, snapshot: Any, is_wanted: Any) -> bool:
+        disk, aside = self.ctx.disk, replica_files.OWN_SNAPSHOT
         if aside in disk.names():
             await disk.remove(aside)
-        disk.append(aside, data)
-        await disk.rename(aside, name)
-        await disk.sync(name)
+        for piece in snapshot.pieces():
+            disk.append(aside, piece)
+        await disk.rename(aside, replica_files.SNAPSHOT)
+        await disk.sync(replica_files.SNAPSHOT)
+        return True
 
-    swap.setattr(replica_files.ReplicaFiles, "replace", replace)
+    swap.setattr(replica_files.ReplicaFiles, "save_snapshot", save_snapshot)
 
 
 # --- the database's transactions -------------------------------------------------------------
@@ -145,13 +143,13 @@ def _request_ids_ignored(swap: Swap) -> None:
 @bug("replicated", seed=4)
 def _request_ids_forgotten(swap: Swap) -> None:
     """request ids are not part of what a snapshot brings back"""
-    sound = sql.SqlState.load
+    sound = sql.SqlState._become
 
-    def load(self: Any, data: bytes) -> None:
-        sound(self, data)
+    def become(self: Any, db: Any) -> None:
+        sound(self, db)
         self._own(f"DELETE FROM {sql.REQUESTS_TABLE}")
 
-    swap.setattr(sql.SqlState, "load", load)
+    swap.setattr(sql.SqlState, "_become", become)
 
 
 @bug("single", seed=1)
