@@ -152,6 +152,35 @@ class KvKeys:
     # --- one key -------------------------------------------------------------------------
 
     def set(self, params: list[Any], epoch: int | None = None) -> bool:
+        """The hot path of text without options is in line here, as in `get`."""
+        try:
+            key, value = params
+            raw = key.encode()
+            size = len(value) if type(value) is str else -1
+        except (ValueError, AttributeError, UnicodeEncodeError):
+            return self._set_in_slow(params, epoch)
+        if not 0 < len(raw) <= MAX_KEY_BYTES or not 0 <= size <= MAX_VALUE_BYTES:
+            return self._set_in_slow(params, epoch)
+        if b"{" in raw:
+            raw = hash_tag(raw)
+        slot = crc_hqx(raw, 0) & LAST_SLOT
+        state = self.state
+        data = state.serving[slot]
+        if data is None or self.no_writes is not None or epoch is not None:
+            data = self._may(slot, epoch, self.no_writes)
+        self._until_sample -= 1
+        if not self._until_sample:
+            self._until_sample = self.sample(key)
+        if state.expiry and key in state.expiry:
+            self._drop_expired(slot, data, key)
+        if state.bytes + len(key) + size > self.capacity_bytes:
+            raise self._no_room()
+        state.put(data, key, value, 0)
+        self.facts.append((SET, slot, key, value, 0))
+        self.fact_bytes += size + FACT_BYTES
+        return True
+
+    def _set_in_slow(self, params: list[Any], epoch: int | None) -> bool:
         key, value, options = params_of(params, 2)
         slot, data = self._at(key, epoch, write=True)
         request_id = None
@@ -342,7 +371,10 @@ class KvKeys:
         size = checked_value(value)
         self.fact_bytes += size + FACT_BYTES
         if self.state.bytes + len(key) + size > self.capacity_bytes:
-            raise RpcError("no_space", f"this shard holds {self.capacity_bytes} bytes at most")
+            raise self._no_room()
+
+    def _no_room(self) -> RpcError:
+        return RpcError("no_space", f"this shard holds {self.capacity_bytes} bytes at most")
 
 
 def _not_here(slot: int) -> RpcError:
