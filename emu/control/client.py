@@ -97,7 +97,7 @@ class ControlClient:
             data = self._socket.recv(65536)
             for message in self._rpc.receive_data(data):
                 if message[0] == rpc.RESPONSE:
-                    self._answers[message[1]] = message[2:4]
+                    self._answers[message[1]] = message[2], message[3]
         except TimeoutError:
             raise
         except ConnectionResetError as error:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 import trio
@@ -215,6 +216,13 @@ class LiveCard:
         self._host = host
         self._life = life
         self._name = host.spec.name
+
+    def after_arrivals(self, call: Callable[[], object]) -> None:
+        afterwards = self._network.readiness.afterwards
+        if afterwards is None or self._life is None:
+            call()
+        else:
+            afterwards.append(partial(self._life.call, call))
 
     async def open_stream(self, host: str, port: int) -> Stream:
         await checkpoint()

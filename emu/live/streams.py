@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_readable, wait_writable
 
-from emu.live.readiness import Reader
+from emu.live.readiness import Pushing, Reader
 from emu.live.relay import PIECE_BYTES
 from emu.live.sockets import RECEIVE_BYTES, SocketSink
 from emu.pipe import Pipe
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_EVERY: Final = 64
 BULK_BYTES: Final = 262144
+CORKED_BYTES: Final = 65536
 
 
 class LiveStream(Stream):
@@ -46,6 +47,7 @@ class LiveStream(Stream):
         self._closed = False
         self._eof_sent = False
         self._sending = self._receiving = self._bulk = False
+        self._corked = b""
         links = network.links
         if local in network.shaped_at_acceptor:
             self._out = self._in = links.unshaped
@@ -61,7 +63,8 @@ class LiveStream(Stream):
         self._reader: Reader | None = None
         self._drained = False
         """The last read took all that there was: the next one waits before it tries."""
-        if peer.name in network.shaped_at_acceptor and not self._in.plain:
+        self._from_outside = peer.name in network.shaped_at_acceptor
+        if self._from_outside and not self._in.plain:
             self._start_inbox()
         if life is not None:
             life.own(self)
@@ -104,16 +107,39 @@ class LiveStream(Stream):
                 raise self.as_broken(error) from error
             if not data and self.broken:
                 raise trio.BrokenResourceError("the connection was reset")
-            if not self._in.plain and self.peer.name in self._network.shaped_at_acceptor:
+            if self._from_outside and not self._in.plain:
                 inbox = self._start_inbox(data)
                 return await inbox.take(max_bytes)
             self._drained = len(data) < max_bytes
             return data
 
+    async def receive_each(self, take: Callable[[bytes | bytearray], bool]) -> None:
+        while take(await self.receive_some(RECEIVE_BYTES)):
+            if not self._drained or self._inbox is not None:
+                continue
+            reader = self._own_reader()
+            if reader is None:
+                continue
+            pushing = Pushing(
+                self._sock, self._life, self._in if self._from_outside else None, take
+            )
+            self._drained, self._receiving = False, True
+            try:
+                await reader.wait_while(pushing.take)
+                if pushing.over():
+                    return
+            except OSError as error:
+                raise self.as_broken(error) from error
+            finally:
+                self._receiving = False
+
+    def _own_reader(self) -> Reader | None:
+        if self._reader is None and self._network.readiness.available:
+            self._reader = Reader(self._network.readiness, self._sock)
+        return self._reader
+
     async def _wait_readable(self) -> None:
-        reader = self._reader
-        if reader is None and self._network.readiness.available:
-            reader = self._reader = Reader(self._network.readiness, self._sock)
+        reader = self._own_reader()
         if reader is not None:
             await reader.wait()
         else:
@@ -211,7 +237,7 @@ class LiveStream(Stream):
             sink._out.plain
             and sink._pipe.idle
             and self._inbox is None
-            and (self._in.plain or self.peer.name not in self._network.shaped_at_acceptor)
+            and (self._in.plain or not self._from_outside)
             and not (self.broken or self._closed)
             and not (sink.broken or sink._closed or sink._sending or sink._eof_sent)
         )
@@ -250,6 +276,12 @@ class LiveStream(Stream):
                 return 0
             pipe.put(data)
             return len(data)
+        afterwards = self._network.readiness.afterwards
+        if afterwards is not None and not self._corked and len(data) <= CORKED_BYTES:
+            self._corked = data
+            afterwards.append(self._uncork)
+            return len(data)
+        self._uncork()
         try:
             return self._sock.send(data)
         except BlockingIOError:
@@ -258,9 +290,26 @@ class LiveStream(Stream):
             self.as_broken(error)
             return 0
 
+    def _uncork(self) -> None:
+        """Send what was kept until everybody's bytes were handed out."""
+        data, self._corked = self._corked, b""
+        if not data or self.broken:
+            return
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.broken = True
+            self._pipe.break_now()
+            return
+        if sent < len(data):
+            self._pipe.put(data[sent:])
+
     async def _send(self, view: memoryview) -> None:
         sent = 0
         pipe = self._pipe
+        self._uncork()
         while sent < len(view):
             if not (self._out.plain and pipe.idle):
                 await pipe.wait_room()
@@ -309,6 +358,7 @@ class LiveStream(Stream):
         self._check()
         if self._eof_sent:
             return
+        self._uncork()
         self._eof_sent = True
         if self._out.plain and self._pipe.idle:
             with suppress(OSError):
@@ -327,6 +377,7 @@ class LiveStream(Stream):
         """Close at once with a reset, after what is already on its way."""
         if self._closed:
             return
+        self._uncork()
         self._closed = True
         self._leave_life()
         if self._is_direct():
@@ -348,6 +399,7 @@ class LiveStream(Stream):
             self._close()
 
     def _close(self) -> None:
+        self._uncork()
         self._closed = True
         self._leave_life()
         if self._inbox is not None and self._inbox.pipe is not None:

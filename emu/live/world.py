@@ -103,7 +103,7 @@ class LiveWorld:
         )
         self._syncer: Syncer | None = None
         self._nursery.start_soon(self.timers.run)
-        self._nursery.start_soon(self.network.readiness.run)
+        self._nursery.start_soon(self.network.readiness.run, self.hogs.held)
         self._probe()
         gc.callbacks.append(self._watch_gc)
         gc.disable()  # until boot is over: it makes no garbage worth the pauses

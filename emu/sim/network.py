@@ -163,6 +163,9 @@ class SimCard:
         self._life = life
         self._name = host.spec.name
 
+    def after_arrivals(self, call: Callable[[], object]) -> None:
+        call()
+
     async def open_stream(self, host: str, port: int) -> Stream:
         await checkpoint()
         self._check()

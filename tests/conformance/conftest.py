@@ -137,3 +137,7 @@ async def start(nursery: trio.Nursery, life: Life, program: Callable[[], Awaitab
 async def turns(count: int) -> None:
     for _ in range(count):
         await trio.lowlevel.checkpoint()
+
+
+def life_of(world, name: str):
+    return world.machine(spec(name)).life

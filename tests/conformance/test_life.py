@@ -13,16 +13,12 @@ from tests.conformance.conftest import (
     connected,
     ends,
     is_silent,
+    life_of,
     shape_all,
     spec,
     start,
     turns,
 )
-
-
-def life_of(world, name: str):
-    return world.machine(spec(name)).life
-
 
 # --- kill ----------------------------------------------------------------------------------
 

@@ -102,6 +102,9 @@ class MemoryNetwork:
         self.name = name
         self.address = world.address_of(name)
 
+    def after_arrivals(self, call: Callable[[], object]) -> None:
+        call()
+
     async def open_stream(self, host: str, port: int) -> Stream:
         await trio.lowlevel.checkpoint()
         host = self.world.names.get(host, host)
