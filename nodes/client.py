@@ -15,9 +15,10 @@ import trio
 from trio import lowlevel
 
 from nodes.base import RPC_PORT, Context, Stream, Timer
+from nodes.parts.answers import current_call
 from nodes.parts.causes import in_words
 from nodes.parts.timing import move_on_after
-from nodes.wire import CHUNK_BYTES, PROTOCOL_VERSION, current_call
+from nodes.wire_connection import PROTOCOL_VERSION
 from protocols import rpc
 from protocols.errors import RpcError
 
@@ -348,21 +349,24 @@ class Client:
 
     async def _read(self, link: _Link) -> str:
         """Hand out answers until the connection ends; return why it did."""
-        while True:
-            try:
-                data = await link.stream.receive_some(CHUNK_BYTES)
-                messages = link.rpc.receive_data(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return "the connection broke"
-            except rpc.RemoteProtocolError as error:
-                return f"it does not speak MessagePack-RPC: {error}"
+        why = "it closed the connection"
+
+        def take(data: bytes | bytearray) -> bool:
+            messages = link.rpc.receive_data(data)
             self._last_answers = len(messages)
             link.heard += 1
             for message in messages:
                 if message[0] == rpc.RESPONSE:
                     self._settle(message[1], message[2], message[3])
-            if not data:
-                return "it closed the connection"
+            return bool(data)
+
+        try:
+            await link.stream.receive_each(take)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            why = "the connection broke"
+        except rpc.RemoteProtocolError as error:
+            why = f"it does not speak MessagePack-RPC: {error}"
+        return why
 
     def _settle(self, msgid: int, error: Any, result: Any) -> None:
         waiter = self._waiting.pop(msgid, None)

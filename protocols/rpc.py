@@ -1,7 +1,7 @@
 """One MessagePack-RPC connection, without I/O: bytes in, messages out.
 
-Messages are plain tuples, told apart by their first item, because this is the hot path:
-`(REQUEST, msgid, method, params)`, `(RESPONSE, msgid, error, result)`, `(NOTIFY, method, params)`.
+Messages are plain lists, told apart by their first item, because this is the hot path:
+`[REQUEST, msgid, method, params]`, `[RESPONSE, msgid, error, result]`, `[NOTIFY, method, params]`.
 What a method means is not known here. A broken rule of the wire raises RemoteProtocolError, and
 the connection is poisoned.
 """
@@ -33,7 +33,7 @@ TRACE: Final = "trace"
 EPOCH: Final = "epoch"
 
 
-Message = tuple[Any, ...]
+Message = list[Any]
 
 
 class LocalProtocolError(Exception):
@@ -65,16 +65,20 @@ class Limits:
 class Connection:
     """The state of one connection. Feed it with `receive_data`, write with the `send_*` methods."""
 
-    __slots__ = ("_ended_at", "_fed_bytes", "_packer", "_poisoned", "_unpacker", "limits")
+    __slots__ = ("_ended_at", "_fed_bytes", "_pack", "_packer", "_poisoned", "_unpacker", "limits",
+                 "mid_message")  # fmt: skip
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._packer = msgpack.Packer(autoreset=True, buf_size=FIRST_BUFFER_BYTES)
+        self._pack = self._packer.pack
         self._unpacker: msgpack.Unpacker | None = None
         """It takes 21 KB: kept only inside a message, and while chunks hold many of them."""
         self._fed_bytes = 0
         self._ended_at = 0
         self._poisoned = False
+        self.mid_message = False
+        """Whether the last byte received was inside a message that has not ended."""
 
     def _new_unpacker(self) -> msgpack.Unpacker:
         limit = self.limits.max_frame_bytes
@@ -86,11 +90,6 @@ class Connection:
             raw=False,
         )
 
-    @property
-    def mid_message(self) -> bool:
-        """Whether the last byte received was inside a message that has not ended."""
-        return self._fed_bytes != self._ended_at
-
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[Message]:
         """The messages that end in `data` (at most 64 KiB at a time); b"" means
         that the peer closed.
@@ -98,30 +97,37 @@ class Connection:
         Raises RemoteProtocolError for garbage, for a message over the limit, and for an end inside
         one; its `messages_before` holds what was whole before the fault.
         """
+        unpacker = self._unpacker
+        if unpacker is None and data:
+            try:
+                sole = msgpack.unpackb(data, strict_map_key=False)
+                if _is_message(sole):
+                    return [sole]
+            except (ValueError, TypeError):
+                pass  # more or less than one: the unpacker will tell
+            unpacker = self._unpacker = self._new_unpacker()
         if self._poisoned:
             raise RemoteProtocolError("the connection is already broken")
         if not data:
-            if self._fed_bytes != self._ended_at:
+            if self.mid_message:
                 raise self._poison("the stream ended in the middle of a message")
             return []
-        unpacker = self._unpacker
-        if unpacker is None:
-            sole = _sole_message(data)
-            if sole is not None:
-                return [sole]
-            unpacker = self._unpacker = self._new_unpacker()
+        assert unpacker is not None
         messages: list[Message] = []
         try:
             unpacker.feed(data)
             for message in unpacker:
-                messages.append(_checked(message))
+                if not _is_message(message):
+                    raise RemoteProtocolError("not a MessagePack-RPC message")
+                messages.append(message)
                 self._ended_at = unpacker.tell()
         except RemoteProtocolError as error:
             raise self._poison(str(error), messages) from None
         except Exception as error:  # msgpack's many: format, depth, size, UTF-8, unhashable keys
             raise self._poison(f"not MessagePack: {_reason(error)}", messages) from None
         self._fed_bytes += len(data)
-        if self._fed_bytes == self._ended_at:
+        self.mid_message = self._fed_bytes != self._ended_at
+        if not self.mid_message:
             if len(messages) < MANY_MESSAGES:
                 self._unpacker = None
                 self._fed_bytes = self._ended_at = 0
@@ -139,7 +145,7 @@ class Connection:
     def send_response(self, msgid: int, error: Any, result: Any) -> bytes:
         """Raises LocalProtocolError if the result cannot be packed, or is over the frame limit."""
         try:
-            packed: bytes = self._packer.pack((RESPONSE, msgid, error, result))
+            packed: bytes = self._pack((RESPONSE, msgid, error, result))
         except (TypeError, ValueError, OverflowError) as problem:
             self._packer.reset()
             raise LocalProtocolError(f"cannot pack the answer: {problem}") from problem
@@ -151,35 +157,22 @@ class Connection:
         return self._packer.pack((NOTIFY, method, params))  # type: ignore[no-any-return]
 
 
-def _sole_message(data: bytes | bytearray | memoryview) -> Message | None:
-    """The message that `data` is; None if it is anything but exactly one."""
-    try:
-        return _checked(msgpack.unpackb(data, strict_map_key=False, use_list=True, raw=False))
-    except (ValueError, TypeError, RemoteProtocolError):
-        return None
-
-
-def _checked(message: Any) -> Message:
-    """The message as a tuple, if it has the shape that the specification gives."""
-    if type(message) is list:
-        size = len(message)
-        if size == 4:
-            kind, msgid, third, fourth = message
-            if type(msgid) is int and 0 <= msgid <= MAX_MSGID and type(kind) is int:
-                if kind == REQUEST:
-                    if _is_method(third) and type(fourth) is list:
-                        return kind, msgid, third, fourth
-                elif kind == RESPONSE:
-                    return kind, msgid, third, fourth
-        elif size == 3:
-            kind, method, params = message
-            if kind == NOTIFY and _is_method(method) and type(params) is list:
-                return kind, method, params
-    raise RemoteProtocolError("not a MessagePack-RPC message")
-
-
-def _is_method(name: Any) -> bool:
-    return type(name) is str and len(name) <= MAX_METHOD_CHARS
+def _is_message(message: Any) -> bool:
+    """Whether it has the shape that the specification gives."""
+    if type(message) is not list:
+        return False
+    if len(message) == 4:
+        kind, msgid, third, fourth = message
+        if type(kind) is not int or type(msgid) is not int or not 0 <= msgid <= MAX_MSGID:
+            return False
+        if kind == REQUEST:
+            return type(third) is str and len(third) <= MAX_METHOD_CHARS and type(fourth) is list
+        return kind == RESPONSE
+    if len(message) == 3:
+        kind, name, params = message
+        named = type(name) is str and len(name) <= MAX_METHOD_CHARS
+        return named and type(kind) is int and kind == NOTIFY and type(params) is list
+    return False
 
 
 def _reason(error: Exception) -> str:

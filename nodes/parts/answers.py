@@ -112,9 +112,3 @@ class Method:
         self.seconds = seconds
         self.fused: Fused | None = None
         self.batched = 0
-
-    def answered_batch(self, elapsed_s: float) -> None:
-        """Count the fused answers since the last time."""
-        self.ok.value += self.batched
-        self.seconds.observe(elapsed_s, self.batched)
-        self.batched = 0

@@ -20,7 +20,7 @@ MESSAGES = st.one_of(
     st.lists(VALUES, max_size=3)),
     st.tuples(st.just(rpc.RESPONSE), st.integers(0, rpc.MAX_MSGID), VALUES, VALUES),
     st.tuples(st.just(rpc.NOTIFY), st.text(max_size=40), st.lists(VALUES, max_size=3)),
-)  # fmt: skip
+).map(list)  # fmt: skip
 
 
 @given(st.lists(MESSAGES, max_size=6), st.data())
@@ -93,7 +93,7 @@ def test_whole_messages_before_the_garbage_are_handed_over_with_the_error():
     whole = connection.send_request(7, "get", ["k"])
     with pytest.raises(RemoteProtocolError) as caught:
         connection.receive_data(whole + b"\xc1")
-    assert caught.value.messages_before == [(0, 7, "get", ["k"])]
+    assert caught.value.messages_before == [[0, 7, "get", ["k"]]]
 
 
 def test_an_answer_that_cannot_be_packed_is_our_error_and_the_connection_goes_on():

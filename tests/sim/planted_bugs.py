@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import trio
 
 from emu.sim.seeds import FaultSource
-from nodes import balancer, client, replica, replica_files, web, wire
+from nodes import balancer, client, replica, replica_files, web, wire, wire_connection
 from nodes.parts import pool, sql
 from nodes.parts.timing import move_on_after
 from protocols import log as log_format
@@ -205,7 +205,10 @@ def _retried_under_a_new_id(swap: Swap) -> None:
 @bug("single", seed=1)
 def _wrong_msgid(swap: Swap) -> None:
     """an answer goes out under the msgid of the newest request, not its own"""
-    answer, respond = wire._ServerConnection._answer, wire._ServerConnection._respond
+    answer, respond = (
+        wire_connection.ServerConnection._answer,
+        wire_connection.ServerConnection._respond,
+    )
 
     def remember(self: Any, method: Any, msgid: int, *rest: Any) -> None:
         self.newest = msgid
@@ -214,8 +217,8 @@ def _wrong_msgid(swap: Swap) -> None:
     def respond_wrongly(self: Any, msgid: int, *rest: Any) -> None:
         respond(self, getattr(self, "newest", msgid), *rest)
 
-    swap.setattr(wire._ServerConnection, "_answer", remember)
-    swap.setattr(wire._ServerConnection, "_respond", respond_wrongly)
+    swap.setattr(wire_connection.ServerConnection, "_answer", remember)
+    swap.setattr(wire_connection.ServerConnection, "_respond", respond_wrongly)
 
 
 @bug("single", seed=5)
@@ -281,13 +284,13 @@ def _sent_again(swap: Swap) -> None:
 @bug("site", seed=1)
 def _time_not_passed_on(swap: Swap) -> None:
     """a call does not inherit how much time its own caller has left"""
-    sound = wire._ServerConnection._call
+    sound = wire_connection.ServerConnection._call
 
     def call(self: Any, params: Any, arrived_s: float) -> Any:
         found = sound(self, params, arrived_s)
         return wire.Call(found.peer, None, found.trace, found.epoch)
 
-    swap.setattr(wire._ServerConnection, "_call", call)
+    swap.setattr(wire_connection.ServerConnection, "_call", call)
 
 
 # --- the balancer ----------------------------------------------------------------------------
