@@ -25,8 +25,12 @@ from nodes.parts.metrics import Counter, Histogram, Metrics
 LATE_SAMPLES: Final = 4096
 HOG_S: Final = 0.005
 """A task step longer than this is remembered with its node's name."""
-HOST_STALL_S: Final = 2.0
-"""A gap longer than this is the whole host's (laptop asleep, debugger): it is discounted."""
+STALL_S: Final = 0.25
+"""A timer that is later than this is looked into: what this thread did not run meanwhile is a stall
+of the whole host (laptop asleep, debugger, a disk that blocks), and does not count for anybody. It
+is shorter than a lease, or every group would look for another primary after it."""
+FIRE_S: Final = 0.02
+"""While timers fire, time moves on by so much at most: a stall is not noticed in there."""
 HELD_HELP: Final = "Time in steps that held the loop for more than 5 ms, by whose step it was."
 _CLOCK_MONOTONIC: Final = 1
 _NONBLOCK_CLOEXEC: Final = 0o2004000
@@ -50,10 +54,13 @@ class LiveTimers:
         """`lag` counts how late the loop came, each time."""
         self._lag = Histogram(()) if lag is None else lag
         self._zero_s = time.monotonic()
-        self._discount_s = 0.0
+        """Moves on by what is discounted."""
+        self._ran_s = time.thread_time()
         self._heap: list[tuple[float, int, _Entry]] = []
         self._order = count()
         self._armed_s = float("inf")
+        self._most_s = float("inf")
+        """Until the timer that is armed has fired, it is no later than this."""
         self._wake = trio.Event()
         self._fd = _open_timerfd() if precise else -1
         self.precise = self._fd >= 0
@@ -63,13 +70,13 @@ class LiveTimers:
         self.host_stalls_s = 0.0
 
     def now_s(self) -> float:
-        return time.monotonic() - self._zero_s - self._discount_s
+        now_s = time.monotonic() - self._zero_s
+        return now_s if now_s < self._most_s else self._most_s
 
     def call_at(self, when_s: float, callback: Callable[[], object]) -> _Entry:
         entry = _Entry(callback)
         if when_s < self._armed_s:
-            # What is set in the past is due since now. Taken for a stall of the host, it would put
-            # time back, and a clock that was read before would set its timers in the past again.
+            # What is set in the past is due since now; else it would be taken for a stall.
             when_s = max(when_s, self.now_s())
         heappush(self._heap, (when_s, next(self._order), entry))
         if when_s < self._armed_s:
@@ -77,9 +84,9 @@ class LiveTimers:
         return entry
 
     def _arm(self, when_s: float) -> None:
-        self._armed_s = when_s
+        self._armed_s, self._most_s = when_s, when_s + STALL_S
         if self.precise:
-            _set_timerfd(self._fd, max(when_s, 0.0) + self._zero_s + self._discount_s)
+            _set_timerfd(self._fd, max(when_s, 0.0) + self._zero_s)
         else:
             self._wake.set()
 
@@ -104,12 +111,10 @@ class LiveTimers:
             await self._wake.wait()
 
     def _fire(self) -> None:
+        self._discount()
         self._armed_s = float("inf")
         heap = self._heap
         now_s = self.now_s()
-        if heap and now_s - heap[0][0] > HOST_STALL_S:
-            self._discount(now_s - heap[0][0])
-            now_s = self.now_s()
         if heap and heap[0][0] <= now_s:
             self._record(now_s - heap[0][0])
         while heap and heap[0][0] <= now_s:
@@ -121,10 +126,18 @@ class LiveTimers:
         if heap and heap[0][0] < self._armed_s:
             self._arm(heap[0][0])
 
-    def _discount(self, stall_s: float) -> None:
-        """Time in which nobody ran does not count for anybody."""
-        self._discount_s += stall_s
-        self.host_stalls_s += stall_s
+    def _discount(self) -> None:
+        """Time in which nobody ran does not count. No clock that was read goes back by this."""
+        real_s, before_s = time.monotonic() - self._zero_s, self._ran_s
+        self._ran_s = time.thread_time()
+        late_s = real_s - self._armed_s
+        if late_s > STALL_S:
+            stall_s = late_s - max(STALL_S, self._ran_s - before_s)
+            if stall_s > 0:
+                self._zero_s += stall_s
+                self.host_stalls_s += stall_s
+                real_s -= stall_s
+        self._most_s = real_s + FIRE_S
 
     def _record(self, late_s: float) -> None:
         self._lag.observe(late_s)

@@ -38,6 +38,11 @@ TRUSTED_REQUESTS_PER_S: Final = 10_000.0
 """What one loop carries from end to end (FACTS). Emulated cores wait instead of computing, so it is
 not their number that is beyond a laptop, but the rate that they promise together."""
 PROBE_S: Final = 0.05
+GC_THRESHOLDS: Final = (5_000, 10, 40)
+"""Objects made and not freed until the youngest are looked through, and how often that is done
+until the older are, and all. With Python's own numbers all (a store's keys, requests that wait) are
+looked through several times a second just when many wait, and that takes half of the loop's time.
+"""
 LAG_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 LAG_HELP: Final = "How late the emulator's loop came to a timer that was due."
 GC_HELP: Final = "Pauses of Python's garbage collector: everything stands still."
@@ -87,6 +92,7 @@ class LiveWorld:
         self._epoch_s = time.time() - self.timers.now_s()
         self._gc_longest_s = 0.0
         self._gc_began_s = 0.0
+        self._gc_thresholds = gc.get_threshold()
 
     async def __aenter__(self) -> Self:
         self._manager = trio.open_nursery()
@@ -119,6 +125,7 @@ class LiveWorld:
             if machine.life is not None:
                 machine.life.end(crash=False)
         gc.callbacks.remove(self._watch_gc)
+        gc.set_threshold(*self._gc_thresholds)
         gc.unfreeze()
         gc.enable()
         with suppress(KeyError):  # never settled
@@ -197,6 +204,7 @@ class LiveWorld:
         loop from now on is remembered."""
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
         trio.lowlevel.add_instrument(self.hogs)
         self.timers.late_s.clear()

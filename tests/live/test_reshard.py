@@ -5,8 +5,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +31,46 @@ IDEAL_RATIO = 1 / 4
 """Of all keys: what 3 → 4 shards, and 4 → 3, must move at least."""
 
 
-def there_and_back(state: Path, keys: int, per_s: int) -> dict[str, Any]:
-    """Three shards, four, three, under load: what the clients and the moves saw."""
+STALL_S = 1.5
+"""Longer than a lease, and than the silence after which another primary is looked for."""
+
+
+def there_and_back(state: Path, keys: int, per_s: int, stall_s: float = 0.0) -> dict[str, Any]:
+    """Three shards, four, three, under load: what the clients and the moves saw. The whole process
+    stands still for `stall_s` in the middle of the first change."""
     file = state / "store.yaml"
     file.write_text(STORE)
     with emu_up(state, str(file), "--fresh") as running:
         with writing("msgpack", *running.address("kv-router-1"), keys, per_s) as seen:
             assert seen["filled"] == keys, seen
-            up, down = emu_reshard(running, 4), emu_reshard(running, 3)
+            with stalled(running, stall_s) if stall_s else nullcontext():
+                up = emu_reshard(running, 4)
+            down = emu_reshard(running, 3)
     print(json.dumps({"clients": seen, "to 4": up, "to 3": down}, indent=1))
     for summary in (up, down):
         assert summary["outcome"] == "done" and summary["aborted"] == 0
     assert seen["errors"] == {} and seen["unanswered"] == 0
     assert seen["lost"] == 0
     return {"clients": seen, "up": up, "down": down}
+
+
+@contextmanager
+def stalled(running: Running, for_s: float) -> Iterator[None]:
+    """Stop the process when slots begin to move, as a busy or sleeping laptop would."""
+    log = running.state / "up.log"
+
+    def stall() -> None:
+        while "move.begun" not in log.read_text():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        running.process.send_signal(signal.SIGSTOP)
+        time.sleep(for_s)
+        running.process.send_signal(signal.SIGCONT)
+
+    thread = threading.Thread(target=stall, daemon=True)
+    thread.start()
+    yield
+    thread.join()
 
 
 @pytest.mark.slow
@@ -95,3 +126,14 @@ def test_two_hundred_thousand_keys_move_under_a_thousand_writes_a_second(tmp_pat
     for summary in (found["up"], found["down"]):
         assert summary["keys"] == pytest.approx(KEYS * IDEAL_RATIO, rel=0.02)
     assert found["clients"]["per_s"] == pytest.approx(WRITES_PER_S, rel=0.02)
+
+
+@pytest.mark.soak
+def test_a_laptop_that_stands_still_for_a_moment_costs_that_moment_and_no_primary(
+    tmp_path: Path,
+) -> None:
+    """Time in which nobody ran is nobody's fault: every shard has the primary that it was founded
+    with, and no write waits for much longer than the laptop did."""
+    found = there_and_back(tmp_path, KEYS // 5, WRITES_PER_S, STALL_S)
+    assert found["clients"]["longest_s"] < STALL_S + 0.8
+    assert (tmp_path / "up.log").read_text().count("promoted") == 3 + 1 + 1

@@ -7,7 +7,7 @@ import trio
 
 from emu.clock import MachineClock, NodeClock
 from emu.live import timers as live
-from emu.live.timers import LiveTimers
+from emu.live.timers import STALL_S, LiveTimers
 from tests.fakes import a_life
 
 
@@ -16,9 +16,13 @@ class Watch:
 
     def __init__(self) -> None:
         self.now_s = 1000.0
+        self.ran_s = 7.0
 
     def monotonic(self) -> float:
         return self.now_s
+
+    def thread_time(self) -> float:
+        return self.ran_s
 
 
 async def test_a_timer_that_is_set_in_the_past_fires_at_once_and_is_no_stall() -> None:
@@ -34,20 +38,60 @@ async def test_a_timer_that_is_set_in_the_past_fires_at_once_and_is_no_stall() -
         nursery.cancel_scope.cancel()
 
 
-def test_a_stall_that_a_clock_has_seen_is_discounted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that was read in the stall goes on from there; what was due by it is due now."""
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     watch = Watch()
     monkeypatch.setattr(live, "time", watch)
+    return watch
+
+
+def test_a_stall_of_the_host_is_discounted_and_no_clock_goes_back(watch: Watch) -> None:
+    """Whoever reads the clock before the timer that was due sees it stand still."""
     timers = LiveTimers(precise=False)
     clock = NodeClock(MachineClock(timers), a_life())
     fired: list[float] = []
     for when_s in (1.0, 2.5):
         clock.call_at(when_s, lambda: fired.append(clock.monotonic_s()))
     watch.now_s += 5.0  # nobody ran
-    assert clock.monotonic_s() == 5.0
+    assert clock.monotonic_s() == timers.now_s() == 1.0 + STALL_S
     timers._fire()
-    assert timers.now_s() == 1.0
-    watch.now_s += 0.1
+    assert timers.now_s() == 1.0 + STALL_S
+    assert timers.host_stalls_s == pytest.approx(4.0 - STALL_S)
+    watch.now_s += 1.5
     timers._fire()
-    assert fired == [5.0, 5.0]
-    assert (timers.now_s(), timers.host_stalls_s) == (pytest.approx(1.1), 4.0)
+    assert fired == [1.0 + STALL_S, pytest.approx(2.5 + STALL_S)]
+    assert timers.host_stalls_s == pytest.approx(4.0 - STALL_S)
+
+
+def test_a_stall_while_timers_fire_is_discounted_too(watch: Watch) -> None:
+    timers = LiveTimers(precise=False)
+
+    def stall() -> None:
+        watch.now_s += 5.0
+        timers.call_at(timers.now_s() + 0.05, lambda: None)
+
+    timers.call_at(1.0, stall)
+    watch.now_s += 1.0
+    timers._fire()
+    timers._fire()
+    assert 1.0 < timers.now_s() < 1.0 + 2 * STALL_S
+    assert timers.host_stalls_s > 4.5
+
+
+def test_a_loop_that_was_busy_itself_is_late_and_nothing_is_discounted(watch: Watch) -> None:
+    timers = LiveTimers(precise=False)
+    timers.call_at(1.0, lambda: None)
+    watch.now_s += 2.0
+    watch.ran_s += 1.5
+    timers._fire()
+    assert (timers.now_s(), timers.host_stalls_s) == (2.0, 0.0)
+    assert timers.worst_late_s == 1.0
+
+
+def test_a_short_stall_is_time_that_passes(watch: Watch) -> None:
+    timers = LiveTimers(precise=False)
+    timers.call_at(1.0, lambda: None)
+    watch.now_s += 1.0 + STALL_S * 0.9
+    timers._fire()
+    assert timers.now_s() == pytest.approx(1.0 + STALL_S * 0.9)
+    assert timers.host_stalls_s == 0.0
