@@ -19,7 +19,6 @@ from nodes.parts.draining import DRAIN_QUIET_S, Draining
 from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.timing import move_on_after
 from nodes.wire import (
-    CHUNK_BYTES,
     ERRORS_HELP,
     IN_FLIGHT_HELP,
     REQUESTS_HELP,
@@ -259,30 +258,30 @@ class _HttpConnection:
 
     async def read_forever(self, received: bytes, scope: trio.CancelScope) -> None:
         """Feed the parser; when the peer resets, whatever we do for it is cancelled."""
-        data: bytes | bytearray = received
-        while True:
-            if not data:
-                try:
-                    data = await self.stream.receive_some(CHUNK_BYTES)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    scope.cancel()
-                    return
-            if self.lingered_bytes is not None:
-                self.lingered_bytes += len(data)
-                if not data or self.lingered_bytes > LINGER_BYTES:
-                    scope.cancel()
-                    return
-            else:
-                self.http.receive_data(data)
-            if not data:
-                self.ended = True
-                self.more.set()
-                return
-            data = b""
-            self.more.set()
-            while self.http.buffered_bytes > self.limits.max_buffered_bytes:
-                self.room = trio.Event()
-                await self.room.wait()
+        wants_more = not received or self._take(received)
+        try:
+            while not self.ended:
+                if wants_more:
+                    await self.stream.receive_each(self._take)
+                while self.http.buffered_bytes > self.limits.max_buffered_bytes:
+                    self.room = trio.Event()
+                    await self.room.wait()
+                wants_more = True
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            scope.cancel()
+        if self.lingered_bytes is not None:
+            scope.cancel()
+
+    def _take(self, data: bytes | bytearray) -> bool:
+        """Whether there is room for more."""
+        if self.lingered_bytes is not None:
+            self.lingered_bytes += len(data)
+            self.ended = not data or self.lingered_bytes > LINGER_BYTES
+            return not self.ended
+        self.http.receive_data(data)
+        self.ended = not data
+        self.more.set()
+        return not self.ended and self.http.buffered_bytes <= self.limits.max_buffered_bytes
 
     async def answer_forever(self) -> None:
         while True:
