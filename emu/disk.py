@@ -30,11 +30,13 @@ Done = Callable[[OSError | None], None]
 
 
 class Work(NamedTuple):
-    """What is to be made really durable: whoever does it closes the descriptor."""
+    """What is to be made really durable: whoever does it closes the descriptor, or keeps it."""
 
     fd: int
     names_too: bool = False
     """It is a folder whose names changed."""
+    is_kept: bool = False
+    """The descriptor stays its owner's, who says before it is closed."""
 
 
 Submit = Callable[[Work, Done], None]

@@ -159,6 +159,29 @@ async def test_syncs_end_in_order_with_their_errors_and_leave_nothing_open(tmp_p
     assert open_fds() == before
 
 
+async def test_a_descriptor_that_is_kept_is_synced_again_and_forgotten_before_its_number_is_used(
+    tmp_path,
+):
+    syncer = Syncer()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(syncer.run)
+        fd = some_fd(tmp_path)
+        kept = Work(fd, is_kept=True)
+        assert await hand_over(syncer, *[kept] * 100) == [None] * 100
+        assert await hand_over(syncer, kept) == [None]
+        copies = f"/proc/{syncer.pid}/fd"
+        assert sum("file" in os.readlink(f"{copies}/{each}") for each in os.listdir(copies)) == 1
+        syncer.forget(fd)
+        os.close(fd)
+        readable, writable = os.pipe()
+        assert fd in (readable, writable)
+        assert await hand_over(syncer, Work(fd, is_kept=True)) == [errno.EINVAL]
+        assert not any("file" in os.readlink(f"{copies}/{each}") for each in os.listdir(copies))
+        nursery.cancel_scope.cancel()
+    os.close(readable)
+    os.close(writable)
+
+
 def kill_soon(pid: int) -> None:
     time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)

@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,8 @@ class OpenFiles:
 
     def __init__(self, most: int = MAX_OPEN_FILES) -> None:
         self._most = most
+        self.on_close: Callable[[int], object] | None = None
+        """Told of a descriptor before it is closed."""
         self._open: OrderedDict[LiveFile, None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -67,6 +70,8 @@ class OpenFiles:
 
     def _take(self, file: LiveFile) -> int:
         del self._open[file]
+        if self.on_close is not None:
+            self.on_close(file.fd)
         fd, file.fd = file.fd, -1
         return fd
 
@@ -199,8 +204,7 @@ class LiveFiles:
             file.synced_bytes = max(file.synced_bytes, file.covers_bytes)
 
         def prepare() -> Work:
-            # The cache may close its descriptor while the sync is under way.
-            return Work(os.dup(self._open.fd(file)))
+            return Work(self._open.fd(file), is_kept=True)
 
         return Pending(commit, file.covers_bytes - file.synced_bytes, prepare=prepare)
 

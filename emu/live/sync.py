@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from contextlib import suppress
 from itertools import count
 from typing import Final
 
@@ -18,7 +19,7 @@ import trio
 
 from emu.disk import Done, Work
 from emu.live import sync_child
-from emu.live.sync_child import ANSWER, ORDER
+from emu.live.sync_child import ANSWER, FORGET, KEPT, NAMES_TOO, ORDER
 
 MAX_SENT: Final = 64
 """Orders that the process has at a time; further ones wait here."""
@@ -30,6 +31,8 @@ class Syncer:
     def __init__(self) -> None:
         self._todo: deque[tuple[Work, Done]] = deque()
         self._sent: dict[int, Done] = {}
+        self._kept: set[int] = set()
+        """Descriptors that the process has copies of; only ever asked whether one is in it."""
         self._numbers = count(1)
         self._socket: socket.socket | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -42,13 +45,22 @@ class Syncer:
         return self._child.pid if self._child is not None else None
 
     def submit(self, work: Work, done: Done) -> None:
-        """Sync the descriptor, which is ours from now on, in the order asked for; then call `done`
-        on the loop."""
+        """Sync the descriptor, in the order asked for; then call `done` on the loop."""
         assert not self._closed
-        self._todo.append((work, done))
         if self._socket is None:
             self._start()
-        self._send()
+        if self._todo or not self._send(work, done):
+            if work.is_kept:
+                work = Work(os.dup(work.fd))  # by the time it is sent, this one may be closed
+            self._todo.append((work, done))
+
+    def forget(self, fd: int) -> None:
+        """A descriptor that is kept is about to be closed."""
+        if fd in self._kept:
+            self._kept.remove(fd)
+            assert self._socket is not None
+            with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+                self._socket.send(ORDER.pack(0, FORGET, fd))
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -64,18 +76,30 @@ class Syncer:
         self._socket = ours
         self._started.set()
 
-    def _send(self) -> None:
+    def _send(self, work: Work, done: Done) -> bool:
+        """False: the process has enough to do; the next answer, or its end, is to come."""
         assert self._socket is not None
-        while self._todo and len(self._sent) < MAX_SENT:
-            work, done = self._todo[0]
-            number = next(self._numbers) & 0xFFFFFFFF
-            try:
-                socket.send_fds(self._socket, [ORDER.pack(number, work.names_too)], [work.fd])
-            except (BlockingIOError, BrokenPipeError, ConnectionResetError):
-                return  # the next answer, or the end, is to come
+        if len(self._sent) >= MAX_SENT:
+            return False
+        fd, number = work.fd, next(self._numbers) & 0xFFFFFFFF
+        order = ORDER.pack(number, NAMES_TOO * work.names_too + KEPT * work.is_kept, fd)
+        try:
+            if fd in self._kept:
+                self._socket.send(order)
+            else:
+                socket.send_fds(self._socket, [order], [fd])
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            return False
+        if not work.is_kept:
+            os.close(fd)
+        else:
+            self._kept.add(fd)
+        self._sent[number] = done
+        return True
+
+    def _send_more(self) -> None:
+        while self._todo and self._send(*self._todo[0]):
             self._todo.popleft()
-            os.close(work.fd)
-            self._sent[number] = done
 
     async def run(self) -> None:
         """Call what is done, until cancelled; then wait for the work that was handed over."""
@@ -107,7 +131,7 @@ class Syncer:
         whole = len(data) - len(data) % ANSWER.size
         for number, error in ANSWER.iter_unpack(data[:whole]):
             self._sent.pop(number)(OSError(error, os.strerror(error)) if error else None)
-        self._send()
+        self._send_more()
         return data[whole:]
 
     def _give_up(self) -> None:
@@ -127,6 +151,7 @@ class Syncer:
             self._socket.close()
             self._child.wait()
         self._socket = self._child = None
+        self._kept.clear()
 
     def close(self) -> None:
         """Wait for what was handed over, telling nobody, and end the process."""
@@ -138,7 +163,7 @@ class Syncer:
         held = b""
         while self._socket is not None and (self._sent or self._todo):
             self._socket.setblocking(True)
-            self._send()
+            self._send_more()
             held = self._take(held)
         self._stop()
 

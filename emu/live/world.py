@@ -274,6 +274,7 @@ class LiveWorld:
     def _real_sync(self) -> Syncer:
         if self._syncer is None:
             self._syncer = Syncer()
+            self._open_files.on_close = self._syncer.forget
             self._nursery.start_soon(self._syncer.run)
         return self._syncer
 
