@@ -152,7 +152,9 @@ class Replica(Primary):
             if not self.progress:
                 return NEVER
             abort_s = self._handing[1] if self._handing is not None else NEVER
-            return min(self._heartbeat_s, self._demote_s, abort_s, self._snapshot_s)
+            return min(
+                self._heartbeat_s, self._demote_s, abort_s, self._snapshot_s, self._announce_s
+            )
         return self._deadline_s if self.may_stand else NEVER
 
     def tick(self, now_s: float) -> None:
@@ -171,6 +173,8 @@ class Replica(Primary):
             if now_s >= self._heartbeat_s:
                 self._heartbeat(now_s)
                 self._advance(now_s)
+            if now_s >= self._announce_s:
+                self._announce()
         elif now_s >= self._deadline_s and self.may_stand:
             if self.role == CANDIDATE:
                 self._become_follower(self.epoch, None, now_s)

@@ -64,6 +64,9 @@ class GroupConfig:
     failover_delay_s: float = 0.0
     """Added to this member's detection, so that others (of the same region) are tried first."""
     heartbeats_per_timeout: int = 4
+    announce_delay_s: float = 0.0
+    """How long replicas may hear nothing of what became visible, so that the next records say it.
+    (Whatever waits for them to apply it waits so long, too.)"""
     max_clock_drift: float = 0.01
     """The largest error of a clock's rate that leases bear."""
     max_batch_bytes: int = 256 * 1024

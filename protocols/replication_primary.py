@@ -41,6 +41,8 @@ class Primary(Elector):
     _heartbeat_s = NEVER
     _snapshot_s = NEVER
     """When more of a snapshot may be sent that waits for nothing but its rate."""
+    _announce_s = NEVER
+    """When replicas hear what is visible, if no records say it before."""
     _handing: tuple[str, float] | None = None
 
     def _become_primary(self, now_s: float) -> None:
@@ -79,6 +81,7 @@ class Primary(Elector):
         super()._stand_down(now_s)
         self.progress = {}
         self._lease_until_s, self._heartbeat_s, self._handing = 0.0, NEVER, None
+        self._announce_s = NEVER
 
     # -- proposing
 
@@ -159,7 +162,23 @@ class Primary(Elector):
                 self._ship_snapshot(name, to)
             elif to.next_lsn <= self.storage.last_lsn:
                 self._ship_records(name, to)
-            if to.state == STREAM and to.announced_visible_lsn < self.visible_lsn:
+        self._announce()
+
+    def _announce(self) -> None:
+        """Say what is visible to whom no records have said it for a while."""
+        streams = [each for each in self.progress.items() if each[1].state == STREAM]
+        unaware = [
+            (name, to)
+            for name, to in streams
+            if to.announced_visible_lsn < self.visible_lsn and self.members[name] != WITNESS
+        ]
+        if not unaware:
+            self._announce_s = NEVER
+        elif self._announce_s == NEVER:
+            self._announce_s = self._now_s + self.config.announce_delay_s
+        if self._now_s >= self._announce_s:
+            self._announce_s = NEVER
+            for name, to in unaware:
                 self._send_append(name, to, to.next_lsn - 1, ())
 
     def _ship_records(self, name: str, to: Progress) -> bool:
