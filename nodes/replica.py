@@ -20,10 +20,11 @@ from nodes.client import Client
 from nodes.parts.answers import Later
 from nodes.parts.event_words import in_words
 from nodes.parts.lag import LagClock
-from nodes.parts.state_machine import StateMachine, apply_entries, restore_in_steps
+from nodes.parts.state_machine import StateMachine, restore_in_steps
 from nodes.parts.timing import take_steps
 from nodes.parts.waiters import Tell, Waiters
 from nodes.parts.wakeup import Wakeup
+from nodes.replica_applying import Applying
 from nodes.replica_facts import facts_of
 from nodes.replica_files import ROOM_PAUSE_S, ReplicaFiles
 from nodes.replica_install import Installer
@@ -45,11 +46,9 @@ from protocols.replication_messages import Members
 from protocols.stepping import at_once
 
 REPLICATE: Final = "replicate"
-APPLY_SLICE: Final = 100
 CATCH_UP_BYTES: Final = 256 << 10
 CATCH_UP_BYTES_PER_S: Final = 50e6
 """Written at once, so much is a catch-up; and it is taken no faster than this."""
-APPLY_SLICE_BYTES: Final = 256 << 10
 LOST_WRITE: Final = "this node lost its role while the write was on its way"
 LOST_ANSWER: Final = "this node lost its role while it answered"
 STALL_RATIO: Final = 0.2
@@ -68,7 +67,10 @@ class ReplicaDriver:
         founders: Members,
         *,
         snapshot_every_bytes: int = 2 << 20,
+        apply_pause_s: float = 0.0,
     ) -> None:
+        """`apply_pause_s`: how long a replica may let records gather that nobody has asked for,
+        where it is cheaper to apply many at once."""
         self.ctx = ctx
         self.config = config
         self.machine = machine
@@ -86,6 +88,7 @@ class ReplicaDriver:
         self._nursery = nursery
         self._snapshots = Snapshots(self, snapshot_every_bytes)
         self._installer = Installer(self)
+        self._applying = Applying(self, apply_pause_s)
         self._peers: dict[str, Client] = {}
         self._acknowledged = Waiters("unknown_outcome", LOST_WRITE)
         self._visible = Waiters("unavailable", LOST_ANSWER)
@@ -96,9 +99,6 @@ class ReplicaDriver:
         self._room_wanted = Wakeup()
         self._slow_wanted = Wakeup()
         self._sync_wanted = Wakeup()
-        self._apply_wanted = Wakeup()
-        self._changed: trio.Event | None = None
-        """Set when the state moves on; None while nobody waits for that."""
         self._timer: Timer | None = None
         self._timer_s = 0.0
 
@@ -118,12 +118,12 @@ class ReplicaDriver:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pump_forever)
             nursery.start_soon(self._sync_forever)
-            nursery.start_soon(self._apply_forever)
+            nursery.start_soon(self._applying.run)
             nursery.start_soon(self._slow_forever)
             nursery.start_soon(self._snapshots.run)
             nursery.start_soon(self._installer.run)
             nursery.start_soon(self._make_room_forever)
-            self._pump()
+            self.pump()
 
     def add_methods(self, service: Service) -> None:
         """Take the peers' messages at the node's main listener."""
@@ -164,8 +164,11 @@ class ReplicaDriver:
             raise RpcError("not_primary", f"the primary may be {core.primary}", core.primary)
         return core
 
-    def propose(self, payload: bytes) -> int:
-        """Append a record whose effect the state has already; its LSN. Raises RpcError."""
+    def propose(self, payload: bytes, *, now: bool = False) -> int:
+        """Append a record whose effect the state has already; its LSN. Raises RpcError.
+
+        It leaves with what else is proposed in this turn of the scheduler, or `now`.
+        """
         try:
             lsn = self.core.propose(payload)
         except replication.NotPrimary as error:
@@ -173,7 +176,10 @@ class ReplicaDriver:
         except replication.Refused as error:
             raise RpcError("overloaded", str(error)) from error
         self.state_lsn = lsn
-        self.pump_soon()
+        if now:
+            self.pump()
+        else:
+            self.pump_soon()
         return lsn
 
     def rebuild(self) -> None:
@@ -181,7 +187,7 @@ class ReplicaDriver:
         snapshot = self.core.storage.snapshot
         data, lsn = (snapshot.data, snapshot.lsn) if snapshot is not None else (None, 0)
         self.replace_state(at_once(restore_in_steps(self.machine, data)), lsn)
-        self._apply_wanted.set()
+        self._applying.start()
 
     def when_acknowledged(self, lsn: int, tell: Tell) -> None:
         """Tell when `lsn` is committed at the configured level, or that it may never be."""
@@ -221,12 +227,13 @@ class ReplicaDriver:
         """Whether the log was cut under the state, which is still to go back: nobody may see it."""
         return bool(self.core.cut_from or (self._slow is not None and self._slow.rebuild_from))
 
+    def catch_up(self) -> None:
+        """Somebody looks at the state: apply now what has gathered, a slice of it at most."""
+        self._applying.catch_up()
+
     async def applied(self, lsn: int) -> None:
         """Return when the state contains `lsn`, committed."""
-        while self.is_cut or min(self.state_lsn, self.core.visible_lsn) < lsn:
-            if self._changed is None:
-                self._changed = trio.Event()
-            await self._changed.wait()
+        await self._applying.reached(lsn)
 
     def facts(self) -> dict[str, Any]:
         """For `describe`: role, epoch, LSNs, who is primary."""
@@ -238,7 +245,7 @@ class ReplicaDriver:
             self.core.hand_over(target, self._now_s())
         except replication.Refused as error:
             raise RpcError("refused", str(error)) from error
-        self._pump()
+        self.pump()
 
     def change_member(self, name: str, role: str | None) -> None:
         """Add, promote or (None) remove a member; one change at a time. Raises RpcError."""
@@ -246,7 +253,7 @@ class ReplicaDriver:
             self.core.change_member(name, role, self._now_s())
         except replication.Refused as error:
             raise RpcError("refused", str(error)) from error
-        self._pump()
+        self.pump()
 
     # --- the pump ------------------------------------------------------------------------
 
@@ -264,7 +271,7 @@ class ReplicaDriver:
             self.core.step(message, self._now_s())
         except Exception as error:
             self._fail(error)
-        self._pump()
+        self.pump()
 
     def _fail(self, error: Exception) -> None:
         """In another's task, whose connection it would end: it is this node that fails by it."""
@@ -280,9 +287,9 @@ class ReplicaDriver:
             await self._pump_wanted.wait()
             if self._failure is not None:
                 raise self._failure
-            self._pump()
+            self.pump()
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Carry out every Ready, whoever's turn it is. What fails is the node, not it."""
         try:
             self._carry_out_all()
@@ -321,7 +328,7 @@ class ReplicaDriver:
             yield
         finally:
             self._slow = None
-        self._pump()
+        self.pump()
 
     def _carry_out(self, ready: Ready) -> None:
         for event in ready.events:
@@ -330,7 +337,7 @@ class ReplicaDriver:
             self._write(ready)
         for message in ready.messages:
             self._peer(message.to).notify(REPLICATE, replication.to_wire(message))
-        self._catch_up()
+        self._applying.follow()
         self._wake(ready)
 
     def _write(self, ready: Ready) -> None:
@@ -339,43 +346,6 @@ class ReplicaDriver:
             self._sync_wanted.set()
         else:
             self._room_wanted.set()
-
-    def _catch_up(self) -> None:
-        """A short way the state goes at once; a long one in slices."""
-        if self._apply_some():
-            self._apply_wanted.set()
-
-    def _apply_target(self) -> int:
-        core = self.core
-        if core.role == PRIMARY:
-            return core.storage.last_lsn  # a primary works ahead
-        return min(core.visible_lsn, core.storage.last_lsn)
-
-    def _apply_some(self) -> bool:
-        """Apply one slice; whether there is more."""
-        if self.core.cut_from is not None:
-            return False  # the next Ready takes the state back first
-        storage = self.core.storage
-        target = self._apply_target()
-        if self.state_lsn < target:
-            stop = min(target, self.state_lsn + APPLY_SLICE)
-            entries = storage.entries(self.state_lsn + 1, stop, APPLY_SLICE_BYTES)
-            apply_entries(self.machine, entries)
-            self.state_lsn = entries[-1][1]
-        if self.core.applied_lsn != min(self.state_lsn, self.core.visible_lsn):
-            self.core.applied(min(self.state_lsn, self.core.visible_lsn), self._now_s())
-        changed, self._changed = self._changed, None
-        if changed is not None:
-            changed.set()
-        return self.state_lsn < target
-
-    async def _apply_forever(self) -> None:
-        while True:
-            await self._apply_wanted.wait()
-            while self._slow is None and self.state_lsn < self._apply_target():
-                self._apply_some()
-                await self.ctx.clock.sleep(0)
-            self._pump()
 
     async def _sync_forever(self) -> None:
         before_bytes = self.files.size_bytes
@@ -388,7 +358,7 @@ class ReplicaDriver:
                 await self.ctx.clock.sleep((size_bytes - before_bytes) / CATCH_UP_BYTES_PER_S)
             before_bytes = size_bytes
             self.core.synced(mark, self._now_s())
-            self._pump()
+            self.pump()
 
     def _has_only_old_records(self) -> bool:
         """Catching up: others have committed all that we have. No client waits for us, and those
@@ -429,7 +399,7 @@ class ReplicaDriver:
             elif self._installer.is_prepared:
                 await self._installer.finish()
             self._slow = None
-            self._pump()
+            self.pump()
 
     async def _save_divergent(self, event: Diverged) -> None:
         name = await self.files.save_divergent(event, self.core.epoch)

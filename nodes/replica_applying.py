@@ -1,0 +1,101 @@
+"""How a replica's state follows its log: at once, in slices, or when enough has gathered.
+
+What a record means is the StateMachine's business; what is committed, the core's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from nodes.base import Timer
+from nodes.parts.state_machine import apply_entries
+from nodes.parts.wakeup import Wakeup
+from protocols.replication import PRIMARY
+
+if TYPE_CHECKING:
+    from nodes.replica import ReplicaDriver
+
+SLICE: Final = 100
+SLICE_BYTES: Final = 256 << 10
+
+
+class Applying:
+    """One replica's: run it beside its driver."""
+
+    def __init__(self, driver: ReplicaDriver, pause_s: float) -> None:
+        """`pause_s`: how long records may gather on a replica while nobody asks for them."""
+        self._driver = driver
+        self._pause_s = pause_s
+        self._wanted = Wakeup()
+        self._timer: Timer | None = None
+        self._changed: trio.Event | None = None
+        """Set when the state moves on; None while nobody waits for that."""
+
+    def follow(self) -> None:
+        """The log or what is visible of it has moved on. A short way the state goes at once, or
+        soon; a long one in slices."""
+        driver = self._driver
+        may_wait = self._pause_s and self._changed is None and driver.core.role != PRIMARY
+        if may_wait and driver.state_lsn < self._target():
+            if self._timer is None:
+                clock = driver.ctx.clock
+                at_s = clock.monotonic_s() + self._pause_s
+                self._timer = clock.call_at(at_s, self._wanted.set)
+        elif self._apply_some():
+            self._wanted.set()
+
+    def catch_up(self) -> None:
+        """Somebody looks at the state: apply now what has gathered, a slice of it at most."""
+        if not self._driver.held:
+            self._apply_some()
+
+    def start(self) -> None:
+        """The state has gone back: follow again, in slices."""
+        self._wanted.set()
+
+    async def reached(self, lsn: int) -> None:
+        """Return when the state contains `lsn`, committed."""
+        driver = self._driver
+        self.catch_up()
+        while driver.is_cut or min(driver.state_lsn, driver.core.visible_lsn) < lsn:
+            if self._changed is None:
+                self._changed = trio.Event()
+            await self._changed.wait()
+
+    async def run(self) -> None:
+        """Apply slices, until cancelled."""
+        driver = self._driver
+        while True:
+            await self._wanted.wait()
+            self._timer = None
+            while not driver.held and driver.state_lsn < self._target():
+                self._apply_some()
+                await driver.ctx.clock.sleep(0)
+            driver.pump()
+
+    def _target(self) -> int:
+        core = self._driver.core
+        if core.role == PRIMARY:
+            return core.storage.last_lsn  # a primary works ahead
+        return min(core.visible_lsn, core.storage.last_lsn)
+
+    def _apply_some(self) -> bool:
+        """Apply one slice; whether there is more."""
+        driver, core = self._driver, self._driver.core
+        if core.cut_from is not None:
+            return False  # the next Ready takes the state back first
+        target = self._target()
+        if driver.state_lsn < target:
+            stop = min(target, driver.state_lsn + SLICE)
+            entries = core.storage.entries(driver.state_lsn + 1, stop, SLICE_BYTES)
+            apply_entries(driver.machine, entries)
+            driver.state_lsn = entries[-1][1]
+        applied_lsn = min(driver.state_lsn, core.visible_lsn)
+        if core.applied_lsn != applied_lsn:
+            core.applied(applied_lsn, driver.ctx.clock.monotonic_s())
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            changed.set()
+        return driver.state_lsn < target
