@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import trio
 
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
+from nodes.database_writes import Writes
 from nodes.directory import Directory, TierView
 from nodes.parts.answers import Later
 from nodes.parts.arguments import arguments_of
 from nodes.parts.log_digest import log_digest
 from nodes.parts.membership import founders_of
-from nodes.parts.sql import SqlState
+from nodes.parts.sql import SqlState, Transaction
 from nodes.parts.sql_machine import SqlMachine
 from nodes.parts.timing import move_on_after
 from nodes.replica import ReplicaDriver
@@ -34,6 +34,9 @@ from protocols.replication_messages import Members
 
 MAX_TOKEN_WAIT_S: Final = 1.0
 MAX_TRANSACTION_S: Final = 60.0
+ANNOUNCE_DELAY_S: Final = 0.001
+APPLY_PAUSE_S: Final = 0.01
+"""Under load replicas hear of a commit with the next records, and apply some at a time."""
 LEASE_STATEMENTS: Final = 1000
 LEASES_PER_LIFE: Final = 1 << 32
 """So that no lease of this life has the number of an earlier one's."""
@@ -93,10 +96,13 @@ class Engine:
             ctx.clock.wall_s,
             ctx.rng("sql"),
         )
+        ack = AckRule.parse(config.ack)
+        waits_for_apply = ack.level == "remote_apply"
         group = GroupConfig(
             name=ctx.name,
             witness=dict(founders).get(ctx.name) == WITNESS,
-            ack=AckRule.parse(config.ack),
+            ack=ack,
+            announce_delay_s=0.0 if waits_for_apply else ANNOUNCE_DELAY_S,
             detection_timeout_s=config.detection_timeout_s,
             lease=config.lease,
             retained_bytes=config.retained_bytes,
@@ -108,19 +114,19 @@ class Engine:
             group,
             founders,
             snapshot_every_bytes=config.snapshot_every_bytes,
+            apply_pause_s=0.0 if waits_for_apply else APPLY_PAUSE_S,
         )
+        self.writes = Writes(ctx, self.driver, self.machine.sql)
         self.lease: _Lease | None = None
         self._next_lease = ctx.generation * LEASES_PER_LIFE
         self._lease_free = trio.Event()
-        metrics = ctx.metrics
-        self._commits = metrics.counter("commits_total", "Transactions acknowledged.")
-        self._refused = metrics.counter("transactions_refused_total", "Transactions refused.")
-        self._seconds = metrics.histogram("commit_seconds", "Seconds from execution to commit.")
 
     async def run(self) -> None:
         """Drive the log until cancelled; the state ends with it."""
         try:
-            await self.driver.run()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.driver.run)
+                nursery.start_soon(self.writes.run)
         finally:
             self.machine.close()
 
@@ -148,6 +154,7 @@ class Engine:
             await driver.visible(seen_lsn)
             driver.check_can_read()
             return {**answer, "lsn": seen_lsn}
+        driver.catch_up()
         await self._wait_for_token(_number(options, "min_lsn"))
         self._check_lag(options)
         seen_lsn = driver.state_lsn
@@ -175,51 +182,12 @@ class Engine:
     async def write(self, statements: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
         """One transaction. Raises RpcError."""
         await self._wait_for_lease()
-        return dict(await self.write_now(statements, options).wait())
+        return dict(await self.write_soon(statements, options).wait())
 
-    def write_now(self, statements: Sequence[Any], options: dict[str, Any]) -> Later:
-        """One transaction, while nobody holds the writers' lease; settled when all that the answer
-        rests on is committed. Raises RpcError."""
-        driver = self.driver
-        driver.check_can_write()
+    def write_soon(self, statements: Sequence[Any], options: dict[str, Any]) -> Later:
+        """One transaction, while nobody holds the writers' lease. Raises RpcError."""
         request_id = str(options.get("request_id") or "")
-        started_s = self.ctx.clock.monotonic_s()
-        seen_lsn = driver.state_lsn
-        later = Later()
-        try:
-            outcome = self.sql.execute(statements, driver.next_lsn, request_id)
-        except RpcError as refusal:
-            self._refused.value += 1
-            refused = refusal
-            # the refusal rests on what it saw
-            driver.when_visible(seen_lsn, lambda lost: later.settle(error=lost or refused))
-            return later
-        lsn = seen_lsn
-        if outcome.repeated_lsn is not None:
-            lsn = outcome.repeated_lsn
-        elif outcome.record is not None:
-            lsn = self._propose(outcome.record)
-        answer = {"results": outcome.results, "lsn": lsn}
-        driver.when_acknowledged(
-            max(lsn, seen_lsn), partial(self._committed, later, answer, started_s)
-        )
-        return later
-
-    def _committed(
-        self, later: Later, answer: dict[str, Any], started_s: float, lost: RpcError | None
-    ) -> None:
-        if lost is None:
-            self._commits.value += 1
-            self._seconds.observe(self.ctx.clock.monotonic_s() - started_s)
-        later.settle(answer, lost)
-
-    def _propose(self, record: bytes) -> int:
-        """The state has the effect already: if the log does not take it, the state must go back."""
-        try:
-            return self.driver.propose(record)
-        except RpcError:
-            self.driver.rebuild()
-            raise
+        return self.writes.add(Transaction(statements, request_id))
 
     # --- interactive transactions ----------------------------------------------------------
 
@@ -229,6 +197,7 @@ class Engine:
         timeout_s = min(asked_s, MAX_TRANSACTION_S) or self.config.transaction_timeout_s
         await self._wait_for_lease()
         self.driver.check_can_write()
+        self.writes.flush()
         lease = self.lease = _Lease(self._next_lease, self.driver.core.epoch)
         self._next_lease += 1
         until_s = self.ctx.clock.monotonic_s() + timeout_s
@@ -261,7 +230,9 @@ class Engine:
         self._end_lease(held)
         if not held.statements:
             return {"results": [], "lsn": self.driver.state_lsn}
-        return await self.write(held.statements, options or {})
+        later = self.write_soon(held.statements, options or {})
+        self.writes.flush()  # before anybody changes what they rest on
+        return dict(await later.wait())
 
     async def rollback(self, call: Call, lease: int) -> bool:
         self._end_lease(self._held(lease))
@@ -361,13 +332,13 @@ class DatabaseNode:
 
         arguments = arguments_of(write)
 
-        def write_now(params: list[Any], epoch: int | None) -> Any:
+        def write_soon(params: list[Any], epoch: int | None) -> Any:
             if engine.lease is not None or arguments.refusal(words.WRITE, params):
                 return NotImplemented  # it waits, or is refused, as any other handler
-            return engine.write_now(params[0], (params[1] if len(params) > 1 else None) or {})
+            return engine.write_soon(params[0], (params[1] if len(params) > 1 else None) or {})
 
         service.add(words.WRITE, write)
-        service.fuse(words.WRITE, write_now)
+        service.fuse(words.WRITE, write_soon)
         service.add(words.BEGIN, engine.begin)
         service.add(words.EXECUTE, engine.execute)
         service.add(words.COMMIT, engine.commit)

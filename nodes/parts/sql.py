@@ -1,9 +1,9 @@
 """SQL as a replicated state machine: an in-memory SQLite that turns each
 transaction into a changeset.
 
-`execute` runs a batch on the state and yields a record; `apply` repeats a record elsewhere. What a
-changeset misses (keyless tables, AUTOINCREMENT, DDL) is refused or shipped as a statement. No
-clock, disk or network here.
+`execute` runs transactions on the state and yields one record of them; `apply` repeats it
+elsewhere. What a changeset misses (keyless tables, AUTOINCREMENT, DDL) is refused or shipped as a
+statement. No clock, disk or network here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import apsw
 import msgpack
 
 from nodes.parts.sql_copy import copy_in, copy_out, open_in_memory
-from nodes.parts.sql_rules import ERRORS, SCHEMA_WORDS, Rules, check_statement
+from nodes.parts.sql_rules import ERRORS, SCHEMA_WORDS, Rules
 from protocols.errors import RpcError
 from protocols.pieces import Content, Pieces
 from protocols.stepping import Steps
@@ -30,18 +30,42 @@ MAX_ANSWER_BYTES: Final = 900_000
 MAX_RECORD_BYTES: Final = 480 << 10
 """Of one transaction: a little less than what the log takes as one record."""
 MAX_STATEMENTS: Final = 1000
+GROUP_BYTES: Final = 64 << 10
+GROUP_STATEMENTS: Final = 256
+GROUP_STEPS: Final = 100_000
+"""A record of several transactions ends behind the one that passes any of these."""
 REMEMBERED_REQUESTS: Final = 50_000
 REQUESTS_TABLE: Final = "emu_requests"
 _UNIX_EPOCH_JULIAN_DAYS: Final = 2440587.5
 
 
+class Transaction(NamedTuple):
+    """What one client asks for: all of it, or none."""
+
+    statements: Sequence[Any]
+    request_id: str = ""
+
+
 class Outcome(NamedTuple):
-    """A transaction that went through: what the client hears, and what replicas must apply."""
+    """What one client hears."""
 
     results: list[dict[str, Any]]
-    record: bytes | None
-    """None: it changed nothing (or repeated a known request)."""
+    refusal: RpcError | None = None
+    """Nothing changed, for this reason."""
     repeated_lsn: int | None = None
+    """The record that has its effect already: the request was known."""
+
+
+class Group(NamedTuple):
+    """Transactions that were executed together, and what replicas must apply."""
+
+    outcomes: list[Outcome]
+    record: bytes | None
+    """None: they changed nothing."""
+
+
+class _Full(Exception):
+    """The transaction finds no room in the record that others have begun."""
 
 
 class ReplicaDiverged(Exception):
@@ -70,7 +94,7 @@ class SqlState:
         With `max_rows`, what comes after so many is counted as `more`, up to MAX_ROWS of it, where
         `more_at_least` says that there may be others.
         """
-        check_statement(sql)
+        self._rules.check(sql)
         with self._rules.guarded(self.db, reading=True):
             if max_rows is None:
                 result = self._run(sql, params)
@@ -95,29 +119,69 @@ class SqlState:
 
     # --- writing -------------------------------------------------------------------------
 
-    def execute(self, statements: Sequence[Any], lsn: int, request_id: str = "") -> Outcome:
-        """All statements or none, as the record at `lsn`. Raises RpcError: then nothing changed."""
-        if request_id and (known := self._known_request(request_id)) is not None:
-            return Outcome(known["results"], None, known["lsn"])
-        parsed = _parse(statements)
-        ddl: list[str] = []
+    def execute(self, asked: Sequence[Transaction], lsn: int) -> Group:
+        """Run the first of these transactions, in their order, as the record at `lsn`: at least one
+        and as many as one record should hold. Each is done whole, or refused and not at all.
+
+        Schema changes are records of their own.
+        """
         session = apsw.Session(self.db, "main")
+        session.config(apsw.SQLITE_SESSION_OBJCONFIG_SIZE, True)
         session.attach()
+        outcomes: list[Outcome] = []
+        statements = steps = 0
         try:
-            self._begin()
+            for each in asked:
+                is_alone = self._changes_schema(each.statements)
+                if is_alone and outcomes:
+                    break
+                try:
+                    outcome, record = self._transact(each, lsn, session, bool(outcomes))
+                except _Full:
+                    break
+                except RpcError as refusal:
+                    outcome, record = Outcome([], refusal), None
+                outcomes.append(outcome)
+                if is_alone or record is not None:
+                    return Group(outcomes, record)
+                statements += len(outcome.results)
+                steps += self._rules.steps_spent
+                full = statements >= GROUP_STATEMENTS or steps >= GROUP_STEPS
+                if full or session.changeset_size > GROUP_BYTES:
+                    break
+            return Group(outcomes, self._record(session, [], "", lsn, []))
+        finally:
+            session.close()
+
+    def _transact(
+        self, asked: Transaction, lsn: int, session: apsw.Session, joins: bool
+    ) -> tuple[Outcome, bytes | None]:
+        """One of a group, and its record if it takes a whole one. Raises RpcError, and _Full if it
+        would be too much where it `joins`: then nothing changed."""
+        request_id = asked.request_id
+        if request_id and (known := self._known_request(request_id)) is not None:
+            return Outcome(known["results"], None, known["lsn"]), None
+        parsed = _parse(asked.statements)
+        ddl: list[str] = []
+        record = None
+        self._begin()
+        try:
             results = self._steps(parsed, ddl)
             if request_id:
                 self._remember(request_id, lsn, results)
-            record = self._record(session, ddl, request_id, lsn, results)
+            if ddl or session.changeset_size > MAX_RECORD_BYTES:
+                if joins:
+                    raise _Full
+                record = self._record(session, ddl, request_id, lsn, results)
+            with self._rules.own():
+                self.db.execute("RELEASE emu")
+        except apsw.Error as error:  # a deferred constraint: only the end looks at it
+            self._roll_back()
+            raise RpcError("refused", str(error)) from error
         except Exception:
             self._roll_back()
             raise
-        else:
-            with self._rules.own():
-                self.db.execute("RELEASE emu")
-        finally:
-            session.close()
-        return Outcome(results, record)
+        return Outcome(results), record
 
     def _steps(self, parsed: list[tuple[str, Any, Any]], ddl: list[str]) -> list[dict[str, Any]]:
         with self._rules.guarded(self.db, reading=False):
@@ -131,15 +195,14 @@ class SqlState:
         lsn: int,
         results: list[dict[str, Any]],
     ) -> bytes | None:
-        """What repeats the transaction elsewhere. Raises RpcError before anything is final."""
-        with self._rules.own():
-            changeset = session.changeset()
-        if not ddl and not changeset:
-            return None
+        """What repeats the transactions elsewhere. Raises RpcError if that is too large."""
         if ddl:
-            assert _only_own(changeset), "rows beside DDL were refused by _step"
             record = _pack_record(None, ddl, request_id, lsn, results)
         else:
+            with self._rules.own():
+                changeset = session.changeset()
+            if not changeset:
+                return None
             record = _pack_record(changeset, [], "", lsn, [])
         if len(record) > MAX_RECORD_BYTES:
             most = f"{MAX_RECORD_BYTES >> 10} KiB; make several of it"
@@ -301,7 +364,7 @@ class SqlState:
 
     def _step(self, index: int, statement: tuple[str, Any, Any], ddl: list[str]) -> dict[str, Any]:
         sql, params, guard = statement
-        is_ddl = check_statement(sql) in SCHEMA_WORDS
+        is_ddl = self._rules.check(sql) in SCHEMA_WORDS
         if is_ddl != bool(ddl) and index:
             raise RpcError("bad_request", "put schema changes into a batch of their own")
         tables = self._tables() if is_ddl else ()
@@ -324,6 +387,12 @@ class SqlState:
             raise self._rules.refusal(error, sql) from error
         changes = self.db.total_changes() - before
         return {"changes": changes, "columns": self._rules.columns, "rows": rows}
+
+    def _changes_schema(self, statements: Any) -> bool:
+        """Whether it begins with a schema change, whatever else may be wrong with it."""
+        first = statements[0] if isinstance(statements, list | tuple) and statements else None
+        sql = first[0] if isinstance(first, list | tuple) and first else first
+        return isinstance(sql, str) and self._rules.verb(sql) in SCHEMA_WORDS
 
     def _check_new_tables(self, before: tuple[str, ...]) -> None:
         """What a changeset would miss is refused at birth."""
@@ -405,10 +474,6 @@ def _bindable(params: Any) -> Any:
     if not isinstance(params, list | tuple):
         raise RpcError("bad_request", "params must be a list or a map")
     return tuple(params)
-
-
-def _only_own(changeset: bytes) -> bool:
-    return all(change.name == REQUESTS_TABLE for change in apsw.Changeset.iter(changeset))
 
 
 def _pack_record(

@@ -7,8 +7,6 @@ refused in sql.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 import apsw
@@ -23,6 +21,8 @@ STEP_BUDGET: Final = 1_000_000
 WRITE_STEP_BUDGET: Final = 300_000
 """Of one transaction: a step that writes costs several times as much, and may be undone."""
 STEPS_PER_LOOK: Final = 10_000
+MAX_VERBS: Final = 1000
+MAX_VERB_STATEMENT: Final = 1000
 RANDOM_BYTES_PER_STEP: Final = 10
 
 LIMITS: Final = {
@@ -75,19 +75,6 @@ def is_schema(sql: str) -> bool:
     return first_word(sql) in SCHEMA_WORDS
 
 
-def check_statement(sql: Any) -> str:
-    """Its first word. Raises RpcError for what must not even be tried."""
-    if not isinstance(sql, str):
-        raise RpcError("bad_request", "a statement must be text")
-    check_length(len(sql))
-    word = first_word(sql)
-    if word in _FILES:
-        raise RpcError("bad_request", f"{word} is not allowed here")
-    if word in _CONTROL:
-        raise RpcError("bad_request", f"{word}: a batch is the transaction")
-    return word
-
-
 def check_length(characters: int) -> None:
     """Raises RpcError for a statement of too many of them."""
     if characters > MAX_STATEMENT_BYTES:
@@ -110,15 +97,34 @@ class _Own:
         self.depth -= 1
 
 
+class _Guard:
+    """Inside, a client's statements run: `Rules.guarded`. Not a generator, as above."""
+
+    __slots__ = ("db", "rules")
+
+    def __init__(self, rules: Rules, db: apsw.Connection) -> None:
+        self.rules = rules
+        self.db = db
+
+    def __enter__(self) -> None:
+        self.db.set_progress_handler(self.rules.spend, STEPS_PER_LOOK)
+
+    def __exit__(self, *error: object) -> None:
+        self.db.set_progress_handler(None)
+        self.rules.is_reading = False
+
+
 class Rules:
     """The guard of one connection."""
 
     def __init__(self) -> None:
         self._denied = ""
         self._own = _Own()
-        self._reading = False
+        self.is_reading = False
         self._steps_left = 0
         self._budget = STEP_BUDGET
+        self._verbs: dict[str, str] = {}
+        """The first words of the statements seen lately."""
         self.columns: list[str] = []
         """Of the statement that ran last; [] where it gives no rows."""
 
@@ -133,17 +139,34 @@ class Rules:
         """What the database itself does inside is not asked about."""
         return self._own
 
-    @contextmanager
-    def guarded(self, db: apsw.Connection, *, reading: bool) -> Iterator[None]:
+    def verb(self, sql: str) -> str:
+        """`first_word`, which the same few statements are asked for again and again."""
+        word = self._verbs.get(sql)
+        if word is None:
+            word = first_word(sql)
+            if len(self._verbs) >= MAX_VERBS:
+                self._verbs.clear()
+            if len(sql) <= MAX_VERB_STATEMENT:
+                self._verbs[sql] = word
+        return word
+
+    def check(self, sql: Any) -> str:
+        """Its first word. Raises RpcError for what must not even be tried."""
+        if not isinstance(sql, str):
+            raise RpcError("bad_request", "a statement must be text")
+        check_length(len(sql))
+        word = self.verb(sql)
+        if word in _FILES:
+            raise RpcError("bad_request", f"{word} is not allowed here")
+        if word in _CONTROL:
+            raise RpcError("bad_request", f"{word}: a batch is the transaction")
+        return word
+
+    def guarded(self, db: apsw.Connection, *, reading: bool) -> _Guard:
         """Bound the steps of what runs inside."""
-        self._reading = reading
+        self.is_reading = reading
         self._steps_left = self._budget = STEP_BUDGET if reading else WRITE_STEP_BUDGET
-        db.set_progress_handler(self._spend, STEPS_PER_LOOK)
-        try:
-            yield
-        finally:
-            db.set_progress_handler(None)
-            self._reading = False
+        return _Guard(self, db)
 
     def cursor(self, db: apsw.Connection) -> apsw.Cursor:
         """For one statement of a client's; once it runs, `columns` has its columns' names."""
@@ -153,12 +176,12 @@ class Rules:
         def look(running: apsw.Cursor, sql: str, bindings: Any) -> bool:
             # A cached statement is not authorized again, so what it does is asked of itself.
             nonlocal seen
-            seen += bool(first_word(sql))  # a comment at the end is no statement
+            seen += bool(self.verb(sql))  # a comment at the end is no statement
             if seen == 1 and not self.columns:
                 self.columns = [each[0] for each in running.get_description()]
             if seen > 1:
                 self._denied = "one statement at a time: put them into a batch"
-            elif self._reading and not running.is_readonly:
+            elif self.is_reading and not running.is_readonly:
                 self._denied = "this statement writes: use `write`"
             return not self._denied
 
@@ -181,13 +204,19 @@ class Rules:
         where = f" (line {place[0]}, column {place[1]})" if place else ""
         return RpcError("bad_request", f"{error}{where}", *place)
 
+    @property
+    def steps_spent(self) -> int:
+        """By what was guarded last, to about STEPS_PER_LOOK."""
+        return self._budget - self._steps_left
+
     def spend_random(self, size_bytes: int) -> None:
         """A function of ours works outside of SQLite's count. Raises RpcError."""
         self._steps_left -= size_bytes // RANDOM_BYTES_PER_STEP
         if self._steps_left < 0 and not self._own.depth:
             raise RpcError("refused", "stopped: randomblob() made too many bytes")
 
-    def _spend(self) -> bool:
+    def spend(self) -> bool:
+        """The progress handler: whether to stop."""
         self._steps_left -= STEPS_PER_LOOK
         return self._steps_left < 0
 

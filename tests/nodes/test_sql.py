@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,25 +9,14 @@ from hypothesis import strategies as st
 from nodes.parts.sql import ReplicaDiverged, SqlState
 from protocols.errors import RpcError
 from protocols.stepping import at_once
-
-NAMES = iter(range(10**9))
-
-
-def state(now_s: float = 1e9) -> SqlState:
-    return SqlState(f"test-{next(NAMES)}", lambda: now_s, random.Random(1))
-
-
-def with_table() -> SqlState:
-    made = state()
-    made.execute(["CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, n INTEGER)"], 1)
-    return made
+from tests.nodes.sql_rig import executed, state, with_table
 
 
 def refused(
     made: SqlState, *statements, code: str = "bad_request", match: str | None = None
 ) -> None:
     with pytest.raises(RpcError, match=match) as caught:
-        made.execute(list(statements), 9)
+        executed(made, list(statements), 9)
     assert caught.value.code == code
 
 
@@ -39,11 +26,11 @@ def rows(made: SqlState, sql: str = "SELECT id, n FROM t ORDER BY id") -> list:
 
 def test_a_record_applied_elsewhere_gives_the_same_rows_and_the_same_request_table():
     primary, replica = with_table(), with_table()
-    outcome = primary.execute([["INSERT INTO t VALUES (?, ?)", ["a", 1]]], 2, "request-1")
+    outcome = executed(primary, [["INSERT INTO t VALUES (?, ?)", ["a", 1]]], 2, "request-1")
     assert outcome.record is not None
     replica.apply(outcome.record)
     assert rows(replica) == rows(primary) == [["a", 1]]
-    again = replica.execute([["INSERT INTO t VALUES (?, ?)", ["a", 1]]], 3, "request-1")
+    again = executed(replica, [["INSERT INTO t VALUES (?, ?)", ["a", 1]]], 3, "request-1")
     assert again.record is None
     assert again.repeated_lsn == 2
 
@@ -59,7 +46,7 @@ def test_a_guard_refuses_the_batch_unless_the_rows_are_as_expected():
     made = with_table()
     update = ["UPDATE t SET n = 2 WHERE id = 'a'", [], {"rows": 1}]
     refused(made, update, code="refused", match="0 rows, not 1")
-    made.execute([["INSERT INTO t VALUES ('a', 1)"], update], 2)
+    executed(made, [["INSERT INTO t VALUES ('a', 1)"], update], 2)
     assert rows(made) == [["a", 2]]
 
 
@@ -69,7 +56,7 @@ def test_what_a_changeset_would_miss_is_refused_at_birth():
     refused(made, "CREATE TABLE t (n TEXT PRIMARY KEY)", code="refused", match="NOT NULL")
     sql = "CREATE TABLE t (n INTEGER PRIMARY KEY AUTOINCREMENT)"
     refused(made, sql, code="refused", match="AUTOINCREMENT")
-    assert made.execute(["CREATE TABLE t (n INTEGER PRIMARY KEY)"], 1).record
+    assert executed(made, ["CREATE TABLE t (n INTEGER PRIMARY KEY)"], 1).record
 
 
 @pytest.mark.parametrize(
@@ -123,8 +110,8 @@ def test_time_and_chance_come_from_the_node():
 
 def test_a_record_that_does_not_fit_stops_the_replica():
     primary, replica = with_table(), with_table()
-    primary.execute([["INSERT INTO t VALUES ('a', 1)"]], 2)
-    record = primary.execute([["UPDATE t SET n = 2"]], 3).record
+    executed(primary, [["INSERT INTO t VALUES ('a', 1)"]], 2)
+    record = executed(primary, [["UPDATE t SET n = 2"]], 3).record
     with pytest.raises(ReplicaDiverged):
         replica.apply(record)
 
@@ -141,7 +128,7 @@ def test_records_that_fit_only_one_by_one_are_replayed_in_their_order():
         ["ALTER TABLE u ADD COLUMN n INTEGER"],
         ["UPDATE u SET n = id"],
     ]
-    records = [primary.execute(batch, lsn).record for lsn, batch in enumerate(batches, 1)]
+    records = [executed(primary, batch, lsn).record for lsn, batch in enumerate(batches, 1)]
     replica.apply_batch(records[:2])
     replica.apply_batch(records[2:])
     assert replica.query("SELECT * FROM u")["rows"] == [[1, "b", 1], [2, "a", 2]]
@@ -150,8 +137,8 @@ def test_records_that_fit_only_one_by_one_are_replayed_in_their_order():
 
 def test_a_batch_that_does_not_fit_stops_the_replica():
     primary, replica = with_table(), with_table()
-    primary.execute([["INSERT INTO t VALUES ('a', 1)"]], 2)
-    records = [primary.execute([["UPDATE t SET n = n + 1"]], lsn).record for lsn in (3, 4)]
+    executed(primary, [["INSERT INTO t VALUES ('a', 1)"]], 2)
+    records = [executed(primary, [["UPDATE t SET n = n + 1"]], lsn).record for lsn in (3, 4)]
     with pytest.raises(ReplicaDiverged):
         replica.apply_batch(records)
 
@@ -173,7 +160,7 @@ def test_replicas_equal_their_primary_after_any_batches_and_after_a_snapshot(bat
     primary, replica, replayed = with_table(), with_table(), with_table()
     records = []
     for lsn, batch in enumerate(batches, 2):
-        outcome = primary.execute(batch, lsn, f"request-{lsn}")
+        outcome = executed(primary, batch, lsn, f"request-{lsn}")
         if outcome.record is not None:
             replica.apply(outcome.record)
             records.append(outcome.record)
@@ -209,7 +196,7 @@ def test_a_query_that_runs_out_of_steps_behind_the_rows_that_were_asked_for_give
 def test_an_answer_without_rows_still_names_its_columns():
     made = with_table()
     assert made.query("SELECT n, id AS name FROM t")["columns"] == ["n", "name"]
-    assert made.execute(["INSERT INTO t VALUES ('a', 1)"], 2).results[0]["columns"] == []
+    assert executed(made, ["INSERT INTO t VALUES ('a', 1)"], 2).results[0]["columns"] == []
 
 
 def test_an_error_says_its_place_to_programs_too():

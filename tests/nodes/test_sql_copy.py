@@ -11,29 +11,25 @@ import pytest
 from nodes.parts.sql import SqlState
 from nodes.parts.sql_copy import PAGE_BYTES, STEP_PAGES
 from protocols.stepping import at_once
+from tests.nodes.sql_rig import executed, state
 
 ROWS = 40
-NAMES = iter(range(10**9))
 
 
 @pytest.fixture
 def sql() -> Iterator[SqlState]:
     """About six steps of database."""
     made = state()
-    made.execute(["CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)"], 1)
+    executed(made, ["CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)"], 1)
     for number in range(ROWS):
         put(made, number, number)
     yield made
     made.close()
 
 
-def state() -> SqlState:
-    return SqlState(f"test-copy-{next(NAMES)}", lambda: 1e9, random.Random(1))
-
-
 def put(made: SqlState, number: int, value: int) -> None:
     blob = random.Random(value).randbytes(160_000)
-    made.execute([["INSERT OR REPLACE INTO t VALUES (?, ?)", [number, blob]]], 2, f"r{value}")
+    executed(made, [["INSERT OR REPLACE INTO t VALUES (?, ?)", [number, blob]]], 2, f"r{value}")
 
 
 def loaded(data: bytearray) -> SqlState:
@@ -54,7 +50,7 @@ def test_a_dump_holds_what_was_written_between_its_steps_and_nothing_that_was_un
         count += 1
         put(sql, rng.randrange(2 * ROWS), 1000 + count)
         sql.rehearse([["UPDATE t SET v = zeroblob(100000)"]])
-        sql.execute(["DELETE FROM t WHERE id = (SELECT min(id) FROM t)"], 3)
+        executed(sql, ["DELETE FROM t WHERE id = (SELECT min(id) FROM t)"], 3)
     assert count > len(data) // (PAGE_BYTES * STEP_PAGES) - 1 > 4
     copy = loaded(data)
     assert copy.digests() == sql.digests()
@@ -71,7 +67,7 @@ def test_a_state_is_what_it_was_until_another_is_put_in_its_place(sql):
     become()
     assert other.digests() == sql.digests()
     put(other, 7, 7000)  # it can be written to, and remembers who asked for what
-    assert other.execute(["DELETE FROM t"], 9, "r5").repeated_lsn == 2
+    assert executed(other, ["DELETE FROM t"], 9, "r5").repeated_lsn == 2
     other.close()
 
 

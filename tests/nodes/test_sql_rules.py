@@ -9,7 +9,8 @@ import pytest
 from nodes.parts import sql, sql_rules
 from nodes.parts.sql import SqlState
 from protocols.errors import RpcError
-from tests.nodes.test_sql import refused, rows, state, with_table
+from tests.nodes.sql_rig import executed, state, with_table
+from tests.nodes.test_sql import refused, rows
 
 COUNT = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c"
 HOLD_LIMIT_S = 0.5  # of this thread's own time: a busy machine takes its turn in between
@@ -23,7 +24,7 @@ def pair() -> tuple[SqlState, SqlState]:
 def both(primary: SqlState, replica: SqlState, *statements: str) -> None:
     """Run each as a transaction, and repeat its record on the replica."""
     for lsn, statement in enumerate(statements, 1):
-        record = primary.execute([statement], lsn).record
+        record = executed(primary, [statement], lsn).record
         if record is not None:
             replica.apply(record)
 
@@ -31,15 +32,15 @@ def both(primary: SqlState, replica: SqlState, *statements: str) -> None:
 def filled() -> SqlState:
     made = with_table()
     for lsn in range(2, 12):
-        made.execute([f"{COUNT} LIMIT 2000) INSERT INTO t SELECT x || '/{lsn}', x FROM c"], lsn)
+        executed(made, [f"{COUNT} LIMIT 2000) INSERT INTO t SELECT x || '/{lsn}', x FROM c"], lsn)
     return made
 
 
 def test_a_query_that_was_once_run_as_a_write_still_does_not_write():
     made = with_table()
     insert = "INSERT INTO t VALUES ('a', 1)"
-    made.execute([insert], 2)
-    made.execute(["DELETE FROM t"], 3)  # SQLite has `insert` prepared, and does not authorize it
+    executed(made, [insert], 2)
+    executed(made, ["DELETE FROM t"], 3)  # SQLite has `insert` prepared, and does not authorize it
     with pytest.raises(RpcError, match="use `write`"):
         made.query(insert)
     assert rows(made) == []
@@ -49,7 +50,7 @@ def test_a_second_statement_behind_the_first_is_refused_and_undone():
     made = with_table()
     refused(made, "INSERT INTO t VALUES ('a', 1); CREATE TABLE z (id INTEGER PRIMARY KEY)")
     assert rows(made) == [] and "z" not in made._tables()
-    made.execute(["INSERT INTO t VALUES ('a', 1);  -- the end"], 2)
+    executed(made, ["INSERT INTO t VALUES ('a', 1);  -- the end"], 2)
     with pytest.raises(RpcError, match="one statement"):
         made.query("SELECT 1; SELECT 2")
 
@@ -102,7 +103,7 @@ def test_a_transaction_that_is_stopped_leaves_nothing_and_the_next_one_works():
     before = made.digests()
     refused(made, "UPDATE t SET n = n + 1, id = id || '!'", code="refused", match="steps")
     assert made.digests() == before
-    made.execute(["UPDATE t SET n = 0 WHERE id = '1/2'"], 99)
+    executed(made, ["UPDATE t SET n = 0 WHERE id = '1/2'"], 99)
     assert rows(made, "SELECT n FROM t WHERE id = '1/2'") == [[0]]
 
 

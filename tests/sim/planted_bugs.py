@@ -67,7 +67,7 @@ def _acknowledged_before_sync(swap: Swap) -> None:
             await self._sync_wanted.wait()
             self._sync_wanted = trio.Event()
             self.core.synced(self.files.written_mark, self._now_s())
-            self._pump()
+            self.pump()
             await sound(self.files)
 
     swap.setattr(replica.ReplicaDriver, "_sync_forever", sync_forever)
@@ -134,8 +134,8 @@ def _request_ids_ignored(swap: Swap) -> None:
     """nobody looks whether a request id is known"""
     sound = sql.SqlState.execute
 
-    def execute(self: Any, statements: Any, lsn: int, request_id: str = "") -> Any:
-        return sound(self, statements, lsn, "")
+    def execute(self: Any, asked: Any, lsn: int) -> Any:
+        return sound(self, [each._replace(request_id="") for each in asked], lsn)
 
     swap.setattr(sql.SqlState, "execute", execute)
 
