@@ -18,6 +18,10 @@ from protocols.replication_messages import (
     VoteRequest,
 )
 
+QUICK_RETRIES = 3
+"""Of elections that were refused, before it is waited for longer: two that stood at once, or one
+whose promise still ran for a moment, are over it by then."""
+
 
 class Elector(Follower):
     """Standing for election, and voting."""
@@ -27,6 +31,8 @@ class Elector(Follower):
     _election_epoch = 0
     _election_pre = True
     _soft_promise_s = 0.0
+    _quick_retries = QUICK_RETRIES
+    _hastened = False
 
     @property
     def may_stand(self) -> bool:
@@ -45,7 +51,7 @@ class Elector(Follower):
             self._election_epoch = self.epoch
             self.role, self.primary = CANDIDATE, None
             self._next.events.append(RoleChanged(CANDIDATE, self.epoch, None))
-        self._election_pre = pre
+        self._election_pre, self._hastened = pre, False
         self._votes = {self.name: was_blank and pre}
         retry_s = self.config.detection_timeout_s * (0.3 + 0.4 * self._rng.random())
         self._deadline_s = now_s + retry_s
@@ -102,12 +108,18 @@ class Elector(Follower):
         return now_s < self._promise_until_s or (request.pre and now_s < self._soft_promise_s)
 
     def _on_vote_reply(self, reply: VoteReply, now_s: float) -> None:
-        running = self._votes is not None and reply.epoch == self._election_epoch
-        if running and reply.pre == self._election_pre and reply.granted:
-            assert self._votes is not None
-            if reply.sender in self.voters:
-                self._votes[reply.sender] = reply.blank
+        if self._votes is None or reply.epoch != self._election_epoch:
+            return
+        if reply.pre != self._election_pre or reply.sender not in self.voters:
+            return
+        if reply.granted:
+            self._votes[reply.sender] = reply.blank
             self._count_votes(now_s)
+        elif self._quick_retries and not self._hastened:
+            self._quick_retries -= 1
+            self._hastened = True
+            soon_s = self.config.detection_timeout_s * (0.02 + 0.1 * self._rng.random())
+            self._deadline_s = min(self._deadline_s, now_s + soon_s)
 
     def _count_votes(self, now_s: float) -> None:
         """A majority of voters that have a past, or every voter."""
@@ -128,6 +140,8 @@ class Elector(Follower):
     def _stand_down(self, now_s: float) -> None:
         super()._stand_down(now_s)
         self._votes = None
+        if self.primary is not None:
+            self._quick_retries = QUICK_RETRIES
 
     def _on_hand_over(self, message: HandOver, now_s: float) -> None:
         """The primary of this epoch stopped for us: its promises are released."""
