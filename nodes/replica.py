@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from nodes.base import RPC_PORT, Context, Timer
+from nodes.base import RPC_PORT, Context
 from nodes.client import Client
 from nodes.parts.answers import Later
 from nodes.parts.event_words import in_words
@@ -24,6 +24,7 @@ from nodes.parts.state_machine import StateMachine, restore_in_steps
 from nodes.parts.timing import take_steps
 from nodes.parts.waiters import Tell, Waiters
 from nodes.parts.wakeup import Wakeup
+from nodes.replica_alarm import Alarm
 from nodes.replica_applying import Applying
 from nodes.replica_facts import facts_of
 from nodes.replica_files import ROOM_PAUSE_S, ReplicaFiles
@@ -33,7 +34,6 @@ from nodes.wire import Call, Service
 from protocols import replication
 from protocols.errors import RpcError
 from protocols.replication import (
-    NEVER,
     PRIMARY,
     Diverged,
     GroupConfig,
@@ -99,8 +99,8 @@ class ReplicaDriver:
         self._room_wanted = Wakeup()
         self._slow_wanted = Wakeup()
         self._sync_wanted = Wakeup()
-        self._timer: Timer | None = None
-        self._timer_s = 0.0
+        stall_s = STALL_RATIO * config.detection_timeout_s
+        self._alarm = Alarm(ctx.clock, stall_s, self._tick, self._stalled)
 
     # --- start ---------------------------------------------------------------------------
 
@@ -308,7 +308,7 @@ class ReplicaDriver:
                 self._slow_wanted.set()
                 break
             self._carry_out(ready)
-        self._arm()
+        self._alarm.set(self.core.deadline_s)
 
     @property
     def held(self) -> bool:
@@ -427,31 +427,16 @@ class ReplicaDriver:
             client = self._peers[name] = Client(self.ctx, self._nursery, name, RPC_PORT)
         return client
 
-    def _arm(self) -> None:
-        """Have `_tick` called by the core's deadline. A timer that comes too early is left as it
-        is: most deadlines are put off again before they come."""
-        deadline_s = self.core.deadline_s
-        if self._timer is not None:
-            if self._timer_s <= deadline_s != NEVER:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if deadline_s != NEVER:
-            self._timer_s = deadline_s
-            self._timer = self.ctx.clock.call_at(deadline_s, self._tick)
-
     def _tick(self) -> None:
-        """What is late by much was held up, with all that had arrived: blame nobody for it."""
-        self._timer = None
         now_s = self._now_s()
-        late_s = now_s - self._timer_s
-        if late_s > STALL_RATIO * self.config.detection_timeout_s:
-            self.core.stalled(late_s)
         if now_s >= self.core.deadline_s:
             self.core.tick(now_s)
             self.pump_soon()
         if self._slow is None:
-            self._arm()
+            self._alarm.set(self.core.deadline_s)
+
+    def _stalled(self, late_s: float) -> None:
+        self.core.stalled(late_s)
 
     def _wake(self, ready: Ready) -> None:
         core = self.core
