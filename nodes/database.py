@@ -21,6 +21,7 @@ from nodes.parts.arguments import arguments_of
 from nodes.parts.log_digest import log_digest
 from nodes.parts.membership import founders_of
 from nodes.parts.sql import SqlState, Transaction
+from nodes.parts.sql_chance import Moment
 from nodes.parts.sql_machine import SqlMachine
 from nodes.parts.timing import move_on_after
 from nodes.replica import ReplicaDriver
@@ -198,7 +199,9 @@ class Engine:
         await self._wait_for_lease()
         self.driver.check_can_write()
         self.writes.flush()
-        lease = self.lease = _Lease(self._next_lease, self.driver.core.epoch)
+        lease = self.lease = _Lease(
+            self._next_lease, self.driver.core.epoch, self.sql.chance.moment()
+        )
         self._next_lease += 1
         until_s = self.ctx.clock.monotonic_s() + timeout_s
         self.ctx.clock.call_at(until_s, lambda: self._end_lease(lease))
@@ -215,7 +218,8 @@ class Engine:
         seen_lsn = self.driver.state_lsn
         held.statements.append([sql, params or []])
         try:
-            results = self.sql.rehearse(held.statements)
+            with self.sql.chance.repeating(held.moment):
+                results = self.sql.rehearse(held.statements)
         except RpcError:
             held.statements.pop()
             await self.driver.visible(seen_lsn)
@@ -230,8 +234,9 @@ class Engine:
         self._end_lease(held)
         if not held.statements:
             return {"results": [], "lsn": self.driver.state_lsn}
-        later = self.write_soon(held.statements, options or {})
-        self.writes.flush()  # before anybody changes what they rest on
+        with self.sql.chance.repeating(held.moment):
+            later = self.write_soon(held.statements, options or {})
+            self.writes.flush()  # before anybody changes what they rest on
         return dict(await later.wait())
 
     async def rollback(self, call: Call, lease: int) -> bool:
@@ -259,11 +264,13 @@ class Engine:
 class _Lease:
     """The one open interactive transaction: its statements so far."""
 
-    __slots__ = ("epoch", "number", "statements")
+    __slots__ = ("epoch", "moment", "number", "statements")
 
-    def __init__(self, number: int, epoch: int) -> None:
+    def __init__(self, number: int, epoch: int, moment: Moment) -> None:
         self.number = number
         self.epoch = epoch
+        self.moment = moment
+        """For each repetition of the statements: what was answered is what is committed."""
         self.statements: list[list[Any]] = []
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgpack
 
+from nodes.parts.sql_chance import Chance
 from nodes.parts.sql_copy import copy_in, copy_out, open_in_memory
 from nodes.parts.sql_rules import ERRORS, SCHEMA_WORDS, Rules
 from protocols.errors import RpcError
@@ -36,7 +37,6 @@ GROUP_STEPS: Final = 100_000
 """A record of several transactions ends behind the one that passes any of these."""
 REMEMBERED_REQUESTS: Final = 50_000
 REQUESTS_TABLE: Final = "emu_requests"
-_UNIX_EPOCH_JULIAN_DAYS: Final = 2440587.5
 
 
 class Transaction(NamedTuple):
@@ -76,9 +76,8 @@ class SqlState:
     """One copy of the database. `now_s` and `rng` stand in for SQLite's own clock and dice."""
 
     def __init__(self, vfs_name: str, now_s: Callable[[], float], rng: random.Random) -> None:
-        self._vfs = _ClockVfs(vfs_name, now_s)
+        self.chance = Chance(vfs_name, now_s, rng)
         self._vfs_name = vfs_name
-        self._rng = rng
         self._rules = Rules()
         self._copies = 0
         self.db = self._open()
@@ -317,9 +316,9 @@ class SqlState:
         self._create_own_tables()
 
     def close(self) -> None:
-        """Forget everything, for good: SQLite itself would keep our clock, and all behind it."""
+        """Forget everything, for good."""
         self.db.close()
-        self._vfs.unregister()
+        self.chance.close()
 
     # --- inside --------------------------------------------------------------------------
 
@@ -336,12 +335,12 @@ class SqlState:
         self._rules.install(db)
 
     def _random(self, *_: Any) -> int:
-        return self._rng.getrandbits(63)
+        return self.chance.rng.getrandbits(63)
 
     def _random_blob(self, *size_bytes: Any) -> bytes:
         wanted_bytes = min(max(0, int(size_bytes[0])), MAX_ANSWER_BYTES)
         self._rules.spend_random(wanted_bytes)
-        return self._rng.randbytes(wanted_bytes)
+        return self.chance.rng.randbytes(wanted_bytes)
 
     def _create_own_tables(self) -> None:
         with self._rules.own():
@@ -426,17 +425,6 @@ class SqlState:
             with self._rules.own():
                 self.db.execute("ROLLBACK TO emu")
                 self.db.execute("RELEASE emu")
-
-
-class _ClockVfs(apsw.VFS):
-    """SQLite's idea of the time is the node's."""
-
-    def __init__(self, name: str, now_s: Callable[[], float]) -> None:
-        self._now_s = now_s
-        super().__init__(name, "")
-
-    def xCurrentTimeInt64(self) -> int:
-        return int((self._now_s() + _UNIX_EPOCH_JULIAN_DAYS * 86400) * 1000)
 
 
 def _parse(statements: Sequence[Any]) -> list[tuple[str, Any, Any]]:

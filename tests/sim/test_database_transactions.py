@@ -34,6 +34,26 @@ def test_an_open_transaction_sees_its_own_rows_and_nobody_else_does_before_it_co
     assert emu.run(script, group(), seed=1) == [[[1]], 0, 1]
 
 
+def test_what_chance_and_the_clock_gave_in_a_transaction_is_what_it_commits():
+    async def script(c: emu.Scenario) -> list[Any]:
+        primary = await with_table(c)
+        roll = "INSERT INTO t VALUES (random() % 1000000, datetime('now', 'subsec')) RETURNING *"
+        begun = []
+        for _ in range(2):
+            lease = (await c.call(primary, "begin"))["lease"]
+            for _ in range(3):
+                begun += (await c.call(primary, "execute", lease, roll, []))["rows"]
+                await c.sleep(0.7)
+            await c.call(primary, "commit", lease)
+        kept = await c.call(primary, "query", "SELECT * FROM t ORDER BY id", [], {})
+        return [sorted(begun), kept["rows"]]
+
+    begun, kept = emu.run(script, group(), seed=1)
+    assert begun == kept
+    assert len({number for number, _ in kept}) == 6, "each throw is another"
+    assert len({time for _, time in kept}) == 2, "the time is the transaction's"
+
+
 def test_other_writers_wait_for_an_open_transaction_so_no_update_is_lost():
     async def script(c: emu.Scenario) -> list[Any]:
         primary = await with_table(c)
