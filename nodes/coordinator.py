@@ -6,6 +6,7 @@ move is driven in move_runner.py. A coordinator is also the witness of shards of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -35,11 +36,13 @@ from protocols import coordinator as words
 from protocols import kv
 from protocols.coordinator import MAX_SHARDS, shard_tier
 from protocols.errors import RpcError
-from protocols.partitioning import PARTITIONERS, assign, moved_slots, shares
+from protocols.partitioning import PARTITIONERS, assign, assigning, moved_slots, shares
 from protocols.replication import VOTER, AckRule, GroupConfig
 from protocols.slots import SLOTS
 
 PAUSE_S: Final = 0.05
+STEP_PAUSE_S: Final = 0.001
+"""Between steps of a computation: what others send each other meanwhile takes several turns."""
 ASK_S: Final = 2.0
 MAX_WAIT_S: Final = 5.0
 
@@ -274,21 +277,19 @@ class CoordinatorNode:
     ) -> dict[str, Any]:
         """What the change would move, by each partitioner."""
         self._check_leads()
-        names, current = self._shards(shards), self.state.owners
+        names, current = self._shards(shards), list(self.state.owners)
         options = _options(options, "partitioner")
         chosen = options.get("partitioner", self.state.partitioner)
         plans: dict[str, Any] = {}
         for partitioner in PARTITIONERS:
             before = current
             if partitioner != self.state.partitioner:
-                await self.ctx.clock.sleep(0)  # each takes tens of milliseconds
-                before = assign(partitioner, self.state.shards)
-            await self.ctx.clock.sleep(0)
-            after = assign(partitioner, names, before)
+                before = await self._assign(partitioner, self.state.shards)
+            after = await self._assign(partitioner, names, before)
             moves = moved_slots(before, after)
             moved = sum(len(slots) for slots in moves.values())
             plans[partitioner] = {"slots": moved, "ratio": round(moved / SLOTS, 4)}
-        after = assign(chosen, names, current)
+        after = await self._assign(chosen, names, current)
         moves = moved_slots(current, after)
         return {
             "partitioner": chosen,
@@ -300,6 +301,19 @@ class CoordinatorNode:
             "shares": shares(after),
             "by_partitioner": plans,
         }
+
+    async def _assign(
+        self, partitioner: str, shards: Sequence[str], current: Sequence[str] = ()
+    ) -> list[str]:
+        """The owners; clients that write just now do not wait for it."""
+        steps = assigning(partitioner, shards, current)
+        while True:
+            await self.ctx.clock.sleep(STEP_PAUSE_S)
+            try:
+                next(steps)
+            except StopIteration as done:
+                owners: list[str] = done.value
+                return owners
 
     def _shards(self, shards: Any) -> list[str]:
         """The shards of a plan. Raises RpcError bad_request."""
@@ -315,13 +329,13 @@ class CoordinatorNode:
         self._check_leads()
         state, names = self.state, self._shards(shards)
         options = _options(options, "partitioner", "keys_per_s", "slots_per_move")
-        if state.plan:
-            raise RpcError("refused", f"{state.plan} is under way; `cancel` it first")
         for name in names:
             if not (await self._directory.follow(name)).members:
                 raise RpcError("refused", f"there are no nodes of `{name}`")
         partitioner = options.get("partitioner", state.partitioner)
-        after = assign(partitioner, names, state.owners)
+        after = await self._assign(partitioner, names, list(state.owners))
+        if state.plan:
+            raise RpcError("refused", f"{state.plan} is under way; `cancel` it first")
         plan = f"plan-{self.driver.next_lsn}"
         slots_per_move = options.get("slots_per_move", self.config.slots_per_move)
         moves = moves_between(plan, state.owners, after, slots_per_move)

@@ -7,10 +7,11 @@ Slots are the unit in which data moves, whatever the partitioner: `modulo` deals
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from protocols.slots import SLOTS, Ring, even_slots, hash64, maglev_owner, maglev_table
+from protocols.slots import SLOTS, MaglevBuilder, Ring, even_slots, hash64, maglev_owner
 
 MODULO: Final = "modulo"
 RANGES: Final = "slots"
@@ -18,22 +19,51 @@ RING: Final = "ring"
 MAGLEV: Final = "maglev"
 PARTITIONERS: Final = (MODULO, RANGES, RING, MAGLEV)
 
+STEP_SLOTS: Final = 1024
+STEP_ENTRIES: Final = 4096
+"""Of a Maglev table."""
+
 Range = tuple[int, int]
 """First and last slot, both included."""
 
 
 def assign(partitioner: str, shards: Sequence[str], current: Sequence[str] = ()) -> list[str]:
     """The owner of each slot among `shards`, given who owns them now (none at the start)."""
+    steps = assigning(partitioner, shards, current)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            owners: list[str] = done.value
+            return owners
+
+
+def assigning(
+    partitioner: str, shards: Sequence[str], current: Sequence[str] = ()
+) -> Generator[None, None, list[str]]:
+    """`assign` in steps of about a millisecond, for whoever has others waiting."""
+    owner_of: Callable[[str], str]
     if partitioner == MODULO:
         return [shards[slot % len(shards)] for slot in range(SLOTS)]
+    if partitioner == RANGES:
+        return rebalanced(current, shards) if current else even_slots(shards)
     if partitioner == RING:
-        ring = Ring(shards)
-        return [ring.owner(_name(slot)) for slot in range(SLOTS)]
-    if partitioner == MAGLEV:
-        table = maglev_table(shards)
-        return [shards[maglev_owner(table, _name(slot))] for slot in range(SLOTS)]
-    assert partitioner == RANGES, partitioner
-    return rebalanced(current, shards) if current else even_slots(shards)
+        owner_of = Ring(shards).owner
+    else:
+        assert partitioner == MAGLEV, partitioner
+        builder = MaglevBuilder(shards)
+        while not builder.step(STEP_ENTRIES):
+            yield
+        owner_of = partial(_by_table, shards, builder.table)
+    owners: list[str] = []
+    for first in range(0, SLOTS, STEP_SLOTS):
+        owners += [owner_of(_name(slot)) for slot in range(first, first + STEP_SLOTS)]
+        yield
+    return owners
+
+
+def _by_table(shards: Sequence[str], table: Sequence[int], name: str) -> str:
+    return shards[maglev_owner(table, name)]
 
 
 def _name(slot: int) -> str:
