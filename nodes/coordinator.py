@@ -57,7 +57,7 @@ class CoordinatorConfig:
     """How many shards the map is founded with."""
     partitioner: Literal["slots", "modulo", "ring", "maglev"] = "slots"
     detection_timeout_s: float = 1.0
-    slots_per_move: int = 1024
+    slots_per_move: int = 512
     """The most slots that are fenced at a time."""
     move_rate_per_s: float = 0.0
     """Keys a second that a move copies at most; 0 for no limit."""

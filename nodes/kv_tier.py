@@ -52,7 +52,7 @@ class KvConfig:
     """The path of the one field by which documents are found."""
     request_ids: int = DEFAULT_REQUEST_IDS
     """Outcomes that each shard remembers for retries."""
-    slots_per_move: int = 1024
+    slots_per_move: int = 512
     """The most slots that are fenced at a time."""
     move_rate_per_s: float = 0.0
     """Keys a second that a move copies at most; 0 for no limit."""
