@@ -123,7 +123,6 @@ class LoggedEngine:
         )
         self.driver.files.sync_interval_s = sync_interval_s
         self.driver.on_role = self._role_changed
-        self._slowest_s = group.detection_timeout_s * (1 + group.detection_jitter)
         commands.age_s = self._age_s
         self._waits = group.ack.level != "off"
         self._max_ahead = int(group.max_ahead_records * AHEAD_MARGIN)
@@ -322,13 +321,14 @@ class LoggedEngine:
         self._wanted.set()
 
     def _age_s(self) -> float | None:
-        """As of when a replica knows the primary's state, from when it was last heard of."""
-        core = self.driver.core
-        heard_s = core.deadline_s - self._slowest_s  # not later than it was
-        unlike = self.driver.is_cut or self.driver.state_lsn != core.visible_lsn
-        if core.primary is None or unlike or heard_s == NEVER:
+        """As of when a replica knows the primary's state: by what the primary echoes of our clock,
+        since whatever we hear may have been on its way for long."""
+        driver = self.driver
+        ours = driver.core.applied_lsn <= driver.state_lsn <= driver.core.visible_lsn
+        if driver.is_cut or not ours:  # it holds what may yet be cut, or is being rebuilt
             return None
-        return max(0.0, self.ctx.clock.monotonic_s() - heard_s)
+        lag_s = driver.lag_s()
+        return lag_s if lag_s < NEVER else None
 
     # --- for moves -----------------------------------------------------------------------
 
