@@ -25,6 +25,7 @@ MAX_NAME: Final = 40
 RESERVED: Final = ("all", "one", "two", "three", "minority", "majority", "half", "outside",
                    "directory", "emu", "defaults", "primary", "replica")  # fmt: skip
 """Words that targets, links or the network use."""
+KV_KINDS: Final = ("kv_shard", "kv_coordinator", "kv_router")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +272,7 @@ class TierReader:
                 if edge == SCALES:
                     scales = reached
                 dials |= dict.fromkeys(reached)
+            self._check_reads(tier, dials)
             if tier.kind.peers:
                 dials[name] = None
             self.tiers[name] = replace(
@@ -297,6 +299,16 @@ class TierReader:
                 known = hint(word, [*self.tiers, *self.groups, *self.broken])
                 self.document.problem(at, f"`{edge}`: there is no tier `{word[:40]}`; {known}")
         return tuple(reached)
+
+    def _check_reads(self, tier: Tier, dials: Mapping[str, Any]) -> None:
+        """A word that only a database understands must not seem to work on another store."""
+        words = [self.tiers[each].word for each in dials if each in self.tiers]
+        only_kv = "database" not in words and any(word in KV_KINDS for word in words)
+        if only_kv and getattr(tier.config, "reads", "") == "replicas":
+            self.document.problem(
+                (*self.places[tier.name], "reads"),
+                "`reads: replicas` is for a database; give the kv tier `max_lag: 1s`, and its "
+                "routers read single keys from replicas")  # fmt: skip
 
     def _check_reachable(self, tier: Tier, edge: str, at: Path, target: Tier) -> None:
         if tier.word == USERS_KIND and not target.public:

@@ -304,3 +304,21 @@ def test_a_file_that_cannot_be_read_is_a_mistake_of_usage() -> None:
     answer = CliRunner().invoke(app, ["config", "/nowhere/at/all.yaml"])
     assert answer.exit_code == 2
     assert "cannot read /nowhere/at/all.yaml: No such file or directory" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "tier",
+    [
+        "web: {kind: web, nodes: 2, public: true, uses: kv, reads: replicas}",
+        "them: {kind: clients, asks: kv, workload: register, reads: replicas}",
+        "them: {kind: clients, asks: kv-router, workload: hot, reads: replicas}",
+    ],
+)
+def test_a_word_for_databases_is_refused_on_a_kv_tier_and_the_right_one_named(tier: str) -> None:
+    text = f"tiers: {{kv: {{kind: kv, public: true}}, {tier}}}"
+    with pytest.raises(TopologyError) as caught:
+        loads(text)
+    (problem,) = caught.value.problems
+    assert "`reads: replicas` is for a database" in str(problem)
+    assert "`max_lag: 1s`" in str(problem)
+    loads(text.replace(", reads: replicas", "").replace("kind: kv,", "kind: kv, max_lag: 1s,"))
