@@ -35,6 +35,7 @@ CLOSE_RECORDS: Final = 100
 COPIED: Final = "copied"
 DRAINED: Final = "drained"
 TOO_OLD: Final = "too_old"
+FORGOTTEN: Final = "forgotten"
 
 
 class Mover:
@@ -53,6 +54,8 @@ class Mover:
         self._nursery = nursery
         self._clients = clients
         self._pulling: dict[str, _Pull] = {}
+        self._decided: dict[str, None] = {}
+        """Moves that were to be adopted here, and whose copy is not here: published, then lost."""
         metrics = ctx.metrics
         self._keys = metrics.counter("keys_moved_total", "Keys copied here by moves.")
         metrics.gauge(
@@ -123,7 +126,7 @@ class Mover:
 
     async def _pull_page(self, call: Call, ranges: Any, cursor: str) -> dict[str, Any]:
         """A page of the snapshot, once nothing in it can be lost any more."""
-        self._check_leads()
+        self._check_gives()
         page = self.moves.page(_ranges(ranges), cursor)
         await self.engine.committed(self.engine.state_lsn)
         return page
@@ -132,7 +135,7 @@ class Mover:
         self, call: Call, move: str, ranges: Any, from_lsn: int, wait_ms: int
     ) -> dict[str, Any]:
         """What changed in those slots after `from_lsn`, as soon as there is something."""
-        self._check_leads()
+        self._check_gives()
         slots = frozenset(from_ranges(_ranges(ranges)))
         clock, engine = self.ctx.clock, self.engine
         until_s = clock.monotonic_s() + min(max(wait_ms, 0) / 1000, MAX_WAIT_S)
@@ -143,6 +146,8 @@ class Mover:
                 raise RpcError("refused", "those changes are not kept any more", TOO_OLD)
             facts = changes_for(move, slots, records)
             through_lsn = records[-1][0] if records else through_lsn
+            if through_lsn >= engine.state_lsn and through_lsn <= engine.committed_lsn:
+                facts += self.moves.fence_again(move, facts)
             left_s = until_s - clock.monotonic_s()
             if facts or left_s <= 0:
                 lag = engine.committed_lsn - through_lsn
@@ -204,8 +209,22 @@ class Mover:
 
     async def _adopt(self, call: Call, wire: Any, epoch: int) -> bool:
         order = _order(wire)
-        await self._do("target adopted", order, self._checked(self.moves.adopt, order, epoch))
+        try:
+            facts = self._checked(self.moves.adopt, order, epoch)
+        except RpcError as error:
+            if error.code == "refused":
+                self._decided[order.move] = None
+            raise
+        self._decided.pop(order.move, None)
+        await self._do("target adopted", order, facts)
         return True
+
+    async def lost_copy(self, order: MoveOrder) -> None:
+        """The source has forgotten the slots too: where it is decided, they begin empty here."""
+        if order.move in self._decided:
+            await self.engine.record(self.moves.import_nothing(order))
+            slots = len(from_ranges(order.ranges))
+            self.ctx.log.warning("import lost", move=order.move, source=order.source, slots=slots)
 
     async def _drop(self, call: Call, wire: Any) -> bool:
         order = _order(wire)
@@ -233,7 +252,8 @@ class Mover:
     def _check_gives(self) -> None:
         self._check_leads()
         if not self.may_give:
-            raise RpcError("unavailable", "this shard was restarted, and does not know what it has")
+            text = "this shard was restarted, and does not know what it has"
+            raise RpcError("unavailable", text, FORGOTTEN)
 
     async def _asking(self, call: Call, name: str, *params: Any) -> Any:
         """One query that the source sent here: it waits until the slot is ours, or is not to be."""
@@ -305,6 +325,8 @@ class _Pull:
                 mover.ctx.log.debug("move.pull failed", move=move, why=str(error))
                 if TOO_OLD in error.details:
                     await self._begin_again()
+                elif FORGOTTEN in error.details:
+                    await mover.lost_copy(self.order)
                 await clock.sleep(PULL_PAUSE_S)
 
     async def _begin(self) -> None:
@@ -343,7 +365,7 @@ class _Pull:
             timeout_s=PULL_TIMEOUT_S,
         )
         through_lsn, facts = int(answer["through_lsn"]), answer["facts"]
-        if through_lsn > from_lsn:
+        if through_lsn > from_lsn or facts:
             await mover.engine.record(mover.moves.take_stream(move, from_lsn, through_lsn, facts))
         self._lag = int(answer["lag"])
         mover.wake()

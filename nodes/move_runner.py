@@ -150,7 +150,7 @@ class MoveRunner:
 
     async def _hand_over(self, move: Move) -> None:
         """It is decided: the target owns, then the source forgets. Both must happen."""
-        await self._insist(move, move.target, words.MOVE_ADOPT)
+        await self._insist(move, move.target, words.MOVE_ADOPT, self._copy_again)
         figures: dict[str, Any] = {}
         fenced_s = self._fenced_s.pop(move.name, None)
         if fenced_s is not None:
@@ -185,8 +185,22 @@ class MoveRunner:
         )
         return dict(answer)
 
-    async def _insist(self, move: Move, tier: str, method: str) -> None:
-        """Ask until it is done: the decision has been made, whoever is down comes back."""
+    async def _copy_again(self, move: Move) -> None:
+        """A target without a log has lost its copy; the source has the data until it releases."""
+        try:
+            await self._import(move, DRAINED)
+        except RpcError as error:
+            self.ctx.log.debug("target not reached", move=move.name, why=str(error))
+
+    async def _insist(
+        self,
+        move: Move,
+        tier: str,
+        method: str,
+        mend: Callable[[Move], Awaitable[None]] | None = None,
+    ) -> None:
+        """Ask until it is done: the decision has been made, whoever is down comes back. `mend` what
+        makes them refuse."""
         refusals = 0
         shard, order = self._clients.of(tier), self._order(move)
         while True:
@@ -198,4 +212,6 @@ class MoveRunner:
                 if refusals == 1 or error.code == "refused":
                     level = self.ctx.log.error if refusals == 1 else self.ctx.log.debug
                     level("move.step refused", move=move.name, step=method, why=str(error))
+                if mend is not None and error.code == "refused":
+                    await mend(move)
             await self.ctx.clock.sleep(PAUSE_S)

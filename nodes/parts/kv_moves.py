@@ -62,6 +62,16 @@ class ShardMoves:
         ranges = [list(each) for each in order.ranges]
         return [*facts, (IMPORT, order.move, ranges, order.source, from_lsn)]
 
+    def import_nothing(self, order: MoveOrder) -> list[Fact]:
+        """The whole of what is left, where neither end has a log and both were restarted."""
+        ranges = [list(each) for each in order.ranges]
+        fence = (FENCE, order.move, ranges, order.target)
+        return [
+            *self.begin_import(order, 0),
+            (CHUNK, order.move, None, [], []),
+            (STREAM, order.move, 0, [fence]),
+        ]
+
     def take_chunk(self, move: str, cursor: str | None, chunk: dict[str, Any]) -> list[Fact]:
         """One page of the snapshot, if it continues ours."""
         incoming = self.state.incoming.get(move)
@@ -104,6 +114,14 @@ class ShardMoves:
             if self.state.serving[slot] is None:
                 raise RpcError("refused", f"slot {slot} is not served here")
         return [(FENCE, order.move, [list(each) for each in order.ranges], order.target)]
+
+    def fence_again(self, move: str, told: Sequence[Fact]) -> list[Fact]:
+        """For whoever has all that ever changed here: the fence, where it was before their copy
+        began, so that they would wait for it in vain."""
+        outgoing = self.state.outgoing.get(move)
+        if outgoing is None or any(fact[0] == FENCE for fact in told):
+            return []
+        return [(FENCE, move, [list(each) for each in outgoing.ranges], outgoing.target)]
 
     def resume(self, order: MoveOrder, epoch: int) -> list[Fact]:
         """Serve them again: the coordinator has excluded that the target ever owns them."""

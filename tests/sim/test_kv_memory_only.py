@@ -70,3 +70,42 @@ def test_a_source_without_a_log_that_dies_while_slots_move_serves_again(point: s
         await owned_once(c)
 
     run(script, loads(STORE))
+
+
+@pytest.mark.parametrize("point", ["move.source-fenced", "move.target-drained",
+                                   "move.map-published"])  # fmt: skip
+def test_a_target_without_a_log_that_dies_before_it_owns_copies_again(point: str) -> None:
+    """Nothing is lost by that: until the target owns the slots the source has what was in them,
+    even where the map says already that they are the target's."""
+
+    async def script(c: Scenario) -> None:
+        await served(c)
+        kill = partial(c.kill, "kv-shard-3-1", for_s=0.3)
+        at(c, point, lambda: c.cluster.nursery.start_soon(kill))
+        ended = await resharding.reshard(c.cluster, "kv", 3)
+        assert ended["outcome"] == "done"
+        assert c.now_s < 5.0
+        assert await c.call("kv", "mget", NAMES) == NAMES
+        await owned_once(c)
+
+    run(script, loads(STORE))
+
+
+def test_a_copy_that_both_ends_have_forgotten_is_told_and_its_slots_begin_empty() -> None:
+    async def script(c: Scenario) -> None:
+        await served(c)
+
+        def kill_both() -> None:
+            for name in ("kv-shard-1-1", "kv-shard-3-1"):
+                c.cluster.nursery.start_soon(partial(c.kill, name, for_s=0.3))
+
+        at(c, "move.map-published", kill_both)
+        ended = await resharding.reshard(c.cluster, "kv", 3)
+        assert ended["outcome"] == "done"
+        (lost,) = c.events("import lost")
+        assert (lost["node"], lost["source"]) == ("kv-shard-3-1", "kv-shard-1")
+        assert 0 < lost["slots"] <= 4096
+        await served(c)
+        await owned_once(c)
+
+    run(script, loads(STORE))
