@@ -39,15 +39,19 @@ def reshard(
         if to < 1:
             output.fail("say how many shards: --to 4", output.USAGE)
         plan = client.call("reshard", tier, "plan", to, options)
+        before = client.call("reshard", tier, "progress")
+        if not as_json:
+            if before["plan"]:
+                output.note("a reshard is under way: this counts from what has moved by now")
+            _print_plan(plan)
         if dry_run:
-            output.result(plan) if as_json else _print_plan(plan)
+            if as_json:
+                output.result(plan)
             return
         if rate:
             options["keys_per_s"] = rate
-        if not as_json:
-            _print_plan(plan)
         began_s = time.monotonic()
-        redirects = client.call("reshard", tier, "progress")["redirects"]
+        redirects = before["redirects"]
         client.call("reshard", tier, "begin", to, options)
         _watch(client, tier, redirects, quiet=as_json)
         ended = client.call("reshard", tier, "finish")
