@@ -214,9 +214,6 @@ class ServerConnection:
                 self._answer(method, msgid, method.name, params, arrived_s)
                 return
             answer = self.send_response(msgid, None, result)
-        except rpc.LocalProtocolError as error:
-            self._fail(msgid, method.name, RpcError("too_large", str(error)))
-            return
         except Exception as error:
             self._fail(msgid, method.name, self._as_rpc_error(method.name, error))
             return
@@ -311,9 +308,6 @@ class ServerConnection:
             return
         try:
             answer = self.send_response(msgid, None, method.handler(call, *params))
-        except rpc.LocalProtocolError as error:
-            self._fail(msgid, method.name, RpcError("too_large", str(error)))
-            return
         except Exception as error:
             self._fail(msgid, method.name, self._as_rpc_error(method.name, error))
             return
@@ -377,6 +371,8 @@ class ServerConnection:
         match error:
             case RpcError():
                 return error
+            case rpc.LocalProtocolError():
+                return RpcError("too_large", str(error))
             case Fenced():
                 raise error
             case CpuBusy():
