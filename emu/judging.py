@@ -148,6 +148,7 @@ class Judge:
         unlike = await self._check_states()
         flipped = any(each.get("flip_bit") for each in cluster.timeline)
         damaged = flipped or not cluster.world.honest_disks
+        fidelity = cluster.world.fidelity()  # judging a long history holds the loop, after it all
         kept = self._judge_history(answers)
         wrong = [
             Anomaly(each.model, str(each), tuple(map(line, each.operations)), each.span_s)
@@ -157,7 +158,9 @@ class Judge:
         if damaged:  # then only this can be asked
             permitted = len(kept.permitted.anomalies) + len([*wrong, *unlike, *stuck])
             kept = Kept(judged=kept.judged)
-            return await self._summarize((), ran_s, answers, broken, kept=kept, permitted=permitted)
+            return await self._summarize(
+                (), ran_s, answers, broken, kept=kept, permitted=permitted, fidelity=fidelity
+            )
         return await self._summarize(
             expect,
             ran_s,
@@ -165,6 +168,7 @@ class Judge:
             [*broken, *wrong, *unlike, *stuck],  # what explains most comes first
             kept=kept,
             permitted=len(kept.permitted.anomalies),
+            fidelity=fidelity,
         )
 
     # --- healing and progress ----------------------------------------------------------------
@@ -290,6 +294,7 @@ class Judge:
         kept: Kept | None = None,
         permitted: int = 0,
         complete: bool = True,
+        fidelity: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         cluster = self.cluster
         silent = [name for name in self._clients() if name not in answers]
@@ -305,7 +310,7 @@ class Judge:
             ready_s=cluster.ready_s or 0.0,
             ran_s=ran_s,
             clients=list(answers.values()),
-            fidelity=cluster.world.fidelity(),
+            fidelity=fidelity or cluster.world.fidelity(),
             expectations=expect,
             divergent_records=sum(int(each.get("divergent_records", 0)) for each in described),
             faults=cluster.timeline,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import emu
+from emu import judging
 from emu.judging import Watch
 from emu.promises import why_losses_are_permitted
 from emu.topology.loading import load, loads
@@ -59,6 +61,28 @@ def test_a_node_that_its_disk_fails_may_give_up_and_is_started_again():
         return await c.finish()
 
     assert emu.run(script, topology("register"))["anomalies"] == []
+
+
+def test_a_long_judgement_does_not_make_the_run_before_it_untrustworthy(monkeypatch):
+    held = []
+    judged = judging.judge_history
+
+    def judge_history(*arguments: Any) -> Any:
+        held.append("the judge holds the loop")
+        return judged(*arguments)
+
+    monkeypatch.setattr(judging, "judge_history", judge_history)
+
+    async def script(c: emu.Scenario) -> dict:
+        said = c.cluster.world.fidelity
+        monkeypatch.setattr(
+            c.cluster.world, "fidelity", lambda: {**said(), "trustworthy": not held}
+        )
+        await c.sleep(1)
+        return await c.finish()
+
+    assert emu.run(script, topology("register"))["trustworthy"] is True
+    assert held
 
 
 def test_replicas_that_differ_in_the_end_are_told_apart_by_table(monkeypatch):
