@@ -39,7 +39,7 @@ def _is_redundant(tier: Tier) -> bool:
 
 def _one(rng: random.Random, tier: Tier, at_s: float) -> FaultItem:
     if PRIMARY in tier.kind.roles:
-        return FaultItem(faults.Call(f"{tier.name} {PRIMARY}", "promote"), at_s)
+        return FaultItem(faults.Promote(tier.name), at_s)
     if rng.random() < 0.5:
         return FaultItem(faults.Restart(rng.choice(tier.node_names)), at_s)
     now = len(tier.members)

@@ -332,12 +332,12 @@ def _promote(draw: _Draw) -> Drawn | None:
     if not draw.replicated:
         return None
     tier = draw.rng.choice(draw.replicated)
-    return Drawn(faults.Call(f"{tier.name} {PRIMARY}", "promote"), (tier.name,))
+    return Drawn(faults.Promote(tier.name), (tier.name,))
 
 
 MAKERS: Final[Sequence[Maker]] = (
     _kill, _crash, _pause, _restart, _cut, _cut, _slow, _loss, _throttle, _disk, _skew, _scale,
     _cores, _promote, _reshard,
 )  # fmt: skip
-ONCE: Final[tuple[type[Any], ...]] = (faults.Restart, faults.Call, faults.Reshard)
+ONCE: Final[tuple[type[Any], ...]] = (faults.Restart, faults.Promote, faults.Reshard)
 """Over when they are done: there is nothing to undo."""

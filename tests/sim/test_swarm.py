@@ -35,7 +35,7 @@ def test_all_kinds_of_faults_come_up():
     verbs = {item.fault.verb for seed in SEEDS for item in swarm.draw(REPLICATED, seed, 60.0)}
     assert verbs == {
         "kill", "crash", "pause", "restart", "partition", "slow", "loss", "throttle", "disk",
-        "skew", "scale", "cpu", "call",
+        "skew", "scale", "cpu", "promote",
     }  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def test_what_operators_do_touches_only_tiers_that_can_spare_a_member_one_at_a_t
     for seed in SEEDS:
         items = planned.draw(REPLICATED, seed, 60.0)
         assert items == planned.draw(REPLICATED, seed, 60.0)
-        assert {item.fault.verb for item in items} <= {"restart", "scale", "call"}
+        assert {item.fault.verb for item in items} <= {"restart", "scale", "promote"}
         ends = [item.at_s + (item.for_s or 0.0) for item in items]
         assert all(end < after.at_s for end, after in zip(ends, items[1:], strict=False))
         assert all("web" not in repr(item.fault) for item in items)  # public: nobody chooses
