@@ -85,14 +85,15 @@ class Files(Protocol):
 
 
 class _Waiter(Parked):
-    __slots__ = ("error",)
+    __slots__ = ("error", "is_done")
 
     def __init__(self) -> None:
         super().__init__()
         self.error: OSError | None = None
+        self.is_done = False
 
     def finish(self, error: OSError | None) -> None:
-        self.error = error
+        self.error, self.is_done = error, True
         self.wake()
 
 
@@ -237,6 +238,25 @@ class MachineDisk:
         self._submit(pending.prepare(), really_written)
 
 
+class Syncing:
+    """`nodes.base.Syncing`: a sync of one generation's."""
+
+    __slots__ = ("_asked_s", "_disk", "_waiter")
+
+    def __init__(self, disk: NodeDisk, waiter: _Waiter) -> None:
+        self._disk = disk
+        self._waiter = waiter
+        self._asked_s = disk.now_s()
+
+    async def wait(self) -> None:
+        """Return when it is done; raise what it failed with."""
+        if self._waiter.is_done:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._waiter.wait()
+        self._disk.synced(self._waiter.error, self._asked_s)
+
+
 class NodeDisk:
     """`nodes.base.Disk`: what one generation sees of its machine's disk."""
 
@@ -272,9 +292,31 @@ class NodeDisk:
 
     async def sync(self, name: str) -> None:
         """Return when everything that was appended before this call is on the platter."""
-        asked_s = self._disk.timers.now_s()
-        await self._durable(partial(self._disk.join_sync, name), name)
-        self._syncs_s.observe(self._disk.timers.now_s() - asked_s)
+        await self._enter(name)
+        await self.begin_sync(name).wait()
+
+    def begin_sync(self, name: str) -> Syncing:
+        """Start what `sync` does, to be waited for later."""
+        self._life.check()
+        _check_name(name)
+        self._files.size_bytes(name)
+        waiter = _Waiter()
+        if self._disk.fail_writes:
+            waiter.finish(_error(errno.EIO))
+        else:
+            self._disk.join_sync(name, waiter)
+        return Syncing(self, waiter)
+
+    def now_s(self) -> float:
+        return self._disk.timers.now_s()
+
+    def synced(self, error: OSError | None, asked_s: float) -> None:
+        """A sync has ended. Raises what it failed with, and Fenced."""
+        self._life.check()
+        if error is not None:
+            self._errors.value += 1
+            raise error
+        self._syncs_s.observe(self.now_s() - asked_s)
 
     async def read(self, name: str, offset: int = 0, size_bytes: int | None = None) -> bytes:
         """What is there once the device has answered; short at the end of the file."""

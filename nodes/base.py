@@ -129,6 +129,14 @@ class Network(Protocol):
         ...
 
 
+class Syncing(Protocol):
+    """A sync that has begun."""
+
+    async def wait(self) -> None:
+        """Return when it is done, or raise OSError; once."""
+        ...
+
+
 class Disk(Protocol):
     """The node's own folder. What was appended but not synced may be lost or torn by a power cut.
 
@@ -142,6 +150,10 @@ class Disk(Protocol):
 
     async def sync(self, name: str) -> None:
         """Return when everything that was appended before this call is on the platter."""
+        ...
+
+    def begin_sync(self, name: str) -> Syncing:
+        """Start what `sync` does; wait for it with `await (...).wait()`."""
         ...
 
     async def read(self, name: str, offset: int = 0, size_bytes: int | None = None) -> bytes: ...

@@ -343,6 +343,7 @@ class ReplicaDriver:
     def _write(self, ready: Ready) -> None:
         self.lag.appended(ready.entries[-1][1], self._now_s())
         if self.files.append(ready.entries, ready.synced_lsn, ready.mark):
+            self.files.begin_sync()
             self._sync_wanted.set()
         else:
             self._room_wanted.set()
@@ -352,8 +353,7 @@ class ReplicaDriver:
         while True:
             await self._sync_wanted.wait()
             await self.files.sync_is_due()
-            mark, size_bytes = self.files.written_mark, self.files.size_bytes
-            await self.files.sync()
+            mark, size_bytes = await self.files.sync()
             if size_bytes - before_bytes > CATCH_UP_BYTES and self._has_only_old_records():
                 await self.ctx.clock.sleep((size_bytes - before_bytes) / CATCH_UP_BYTES_PER_S)
             before_bytes = size_bytes

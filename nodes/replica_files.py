@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from nodes.base import Context
+from nodes.base import Context, Syncing
 from nodes.parts.timing import move_on_after, take_steps
 from protocols import log as log_format
 from protocols.log import CorruptFile, Entry
@@ -68,6 +68,8 @@ class ReplicaFiles:
         """The mark of the last Ready whose records are all in the file."""
         self.sync_interval_s = 0.0
         """Above 0: data is synced once in so long, not as soon as it is written."""
+        self._syncing: tuple[Syncing, int, int] | None = None
+        """What is under way, the mark that it covers, and the log's size then."""
         self._urgent = trio.Event()
         """A record was written that is no data: an election, or who is a member, waits for it."""
         self._name = name
@@ -261,9 +263,24 @@ class ReplicaFiles:
                 await self._urgent.wait()
             self._urgent = trio.Event()
 
-    async def sync(self) -> None:
-        """Return when all that was written before this call is durable. Raises OSError."""
-        await self.ctx.disk.sync(LOG)
+    def begin_sync(self) -> None:
+        """Start what `sync` waits for, unless it is under way, or is to come later."""
+        if self._syncing is None and not self.sync_interval_s:
+            self._start_sync()
+
+    def _start_sync(self) -> None:
+        self._syncing = self.ctx.disk.begin_sync(LOG), self.written_mark, self.size_bytes
+
+    async def sync(self) -> tuple[int, int]:
+        """Return when what was written as it began is durable: the mark of that, and the log's
+        size in bytes. Raises OSError."""
+        if self._syncing is None:
+            self._start_sync()
+        assert self._syncing is not None
+        syncing, mark, size_bytes = self._syncing
+        await syncing.wait()
+        self._syncing = None
+        return mark, size_bytes
 
     async def cut(self, lsn: int) -> None:
         """Forget the records from `lsn` on; durable when it returns."""
@@ -286,8 +303,7 @@ class ReplicaFiles:
         copy = LogCopy(self._changes, first_lsn)
         try:
             while self._extend(copy, storage, COPY_PIECE_BYTES):
-                await self.ctx.clock.sleep(0)
-            await self.ctx.disk.sync(LOG_COPY)
+                await self.ctx.disk.sync(LOG_COPY)  # a large sync would hold up the log's own
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import trio
 
-from nodes.base import Context, Disk
+from nodes.base import Context, Disk, Syncing
 from nodes.directory import Directory
 from nodes.replica import REPLICATE, ReplicaDriver
 from nodes.wire import Call, Service
@@ -134,6 +134,9 @@ class _Files:
 
     async def sync(self, name: str) -> None:
         await self._disk.sync(self._prefix + name)
+
+    def begin_sync(self, name: str) -> Syncing:
+        return self._disk.begin_sync(self._prefix + name)
 
     async def read(self, name: str, offset: int = 0, size_bytes: int | None = None) -> bytes:
         return await self._disk.read(self._prefix + name, offset, size_bytes)

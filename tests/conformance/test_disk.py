@@ -65,6 +65,29 @@ async def test_a_crash_in_the_middle_of_a_sync_never_says_it_was_done(make_world
         assert said == []
 
 
+async def test_a_sync_covers_what_was_there_as_it_began_however_late_it_is_waited_for(make_world):
+    async with make_world() as world:
+        machine = world.machine(spec("db-1", disk=DiskSpec(sync_latency_s=0.02)))
+        life, ctx = machine.boot(1)
+        ctx.disk.append("log", b"a" * 600)
+        soon, late = ctx.disk.begin_sync("log"), ctx.disk.begin_sync("log")
+        began_s = ctx.clock.monotonic_s()
+        await soon.wait()
+        assert ctx.clock.monotonic_s() - began_s >= 0.02
+        await ctx.clock.sleep(0.03)
+        await late.wait()
+        machine.disk.fail_writes = True
+        failing = ctx.disk.begin_sync("log")
+        machine.disk.fail_writes = False
+        with pytest.raises(OSError):
+            await failing.wait()
+        life.end(crash=True)
+        with pytest.raises(Fenced):
+            ctx.disk.begin_sync("log")
+        _, ctx = machine.boot(2)
+        assert await ctx.disk.read("log") == b"a" * 600
+
+
 async def test_renames_replace_and_are_durable(make_world):
     async with make_world() as world:
         machine = world.machine(spec("db-1"))

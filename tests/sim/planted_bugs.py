@@ -51,9 +51,11 @@ def bug(topology: str, *, seed: int, faults: FaultSource = "swarm") -> Callable[
 def _never_synced(swap: Swap) -> None:
     """the log is never synced"""
 
-    async def sync(self: Any) -> None:
+    async def sync(self: Any) -> tuple[int, int]:
         await trio.lowlevel.checkpoint()
+        return self.written_mark, self.size_bytes
 
+    swap.setattr(replica_files.ReplicaFiles, "begin_sync", lambda self: None)
     swap.setattr(replica_files.ReplicaFiles, "sync", sync)
 
 
