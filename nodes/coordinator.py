@@ -25,6 +25,7 @@ from nodes.parts.coordination import (
     ENDED,
     PLAN,
     Coordination,
+    Move,
     found_fact,
     moves_between,
 )
@@ -44,6 +45,8 @@ PAUSE_S: Final = 0.05
 STEP_PAUSE_S: Final = 0.001
 """Between steps of a computation: what others send each other meanwhile takes several turns."""
 ASK_S: Final = 2.0
+RETURNING_S: Final = 1.0
+"""For so long after a shard asked for its slots, no other move begins that it has a part in."""
 MAX_WAIT_S: Final = 5.0
 
 
@@ -86,6 +89,8 @@ class CoordinatorNode:
         self._applied = trio.Event()
         self._role = trio.Event()
         self._wanted = trio.Event()
+        self._asked_s: dict[str, float] = {}
+        """When a restarted shard without a log was last told to wait until its moves have ended."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         ctx, config = self.ctx, self.config
@@ -210,6 +215,7 @@ class CoordinatorNode:
             self.clients,
             max_pause_s=self.config.max_pause_s,
             stall_s=self.config.stall_s,
+            is_returning=self._is_returning,
         )
         while True:
             self._wanted = trio.Event()
@@ -363,10 +369,17 @@ class CoordinatorNode:
         if not state.adopted.get(shard, True):
             raise RpcError("unavailable", f"`{shard}` has not been given its first slots yet")
         if any(shard in (each.source, each.target) for each in state.active()):
+            self._asked_s[shard] = self.ctx.clock.monotonic_s()
             raise RpcError("unavailable", f"a move has to end first that `{shard}` takes part in")
+        self._asked_s.pop(shard, None)
         index = list(state.map.shards).index(shard) if shard in state.map.shards else -1
         return [[first, last, epoch] for first, last, owner, epoch in state.wire_map["ranges"]
                 if owner == index]  # fmt: skip
+
+    def _is_returning(self, move: Move) -> bool:
+        """Whether an end of the move asks for its slots just now, and is put off for moves."""
+        since_s = self.ctx.clock.monotonic_s() - RETURNING_S
+        return any(self._asked_s.get(end, since_s) > since_s for end in (move.source, move.target))
 
     async def _progress(self, call: Call) -> dict[str, Any]:
         """The latest plan: how far it is, move by move."""

@@ -54,8 +54,12 @@ class MoveRunner:
         *,
         max_pause_s: float,
         stall_s: float,
+        is_returning: Callable[[Move], bool],
     ) -> None:
+        """`is_returning`: whether an end of the move has lost its data, and waits to take its slots
+        again, which it may do while no move has it as an end."""
         self.ctx = ctx
+        self._is_returning = is_returning
         self._state = state
         self._recorder = recorder
         self._clients = clients
@@ -93,6 +97,8 @@ class MoveRunner:
     # --- phases --------------------------------------------------------------------------
 
     async def _start(self, move: Move) -> None:
+        while self._is_returning(move) and not self._state.cancelled:
+            await self.ctx.clock.sleep(PAUSE_S)
         if self._state.cancelled:
             await self._enter(move, ABORTED, "cancelled", why="cancelled")
         else:
@@ -106,6 +112,8 @@ class MoveRunner:
         while True:
             if self._state.cancelled:
                 return await self._abort(move, "cancelled")
+            if self._is_returning(move):
+                return await self._abort(move, "one of its ends was restarted, and has no log")
             try:
                 status = await self._import(move, COPIED)
             except RpcError as error:

@@ -109,3 +109,25 @@ def test_a_copy_that_both_ends_have_forgotten_is_told_and_its_slots_begin_empty(
         await owned_once(c)
 
     run(script, loads(STORE))
+
+
+@pytest.mark.parametrize("victim", ["kv-shard-1-1", "kv-shard-3-1"])
+def test_a_shard_without_a_log_takes_its_slots_again_between_the_moves_of_a_plan(
+    victim: str,
+) -> None:
+    """One move follows the other at once, and while it is an end of one it may not: it is let in
+    between, and what was under way with it is given up at once, not after `stall`."""
+
+    async def script(c: Scenario) -> None:
+        await served(c)
+        kill = partial(c.kill, victim, for_s=0.1)
+        at(c, "move.done", lambda: c.cluster.nursery.start_soon(kill))
+        began_s = c.now_s
+        ended = await resharding.reshard(c.cluster, "kv", 3)
+        assert ended["outcome"] == "done"
+        await served(c)
+        assert c.now_s - began_s < 8.0
+        await owned_once(c)
+
+    text = STORE.replace("4096", "512").replace(", stall: 1s", "")
+    run(script, loads(text))
