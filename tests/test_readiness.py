@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,19 +11,23 @@ import pytest
 import trio
 
 from emu.live.readiness import Reader, Readiness
+from emu.live.timers import HOG_S
 
 pytestmark = pytest.mark.skipif(not Readiness.available, reason="epoll is Linux's")
 
 
 @asynccontextmanager
-async def watched() -> AsyncIterator[tuple[Reader, socket.socket, socket.socket]]:
-    """(reader, its socket, the other end)."""
+async def watched(
+    held: list[tuple[trio.lowlevel.Task, float]] | None = None,
+) -> AsyncIterator[tuple[Reader, socket.socket, socket.socket]]:
+    """(reader, its socket, the other end); `held` is who held the loop for long, and how long."""
+    held = [] if held is None else held
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with ours, theirs:
         async with trio.open_nursery() as nursery:
             readiness = Readiness()
-            nursery.start_soon(readiness.run)
+            nursery.start_soon(readiness.run, lambda task, seconds: held.append((task, seconds)))
             yield Reader(readiness, ours), ours, theirs
             nursery.cancel_scope.cancel()
 
@@ -65,3 +70,23 @@ async def test_whoever_waits_is_woken_when_the_socket_is_closed() -> None:
         reader.close()
         reader.close()
         ours.close()
+
+
+async def test_a_taker_that_holds_the_loop_is_told_as_the_task_that_waits() -> None:
+    held: list[tuple[trio.lowlevel.Task, float]] = []
+    async with watched(held) as (reader, ours, theirs):
+
+        def take() -> bool:
+            ours.recv(99)
+            time.sleep(2 * HOG_S)
+            return False
+
+        theirs.send(b"slow")
+        with trio.fail_after(5):
+            await reader.wait()  # what came before anybody waited is for the task to read
+            ours.recv(99)
+            theirs.send(b"slow")
+            await reader.wait_while(take)
+        ((task, seconds),) = held
+        assert task is trio.lowlevel.current_task()
+        assert seconds >= 2 * HOG_S
