@@ -95,7 +95,10 @@ class Service:
         """The batch is over, and its answers are on their way: all of them took until now."""
         self._settling = False
         if self.batch is not None:
-            self.batch.end()
+            try:
+                self.batch.end()
+            except Exception as error:  # no connection's own; a dead node's log says nothing
+                self.ctx.log.error("batch failed", error=repr(error))
         elapsed_s = self.ctx.clock.monotonic_s() - self._arrived_s
         for method in self.answered:
             method.ok.value += method.batched

@@ -81,6 +81,20 @@ async def test_what_arrives_together_is_one_batch_and_no_task(rig: Any) -> None:
     assert made.service.methods["do"].seconds.count == 3
 
 
+async def test_a_batch_that_fails_at_its_end_is_told_and_the_service_goes_on(
+    rig: Any, monkeypatch: Any
+) -> None:
+    def fail() -> None:
+        raise LookupError("a bug of ours")
+
+    world, made = rig
+    errors: list[str] = []
+    monkeypatch.setattr(made, "end", fail)
+    monkeypatch.setattr(made.service.ctx.log, "error", lambda event, **_: errors.append(event))
+    assert await ask(world, [0, 1, "do", [1]], answers=1) == [[1, 1, None, [1]]]
+    assert errors == ["batch failed"]
+
+
 async def test_an_answer_that_comes_later_holds_back_no_other(rig: Any) -> None:
     world, made = rig
 
