@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -30,6 +30,10 @@ from emu.topology.model import Topology, diff
 from emu.topology.problems import TopologyError
 from nodes.wire import Call
 from protocols.errors import RpcError
+
+PRIMARY: Final = "primary"
+ELECTION_S: Final = 5.0
+ELECTION_PAUSE_S: Final = 0.02
 
 
 @dataclass(slots=True)
@@ -84,6 +88,7 @@ class Session:
                 self._keep_shards()
                 cluster.events.listeners.append(self._look_for_changes)
                 await cluster.boot()
+                await _until_led(cluster)
                 for line in self.kept_lines:
                     cluster.log.warning("not as the file says", why=line)
                 world.settle()
@@ -209,3 +214,18 @@ class Session:
         except (TopologyError, OSError) as error:
             raise RpcError("bad_request", str(error)) from error
         return replace(topology, name=self.topology.name, seed=self.topology.seed)
+
+
+async def _until_led(cluster: Cluster) -> None:
+    """Who is up should answer: groups whose disks were kept elect first."""
+    with trio.move_on_after(ELECTION_S):
+        while True:
+            await cluster.refresh_roles()
+            primaries: dict[str, bool] = {}
+            for slot in cluster.slots.values():
+                if PRIMARY in slot.placement.kind.roles:
+                    tier = slot.spec.tier
+                    primaries[tier] = primaries.get(tier, False) or slot.role == PRIMARY
+            if all(primaries.values()):
+                return
+            await cluster.operator.sleep(ELECTION_PAUSE_S)

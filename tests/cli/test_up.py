@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -20,6 +21,13 @@ CONTRACT = {
     "lost_acknowledged_writes", "loop_lag_s", "trustworthy", "expectations", "verdict",
 }  # fmt: skip
 Begin = Callable[..., Up]
+REPLICATED = """
+name: replicated
+tiers:
+  web: {kind: web, public: true, uses: db}
+  db: {kind: database, nodes: 3}
+accepts: {single-point: this is a test}
+"""
 
 
 @pytest.fixture
@@ -65,6 +73,17 @@ def test_a_timed_run_prints_one_object_last_and_leaves_nothing(begin: Begin, sta
     assert summary["verdict"] == ("passed" if summary["trustworthy"] else "untrusted")
     assert summary["requests"] > 0 and summary["lost_acknowledged_writes"] == 0
     assert sorted(path.name for path in state.iterdir()) == ["lock"]
+
+
+def test_whoever_is_up_answers_also_after_a_restart_on_kept_disks(
+    begin: Begin, state: Path
+) -> None:
+    for _ in range(2):
+        up = begin(REPLICATED)
+        up.wait_ready()
+        with urlopen(f"http://{front(state)}/", timeout=PATIENCE_S) as answer:
+            assert answer.status == 200
+        assert up.end() == 130, up.said
 
 
 def test_a_failed_expectation_exits_4(begin: Begin) -> None:
