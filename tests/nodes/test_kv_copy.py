@@ -11,6 +11,7 @@ import pytest
 from nodes.parts import kv_copy
 from nodes.parts.kv_state import FENCE, RELEASE, KvState
 from protocols.pieces import Pieces
+from protocols.slots import SLOTS
 from protocols.stepping import at_once
 from tests.nodes.kv_rig import Shard
 
@@ -81,8 +82,11 @@ def test_a_dump_in_steps_is_the_state_at_its_last_look(seed: int, small_steps: N
     assert sorted(copy.index.find(3)) == sorted(then.index.find(3))
 
 
+@pytest.mark.parametrize("first", [0, SLOTS - 200], ids=["after", "before"])
 @pytest.mark.parametrize("times", [1, 100])
-def test_slots_that_go_while_they_are_dumped_are_not_in_it(times: int, small_steps: None) -> None:
+def test_slots_that_go_after_or_before_their_turn_are_not_in_a_dump(
+    times: int, first: int, small_steps: None
+) -> None:
     watched, moved = Watched(), 0
     for number in range(KEYS):
         watched.shard.call("set", f"k{number}", number)
@@ -94,7 +98,8 @@ def test_slots_that_go_while_they_are_dumped_are_not_in_it(times: int, small_ste
             data = ended.value
             break
         if moved < times:  # its end is soon, and nothing else can end it
-            watched.shard.do([FENCE, f"m/{moved}", [[moved, moved]], "other"])
+            slot = first + moved
+            watched.shard.do([FENCE, f"m/{moved}", [[slot, slot]], "other"])
             watched.shard.do([RELEASE, f"m/{moved}", 7])
             moved += 1
     then = KvState()
