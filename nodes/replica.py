@@ -354,6 +354,8 @@ class ReplicaDriver:
             await self._sync_wanted.wait()
             await self.files.sync_is_due()
             mark, size_bytes = await self.files.sync()
+            if mark != self.files.written_mark:  # written since that began, even before we waited
+                self._sync_wanted.set()
             if size_bytes - before_bytes > CATCH_UP_BYTES and self._has_only_old_records():
                 await self.ctx.clock.sleep((size_bytes - before_bytes) / CATCH_UP_BYTES_PER_S)
             before_bytes = size_bytes
