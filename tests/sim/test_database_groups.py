@@ -92,3 +92,25 @@ def test_reads_of_a_replica_find_what_has_gathered_there():
         return [*found, await count(c, replica)]
 
     assert emu.run(script, group(), seed=7) == [1, 2, 3, 4, 5, 6]
+
+
+def test_groups_that_are_written_in_one_go_are_all_synced():
+    """A sync covers what was written as it began: what came right after it needs one more."""
+
+    async def script(c: emu.Scenario) -> int:
+        primary, written = await with_table(c), 0
+
+        async def insert_one(batch: Any) -> None:
+            nonlocal written
+            await c.call(primary, "write", batch, {})
+            written += 1
+
+        async with trio.open_nursery() as nursery:
+            for batch in inserts(150):
+                nursery.start_soon(insert_one, batch)
+            nursery.start_soon(c.call, primary, "begin")
+            await c.sleep(1.0)  # nobody else writes
+            nursery.cancel_scope.cancel()
+        return written
+
+    assert emu.run(script, group(nodes=1), seed=8) == 150
