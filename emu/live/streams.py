@@ -135,6 +135,7 @@ class LiveStream(Stream):
 
     def _own_reader(self) -> Reader | None:
         if self._reader is None and self._network.readiness.available:
+            self._check()  # the socket may be closed by now
             self._reader = Reader(self._network.readiness, self._sock)
         return self._reader
 
@@ -268,6 +269,8 @@ class LiveStream(Stream):
 
     def send_nowait(self, data: bytes) -> int:
         pipe = self._pipe
+        if self._corked:
+            self._uncork()  # what of it the kernel does not take goes into the pipe
         dead = self._life is not None and self._life.dead
         if dead or self._sending or self._eof_sent or self.broken or self._closed:
             return 0
@@ -277,11 +280,10 @@ class LiveStream(Stream):
             pipe.put(data)
             return len(data)
         afterwards = self._network.readiness.afterwards
-        if afterwards is not None and not self._corked and len(data) <= CORKED_BYTES:
+        if afterwards is not None and len(data) <= CORKED_BYTES:
             self._corked = data
             afterwards.append(self._uncork)
             return len(data)
-        self._uncork()
         try:
             return self._sock.send(data)
         except BlockingIOError:

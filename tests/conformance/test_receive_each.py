@@ -214,3 +214,63 @@ async def test_after_arrivals_comes_before_any_task_of_the_node(make_world):
             await until(lambda: len(events) == 2)
             await near.send_all(b"x")
         assert events == ["taken", "after", "taken", "after", "task"]
+
+
+class TakesHalf:
+    """A socket whose kernel takes half of what it is given first, and all after that."""
+
+    def __init__(self, sock) -> None:
+        self._sock = sock
+        self._is_first = True
+
+    def send(self, data) -> int:
+        half, self._is_first = self._is_first, False
+        return self._sock.send(data[: len(data) // 2] if half else data)
+
+    def __getattr__(self, name: str):
+        return getattr(self._sock, name)
+
+
+async def test_two_answers_given_on_the_way_keep_their_order_in_a_full_buffer(make_world):
+    async with make_world() as world, connected(world) as (_, _, near, far):
+        taken: list[bytes] = []
+
+        def take(data) -> bool:
+            taken.append(bytes(data))
+            if len(taken) == 2:
+                if world.name == "live":
+                    far._sock = TakesHalf(far._sock)
+                assert far.send_nowait(b"first ") == 6
+                assert far.send_nowait(b"second") == 6
+            return len(taken) < 2
+
+        async def serve() -> None:
+            await far.receive_each(take)
+            await far.send_eof()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve)
+            await near.send_all(b"one")
+            await until(lambda: taken)
+            await trio.sleep(0.01)  # it waits
+            await near.send_all(b"two")
+            got = b""
+            while data := await near.receive_some():
+                got += data
+        assert got == b"first second"
+
+
+async def test_a_taker_may_close_the_stream(make_world):
+    async with make_world() as world, connected(world) as (_, _, near, far):
+        await near.send_all(b"one")
+        with pytest.raises(trio.ClosedResourceError):
+            await far.receive_each(lambda data: far.abort() is None)
+
+
+async def test_what_was_closed_after_it_was_read_says_so(make_world):
+    async with make_world() as world, connected(world) as (_, _, near, far):
+        await near.send_all(b"one")
+        assert await far.receive_some() == b"one"
+        await far.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await far.receive_some()
