@@ -374,7 +374,8 @@ class ReplicaFiles:
         """A peer's snapshot, which was received, takes the place of snapshot and log."""
         self._changes += 1
         await self.ctx.disk.rename(PEERS_SNAPSHOT, SNAPSHOT)
-        await self.replace(LOG, b"")  # not cut: what a large file had takes a while to be freed
+        # not cut: what a large file had takes a while to be freed
+        await self.when_there_is_room(lambda: self.replace(LOG, b""))
         self._unwritten = []
         self._index((), snapshot.lsn + 1)
 
