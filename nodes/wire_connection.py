@@ -122,10 +122,10 @@ class ServerConnection:
         self.active_s = now_s = self.monotonic_s()
         if messages:
             self._answer_all(messages, now_s)
-        if self.rpc.mid_message:
-            self.begun_s = self.begun_s or now_s
-        else:
+        if not self.rpc.mid_message:
             self.begun_s = None
+        elif messages or self.begun_s is None:  # what is begun now is another one
+            self.begun_s = now_s
         self.peer_ended = not data
         if self.fault is not None or self.peer_ended:
             return False

@@ -105,3 +105,33 @@ async def test_a_cancellation_ends_its_request(
     await trio.testing.wait_all_tasks_blocked()
     await rig.stream.send_all(rig.connection.send_notify(rpc.CANCEL, [1]))
     assert (await rig.answer())[0][0] == "cancelled"
+
+
+async def test_messages_that_each_end_in_time_may_arrive_in_pieces_for_ever(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rig = Rig(nursery)
+    await rig.begin()
+    half = b""
+    for number in range(1, 70):  # one a second, each begun with the end of the one before
+        data = half + rig.connection.send_request(number, "ping", [])
+        await rig.stream.send_all(data[:-4])
+        half = data[-4:]
+        await trio.sleep(1)
+    await rig.stream.send_all(half)
+    assert await rig.answer() == (None, "pong")
+    assert not rig.stream.ended()
+
+
+async def test_a_message_that_never_ends_closes_its_connection(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    rig = Rig(nursery)
+    await rig.begin()
+    data = rig.connection.send_request(1, "ping", [])
+    for place in range(len(data) - 1):
+        await rig.stream.send_all(data[place : place + 1])
+        await trio.sleep(5)
+    with trio.fail_after(60), pytest.raises((trio.BrokenResourceError, EOFError)):
+        if not await rig.stream.receive_some():
+            raise EOFError
