@@ -150,6 +150,9 @@ class ServerConnection:
         self.service.count_error("unknown", "bad_request")
         self.ctx.log.debug("connection refused", peer=self.stream.peer.name, why=str(error))
         self._queue(self.send_response(0, ["bad_request", str(error)], None))
+        while self.writing:
+            self.room = trio.Event()
+            await self.room.wait()
         await self._flush()
         await self.stream.send_eof()
 
