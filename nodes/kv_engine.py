@@ -182,6 +182,7 @@ class LoggedEngine:
         try:
             lsn = self.driver.propose(payload)
         except RpcError as error:  # the state ran ahead of a log that does not take it
+            self._forget_unwritten()
             self.driver.rebuild()
             for later in late:
                 later.settle(error=RpcError(error.code, error.message))
@@ -192,6 +193,17 @@ class LoggedEngine:
             self._waiting.append((lsn, epoch, later))
         if late:
             self._wanted.set()
+
+    def _forget_unwritten(self) -> None:
+        """The record that was open is none: its keys are as of the one before."""
+        last_lsn = self._next_lsn - 1
+        order = self._dirty_order
+        for place in range(len(order) - 1, -1, -1):
+            if order[place][0] <= last_lsn:
+                return
+            key = order[place][1]
+            order[place] = last_lsn, key
+            self._dirty[key] = last_lsn
 
     # --- commands ------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import trio
 
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
+from nodes.replica import ReplicaDriver
 from protocols.errors import RpcError
 
 ONE = "tiers: {kv: {kind: kv_shard, public: true}}"
@@ -140,3 +141,28 @@ def test_an_answer_waits_for_the_log_and_a_read_of_the_same_key_with_it() -> Non
         assert answers["setnew"] in (True, "unknown_outcome")
 
     sim(THREE, script)
+
+
+def test_a_key_whose_write_the_log_refused_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse = False
+    sound = ReplicaDriver.propose
+
+    def propose(self: ReplicaDriver, payload: bytes) -> int:
+        if refuse:
+            raise RpcError("overloaded", "too many records wait for the quorum")
+        return sound(self, payload)
+
+    monkeypatch.setattr(ReplicaDriver, "propose", propose)
+
+    async def script(c: Scenario) -> None:
+        nonlocal refuse
+        name = await primary_of(c)
+        assert await c.call(name, "set", "k", "before") is True
+        refuse = True
+        with pytest.raises(RpcError, match="overloaded"):
+            await c.call(name, "set", "k", "refused")
+        refuse = False
+        with trio.fail_after(0.5):
+            assert await c.call(name, "get", "k") == "before"
+
+    sim(ONE, script)
