@@ -2,7 +2,8 @@
 
 Twice: memory only on both sides, and with a log that is synced each second and one replica (ours
 `ack: off, sync_interval: 1s`, theirs `appendonly everysec`). Both are asked by the same kind of
-client process.
+client process. The `bare` rows are what is left of redis-server by a loop of epoll, msgpack and a
+dict alone: the most that Python can do here.
 """
 
 from __future__ import annotations
@@ -84,20 +85,25 @@ def run(*, peer: str | None = None, runs: int = 5) -> dict[str, Any]:
     """A row for each setting, depth and command; and ours with a 0.3 ms link."""
     program = find_peer(peer or "redis-server", "redis-server")
     rows: list[dict[str, Any]] = []
-    for setting, (ours, theirs) in SETTINGS.items():
-        emu_rig = process(*RIG, "emu", *ours, "0")
-        with emu_rig as emu, redis_of(setting, program, theirs) as port:
-            for depth in DEPTHS:
-                for work in ("set", "get"):
-                    rows.append(
-                        alternate(
-                            f"kv {setting}, {work} x {depth}",
-                            "requests/s",
-                            measured(emu["address"], PORT, "msgpack", depth, work),
-                            measured("127.0.0.1", port, "resp", depth, work),
-                            runs,
-                        )
+
+    def compare(name: str, address: str, ours: int, theirs: int) -> None:
+        for depth in DEPTHS:
+            for work in ("set", "get"):
+                rows.append(
+                    alternate(
+                        f"kv {name}, {work} x {depth}",
+                        "requests/s",
+                        measured(address, ours, "msgpack", depth, work),
+                        measured("127.0.0.1", theirs, "resp", depth, work),
+                        runs,
                     )
+                )
+
+    for setting, (ours, theirs) in SETTINGS.items():
+        with process(*RIG, "emu", *ours, "0") as emu, redis_of(setting, program, theirs) as port:
+            compare(setting, emu["address"], PORT, port)
+    with process(*RIG, "bare") as bare, redis(program, SETTINGS["memory"][1]) as port:
+        compare("bare", bare["address"], bare["port"], port)
     with process(*RIG, "emu", "none", "off", "1", "0.3") as linked:
         for work in ("set", "get"):
             once = measured(linked["address"], PORT, "msgpack", 16, work)

@@ -1,7 +1,7 @@
 """The processes of the KV benchmark: one shard of ours, and the clients (uvloop).
 
-`python -m tests.bench.kv_rig emu DURABILITY ACK MEMBERS LINK_MS` or `client ADDRESS PORT PROTOCOL
-DEPTH WORK`; each prints one JSON line. Both protocols' answers are parsed one by one.
+`python -m tests.bench.kv_rig emu DURABILITY ACK MEMBERS LINK_MS`, `bare` or `client ADDRESS PORT
+PROTOCOL DEPTH WORK`; each prints one JSON line. Both protocols' answers are parsed one by one.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import select
+import socket
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,46 @@ async def emu_main(durability: str, ack: str, members: int, link_ms: float) -> N
             (primary,) = [each.ctx.network.address for each in shards if each.engine.is_primary]
             say(address=primary)
             await trio.sleep_forever()
+
+
+# --- the most that Python can ------------------------------------------------------------------
+
+
+def bare_main() -> None:
+    """A dict, msgpack and epoll in one loop, and nothing else: no Trio, no checks, no metrics."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS)
+    say(address="127.0.0.1", port=listener.getsockname()[1])
+    ready = select.epoll()
+    ready.register(listener.fileno(), select.EPOLLIN)
+    connections: dict[int, tuple[socket.socket, msgpack.Unpacker]] = {}
+    held: dict[str, Any] = {}
+    pack = msgpack.Packer().pack
+    while True:
+        for number, _ in ready.poll():
+            if number == listener.fileno():
+                sock, _ = listener.accept()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                ready.register(sock.fileno(), select.EPOLLIN)
+                connections[sock.fileno()] = sock, msgpack.Unpacker()
+                continue
+            sock, unpacker = connections[number]
+            data = b""
+            with suppress(ConnectionResetError):
+                data = sock.recv(65536)
+            if not data:
+                ready.unregister(number)
+                connections.pop(number)[0].close()
+                continue
+            unpacker.feed(data)
+            answers = []
+            for _, msgid, name, params in unpacker:
+                if name == "set":
+                    held[params[0]] = params[1]
+                    answers.append(pack((1, msgid, None, True)))
+                else:
+                    answers.append(pack((1, msgid, None, held.get(params[0]))))
+            with suppress(ConnectionResetError, BrokenPipeError):
+                sock.sendall(b"".join(answers))
 
 
 # --- the clients -------------------------------------------------------------------------------
@@ -166,6 +209,8 @@ def main() -> None:
             import trio
 
             trio.run(emu_main, durability, ack, int(members), float(link_ms))
+        case ["bare"]:
+            bare_main()
         case ["client", address, port, protocol, depth, work]:
             import uvloop
 
