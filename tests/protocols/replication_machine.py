@@ -118,6 +118,8 @@ class Machine:
         disk.durable_records = len(disk.log)  # a driver syncs once before it starts
         rng = random.Random(f"{self.world.seed}/{self.name}/{self.generation}")
         storage = MemoryLog(disk.log, disk.snapshot)
+        if storage.last_lsn < storage.first_lsn:  # as a driver drops it
+            disk.log, disk.durable_records = [], 0
         self.replica = self.world.replica_class(
             config, storage, disk.state, founders, rng, self.now_s()
         )

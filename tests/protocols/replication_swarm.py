@@ -55,7 +55,7 @@ def draw(rng: random.Random, theme: str | None) -> Settings:
         reorder=rng.choice((0.0, 0.0, 0.1)),
         delay_s=(0.0005, 0.005 if theme == "leases" else longest_s),
         sync_s=(0.0005, rng.choice((0.001, 0.02, 0.2))),
-        retained_bytes=0 if theme == "snapshots" else rng.choice((0, 400, 1 << 20)),
+        retained_bytes=0 if theme in ("snapshots", "members") else rng.choice((0, 400, 1 << 20)),
         batch_bytes=rng.choice((40, 200, 4096)),
         timeout_s=1.0,
     )
@@ -78,7 +78,7 @@ class Swarm:
         self.payloads = 0
         self.over = False
         self.after_promotion = rng.choice((0.0, 0.0, 0.5, 0.9))
-        self.before_vote = 0.5 if theme == "leases" else rng.choice((0.0, 0.0, 0.5))
+        self.before_vote = 0.9 if theme == "leases" else rng.choice((0.0, 0.0, 0.5))
         self.after_cut = 0.7 if theme == "snapshots" else rng.choice((0.0, 0.0, 0.7))
         self.after_change = 0.3 if theme == "members" else 0.0
         self.acts = self.draw_acts()
@@ -92,8 +92,13 @@ class Swarm:
         acts += [(rate * rng.choice((0.0, 0.3, 1.0)), act) for act in self.faults()]
         acts += [(rng.choice((0.0, 0.1, 0.3)), act) for act in (self.compact, self.change_members)]
         dwelt_on: dict[str | None, tuple[Callable[[], None], ...]] = {
-            "members": (self.compact, self.change_members, self.change_members, self.mend),
-            "leases": (self.part_primary_and_one, self.mend),
+            "members": (
+                self.compact_and_restart,
+                self.change_members,
+                self.change_members,
+                self.mend,
+            ),
+            "leases": (self.part_primary_and_one, self.part_primary_and_one, self.mend),
             "late": (self.isolate_primary, self.mend),
             "snapshots": (self.compact, self.compact, self.isolate_primary, self.mend),
         }
@@ -117,7 +122,7 @@ class Swarm:
             self.stall,
         ]
 
-    def run(self, seconds: float = 20.0) -> World:
+    def run(self, seconds: float = 40.0) -> World:
         world = self.world
         total = sum(weight for weight, _ in self.acts)
         acts = [act for _, act in self.acts]
@@ -145,6 +150,14 @@ class Swarm:
         machine = self.one(lambda machine: machine.running)
         if machine is not None:
             machine.compact()
+
+    def compact_and_restart(self) -> None:
+        """What is known of the members comes from the snapshot then."""
+        machine = self.one(lambda machine: machine.running)
+        if machine is not None:
+            machine.compact()
+            if self.rng.random() < 0.5:
+                self.crash_one(machine)
 
     def change_members(self) -> None:
         """Take a spare in, make a learner a voter, or take somebody out."""
