@@ -258,15 +258,14 @@ class _HttpConnection:
 
     async def read_forever(self, received: bytes, scope: trio.CancelScope) -> None:
         """Feed the parser; when the peer resets, whatever we do for it is cancelled."""
-        wants_more = not received or self._take(received)
+        if received:
+            self._take(received)
         try:
             while not self.ended:
-                if wants_more:
-                    await self.stream.receive_each(self._take)
                 while self.http.buffered_bytes > self.limits.max_buffered_bytes:
                     self.room = trio.Event()
                     await self.room.wait()
-                wants_more = True
+                await self.stream.receive_each(self._take)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             scope.cancel()
         if self.lingered_bytes is not None:
