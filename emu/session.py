@@ -16,6 +16,7 @@ import trio
 
 from emu import timeline
 from emu.control.server import ControlServer
+from emu.databases import PRIMARY
 from emu.judging import Judge
 from emu.live.world import LiveWorld
 from emu.observe.events import Event, Events
@@ -31,7 +32,6 @@ from emu.topology.problems import TopologyError
 from nodes.wire import Call
 from protocols.errors import RpcError
 
-PRIMARY: Final = "primary"
 ELECTION_S: Final = 5.0
 ELECTION_PAUSE_S: Final = 0.02
 
@@ -221,11 +221,10 @@ async def _until_led(cluster: Cluster) -> None:
     with trio.move_on_after(ELECTION_S):
         while True:
             await cluster.refresh_roles()
-            primaries: dict[str, bool] = {}
-            for slot in cluster.slots.values():
-                if PRIMARY in slot.placement.kind.roles:
-                    tier = slot.spec.tier
-                    primaries[tier] = primaries.get(tier, False) or slot.role == PRIMARY
-            if all(primaries.values()):
+            groups = [
+                each for each in cluster.slots.values() if PRIMARY in each.placement.kind.roles
+            ]
+            led = {each.spec.tier for each in groups if each.role == PRIMARY}
+            if all(each.spec.tier in led for each in groups):
                 return
             await cluster.operator.sleep(ELECTION_PAUSE_S)
