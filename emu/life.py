@@ -44,8 +44,6 @@ class Life:
         self.dead = False
         self.crashed = False
         self.paused = False
-        self.acting = True
-        """Neither dead nor paused."""
         self.scope = trio.CancelScope()
         self._holder = holder
         self._handles: dict[Handle, None] = {}
@@ -86,7 +84,6 @@ class Life:
         if self.dead:
             return
         self.dead = True
-        self.acting = False
         self.crashed = crash
         self._held_calls.clear()
         if self.paused:
@@ -101,13 +98,11 @@ class Life:
         """It neither runs nor answers; connections stay open and the kernel's buffers fill."""
         if not self.dead and not self.paused:
             self.paused = True
-            self.acting = False
             self._holder.hold(self)
 
     def resume(self) -> None:
         if self.paused:
             self.paused = False
-            self.acting = True
             self._holder.release(self)
             held, self._held_calls = self._held_calls, deque()
             for callback in held:

@@ -128,14 +128,13 @@ class Readiness:
     def _hand_out(
         self, ready: list[tuple[int, int]], held: Callable[[lowlevel.Task, float], object]
     ) -> None:
-        ends = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
         readers, began_s = self._readers, perf_counter()
         for fd, events in ready:
             reader = readers.get(fd)
             if reader is None:
                 continue  # closed by what another one's bytes have led to
             take, task = reader.take, reader.task
-            if events & ends:
+            if events & ENDS:
                 reader.ended = True
             elif take is not None and task is not None:
                 done = take()
@@ -171,9 +170,10 @@ class Pushing:
 
     def take(self) -> bool:
         """Whether to wait on; else the waiting task looks for itself."""
-        if (self._life is not None and not self._life.acting) or (
-            self._shaped is not None and not self._shaped.plain
-        ):
+        life, shaped = self._life, self._shaped
+        if life is not None and (life.dead or life.paused):
+            return False
+        if shaped is not None and not shaped.plain:
             return False
         try:
             data = self._receive(PUSH_BYTES)
