@@ -19,6 +19,16 @@ async def until(condition) -> None:
             await trio.sleep(0.001)
 
 
+async def take_into(taken: list[bytes], stream) -> None:
+    """All that comes, and b"" at the end."""
+
+    def take(data) -> bool:
+        taken.append(bytes(data))
+        return bool(data)
+
+    await stream.receive_each(take)
+
+
 async def test_pieces_come_in_order_until_they_are_not_wanted_and_the_rest_stays(make_world):
     async with make_world() as world, connected(world) as (_, _, near, far):
         taken: list[bytes] = []
@@ -40,13 +50,8 @@ async def test_pieces_come_in_order_until_they_are_not_wanted_and_the_rest_stays
 async def test_the_end_is_handed_over_as_no_bytes(make_world):
     async with make_world() as world, connected(world) as (_, _, near, far):
         taken: list[bytes] = []
-
-        def take(data) -> bool:
-            taken.append(bytes(data))
-            return bool(data)
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(far.receive_each, take)
+            nursery.start_soon(take_into, taken, far)
             await near.send_all(b"all")
             await until(lambda: taken)
             await near.send_eof()
@@ -85,12 +90,8 @@ async def test_what_the_taker_raises_ends_the_wait(make_world):
 async def test_a_paused_node_takes_nothing_until_it_resumes(make_world):
     async with make_world() as world, connected(world) as (_, _, near, far):
         life, taken = life_of(world, "server-1"), []
-
-        async def serve() -> None:
-            await far.receive_each(lambda data: not taken.append(bytes(data)) and bool(data))
-
         async with trio.open_nursery() as nursery:
-            await start(nursery, life, serve)
+            await start(nursery, life, lambda: take_into(taken, far))
             await near.send_all(b"one")
             await until(lambda: taken)
             life.pause()
@@ -105,12 +106,8 @@ async def test_a_paused_node_takes_nothing_until_it_resumes(make_world):
 async def test_a_dead_node_takes_nothing(make_world):
     async with make_world() as world, connected(world) as (_, _, near, far):
         life, taken = life_of(world, "server-1"), []
-
-        async def serve() -> None:
-            await far.receive_each(lambda data: not taken.append(bytes(data)) and bool(data))
-
         async with trio.open_nursery() as nursery:
-            await start(nursery, life, serve)
+            await start(nursery, life, lambda: take_into(taken, far))
             await near.send_all(b"one")
             await until(lambda: taken)
             near.send_nowait(b"two")
