@@ -42,7 +42,6 @@ def copy_out(source: apsw.Connection, name: str) -> Generator[None, None, Pieces
 def copy_in(pages: Content, target: apsw.Connection, name: str) -> Generator[None]:
     """Make `target` what the pages are; it is of no use before the last step."""
     cached = next(target.execute("PRAGMA cache_size"))[0]
-    target.execute(f"PRAGMA cache_size={_CACHED_PAGES}")
     with _Opened(name, pages) as source:
         yield from _back_up(target, source)
     target.execute(f"PRAGMA cache_size={cached}")
