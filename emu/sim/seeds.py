@@ -16,7 +16,7 @@ from emu.history import Recorder
 from emu.history_file import write_by_model
 from emu.scenario import Scenario, cluster
 from emu.sim import planned, swarm
-from emu.sim.run import Outcome, in_virtual_time
+from emu.sim.run import WATCHDOG_S, Outcome, in_virtual_time
 from emu.sim.wire_rules import WireRules
 from emu.sim.world import Knobs
 from emu.supervisor import describe
@@ -119,7 +119,7 @@ def run_seed(run: SeedRun) -> SeedResult:
     )
 
 
-def simulate_seed(run: SeedRun) -> Outcome[dict[str, Any]]:
+def simulate_seed(run: SeedRun, *, watchdog_s: float = WATCHDOG_S) -> Outcome[dict[str, Any]]:
     """Like `run_seed`, with the trace (for `emu trace`); the value is the run's summary."""
     topology = replace(topology_of(run.path), seed=run.seed)
     items = run.items(topology)
@@ -140,6 +140,7 @@ def simulate_seed(run: SeedRun) -> Outcome[dict[str, Any]]:
         keep_trace=run.keep_trace,
         rules=WireRules(),
         max_virtual_s=run.for_s + FINISH_MOST_S,
+        watchdog_s=watchdog_s,
     )
 
 

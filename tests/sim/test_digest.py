@@ -3,13 +3,24 @@ and it is another."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import trio
 
 from emu.sim.run import run_simulation
+from emu.sim.seeds import SeedRun, simulate_seed
 from emu.sim.world import Knobs, SimWorld
 from emu.world import MachineSpec
+
+ROOT = Path(__file__).parents[2]
+REPLICATION = ROOT / "topologies" / "05-replication.yaml"
 
 
 @dataclass(frozen=True)
@@ -71,3 +82,48 @@ def test_the_same_story_has_the_same_digest():
 )
 def test_one_change_gives_another_digest(story):
     assert digest(story) != PLAIN
+
+
+@pytest.mark.parametrize("watchdog_s", [0.1, 0.02])
+def test_a_watchdog_that_looks_often_changes_no_digest(watchdog_s: float):
+    run = SeedRun(str(REPLICATION), seed=1, for_s=5)
+    assert simulate_seed(run, watchdog_s=watchdog_s).digest == (
+        simulate_seed(run, watchdog_s=0).digest
+    )
+
+
+def crowd(*, stops: bool = False) -> str:
+    """The digest of tasks whose order is the scheduler's alone; halfway the process stops."""
+
+    async def main(world: SimWorld) -> None:
+        context = world.machine(MachineSpec("a-1", "a", "test", "")).boot(1)[1]
+
+        async def write(name: str) -> None:
+            for _ in range(50):
+                context.disk.append("log", name.encode())
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            for name in "abcdefgh":
+                nursery.start_soon(write, name)
+        if stops:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        async with trio.open_nursery() as nursery:
+            for name in "abcdefgh":
+                nursery.start_soon(write, name)
+
+    return run_simulation(main, seed=1, knobs=Knobs()).digest
+
+
+@pytest.mark.slow
+def test_a_process_that_was_stopped_for_25_s_goes_on_to_the_same_digest():
+    program = "from tests.sim.test_digest import crowd; print(crowd(stops=True))"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        time.sleep(25)
+        process.send_signal(signal.SIGCONT)
+        told, _ = process.communicate(timeout=30)
+    assert told.strip() == crowd()
