@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from emu import verdict
 from emu.checks import Claim, check_logs, check_owners, check_replicas
+from emu.checks.history import Recorder
 from emu.checks.verdict import line
-from emu.history import Recorder
 from emu.observe.events import Event
 from emu.promises import Kept, Promise, judge_history
 from emu.supervisor import Cluster

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from emu.checks import Verdict, check
+from emu.checks.history import Operation, Recorder
 from emu.checks.losses import Losses, find_losses
-from emu.history import Operation, Recorder
 from emu.topology.model import Tier, Topology
 
 

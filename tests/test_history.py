@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from emu.checks.history import Recorder
+from emu.checks.history_file import HistoryError, read_history, write_by_model, write_history
 from emu.checks.shapes import shape_of
-from emu.history import Recorder
-from emu.history_file import HistoryError, read_history, write_by_model, write_history
 
 INVOKE = {"index": 0, "process": "a", "type": "invoke", "f": "write", "value": 1, "time": 0.5}
 DONE = {"index": 1, "process": "a", "type": "ok", "f": "write", "value": 1, "time": 0.7}

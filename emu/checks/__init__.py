@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from emu.checks.bank import check_bank
+from emu.checks.history import Operation
 from emu.checks.lists import check_list
 from emu.checks.objects import check_object
 from emu.checks.queues import check_queue
@@ -25,7 +26,6 @@ from emu.checks.sets import check_set
 from emu.checks.states import Claim, check_logs, check_owners, check_replicas
 from emu.checks.values import freeze
 from emu.checks.verdict import Anomaly, Checker, Finding, Undecided, Verdict, about
-from emu.history import Operation
 
 __all__ = [
     "GUARANTEES", "MODELS", "Anomaly", "Claim", "Verdict", "check", "check_logs", "check_owners",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from emu.checks.history import Operation
 from emu.checks.verdict import Finding, at, show
-from emu.history import Operation
 
 BALANCES: Final = "balances"
 TOLERANCE: Final = 1e-9

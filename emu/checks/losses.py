@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from emu.checks.history import Operation
 from emu.checks.values import freeze
-from emu.history import Operation
 
 WRITES: Final = {"list-append": "append", "set": "add"}
 """model → the operation whose element every later read must show."""

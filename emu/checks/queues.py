@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from emu.checks.history import FAIL, INFO, Operation
 from emu.checks.values import freeze
 from emu.checks.verdict import Finding, at, known_at, show, who
-from emu.history import FAIL, INFO, Operation
 
 DEQUEUE: Final = "dequeue"
 EMPTY: Final = None

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from emu.checks.history import FAIL, OK, Operation
 from emu.checks.values import freeze
 from emu.checks.verdict import Undecided
-from emu.history import FAIL, OK, Operation
 
 MAX_STEPS: Final = 1_000_000
 """Per object. A step is one attempt to let one operation happen next: about 1 to 3 µs."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+from emu.checks.history import Operation
 from emu.checks.values import freeze
 from emu.checks.verdict import Finding, at, known_at, show
-from emu.history import Operation
 
 READS: Final = ("read", "get")
 WRITES: Final = ("write", "set")

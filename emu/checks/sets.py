@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from emu.checks.history import FAIL, Operation
 from emu.checks.values import freeze
 from emu.checks.verdict import Finding, at, known_at, show, who
-from emu.history import FAIL, Operation
 
 READ: Final = "read"
 

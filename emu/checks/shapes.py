@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from emu.history import INVOKE, OK
-from emu.history_file import Shape
+from emu.checks.history import INVOKE, OK
+from emu.checks.history_file import Shape
 
 Test = Callable[[Any], bool]
 

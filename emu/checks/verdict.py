@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from emu.checks.history import INFO, Operation
 from emu.checks.values import thaw
-from emu.history import INFO, Operation
 
 UNKNOWN: Final = "unknown"
 SHOWN_CHARS: Final = 60

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from emu.checks.history import FAIL, Operation
 from emu.checks.values import freeze
 from emu.checks.verdict import Finding, at, known_at, show, who
-from emu.history import FAIL, Operation
 
 WRITES: Final = ("write", "set")
 START: Final = -1

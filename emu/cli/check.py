@@ -8,13 +8,13 @@ import typer
 
 from emu.checks import GUARANTEES, MODELS, Anomaly, Verdict
 from emu.checks import check as judge
+from emu.checks.history import Operation
+from emu.checks.history_file import HistoryError, read_history
 from emu.checks.search import MAX_STEPS
 from emu.checks.shapes import shape_of
 from emu.checks.verdict import UNKNOWN, about, line
 from emu.cli import output
 from emu.cli.attach import JsonOption
-from emu.history import Operation
-from emu.history_file import HistoryError, read_history
 
 SHOWN_ANOMALIES: Final = 10
 WORDS: Final[dict[bool | str, tuple[str, str]]] = {

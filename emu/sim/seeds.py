@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from emu.history import Recorder
-from emu.history_file import write_by_model
+from emu.checks.history import Recorder
+from emu.checks.history_file import write_by_model
 from emu.scenario import Scenario, cluster
 from emu.sim import planned, swarm
 from emu.sim.run import WATCHDOG_S, Outcome, in_virtual_time

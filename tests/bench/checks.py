@@ -11,7 +11,7 @@ import time
 from typing import Any, Final
 
 from emu.checks import check
-from emu.history import Operation
+from emu.checks.history import Operation
 from tests.checks.random_histories import few_values, history, register, unique_writes
 
 REGISTER_OPERATIONS: Final = 100_000

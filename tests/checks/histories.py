@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from emu.checks import Verdict, check
-from emu.history import Operation, Recorder
+from emu.checks.history import Operation, Recorder
 
 
 class Event(NamedTuple):

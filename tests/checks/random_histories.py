@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from emu.history import Operation, Recorder
+from emu.checks.history import Operation, Recorder
 
 Simulate = Callable[[Any, str, Any], tuple[Any, Any]]
 """(state, f, value) → (state after, answer)."""

@@ -7,8 +7,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from emu.checks.history_file import write_history
 from emu.cli.verbs import app
-from emu.history_file import write_history
 from tests.checks.histories import did, recorded, saw
 
 

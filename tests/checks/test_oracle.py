@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emu.checks import check
+from emu.checks.history import FAIL, Operation
 from emu.checks.lists import list_effect
 from emu.checks.objects import ABSENT, check_object, effect
 from emu.checks.search import ILLEGAL, Model, linearize
 from emu.checks.zones import check_zones
-from emu.history import FAIL, Operation
 from tests.checks.random_histories import (
     few_values,
     history,

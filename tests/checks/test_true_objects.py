@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emu.checks import check
-from emu.history import Operation, Recorder
+from emu.checks.history import Operation, Recorder
 from tests.checks.random_histories import history
 
 SEEDS = st.integers(0, 2**32)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import emu
-from emu.history import Recorder
+from emu.checks.history import Recorder
 from emu.topology.loading import loads
 from protocols import rpc
 from tests.live.running import emu_up

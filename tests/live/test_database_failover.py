@@ -16,7 +16,7 @@ import pytest
 import trio
 
 import emu
-from emu.history import Recorder
+from emu.checks.history import Recorder
 from emu.observe.events import Event
 from emu.topology.loading import load, loads
 from emu.topology.model import Topology

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import emu
-from emu.history import Recorder
+from emu.checks.history import Recorder
 from emu.topology.loading import loads
 
 NODES = "nodes: 3"

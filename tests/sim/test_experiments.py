@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import emu
-from emu.history import Recorder
+from emu.checks.history import Recorder
 from emu.topology.loading import load
 
 KILLS_S = (5.0, 20.1)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
-from emu.history import FAIL, INFO, INVOKE, OK, Operation
+from emu.checks.history import FAIL, INFO, INVOKE, OK, Operation
 
 MAX_LINE_BYTES: Final = 16 << 20
 MAX_PROBLEMS: Final = 20

@@ -1,6 +1,6 @@
 """What clients did and saw: operations with their outcomes, kept in memory while they happen.
 
-As a file a history is emu/history_file.py's business; judging it is emu/checks'.
+As a file a history is emu/checks/history_file.py's business; judging it is emu/checks'.
 """
 
 from __future__ import annotations
