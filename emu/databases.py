@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from emu.slot import Slot
-from emu.supervisor import Cluster
-from emu.targets import TargetError
+from emu.cluster.slot import Slot
+from emu.cluster.supervisor import Cluster
+from emu.cluster.targets import TargetError
 from nodes.parts.sql_rules import READING_WORDS, check_length, first_word
 from protocols import database as words
 from protocols.errors import RpcError

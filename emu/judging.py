@@ -14,9 +14,9 @@ from emu import verdict
 from emu.checks import Claim, check_logs, check_owners, check_replicas
 from emu.checks.history import Recorder
 from emu.checks.verdict import line
+from emu.cluster.supervisor import Cluster
 from emu.observe.events import Event
 from emu.promises import Kept, Promise, judge_history
-from emu.supervisor import Cluster
 from emu.topology.expecting import Expectation
 from emu.topology.model import Tier, Topology
 from nodes.base import StateCheck

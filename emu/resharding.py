@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from emu import views
-from emu.supervisor import Cluster
-from emu.targets import TargetError
+from emu.cluster import views
+from emu.cluster.supervisor import Cluster
+from emu.cluster.targets import TargetError
 from emu.topology.model import Topology, diff
 from protocols import coordinator as words
 from protocols.coordinator import MAX_SHARDS, coordinator_tier, shard_number, shard_tier

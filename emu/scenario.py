@@ -16,16 +16,17 @@ from typing import Any, Final, Literal, Protocol, TypeVar, get_origin, get_type_
 
 import trio
 
-from emu import databases, timeline, views
-from emu.faults import VERBS, Fault
+from emu import databases
+from emu.cluster import timeline, views
+from emu.cluster.faults import VERBS, Fault
+from emu.cluster.supervisor import Cluster
+from emu.cluster.targets import resolve
 from emu.judging import Judge
 from emu.live.world import LiveWorld
 from emu.observe.events import Event, Events
 from emu.sim.run import in_virtual_time
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld
-from emu.supervisor import Cluster
-from emu.targets import resolve
 from emu.topology.expecting import Expectation
 from emu.topology.loading import load
 from emu.topology.model import FaultItem, Topology

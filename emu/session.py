@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import trio
 
-from emu import timeline
+from emu.cluster import timeline
+from emu.cluster.supervisor import Cluster
 from emu.control.server import ControlServer
 from emu.databases import PRIMARY
 from emu.judging import Judge
@@ -25,7 +26,6 @@ from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
 from emu.resharding import kept_lines, shards_in, with_shards
 from emu.state import StateFolder
-from emu.supervisor import Cluster
 from emu.topology.loading import load
 from emu.topology.model import Topology, diff
 from emu.topology.problems import TopologyError

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 from rich.text import Text
 
-from emu import faults
 from emu.cli import injecting, output
 from emu.cli.attach import ClusterOption, JsonOption, attached, complete_target
 from emu.cli.promoting import promote
 from emu.cli.resharding import reshard
+from emu.cluster import faults
 from emu.topology import units
 
 FOR_HELP = "Undo it after this long (5s, 2m)."

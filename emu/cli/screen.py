@@ -18,8 +18,8 @@ from emu.observe.shown import duration as seconds
 from emu.topology import units
 
 if TYPE_CHECKING:
+    from emu.cluster.slot import Slot
     from emu.session import Session
-    from emu.slot import Slot
 
 FRONTS: Final = ("cdn", "balancer", "web")
 """Kinds that show the site, the outermost first."""

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import trio
 
+from emu.cluster.slot import Slot
+from emu.cluster.supervisor import ActiveFault, Cluster
 from emu.observe.annotations import OPERATIONS
 from emu.observe.events import LEVELS, Event
 from emu.observe.link_series import sum_up, tell
-from emu.slot import Slot
-from emu.supervisor import ActiveFault, Cluster
 from nodes.parts.metrics import Counter, Metrics
 
 MAX_FAULT_SERIES: Final = 100

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from emu import faults
+from emu.cluster import faults
 from emu.sim.swarm import FIRST_S, PRIMARY, QUIET_END_S
 from emu.topology.model import FaultItem, Tier, Topology
 

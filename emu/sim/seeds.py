@@ -14,12 +14,12 @@ from typing import Any, Final, Literal
 
 from emu.checks.history import Recorder
 from emu.checks.history_file import write_by_model
+from emu.cluster.supervisor import describe
 from emu.scenario import Scenario, cluster
 from emu.sim import planned, swarm
 from emu.sim.run import WATCHDOG_S, Outcome, in_virtual_time
 from emu.sim.wire_rules import WireRules
 from emu.sim.world import Knobs
-from emu.supervisor import describe
 from emu.topology.loading import load
 from emu.topology.model import FaultItem, Topology
 

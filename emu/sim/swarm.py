@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from emu import faults
-from emu.faults import Fault
+from emu.cluster import faults
+from emu.cluster.faults import Fault
 from emu.topology.model import FaultItem, Tier, Topology
 
 FIRST_S: Final = 1.0

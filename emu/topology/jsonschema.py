@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from emu import faults
-from emu.faults import Fault
+from emu.cluster import faults
+from emu.cluster.faults import Fault
 from emu.topology import schema
 from emu.topology.expecting import METRICS, OPERATORS
 from emu.topology.lint import CODES

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from emu import faults
-from emu.faults import Fault
+from emu.cluster import faults
+from emu.cluster.faults import Fault
 from emu.topology import document as documents
 from emu.topology import expecting, schema
 from emu.topology.document import Document, Path

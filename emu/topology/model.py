@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from emu.faults import Fault
+from emu.cluster.faults import Fault
 from emu.links import Links
 from emu.topology.expecting import Expectation
 from emu.topology.problems import Problem

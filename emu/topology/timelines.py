@@ -1,6 +1,6 @@
 """The `faults:` of a file: each item's time, its one verb with that verb's options, its `for:`.
 
-Verbs are the dataclasses of emu/faults.py; which words mean which nodes is targets.py's business,
+Verbs are the dataclasses of emu/cluster/faults.py; which words mean which nodes is targets.py's business,
 checked here as far as it can be before anything runs."""
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from emu.faults import Fault
-from emu.targets import COUNTS, OUTSIDE, SHARES
+from emu.cluster.faults import Fault
+from emu.cluster.targets import COUNTS, OUTSIDE, SHARES
 from emu.topology import schema
 from emu.topology.document import Document, Path
 from emu.topology.model import FaultItem, Tier

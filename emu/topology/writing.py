@@ -14,8 +14,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from emu import faults
-from emu.faults import Fault
+from emu.cluster import faults
+from emu.cluster.faults import Fault
 from emu.topology import units
 from emu.topology.model import FaultItem
 

@@ -30,7 +30,7 @@ async def emu_main(link_ms: float) -> None:
     """A live world with a directory and one balancer; the backend is another process."""
     import trio
 
-    from emu.directory import DirectoryConfig, DirectoryNode, Membership
+    from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
     from emu.life import current_life
     from emu.links import Slow
     from emu.live.world import LiveWorld

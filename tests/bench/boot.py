@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import trio
 
+from emu.cluster.supervisor import Cluster
 from emu.live.world import LiveWorld
-from emu.supervisor import Cluster
 from emu.topology.loading import load
 from tests.bench import alternate
 

@@ -11,7 +11,7 @@ import time
 from typing import Any, Final
 
 import emu
-from emu.faults import Crash, Fault, Kill, Partition, Pause
+from emu.cluster.faults import Crash, Fault, Kill, Partition, Pause
 from emu.topology.loading import loads
 from emu.topology.model import FaultItem
 

@@ -37,7 +37,7 @@ async def emu_main(durability: str, ack: str, members: int, link_ms: float) -> N
     """A shard of so many members; says where its primary is."""
     import trio
 
-    from emu.directory import DirectoryConfig, DirectoryNode, Membership
+    from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
     from emu.life import current_life
     from emu.links import Slow
     from emu.live.world import LiveWorld

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from emu.directory import DirectoryConfig, DirectoryNode, Membership
+from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
 from nodes.base import DIRECTORY_HOST
 from nodes.client import Client
 from nodes.directory import Directory

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from emu.cluster.supervisor import Cluster
 from emu.live.world import LiveWorld
-from emu.supervisor import Cluster
 from emu.topology.loading import load
 from tests.bench.boot import NODES, TOPOLOGY, memory
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from emu.directory import DirectoryConfig, DirectoryNode, Membership
+from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
 from emu.life import Life, current_life
 from emu.live.world import LiveWorld
 from emu.world import MachineSpec

@@ -1,4 +1,4 @@
-"""The scripting API: the same script in both worlds, with the verbs of emu/faults.py."""
+"""The scripting API: the same script in both worlds, with the verbs of emu/cluster/faults.py."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import trio
 
 import emu
-from emu import faults
-from emu.targets import TargetError
+from emu.cluster import faults
+from emu.cluster.targets import TargetError
 
 FOUR = "topologies/04-load-balancer.yaml"
 

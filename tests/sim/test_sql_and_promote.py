@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import emu
-from emu.targets import TargetError
+from emu.cluster.targets import TargetError
 from emu.topology.loading import loads
 from emu.topology.model import Topology
 from protocols.errors import RpcError

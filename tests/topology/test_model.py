@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emu.faults import Cpu, Kill, Partition, Scale, Slow
+from emu.cluster.faults import Cpu, Kill, Partition, Scale, Slow
 from emu.links import PLAIN, Shape
 from emu.topology.loading import loads
 from emu.topology.model import Topology, diff

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from emu import faults
 from emu.cli import faulting, nodes
 from emu.cli.verbs import app
-from emu.targets import Candidate, resolve
+from emu.cluster import faults
+from emu.cluster.targets import Candidate, resolve
 from emu.topology.lint import lint, unaccepted
 from emu.topology.loading import load
 from emu.topology.model import Topology

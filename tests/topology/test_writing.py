@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from emu import faults
+from emu.cluster import faults
 from emu.topology.loading import load, loads
 from emu.topology.model import FaultItem
 from emu.topology.writing import recorded, timeline_yaml, with_timeline

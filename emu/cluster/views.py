@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from emu.slot import Slot
-from emu.supervisor import Cluster
+from emu.cluster.slot import Slot
+from emu.cluster.supervisor import Cluster
 from emu.topology.problems import hint
 from protocols.errors import RpcError
 

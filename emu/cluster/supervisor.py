@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import trio
 
-from emu import faults
-from emu.directory import DirectoryConfig, DirectoryNode, Membership
+from emu.cluster import faults
+from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
+from emu.cluster.operator import Operator
+from emu.cluster.slot import Slot
+from emu.cluster.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
 from emu.life import Life, current_life
 from emu.observe.events import Events
-from emu.operator import Operator
-from emu.slot import Slot
-from emu.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
 from emu.topology.model import MAX_NODES, Placement, Topology
 from emu.world import MachineSpec, World
 from nodes.base import DIRECTORY_HOST, Context, Kind

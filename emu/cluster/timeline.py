@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from emu.cluster.supervisor import Cluster
+from emu.cluster.targets import TargetError
 from emu.observe.events import Event
-from emu.supervisor import Cluster
-from emu.targets import TargetError
 from emu.topology.model import FaultItem
 from protocols.errors import RpcError
 

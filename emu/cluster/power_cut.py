@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from emu.supervisor import Cluster
+    from emu.cluster.supervisor import Cluster
 
 MOST_S: Final = 1.0
 MID_WRITE_S: Final = 0.0003

@@ -20,12 +20,12 @@ from typing import (
 )
 
 from emu import links
-from emu.reviving import Resume, Revive, start_all
-from emu.targets import TargetError
+from emu.cluster.reviving import Resume, Revive, start_all
+from emu.cluster.targets import TargetError
 from emu.topology import units
 
 if TYPE_CHECKING:
-    from emu.supervisor import Cluster
+    from emu.cluster.supervisor import Cluster
 
 Undo = Callable[[], Awaitable[None]]
 
@@ -69,7 +69,7 @@ class Crash:
     async def inject(self, cluster: Cluster) -> Undo | None:
         names = await cluster.resolve(self.target)
         if self.in_write:
-            from emu.power_cut import in_their_next_writes
+            from emu.cluster.power_cut import in_their_next_writes
 
             await in_their_next_writes(cluster, names)
         else:
