@@ -20,7 +20,7 @@ REGISTRY: Final = "nodes/parts/metrics.py"
 REGISTERING: Final = frozenset({"counter", "gauge", "histogram"})
 NO_LABELS: Final = frozenset({"read", "bounds", "help_text"})
 OF_A_NODE: Final = ("node", "tier", "region")
-MACHINE: Final = ("emu/cpu.py", "emu/disk.py")
+MACHINE: Final = ("emu/machine/cpu.py", "emu/machine/disk.py")
 """Modules outside of nodes/ whose series carry the node's labels."""
 SAID_BY_EMU: Final = frozenset({"emu_node_up", "emu_node_generation", "emu_node_info"})
 """What emu says of a node in its place."""

@@ -15,7 +15,7 @@ from emu.checks import Claim, check_logs, check_owners, check_replicas
 from emu.checks.history import Recorder
 from emu.checks.verdict import line
 from emu.cluster.supervisor import Cluster
-from emu.observe.events import Event
+from emu.machine.events import Event
 from emu.promises import Kept, Promise, judge_history
 from emu.topology.expecting import Expectation
 from emu.topology.model import Tier, Topology

@@ -23,7 +23,7 @@ from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import resolve
 from emu.judging import Judge
 from emu.live.world import LiveWorld
-from emu.observe.events import Event, Events
+from emu.machine.events import Event, Events
 from emu.sim.run import in_virtual_time
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld

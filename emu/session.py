@@ -20,7 +20,7 @@ from emu.control.server import ControlServer
 from emu.databases import PRIMARY
 from emu.judging import Judge
 from emu.live.world import LiveWorld
-from emu.observe.events import Event, Events
+from emu.machine.events import Event, Events
 from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record

@@ -235,7 +235,7 @@ class Operation(Protocol):
 
 
 class History(Protocol):
-    """What this node did as a client, for the checkers (see DESIGN §7 for `f`, `key`, `value`)."""
+    """What this node did as a client, for the checkers (see DESIGN .7 for `f`, `key`, `value`)."""
 
     def invoke(
         self, process: str, f: str, value: Any = None, key: Any = None, *, model: str = "kv"

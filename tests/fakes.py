@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 
 from trio.testing import wait_all_tasks_blocked
 
-from emu.life import Life
+from emu.machine.life import Life
 
 
 class FakeTimer:
@@ -19,7 +19,7 @@ class FakeTimer:
 
 
 class FakeTimers:
-    """emu.world.Timers whose time moves only in `run_until` and `run_for`."""
+    """emu.machine.world.Timers whose time moves only in `run_until` and `run_for`."""
 
     def __init__(self) -> None:
         self.time_s = 0.0

@@ -9,7 +9,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.clock import MachineClock, NodeClock
+from emu.machine.clock import MachineClock, NodeClock
 from nodes.base import Fenced
 from tests.fakes import FakeTimers, a_life
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from emu.clock import MachineClock, NodeClock
-from emu.cpu import NodeCpu
-from emu.world import CpuSpec
+from emu.machine.clock import MachineClock, NodeClock
+from emu.machine.cpu import NodeCpu
+from emu.machine.world import CpuSpec
 from nodes.base import CpuBusy, CpuExpired, Fenced
 from nodes.parts.metrics import Metrics
 from tests.fakes import FakeTimers, a_life

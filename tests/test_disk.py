@@ -9,10 +9,10 @@ import outcome
 import pytest
 import trio
 
-from emu.disk import MachineDisk, NodeDisk
 from emu.live.files import LiveFiles, OpenFiles
+from emu.machine.disk import MachineDisk, NodeDisk
+from emu.machine.world import DiskSpec
 from emu.sim.files import Habits, SimFiles
-from emu.world import DiskSpec
 from nodes.base import Fenced
 from nodes.parts.metrics import Metrics
 from tests.fakes import FakeTimers, a_life

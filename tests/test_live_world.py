@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from emu.disk import Work
-from emu.life import current_life
 from emu.live.addresses import AddressSlot
 from emu.live.sync import Syncer
 from emu.live.world import PROBE_S, LiveWorld
-from emu.observe.events import Events
-from emu.world import CpuSpec, DiskSpec, MachineSpec
+from emu.machine.disk import Work
+from emu.machine.events import Events
+from emu.machine.life import current_life
+from emu.machine.world import CpuSpec, DiskSpec, MachineSpec
 
 
 def spec(name: str, **fields) -> MachineSpec:

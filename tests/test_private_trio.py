@@ -13,9 +13,9 @@ import pytest
 import trio
 from trio._core import _run as trio_run
 
-from emu import private_trio
-from emu.life import Life, current_life
-from emu.private_trio import PauseHolder, UnknownTrio, check_trio, seeded_scheduler
+from emu.machine import private_trio
+from emu.machine.life import Life, current_life
+from emu.machine.private_trio import PauseHolder, UnknownTrio, check_trio, seeded_scheduler
 from emu.sim.run import run_simulation, simulate
 from emu.sim.timers import SimulationStuck
 from tests.fakes import NoHolder
@@ -113,7 +113,7 @@ def test_afterwards_trio_is_as_it_was():
 PROGRAM = """
     import random, sys, trio
     from emu.sim.run import run_simulation
-    from emu.links import Shape
+    from emu.machine.links import Shape
     from tests.bench.sim import exchange
 
     random.seed()  # the run must not depend on the global generator

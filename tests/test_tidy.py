@@ -91,7 +91,7 @@ def test_a_planted_breach_is_found(tmp_path: Path, path: str, text: str, message
         ("nodes/x.py", ALLOWED_FUNCTION),
         ("emu/cli/x.py", "print('hello')"),
         ("emu/x.py", "import time\nx = open('/dev/null')"),
-        ("emu/private_trio.py", "import trio._core"),
+        ("emu/machine/private_trio.py", "import trio._core"),
         ("protocols/x.py", '"""Words.\n\n' + "a word\n" * 9 + '"""'),
     ],
 )

@@ -139,8 +139,10 @@ def _imports(module: Module) -> Iterator[str]:
         if name == "random" and module.inner and any(each != "Random" for each in taken):
             yield module.at(node, "of random only the type Random: ask ctx.rng(name) for a stream")
         private = name.startswith("trio._") or (name == "trio" and "_core" in taken)
-        if private and module.path != "emu/private_trio.py":
-            yield module.at(node, f"imports {name}: private Trio lives in emu/private_trio.py")
+        if private and module.path != "emu/machine/private_trio.py":
+            yield module.at(
+                node, f"imports {name}: private Trio lives in emu/machine/private_trio.py"
+            )
 
 
 def _calls(module: Module) -> Iterator[str]:
@@ -160,8 +162,10 @@ def _calls(module: Module) -> Iterator[str]:
             case ast.Attribute(value=ast.Name(id="trio"), attr=name):
                 if module.inner and name in REAL_TIME:
                     yield module.at(node, f"trio.{name}: the node has its own clock and network")
-                if name == "_core" and module.path != "emu/private_trio.py":
-                    yield module.at(node, "trio._core: private Trio lives in emu/private_trio.py")
+                if name == "_core" and module.path != "emu/machine/private_trio.py":
+                    yield module.at(
+                        node, "trio._core: private Trio lives in emu/machine/private_trio.py"
+                    )
             case ast.keyword(arg="shield", value=ast.Constant(value=True)) if module.inner:
                 yield module.at(node, "shield=True: a dead node's task must not live on")
 

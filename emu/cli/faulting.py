@@ -19,7 +19,7 @@ from emu.cli.attach import ClusterOption, JsonOption, attached, complete_target
 from emu.cli.promoting import promote
 from emu.cli.resharding import reshard
 from emu.cluster import faults
-from emu.topology import units
+from emu.machine import units
 
 FOR_HELP = "Undo it after this long (5s, 2m)."
 OWN_COMMANDS = ("scale", "call", "reshard", "promote")

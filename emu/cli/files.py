@@ -10,7 +10,7 @@ import typer
 
 from emu.cli import output
 from emu.cli.attach import JsonOption
-from emu.topology import units
+from emu.machine import units
 from emu.topology.problems import Problem, TopologyError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from emu.cli import lines, output
 from emu.cli.printing import Printer
 from emu.cli.screen import command_name, summary_screen, welcome_screen
 from emu.live.addresses import SlotError
-from emu.observe.events import Event
+from emu.machine.events import Event
 from emu.session import Session
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

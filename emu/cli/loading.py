@@ -11,7 +11,7 @@ import typer
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask, complete_target
 from emu.cli.files import duration_s
-from emu.topology import units
+from emu.machine import units
 
 if TYPE_CHECKING:
     from emu.load.plan import Endpoint

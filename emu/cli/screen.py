@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from emu.machine import units
 from emu.observe.explaining import shown_writes
 from emu.observe.shown import duration as seconds
-from emu.topology import units
 
 if TYPE_CHECKING:
     from emu.cluster.slot import Slot

@@ -19,10 +19,9 @@ from typing import (
     get_type_hints,
 )
 
-from emu import links
 from emu.cluster.reviving import Resume, Revive, start_all
 from emu.cluster.targets import TargetError
-from emu.topology import units
+from emu.machine import links, units
 
 if TYPE_CHECKING:
     from emu.cluster.supervisor import Cluster

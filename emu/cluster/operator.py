@@ -13,8 +13,8 @@ from typing import Any
 
 import trio
 
-from emu.observe.events import Events
-from emu.world import OPERATOR, World
+from emu.machine.events import Events
+from emu.machine.world import OPERATOR, World
 from nodes.base import ADMIN_PORT, Clock, Cpu, Timer
 from nodes.client import Client
 from nodes.parts.metrics import Metrics

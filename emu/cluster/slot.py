@@ -7,9 +7,9 @@ from typing import Any
 
 import trio
 
-from emu.life import Life
+from emu.machine.life import Life
+from emu.machine.world import Machine, MachineSpec
 from emu.topology.model import Placement
-from emu.world import Machine, MachineSpec
 
 
 @dataclass(slots=True)

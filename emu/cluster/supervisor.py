@@ -18,10 +18,10 @@ from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
 from emu.cluster.operator import Operator
 from emu.cluster.slot import Slot
 from emu.cluster.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
-from emu.life import Life, current_life
-from emu.observe.events import Events
+from emu.machine.events import Events
+from emu.machine.life import Life, current_life
+from emu.machine.world import MachineSpec, World
 from emu.topology.model import MAX_NODES, Placement, Topology
-from emu.world import MachineSpec, World
 from nodes.base import DIRECTORY_HOST, Context, Kind
 from protocols.control import Member
 from protocols.errors import RpcError

@@ -11,7 +11,7 @@ import trio
 
 from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import TargetError
-from emu.observe.events import Event
+from emu.machine.events import Event
 from emu.topology.model import FaultItem
 from protocols.errors import RpcError
 

@@ -13,8 +13,8 @@ from trio.lowlevel import checkpoint, wait_readable
 from nodes.base import OUTSIDE, Peer
 
 if TYPE_CHECKING:
-    from emu.life import Life
     from emu.live.network import Host, LiveNetwork
+    from emu.machine.life import Life
 
 MAX_DATAGRAM_BYTES: Final = 65507
 MAX_HELD: Final = 4096

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from emu.disk import Pending, Work
+from emu.machine.disk import Pending, Work
 
 MAX_OPEN_FILES: Final = 512
 LARGE_BYTES: Final = 4 << 20
@@ -77,7 +77,7 @@ class OpenFiles:
 
 
 class LiveFiles:
-    """`emu.disk.Files` in a real folder, which is made when first written to."""
+    """`emu.machine.disk.Files` in a real folder, which is made when first written to."""
 
     def __init__(self, folder: Path, open_files: OpenFiles) -> None:
         self.folder = folder

@@ -18,10 +18,6 @@ from typing import Any, Final, Protocol
 import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
-from emu.access import may_dial, refusal
-from emu.handshake import shake_hands
-from emu.life import Life
-from emu.links import Links
 from emu.live.addresses import AddressSlot
 from emu.live.datagrams import LiveDatagramSocket
 from emu.live.readiness import Readiness
@@ -29,7 +25,11 @@ from emu.live.relay import Relays
 from emu.live.sockets import SocketSink, prepare
 from emu.live.streams import LiveStream
 from emu.live.timers import LiveTimers
-from emu.world import OBSERVE_PORT, OPERATOR, MachineSpec
+from emu.machine.access import may_dial, refusal
+from emu.machine.handshake import shake_hands
+from emu.machine.life import Life
+from emu.machine.links import Links
+from emu.machine.world import OBSERVE_PORT, OPERATOR, MachineSpec
 from nodes.base import DIRECTORY_HOST, OUTSIDE, Listener, Peer, Stream
 
 BUFFER_BYTES: Final = 256 * 1024

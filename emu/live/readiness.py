@@ -20,8 +20,8 @@ from trio import lowlevel
 from emu.live.timers import HOG_S
 
 if TYPE_CHECKING:
-    from emu.life import Life
-    from emu.links import Link
+    from emu.machine.life import Life
+    from emu.machine.links import Link
 
 MOST_EVENTS: Final = 64
 """Taken at a time, as what comes may be handled at once; more are taken in the next turn."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
-from emu.links import Link
-from emu.pipe import Pipe
+from emu.machine.links import Link
+from emu.machine.pipe import Pipe
 
 if TYPE_CHECKING:
     from emu.live.network import LiveNetwork

@@ -19,12 +19,12 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_readable, wa
 from emu.live.readiness import Pushing, Reader
 from emu.live.relay import PIECE_BYTES
 from emu.live.sockets import RECEIVE_BYTES, SocketSink
-from emu.pipe import Pipe
+from emu.machine.pipe import Pipe
 from nodes.base import Peer, Stream
 
 if TYPE_CHECKING:
-    from emu.life import Life
     from emu.live.network import LiveNetwork
+    from emu.machine.life import Life
 
 CHECKPOINT_EVERY: Final = 64
 BULK_BYTES: Final = 262144
@@ -390,7 +390,7 @@ class LiveStream(Stream):
         self._pipe.wake_writers()
 
     def end(self, *, crash: bool) -> None:
-        """The node died (emu.life.Handle)."""
+        """The node died (emu.machine.life.Handle)."""
         if self._closed:
             return
         if crash:

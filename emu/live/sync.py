@@ -17,9 +17,9 @@ from typing import Final
 
 import trio
 
-from emu.disk import Done, Work
 from emu.live import sync_child
 from emu.live.sync_child import ANSWER, FORGET, KEPT, NAMES_TOO, ORDER
+from emu.machine.disk import Done, Work
 
 MAX_SENT: Final = 64
 """Orders that the process has at a time; further ones wait here."""

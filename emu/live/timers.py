@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import trio
 
-from emu.life import current_life
+from emu.machine.life import current_life
 from nodes.parts.metrics import Counter, Histogram, Metrics
 
 LATE_SAMPLES: Final = 4096
@@ -48,7 +48,7 @@ class _Entry:
 
 
 class LiveTimers:
-    """`emu.world.Timers` on real time. Run `run` in the world's nursery."""
+    """`emu.machine.world.Timers` on real time. Run `run` in the world's nursery."""
 
     def __init__(self, *, precise: bool = True, lag: Histogram | None = None) -> None:
         """`lag` counts how late the loop came, each time."""

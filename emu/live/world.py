@@ -16,19 +16,19 @@ from typing import Any, Final, Self
 
 import trio
 
-from emu.clock import MachineClock
-from emu.context import NoHistory
-from emu.disk import MachineDisk
-from emu.life import Holder, Life
-from emu.links import Links
 from emu.live.files import LiveFiles, OpenFiles
 from emu.live.network import BUFFER_BYTES, LiveNetwork
 from emu.live.sync import Syncer
 from emu.live.timers import HogWatch, LiveTimers
-from emu.machine import EmulatedMachine
-from emu.observe.events import Events
-from emu.private_trio import PauseHolder
-from emu.world import MachineSpec
+from emu.machine.clock import MachineClock
+from emu.machine.context import NoHistory
+from emu.machine.disk import MachineDisk
+from emu.machine.events import Events
+from emu.machine.life import Holder, Life
+from emu.machine.links import Links
+from emu.machine.machine import EmulatedMachine
+from emu.machine.private_trio import PauseHolder
+from emu.machine.world import MachineSpec
 from nodes.base import History, Log, Network
 from nodes.parts.metrics import Metrics
 
@@ -49,7 +49,7 @@ GC_HELP: Final = "Pauses of Python's garbage collector: everything stands still.
 
 
 class LiveWorld:
-    """emu.world.World on this laptop. `data` holds a folder per machine."""
+    """emu.machine.world.World on this laptop. `data` holds a folder per machine."""
 
     name = "live"
     honest_disks = True
@@ -137,7 +137,7 @@ class LiveWorld:
             files.close()
         return await self._manager.__aexit__(kind, error, traceback)
 
-    # --- emu.world.World -----------------------------------------------------------------
+    # --- emu.machine.world.World -----------------------------------------------------------------
 
     def machine(self, spec: MachineSpec) -> EmulatedMachine:
         found = self._machines.get(spec.name)
@@ -180,7 +180,7 @@ class LiveWorld:
     def machines(self) -> Iterable[EmulatedMachine]:
         return self._machines.values()
 
-    # --- emu.machine.Surroundings --------------------------------------------------------
+    # --- emu.machine.machine.Surroundings --------------------------------------------------------
 
     def card(self, spec: MachineSpec, life: Life) -> Network:
         return self.network.card(spec, life)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from emu.topology.units import format_value, key_of
+from emu.machine.units import format_value, key_of
 
 KINDS: Final[Mapping[str, str]] = {
     "promoted": "promotion",

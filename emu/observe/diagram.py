@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from emu.machine.trace import TraceEvent
+from emu.machine.world import OPERATOR
 from emu.observe.messages import REQUEST, RESPONSE, Message, read_messages
-from emu.sim.trace import TraceEvent
-from emu.world import OPERATOR
 from nodes.base import ADMIN_PORT, DIRECTORY_HOST
 from protocols import rpc
 

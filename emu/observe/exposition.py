@@ -14,8 +14,8 @@ import trio
 
 from emu.cluster.slot import Slot
 from emu.cluster.supervisor import ActiveFault, Cluster
+from emu.machine.events import LEVELS, Event
 from emu.observe.annotations import OPERATIONS
-from emu.observe.events import LEVELS, Event
 from emu.observe.link_series import sum_up, tell
 from nodes.parts.metrics import Counter, Metrics
 

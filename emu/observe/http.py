@@ -21,12 +21,12 @@ from emu.cluster import faults
 from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import TargetError
 from emu.cluster.views import ps_row
+from emu.machine.world import OBSERVE_PORT, OPERATOR
 from emu.observe import guard, page
 from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition
 from emu.observe.sampling import Sampler
 from emu.observe.status import Status, status
-from emu.world import OBSERVE_PORT, OPERATOR
 from nodes.accepting import accept_forever
 from nodes.http_server import Endpoint, HttpService, Via, error_response, json_response
 from protocols.errors import RpcError

@@ -1,6 +1,6 @@
 """What the bytes of a trace said: MessagePack-RPC, HTTP and DNS, one Message each, in words.
 
-Pure. It reads what a run has kept (emu/sim/trace.py) and never fails: what it cannot read is so
+Pure. It reads what a run has kept (emu/machine/trace.py) and never fails: what it cannot read is so
 many bytes. Drawing is done in diagram.py.
 """
 
@@ -20,8 +20,8 @@ import dns.rcode
 import dns.rdatatype
 import msgpack
 
+from emu.machine.trace import TraceEvent
 from emu.observe.replicating import in_words
-from emu.sim.trace import TraceEvent
 from nodes.base import DNS_PORT
 from nodes.replica import REPLICATE
 from protocols import http, proxy, rpc

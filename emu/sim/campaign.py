@@ -16,8 +16,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
+from emu.machine import units
 from emu.sim.seeds import SeedResult, SeedRun, run_seed, topology_of
-from emu.topology import units
 from emu.topology.model import FaultItem
 
 SHRINK_RUNS: Final = 40

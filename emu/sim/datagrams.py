@@ -11,7 +11,7 @@ from trio.lowlevel import ParkingLot, checkpoint
 from nodes.base import OUTSIDE, Peer
 
 if TYPE_CHECKING:
-    from emu.life import Life
+    from emu.machine.life import Life
     from emu.sim.network import Host, SimNetwork
 
 MAX_DATAGRAM_BYTES: Final = 65507

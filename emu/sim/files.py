@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from emu.disk import Pending
+from emu.machine.disk import Pending
 
 SECTOR_BYTES: Final = 512
 
@@ -45,7 +45,7 @@ class SimFile:
 
 
 class SimFiles:
-    """`emu.disk.Files` in memory. Every change is traced, for the run's digest."""
+    """`emu.machine.disk.Files` in memory. Every change is traced, for the run's digest."""
 
     def __init__(
         self,

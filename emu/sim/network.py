@@ -1,7 +1,7 @@
 """The simulated network: every machine's card in memory, with the rules of the live one.
 
-Nobody opens a socket here. Who may dial whom is emu/access.py's business, what a
-link does is emu/links.py's.
+Nobody opens a socket here. Who may dial whom is emu/machine/access.py's business, what a
+link does is emu/machine/links.py's.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, Final
 import trio
 from trio.lowlevel import ParkingLot, checkpoint
 
-from emu.access import may_dial, refusal
-from emu.handshake import shake_hands, sleep
-from emu.life import Life
-from emu.links import Links
+from emu.machine.access import may_dial, refusal
+from emu.machine.handshake import shake_hands, sleep
+from emu.machine.life import Life
+from emu.machine.links import Links
+from emu.machine.world import OPERATOR, MachineSpec
 from emu.sim.datagrams import SimDatagramSocket
 from emu.sim.streams import SimStream
 from emu.sim.timers import SimClock
-from emu.world import OPERATOR, MachineSpec
 from nodes.base import DIRECTORY_HOST, OUTSIDE, Listener, Peer, Stream
 
 BACKLOG: Final = 1024

@@ -19,9 +19,9 @@ from typing import Any, Final, Generic, TypeVar
 
 import trio
 
-from emu.private_trio import seeded_scheduler
+from emu.machine.private_trio import seeded_scheduler
+from emu.machine.trace import Trace
 from emu.sim.timers import MAX_TURNS, MAX_VIRTUAL_S, SimClock, SimulationStuck
-from emu.sim.trace import Trace
 from emu.sim.wire_rules import WireRules
 from emu.sim.world import SimWorld
 

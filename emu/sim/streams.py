@@ -14,12 +14,12 @@ import trio
 from trio import lowlevel
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from emu.links import Link
-from emu.pipe import Pipe
+from emu.machine.links import Link
+from emu.machine.pipe import Pipe
 from nodes.base import Peer, Stream
 
 if TYPE_CHECKING:
-    from emu.life import Life
+    from emu.machine.life import Life
     from emu.sim.network import SimNetwork
 
 BUFFER_BYTES: Final = 256 * 1024
@@ -67,7 +67,7 @@ class SimStream(Stream):
             user_timeout_s=user_timeout_s, least_latency_s=network.least_latency_s,
         )  # fmt: skip
 
-    # --- the receiving end of the far end's pipe (emu.pipe.Sink) ---------------------------
+    # --- the receiving end of the far end's pipe (emu.machine.pipe.Sink) ---------------------------
 
     def deliver(self, data: bytes | memoryview) -> int:
         size = len(data)
@@ -246,7 +246,7 @@ class SimStream(Stream):
         self._close(reset=True)
 
     def end(self, *, crash: bool) -> None:
-        """The node died (emu.life.Handle)."""
+        """The node died (emu.machine.life.Handle)."""
         if self.closed:
             return
         if crash:

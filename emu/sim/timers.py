@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import trio
 
-from emu import private_trio
-from emu.sim.trace import Trace
+from emu.machine import private_trio
+from emu.machine.trace import Trace
 
 TRIO_DECIDES_S: Final = 1e6
 MAX_TURNS: Final = 200_000
@@ -48,7 +48,7 @@ class SimTimer:
 
 
 class SimClock(trio.abc.Clock):
-    """trio's clock and emu.world.Timers in one. Time starts at 0."""
+    """trio's clock and emu.machine.world.Timers in one. Time starts at 0."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class SimClock(trio.abc.Clock):
         self._housekept_s = -1.0
         self._told = False
 
-    # --- emu.world.Timers ------------------------------------------------------------------
+    # --- emu.machine.world.Timers ------------------------------------------------------------------
 
     def now_s(self) -> float:
         return self.now

@@ -12,18 +12,18 @@ from typing import Any, Final, Self
 
 import trio
 
-from emu.clock import MachineClock
-from emu.context import NoHistory
-from emu.disk import MachineDisk
-from emu.life import Holder, Life
-from emu.links import Links, Rule, RuleHandle, Shaper
-from emu.machine import EmulatedMachine
-from emu.observe.events import Events
-from emu.private_trio import PauseHolder
+from emu.machine.clock import MachineClock
+from emu.machine.context import NoHistory
+from emu.machine.disk import MachineDisk
+from emu.machine.events import Events
+from emu.machine.life import Holder, Life
+from emu.machine.links import Links, Rule, RuleHandle, Shaper
+from emu.machine.machine import EmulatedMachine
+from emu.machine.private_trio import PauseHolder
+from emu.machine.world import MachineSpec
 from emu.sim.files import Habits, SimFiles
 from emu.sim.network import SimNetwork
 from emu.sim.timers import SimClock
-from emu.world import MachineSpec
 from nodes.base import History, Log, Network
 from nodes.parts.metrics import Metrics
 
@@ -55,7 +55,7 @@ class Knobs:
 
 
 class SimWorld:
-    """emu.world.World in virtual time. trio must run on a SimClock."""
+    """emu.machine.world.World in virtual time. trio must run on a SimClock."""
 
     name = "sim"
 
@@ -101,7 +101,7 @@ class SimWorld:
                 machine.life.end(crash=False)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    # --- emu.world.World -----------------------------------------------------------------
+    # --- emu.machine.world.World -----------------------------------------------------------------
 
     def machine(self, spec: MachineSpec) -> EmulatedMachine:
         found = self._machines.get(spec.name)
@@ -140,7 +140,7 @@ class SimWorld:
     def machines(self) -> Iterable[EmulatedMachine]:
         return self._machines.values()
 
-    # --- emu.machine.Surroundings --------------------------------------------------------
+    # --- emu.machine.machine.Surroundings --------------------------------------------------------
 
     def card(self, spec: MachineSpec, life: Life) -> Network:
         self._note("boot", spec.name, f"generation {life.generation}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from emu.topology import units
+from emu.machine import units
 from emu.topology.problems import hint
 
 OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from emu.cluster import faults
 from emu.cluster.faults import Fault
+from emu.machine.units import shown
 from emu.topology import document as documents
 from emu.topology import expecting, schema
 from emu.topology.document import Document, Path
@@ -27,7 +28,6 @@ from emu.topology.shaping import (
 )
 from emu.topology.tiers import MAX_NAME, MAX_TIERS, NAME, RESERVED, TierReader
 from emu.topology.timelines import FaultReader
-from emu.topology.units import shown
 from nodes.base import OUTSIDE, Kind
 from nodes.kinds import KINDS
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emu.cluster.faults import Fault
-from emu.links import Links
+from emu.machine.links import Links
+from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
 from emu.topology.expecting import Expectation
 from emu.topology.problems import Problem
 from emu.topology.shaping import NO_LINKS, LinkPlan, Outside
-from emu.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
 from nodes.base import Kind
 
 USERS_KIND = "users"

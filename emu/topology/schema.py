@@ -31,7 +31,7 @@ from pydantic import (
 from pydantic import Field as ModelField
 from pydantic_core import PydanticCustomError
 
-from emu.topology import units
+from emu.machine import units
 from emu.topology.document import Document, Path
 from emu.topology.problems import hint
 

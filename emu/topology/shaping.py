@@ -1,4 +1,4 @@
-"""The declared links as the shaper of emu/links.py: which latency and bandwidth lie
+"""The declared links as the shaper of emu/machine/links.py: which latency and bandwidth lie
 between two nodes. Pure.
 
 The general gives way to the special: defaults, then region → region, then tiers, then nodes. What
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
-from emu.links import PLAIN, Shape, Shaper
+from emu.machine.links import PLAIN, Shape, Shaper
 from nodes.base import OUTSIDE
 
 

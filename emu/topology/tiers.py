@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
+from emu.machine.units import shown
+from emu.machine.world import ClockSpec, CpuSpec, DiskSpec
 from emu.topology import code, schema
 from emu.topology.document import Document, Path
 from emu.topology.model import MAX_NODES, SCALES, USERS_KIND, Tier
 from emu.topology.problems import hint
-from emu.topology.units import shown
-from emu.world import ClockSpec, CpuSpec, DiskSpec
 from nodes.base import Kind
 
 MAX_TIERS: Final = 1_000

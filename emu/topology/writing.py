@@ -16,7 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from emu.cluster import faults
 from emu.cluster.faults import Fault
-from emu.topology import units
+from emu.machine import units
 from emu.topology.model import FaultItem
 
 WIDTH = 4096

@@ -31,10 +31,10 @@ async def emu_main(link_ms: float) -> None:
     import trio
 
     from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
-    from emu.life import current_life
-    from emu.links import Slow
     from emu.live.world import LiveWorld
-    from emu.world import MachineSpec
+    from emu.machine.life import current_life
+    from emu.machine.links import Slow
+    from emu.machine.world import MachineSpec
     from nodes.balancer import BalancerConfig, BalancerNode
     from nodes.base import DIRECTORY_HOST
     from protocols.control import Member

@@ -38,10 +38,10 @@ async def emu_main(durability: str, ack: str, members: int, link_ms: float) -> N
     import trio
 
     from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
-    from emu.life import current_life
-    from emu.links import Slow
     from emu.live.world import LiveWorld
-    from emu.world import MachineSpec
+    from emu.machine.life import current_life
+    from emu.machine.links import Slow
+    from emu.machine.world import MachineSpec
     from nodes.base import DIRECTORY_HOST, OUTSIDE
     from nodes.kv_shard import KvShardConfig, KvShardNode
     from protocols.control import Member

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import trio
 
-from emu.links import Shape
 from emu.live.world import LiveWorld
-from emu.world import MachineSpec
+from emu.machine.links import Shape
+from emu.machine.world import MachineSpec
 from nodes.base import Stream
 from tests.bench import alternate
 

@@ -30,9 +30,9 @@ async def emu_main() -> None:
     """One node in a live world, with our Service and one plain method."""
     import trio
 
-    from emu.life import current_life
     from emu.live.world import LiveWorld
-    from emu.world import MachineSpec
+    from emu.machine.life import current_life
+    from emu.machine.world import MachineSpec
     from nodes.wire import Service
 
     with tempfile.TemporaryDirectory() as folder:

@@ -14,10 +14,10 @@ from typing import Any, Final
 import trio
 import trio.testing
 
-from emu.links import Shape
+from emu.machine.links import Shape
+from emu.machine.world import MachineSpec
 from emu.sim.run import run_simulation
 from emu.sim.world import Knobs, SimWorld
-from emu.world import MachineSpec
 from nodes.client import Client
 from nodes.wire import Service
 from protocols import rpc

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import trio
 
-from emu import links
-from emu.life import Life, current_life
 from emu.live.world import LiveWorld
-from emu.private_trio import seeded_scheduler, undead
+from emu.machine import links
+from emu.machine.life import Life, current_life
+from emu.machine.private_trio import seeded_scheduler, undead
+from emu.machine.world import MachineSpec
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld
-from emu.world import MachineSpec
 from nodes.base import Fenced
 
 LATE_S = 0.5

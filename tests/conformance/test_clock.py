@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from emu.world import ClockSpec
+from emu.machine.world import ClockSpec
 from nodes.base import Fenced
 from tests.conformance.conftest import Stopwatch, spec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from emu.world import CpuSpec
+from emu.machine.world import CpuSpec
 from nodes.base import CpuBusy, CpuExpired, Fenced
 from tests.conformance.conftest import Stopwatch, spec
 

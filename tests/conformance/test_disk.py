@@ -7,7 +7,7 @@ import errno
 import pytest
 import trio
 
-from emu.world import DiskSpec
+from emu.machine.world import DiskSpec
 from nodes.base import Fenced
 from tests.conformance.conftest import LATE_S, Stopwatch, spec
 

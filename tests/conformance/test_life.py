@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from emu.private_trio import undead
+from emu.machine.private_trio import undead
 from nodes.base import Fenced
 from tests.conformance.conftest import (
     LATE_S,

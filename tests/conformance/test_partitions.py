@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from emu import links
+from emu.machine import links
 from tests.conformance.conftest import (
     CLIENT,
     SERVER,

@@ -17,7 +17,7 @@ import trio
 
 import emu
 from emu.checks.history import Recorder
-from emu.observe.events import Event
+from emu.machine.events import Event
 from emu.topology.loading import load, loads
 from emu.topology.model import Topology
 from protocols.errors import RpcError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from emu.clock import MachineClock, NodeClock
 from emu.live import timers as live
 from emu.live.timers import STALL_S, LiveTimers
+from emu.machine.clock import MachineClock, NodeClock
 from tests.fakes import a_life
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from emu.links import Partition, Slow
+from emu.machine.links import Partition, Slow
 from nodes.balancer import BalancerConfig, BalancerNode
 from tests.nodes.live_rig import LiveRig, Script, live_rig
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import trio
 
-from emu.life import current_life
 from emu.live.world import LiveWorld
-from emu.world import MachineSpec
+from emu.machine.life import current_life
+from emu.machine.world import MachineSpec
 from nodes.replica import ReplicaDriver
 from protocols.replication import VOTER, GroupConfig
 

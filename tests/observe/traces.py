@@ -6,7 +6,7 @@ from typing import Any
 
 import dns.message
 
-from emu.sim.trace import Trace, TraceEvent
+from emu.machine.trace import Trace, TraceEvent
 from nodes.base import DNS_PORT, HTTP_PORT, RPC_PORT
 from protocols import http, rpc
 from protocols.http import Response

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from emu.machine.world import MachineSpec
 from emu.sim.run import run_simulation
 from emu.sim.seeds import SeedRun, simulate_seed
 from emu.sim.world import Knobs, SimWorld
-from emu.world import MachineSpec
 
 ROOT = Path(__file__).parents[2]
 REPLICATION = ROOT / "topologies" / "05-replication.yaml"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emu.observe.events import Event
+from emu.machine.events import Event
 from emu.scenario import Scenario, run
 from emu.topology.loading import load
 from nodes.parts.near_cache import MISSING, NearCache

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emu import resharding
-from emu.observe.events import Event
+from emu.machine.events import Event
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from emu.links import Partition
+from emu.machine.links import Partition
 from emu.sim.network import BACKLOG
 from emu.sim.run import run_simulation
 from emu.sim.world import SPLITS, Knobs, SimWorld

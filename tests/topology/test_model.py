@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu.cluster.faults import Cpu, Kill, Partition, Scale, Slow
-from emu.links import PLAIN, Shape
+from emu.machine.links import PLAIN, Shape
 from emu.topology.loading import loads
 from emu.topology.model import Topology, diff
 from tests.topology.kinds import KINDS

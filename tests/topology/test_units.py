@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.topology import units
+from emu.machine import units
 
 FIELDS = ("timeout_s", "size_bytes", "width_bytes_per_s", "visits_per_s", "loss_ratio", "factor")
 

@@ -18,9 +18,9 @@ from typing import Final, NamedTuple, Protocol
 
 import trio
 
-from emu.life import Life
-from emu.parking import Parked
-from emu.world import DiskSpec, Timers
+from emu.machine.life import Life
+from emu.machine.parking import Parked
+from emu.machine.world import DiskSpec, Timers
 from nodes.parts.metrics import Metrics
 
 FILE_NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
@@ -109,7 +109,7 @@ class _Sync:
 
 
 class MachineDisk:
-    """`emu.world.DiskControl`: the device, which outlives every generation.
+    """`emu.machine.world.DiskControl`: the device, which outlives every generation.
 
     What a killed process had under way goes on, as in a kernel; a power cut ends it. A failed sync
     leaves what it covered unsynced.

@@ -13,9 +13,9 @@ from typing import Final
 
 import trio
 
-from emu.life import Life
-from emu.parking import Parked
-from emu.world import Timers
+from emu.machine.life import Life
+from emu.machine.parking import Parked
+from emu.machine.world import Timers
 from nodes.base import Timer
 
 EPOCH_S: Final = 1_700_000_000.0
@@ -23,7 +23,7 @@ EPOCH_S: Final = 1_700_000_000.0
 
 
 class MachineClock:
-    """`emu.world.ClockControl`: the oscillator, which outlives every generation.
+    """`emu.machine.world.ClockControl`: the oscillator, which outlives every generation.
 
     Monotonic time goes on over restarts, as it does for a process that is started again.
     """

@@ -5,7 +5,7 @@ This emulates private networks; it is no defence against other programs of the s
 
 from __future__ import annotations
 
-from emu.world import OPERATOR, MachineSpec
+from emu.machine.world import OPERATOR, MachineSpec
 from nodes.base import ADMIN_PORT, DIRECTORY_HOST, OUTSIDE
 
 

@@ -12,10 +12,10 @@ from typing import Final
 
 import trio
 
-from emu.clock import NodeClock
-from emu.life import Life
-from emu.parking import Parked
-from emu.world import CpuSpec, Timers
+from emu.machine.clock import NodeClock
+from emu.machine.life import Life
+from emu.machine.parking import Parked
+from emu.machine.world import CpuSpec, Timers
 from nodes.base import CpuBusy, CpuExpired, Timer
 from nodes.parts.metrics import Metrics
 

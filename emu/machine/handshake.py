@@ -9,9 +9,9 @@ import errno
 from collections.abc import Callable
 from typing import Final
 
-from emu.links import Links
-from emu.parking import Parked
-from emu.world import Timers
+from emu.machine.links import Links
+from emu.machine.parking import Parked
+from emu.machine.world import Timers
 
 SYN_RETRY_S: Final = 0.2
 SYN_BYTES: Final = 60

@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from emu.life import Life
-from emu.world import MachineSpec
+from emu.machine.life import Life
+from emu.machine.world import MachineSpec
 from nodes.base import Clock, Cpu, Disk, History, Log, Network, Operation
 from nodes.parts.metrics import Metrics
 

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from trio.lowlevel import ParkingLot, checkpoint_if_cancelled
 
-from emu.links import MAX_RTO_S, MIN_RTO_S, USER_TIMEOUT_S, Link
-from emu.world import Timers
+from emu.machine.links import MAX_RTO_S, MIN_RTO_S, USER_TIMEOUT_S, Link
+from emu.machine.world import Timers
 from nodes.base import Timer
 
 

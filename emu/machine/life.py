@@ -29,7 +29,7 @@ class Handle(Protocol):
 
 
 class Holder(Protocol):
-    """Withholds a paused node's tasks from the scheduler (see emu/private_trio.py)."""
+    """Withholds a paused node's tasks from the scheduler (see emu/machine/private_trio.py)."""
 
     def hold(self, life: Life) -> None: ...
     def release(self, life: Life) -> None: ...

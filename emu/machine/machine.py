@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from emu.clock import MachineClock, NodeClock
-from emu.context import NodeContext
-from emu.cpu import NodeCpu
-from emu.disk import MachineDisk, NodeDisk
-from emu.life import Holder, Life
-from emu.world import ClockControl, DiskControl, MachineSpec, Timers
+from emu.machine.clock import MachineClock, NodeClock
+from emu.machine.context import NodeContext
+from emu.machine.cpu import NodeCpu
+from emu.machine.disk import MachineDisk, NodeDisk
+from emu.machine.life import Holder, Life
+from emu.machine.world import ClockControl, DiskControl, MachineSpec, Timers
 from nodes.base import Context, History, Log, Network
 from nodes.parts.metrics import Metrics
 
@@ -32,7 +32,7 @@ class Surroundings(Protocol):
 
 
 class EmulatedMachine:
-    """emu.world.Machine."""
+    """emu.machine.world.Machine."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ import trio
 from trio._core import _run as trio_run
 from trio._core._entry_queue import EntryQueue
 
-from emu.life import Life, current_life
+from emu.machine.life import Life, current_life
 
 POLL_EVERY: Final = 64
 """A simulation looks for signals once in so many turns of the scheduler: epoll is a system call."""
@@ -69,7 +69,7 @@ def current_runner() -> Any:
 
 
 class PauseHolder:
-    """emu.life.Holder: while somebody is paused, the run queue is a deque that
+    """emu.machine.life.Holder: while somebody is paused, the run queue is a deque that
     sets their tasks aside."""
 
     def __init__(self) -> None:

@@ -11,8 +11,8 @@ from nodes.base import ADMIN_PORT, RPC_PORT, Context, History, Network, Timer
 from nodes.parts.metrics import Metrics
 
 if TYPE_CHECKING:
-    from emu.life import Life
-    from emu.links import Links
+    from emu.machine.life import Life
+    from emu.machine.links import Links
 
 OPERATOR = "emu"
 """The network name of emu itself: it may dial every listener, over links that are never faulted."""
