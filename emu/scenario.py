@@ -16,7 +16,6 @@ from typing import Any, Final, Literal, Protocol, TypeVar, get_origin, get_type_
 
 import trio
 
-from emu import databases
 from emu.cluster import timeline, views
 from emu.cluster.faults import VERBS, Fault
 from emu.cluster.supervisor import Cluster
@@ -24,6 +23,7 @@ from emu.cluster.targets import resolve
 from emu.judging import Judge
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
+from emu.operations import databases
 from emu.sim.run import in_virtual_time
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld

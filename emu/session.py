@@ -17,14 +17,14 @@ import trio
 from emu.cluster import timeline
 from emu.cluster.supervisor import Cluster
 from emu.control.server import ControlServer
-from emu.databases import PRIMARY
 from emu.judging import Judge
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
-from emu.resharding import kept_lines, shards_in, with_shards
+from emu.operations.databases import PRIMARY
+from emu.operations.resharding import kept_lines, shards_in, with_shards
 from emu.state import StateFolder
 from emu.topology.loading import load
 from emu.topology.model import Topology, diff

@@ -8,7 +8,7 @@ import pytest
 
 from emu import state
 from emu.cluster.targets import TargetError
-from emu.resharding import kept_lines, shards_in, with_shards
+from emu.operations.resharding import kept_lines, shards_in, with_shards
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from emu.topology.model import Topology, diff

@@ -335,7 +335,7 @@ class Reshard:
     """Keys a second that a move copies at most; 0: as the tier says."""
 
     async def inject(self, cluster: Cluster) -> Undo | None:
-        from emu import resharding
+        from emu.operations import resharding
 
         options: dict[str, Any] = {"partitioner": self.partitioner} if self.partitioner else {}
         if self.rate_per_s:
@@ -353,7 +353,7 @@ class Promote:
     target: str
 
     async def inject(self, cluster: Cluster) -> Undo | None:
-        from emu import switchover
+        from emu.operations import switchover
 
         await switchover.promote(cluster, self.target)
         return None

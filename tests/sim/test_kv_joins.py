@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from emu import resharding
+from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes.base import RPC_PORT

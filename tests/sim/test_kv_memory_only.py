@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from emu import resharding
+from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from protocols.errors import RpcError

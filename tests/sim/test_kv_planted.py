@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from emu import resharding
 from emu.machine.events import Event
+from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes import kv_client, kv_mover, move_runner

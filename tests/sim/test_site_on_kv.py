@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emu import resharding
+from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes.site import kv_records, pages
