@@ -20,7 +20,6 @@ from emu.cluster import timeline, views
 from emu.cluster.faults import VERBS, Fault
 from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import resolve
-from emu.judging import Judge
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.operations import databases
@@ -31,6 +30,7 @@ from emu.topology.expecting import Expectation
 from emu.topology.loading import load
 from emu.topology.model import FaultItem, Topology
 from emu.topology.problems import hint
+from emu.verdict.judging import Judge
 
 WorldName = Literal["live", "sim"]
 UNTIL_TIMEOUT_S: Final = 60.0

@@ -17,7 +17,6 @@ import trio
 from emu.cluster import timeline
 from emu.cluster.supervisor import Cluster
 from emu.control.server import ControlServer
-from emu.judging import Judge
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.observe.http import ObserveServer
@@ -29,6 +28,7 @@ from emu.state import StateFolder
 from emu.topology.loading import load
 from emu.topology.model import Topology, diff
 from emu.topology.problems import TopologyError
+from emu.verdict.judging import Judge
 from nodes.wire import Call
 from protocols.errors import RpcError
 

@@ -320,7 +320,7 @@ class Kind:
     """Whether members of the tier dial each other."""
     clients: bool = False
     """Whether members only ask: they are started last, and their admin listeners answer `summary`
-    and, once, `finish` (stop, wait for stragglers, read back) with what emu/verdict.py adds up."""
+    and, once, `finish` (stop, wait for stragglers, read back) with what emu/verdict/summary.py adds up."""
     checks: tuple[StateCheck, ...] = ()
     """What is asked of the members' state at the end of a run."""
     may_lose: Callable[[Any, int], str] | None = None

@@ -1,7 +1,7 @@
 """The run of one seed of a topology: boot, faults, heal, wait, final reads, checks; one result.
 
 A run is plain data in and plain data out, so that it may happen in another process. What goes
-wrong is drawn in swarm.py or stands in the topology; how a run ends is emu/judging.py's.
+wrong is drawn in swarm.py or stands in the topology; how a run ends is emu/verdict/judging.py's.
 """
 
 from __future__ import annotations

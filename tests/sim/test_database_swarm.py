@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from emu import promises
 from emu.sim.campaign import run_all
 from emu.sim.seeds import SeedResult, SeedRun, run_seed
 from emu.topology.loading import load
+from emu.verdict import promises
 from nodes.database import Engine
 from nodes.parts.sql import SqlState
 from protocols.replication import PRIMARY

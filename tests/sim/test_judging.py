@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import emu
-from emu import judging
-from emu.judging import Watch
-from emu.promises import why_losses_are_permitted
 from emu.topology.loading import load, loads
+from emu.verdict import judging
+from emu.verdict.judging import Watch
+from emu.verdict.promises import why_losses_are_permitted
 from nodes import database
 from nodes.parts.log_digest import log_digest
 from nodes.parts.sql import SqlState

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from emu import verdict
 from emu.checks import Claim, check_logs, check_owners, check_replicas
 from emu.checks.history import Recorder
 from emu.checks.verdict import line
 from emu.cluster.supervisor import Cluster
 from emu.machine.events import Event
-from emu.promises import Kept, Promise, judge_history
 from emu.topology.expecting import Expectation
 from emu.topology.model import Tier, Topology
+from emu.verdict import summary as verdict
+from emu.verdict.promises import Kept, Promise, judge_history
 from nodes.base import StateCheck
 from protocols.errors import RpcError
 
