@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nodes.balancer import BalancerConfig, BalancerNode
+from nodes.balancer.node import BalancerConfig, BalancerNode
 from nodes.base import DNS_PORT, HTTP_PORT, Kind, StateCheck
 from nodes.clients import ClientsConfig, ClientsNode
 from nodes.coordinator import CoordinatorConfig, CoordinatorNode

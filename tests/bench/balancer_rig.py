@@ -35,7 +35,7 @@ async def emu_main(link_ms: float) -> None:
     from emu.machine.life import current_life
     from emu.machine.links import Slow
     from emu.machine.world import MachineSpec
-    from nodes.balancer import BalancerConfig, BalancerNode
+    from nodes.balancer.node import BalancerConfig, BalancerNode
     from nodes.base import DIRECTORY_HOST
     from protocols.control import Member
 

@@ -12,7 +12,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from nodes.balancer import BalancerConfig, BalancerNode
+from nodes.balancer.node import BalancerConfig, BalancerNode
 from nodes.base import ADMIN_PORT, HTTP_PORT, Stream
 from nodes.client import Client
 from nodes.wire import Service

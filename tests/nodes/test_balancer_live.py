@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from emu.machine.links import Partition, Slow
-from nodes.balancer import BalancerConfig, BalancerNode
+from nodes.balancer.node import BalancerConfig, BalancerNode
 from tests.nodes.live_rig import LiveRig, Script, live_rig
 
 PORT = 8080

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import trio
 
 from emu.sim.seeds import FaultSource
-from nodes import balancer, client, replica, replica_files, web, wire, wire_connection
+from nodes import client, replica, replica_files, web, wire, wire_connection
+from nodes.balancer import node as balancer
 from nodes.parts import pool, sql
 from nodes.parts.timing import move_on_after
 from protocols import log as log_format
