@@ -18,7 +18,7 @@ from nodes.base import HTTP_PORT, Context, Stream
 from nodes.database_client import DatabaseClient
 from nodes.directory import Directory, TierView
 from nodes.http_server import Endpoint, HttpLimits, HttpService
-from nodes.kv_client import KvClient
+from nodes.kv.client import KvClient
 from nodes.local_database import LocalDatabase
 from nodes.parts.breaker import State
 from nodes.parts.timing import move_on_after

@@ -99,7 +99,7 @@ MOVE_ADOPT: Final = "move.adopt"
 MOVE_RELEASE: Final = "move.release"
 MOVE_DROP: Final = "move.drop"
 FOUND: Final = "found"
-"""What a coordinator and two shards say to each other during a move: see nodes/kv_mover.py."""
+"""What a coordinator and two shards say to each other during a move: see nodes/kv/mover.py."""
 
 
 def routing_keys(command: str, params: list[Any]) -> list[Any]:

@@ -13,10 +13,10 @@ from typing import Any, Final
 import xxhash
 
 from nodes.base import Context
-from nodes.kv_client import KvClient
-from nodes.kv_fanout import FanOut
-from nodes.kv_scatter import Scatter, gather
-from nodes.parts.kv_join import JoinQuery
+from nodes.kv.client import KvClient
+from nodes.kv.fanout import FanOut
+from nodes.kv.join import JoinQuery
+from nodes.kv.scatter import Scatter, gather
 from nodes.site.sessions import new_id
 from nodes.site.store import NAMES, PEOPLE, SEED_POSTS, followed_by, joined_s
 from protocols import kv as words

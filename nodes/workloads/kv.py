@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from nodes.group_client import GroupClient
-from nodes.kv_client import KvClient
+from nodes.kv.client import KvClient
 from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
 from protocols import kv as words
 from protocols.errors import RpcError

@@ -43,7 +43,7 @@ async def emu_main(durability: str, ack: str, members: int, link_ms: float) -> N
     from emu.machine.links import Slow
     from emu.machine.world import MachineSpec
     from nodes.base import DIRECTORY_HOST, OUTSIDE
-    from nodes.kv_shard import KvShardConfig, KvShardNode
+    from nodes.kv.shard import KvShardConfig, KvShardNode
     from protocols.control import Member
 
     async def boot(world: LiveWorld, spec: MachineSpec, node: Any, config: Any) -> Any:

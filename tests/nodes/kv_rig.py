@@ -6,8 +6,8 @@ from typing import Any
 
 import msgpack
 
-from nodes.parts.kv_commands import KvCommands
-from nodes.parts.kv_state import ADOPT, Fact, KvState
+from nodes.kv.commands import KvCommands
+from nodes.kv.state import ADOPT, Fact, KvState
 from protocols.slots import SLOTS
 
 ALL = [[0, SLOTS - 1]]

@@ -7,8 +7,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from nodes.parts import coordination as c
-from nodes.parts.coordination import Coordination, found_fact, moves_between
+from nodes.kv import coordination as c
+from nodes.kv.coordination import Coordination, found_fact, moves_between
 from protocols.partitioning import assign, from_ranges
 
 SHARDS = ["kv-shard-1", "kv-shard-2"]

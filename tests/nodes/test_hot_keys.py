@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.parts.hot_keys import HotKeys, SpaceSaving
+from nodes.kv.hot_keys import HotKeys, SpaceSaving
 
 
 @given(st.lists(st.integers(0, 30), max_size=300), st.integers(1, 12))

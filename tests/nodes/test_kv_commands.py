@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.parts.kv_state import KvState
+from nodes.kv.state import KvState
 from protocols import kv
 from protocols.errors import RpcError
 from protocols.slots import SLOTS, slot_of
@@ -393,7 +393,7 @@ def test_a_scan_stops_at_a_slot_that_is_elsewhere_and_says_where_to_go_on() -> N
 def test_a_slot_with_more_keys_than_a_page_may_look_at_is_scanned_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nodes.parts.kv_scans.SCAN_EXAMINES", 10)
+    monkeypatch.setattr("nodes.kv.scans.SCAN_EXAMINES", 10)
     shard = Shard()
     names = [f"{{t}}{number:03}" for number in range(105)]
     for name in names:

@@ -8,8 +8,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from nodes.parts import kv_copy
-from nodes.parts.kv_state import FENCE, RELEASE, KvState
+from nodes.kv import copy as kv_copy
+from nodes.kv.state import FENCE, RELEASE, KvState
 from protocols.pieces import Pieces
 from protocols.slots import SLOTS
 from protocols.stepping import at_once

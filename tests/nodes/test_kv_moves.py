@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.parts import kv_moves
-from nodes.parts.kv_moves import ShardMoves, changes_for
-from nodes.parts.kv_state import FENCE
+from nodes.kv import moves as kv_moves
+from nodes.kv.moves import ShardMoves, changes_for
+from nodes.kv.state import FENCE
 from protocols.coordinator import MoveOrder
 from protocols.errors import RpcError
 from protocols.partitioning import from_ranges

@@ -13,7 +13,7 @@ import pytest
 from emu.machine.events import Event
 from emu.scenario import Scenario, run
 from emu.topology.loading import load
-from nodes.parts.near_cache import MISSING, NearCache
+from nodes.kv.near_cache import MISSING, NearCache
 from protocols.slots import SLOTS
 
 EXPERIMENTS = Path(__file__).parents[2] / "topologies" / "experiments"

@@ -11,7 +11,7 @@ from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes.base import RPC_PORT
-from nodes.kv_fanout import MAX_FAN_OUT
+from nodes.kv.fanout import MAX_FAN_OUT
 from protocols.errors import RpcError
 from protocols.slots import SLOTS, slot_of
 

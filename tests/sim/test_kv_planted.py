@@ -17,11 +17,14 @@ from emu.machine.events import Event
 from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
-from nodes import kv_client, kv_mover, move_runner
-from nodes.kv_mover import COPIED, DRAINED, Mover
-from nodes.parts import kv_moves, kv_state
-from nodes.parts.kv_moves import ShardMoves
-from nodes.parts.kv_state import DELETE, DONE, FENCE, KvState
+from nodes.kv import client as kv_client
+from nodes.kv import move_runner
+from nodes.kv import mover as kv_mover
+from nodes.kv import moves as kv_moves
+from nodes.kv import state as kv_state
+from nodes.kv.mover import COPIED, DRAINED, Mover
+from nodes.kv.moves import ShardMoves
+from nodes.kv.state import DELETE, DONE, FENCE, KvState
 from protocols import kv as words
 from protocols.errors import RpcError
 from tests.planting import Plant

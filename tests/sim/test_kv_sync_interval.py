@@ -6,7 +6,7 @@ import pytest
 
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
-from nodes.kv_shard import KvShardConfig
+from nodes.kv.shard import KvShardConfig
 from protocols.errors import RpcError
 
 LASTS_S = 4.0

@@ -9,10 +9,10 @@ from binascii import crc_hqx
 from collections.abc import Callable
 from typing import Any, Final
 
-from nodes.parts.kv_arguments import LAST_SLOT, check_one_slot, checked_key, only_options, params_of
-from nodes.parts.kv_keys import Handler
-from nodes.parts.kv_scans import KvScans
-from nodes.parts.kv_state import MISSING, KvState
+from nodes.kv.arguments import LAST_SLOT, check_one_slot, checked_key, only_options, params_of
+from nodes.kv.keys import Handler
+from nodes.kv.scans import KvScans
+from nodes.kv.state import MISSING, KvState
 from protocols import kv as words
 from protocols.errors import RpcError
 from protocols.kv import MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES, REQUEST_ID

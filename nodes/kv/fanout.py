@@ -13,8 +13,8 @@ import trio
 
 from nodes.base import Context
 from nodes.group_client import ELSEWHERE
-from nodes.kv_client import KvClient
-from nodes.parts.kv_state import size_of
+from nodes.kv.client import KvClient
+from nodes.kv.state import size_of
 from nodes.parts.metrics import Counter
 from protocols.errors import RpcError
 from protocols.partitioning import from_ranges

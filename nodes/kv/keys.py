@@ -12,8 +12,7 @@ from collections.abc import Callable
 from heapq import heappop
 from typing import Any, Final
 
-from nodes.parts.documents import parts_of, read_path, with_field
-from nodes.parts.kv_arguments import (
+from nodes.kv.arguments import (
     LAST_SLOT,
     NO_OPTIONS,
     checked_count,
@@ -27,7 +26,8 @@ from nodes.parts.kv_arguments import (
     only_options,
     params_of,
 )
-from nodes.parts.kv_state import (
+from nodes.kv.documents import parts_of, read_path, with_field
+from nodes.kv.state import (
     APPEND,
     DELETE,
     DONE,

@@ -11,8 +11,7 @@ from typing import Any, Final, Protocol
 
 from nodes.base import Context
 from nodes.group_client import GroupClients
-from nodes.kv_mover import COPIED, DRAINED
-from nodes.parts.coordination import (
+from nodes.kv.coordination import (
     ABORTED,
     ABORTING,
     COPYING,
@@ -25,6 +24,7 @@ from nodes.parts.coordination import (
     Coordination,
     Move,
 )
+from nodes.kv.mover import COPIED, DRAINED
 from protocols import kv as words
 from protocols.errors import RpcError
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import msgpack
 
-from nodes.parts import kv_copy
-from nodes.parts.documents import Index
+from nodes.kv import copy as kv_copy
+from nodes.kv.documents import Index
 from nodes.parts.state_machine import Applied
 from protocols.partitioning import Range, from_ranges
 from protocols.pieces import Content, Pieces

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from nodes.parts.documents import parts_of, read_path
-from nodes.parts.kv_arguments import check_one_slot, checked_count, only_options
-from nodes.parts.kv_state import size_of
+from nodes.kv.arguments import check_one_slot, checked_count, only_options
+from nodes.kv.documents import parts_of, read_path
+from nodes.kv.state import size_of
 from protocols import kv as words
 from protocols.errors import RpcError
 from protocols.kv import MAX_KEY_BYTES, MAX_KEYS

@@ -18,8 +18,7 @@ from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory
 from nodes.group_client import GroupClients
-from nodes.move_runner import MoveRunner
-from nodes.parts.coordination import (
+from nodes.kv.coordination import (
     ADOPTED,
     CANCEL,
     ENDED,
@@ -29,6 +28,7 @@ from nodes.parts.coordination import (
     found_fact,
     moves_between,
 )
+from nodes.kv.move_runner import MoveRunner
 from nodes.parts.timing import move_on_after
 from nodes.replica import ReplicaDriver
 from nodes.wire import Call, Service

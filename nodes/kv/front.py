@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import trio
 
-from nodes.kv_client import KvClient
-from nodes.kv_scatter import Scatter
-from nodes.parts.near_cache import MISSING, NearCache
+from nodes.kv.client import KvClient
+from nodes.kv.near_cache import MISSING, NearCache
+from nodes.kv.scatter import Scatter
 from protocols import kv as words
 from protocols.errors import RpcError
 

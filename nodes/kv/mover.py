@@ -13,10 +13,10 @@ import trio
 
 from nodes.base import Context
 from nodes.group_client import GroupClients
-from nodes.kv_engine import Engine, execute
-from nodes.parts.kv_arguments import key_slot
-from nodes.parts.kv_moves import PAGE_BYTES, ShardMoves, changes_for
-from nodes.parts.kv_state import ADOPT, Incoming
+from nodes.kv.arguments import key_slot
+from nodes.kv.engine import Engine, execute
+from nodes.kv.moves import PAGE_BYTES, ShardMoves, changes_for
+from nodes.kv.state import ADOPT, Incoming
 from nodes.parts.timing import move_on_after
 from nodes.wire import Call, Service, current_call
 from protocols import kv as words

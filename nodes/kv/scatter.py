@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nodes.kv_client import DEFAULT_TIMEOUT_S, KvClient
-from nodes.kv_fanout import FanOut, FanOutSeries, take_off
-from nodes.kv_joining import Joining
-from nodes.parts.kv_arguments import check_one_slot, key_slot, parse_cursor
-from nodes.parts.kv_join import JoinQuery
+from nodes.kv.arguments import check_one_slot, key_slot, parse_cursor
+from nodes.kv.client import DEFAULT_TIMEOUT_S, KvClient
+from nodes.kv.fanout import FanOut, FanOutSeries, take_off
+from nodes.kv.join import JoinQuery
+from nodes.kv.joining import Joining
 from protocols import kv as words
 from protocols.partitioning import to_ranges
 from protocols.slots import SLOTS

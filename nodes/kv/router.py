@@ -1,6 +1,6 @@
 """The router of a kv tier: protocols/kv.py for clients that know nothing of slots.
 
-It is nodes/kv_client.py behind a listener; it keeps nothing but the slot map.
+It is nodes/kv/client.py behind a listener; it keeps nothing but the slot map.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import trio
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory
-from nodes.kv_client import DEFAULT_TIMEOUT_S, KvClient
-from nodes.kv_front import MAX_PARTS, Front
-from nodes.kv_scatter import Scatter
-from nodes.parts.kv_arguments import only_options, params_of
-from nodes.parts.kv_join import JoinQuery
+from nodes.kv.arguments import only_options, params_of
+from nodes.kv.client import DEFAULT_TIMEOUT_S, KvClient
+from nodes.kv.front import MAX_PARTS, Front
+from nodes.kv.join import JoinQuery
+from nodes.kv.scatter import Scatter
 from nodes.wire import Call, Service
 from protocols import kv as words
 from protocols.errors import RpcError

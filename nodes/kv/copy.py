@@ -19,7 +19,7 @@ from protocols.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
 
 if TYPE_CHECKING:
-    from nodes.parts.kv_state import KvState, Touched
+    from nodes.kv.state import KvState, Touched
 
 STEP_KEYS: Final = 2000
 """Packed or unpacked at once: a millisecond or two."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from nodes.parts.kv_state import DEFAULT_REQUEST_IDS
+from nodes.kv.state import DEFAULT_REQUEST_IDS
 from protocols.coordinator import MAX_SHARDS, coordinator_tier, router_tier, shard_tier
 from protocols.replication import AckRule
 

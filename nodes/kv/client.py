@@ -12,7 +12,7 @@ import trio
 from nodes.base import Context
 from nodes.directory import Directory
 from nodes.group_client import ELSEWHERE, GroupClients
-from nodes.parts.kv_arguments import check_one_slot, key_slot
+from nodes.kv.arguments import check_one_slot, key_slot
 from nodes.parts.timing import move_on_after
 from nodes.wire import current_call
 from protocols import coordinator as map_words

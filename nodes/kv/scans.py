@@ -1,5 +1,5 @@
 """The commands that look for keys on one shard: scan by prefix, find by index, and its part of a
-join. Pure, by the rules of kv_keys.py; what many shards say together is nodes/kv_scatter.py's.
+join. Pure, by the rules of kv_keys.py; what many shards say together is nodes/kv/scatter.py's.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from typing import Any, Final
 
-from nodes.parts.kv_arguments import (
+from nodes.kv.arguments import (
     check_one_slot,
     checked_count,
     key_slot,
@@ -16,9 +16,9 @@ from nodes.parts.kv_arguments import (
     params_of,
     parse_cursor,
 )
-from nodes.parts.kv_join import JoinQuery, Page
-from nodes.parts.kv_keys import KvKeys
-from nodes.parts.kv_state import size_of
+from nodes.kv.join import JoinQuery, Page
+from nodes.kv.keys import KvKeys
+from nodes.kv.state import size_of
 from protocols.errors import RpcError
 from protocols.partitioning import from_ranges, ranges_from_wire, to_ranges
 from protocols.slots import SLOTS, slot_of

@@ -16,11 +16,11 @@ from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory
 from nodes.group_client import GroupClient, GroupClients
-from nodes.kv_engine import LoggedEngine, UnloggedEngine, execute
-from nodes.kv_mover import Mover
-from nodes.parts.hot_keys import HotKeys
-from nodes.parts.kv_commands import KvCommands
-from nodes.parts.kv_state import ADOPT, DEFAULT_REQUEST_IDS, KvState
+from nodes.kv.commands import KvCommands
+from nodes.kv.engine import LoggedEngine, UnloggedEngine, execute
+from nodes.kv.hot_keys import HotKeys
+from nodes.kv.mover import Mover
+from nodes.kv.state import ADOPT, DEFAULT_REQUEST_IDS, KvState
 from nodes.wire import Call, Service
 from nodes.witness import founders_with_witness
 from protocols import coordinator as map_words

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from nodes.kv_fanout import FanOut, take_off
-from nodes.parts.kv_arguments import key_slot, parse_cursor
-from nodes.parts.kv_join import JoinQuery
+from nodes.kv.arguments import key_slot, parse_cursor
+from nodes.kv.fanout import FanOut, take_off
+from nodes.kv.join import JoinQuery
 from protocols import kv as words
 from protocols.partitioning import to_ranges
 from protocols.slots import SLOTS

@@ -13,10 +13,10 @@ import msgpack
 import trio
 
 from nodes.base import Context
+from nodes.kv.commands import KvCommands
+from nodes.kv.keys import Handler
+from nodes.kv.state import Fact, KvState
 from nodes.parts.answers import Fused, Later
-from nodes.parts.kv_commands import KvCommands
-from nodes.parts.kv_keys import Handler
-from nodes.parts.kv_state import Fact, KvState
 from nodes.parts.timing import move_on_after
 from nodes.replica import ReplicaDriver
 from nodes.replica_series import measure

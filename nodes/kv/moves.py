@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from nodes.parts.kv_scans import keys_after
-from nodes.parts.kv_state import (
+from nodes.kv.scans import keys_after
+from nodes.kv.state import (
     ADOPT,
     CHUNK,
     DROP,
