@@ -1,4 +1,4 @@
-"""The asking side of a database tier: queries and transactions, on nodes/group_client.py.
+"""The asking side of a database tier: queries and transactions, on nodes/replica/client.py.
 
 A timeout is an unknown outcome: it is retried only because the request id makes that safe.
 """
@@ -13,7 +13,7 @@ import trio
 from nodes.base import Clock, Context
 from nodes.client import Client
 from nodes.directory import Directory
-from nodes.group_client import GroupClient
+from nodes.replica.client import GroupClient
 from protocols import database as words
 from protocols.database import Rows, Written
 from protocols.errors import RpcError

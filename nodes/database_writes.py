@@ -17,7 +17,7 @@ from nodes.base import Context, Timer
 from nodes.parts.answers import Later
 from nodes.parts.sql import Outcome, SqlState, Transaction
 from nodes.parts.wakeup import Wakeup
-from nodes.replica import ReplicaDriver
+from nodes.replica.driver import ReplicaDriver
 from protocols.errors import RpcError
 
 MAX_WAITING: Final = 10_000

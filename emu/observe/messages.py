@@ -23,7 +23,7 @@ import msgpack
 from emu.machine.trace import TraceEvent
 from emu.observe.replicating import in_words
 from nodes.base import DNS_PORT
-from nodes.replica import REPLICATE
+from nodes.replica.driver import REPLICATE
 from protocols import http, proxy, rpc
 
 REQUEST: Final = "request"

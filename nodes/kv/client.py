@@ -11,9 +11,9 @@ import trio
 
 from nodes.base import Context
 from nodes.directory import Directory
-from nodes.group_client import ELSEWHERE, GroupClients
 from nodes.kv.arguments import check_one_slot, key_slot
 from nodes.parts.timing import move_on_after
+from nodes.replica.client import ELSEWHERE, GroupClients
 from nodes.wire import current_call
 from protocols import coordinator as map_words
 from protocols import kv as words

@@ -13,11 +13,9 @@ from typing import Any, Final, Literal
 import msgpack
 import trio
 
-from nodes import replica_series
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory
-from nodes.group_client import GroupClients
 from nodes.kv.coordination import (
     ADOPTED,
     CANCEL,
@@ -30,9 +28,11 @@ from nodes.kv.coordination import (
 )
 from nodes.kv.move_runner import MoveRunner
 from nodes.parts.timing import move_on_after
-from nodes.replica import ReplicaDriver
+from nodes.replica import series as replica_series
+from nodes.replica.client import GroupClients
+from nodes.replica.driver import ReplicaDriver
+from nodes.replica.witness import Witnesses
 from nodes.wire import Call, Service
-from nodes.witness import Witnesses
 from protocols import coordinator as words
 from protocols import kv
 from protocols.coordinator import MAX_SHARDS, shard_tier

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from nodes.parts.state_machine import Applied
+from nodes.replica.state_machine import Applied
 from protocols.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
 

@@ -1,7 +1,7 @@
 """A shard's commands over its log: who may serve now, one record for what arrives together, and
 answers that wait until what they saw is committed.
 
-What commands and records mean is in parts/kv_*.py; how a log survives is nodes/replica.py's.
+What commands and records mean is in parts/kv_*.py; how a log survives is nodes/replica/driver.py's.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from nodes.kv.keys import Handler
 from nodes.kv.state import Fact, KvState
 from nodes.parts.answers import Fused, Later
 from nodes.parts.timing import move_on_after
-from nodes.replica import ReplicaDriver
-from nodes.replica_series import measure
+from nodes.replica.driver import ReplicaDriver
+from nodes.replica.series import measure
 from protocols import kv as words
 from protocols.errors import RpcError
 from protocols.kv import routing_keys

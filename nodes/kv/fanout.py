@@ -12,10 +12,10 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Context
-from nodes.group_client import ELSEWHERE
 from nodes.kv.client import KvClient
 from nodes.kv.state import size_of
 from nodes.parts.metrics import Counter
+from nodes.replica.client import ELSEWHERE
 from protocols.errors import RpcError
 from protocols.partitioning import from_ranges
 

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from nodes.base import Context
-from nodes.group_client import GroupClients
 from nodes.kv.coordination import (
     ABORTED,
     ABORTING,
@@ -25,6 +24,7 @@ from nodes.kv.coordination import (
     Move,
 )
 from nodes.kv.mover import COPIED, DRAINED
+from nodes.replica.client import GroupClients
 from protocols import kv as words
 from protocols.errors import RpcError
 

@@ -12,12 +12,12 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Context
-from nodes.group_client import GroupClients
 from nodes.kv.arguments import key_slot
 from nodes.kv.engine import Engine, execute
 from nodes.kv.moves import PAGE_BYTES, ShardMoves, changes_for
 from nodes.kv.state import ADOPT, Incoming
 from nodes.parts.timing import move_on_after
+from nodes.replica.client import GroupClients
 from nodes.wire import Call, Service, current_call
 from protocols import kv as words
 from protocols.coordinator import MoveOrder

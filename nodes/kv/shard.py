@@ -15,14 +15,14 @@ import xxhash
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.directory import Directory
-from nodes.group_client import GroupClient, GroupClients
 from nodes.kv.commands import KvCommands
 from nodes.kv.engine import LoggedEngine, UnloggedEngine, execute
 from nodes.kv.hot_keys import HotKeys
 from nodes.kv.mover import Mover
 from nodes.kv.state import ADOPT, DEFAULT_REQUEST_IDS, KvState
+from nodes.replica.client import GroupClient, GroupClients
+from nodes.replica.witness import founders_with_witness
 from nodes.wire import Call, Service
-from nodes.witness import founders_with_witness
 from protocols import coordinator as map_words
 from protocols.coordinator import coordinator_tier
 from protocols.errors import RpcError

@@ -17,7 +17,7 @@ import msgpack
 
 from nodes.kv import copy as kv_copy
 from nodes.kv.documents import Index
-from nodes.parts.state_machine import Applied
+from nodes.replica.state_machine import Applied
 from protocols.partitioning import Range, from_ranges
 from protocols.pieces import Content, Pieces
 from protocols.slots import SLOTS

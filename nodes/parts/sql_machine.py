@@ -10,7 +10,7 @@ import apsw
 import msgpack
 
 from nodes.parts.sql import SqlState
-from nodes.parts.state_machine import Applied
+from nodes.replica.state_machine import Applied
 from protocols.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
 

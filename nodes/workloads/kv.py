@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from nodes.group_client import GroupClient
 from nodes.kv.client import KvClient
+from nodes.replica.client import GroupClient
 from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
 from protocols import kv as words
 from protocols.errors import RpcError

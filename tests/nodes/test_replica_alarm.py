@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nodes.replica_alarm import Alarm
+from nodes.replica.alarm import Alarm
 from protocols.replication import NEVER
 
 

@@ -9,7 +9,7 @@ import trio
 from emu.live.world import LiveWorld
 from emu.machine.life import current_life
 from emu.machine.world import MachineSpec
-from nodes.replica import ReplicaDriver
+from nodes.replica.driver import ReplicaDriver
 from protocols.replication import VOTER, GroupConfig
 
 NAME = "db-1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import emu
-from nodes.parts.lag import LagClock
+from nodes.replica.lag import LagClock
 from tests.observe.pages import node_page, values
 
 REPLICAS = "tests/observe/topologies/replicas.yaml"

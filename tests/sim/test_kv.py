@@ -10,7 +10,7 @@ import trio
 
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
-from nodes.replica import ReplicaDriver
+from nodes.replica.driver import ReplicaDriver
 from protocols.errors import RpcError
 
 ONE = "tiers: {kv: {kind: kv_shard, public: true}}"

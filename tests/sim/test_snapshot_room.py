@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from emu.sim.world import SimWorld
-from nodes.replica_files import LOG, ReplicaFiles
+from nodes.replica.files import LOG, ReplicaFiles
 from protocols.pieces import Pieces
 from protocols.replication import Snapshot
 from tests.conformance.conftest import run_in_virtual_time, spec

@@ -18,18 +18,18 @@ import trio
 from nodes.base import RPC_PORT, Context
 from nodes.client import Client
 from nodes.parts.answers import Later
-from nodes.parts.event_words import in_words
-from nodes.parts.lag import LagClock
-from nodes.parts.state_machine import StateMachine, restore_in_steps
 from nodes.parts.timing import take_steps
-from nodes.parts.waiters import Tell, Waiters
 from nodes.parts.wakeup import Wakeup
-from nodes.replica_alarm import Alarm
-from nodes.replica_applying import Applying
-from nodes.replica_facts import facts_of
-from nodes.replica_files import ROOM_PAUSE_S, ReplicaFiles
-from nodes.replica_install import Installer
-from nodes.replica_snapshots import Snapshots
+from nodes.replica.alarm import Alarm
+from nodes.replica.applying import Applying
+from nodes.replica.event_words import in_words
+from nodes.replica.facts import facts_of
+from nodes.replica.files import ROOM_PAUSE_S, ReplicaFiles
+from nodes.replica.install import Installer
+from nodes.replica.lag import LagClock
+from nodes.replica.snapshots import Snapshots
+from nodes.replica.state_machine import StateMachine, restore_in_steps
+from nodes.replica.waiters import Tell, Waiters
 from nodes.wire import Call, Service
 from protocols import replication
 from protocols.errors import RpcError

@@ -8,12 +8,12 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from nodes.parts.state_machine import dump_in_steps
+from nodes.replica.state_machine import dump_in_steps
 from protocols.pieces import Content
 from protocols.replication import DATA, Snapshot
 
 if TYPE_CHECKING:
-    from nodes.replica import ReplicaDriver
+    from nodes.replica.driver import ReplicaDriver
 
 LOOK_S: Final = 1.0
 SETTLE_LOOKS: Final = 100

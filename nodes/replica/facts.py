@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from protocols.replication import LEARNER, NEVER, WITNESS
 
 if TYPE_CHECKING:
-    from nodes.replica import ReplicaDriver
+    from nodes.replica.driver import ReplicaDriver
 
 
 def facts_of(driver: ReplicaDriver) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import trio
 
 from nodes.base import Context, Disk, Syncing
 from nodes.directory import Directory
-from nodes.replica import REPLICATE, ReplicaDriver
+from nodes.replica.driver import REPLICATE, ReplicaDriver
 from nodes.wire import Call, Service
 from protocols.coordinator import shard_number
 from protocols.pieces import Content

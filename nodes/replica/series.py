@@ -1,6 +1,6 @@
 """The metrics of a replicated log: positions, epoch, and what a primary knows of the others.
 
-Every tier that runs on nodes/replica.py calls `measure` once. Series of replicas follow the
+Every tier that runs on nodes/replica/driver.py calls `measure` once. Series of replicas follow the
 membership.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nodes.base import Context
 from nodes.parts.metrics import Metrics
-from nodes.replica import ReplicaDriver
+from nodes.replica.driver import ReplicaDriver
 from protocols.replication import WITNESS
 from protocols.replication_progress import Progress
 

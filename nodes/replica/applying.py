@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nodes.base import Timer
-from nodes.parts.state_machine import apply_entries
 from nodes.parts.wakeup import Wakeup
+from nodes.replica.state_machine import apply_entries
 from protocols.replication import PRIMARY
 
 if TYPE_CHECKING:
-    from nodes.replica import ReplicaDriver
+    from nodes.replica.driver import ReplicaDriver
 
 SLICE: Final = 100
 SLICE_BYTES: Final = 256 << 10

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from nodes.parts.state_machine import restore_in_steps
 from nodes.parts.timing import take_steps
 from nodes.parts.wakeup import Wakeup
+from nodes.replica.state_machine import restore_in_steps
 from protocols.replication import Snapshot
 
 if TYPE_CHECKING:
-    from nodes.replica import ReplicaDriver
+    from nodes.replica.driver import ReplicaDriver
 
 STEP_PAUSE_S: Final = 0.005
 
