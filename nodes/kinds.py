@@ -7,7 +7,6 @@ from typing import Final
 from nodes.balancer.node import BalancerConfig, BalancerNode
 from nodes.base import DNS_PORT, HTTP_PORT, Kind, StateCheck
 from nodes.clients import ClientsConfig, ClientsNode
-from nodes.database import LOG_DIGEST, STATE_DIGEST, DatabaseConfig, DatabaseNode, may_lose
 from nodes.dns import DnsConfig, DnsNode
 from nodes.kv.coordinator import CoordinatorConfig, CoordinatorNode
 from nodes.kv.router import KvRouterConfig, KvRouterNode
@@ -16,6 +15,7 @@ from nodes.kv.shard import STATE_DIGEST as KV_DIGEST
 from nodes.kv.shard import may_lose as kv_may_lose
 from nodes.kv.tier import KvConfig
 from nodes.kv.tier import expand as expand_kv
+from nodes.sql.database import LOG_DIGEST, STATE_DIGEST, DatabaseConfig, DatabaseNode, may_lose
 from nodes.users import UsersConfig, UsersNode
 from nodes.web import WebConfig, WebNode
 

@@ -15,11 +15,9 @@ import trio
 from nodes.accepting import accept_forever
 from nodes.admin import Admin
 from nodes.base import HTTP_PORT, Context, Stream
-from nodes.database_client import DatabaseClient
 from nodes.directory import Directory, TierView
 from nodes.http_server import Endpoint, HttpLimits, HttpService
 from nodes.kv.client import KvClient
-from nodes.local_database import LocalDatabase
 from nodes.parts.breaker import State
 from nodes.parts.timing import move_on_after
 from nodes.site import app as apps
@@ -28,6 +26,8 @@ from nodes.site.routes import Routes
 from nodes.site.service import Site
 from nodes.site.sessions import LocalSessions, SharedSessions
 from nodes.site.store import BreakingStore, Store
+from nodes.sql.client import DatabaseClient
+from nodes.sql.local import LocalDatabase
 from nodes.wire import CHUNK_BYTES, Call, Service
 from protocols import http, proxy, rpc
 from protocols.http import Request

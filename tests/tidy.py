@@ -42,7 +42,7 @@ BUILTINS_WITH_REACH: Final = ("open", "input", "exec", "eval", "breakpoint", "__
 HASH_ORDERED: Final = ("set", "frozenset")
 ENTRY_POINTS: Final = ("emu.__main__", "emu.chaos", "emu.pytest_plugin")
 KINDS: Final = "nodes.kinds"
-SAME_PROGRAM: Final = (("nodes.web", "nodes.database"),)
+SAME_PROGRAM: Final = (("nodes.web", "nodes.sql.database"),)
 """(tier, what it may contain): a web server without a database tier runs the engine in itself."""
 
 

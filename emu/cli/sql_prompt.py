@@ -14,7 +14,7 @@ from emu import state
 from emu.cli import output, sql_commands
 from emu.cli.sql_session import Session
 from emu.cli.sql_text import Splitter, Statement
-from nodes.parts.sql_rules import first_word, is_schema
+from nodes.sql.rules import first_word, is_schema
 from protocols.errors import RpcError
 
 HISTORY_FILE: Final = "sql_history"

@@ -16,7 +16,7 @@ from rich.text import Text
 from emu.cli import output, sql_shown
 from emu.cli.sql_text import Statement
 from emu.control.client import ControlClient
-from nodes.parts.sql_rules import check_length, first_word
+from nodes.sql.rules import check_length, first_word
 from protocols.errors import RpcError
 
 PROMPT_TRANSACTION_MS: Final = 60_000

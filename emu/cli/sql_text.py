@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from nodes.parts.sql_rules import MAX_STATEMENT_BYTES
+from nodes.sql.rules import MAX_STATEMENT_BYTES
 
 _OPENING: Final = re.compile(r"""['"`\[;]|--|/\*""")
 _CLOSING: Final = {"'": "'", '"': '"', "`": "`", "[": "]", "--": "\n", "/*": "*/"}

@@ -12,7 +12,7 @@ from typing import Any, Final
 from emu.cluster.slot import Slot
 from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import TargetError
-from nodes.parts.sql_rules import READING_WORDS, check_length, first_word
+from nodes.sql.rules import READING_WORDS, check_length, first_word
 from protocols import database as words
 from protocols.errors import RpcError
 

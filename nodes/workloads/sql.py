@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from nodes.database_client import DatabaseClient
+from nodes.sql.client import DatabaseClient
 from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
 from protocols.database import Rows, Written
 from protocols.errors import RpcError

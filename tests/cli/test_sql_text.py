@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from emu.cli import sql_shown
 from emu.cli.sql_text import Splitter, Statement, place_in
-from nodes.parts.sql_rules import MAX_STATEMENT_BYTES
+from nodes.sql.rules import MAX_STATEMENT_BYTES
 from protocols.errors import RpcError
 
 

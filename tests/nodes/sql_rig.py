@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from nodes.parts.sql import SqlState, Transaction
+from nodes.sql.state import SqlState, Transaction
 
 NAMES: Final = count()
 

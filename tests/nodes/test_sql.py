@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.parts.sql import ReplicaDiverged, SqlState
+from nodes.sql.state import ReplicaDiverged, SqlState
 from protocols.errors import RpcError
 from protocols.stepping import at_once
 from tests.nodes.sql_rig import executed, state, with_table

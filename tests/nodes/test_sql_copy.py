@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import apsw
 import pytest
 
-from nodes.parts.sql import SqlState
-from nodes.parts.sql_copy import PAGE_BYTES, STEP_PAGES
+from nodes.sql.copy import PAGE_BYTES, STEP_PAGES
+from nodes.sql.state import SqlState
 from protocols.stepping import at_once
 from tests.nodes.sql_rig import executed, state
 

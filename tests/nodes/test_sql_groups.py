@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.parts import sql
-from nodes.parts.sql import Group, SqlState, Transaction
+from nodes.sql import state as sql
+from nodes.sql.state import Group, SqlState, Transaction
 from tests.nodes.sql_rig import executed, state, with_table
 from tests.nodes.test_sql import STATEMENTS, rows
 

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from nodes.parts import sql, sql_rules
-from nodes.parts.sql import SqlState
+from nodes.sql import rules as sql_rules
+from nodes.sql import state as sql
+from nodes.sql.state import SqlState
 from protocols.errors import RpcError
 from tests.nodes.sql_rig import executed, state, with_table
 from tests.nodes.test_sql import refused, rows

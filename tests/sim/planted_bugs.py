@@ -15,10 +15,11 @@ import trio
 from emu.sim.seeds import FaultSource
 from nodes import client, web, wire, wire_connection
 from nodes.balancer import node as balancer
-from nodes.parts import pool, sql
+from nodes.parts import pool
 from nodes.parts.timing import move_on_after
 from nodes.replica import driver as replica
 from nodes.replica import files as replica_files
+from nodes.sql import state as sql
 from protocols import log as log_format
 from tests.planting import Plant, Swap, Unlike
 

@@ -14,8 +14,8 @@ from emu.sim.campaign import run_all
 from emu.sim.seeds import SeedResult, SeedRun, run_seed
 from emu.topology.loading import load
 from emu.verdict import promises
-from nodes.database import Engine
-from nodes.parts.sql import SqlState
+from nodes.sql.database import Engine
+from nodes.sql.state import SqlState
 from protocols.replication import PRIMARY
 from protocols.replication_primary import Primary
 

@@ -13,9 +13,9 @@ from emu.topology.loading import load, loads
 from emu.verdict import judging
 from emu.verdict.judging import Watch
 from emu.verdict.promises import why_losses_are_permitted
-from nodes import database
-from nodes.parts.sql import SqlState
 from nodes.replica.log_digest import log_digest
+from nodes.sql import database
+from nodes.sql.state import SqlState
 from protocols.replication import Replica
 from tests.sim.test_clients import topology
 

@@ -16,9 +16,9 @@ import trio
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context, Kind
 from nodes.client import Client
-from nodes.database_client import DatabaseClient
 from nodes.directory import Directory
 from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
+from nodes.sql.client import DatabaseClient
 from nodes.wire import Call, Service
 from protocols.errors import RpcError
 

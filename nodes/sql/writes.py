@@ -15,9 +15,9 @@ from trio import lowlevel
 
 from nodes.base import Context, Timer
 from nodes.parts.answers import Later
-from nodes.parts.sql import Outcome, SqlState, Transaction
 from nodes.parts.wakeup import Wakeup
 from nodes.replica.driver import ReplicaDriver
+from nodes.sql.state import Outcome, SqlState, Transaction
 from protocols.errors import RpcError
 
 MAX_WAITING: Final = 10_000

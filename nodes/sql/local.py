@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from nodes.base import Context
-from nodes.database import DatabaseConfig, Engine
+from nodes.sql.database import DatabaseConfig, Engine
 from protocols.database import Rows, Written
 from protocols.replication import VOTER
 

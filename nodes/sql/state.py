@@ -19,9 +19,9 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgpack
 
-from nodes.parts.sql_chance import Chance
-from nodes.parts.sql_copy import copy_in, copy_out, open_in_memory
-from nodes.parts.sql_rules import ERRORS, SCHEMA_WORDS, Rules
+from nodes.sql.chance import Chance
+from nodes.sql.copy import copy_in, copy_out, open_in_memory
+from nodes.sql.rules import ERRORS, SCHEMA_WORDS, Rules
 from protocols.errors import RpcError
 from protocols.pieces import Content, Pieces
 from protocols.stepping import Steps

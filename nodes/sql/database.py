@@ -14,19 +14,19 @@ import trio
 
 from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
-from nodes.database_writes import Writes
 from nodes.directory import Directory, TierView
 from nodes.parts.answers import Later
 from nodes.parts.arguments import arguments_of
-from nodes.parts.sql import SqlState, Transaction
-from nodes.parts.sql_chance import Moment
-from nodes.parts.sql_machine import SqlMachine
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.keeper import LEAVE, GroupKeeper
 from nodes.replica.log_digest import log_digest
 from nodes.replica.membership import founders_of
 from nodes.replica.series import measure
+from nodes.sql.chance import Moment
+from nodes.sql.machine import SqlMachine
+from nodes.sql.state import SqlState, Transaction
+from nodes.sql.writes import Writes
 from nodes.wire import Call, Service
 from protocols import database as words
 from protocols.errors import RpcError

@@ -9,8 +9,8 @@ from typing import Any
 import apsw
 import msgpack
 
-from nodes.parts.sql import SqlState
 from nodes.replica.state_machine import Applied
+from nodes.sql.state import SqlState
 from protocols.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
 
