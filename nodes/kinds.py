@@ -16,7 +16,7 @@ from nodes.kv.shard import may_lose as kv_may_lose
 from nodes.kv.tier import KvConfig
 from nodes.kv.tier import expand as expand_kv
 from nodes.sql.database import LOG_DIGEST, STATE_DIGEST, DatabaseConfig, DatabaseNode, may_lose
-from nodes.users import UsersConfig, UsersNode
+from nodes.users.node import UsersConfig, UsersNode
 from nodes.web import WebConfig, WebNode
 
 DATABASE_ROLES: Final = ("primary", "replica", "learner", "witness")

@@ -11,7 +11,7 @@ import trio
 
 from nodes.base import DNS_PORT
 from nodes.dns import DnsConfig, DnsNode
-from nodes.parts.resolver import Resolver
+from nodes.users.resolver import Resolver
 from protocols import dns as wire
 from tests.nodes.live_rig import LiveRig, Script, live_rig
 from tests.peers import need

@@ -17,7 +17,7 @@ from nodes.base import HTTP_PORT, Context
 from nodes.client import Client
 from nodes.directory import TierView
 from nodes.http_client import HttpClient
-from nodes.parts.resolver import ResolveError, Resolver
+from nodes.users.resolver import ResolveError, Resolver
 from protocols.errors import DEFINITE, INDEFINITE, RpcError
 from protocols.http import Response
 

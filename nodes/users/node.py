@@ -15,12 +15,12 @@ from nodes.admin import Admin
 from nodes.base import Context
 from nodes.directory import Directory
 from nodes.parts.backoff import Backoff, RetryBudget
-from nodes.parts.resolver import Resolver
 from nodes.parts.tally import ERROR, OK, SHED, UNKNOWN, Posts, Tally
 from nodes.parts.timing import move_on_after
-from nodes.parts.user_series import ANY, UserSeries
 from nodes.site.store import NAMES
-from nodes.visiting import (
+from nodes.users.resolver import Resolver
+from nodes.users.series import ANY, UserSeries
+from nodes.users.visiting import (
     ASSET,
     ASSETS,
     COUNT,
