@@ -29,7 +29,7 @@ from emu.topology.loading import load
 from emu.topology.model import Topology, diff
 from emu.topology.problems import TopologyError
 from emu.verdict.judging import Judge
-from nodes.wire import Call
+from nodes.wire.service import Call
 from protocols.errors import RpcError
 
 ELECTION_S: Final = 5.0

@@ -11,13 +11,13 @@ from typing import Any, Final, Literal
 
 import trio
 
-from nodes.admin import Admin
 from nodes.base import Context
-from nodes.directory import Directory
 from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
 from nodes.parts.timing import move_on_after
-from nodes.wire import Call
+from nodes.wire.admin import Admin
+from nodes.wire.directory import Directory
+from nodes.wire.service import Call
 from nodes.workloads import FAMILIES, NAMES, Options, Setting, Workload
 from nodes.workloads.base import Session, Step
 from protocols.errors import RpcError

@@ -13,16 +13,16 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from nodes.accepting import accept_forever
-from nodes.admin import Admin
 from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
-from nodes.directory import Directory, TierView
 from nodes.parts.health import CheckTimes, Health
 from nodes.parts.metrics import Counter
 from nodes.parts.timing import move_on_after
 from nodes.parts.zone import POLICIES, PolicyName, Steering, Zone
-from nodes.wire import ERRORS_HELP, REQUESTS_HELP, SECONDS_HELP
+from nodes.wire.accepting import accept_forever
+from nodes.wire.admin import Admin
+from nodes.wire.directory import Directory, TierView
+from nodes.wire.service import ERRORS_HELP, REQUESTS_HELP, SECONDS_HELP
 from protocols import dns
 from protocols.control import Member
 

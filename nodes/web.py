@@ -12,11 +12,7 @@ from typing import Any, Final, Literal
 
 import trio
 
-from nodes.accepting import accept_forever
-from nodes.admin import Admin
 from nodes.base import HTTP_PORT, Context, Stream
-from nodes.directory import Directory, TierView
-from nodes.http_server import Endpoint, HttpLimits, HttpService
 from nodes.kv.client import KvClient
 from nodes.parts.breaker import State
 from nodes.parts.timing import move_on_after
@@ -28,7 +24,11 @@ from nodes.site.sessions import LocalSessions, SharedSessions
 from nodes.site.store import BreakingStore, Store
 from nodes.sql.client import DatabaseClient
 from nodes.sql.local import LocalDatabase
-from nodes.wire import CHUNK_BYTES, Call, Service
+from nodes.wire.accepting import accept_forever
+from nodes.wire.admin import Admin
+from nodes.wire.directory import Directory, TierView
+from nodes.wire.http_server import Endpoint, HttpLimits, HttpService
+from nodes.wire.service import CHUNK_BYTES, Call, Service
 from protocols import http, proxy, rpc
 from protocols.http import Request
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import trio
 
-from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
 from nodes.parts.timing import move_on_after
-from nodes.wire import Call, Service
+from nodes.wire.admin import Admin
+from nodes.wire.service import Call, Service
 from protocols import control
 from protocols.control import Member
 from protocols.errors import RpcError

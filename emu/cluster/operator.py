@@ -16,9 +16,9 @@ import trio
 from emu.machine.events import Events
 from emu.machine.world import OPERATOR, World
 from nodes.base import ADMIN_PORT, Clock, Cpu, Timer
-from nodes.client import Client
 from nodes.parts.metrics import Metrics
 from nodes.parts.timing import move_on_after
+from nodes.wire.client import Client
 from protocols import rpc
 
 ADMIN_LIMITS = rpc.Limits(max_frame_bytes=64 << 20)
@@ -52,7 +52,7 @@ class _NoCpu:
 
 
 class OperatorContext:
-    """What nodes/wire.py and nodes/client.py need of a Context, for emu's own calls."""
+    """What nodes/wire/service.py and nodes/wire/client.py need of a Context, for emu's own calls."""
 
     def __init__(self, world: World, events: Events) -> None:
         self.name = self.tier = self.kind = OPERATOR

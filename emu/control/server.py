@@ -19,7 +19,7 @@ from emu.cluster.supervisor import DRAIN_TIMEOUT_S, Cluster
 from emu.cluster.targets import TargetError
 from emu.operations import databases, resharding, switchover
 from nodes.base import Peer, Stream
-from nodes.wire import Call, Service
+from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 
 MAX_WAIT_S: Final = 30.0

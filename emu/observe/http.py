@@ -27,8 +27,8 @@ from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition
 from emu.observe.sampling import Sampler
 from emu.observe.status import Status, status
-from nodes.accepting import accept_forever
-from nodes.http_server import Endpoint, HttpService, Via, error_response, json_response
+from nodes.wire.accepting import accept_forever
+from nodes.wire.http_server import Endpoint, HttpService, Via, error_response, json_response
 from protocols.errors import RpcError
 from protocols.http import Request, Response
 

@@ -10,19 +10,19 @@ from typing import Any, Final, Literal, get_args
 
 import trio
 
-from nodes.accepting import accept_forever
-from nodes.admin import Admin
 from nodes.balancer.pump import Flow, Pump
 from nodes.base import HTTP_PORT, Context, CpuBusy, CpuExpired, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
-from nodes.directory import Directory, TierView
 from nodes.parts.health import CheckTimes
 from nodes.parts.metrics import Counter
 from nodes.parts.picking import ALGORITHMS, AlgorithmName, Maglev
 from nodes.parts.pool import ALL_DOWN, Pool, PoolConfig, Waiting
 from nodes.parts.server import DOWN, Server
 from nodes.parts.timing import move_on_after
-from nodes.wire import ERRORS_HELP, Call
+from nodes.wire.accepting import accept_forever
+from nodes.wire.admin import Admin
+from nodes.wire.directory import Directory, TierView
+from nodes.wire.service import ERRORS_HELP, Call
 from protocols import proxy
 from protocols.errors import RpcError
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Context
-from nodes.directory import Directory
 from nodes.kv.arguments import check_one_slot, key_slot
 from nodes.parts.timing import move_on_after
 from nodes.replica.client import ELSEWHERE, GroupClients
-from nodes.wire import current_call
+from nodes.wire.directory import Directory
+from nodes.wire.service import current_call
 from protocols import coordinator as map_words
 from protocols import kv as words
 from protocols.coordinator import SlotMap, coordinator_tier

@@ -13,9 +13,7 @@ from typing import Any, Final, Literal
 import msgpack
 import trio
 
-from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
-from nodes.directory import Directory
 from nodes.kv.coordination import (
     ADOPTED,
     CANCEL,
@@ -32,7 +30,9 @@ from nodes.replica import series as replica_series
 from nodes.replica.client import GroupClients
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.witness import Witnesses
-from nodes.wire import Call, Service
+from nodes.wire.admin import Admin
+from nodes.wire.directory import Directory
+from nodes.wire.service import Call, Service
 from protocols import coordinator as words
 from protocols import kv
 from protocols.coordinator import MAX_SHARDS, shard_tier

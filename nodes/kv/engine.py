@@ -16,10 +16,10 @@ from nodes.base import Context
 from nodes.kv.commands import KvCommands
 from nodes.kv.keys import Handler
 from nodes.kv.state import Fact, KvState
-from nodes.parts.answers import Fused, Later
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.series import measure
+from nodes.wire.answers import Fused, Later
 from protocols import kv as words
 from protocols.errors import RpcError
 from protocols.kv import routing_keys

@@ -18,7 +18,7 @@ from nodes.kv.moves import PAGE_BYTES, ShardMoves, changes_for
 from nodes.kv.state import ADOPT, Incoming
 from nodes.parts.timing import move_on_after
 from nodes.replica.client import GroupClients
-from nodes.wire import Call, Service, current_call
+from nodes.wire.service import Call, Service, current_call
 from protocols import kv as words
 from protocols.coordinator import MoveOrder
 from protocols.errors import RpcError

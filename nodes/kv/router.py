@@ -10,15 +10,15 @@ from typing import Any
 
 import trio
 
-from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
-from nodes.directory import Directory
 from nodes.kv.arguments import only_options, params_of
 from nodes.kv.client import DEFAULT_TIMEOUT_S, KvClient
 from nodes.kv.front import MAX_PARTS, Front
 from nodes.kv.join import JoinQuery
 from nodes.kv.scatter import Scatter
-from nodes.wire import Call, Service
+from nodes.wire.admin import Admin
+from nodes.wire.directory import Directory
+from nodes.wire.service import Call, Service
 from protocols import kv as words
 from protocols.errors import RpcError
 from protocols.kv import MAX_KEYS, MAX_SHARD_TIMEOUT_MS, PARTIAL, SHARD_TIMEOUT

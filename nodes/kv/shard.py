@@ -12,9 +12,7 @@ import msgpack
 import trio
 import xxhash
 
-from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
-from nodes.directory import Directory
 from nodes.kv.commands import KvCommands
 from nodes.kv.engine import LoggedEngine, UnloggedEngine, execute
 from nodes.kv.hot_keys import HotKeys
@@ -22,7 +20,9 @@ from nodes.kv.mover import Mover
 from nodes.kv.state import ADOPT, DEFAULT_REQUEST_IDS, KvState
 from nodes.replica.client import GroupClient, GroupClients
 from nodes.replica.witness import founders_with_witness
-from nodes.wire import Call, Service
+from nodes.wire.admin import Admin
+from nodes.wire.directory import Directory
+from nodes.wire.service import Call, Service
 from protocols import coordinator as map_words
 from protocols.coordinator import coordinator_tier
 from protocols.errors import RpcError

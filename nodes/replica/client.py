@@ -12,9 +12,9 @@ from typing import Any, Final
 import trio
 
 from nodes.base import RPC_PORT, Context
-from nodes.client import Client
-from nodes.directory import Directory, TierView
-from nodes.wire import current_call
+from nodes.wire.client import Client
+from nodes.wire.directory import Directory, TierView
+from nodes.wire.service import current_call
 from protocols.errors import RpcError
 
 RETRY_S: Final = 0.05

@@ -16,8 +16,6 @@ from typing import Any, Final
 import trio
 
 from nodes.base import RPC_PORT, Context
-from nodes.client import Client
-from nodes.parts.answers import Later
 from nodes.parts.timing import take_steps
 from nodes.parts.wakeup import Wakeup
 from nodes.replica.alarm import Alarm
@@ -30,7 +28,9 @@ from nodes.replica.lag import LagClock
 from nodes.replica.snapshots import Snapshots
 from nodes.replica.state_machine import StateMachine, restore_in_steps
 from nodes.replica.waiters import Tell, Waiters
-from nodes.wire import Call, Service
+from nodes.wire.answers import Later
+from nodes.wire.client import Client
+from nodes.wire.service import Call, Service
 from protocols import replication
 from protocols.errors import RpcError
 from protocols.replication import (

@@ -10,12 +10,12 @@ from typing import Final
 import trio
 
 from nodes.base import RPC_PORT, Context
-from nodes.client import Client
-from nodes.directory import TierView
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.membership import Peer, next_change
-from nodes.wire import Call, Service
+from nodes.wire.client import Client
+from nodes.wire.directory import TierView
+from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 from protocols.replication import VOTER, WITNESS
 

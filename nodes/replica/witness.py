@@ -12,9 +12,9 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Context, Disk, Syncing
-from nodes.directory import Directory
 from nodes.replica.driver import REPLICATE, ReplicaDriver
-from nodes.wire import Call, Service
+from nodes.wire.directory import Directory
+from nodes.wire.service import Call, Service
 from protocols.coordinator import shard_number
 from protocols.pieces import Content
 from protocols.replication import VOTER, WITNESS, GroupConfig

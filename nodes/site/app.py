@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nodes.base import Context
-from nodes.http_server import Endpoint, Via
 from nodes.site.service import Site
 from nodes.site.store import Store
+from nodes.wire.http_server import Endpoint, Via
 from protocols.errors import RpcError
 from protocols.http import Request, Response
 

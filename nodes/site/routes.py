@@ -13,11 +13,11 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from nodes.base import OUTSIDE, Context
-from nodes.http_server import Endpoint, Via, error_response, json_response
 from nodes.site import pages, pictures, style
 from nodes.site.pages import View
 from nodes.site.service import Site
 from nodes.site.store import NAMES
+from nodes.wire.http_server import Endpoint, Via, error_response, json_response
 from protocols import http
 from protocols.errors import RpcError
 from protocols.http import Request, Response

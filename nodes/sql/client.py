@@ -11,9 +11,9 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Clock, Context
-from nodes.client import Client
-from nodes.directory import Directory
 from nodes.replica.client import GroupClient
+from nodes.wire.client import Client
+from nodes.wire.directory import Directory
 from protocols import database as words
 from protocols.database import Rows, Written
 from protocols.errors import RpcError

@@ -12,11 +12,7 @@ from typing import Any, Final
 
 import trio
 
-from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context
-from nodes.directory import Directory, TierView
-from nodes.parts.answers import Later
-from nodes.parts.arguments import arguments_of
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.keeper import LEAVE, GroupKeeper
@@ -27,7 +23,11 @@ from nodes.sql.chance import Moment
 from nodes.sql.machine import SqlMachine
 from nodes.sql.state import SqlState, Transaction
 from nodes.sql.writes import Writes
-from nodes.wire import Call, Service
+from nodes.wire.admin import Admin
+from nodes.wire.answers import Later
+from nodes.wire.arguments import arguments_of
+from nodes.wire.directory import Directory, TierView
+from nodes.wire.service import Call, Service
 from protocols import database as words
 from protocols.errors import RpcError
 from protocols.replication import WITNESS, AckRule, GroupConfig

@@ -14,10 +14,10 @@ from typing import Any, Final
 from trio import lowlevel
 
 from nodes.base import Context, Timer
-from nodes.parts.answers import Later
 from nodes.parts.wakeup import Wakeup
 from nodes.replica.driver import ReplicaDriver
 from nodes.sql.state import Outcome, SqlState, Transaction
+from nodes.wire.answers import Later
 from protocols.errors import RpcError
 
 MAX_WAITING: Final = 10_000

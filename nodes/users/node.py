@@ -11,9 +11,7 @@ from typing import Any, Final, Literal
 
 import trio
 
-from nodes.admin import Admin
 from nodes.base import Context
-from nodes.directory import Directory
 from nodes.parts.backoff import Backoff, RetryBudget
 from nodes.parts.tally import ERROR, OK, SHED, UNKNOWN, Posts, Tally
 from nodes.parts.timing import move_on_after
@@ -37,7 +35,9 @@ from nodes.users.visiting import (
     RpcVisitor,
     Visitor,
 )
-from nodes.wire import Call, current_call
+from nodes.wire.admin import Admin
+from nodes.wire.directory import Directory
+from nodes.wire.service import Call, current_call
 from protocols.errors import RpcError
 
 WARM_UP_SUCCESSES: Final = 3

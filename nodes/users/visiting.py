@@ -14,10 +14,10 @@ from urllib.parse import quote
 import trio
 
 from nodes.base import HTTP_PORT, Context
-from nodes.client import Client
-from nodes.directory import TierView
-from nodes.http_client import HttpClient
 from nodes.users.resolver import ResolveError, Resolver
+from nodes.wire.client import Client
+from nodes.wire.directory import TierView
+from nodes.wire.http_client import HttpClient
 from protocols.errors import DEFINITE, INDEFINITE, RpcError
 from protocols.http import Response
 

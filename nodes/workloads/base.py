@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import trio
 
 from nodes.base import Context
-from nodes.directory import Directory
+from nodes.wire.directory import Directory
 
 
 @dataclass(frozen=True, slots=True)

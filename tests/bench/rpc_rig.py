@@ -33,7 +33,7 @@ async def emu_main() -> None:
     from emu.live.world import LiveWorld
     from emu.machine.life import current_life
     from emu.machine.world import MachineSpec
-    from nodes.wire import Service
+    from nodes.wire.service import Service
 
     with tempfile.TemporaryDirectory() as folder:
         async with LiveWorld("bench", Path(folder)) as world, trio.open_nursery() as nursery:

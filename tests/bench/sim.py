@@ -18,8 +18,8 @@ from emu.machine.links import Shape
 from emu.machine.world import MachineSpec
 from emu.sim.run import run_simulation
 from emu.sim.world import Knobs, SimWorld
-from nodes.client import Client
-from nodes.wire import Service
+from nodes.wire.client import Client
+from nodes.wire.service import Service
 from protocols import rpc
 from tests.bench import alternate
 

@@ -7,8 +7,8 @@ import trio
 
 from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
 from nodes.base import DIRECTORY_HOST
-from nodes.client import Client
-from nodes.directory import Directory
+from nodes.wire.client import Client
+from nodes.wire.directory import Directory
 from protocols import control
 from protocols.control import Member
 from protocols.errors import RpcError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from nodes.wire import Service
+from nodes.wire.service import Service
 from protocols import rpc
 from tests.conformance.conftest import connected
 

@@ -14,7 +14,7 @@ from trio.testing import memory_stream_pair
 
 from nodes.base import DIRECTORY_HOST, RPC_PORT, Listener, Peer, Stream
 from nodes.parts.metrics import Metrics
-from nodes.wire import Call, Service
+from nodes.wire.service import Call, Service
 from protocols import control
 from protocols.control import Member
 

@@ -10,9 +10,9 @@ import trio
 from trio.testing import MockClock
 
 from nodes.base import RPC_PORT
-from nodes.client import Client
-from nodes.parts.answers import Later
-from nodes.wire import Call, Service
+from nodes.wire.answers import Later
+from nodes.wire.client import Client
+from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 from tests.nodes.harness import MemoryWorld
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nodes.parts.arguments import arguments_of
+from nodes.wire.arguments import arguments_of
 
 
 def handler(

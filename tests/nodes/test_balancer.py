@@ -14,8 +14,8 @@ import trio.testing
 
 from nodes.balancer.node import BalancerConfig, BalancerNode
 from nodes.base import ADMIN_PORT, HTTP_PORT, Stream
-from nodes.client import Client
-from nodes.wire import Service
+from nodes.wire.client import Client
+from nodes.wire.service import Service
 from protocols import proxy
 from protocols.errors import RpcError
 from tests.nodes.harness import MemoryWorld

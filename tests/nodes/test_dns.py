@@ -15,10 +15,10 @@ import trio
 import trio.testing
 
 from nodes.base import ADMIN_PORT, DNS_PORT, Stream
-from nodes.client import Client
 from nodes.dns import DnsConfig, DnsNode
 from nodes.parts.zone import Steering
 from nodes.users.resolver import ResolveError, Resolver
+from nodes.wire.client import Client
 from protocols import dns as wire
 from protocols.control import Member
 from tests.nodes.harness import MemoryWorld

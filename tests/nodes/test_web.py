@@ -12,10 +12,10 @@ import trio
 from trio.testing import MockClock
 
 from nodes.base import ADMIN_PORT, HTTP_PORT, CpuBusy, CpuExpired
-from nodes.client import Client
-from nodes.http_server import civil_date, http_date
 from nodes.web import WebConfig, WebNode
-from nodes.wire import current_call
+from nodes.wire.client import Client
+from nodes.wire.http_server import civil_date, http_date
+from nodes.wire.service import current_call
 from protocols import proxy
 from protocols.errors import RpcError
 from protocols.http import Response

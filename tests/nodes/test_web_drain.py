@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from nodes.base import ADMIN_PORT, HTTP_PORT, Stream
-from nodes.client import Client
-from nodes.http_client import HttpClient
+from nodes.wire.client import Client
+from nodes.wire.http_client import HttpClient
 from protocols import http
 from protocols.errors import RpcError
 from tests.nodes.harness import MemoryWorld

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from nodes.base import RPC_PORT
-from nodes.wire import Call, Service
+from nodes.wire.service import Call, Service
 from protocols import rpc
 from tests.nodes.harness import MemoryWorld
 

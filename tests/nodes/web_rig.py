@@ -8,8 +8,8 @@ from typing import Any
 import trio
 
 from nodes.base import HTTP_PORT
-from nodes.http_client import HttpClient
 from nodes.web import WebConfig, WebNode
+from nodes.wire.http_client import HttpClient
 from protocols.http import Response
 from tests.nodes.harness import MemoryWorld
 from tests.nodes.sql_store import SqlStore

@@ -13,13 +13,16 @@ from typing import Any, NamedTuple
 import trio
 
 from emu.sim.seeds import FaultSource
-from nodes import client, web, wire, wire_connection
+from nodes import web
 from nodes.balancer import node as balancer
 from nodes.parts import pool
 from nodes.parts.timing import move_on_after
 from nodes.replica import driver as replica
 from nodes.replica import files as replica_files
 from nodes.sql import state as sql
+from nodes.wire import client
+from nodes.wire import connection as wire_connection
+from nodes.wire import service as wire
 from protocols import log as log_format
 from tests.planting import Plant, Swap, Unlike
 

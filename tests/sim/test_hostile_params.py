@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import emu
-from nodes.wire import Service
+from nodes.wire.service import Service
 from protocols.errors import RpcError
 
 WORDS = ("", "k", "{a}k", "db", "posts", "SELECT 1", "request_id", "min_lsn", "limit", "if",

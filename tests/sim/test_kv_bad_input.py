@@ -12,7 +12,7 @@ import pytest
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes.base import RPC_PORT
-from nodes.client import Client
+from nodes.wire.client import Client
 from protocols import kv
 from protocols.errors import RpcError
 from protocols.slots import slot_of

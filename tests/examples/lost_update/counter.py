@@ -13,13 +13,13 @@ from typing import Any
 
 import trio
 
-from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context, Kind
-from nodes.client import Client
-from nodes.directory import Directory
 from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
 from nodes.sql.client import DatabaseClient
-from nodes.wire import Call, Service
+from nodes.wire.admin import Admin
+from nodes.wire.client import Client
+from nodes.wire.directory import Directory
+from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 
 TABLE = "CREATE TABLE IF NOT EXISTS counter (name TEXT NOT NULL PRIMARY KEY, number INTEGER)"

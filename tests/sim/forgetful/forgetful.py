@@ -7,10 +7,10 @@ from typing import Any
 
 import trio
 
-from nodes.admin import Admin
 from nodes.base import RPC_PORT, Context, Kind
-from nodes.client import Client
-from nodes.wire import Service
+from nodes.wire.admin import Admin
+from nodes.wire.client import Client
+from nodes.wire.service import Service
 from protocols.errors import RpcError
 
 

@@ -10,12 +10,12 @@ from typing import Final
 
 import trio
 
-from nodes.accepting import accept_forever
 from nodes.base import Context, Listener, Stream
-from nodes.parts.answers import Batch, Call, Fused, Handler, Method, current_call
-from nodes.parts.draining import Draining
 from nodes.parts.metrics import Counter, Metrics
-from nodes.wire_connection import ServerConnection
+from nodes.wire.accepting import accept_forever
+from nodes.wire.answers import Batch, Call, Fused, Handler, Method, current_call
+from nodes.wire.connection import ServerConnection
+from nodes.wire.draining import Draining
 from protocols import rpc
 from protocols.errors import SERVER_ERRORS
 

@@ -1,6 +1,6 @@
 """How a service keeps its methods, what a request brings along, and answers that come later.
 
-What moves bytes is nodes/wire.py.
+What moves bytes is nodes/wire/service.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import trio
 
-from nodes.parts.arguments import arguments_of
 from nodes.parts.metrics import Counter, Histogram
+from nodes.wire.arguments import arguments_of
 from protocols.errors import RpcError
 
 Handler = Callable[..., Any]

@@ -11,7 +11,7 @@ from typing import Any
 
 from nodes.base import ADMIN_PORT, Context
 from nodes.parts.metrics import Metrics
-from nodes.wire import Service
+from nodes.wire.service import Service
 from protocols import rpc
 
 DESCRIBE = "describe"

@@ -15,10 +15,10 @@ import trio
 from trio import lowlevel
 
 from nodes.base import RPC_PORT, Context, Stream, Timer
-from nodes.parts.answers import current_call
 from nodes.parts.causes import in_words
 from nodes.parts.timing import move_on_after
-from nodes.wire_connection import PROTOCOL_VERSION
+from nodes.wire.answers import current_call
+from nodes.wire.connection import PROTOCOL_VERSION
 from protocols import rpc
 from protocols.errors import RpcError
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 import trio
 
 from nodes.base import DIRECTORY_HOST, RPC_PORT, Context
-from nodes.client import Client
-from nodes.wire import current_call
+from nodes.wire.client import Client
+from nodes.wire.service import current_call
 from protocols import control
 from protocols.control import Member
 from protocols.errors import RpcError

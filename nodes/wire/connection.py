@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from nodes.base import CpuBusy, CpuExpired, Fenced, Stream, Timer
-from nodes.parts.answers import Call, Fused, Later, Method, current_call
-from nodes.parts.draining import DRAIN_QUIET_S
+from nodes.wire.answers import Call, Fused, Later, Method, current_call
+from nodes.wire.draining import DRAIN_QUIET_S
 from protocols import rpc
 from protocols.errors import RpcError
 from protocols.rpc import NOTIFY, REQUEST
 
 if TYPE_CHECKING:
-    from nodes.wire import Service
+    from nodes.wire.service import Service
 
 MAX_UNSENT_BYTES: Final = 4 << 20
 """Answers waiting for a slow reader; above it we stop reading that connection's requests."""

@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Stream, Timer
-from nodes.parts.draining import DRAIN_QUIET_S, Draining
 from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.timing import move_on_after
-from nodes.wire import (
+from nodes.wire.draining import DRAIN_QUIET_S, Draining
+from nodes.wire.service import (
     ERRORS_HELP,
     IN_FLIGHT_HELP,
     REQUESTS_HELP,

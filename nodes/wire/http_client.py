@@ -13,7 +13,7 @@ import trio
 from nodes.base import HTTP_PORT, Context, Stream
 from nodes.parts.causes import in_words
 from nodes.parts.timing import move_on_after
-from nodes.wire import CHUNK_BYTES, current_call
+from nodes.wire.service import CHUNK_BYTES, current_call
 from protocols import http
 from protocols.errors import RpcError
 from protocols.http import Response
