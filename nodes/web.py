@@ -29,8 +29,9 @@ from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory, TierView
 from nodes.wire.http_server import Endpoint, HttpLimits, HttpService
 from nodes.wire.service import CHUNK_BYTES, Call, Service
-from protocols import http, proxy, rpc
-from protocols.http import Request
+from protocols import proxy, rpc
+from protocols.http import connection as http
+from protocols.http.connection import Request
 
 DATABASE_KINDS: Final = ("database",)
 KV_KINDS: Final = ("kv_shard", "kv_coordinator", "kv_router")

@@ -30,7 +30,7 @@ from emu.observe.status import Status, status
 from nodes.wire.accepting import accept_forever
 from nodes.wire.http_server import Endpoint, HttpService, Via, error_response, json_response
 from protocols.errors import RpcError
-from protocols.http import Request, Response
+from protocols.http.connection import Request, Response
 
 METRICS_TYPE: Final = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
 HTML: Final = ("content-type", "text/html; charset=utf-8")

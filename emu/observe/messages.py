@@ -24,7 +24,8 @@ from emu.machine.trace import TraceEvent
 from emu.observe.replicating import in_words
 from nodes.base import DNS_PORT
 from nodes.replica.driver import REPLICATE
-from protocols import http, proxy, rpc
+from protocols import proxy, rpc
+from protocols.http import connection as http
 
 REQUEST: Final = "request"
 RESPONSE: Final = "response"

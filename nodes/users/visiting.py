@@ -19,7 +19,7 @@ from nodes.wire.client import Client
 from nodes.wire.directory import TierView
 from nodes.wire.http_client import HttpClient
 from protocols.errors import DEFINITE, INDEFINITE, RpcError
-from protocols.http import Response
+from protocols.http.connection import Response
 
 HOME: Final = "home"
 ASSET: Final = "asset"

@@ -14,9 +14,9 @@ from nodes.base import HTTP_PORT, Context, Stream
 from nodes.parts.causes import in_words
 from nodes.parts.timing import move_on_after
 from nodes.wire.service import CHUNK_BYTES, current_call
-from protocols import http
 from protocols.errors import RpcError
-from protocols.http import Response
+from protocols.http import connection as http
+from protocols.http.connection import Response
 
 MAX_IDLE: Final = 64
 IDLE_S: Final = 20.0

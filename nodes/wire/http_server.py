@@ -1,7 +1,7 @@
 """Where an HTTP connection meets a stream: `HttpService` answers, for every tier that speaks HTTP.
 
 Deadlines, cpu, the bound on requests in hand and the RED metrics live here and nowhere else; what a
-path means is the tier's business (its `find`), what the bytes mean is protocols/http.py's.
+path means is the tier's business (its `find`), what the bytes mean is protocols/http/connection.py's.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from nodes.wire.service import (
     Call,
     current_call,
 )
-from protocols import http
 from protocols.errors import RpcError
-from protocols.http import Request, Response
+from protocols.http import connection as http
+from protocols.http.connection import Request, Response
 
 LINGER_S: Final = 1.0
 """After a refusal: how long we read on, so that the answer is not lost to a reset."""

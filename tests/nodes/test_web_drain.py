@@ -12,8 +12,8 @@ from trio.testing import MockClock
 from nodes.base import ADMIN_PORT, HTTP_PORT, Stream
 from nodes.wire.client import Client
 from nodes.wire.http_client import HttpClient
-from protocols import http
 from protocols.errors import RpcError
+from protocols.http import connection as http
 from tests.nodes.harness import MemoryWorld
 from tests.nodes.web_rig import Web
 

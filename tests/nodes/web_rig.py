@@ -10,7 +10,7 @@ import trio
 from nodes.base import HTTP_PORT
 from nodes.web import WebConfig, WebNode
 from nodes.wire.http_client import HttpClient
-from protocols.http import Response
+from protocols.http.connection import Response
 from tests.nodes.harness import MemoryWorld
 from tests.nodes.sql_store import SqlStore
 

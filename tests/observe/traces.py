@@ -8,8 +8,9 @@ import dns.message
 
 from emu.machine.trace import Trace, TraceEvent
 from nodes.base import DNS_PORT, HTTP_PORT, RPC_PORT
-from protocols import http, rpc
-from protocols.http import Response
+from protocols import rpc
+from protocols.http import connection as http
+from protocols.http.connection import Response
 
 LATENCY_S = 0.001
 TIERS = {"db-1": "db", "db-2": "db", "web-1": "web", "users-1": "users"}

@@ -1,4 +1,4 @@
-"""protocols/http.py: two real ends over a fake wire, then one byte at a time, then garbage."""
+"""protocols/http/connection.py: two real ends over a fake wire, then one byte at a time, then garbage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.http import (
+from protocols.http.connection import (
     ClientConnection,
     Limits,
     LocalProtocolError,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.http import (
+from protocols.http.connection import (
     ClientConnection,
     Limits,
     LocalProtocolError,

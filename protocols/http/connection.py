@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 
 import h11
 
-from protocols import http_plain as plain
+from protocols.http import plain
 
 MAX_QUERY_FIELDS: Final = 100
 DEADLINE_MS: Final = "x-deadline-ms"
