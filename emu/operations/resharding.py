@@ -15,9 +15,9 @@ from emu.cluster import views
 from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import TargetError
 from emu.topology.model import Topology, diff
-from protocols import coordinator as words
-from protocols.coordinator import MAX_SHARDS, coordinator_tier, shard_number, shard_tier
 from protocols.errors import RpcError
+from protocols.kv import coordinator as words
+from protocols.kv.coordinator import MAX_SHARDS, coordinator_tier, shard_number, shard_tier
 
 ASK_FOR_S: Final = 30.0
 ASK_PAUSE_S: Final = 0.1

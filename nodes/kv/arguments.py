@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgpack
 
 from protocols.errors import RpcError
-from protocols.kv import (
+from protocols.hashing.slots import SLOTS, slot_of
+from protocols.kv.words import (
     ABSENT,
     MAX_KEY_BYTES,
     MAX_KEYS,
@@ -19,7 +20,6 @@ from protocols.kv import (
     MAX_VALUE_BYTES,
     PRESENT,
 )
-from protocols.slots import SLOTS, slot_of
 
 LAST_SLOT: Final = SLOTS - 1
 NO_OPTIONS: Final[dict[str, Any]] = {}

@@ -15,11 +15,11 @@ from nodes.parts.timing import move_on_after
 from nodes.replica.client import ELSEWHERE, GroupClients
 from nodes.wire.directory import Directory
 from nodes.wire.service import current_call
-from protocols import coordinator as map_words
-from protocols import kv as words
-from protocols.coordinator import SlotMap, coordinator_tier
 from protocols.errors import RpcError
-from protocols.slots import SLOTS
+from protocols.hashing.slots import SLOTS
+from protocols.kv import coordinator as map_words
+from protocols.kv import words
+from protocols.kv.coordinator import SlotMap, coordinator_tier
 
 DEFAULT_TIMEOUT_S: Final = 5.0
 PAUSE_S: Final = 0.01
@@ -169,7 +169,7 @@ class KvClient:
     async def set(
         self, key: str, value: Any, *, timeout_s: float = DEFAULT_TIMEOUT_S, **options: Any
     ) -> bool:
-        """`options` as in protocols/kv.py, but `if_` for `if`."""
+        """`options` as in protocols/kv/words.py, but `if_` for `if`."""
         if "if_" in options:
             options["if"] = options.pop("if_")
         return bool(await self.call(words.SET, key, value, options, timeout_s=timeout_s))

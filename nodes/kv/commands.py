@@ -13,10 +13,10 @@ from nodes.kv.arguments import LAST_SLOT, check_one_slot, checked_key, only_opti
 from nodes.kv.keys import Handler
 from nodes.kv.scans import KvScans
 from nodes.kv.state import MISSING, KvState
-from protocols import kv as words
 from protocols.errors import RpcError
-from protocols.kv import MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES, REQUEST_ID
-from protocols.slots import hash_tag
+from protocols.hashing.slots import hash_tag
+from protocols.kv import words
+from protocols.kv.words import MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES, REQUEST_ID
 
 TRANSACTABLE: Final = (
     words.GET, words.SET, words.DELETE, words.INCR, words.APPEND, words.COMPARE_AND_SET,

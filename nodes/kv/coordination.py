@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgpack
 
-from protocols.coordinator import MoveOrder, SlotMap
-from protocols.partitioning import Range, from_ranges, moved_slots, to_ranges
+from protocols.hashing.partitioning import Range, from_ranges, moved_slots, to_ranges
+from protocols.kv.coordinator import MoveOrder, SlotMap
 from protocols.pieces import Content
 
 FOUND: Final = 1

@@ -33,13 +33,13 @@ from nodes.replica.witness import Witnesses
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, Service
-from protocols import coordinator as words
-from protocols import kv
-from protocols.coordinator import MAX_SHARDS, shard_tier
 from protocols.errors import RpcError
-from protocols.partitioning import PARTITIONERS, assign, assigning, moved_slots, shares
+from protocols.hashing.partitioning import PARTITIONERS, assign, assigning, moved_slots, shares
+from protocols.hashing.slots import SLOTS
+from protocols.kv import coordinator as words
+from protocols.kv import words as kv
+from protocols.kv.coordinator import MAX_SHARDS, shard_tier
 from protocols.replication import VOTER, AckRule, GroupConfig
-from protocols.slots import SLOTS
 
 PAUSE_S: Final = 0.05
 STEP_PAUSE_S: Final = 0.001

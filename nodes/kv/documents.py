@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from protocols.errors import RpcError
-from protocols.kv import MAX_PATH_PARTS
+from protocols.kv.words import MAX_PATH_PARTS
 
 Scalar = str | int | float | bool | bytes
 NESTED: Final = (dict, list)

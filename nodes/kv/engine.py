@@ -20,9 +20,9 @@ from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.series import measure
 from nodes.wire.answers import Fused, Later
-from protocols import kv as words
 from protocols.errors import RpcError
-from protocols.kv import routing_keys
+from protocols.kv import words
+from protocols.kv.words import routing_keys
 from protocols.replication import GroupConfig
 from protocols.replication_messages import Members
 

@@ -17,7 +17,7 @@ from nodes.kv.state import size_of
 from nodes.parts.metrics import Counter
 from nodes.replica.client import ELSEWHERE
 from protocols.errors import RpcError
-from protocols.partitioning import from_ranges
+from protocols.hashing.partitioning import from_ranges
 
 MAX_FAN_OUT: Final = 16
 """Shards asked at the same time by one question."""

@@ -14,8 +14,8 @@ import trio
 from nodes.kv.client import KvClient
 from nodes.kv.near_cache import MISSING, NearCache
 from nodes.kv.scatter import Scatter
-from protocols import kv as words
 from protocols.errors import RpcError
+from protocols.kv import words
 
 MAX_PARTS: Final = 64
 

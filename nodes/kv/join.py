@@ -11,11 +11,11 @@ from typing import Any, Final
 from nodes.kv.arguments import check_one_slot, checked_count, only_options
 from nodes.kv.documents import parts_of, read_path
 from nodes.kv.state import size_of
-from protocols import kv as words
 from protocols.errors import RpcError
-from protocols.kv import MAX_KEY_BYTES, MAX_KEYS
-from protocols.partitioning import to_ranges
-from protocols.slots import has_tag
+from protocols.hashing.partitioning import to_ranges
+from protocols.hashing.slots import has_tag
+from protocols.kv import words
+from protocols.kv.words import MAX_KEY_BYTES, MAX_KEYS
 
 STAR: Final = "*"
 DEFAULT_LIMIT: Final = 100

@@ -12,9 +12,9 @@ from typing import Any, Final
 from nodes.kv.arguments import key_slot, parse_cursor
 from nodes.kv.fanout import FanOut, take_off
 from nodes.kv.join import JoinQuery
-from protocols import kv as words
-from protocols.partitioning import to_ranges
-from protocols.slots import SLOTS
+from protocols.hashing.partitioning import to_ranges
+from protocols.hashing.slots import SLOTS
+from protocols.kv import words
 
 MAX_PAGES: Final = 10_000
 """Of one shard for one join."""

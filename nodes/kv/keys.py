@@ -39,8 +39,8 @@ from nodes.kv.state import (
     size_of,
 )
 from protocols.errors import RpcError
-from protocols.kv import MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES, REQUEST_ID
-from protocols.slots import hash_tag
+from protocols.hashing.slots import hash_tag
+from protocols.kv.words import MAX_KEY_BYTES, MAX_KEYS, MAX_VALUE_BYTES, REQUEST_ID
 
 MAX_INTEGER: Final = 2**63 - 1
 FACT_BYTES: Final = 64

@@ -25,8 +25,8 @@ from nodes.kv.coordination import (
 )
 from nodes.kv.mover import COPIED, DRAINED
 from nodes.replica.client import GroupClients
-from protocols import kv as words
 from protocols.errors import RpcError
+from protocols.kv import words
 
 ASK_S: Final = 2.0
 WAIT_MS: Final = 1000

@@ -19,10 +19,10 @@ from nodes.kv.state import ADOPT, Incoming
 from nodes.parts.timing import move_on_after
 from nodes.replica.client import GroupClients
 from nodes.wire.service import Call, Service, current_call
-from protocols import kv as words
-from protocols.coordinator import MoveOrder
 from protocols.errors import RpcError
-from protocols.partitioning import from_ranges, ranges_from_wire
+from protocols.hashing.partitioning import from_ranges, ranges_from_wire
+from protocols.kv import words
+from protocols.kv.coordinator import MoveOrder
 
 PULL_TIMEOUT_S: Final = 2.0
 PULL_PAUSE_S: Final = 0.05

@@ -25,9 +25,9 @@ from nodes.kv.state import (
     KvState,
     size_of,
 )
-from protocols.coordinator import MoveOrder
 from protocols.errors import RpcError
-from protocols.partitioning import Range, from_ranges
+from protocols.hashing.partitioning import Range, from_ranges
+from protocols.kv.coordinator import MoveOrder
 
 PAGE_BYTES: Final = 96 * 1024
 ENTRY_BYTES: Final = 16

@@ -1,4 +1,4 @@
-"""The router of a kv tier: protocols/kv.py for clients that know nothing of slots.
+"""The router of a kv tier: protocols/kv/words.py for clients that know nothing of slots.
 
 It is nodes/kv/client.py behind a listener; it keeps nothing but the slot map.
 """
@@ -19,9 +19,9 @@ from nodes.kv.scatter import Scatter
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, Service
-from protocols import kv as words
 from protocols.errors import RpcError
-from protocols.kv import MAX_KEYS, MAX_SHARD_TIMEOUT_MS, PARTIAL, SHARD_TIMEOUT
+from protocols.kv import words
+from protocols.kv.words import MAX_KEYS, MAX_SHARD_TIMEOUT_MS, PARTIAL, SHARD_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from nodes.kv.join import JoinQuery, Page
 from nodes.kv.keys import KvKeys
 from nodes.kv.state import size_of
 from protocols.errors import RpcError
-from protocols.partitioning import from_ranges, ranges_from_wire, to_ranges
-from protocols.slots import SLOTS, slot_of
+from protocols.hashing.partitioning import from_ranges, ranges_from_wire, to_ranges
+from protocols.hashing.slots import SLOTS, slot_of
 
 SCAN_EXAMINES: Final = 10_000
 """Keys looked at for one page, at most."""

@@ -14,9 +14,9 @@ from nodes.kv.client import DEFAULT_TIMEOUT_S, KvClient
 from nodes.kv.fanout import FanOut, FanOutSeries, take_off
 from nodes.kv.join import JoinQuery
 from nodes.kv.joining import Joining
-from protocols import kv as words
-from protocols.partitioning import to_ranges
-from protocols.slots import SLOTS
+from protocols.hashing.partitioning import to_ranges
+from protocols.hashing.slots import SLOTS
+from protocols.kv import words
 
 
 class Scatter:

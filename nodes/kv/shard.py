@@ -1,4 +1,4 @@
-"""One member of a shard of the KV store: protocols/kv.py over a replicated log, or over memory.
+"""One member of a shard of the KV store: protocols/kv/words.py over a replicated log, or over memory.
 
 The commands are in parts/kv_commands.py, the log's rules in kv_engine.py, moves in kv_mover.py.
 """
@@ -23,12 +23,12 @@ from nodes.replica.witness import founders_with_witness
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, Service
-from protocols import coordinator as map_words
-from protocols.coordinator import coordinator_tier
 from protocols.errors import RpcError
+from protocols.hashing.slots import SLOTS
+from protocols.kv import coordinator as map_words
+from protocols.kv.coordinator import coordinator_tier
 from protocols.replication import AckRule, GroupConfig
 from protocols.replication_messages import Members
-from protocols.slots import SLOTS
 
 STATE_DIGEST: Final = "state_digest"
 OWNED_SLOTS: Final = "owned_slots"

@@ -18,9 +18,9 @@ import msgpack
 from nodes.kv import copy as kv_copy
 from nodes.kv.documents import Index
 from nodes.replica.state_machine import Applied
-from protocols.partitioning import Range, from_ranges
+from protocols.hashing.partitioning import Range, from_ranges
+from protocols.hashing.slots import SLOTS
 from protocols.pieces import Content, Pieces
-from protocols.slots import SLOTS
 from protocols.stepping import Steps, at_once
 
 SET: Final = 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from nodes.kv.state import DEFAULT_REQUEST_IDS
-from protocols.coordinator import MAX_SHARDS, coordinator_tier, router_tier, shard_tier
+from protocols.kv.coordinator import MAX_SHARDS, coordinator_tier, router_tier, shard_tier
 from protocols.replication import AckRule
 
 COMMON: Final = ("regions", "cpu", "disk", "clock", "restart")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, Protocol, get_args
 
 from nodes.parts.server import Server
-from protocols.slots import MaglevBuilder, hash64
+from protocols.hashing.slots import MaglevBuilder, hash64
 
 AlgorithmName = Literal["roundrobin", "least_conn", "source", "maglev", "p2c"]
 ALGORITHMS: Final[tuple[str, ...]] = get_args(AlgorithmName)

@@ -15,7 +15,7 @@ from nodes.base import Context, Disk, Syncing
 from nodes.replica.driver import REPLICATE, ReplicaDriver
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, Service
-from protocols.coordinator import shard_number
+from protocols.kv.coordinator import shard_number
 from protocols.pieces import Content
 from protocols.replication import VOTER, WITNESS, GroupConfig
 from protocols.replication_messages import Members

@@ -19,8 +19,8 @@ from nodes.kv.join import JoinQuery
 from nodes.kv.scatter import Scatter, gather
 from nodes.site.sessions import new_id
 from nodes.site.store import NAMES, PEOPLE, SEED_POSTS, followed_by, joined_s
-from protocols import kv as words
 from protocols.errors import RpcError
+from protocols.kv import words
 
 HOME_POSTS: Final = 8
 KEPT_POSTS: Final = 100

@@ -12,8 +12,8 @@ from typing import Any, Final
 from nodes.kv.client import KvClient
 from nodes.replica.client import GroupClient
 from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
-from protocols import kv as words
 from protocols.errors import RpcError
+from protocols.kv import words
 
 ROUTER: Final = "kv_router"
 HOT_KEY: Final = "hot"

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgpack
 
-from protocols.slots import slot_of
+from protocols.hashing.slots import slot_of
 
 CONNECTIONS: Final = 8
 FILL_AHEAD: Final = 64

@@ -8,7 +8,7 @@ import msgpack
 
 from nodes.kv.commands import KvCommands
 from nodes.kv.state import ADOPT, Fact, KvState
-from protocols.slots import SLOTS
+from protocols.hashing.slots import SLOTS
 
 ALL = [[0, SLOTS - 1]]
 

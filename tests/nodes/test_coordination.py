@@ -9,7 +9,7 @@ import pytest
 
 from nodes.kv import coordination as c
 from nodes.kv.coordination import Coordination, found_fact, moves_between
-from protocols.partitioning import assign, from_ranges
+from protocols.hashing.partitioning import assign, from_ranges
 
 SHARDS = ["kv-shard-1", "kv-shard-2"]
 GROWN = [*SHARDS, "kv-shard-3"]

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.kv.state import KvState
-from protocols import kv
 from protocols.errors import RpcError
-from protocols.slots import SLOTS, slot_of
+from protocols.hashing.slots import SLOTS, slot_of
+from protocols.kv import words as kv
 from tests.nodes.kv_rig import Shard
 
 KEYS = ("a", "b", "{t}c", "{t}d")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.errors import RpcError
-from protocols.kv import MAX_KEY_BYTES, MAX_KEYS
-from protocols.slots import slot_of
+from protocols.hashing.slots import slot_of
+from protocols.kv.words import MAX_KEY_BYTES, MAX_KEYS
 from tests.nodes.kv_rig import Shard
 
 TO_USER = {"on": "author", "to": "user:*"}

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from nodes.kv import moves as kv_moves
 from nodes.kv.moves import ShardMoves, changes_for
 from nodes.kv.state import FENCE
-from protocols.coordinator import MoveOrder
 from protocols.errors import RpcError
-from protocols.partitioning import from_ranges
-from protocols.slots import SLOTS, slot_of
+from protocols.hashing.partitioning import from_ranges
+from protocols.hashing.slots import SLOTS, slot_of
+from protocols.kv.coordinator import MoveOrder
 from tests.nodes.kv_rig import Shard
 
 KEYS = ("a", "b", "{t}c", "{t}d", "{t}e")

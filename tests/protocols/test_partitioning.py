@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.coordinator import MoveOrder, SlotMap, shard_number
-from protocols.partitioning import (
+from protocols.hashing.partitioning import (
     PARTITIONERS,
     assign,
     from_ranges,
@@ -19,7 +18,8 @@ from protocols.partitioning import (
     shares,
     to_ranges,
 )
-from protocols.slots import SLOTS
+from protocols.hashing.slots import SLOTS
+from protocols.kv.coordinator import MoveOrder, SlotMap, shard_number
 
 
 def names(count: int) -> list[str]:

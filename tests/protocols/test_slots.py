@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from protocols import slots
+from protocols.hashing import slots
 
 KEYS = [f"user:{number}" for number in range(20_000)]
 

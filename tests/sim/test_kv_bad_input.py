@@ -13,9 +13,9 @@ from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes.base import RPC_PORT
 from nodes.wire.client import Client
-from protocols import kv
 from protocols.errors import RpcError
-from protocols.slots import slot_of
+from protocols.hashing.slots import slot_of
+from protocols.kv import words as kv
 
 STORE = """
 links: {defaults: {within: 0.3ms}}

@@ -14,7 +14,7 @@ from emu.machine.events import Event
 from emu.scenario import Scenario, run
 from emu.topology.loading import load
 from nodes.kv.near_cache import MISSING, NearCache
-from protocols.slots import SLOTS
+from protocols.hashing.slots import SLOTS
 
 EXPERIMENTS = Path(__file__).parents[2] / "topologies" / "experiments"
 PAUSE_BUDGET_S = 0.1

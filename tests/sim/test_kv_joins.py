@@ -13,7 +13,7 @@ from emu.topology.loading import loads
 from nodes.base import RPC_PORT
 from nodes.kv.fanout import MAX_FAN_OUT
 from protocols.errors import RpcError
-from protocols.slots import SLOTS, slot_of
+from protocols.hashing.slots import SLOTS, slot_of
 
 STORE = """
 links: {defaults: {within: 0.3ms}}

@@ -25,8 +25,8 @@ from nodes.kv import state as kv_state
 from nodes.kv.mover import COPIED, DRAINED, Mover
 from nodes.kv.moves import ShardMoves
 from nodes.kv.state import DELETE, DONE, FENCE, KvState
-from protocols import kv as words
 from protocols.errors import RpcError
+from protocols.kv import words
 from tests.planting import Plant
 from tests.sim.test_kv_moves import POINTS, VICTIMS, primary
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from protocols.slots import SLOTS, MaglevBuilder, Ring, even_slots, hash64, maglev_owner
+from protocols.hashing.slots import SLOTS, MaglevBuilder, Ring, even_slots, hash64, maglev_owner
 
 MODULO: Final = "modulo"
 RANGES: Final = "slots"

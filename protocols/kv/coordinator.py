@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from protocols.partitioning import ranges_from_wire, to_ranges
-from protocols.slots import SLOTS
+from protocols.hashing.partitioning import ranges_from_wire, to_ranges
+from protocols.hashing.slots import SLOTS
 
 MAP: Final = "map"
 PLAN: Final = "plan"

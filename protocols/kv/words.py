@@ -45,7 +45,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from protocols.slots import has_tag
+from protocols.hashing.slots import has_tag
 
 GET: Final = "get"
 MGET: Final = "mget"
