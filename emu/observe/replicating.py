@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from protocols import replication_messages as said
+from protocols.replication import messages as said
 
 
 def in_words(params: Any) -> str:

@@ -13,7 +13,7 @@ import msgpack
 
 from protocols.hashing.partitioning import Range, from_ranges, moved_slots, to_ranges
 from protocols.kv.coordinator import MoveOrder, SlotMap
-from protocols.pieces import Content
+from protocols.replication.pieces import Content
 
 FOUND: Final = 1
 """[FOUND, partitioner, shards, owners' indexes as ranges [[first, last, index], ...]]"""

@@ -39,7 +39,7 @@ from protocols.hashing.slots import SLOTS
 from protocols.kv import coordinator as words
 from protocols.kv import words as kv
 from protocols.kv.coordinator import MAX_SHARDS, shard_tier
-from protocols.replication import VOTER, AckRule, GroupConfig
+from protocols.replication.replica import VOTER, AckRule, GroupConfig
 
 PAUSE_S: Final = 0.05
 STEP_PAUSE_S: Final = 0.001

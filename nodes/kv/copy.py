@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from nodes.replica.state_machine import Applied
-from protocols.pieces import Content, Pieces
+from protocols.replication.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
 
 if TYPE_CHECKING:

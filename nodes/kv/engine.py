@@ -23,8 +23,8 @@ from nodes.wire.answers import Fused, Later
 from protocols.errors import RpcError
 from protocols.kv import words
 from protocols.kv.words import routing_keys
-from protocols.replication import GroupConfig
-from protocols.replication_messages import Members
+from protocols.replication.messages import Members
+from protocols.replication.replica import GroupConfig
 
 RECORD_BYTES: Final = 128 * 1024
 """A record is closed once it holds so much; with one more whole value it fits the log's limit."""

@@ -27,8 +27,8 @@ from protocols.errors import RpcError
 from protocols.hashing.slots import SLOTS
 from protocols.kv import coordinator as map_words
 from protocols.kv.coordinator import coordinator_tier
-from protocols.replication import AckRule, GroupConfig
-from protocols.replication_messages import Members
+from protocols.replication.messages import Members
+from protocols.replication.replica import AckRule, GroupConfig
 
 STATE_DIGEST: Final = "state_digest"
 OWNED_SLOTS: Final = "owned_slots"

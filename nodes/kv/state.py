@@ -20,7 +20,7 @@ from nodes.kv.documents import Index
 from nodes.replica.state_machine import Applied
 from protocols.hashing.partitioning import Range, from_ranges
 from protocols.hashing.slots import SLOTS
-from protocols.pieces import Content, Pieces
+from protocols.replication.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
 
 SET: Final = 1

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from nodes.kv.state import DEFAULT_REQUEST_IDS
 from protocols.kv.coordinator import MAX_SHARDS, coordinator_tier, router_tier, shard_tier
-from protocols.replication import AckRule
+from protocols.replication.replica import AckRule
 
 COMMON: Final = ("regions", "cpu", "disk", "clock", "restart")
 OF_SHARDS: Final = (

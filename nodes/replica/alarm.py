@@ -1,6 +1,6 @@
 """The one timer of a replica's driver: the core's deadline, met even after a stall of the process.
 
-What the deadline means is the core's business (protocols/replication.py).
+What the deadline means is the core's business (protocols/replication/replica.py).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nodes.base import Clock, Timer
-from protocols.replication import NEVER
+from protocols.replication.replica import NEVER
 
 BREATH_S: Final = 0.01
 

@@ -12,7 +12,7 @@ import trio
 from nodes.base import Timer
 from nodes.parts.wakeup import Wakeup
 from nodes.replica.state_machine import apply_entries
-from protocols.replication import PRIMARY
+from protocols.replication.replica import PRIMARY
 
 if TYPE_CHECKING:
     from nodes.replica.driver import ReplicaDriver

@@ -31,9 +31,10 @@ from nodes.replica.waiters import Tell, Waiters
 from nodes.wire.answers import Later
 from nodes.wire.client import Client
 from nodes.wire.service import Call, Service
-from protocols import replication
 from protocols.errors import RpcError
-from protocols.replication import (
+from protocols.replication import replica as replication
+from protocols.replication.messages import Members
+from protocols.replication.replica import (
     PRIMARY,
     Diverged,
     GroupConfig,
@@ -42,7 +43,6 @@ from protocols.replication import (
     RoleChanged,
     Snapshot,
 )
-from protocols.replication_messages import Members
 from protocols.stepping import at_once
 
 REPLICATE: Final = "replicate"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from protocols.replication import PRIMARY, RoleChanged
+from protocols.replication.replica import PRIMARY, RoleChanged
 
 
 def in_words(event: Any) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from protocols.replication import LEARNER, NEVER, WITNESS
+from protocols.replication.replica import LEARNER, NEVER, WITNESS
 
 if TYPE_CHECKING:
     from nodes.replica.driver import ReplicaDriver

@@ -16,12 +16,20 @@ import trio
 
 from nodes.base import Context, Syncing
 from nodes.parts.timing import move_on_after, take_steps
-from protocols import log as log_format
-from protocols.log import CorruptFile, Entry
-from protocols.pieces import PIECE_BYTES, Pieces
-from protocols.replication import DATA, VOTER, Diverged, HardState, MemoryLog, Snapshot, Storage
-from protocols.replication_messages import Members
-from protocols.replication_storage import SnapshotReader, decode_members
+from protocols.replication import log as log_format
+from protocols.replication.log import CorruptFile, Entry
+from protocols.replication.messages import Members
+from protocols.replication.pieces import PIECE_BYTES, Pieces
+from protocols.replication.replica import (
+    DATA,
+    VOTER,
+    Diverged,
+    HardState,
+    MemoryLog,
+    Snapshot,
+    Storage,
+)
+from protocols.replication.storage import SnapshotReader, decode_members
 
 LOG: Final = "log"
 SNAPSHOT: Final = "snapshot"

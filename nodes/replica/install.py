@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from nodes.parts.timing import take_steps
 from nodes.parts.wakeup import Wakeup
 from nodes.replica.state_machine import restore_in_steps
-from protocols.replication import Snapshot
+from protocols.replication.replica import Snapshot
 
 if TYPE_CHECKING:
     from nodes.replica.driver import ReplicaDriver

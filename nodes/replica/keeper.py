@@ -17,7 +17,7 @@ from nodes.wire.client import Client
 from nodes.wire.directory import TierView
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
-from protocols.replication import VOTER, WITNESS
+from protocols.replication.replica import VOTER, WITNESS
 
 DISMISS: Final = "dismiss"
 LEAVE: Final = "leave"

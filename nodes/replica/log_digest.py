@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any, Final
 
-from protocols.replication import Replica
+from protocols.replication.replica import Replica
 
 MAX_RECORDS: Final = 10_000
 

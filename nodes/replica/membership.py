@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from protocols.replication import LEARNER, VOTER, WITNESS
-from protocols.replication_messages import Members
+from protocols.replication.messages import Members
+from protocols.replication.replica import LEARNER, VOTER, WITNESS
 
 
 class Change(NamedTuple):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from nodes.base import Context
 from nodes.parts.metrics import Metrics
 from nodes.replica.driver import ReplicaDriver
-from protocols.replication import WITNESS
-from protocols.replication_progress import Progress
+from protocols.replication.progress import Progress
+from protocols.replication.replica import WITNESS
 
 PER_REPLICA = (
     "last_sent_lsn",

@@ -9,8 +9,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from nodes.replica.state_machine import dump_in_steps
-from protocols.pieces import Content
-from protocols.replication import DATA, Snapshot
+from protocols.replication.pieces import Content
+from protocols.replication.replica import DATA, Snapshot
 
 if TYPE_CHECKING:
     from nodes.replica.driver import ReplicaDriver

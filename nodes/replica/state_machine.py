@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-from protocols.log import DATA, Entry
-from protocols.pieces import Content
+from protocols.replication.log import DATA, Entry
+from protocols.replication.pieces import Content
 from protocols.stepping import Steps
 
 Applied = Callable[[], Sequence[bytes]]

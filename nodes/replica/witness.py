@@ -16,9 +16,9 @@ from nodes.replica.driver import REPLICATE, ReplicaDriver
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, Service
 from protocols.kv.coordinator import shard_number
-from protocols.pieces import Content
-from protocols.replication import VOTER, WITNESS, GroupConfig
-from protocols.replication_messages import Members
+from protocols.replication.messages import Members
+from protocols.replication.pieces import Content
+from protocols.replication.replica import VOTER, WITNESS, GroupConfig
 
 SHARD_OF_TWO: Final = 2
 

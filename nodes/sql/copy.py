@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import apsw
 
-from protocols.pieces import Content, Pieces
+from protocols.replication.pieces import Content, Pieces
 
 PAGE_BYTES: Final = 4096
 STEP_PAGES: Final = 256

@@ -30,8 +30,8 @@ from nodes.wire.directory import Directory, TierView
 from nodes.wire.service import Call, Service
 from protocols import database as words
 from protocols.errors import RpcError
-from protocols.replication import WITNESS, AckRule, GroupConfig
-from protocols.replication_messages import Members
+from protocols.replication.messages import Members
+from protocols.replication.replica import WITNESS, AckRule, GroupConfig
 
 MAX_TOKEN_WAIT_S: Final = 1.0
 MAX_TRANSACTION_S: Final = 60.0

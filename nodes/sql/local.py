@@ -10,7 +10,7 @@ import trio
 from nodes.base import Context
 from nodes.sql.database import DatabaseConfig, Engine
 from protocols.database import Rows, Written
-from protocols.replication import VOTER
+from protocols.replication.replica import VOTER
 
 
 class LocalDatabase:

@@ -11,7 +11,7 @@ import msgpack
 
 from nodes.replica.state_machine import Applied
 from nodes.sql.state import SqlState
-from protocols.pieces import Content, Pieces
+from protocols.replication.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
 
 

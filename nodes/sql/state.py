@@ -23,7 +23,7 @@ from nodes.sql.chance import Chance
 from nodes.sql.copy import copy_in, copy_out, open_in_memory
 from nodes.sql.rules import ERRORS, SCHEMA_WORDS, Rules
 from protocols.errors import RpcError
-from protocols.pieces import Content, Pieces
+from protocols.replication.pieces import Content, Pieces
 from protocols.stepping import Steps
 
 MAX_ROWS: Final = 20_000

@@ -11,7 +11,7 @@ import pytest
 from nodes.kv import copy as kv_copy
 from nodes.kv.state import FENCE, RELEASE, KvState
 from protocols.hashing.slots import SLOTS
-from protocols.pieces import Pieces
+from protocols.replication.pieces import Pieces
 from protocols.stepping import at_once
 from tests.nodes.kv_rig import Shard
 

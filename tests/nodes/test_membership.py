@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nodes.replica.membership import Change, Peer, founders_of, next_change
-from protocols.replication import LEARNER, VOTER, WITNESS
+from protocols.replication.replica import LEARNER, VOTER, WITNESS
 
 WELL, DEAD = Peer(0.1, True), Peer(20.0, True)
 THREE = {"a": VOTER, "b": VOTER, "c": VOTER}

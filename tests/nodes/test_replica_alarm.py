@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from nodes.replica.alarm import Alarm
-from protocols.replication import NEVER
+from protocols.replication.replica import NEVER
 
 
 class Bell:

@@ -10,7 +10,7 @@ from emu.live.world import LiveWorld
 from emu.machine.life import current_life
 from emu.machine.world import MachineSpec
 from nodes.replica.driver import ReplicaDriver
-from protocols.replication import VOTER, GroupConfig
+from protocols.replication.replica import VOTER, GroupConfig
 
 NAME = "db-1"
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from emu.observe.messages import Message, read_messages
 from nodes.replica.driver import REPLICATE
-from protocols import replication_messages as said
-from protocols.log import DATA
+from protocols.replication import messages as said
+from protocols.replication.log import DATA
 from tests.observe.traces import CONNECTION, Wire, answer, http_request, http_response, request
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from protocols.replication import (
+from protocols.replication.messages import Append, AppendReply, HandOver, VoteRequest
+from protocols.replication.replica import (
     Entry,
     Message,
     Ready,
     Replica,
     Snapshot,
 )
-from protocols.replication_messages import Append, AppendReply, HandOver, VoteRequest
 from tests.protocols.replication_machine import Machine
 
 BUGS: dict[str, tuple[type[Replica], type[Machine]]] = {}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
-from protocols import replication
-from protocols.replication import (
+from protocols.replication import replica as replication
+from protocols.replication.replica import (
     DATA,
     VOTER,
     WITNESS,
@@ -29,7 +29,7 @@ from protocols.replication import (
     Replica,
     Snapshot,
 )
-from protocols.replication_storage import SnapshotReader
+from protocols.replication.storage import SnapshotReader
 
 if TYPE_CHECKING:
     from tests.protocols.replication_world import World

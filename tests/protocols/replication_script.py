@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from protocols import replication
-from protocols.replication import (
+from protocols.replication import replica as replication
+from protocols.replication.messages import (
+    Append,
+    AppendReply,
+    HandOver,
+    SnapshotChunk,
+    SnapshotReply,
+    StaleEpoch,
+    VoteReply,
+    VoteRequest,
+)
+from protocols.replication.replica import (
     DATA,
     EPOCH_START,
     LEARNER,
@@ -32,16 +42,6 @@ from protocols.replication import (
     RoleChanged,
     Snapshot,
     SwitchoverEnded,
-)
-from protocols.replication_messages import (
-    Append,
-    AppendReply,
-    HandOver,
-    SnapshotChunk,
-    SnapshotReply,
-    StaleEpoch,
-    VoteReply,
-    VoteRequest,
 )
 
 KINDS = {DATA: "", EPOCH_START: " epoch-start", MEMBERS: " members"}

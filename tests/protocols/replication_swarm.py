@@ -9,7 +9,8 @@ import random
 from collections.abc import Callable
 from functools import partial
 
-from protocols.replication import (
+from protocols.replication.messages import VoteRequest
+from protocols.replication.replica import (
     LEARNER,
     PRIMARY,
     VOTER,
@@ -20,7 +21,6 @@ from protocols.replication import (
     Replica,
     RoleChanged,
 )
-from protocols.replication_messages import VoteRequest
 from tests.protocols.replication_machine import Machine, Settings
 from tests.protocols.replication_world import World
 

@@ -11,7 +11,8 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 
-from protocols.replication import (
+from protocols.replication.messages import AppendReply, VoteReply
+from protocols.replication.replica import (
     DATA,
     WITNESS,
     Entry,
@@ -22,7 +23,6 @@ from protocols.replication import (
     Replica,
     RoleChanged,
 )
-from protocols.replication_messages import AppendReply, VoteReply
 from tests.protocols.replication_machine import Machine, Settings
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols import log
-from protocols.log import Entry
-from protocols.pieces import PIECE_BYTES
+from protocols.replication import log
+from protocols.replication.log import Entry
+from protocols.replication.pieces import PIECE_BYTES
 
 payloads = st.lists(st.binary(max_size=40), min_size=1, max_size=6)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from protocols.pieces import PIECE_BYTES, Pieces
+from protocols.replication.pieces import PIECE_BYTES, Pieces
 
 
 def test_whatever_is_written_over_beyond_and_cut_off_reads_like_one_bytearray():

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.log import CorruptFile
-from protocols.pieces import PIECE_BYTES, Pieces
-from protocols.replication import (
+from protocols.replication.log import CorruptFile
+from protocols.replication.messages import Append, AppendReply
+from protocols.replication.pieces import PIECE_BYTES, Pieces
+from protocols.replication.progress import SNAPSHOT, Progress
+from protocols.replication.quorum import InSync, reached_by
+from protocols.replication.replica import (
     DATA,
     LEARNER,
     VOTER,
@@ -25,10 +28,7 @@ from protocols.replication import (
     from_wire,
     to_wire,
 )
-from protocols.replication_messages import Append, AppendReply
-from protocols.replication_progress import SNAPSHOT, Progress
-from protocols.replication_quorum import InSync, reached_by
-from protocols.replication_storage import SnapshotReader
+from protocols.replication.storage import SnapshotReader
 from tests.protocols.replication_machine import Settings
 from tests.protocols.replication_world import World
 

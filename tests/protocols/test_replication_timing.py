@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from protocols.log import MEMBERS
-from protocols.pieces import PIECE_BYTES, Pieces
-from protocols.replication import (
+from protocols.replication.log import MEMBERS
+from protocols.replication.pieces import PIECE_BYTES, Pieces
+from protocols.replication.replica import (
     PRIMARY,
     VOTER,
     GroupConfig,
@@ -18,7 +18,7 @@ from protocols.replication import (
     Replica,
     SnapshotChunk,
 )
-from protocols.replication_storage import encode_members
+from protocols.replication.storage import encode_members
 
 FOUNDERS = (("a", VOTER), ("b", VOTER), ("c", VOTER))
 

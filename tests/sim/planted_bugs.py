@@ -23,7 +23,7 @@ from nodes.sql import state as sql
 from nodes.wire import client
 from nodes.wire import connection as wire_connection
 from nodes.wire import service as wire
-from protocols import log as log_format
+from protocols.replication import log as log_format
 from tests.planting import Plant, Swap, Unlike
 
 

@@ -16,8 +16,8 @@ from emu.topology.loading import load
 from emu.verdict import promises
 from nodes.sql.database import Engine
 from nodes.sql.state import SqlState
-from protocols.replication import PRIMARY
-from protocols.replication_primary import Primary
+from protocols.replication.primary import Primary
+from protocols.replication.replica import PRIMARY
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 SWARM = str(TOPOLOGIES / "experiments" / "replication-swarm.yaml")

@@ -16,7 +16,7 @@ from emu.verdict.promises import why_losses_are_permitted
 from nodes.replica.log_digest import log_digest
 from nodes.sql import database
 from nodes.sql.state import SqlState
-from protocols.replication import Replica
+from protocols.replication.replica import Replica
 from tests.sim.test_clients import topology
 
 FORGETFUL = Path(__file__).parent / "forgetful" / "forgetful.yaml"

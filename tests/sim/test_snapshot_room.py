@@ -6,8 +6,8 @@ import trio
 
 from emu.sim.world import SimWorld
 from nodes.replica.files import LOG, ReplicaFiles
-from protocols.pieces import Pieces
-from protocols.replication import Snapshot
+from protocols.replication.pieces import Pieces
+from protocols.replication.replica import Snapshot
 from tests.conformance.conftest import run_in_virtual_time, spec
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from protocols.log import DATA, EPOCH_START, MEMBERS, record_bytes
-from protocols.replication_core import NEVER, PRIMARY, NotPrimary, Refused
-from protocols.replication_election import Elector
-from protocols.replication_messages import (
+from protocols.replication.core import NEVER, PRIMARY, NotPrimary, Refused
+from protocols.replication.election import Elector
+from protocols.replication.log import DATA, EPOCH_START, MEMBERS, record_bytes
+from protocols.replication.messages import (
     LEARNER,
     VOTER,
     WITNESS,
@@ -25,9 +25,9 @@ from protocols.replication_messages import (
     SnapshotReply,
     SwitchoverEnded,
 )
-from protocols.replication_progress import SNAPSHOT, STREAM, Progress
-from protocols.replication_quorum import InSync, majority, reached_by
-from protocols.replication_storage import Snapshot, encode_members
+from protocols.replication.progress import SNAPSHOT, STREAM, Progress
+from protocols.replication.quorum import InSync, majority, reached_by
+from protocols.replication.storage import Snapshot, encode_members
 
 
 class Primary(Elector):

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from protocols.pieces import PIECE_BYTES, Content
+from protocols.replication.pieces import PIECE_BYTES, Content
 from protocols.stepping import Steps, at_once
 
 Entry = tuple[int, int, int, bytes]

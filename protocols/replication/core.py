@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from protocols.log import MEMBERS, Entry
-from protocols.pieces import Content
-from protocols.replication_messages import (
+from protocols.replication.log import MEMBERS, Entry
+from protocols.replication.messages import (
     VOTER,
     WITNESS,
     Diverged,
@@ -23,8 +22,9 @@ from protocols.replication_messages import (
     Message,
     RoleChanged,
 )
-from protocols.replication_quorum import AckRule, majority
-from protocols.replication_storage import HardState, Snapshot, Storage, decode_members
+from protocols.replication.pieces import Content
+from protocols.replication.quorum import AckRule, majority
+from protocols.replication.storage import HardState, Snapshot, Storage, decode_members
 
 FOLLOWER: Final = "follower"
 CANDIDATE: Final = "candidate"

@@ -8,9 +8,9 @@ only if *all* voters are empty do they found the group, by unanimous vote.
 
 from __future__ import annotations
 
-from protocols.replication_core import CANDIDATE, FOLLOWER, PRIMARY
-from protocols.replication_follower import Follower
-from protocols.replication_messages import (
+from protocols.replication.core import CANDIDATE, FOLLOWER, PRIMARY
+from protocols.replication.follower import Follower
+from protocols.replication.messages import (
     VOTER,
     HandOver,
     RoleChanged,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, get_type_hints
 
-from protocols.log import Entry
+from protocols.replication.log import Entry
 
 Members = tuple[tuple[str, str], ...]
 """((name, "voter" | "witness" | "learner"), ...), sorted by name."""

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from protocols.log import Entry
-from protocols.pieces import Pieces
-from protocols.replication_core import NEVER, PRIMARY, Core
-from protocols.replication_messages import (
+from protocols.replication.core import NEVER, PRIMARY, Core
+from protocols.replication.log import Entry
+from protocols.replication.messages import (
     Admitted,
     Append,
     AppendReply,
@@ -19,7 +18,8 @@ from protocols.replication_messages import (
     SnapshotChunk,
     SnapshotReply,
 )
-from protocols.replication_storage import Snapshot
+from protocols.replication.pieces import Pieces
+from protocols.replication.storage import Snapshot
 
 _NO_REJECT = -1
 _MAX_STAMPS = 64

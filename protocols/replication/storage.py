@@ -13,10 +13,10 @@ from typing import NamedTuple, Protocol
 
 import msgpack
 
-from protocols import log
-from protocols.log import Entry
-from protocols.pieces import Content, Pieces
-from protocols.replication_messages import Epochs, Members, epochs_from_wire, members_from_wire
+from protocols.replication import log
+from protocols.replication.log import Entry
+from protocols.replication.messages import Epochs, Members, epochs_from_wire, members_from_wire
+from protocols.replication.pieces import Content, Pieces
 
 MAX_REMEMBERED_EPOCHS = 1000
 _BIN32 = b"\xc6"

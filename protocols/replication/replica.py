@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from protocols.log import DATA, EPOCH_START, MEMBERS, Entry
-from protocols.replication_core import (
+from protocols.replication.core import (
     CANDIDATE,
     FOLLOWER,
     NEVER,
@@ -31,7 +30,8 @@ from protocols.replication_core import (
     Refused,
     Rng,
 )
-from protocols.replication_messages import (
+from protocols.replication.log import DATA, EPOCH_START, MEMBERS, Entry
+from protocols.replication.messages import (
     LEARNER,
     VOTER,
     WITNESS,
@@ -56,10 +56,10 @@ from protocols.replication_messages import (
     from_wire,
     to_wire,
 )
-from protocols.replication_primary import Primary
-from protocols.replication_progress import Progress
-from protocols.replication_quorum import AckRule
-from protocols.replication_storage import HardState, MemoryLog, Snapshot, Storage
+from protocols.replication.primary import Primary
+from protocols.replication.progress import Progress
+from protocols.replication.quorum import AckRule
+from protocols.replication.storage import HardState, MemoryLog, Snapshot, Storage
 
 __all__ = [
     "CANDIDATE",
