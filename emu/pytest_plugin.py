@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from emu.model.topology import Topology
     from emu.scenario import Scenario
-    from emu.topology.model import Topology
 
 FIXTURE: Final = "cluster"
 MARKER: Final = "seeds(n): run the test in n simulated worlds, each under its own seed"

@@ -22,14 +22,14 @@ from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import resolve
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
+from emu.model.expectations import Expectation
+from emu.model.problems import hint
+from emu.model.topology import FaultItem, Topology
 from emu.operations import databases
 from emu.sim.run import in_virtual_time
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld
-from emu.topology.expecting import Expectation
 from emu.topology.loading import load
-from emu.topology.model import FaultItem, Topology
-from emu.topology.problems import hint
 from emu.verdict.judging import Judge
 
 WorldName = Literal["live", "sim"]

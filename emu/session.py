@@ -19,6 +19,8 @@ from emu.cluster.supervisor import Cluster
 from emu.control.server import ControlServer
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
+from emu.model.problems import TopologyError
+from emu.model.topology import Topology, diff
 from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
@@ -26,8 +28,6 @@ from emu.operations.databases import PRIMARY
 from emu.operations.resharding import kept_lines, shards_in, with_shards
 from emu.state import StateFolder
 from emu.topology.loading import load
-from emu.topology.model import Topology, diff
-from emu.topology.problems import TopologyError
 from emu.verdict.judging import Judge
 from nodes.wire.service import Call
 from protocols.errors import RpcError

@@ -8,10 +8,10 @@ import pytest
 
 from emu import state
 from emu.cluster.targets import TargetError
+from emu.model.topology import Topology, diff
 from emu.operations.resharding import kept_lines, shards_in, with_shards
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
-from emu.topology.model import Topology, diff
 
 
 def store(shards: int) -> Topology:

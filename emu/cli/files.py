@@ -11,10 +11,10 @@ import typer
 from emu.cli import output
 from emu.cli.attach import JsonOption
 from emu.machine import units
-from emu.topology.problems import Problem, TopologyError
+from emu.model.problems import Problem, TopologyError
 
 if TYPE_CHECKING:
-    from emu.topology.model import Topology
+    from emu.model.topology import Topology
 
 SHIPPED: Final = Path(__file__).resolve().parents[2] / "topologies"
 FULL: Final = "full.yaml"

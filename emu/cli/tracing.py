@@ -15,9 +15,9 @@ from emu.cli.simulate import FAULTS_HELP, SOURCES
 from emu.cli.up import one_of
 
 if TYPE_CHECKING:
+    from emu.model.topology import Topology
     from emu.observe.diagram import Diagram, Question
     from emu.sim.run import Outcome
-    from emu.topology.model import Topology
 
 MAX_EVENTS: Final = 1_000_000
 MOST_LINES: Final = 60

@@ -24,8 +24,8 @@ from emu.cli.observing import need_prometheus
 from emu.cli.reporting import write_report
 
 if TYPE_CHECKING:
+    from emu.model.topology import Topology
     from emu.session import Session
-    from emu.topology.model import Topology
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("text", "json")

@@ -9,7 +9,7 @@ import trio
 
 from emu.machine.life import Life
 from emu.machine.world import Machine, MachineSpec
-from emu.topology.model import Placement
+from emu.model.topology import Placement
 
 
 @dataclass(slots=True)

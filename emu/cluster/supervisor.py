@@ -21,7 +21,7 @@ from emu.cluster.targets import Candidate, TargetError, needs_roles, resolve, un
 from emu.machine.events import Events
 from emu.machine.life import Life, current_life
 from emu.machine.world import MachineSpec, World
-from emu.topology.model import MAX_NODES, Placement, Topology
+from emu.model.topology import MAX_NODES, Placement, Topology
 from nodes.base import DIRECTORY_HOST, Context, Kind
 from protocols.control import Member
 from protocols.errors import RpcError

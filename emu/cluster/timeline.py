@@ -12,7 +12,7 @@ import trio
 from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import TargetError
 from emu.machine.events import Event
-from emu.topology.model import FaultItem
+from emu.model.topology import FaultItem
 from protocols.errors import RpcError
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from emu.cluster.slot import Slot
 from emu.cluster.supervisor import Cluster
-from emu.topology.problems import hint
+from emu.model.problems import hint
 from protocols.errors import RpcError
 
 NAMES_SHOWN: Final = 30

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from emu.cluster.supervisor import Cluster
 from emu.cluster.views import ps_row
+from emu.model.topology import Tier, Topology
 from emu.observe.annotations import OPERATIONS, fault_text
 from emu.observe.sampling import Counts, Sample, Sampler
-from emu.topology.model import Tier, Topology
 
 RECENT_SAMPLES: Final = 3
 """Rates and percentiles are over so many: one second alone jumps about."""

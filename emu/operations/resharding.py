@@ -14,7 +14,7 @@ from typing import Any, Final
 from emu.cluster import views
 from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import TargetError
-from emu.topology.model import Topology, diff
+from emu.model.topology import Topology, diff
 from protocols.errors import RpcError
 from protocols.kv import coordinator as words
 from protocols.kv.coordinator import MAX_SHARDS, coordinator_tier, shard_number, shard_tier

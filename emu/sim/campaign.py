@@ -17,8 +17,8 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from emu.machine import units
+from emu.model.topology import FaultItem
 from emu.sim.seeds import SeedResult, SeedRun, run_seed, topology_of
-from emu.topology.model import FaultItem
 
 SHRINK_RUNS: Final = 40
 """Runs that shrinking one seed may take."""

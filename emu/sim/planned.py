@@ -9,8 +9,8 @@ import random
 from typing import Final
 
 from emu.cluster import faults
+from emu.model.topology import FaultItem, Tier, Topology
 from emu.sim.swarm import FIRST_S, PRIMARY, QUIET_END_S
-from emu.topology.model import FaultItem, Tier, Topology
 
 LEAST_GAP_S: Final = 1.0
 GAPS_S: Final = (0.5, 2.0, 5.0)

@@ -15,13 +15,13 @@ from typing import Any, Final, Literal
 from emu.checks.history import Recorder
 from emu.checks.history_file import write_by_model
 from emu.cluster.supervisor import describe
+from emu.model.topology import FaultItem, Topology
 from emu.scenario import Scenario, cluster
 from emu.sim import planned, swarm
 from emu.sim.run import WATCHDOG_S, Outcome, in_virtual_time
 from emu.sim.wire_rules import WireRules
 from emu.sim.world import Knobs
 from emu.topology.loading import load
-from emu.topology.model import FaultItem, Topology
 
 FaultSource = Literal["swarm", "timeline", "none", "planned", "damage"]
 """planned: only what operators do (planned.py). damage: as swarm, and disks lie about syncs and

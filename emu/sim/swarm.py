@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from emu.cluster import faults
 from emu.cluster.faults import Fault
-from emu.topology.model import FaultItem, Tier, Topology
+from emu.model.topology import FaultItem, Tier, Topology
 
 FIRST_S: Final = 1.0
 """The users have come by then."""

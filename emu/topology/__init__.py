@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emu.topology.problems import Problem, TopologyError
+from emu.model.problems import Problem, TopologyError
 
 if TYPE_CHECKING:
     from emu.topology.loading import load, loads

@@ -17,7 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from emu.topology.problems import Position, Problem, hint
+from emu.model.problems import Position, Problem, hint
 
 MAX_FILE_BYTES: Final = 1 << 18
 MAX_DEPTH: Final = 32

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from emu.cluster import faults
 from emu.cluster.faults import Fault
+from emu.model.expectations import METRICS, OPERATORS
+from emu.model.shaping import LinkDefaults, LinkOptions
+from emu.model.topology import USERS_KIND
 from emu.topology import schema
-from emu.topology.expecting import METRICS, OPERATORS
 from emu.topology.lint import CODES
 from emu.topology.loading import OutsideOptions
-from emu.topology.model import USERS_KIND
-from emu.topology.shaping import LinkDefaults, LinkOptions
 from emu.topology.tiers import NAME, TierOptions
 from emu.topology.timelines import When
 from nodes.base import Kind

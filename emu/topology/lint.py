@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from emu.topology.model import Tier, Topology, problem_at
-from emu.topology.problems import Problem
+from emu.model.problems import Problem
+from emu.model.topology import Tier, Topology, problem_at
 from emu.topology.tiers import words_of
 
 PROCESS_REQUESTS_PER_S: Final = 5_000

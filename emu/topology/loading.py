@@ -13,19 +13,20 @@ from typing import Any, Final
 from emu.cluster import faults
 from emu.cluster.faults import Fault
 from emu.machine.units import shown
-from emu.topology import document as documents
-from emu.topology import expecting, schema
-from emu.topology.document import Document, Path
-from emu.topology.lint import CODES
-from emu.topology.model import MAX_NODES, USERS_KIND, FaultItem, Topology
-from emu.topology.problems import Problem, TopologyError, hint
-from emu.topology.shaping import (
+from emu.model import expectations as expecting
+from emu.model.problems import Problem, TopologyError, hint
+from emu.model.shaping import (
     DeclaredLink,
     LinkDefaults,
     LinkOptions,
     LinkPlan,
     Outside,
 )
+from emu.model.topology import MAX_NODES, USERS_KIND, FaultItem, Topology
+from emu.topology import document as documents
+from emu.topology import schema
+from emu.topology.document import Document, Path
+from emu.topology.lint import CODES
 from emu.topology.tiers import MAX_NAME, MAX_TIERS, NAME, RESERVED, TierReader
 from emu.topology.timelines import FaultReader
 from nodes.base import OUTSIDE, Kind

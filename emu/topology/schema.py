@@ -32,8 +32,8 @@ from pydantic import Field as ModelField
 from pydantic_core import PydanticCustomError
 
 from emu.machine import units
+from emu.model.problems import hint
 from emu.topology.document import Document, Path
-from emu.topology.problems import hint
 
 OWN_ERROR: Final = "emu"
 

@@ -12,10 +12,10 @@ from typing import Any, Final, Literal
 
 from emu.machine.units import shown
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec
+from emu.model.problems import hint
+from emu.model.topology import MAX_NODES, SCALES, USERS_KIND, Tier
 from emu.topology import code, schema
 from emu.topology.document import Document, Path
-from emu.topology.model import MAX_NODES, SCALES, USERS_KIND, Tier
-from emu.topology.problems import hint
 from nodes.base import Kind
 
 MAX_TIERS: Final = 1_000

@@ -12,10 +12,10 @@ from typing import Any, Final
 from emu.cluster.faults import Fault
 from emu.cluster.targets import COUNTS, OUTSIDE, SHARES
 from emu.machine.units import shown
+from emu.model.problems import hint
+from emu.model.topology import FaultItem, Tier
 from emu.topology import schema
 from emu.topology.document import Document, Path
-from emu.topology.model import FaultItem, Tier
-from emu.topology.problems import hint
 
 WHEN_KEYS: Final = ("at", "on", "after", "for")
 TARGET_FIELDS: Final = ("target", "between", "to", "tier")

@@ -17,7 +17,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from emu.cluster import faults
 from emu.cluster.faults import Fault
 from emu.machine import units
-from emu.topology.model import FaultItem
+from emu.model.topology import FaultItem
 
 WIDTH = 4096
 """An item stays on its line."""

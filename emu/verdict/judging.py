@@ -15,8 +15,8 @@ from emu.checks.history import Recorder
 from emu.checks.verdict import line
 from emu.cluster.supervisor import Cluster
 from emu.machine.events import Event
-from emu.topology.expecting import Expectation
-from emu.topology.model import Tier, Topology
+from emu.model.expectations import Expectation
+from emu.model.topology import Tier, Topology
 from emu.verdict import summary as verdict
 from emu.verdict.promises import Kept, Promise, judge_history
 from nodes.base import StateCheck

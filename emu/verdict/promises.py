@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from emu.checks import Verdict, check
 from emu.checks.history import Operation, Recorder
 from emu.checks.losses import Losses, find_losses
-from emu.topology.model import Tier, Topology
+from emu.model.topology import Tier, Topology
 
 
 class Promise(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from emu.topology.expecting import Expectation, evaluate
+from emu.model.expectations import Expectation, evaluate
 from nodes.parts.histogram import LogHistogram
 
 PASSED: Final = "passed"

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import emu
 from emu.cluster.faults import Crash, Fault, Kill, Partition, Pause
+from emu.model.topology import FaultItem
 from emu.topology.loading import loads
-from emu.topology.model import FaultItem
 
 HOUR_S: Final = 3600.0
 EVERY_S: Final = 30.0

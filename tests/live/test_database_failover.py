@@ -18,8 +18,8 @@ import trio
 import emu
 from emu.checks.history import Recorder
 from emu.machine.events import Event
+from emu.model.topology import Topology
 from emu.topology.loading import load, loads
-from emu.topology.model import Topology
 from protocols.errors import RpcError
 
 STEP = "topologies/05-replication.yaml"

@@ -8,8 +8,8 @@ import pytest
 
 import emu
 from emu.cluster.targets import TargetError
+from emu.model.topology import Topology
 from emu.topology.loading import loads
-from emu.topology.model import Topology
 from protocols.errors import RpcError
 
 MILLION = (

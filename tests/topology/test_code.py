@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from emu.cli.verbs import app
+from emu.model.problems import TopologyError
 from emu.topology import code
 from emu.topology.loading import load
-from emu.topology.problems import TopologyError
 from tests.topology.kinds import KINDS
 
 NODE = """

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from emu.cli.verbs import app
+from emu.model.problems import TopologyError
 from emu.topology.loading import load, loads
-from emu.topology.problems import TopologyError
 from tests.topology.kinds import KINDS
 
 EIGHT = """\

@@ -6,8 +6,8 @@ import pytest
 
 from emu.cluster.faults import Cpu, Kill, Partition, Scale, Slow
 from emu.machine.links import PLAIN, Shape
+from emu.model.topology import Topology, diff
 from emu.topology.loading import loads
-from emu.topology.model import Topology, diff
 from tests.topology.kinds import KINDS
 
 

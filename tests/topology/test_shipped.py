@@ -16,9 +16,9 @@ from emu.cli import faulting, nodes
 from emu.cli.verbs import app
 from emu.cluster import faults
 from emu.cluster.targets import Candidate, resolve
+from emu.model.topology import Topology
 from emu.topology.lint import lint, unaccepted
 from emu.topology.loading import load
-from emu.topology.model import Topology
 
 ROOT = Path(__file__).parents[2]
 STEPS = sorted((ROOT / "topologies").glob("*.yaml"))

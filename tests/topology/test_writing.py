@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from emu.cluster import faults
+from emu.model.topology import FaultItem
 from emu.topology.loading import load, loads
-from emu.topology.model import FaultItem
 from emu.topology.writing import recorded, timeline_yaml, with_timeline
 
 FOUR = Path("topologies/04-load-balancer.yaml")

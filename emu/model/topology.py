@@ -11,9 +11,9 @@ from typing import Any
 from emu.cluster.faults import Fault
 from emu.machine.links import Links
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
-from emu.topology.expecting import Expectation
-from emu.topology.problems import Problem
-from emu.topology.shaping import NO_LINKS, LinkPlan, Outside
+from emu.model.expectations import Expectation
+from emu.model.problems import Problem
+from emu.model.shaping import NO_LINKS, LinkPlan, Outside
 from nodes.base import Kind
 
 USERS_KIND = "users"

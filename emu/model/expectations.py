@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from emu.machine import units
-from emu.topology.problems import hint
+from emu.model.problems import hint
 
 OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
