@@ -67,7 +67,7 @@ class Session:
         """What a report is drawn from (see observe/record.py), once the run is over."""
 
     async def run(self, on_ready: Callable[[Session], Awaitable[None]]) -> dict[str, Any]:
-        """Boot, serve until the end, judge. Returns the summary (see verdict.py)."""
+        """Boot, serve until the end, judge. Returns the summary (see emu/verdict/summary.py)."""
         options = self.options
 
         def make_events(now_s: Callable[[], float]) -> Events:

@@ -235,7 +235,7 @@ class Operation(Protocol):
 
 
 class History(Protocol):
-    """What this node did as a client, for the checkers (see DESIGN .7 for `f`, `key`, `value`)."""
+    """What this node did as a client, for the checkers (emu/checks/shapes.py has their words)."""
 
     def invoke(
         self, process: str, f: str, value: Any = None, key: Any = None, *, model: str = "kv"
@@ -294,7 +294,7 @@ class StateCheck:
 
     `model` replicas: each answers a map, and all maps must be equal in the end. owners: each
     answers `[[slot, epoch], ...]`, what it owns; no slot may have two owners in one epoch. logs:
-    each answers with what it has committed (parts/log_digest.py); no record may differ.
+    each answers with what it has committed (nodes/replica/log_digest.py); no record may differ.
     """
 
     model: Literal["replicas", "owners", "logs"]
@@ -320,7 +320,7 @@ class Kind:
     """Whether members of the tier dial each other."""
     clients: bool = False
     """Whether members only ask: they are started last, and their admin listeners answer `summary`
-    and, once, `finish` (stop, wait for stragglers, read back) with what emu/verdict/summary.py adds up."""
+    and, once, `finish` (stop, wait for stragglers, read back) with what emu/verdict/ adds up."""
     checks: tuple[StateCheck, ...] = ()
     """What is asked of the members' state at the end of a run."""
     may_lose: Callable[[Any, int], str] | None = None

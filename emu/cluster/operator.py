@@ -52,7 +52,7 @@ class _NoCpu:
 
 
 class OperatorContext:
-    """What nodes/wire/service.py and nodes/wire/client.py need of a Context, for emu's own calls."""
+    """What nodes/wire/ needs of a Context, for emu's own calls."""
 
     def __init__(self, world: World, events: Events) -> None:
         self.name = self.tier = self.kind = OPERATOR

@@ -1,4 +1,4 @@
-"""The only file that touches Trio's private parts; tests/test_private_trio.py is its canary.
+"""The only file that touches Trio's private parts; a test of it is the canary.
 
 Its needs: a seeded scheduler, withholding a paused node's tasks from the run queue, and a look at
 (and a stop of) a run that is stuck. Nothing here knows what a simulation or a node is.

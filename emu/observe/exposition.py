@@ -30,7 +30,7 @@ class Exposition:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.expectations: list[Mapping[str, Any]] = []
-        """As verdict.py judges them, so far; refreshed by whoever asks the users."""
+        """As emu/verdict/summary.py judges them, so far; refreshed by whoever asks the users."""
         self._metrics = Metrics()
         self._nodes: dict[str, Metrics] = {}
         self._events: dict[str, Counter] = {

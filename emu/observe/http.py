@@ -47,7 +47,7 @@ Handler = Callable[[Request, Via], Awaitable[Response]]
 class ObserveServer:
     """Serves one cluster's observations. Make it before the boot: it counts events.
 
-    `interim()` sums up the run so far, as verdict.py does.
+    `interim()` sums up the run so far, as emu/verdict/summary.py does.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Planned switchover of a database tier: another member becomes primary, and no write is lost.
 
-The group itself does it (protocols/replication/replica.py); here it is asked for, waited for, and told:
-who handed over to whom, in which epoch, and how long writes waited.
+The group itself does it (protocols/replication/); here it is asked for, waited for, and told: who
+handed over to whom, in which epoch, and how long writes waited.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The simulated world: a heap of events, seeds, campaigns. No real time, sockets or files."""

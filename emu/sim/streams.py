@@ -67,7 +67,7 @@ class SimStream(Stream):
             user_timeout_s=user_timeout_s, least_latency_s=network.least_latency_s,
         )  # fmt: skip
 
-    # --- the receiving end of the far end's pipe (emu.machine.pipe.Sink) ---------------------------
+    # --- the receiving end of the far end's pipe (emu.machine.pipe.Sink) --------------------------
 
     def deliver(self, data: bytes | memoryview) -> int:
         size = len(data)

@@ -73,7 +73,7 @@ class SimClock(trio.abc.Clock):
         self._housekept_s = -1.0
         self._told = False
 
-    # --- emu.machine.world.Timers ------------------------------------------------------------------
+    # --- emu.machine.world.Timers -----------------------------------------------------------------
 
     def now_s(self) -> float:
         return self.now

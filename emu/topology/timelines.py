@@ -1,7 +1,7 @@
 """The `faults:` of a file: each item's time, its one verb with that verb's options, its `for:`.
 
-Verbs are the dataclasses of emu/cluster/faults.py; which words mean which nodes is targets.py's business,
-checked here as far as it can be before anything runs."""
+Verbs are the dataclasses of emu/cluster/faults.py; which words mean which nodes is the business of
+emu/cluster/targets.py, checked here as far as it can be before anything runs."""
 
 from __future__ import annotations
 

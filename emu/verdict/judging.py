@@ -1,6 +1,6 @@
 """How a run ends, in both worlds: heal, wait for progress, final reads, checks, one summary.
 
-The numbers are added up in verdict.py, histories are judged in checks/, and what a tier's members
+The numbers are added up in summary.py, histories are judged in checks/, and what a tier's members
 must agree on is declared by its Kind. Nothing here knows a tier.
 """
 
@@ -135,7 +135,7 @@ class Judge:
     async def finish(self, expect: Sequence[Expectation], ran_s: float) -> dict[str, Any]:
         """Heal, wait, let the clients read back what they wrote, check, sum up.
 
-        `ran_s`: how long the run was, for its rates. The summary's keys: see verdict.py.
+        `ran_s`: how long the run was, for its rates. The summary's keys: see summary.py.
         """
         cluster = self.cluster
         was_broken = bool(cluster.timeline)

@@ -1,0 +1,1 @@
+"""The sharded key-value store: shards, coordinators, routers, moves of slots."""

@@ -1,6 +1,6 @@
 """All commands in one table; here are those about several keys that are named: mget, transact.
 
-The rules of kv_keys.py hold here too.
+The rules of keys.py hold here too.
 """
 
 from __future__ import annotations

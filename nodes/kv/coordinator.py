@@ -1,6 +1,6 @@
 """The coordinators of a kv tier: a replicated slot map, and the moves that change it.
 
-One of them leads; any of them gives the map. What records mean is in parts/coordination.py, how a
+One of them leads; any of them gives the map. What records mean is in coordination.py, how a
 move is driven in move_runner.py. A coordinator is also the witness of shards of two.
 """
 

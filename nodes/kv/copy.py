@@ -1,5 +1,5 @@
 """A shard's state as bytes and back, in steps, while records change it. What they mean is
-kv_state.py's.
+state.py's.
 
 A slot is packed as it is when its turn comes, and again if a record touched it since: what the dump
 stands for is the state at its last look at the records, when few are left to be packed again.

@@ -1,6 +1,6 @@
 """One question to several shards: so many at a time, each with its deadline, and what it cost.
 
-What is asked, and what becomes of the answers, is kv_scatter.py's and kv_joining.py's business.
+What is asked, and what becomes of the answers, is scatter.py's and joining.py's business.
 """
 
 from __future__ import annotations

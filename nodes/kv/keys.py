@@ -1,8 +1,8 @@
 """What the commands about one key decide, on the shard's primary: pure, the time passed in.
 
-A command that changes something makes facts (kv_state.py), applies them and leaves them in
+A command that changes something makes facts (state.py), applies them and leaves them in
 `facts` for the log. Who waits for the log, and whether this node may serve at all, is the
-engine's business. Commands about several keys are in kv_commands.py.
+engine's business. Commands about several keys are in commands.py.
 """
 
 from __future__ import annotations

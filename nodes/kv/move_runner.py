@@ -1,7 +1,7 @@
 """Driving moves from the coordinators' primary: ask both ends, and record each phase.
 
 Every step may be asked twice, so whoever is primary next goes on at the phase that was recorded.
-What a phase means is in parts/coordination.py.
+What a phase means is in coordination.py.
 """
 
 from __future__ import annotations

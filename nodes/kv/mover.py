@@ -1,7 +1,7 @@
 """Moving slots between shards: what the source answers, and the target's task that pulls.
 
 The target copies page by page, then takes the stream of changes, each into its own log, so that
-whoever is primary next goes on from there. What either end may do is in parts/kv_moves.py; when
+whoever is primary next goes on from there. What either end may do is in moves.py; when
 it is done is the coordinator's business.
 """
 

@@ -2,7 +2,7 @@
 
 A move ends here once (`finished`), and whatever arrives late for it is refused: that, and the
 source's fence in the stream, is all that safety rests on. Who decides is the coordinator; how
-bytes travel is kv_mover.py's.
+bytes travel is mover.py's.
 """
 
 from __future__ import annotations

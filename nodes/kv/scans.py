@@ -1,5 +1,5 @@
 """The commands that look for keys on one shard: scan by prefix, find by index, and its part of a
-join. Pure, by the rules of kv_keys.py; what many shards say together is nodes/kv/scatter.py's.
+join. Pure, by the rules of keys.py; what many shards say together is nodes/kv/scatter.py's.
 """
 
 from __future__ import annotations

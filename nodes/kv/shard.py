@@ -1,6 +1,6 @@
-"""One member of a shard of the KV store: protocols/kv/words.py over a replicated log, or over memory.
+"""One member of a shard of the KV store: protocols/kv/ over a replicated log, or over memory.
 
-The commands are in parts/kv_commands.py, the log's rules in kv_engine.py, moves in kv_mover.py.
+The commands are in commands.py, the log's rules in engine.py, moves in mover.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A record is a batch of facts, lists that begin with an op below. Facts are absolute (what is so
 from now on), need no clock, and may be repeated in order from an earlier one: the state ends up
 the same. That is what lets a slot be copied while it changes. What a command decides is in
-kv_commands.py, what a move may do in kv_moves.py.
+commands.py, what a move may do in moves.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every replicated tier runs on this: it hands over a StateMachine, proposes records, and waits for
 them. The state runs *ahead* on the primary: a write is answered when it is `acknowledged`, any
-other answer when what it saw is `visible`. The files are replica_files.py's business.
+other answer when what it saw is `visible`. The files are files.py's business.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def role_word(driver: ReplicaDriver) -> str:
 
 
 def lags_s(driver: ReplicaDriver) -> dict[str, float]:
-    """On the primary: how far each replica is behind (see parts/lag.py)."""
+    """On the primary: how far each replica is behind (see lag.py)."""
     now_s, core = driver.ctx.clock.monotonic_s(), driver.core
     return {
         name: driver.lag.behind_s(progress.flushed_lsn, now_s)

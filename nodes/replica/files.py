@@ -1,6 +1,6 @@
 """A replica's files on the node's disk: state, snapshot, log, and what was set aside for people.
 
-What is written when is the driver's business (replica.py); here is how it is written so that a
+What is written when is the driver's business (driver.py); here is how it is written so that a
 power cut, a full disk or a flipped bit does no harm.
 """
 

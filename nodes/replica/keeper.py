@@ -1,6 +1,6 @@
 """Keeping a group's membership in line with its tier: spares, newcomers, nodes that are leaving.
 
-Only the primary acts, one change at a time. What should change is parts/membership.py's decision.
+Only the primary acts, one change at a time. What should change is membership.py's decision.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A replica's snapshots of its own: when the log is long, so that it can be shortened.
 
-A snapshot that came from a peer is replica_install.py's.
+A snapshot that came from a peer is install.py's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the records of a replicated log mean: the side that a tier brings to nodes/replica/driver.py."""
+"""What the records of a replicated log mean: the side that a tier brings."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The SQL database: SQLite as a replicated state machine, its rules, its clients."""

@@ -2,7 +2,7 @@
 
 SQLite's backup keeps a copy that is under way in line with what the same connection writes, but
 only of a database that has a file: here that is SQLite's own file in memory. What the bytes are
-for is sql.py's business.
+for is state.py's business.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The primary/replica SQL database: protocols/database.py over a replicated log.
 
 Writes go to the primary, run ahead, and are answered when the log has them at the configured level.
-What SQL can do is in parts/sql.py, how the log survives in replica.py.
+What SQL can do is in state.py, how the log survives in nodes/replica/driver.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What SQL may do on a node, and for how long: one statement at a time, no files, no endless loops.
 
 SQLite asks here before it acts (authorizer, trace, progress); what a changeset would miss is
-refused in sql.py.
+refused in state.py.
 """
 
 from __future__ import annotations

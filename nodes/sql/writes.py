@@ -1,6 +1,6 @@
 """Group commit of a database's primary: transactions that arrive together become one record.
 
-What a transaction may do is parts/sql.py's business; when writers must wait, database.py's.
+What a transaction may do is state.py's business; when writers must wait, database.py's.
 """
 
 from __future__ import annotations

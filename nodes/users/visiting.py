@@ -1,6 +1,6 @@
 """How a user reaches the site: which address (by DNS or from the directory), over HTTP or RPC.
 
-One operation in, its answer or an RpcError out, whichever way it went. When to ask is users.py's.
+One operation in, its answer or an RpcError out, whichever way it went. When to ask is node.py's.
 """
 
 from __future__ import annotations

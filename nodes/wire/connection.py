@@ -1,5 +1,5 @@
 """One connection that a Service answers: what arrives inline, what waits in tasks, one writer at a
-time. Deadlines, cancellation, cpu and back-pressure are here; the methods are in wire.py.
+time. Deadlines, cancellation, cpu and back-pressure are here; the methods are in service.py.
 """
 
 from __future__ import annotations

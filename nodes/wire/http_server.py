@@ -1,7 +1,7 @@
 """Where an HTTP connection meets a stream: `HttpService` answers, for every tier that speaks HTTP.
 
 Deadlines, cpu, the bound on requests in hand and the RED metrics live here and nowhere else; what a
-path means is the tier's business (its `find`), what the bytes mean is protocols/http/connection.py's.
+path means is the tier's business (its `find`), what the bytes mean is protocols/http/'s.
 """
 
 from __future__ import annotations

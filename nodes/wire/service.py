@@ -1,6 +1,6 @@
 """What answers RPC, once for all tiers: `Service` has the methods, the batch and the RED metrics.
 
-How one connection is answered is in wire_connection.py. What a method means is the tier's business;
+How one connection is answered is in connection.py. What a method means is the tier's business;
 what the bytes mean is protocols/rpc.py's. `Client` (client.py) asks.
 """
 

@@ -49,7 +49,7 @@ class Session:
 
 
 class Step(NamedTuple):
-    """An operation to do, in the words of the history (DESIGN .7)."""
+    """An operation to do, in the words of the history (emu/checks/shapes.py)."""
 
     f: str
     key: Any = None

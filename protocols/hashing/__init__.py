@@ -1,0 +1,1 @@
+"""Which of several keeps a key: slots, rings, Maglev. No family owns them."""

@@ -1,7 +1,7 @@
 """Where a key belongs: CRC16 slots, the consistent-hash ring, modulo, and Maglev's lookup table.
 
 Pure functions of names and keys, the same in every process; how a sharded store shares its slots
-out is in protocols/hashing/partitioning.py, who owns which slot just now the coordinator's business.
+out is in partitioning.py, who owns which slot just now the coordinator's business.
 """
 
 from __future__ import annotations

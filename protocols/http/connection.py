@@ -1,6 +1,6 @@
 """HTTP/1.1 without I/O, for both ends: bytes in, whole requests or responses out.
 
-What is ordinary is read and written by hand (http_plain.py); a connection on which anything else
+What is ordinary is read and written by hand (plain.py); a connection on which anything else
 comes up is handed to h11, for good.
 
 Bodies are collected (bounded), so nobody above sees half a message. What a path means is not known

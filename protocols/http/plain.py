@@ -1,7 +1,7 @@
 """Ordinary HTTP/1.1 messages, whole and well formed, read and written by hand: what nearly all are.
 
-Whatever is not that ordinary is left to h11 (see http.py), which would have come to the same for
-all that is accepted here; tests/protocols/test_http_plain.py holds the two together.
+Whatever is not that ordinary is left to h11 (see connection.py), which would have come to the same
+for all that is accepted here; tests/protocols/http/test_plain.py holds the two together.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The words of the sharded key-value store: its commands, its map, its records."""

@@ -1,6 +1,6 @@
 """What every replica has whatever its role: epoch, log, members, and the Ready it hands out.
 
-Roles are built on this in replication_follower.py, _election.py and _primary.py; replication.py has
+Roles are built on this in follower.py, election.py and primary.py; replica.py has
 the whole and its manual. Nothing here decides who leads.
 """
 
@@ -90,7 +90,7 @@ class GroupConfig:
 
 
 class Ready:
-    """What the driver does next, in this order; see replication.py."""
+    """What the driver does next, in this order; see replica.py."""
 
     __slots__ = (
         "acknowledgeable_lsn",

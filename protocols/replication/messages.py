@@ -1,7 +1,7 @@
 """What replicas of a group say to each other, and what the core reports to its driver.
 
 Plain named tuples: on the wire a message is `[kind, *fields]`, any MessagePack params. Every one
-carries its sender, its addressee and the sender's epoch. What they mean is in replication.py.
+carries its sender, its addressee and the sender's epoch. What they mean is in replica.py.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Append(NamedTuple):
     """The addressee has caught up again and may vote from now on."""
     in_sync_version: int
     in_sync: Sequence[str]
-    """For witnesses: who may be elected, see replication_quorum.py."""
+    """For witnesses: who may be elected, see quorum.py."""
 
 
 class AppendReply(NamedTuple):

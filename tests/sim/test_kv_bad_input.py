@@ -1,6 +1,6 @@
 """What a client gets for asking wrongly, over the wire: a clear code, definite or not as it is.
 
-The checks of params are in tests/nodes/test_kv_commands.py; here are those that need a cluster.
+The checks of params are in tests/nodes/kv/test_commands.py; here are those that need a cluster.
 """
 
 from __future__ import annotations
