@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import trio
 
 from nodes.base import Context
+from nodes.kind import Kind
 from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
 from nodes.parts.timing import move_on_after
@@ -252,3 +253,6 @@ class ClientsNode:
             while await self._do(workload, step, session) != OK:
                 await self.ctx.clock.sleep(RETRY_S)
         return True
+
+
+KIND: Final = Kind(ClientsConfig, ClientsNode, edges=("asks",), clients=True)

@@ -15,6 +15,7 @@ import trio
 
 from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
+from nodes.kind import Kind
 from nodes.parts.health import CheckTimes, Health
 from nodes.parts.metrics import Counter
 from nodes.parts.timing import move_on_after
@@ -365,3 +366,6 @@ RCODES: Final = {
     dns.REFUSED: "refused",
     dns.BADVERS: "badvers",
 }
+
+
+KIND: Final = Kind(DnsConfig, DnsNode, DNS_PORT, edges=("answers", "names"))

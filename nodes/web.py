@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import trio
 
 from nodes.base import HTTP_PORT, Context, Stream
+from nodes.kind import Kind
 from nodes.kv.client import KvClient
 from nodes.parts.breaker import State
 from nodes.parts.timing import move_on_after
@@ -288,3 +289,6 @@ def add_methods(service: Service, site: Site) -> None:
 
     for handler in (home, profile, timeline, search, get_post, count_posts, post, login, session):
         service.add(f"site.{handler.__name__}", handler)
+
+
+KIND: Final = Kind(WebConfig, WebNode, HTTP_PORT, edges=("uses",), code=("app",))

@@ -16,7 +16,7 @@ import emu
 from emu.cli.verbs import app
 from emu.pytest_plugin import Opener
 from emu.topology.loading import loads
-from nodes.base import Kind
+from nodes.kind import Kind
 from nodes.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]

@@ -42,6 +42,7 @@ BUILTINS_WITH_REACH: Final = ("open", "input", "exec", "eval", "breakpoint", "__
 HASH_ORDERED: Final = ("set", "frozenset")
 ENTRY_POINTS: Final = ("emu.__main__", "emu.chaos", "emu.pytest_plugin")
 KINDS: Final = "nodes.kinds"
+RECORD: Final = "nodes.kind"
 SAME_PROGRAM: Final = (("nodes.web", "nodes.sql.database"),)
 """(tier, what it may contain): a web server without a database tier runs the engine in itself."""
 
@@ -242,7 +243,8 @@ def _dead_modules(modules: list[Module]) -> Iterator[str]:
 def _tiers_apart(modules: list[Module]) -> Iterator[str]:
     """Tier modules (what the table of kinds imports) meet on the wire only, not even indirectly."""
     graph = _graph(modules)
-    tiers = [name for name in graph.get(KINDS, {}) if name != "nodes.base"]
+    packages = {module.name for module in modules if module.path.endswith("/__init__.py")}
+    tiers = [name for name in graph.get(KINDS, {}) if name != RECORD and name not in packages]
     for tier in tiers:
         reached_from: dict[str, str] = {}
         frontier = [tier]

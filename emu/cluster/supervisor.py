@@ -22,7 +22,8 @@ from emu.machine.events import Events
 from emu.machine.life import Life, current_life
 from emu.machine.world import MachineSpec, World
 from emu.model.topology import MAX_NODES, Placement, Topology
-from nodes.base import DIRECTORY_HOST, Context, Kind
+from nodes.base import DIRECTORY_HOST, Context
+from nodes.kind import Kind
 from protocols.control import Member
 from protocols.errors import RpcError
 
@@ -59,8 +60,7 @@ class ActiveFault:
 
 
 class Cluster:
-    """Use as `async with Cluster(...) as cluster: await cluster.boot()`; leaving
-    it ends every node."""
+    """Use as `async with Cluster(...) as c: await c.boot()`; leaving it ends every node."""
 
     def __init__(
         self, world: World, topology: Topology, *, events: Events, rng: random.Random | None = None

@@ -14,7 +14,7 @@ from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
 from emu.model.expectations import Expectation
 from emu.model.problems import Problem
 from emu.model.shaping import NO_LINKS, LinkPlan, Outside
-from nodes.base import Kind
+from nodes.kind import Kind
 
 USERS_KIND = "users"
 MAX_NODES = 10_000

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from nodes.base import RPC_PORT, Kind
+from nodes.base import RPC_PORT
+from nodes.kind import Kind
 
 REFERENCE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 WRITE: Final = "write `package.module:Name`"

@@ -18,7 +18,7 @@ from emu.topology.lint import CODES
 from emu.topology.loading import OutsideOptions
 from emu.topology.tiers import NAME, TierOptions
 from emu.topology.timelines import When
-from nodes.base import Kind
+from nodes.kind import Kind
 from nodes.kinds import KINDS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -29,7 +29,8 @@ from emu.topology.document import Document, Path
 from emu.topology.lint import CODES
 from emu.topology.tiers import MAX_NAME, MAX_TIERS, NAME, RESERVED, TierReader
 from emu.topology.timelines import FaultReader
-from nodes.base import OUTSIDE, Kind
+from nodes.base import OUTSIDE
+from nodes.kind import Kind
 from nodes.kinds import KINDS
 
 SECTIONS: Final = (

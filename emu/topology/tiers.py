@@ -16,7 +16,7 @@ from emu.model.problems import hint
 from emu.model.topology import MAX_NODES, SCALES, USERS_KIND, Tier
 from emu.topology import code, schema
 from emu.topology.document import Document, Path
-from nodes.base import Kind
+from nodes.kind import Kind
 
 MAX_TIERS: Final = 1_000
 NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -19,7 +19,7 @@ from emu.model.expectations import Expectation
 from emu.model.topology import Tier, Topology
 from emu.verdict import summary as verdict
 from emu.verdict.promises import Kept, Promise, judge_history
-from nodes.base import StateCheck
+from nodes.kind import StateCheck
 from protocols.errors import RpcError
 
 ANSWER_S: Final = 0.3

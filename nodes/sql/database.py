@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 
 from nodes.base import RPC_PORT, Context
+from nodes.kind import Kind, StateCheck
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.keeper import LEAVE, GroupKeeper
@@ -363,3 +364,13 @@ class DatabaseNode:
         if len(founders) == 1 and len(view.members) > 1 and not self.ctx.disk.names():
             return ()  # the group has grown, and our disk was lost: others have its log
         return founders
+
+
+KIND: Final = Kind(
+    DatabaseConfig,
+    DatabaseNode,
+    peers=True,
+    roles=("primary", "replica", "learner", "witness"),
+    checks=(StateCheck("replicas", STATE_DIGEST), StateCheck("logs", LOG_DIGEST)),
+    may_lose=may_lose,
+)

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import trio
 
-from nodes.base import HTTP_PORT, Context, Kind
+from nodes.base import HTTP_PORT, Context
+from nodes.kind import Kind
 
 
 class Idle:

@@ -13,7 +13,8 @@ from typing import Any
 
 import trio
 
-from nodes.base import RPC_PORT, Context, Kind
+from nodes.base import RPC_PORT, Context
+from nodes.kind import Kind
 from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
 from nodes.sql.client import DatabaseClient
 from nodes.wire.admin import Admin

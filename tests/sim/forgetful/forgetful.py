@@ -7,7 +7,8 @@ from typing import Any
 
 import trio
 
-from nodes.base import RPC_PORT, Context, Kind
+from nodes.base import RPC_PORT, Context
+from nodes.kind import Kind
 from nodes.wire.admin import Admin
 from nodes.wire.client import Client
 from nodes.wire.service import Service
