@@ -270,6 +270,12 @@ class Context(Protocol):
         """Whether to take a legal but rare branch just now. Always False in the live world."""
         ...
 
+    @property
+    def reached(self) -> Callable[[str], object]:
+        """Say that a state that matters was met (one of those that the Kind names): a campaign
+        of seeds counts them, and says which it never met. Live it does nothing."""
+        ...
+
 
 @runtime_checkable
 class Node(Protocol):

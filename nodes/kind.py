@@ -47,6 +47,9 @@ class Kind:
     clients: bool = False
     """Whether members only ask: they are started last, and their admin listeners answer `summary`
     and, once, `finish` (stop, wait for stragglers, read back) with what emu/verdict/ adds up."""
+    reaches: tuple[str, ...] = ()
+    """States that its members tell `ctx.reached` of: what a campaign of seeds has to meet, or it
+    says little. Words for people: `a group of two or more transactions`."""
     checks: tuple[StateCheck, ...] = ()
     """What is asked of the members' state at the end of a run."""
     may_lose: Callable[[Any, int], str] | None = None

@@ -18,16 +18,20 @@ from emu.cli.up import one_of
 from emu.observe.shown import duration
 
 if TYPE_CHECKING:
+    from emu.model.topology import Topology
     from emu.sim.seeds import SeedResult, SeedRun
 
 SOURCES: Final = ("swarm", "timeline", "none", "planned", "damage")
 DEFAULT_SEEDS: Final = 20
 MAX_SEEDS: Final = 1_000_000
 SHOWN_OPERATIONS: Final = 12
+RAREST_SHOWN: Final = 5
+"""Of the states that were met; `--json` has all."""
 SHRUNK_SEEDS: Final = 1
 """How many of the failing seeds are shrunk: each costs up to 40 more runs."""
 
 HISTORY_HELP = "Write what clients saw into this folder, as seed-N/MODEL.jsonl for `emu check`."
+REACHED_HELP = "Go on with more seeds until every state that matters was met, or one fails."
 FAULTS_HELP = (
     "swarm: drawn per seed. timeline: the file's own. none. planned: restarts, scaling and "
     "switchovers only, under which all expectations must hold. damage: also lying disks."
@@ -54,14 +58,18 @@ def sim(
     faults: Annotated[str, typer.Option("--faults", help=FAULTS_HELP)] = "swarm",
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes (0: one per core).")] = 0,
     shrink: Annotated[bool, typer.Option(help="Look for the fewest faults that fail.")] = True,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+    ] = False,
+    until_reached: Annotated[bool, typer.Option("--until-reached", help=REACHED_HELP)] = False,
     history: Annotated[str, typer.Option("--history", help=HISTORY_HELP)] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run the same nodes in seeded virtual time, break them, and judge every seed.
 
-    Exit code 0: no anomaly. 4: some seed failed; the line that is printed replays it.
+    Exit code 0: no anomaly. 4: some seed failed; the line that is printed replays it. 130: Ctrl-C;
+    what has been run until then is told.
     """
-    from emu.sim import campaign
     from emu.sim.seeds import SeedRun
 
     one_of("--faults", faults, SOURCES)
@@ -78,30 +86,101 @@ def sim(
     ]
     if history:
         _make_folder(history)
-    versions = campaign.versions()
-    known = ", ".join(f"{name} {number}" for name, number in versions.items())
-    output.note(f"{topology.name}: {_seeds(runs)}, {for_s:g} s each, faults: {faults} ({known})")
-    began_s = time.perf_counter()
-    results = _run(runs, jobs or os.cpu_count() or 1)
-    wall_s = time.perf_counter() - began_s
-    failing = [(run, each) for run, each in zip(runs, results, strict=True) if each.anomaly]
-    shrunk = _shrink(failing) if shrink else []
-    record = {
-        "seeds": len(runs),
-        "failed": [_failure(run, each, shrunk) for run, each in failing],
-        "counted": campaign.counted(results),
-        "undecided": [each.seed for each in results if each.undecided],
-        "virtual_s": round(sum(each.virtual_s for each in results), 3),
-        "wall_s": round(wall_s, 3),
-        "messages": sum(each.messages for each in results),
-        "digest": campaign.digest_of(results),
-        "versions": versions,
-    }
+    output.note(
+        f"{topology.name}: {_seeds(runs)}, {for_s:g} s each, faults: {faults} ({_versions()})"
+    )
+    done = _Campaign(topology, jobs or os.cpu_count() or 1, fail_fast=fail_fast)
+    done.run(runs)
+    while until_reached and done.goes_on and done.never and len(done.results) < MAX_SEEDS:
+        runs = [replace(run, seed=run.seed + count) for run in runs]
+        done.run(runs)
+    shrunk = _shrink(done.failing) if shrink and not done.interrupted else []
+    record = done.record(shrunk)
     if as_json:
         output.result(record)
-    _tell(failing, shrunk, record)
-    if failing:
+    _tell(done.failing, shrunk, record)
+    if done.failing:
         raise typer.Exit(output.VERDICT_FAILED)
+    if done.interrupted:
+        raise typer.Exit(output.INTERRUPTED)
+
+
+class _Campaign:
+    """The seeds that were run so far, and what they came to."""
+
+    def __init__(self, topology: Topology, jobs: int, *, fail_fast: bool) -> None:
+        self._topology = topology
+        self._jobs = jobs
+        self._fail_fast = fail_fast
+        self._began_s = time.perf_counter()
+        self.results: list[SeedResult] = []
+        self.failing: list[tuple[SeedRun, SeedResult]] = []
+        self.interrupted = False
+
+    @property
+    def goes_on(self) -> bool:
+        return not self.failing and not self.interrupted
+
+    @property
+    def never(self) -> list[str]:
+        from emu.sim import campaign
+
+        return campaign.never(self._topology, campaign.reached(self.results))
+
+    def run(self, runs: list[SeedRun]) -> None:
+        """All of them, with a bar on stderr where somebody watches."""
+        from emu.sim.campaign import run_all
+
+        ended: dict[int, SeedResult] = {}
+        bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(), console=output.err, transient=True,
+            disable=not output.err.is_terminal,
+        )  # fmt: skip
+        with bar:
+            task = bar.add_task("simulating", total=len(runs))
+
+            def count(result: SeedResult) -> bool:
+                ended[result.seed] = result
+                failed = sum(bool(each.anomaly) for each in ended.values())
+                words = f"simulating, [red]{failed} failed[/]" if failed else "simulating"
+                bar.update(task, advance=1, description=words)
+                return self._fail_fast and failed > 0
+
+            try:
+                run_all(runs, self._jobs, count)
+            except KeyboardInterrupt:
+                self.interrupted = True
+        for run in runs:
+            if run.seed in ended:
+                self.results.append(ended[run.seed])
+                if ended[run.seed].anomaly:
+                    self.failing.append((run, ended[run.seed]))
+
+    def record(self, shrunk: list[Shrunk]) -> dict[str, Any]:
+        """What `--json` prints."""
+        from emu.sim import campaign
+
+        results = self.results
+        return {
+            "seeds": len(results),
+            "failed": [_failure(run, each, shrunk) for run, each in self.failing],
+            "counted": campaign.counted(results),
+            "undecided": [each.seed for each in results if each.undecided],
+            "reached": campaign.reached(results),
+            "never": self.never,
+            "virtual_s": round(sum(each.virtual_s for each in results), 3),
+            "wall_s": round(time.perf_counter() - self._began_s, 3),
+            "messages": sum(each.messages for each in results),
+            "digest": campaign.digest_of(results),
+            "versions": campaign.versions(),
+        }
+
+
+def _versions() -> str:
+    from emu.sim.campaign import versions
+
+    return ", ".join(f"{name} {number}" for name, number in versions().items())
 
 
 def _make_folder(history: str) -> None:
@@ -114,27 +193,6 @@ def _make_folder(history: str) -> None:
 def _seeds(runs: list[SeedRun]) -> str:
     first, last = runs[0].seed, runs[-1].seed
     return f"seed {first}" if first == last else f"seeds {first} to {last}"
-
-
-def _run(runs: list[SeedRun], jobs: int) -> list[SeedResult]:
-    """All of them, with a bar on stderr where somebody watches."""
-    from emu.sim.campaign import run_all
-
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=output.err, transient=True, disable=not output.err.is_terminal,
-    )  # fmt: skip
-    failed = 0
-    with bar:
-        task = bar.add_task("simulating", total=len(runs))
-
-        def count(result: SeedResult) -> None:
-            nonlocal failed
-            failed += bool(result.anomaly)
-            words = f"simulating, [red]{failed} failed[/]" if failed else "simulating"
-            bar.update(task, advance=1, description=words)
-
-        return run_all(runs, jobs, count)
 
 
 def _shrink(failing: list[tuple[SeedRun, SeedResult]]) -> list[Shrunk]:
@@ -181,12 +239,13 @@ def _tell(
         output.note(f"  replay: {replay_line(run)}")
         output.note(f"  look:   {replay_line(run, 'trace')}")
     for each in shrunk:
-        few = f"{each.faults} of its {each.of} faults are enough" if each.faults else "without any"
-        output.note(f"seed {each.seed} fails {few}:\n{each.yaml}")
+        output.note(_fewest(each))
     for each in record["counted"]:
         lost = "" if each["lost"] is None else f", {each['lost']} acknowledged writes lost"
         what = f"{each['anomalies']} anomalies in {each['operations']:,} operations{lost}"
         output.note(f"{each['clients']}: {what} (permitted: {each['permitted']})")
+    if record["reached"] or record["never"]:
+        _tell_reached(record["reached"], record["never"])
     if record["undecided"]:
         output.note(f"undecided (too long to check): seeds {record['undecided']}", style="yellow")
     speed = record["virtual_s"] / max(record["wall_s"], 1e-9)
@@ -196,3 +255,20 @@ def _tell(
         f"{record['messages']:,} messages"
     )
     output.note(f"digest {record['digest']}")
+
+
+def _fewest(found: Shrunk) -> str:
+    """What it takes to make a seed fail."""
+    if not found.faults:
+        return f"seed {found.seed} fails without any of its {found.of} faults"
+    one = "this one of" if found.faults == 1 else f"these {found.faults} of"
+    return f"seed {found.seed} fails with {one} its {found.of} faults:\n{found.yaml}"
+
+
+def _tell_reached(reached: dict[str, int], never: list[str]) -> None:
+    """What the campaign met of the states that matter, and what it says nothing about."""
+    output.note(f"met {len(reached)} of {len(reached) + len(never)} states that matter")
+    for state, times in list(reached.items())[-RAREST_SHOWN:]:
+        output.note(f"  {times:>7,} × {state}", style="dim")
+    for state in never:
+        output.note(f"    never   {state}", style="yellow")

@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from emu.machine.context import not_counted
 from emu.machine.events import Events
 from emu.machine.world import OPERATOR, World
 from nodes.base import ADMIN_PORT, Clock, Cpu, Timer
@@ -63,6 +64,7 @@ class OperatorContext:
         self.cpu: Cpu = _NoCpu()
         self.metrics = Metrics()
         self.log = events.logger(node=OPERATOR)
+        self.reached = not_counted
         self.disk: Any = None
         self.history: Any = None
 

@@ -21,7 +21,7 @@ from emu.live.network import BUFFER_BYTES, LiveNetwork
 from emu.live.sync import Syncer
 from emu.live.timers import HogWatch, LiveTimers
 from emu.machine.clock import MachineClock
-from emu.machine.context import NoHistory
+from emu.machine.context import NoHistory, not_counted
 from emu.machine.disk import MachineDisk
 from emu.machine.events import Events
 from emu.machine.life import Holder, Life
@@ -196,6 +196,10 @@ class LiveWorld:
 
     def rare_for(self, spec: MachineSpec) -> Callable[[str], bool]:
         return lambda name: False
+
+    @property
+    def reached(self) -> Callable[[str], object]:
+        return not_counted
 
     # --- being believed ------------------------------------------------------------------
 

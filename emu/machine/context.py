@@ -12,6 +12,10 @@ from nodes.base import Clock, Cpu, Disk, History, Log, Network, Operation
 from nodes.parts.metrics import Metrics
 
 
+def not_counted(state: str) -> None:
+    """`reached` of whoever counts nothing."""
+
+
 class NodeContext:
     """nodes.base.Context."""
 
@@ -29,6 +33,7 @@ class NodeContext:
         log: Log,
         history: History,
         rare: Callable[[str], bool],
+        reached: Callable[[str], object],
     ) -> None:
         self.name = spec.name
         self.tier = spec.tier
@@ -45,6 +50,7 @@ class NodeContext:
         self._seed = f"{seed}/node/{spec.name}/{life.generation}"
         self._rngs: dict[str, random.Random] = {}
         self._rare = rare
+        self.reached = reached
 
     def rng(self, name: str) -> random.Random:
         """The same object each time: whoever shares a stream goes on with it."""

@@ -29,6 +29,8 @@ class Surroundings(Protocol):
     def power(self, name: str, on: bool) -> None: ...
     def log_for(self, spec: MachineSpec) -> Log: ...
     def rare_for(self, spec: MachineSpec) -> Callable[[str], bool]: ...
+    @property
+    def reached(self) -> Callable[[str], object]: ...
 
 
 class EmulatedMachine:
@@ -89,6 +91,7 @@ class EmulatedMachine:
             log=world.log_for(spec),
             history=world.history,
             rare=world.rare_for(spec),
+            reached=world.reached,
         )
         return life, context
 

@@ -55,8 +55,8 @@ class Trace:
     reads along."""
 
     __slots__ = (
-        "_buffer", "_hash", "_on_their_way", "events", "keep", "kept", "messages", "rules",
-        "timers",
+        "_buffer", "_hash", "_on_their_way", "events", "keep", "kept", "messages", "reached",
+        "rules", "timers",
     )  # fmt: skip
 
     def __init__(self, *, keep: int = 0, rules: WireRules | None = None) -> None:
@@ -66,6 +66,8 @@ class Trace:
         self.keep = keep
         self.rules = rules
         self.kept: deque[TraceEvent] = deque(maxlen=keep)
+        self.reached: dict[str, int] = {}
+        """How often the run met each state that matters; no part of the digest."""
         self.messages = 0
         self.timers = 0
         self.events = 0
@@ -134,6 +136,10 @@ class Trace:
         if self.keep:
             words = line.decode().split(" ", 2)
             self.kept.append(TraceEvent(now_s, "disk", words[1], "", words[2], now_s))
+
+    def reach(self, state: str) -> None:
+        """A state that matters was met."""
+        self.reached[state] = self.reached.get(state, 0) + 1
 
     def digest(self) -> str:
         """SHA-256 over everything so far, as hex."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
 from emu.machine import units
-from emu.model.topology import FaultItem
+from emu.model.topology import FaultItem, Topology
 from emu.sim.seeds import SeedResult, SeedRun, run_seed, topology_of
 
 SHRINK_RUNS: Final = 40
@@ -30,23 +32,42 @@ Run = Callable[[SeedRun], SeedResult]
 def run_all(
     runs: Sequence[SeedRun], jobs: int, on_result: Callable[[SeedResult], object]
 ) -> list[SeedResult]:
-    """Run every seed; `on_result` hears of each as it ends. One job: all in this process."""
+    """Run every seed, in this process if there is one job; the results in the order of the seeds.
+
+    `on_result` hears of each as it ends; once it answers True no more are begun. An interrupted
+    campaign (Ctrl-C) raises KeyboardInterrupt when those under way have ended.
+    """
     found: dict[int, SeedResult] = {}
-    for result in map(run_seed, runs) if jobs <= 1 else _in_processes(runs, jobs):
-        found[result.seed] = result
-        on_result(result)
-    return [found[run.seed] for run in runs]
+    with closing(_one_after_the_other(runs) if jobs <= 1 else _in_processes(runs, jobs)) as results:
+        for result in results:
+            found[result.seed] = result
+            if on_result(result) is True:
+                break
+    return [found[run.seed] for run in runs if run.seed in found]
 
 
-def _in_processes(runs: Sequence[SeedRun], jobs: int) -> Iterator[SeedResult]:
+def _one_after_the_other(runs: Sequence[SeedRun]) -> Generator[SeedResult, None, None]:
+    """In this process, one after the other."""
+    for run in runs:
+        yield run_seed(run)
+
+
+def _in_processes(runs: Sequence[SeedRun], jobs: int) -> Generator[SeedResult, None, None]:
     """In the order in which they end."""
     # spawn: a forked process would inherit whatever this one has, and runs must not depend on that
-    pool = ProcessPoolExecutor(min(jobs, len(runs)), multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        min(jobs, len(runs)), multiprocessing.get_context("spawn"), initializer=_leave_signals
+    )
     try:
         for future in as_completed([pool.submit(run_seed, run) for run in runs]):
             yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_signals() -> None:
+    """Ctrl-C reaches every process of a terminal: the campaign's own says what becomes of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def digest_of(results: Iterable[SeedResult]) -> str:
@@ -71,6 +92,21 @@ def counted(results: Iterable[SeedResult]) -> list[dict[str, Any]]:
             if judged["lost"] is not None:
                 line["lost"] = (line["lost"] or 0) + judged["lost"]
     return list(found.values())
+
+
+def reached(results: Iterable[SeedResult]) -> dict[str, int]:
+    """How often the seeds met each state that matters, the rarest last."""
+    found: dict[str, int] = {}
+    for result in results:
+        for state, times in result.reached.items():
+            found[state] = found.get(state, 0) + times
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def never(topology: Topology, met: Container[str]) -> list[str]:
+    """What the tiers of this topology are to be met in, and were not."""
+    wanted = dict.fromkeys(state for tier in topology.tiers for state in tier.kind.reaches)
+    return [state for state in wanted if state not in met]
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ wrong is drawn in swarm.py or stands in the topology; how a run ends is emu/verd
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -91,6 +91,8 @@ class SeedResult:
     faults: int
     """How many faults the run's timeline has."""
     summary: dict[str, Any] | None
+    reached: dict[str, int] = field(default_factory=dict)
+    """How often each state that matters was met (`Kind.reaches`)."""
 
 
 @cache
@@ -115,6 +117,7 @@ def run_seed(run: SeedRun) -> SeedResult:
         messages=outcome.messages,
         undecided=bool(summary and summary["undecided"]),
         faults=len(run.items(topology_of(run.path))),
+        reached=outcome.trace.reached,
         summary=summary,
     )
 

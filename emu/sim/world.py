@@ -171,6 +171,10 @@ class SimWorld:
 
         return rare
 
+    @property
+    def reached(self) -> Callable[[str], object]:
+        return self.trace.reach
+
     # --- being believed ------------------------------------------------------------------
 
     def settle(self) -> None:

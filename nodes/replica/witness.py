@@ -111,6 +111,7 @@ class _Compartment:
         self.generation = ctx.generation
         self.network, self.clock, self.cpu = ctx.network, ctx.clock, ctx.cpu
         self.metrics, self.log, self.history = ctx.metrics, ctx.log, ctx.history
+        self.reached = ctx.reached
         self.disk: Disk = _Files(ctx.disk, f"{name}.")
         self._ctx = ctx
         self._name = name

@@ -206,6 +206,8 @@ class MemoryContext:
         self.metrics = Metrics({"node": name})
         self.log = MemoryLog()
         self.history: Any = None
+        self.states: list[str] = []
+        self.reached = self.states.append
 
     def rng(self, name: str) -> random.Random:
         return random.Random(f"test/{self.name}/{name}")

@@ -142,3 +142,32 @@ def test_a_run_leaves_nothing_behind_in_its_process():
     gc.collect()
     assert apsw.vfs_names() == before[1]
     assert len(gc.get_objects()) < before[0] + 2000
+
+
+def result_that(seed: int, **reached: int) -> SeedResult:
+    return SeedResult(
+        seed=seed, anomaly="", kind="", operations=(), digest="", virtual_s=1, wall_s=1,
+        messages=1, undecided=False, faults=0, reached=reached, summary=None,
+    )  # fmt: skip
+
+
+def test_states_are_added_up_over_seeds_and_the_rarest_come_last():
+    results = [result_that(1, rare=1, often=2), result_that(2, often=5)]
+    assert list(campaign.reached(results).items()) == [("often", 7), ("rare", 1)]
+
+
+def test_what_a_kind_names_and_no_seed_met_is_told():
+    topology = topology_of(FOUR)
+    kind = replace(topology.tiers[0].kind, reaches=("seen", "never seen"))
+    topology = replace(topology, tiers=(replace(topology.tiers[0], kind=kind),))
+    assert campaign.never(topology, {"seen": 1}) == ["never seen"]
+
+
+def test_no_more_seeds_are_begun_once_it_is_enough(monkeypatch):
+    begun = []
+    monkeypatch.setattr(
+        campaign, "run_seed", lambda run: begun.append(run) or result_that(run.seed)
+    )
+    runs = [SeedRun(FOUR, seed) for seed in range(1, 6)]
+    results = campaign.run_all(runs, 1, lambda result: result.seed == 2)
+    assert [each.seed for each in results] == [1, 2] and len(begun) == 2
