@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from emu import state
-from emu.cluster.faults import VERBS, Fault
 from emu.control.client import ControlClient
+from emu.model.faults import VERBS, Fault
 
 EVERYONE: Final = "all"
 

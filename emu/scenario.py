@@ -17,15 +17,16 @@ from typing import Any, Final, Literal, Protocol, TypeVar, get_origin, get_type_
 import trio
 
 from emu.cluster import timeline, views
-from emu.cluster.faults import VERBS, Fault
 from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import resolve
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.model.expectations import Expectation
+from emu.model.faults import VERBS, Fault
 from emu.model.problems import hint
 from emu.model.topology import FaultItem, Topology
 from emu.operations import databases
+from emu.operations.inject import INJECTORS
 from emu.sim.run import in_virtual_time
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld
@@ -235,7 +236,7 @@ async def cluster(
     failure: BaseException | None = None
     async with (
         _open(world, plan.seed, knobs, events) as opened,
-        Cluster(opened, plan, events=opened.events) as running,
+        Cluster(opened, plan, events=opened.events, injectors=INJECTORS) as running,
     ):
         scenario = Scenario(running)
         await running.boot()

@@ -25,6 +25,7 @@ from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
 from emu.operations.databases import PRIMARY
+from emu.operations.inject import INJECTORS
 from emu.operations.resharding import kept_lines, shards_in, with_shards
 from emu.state import StateFolder
 from emu.topology.loading import load
@@ -81,7 +82,9 @@ class Session:
             aliases=options.aliases,
         ) as world:
             self.world = world
-            async with Cluster(world, self.topology, events=world.events) as cluster:
+            async with Cluster(
+                world, self.topology, events=world.events, injectors=INJECTORS
+            ) as cluster:
                 self.cluster = cluster
                 self._judge = Judge(cluster, keep_history=self.options.for_s is not None)
                 await self._serve(cluster)

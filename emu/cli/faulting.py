@@ -18,8 +18,8 @@ from emu.cli import injecting, output
 from emu.cli.attach import ClusterOption, JsonOption, attached, complete_target
 from emu.cli.promoting import promote
 from emu.cli.resharding import reshard
-from emu.cluster import faults
 from emu.machine import units
+from emu.model import faults
 
 FOR_HELP = "Undo it after this long (5s, 2m)."
 OWN_COMMANDS = ("scale", "call", "reshard", "promote")

@@ -1,7 +1,4 @@
-"""A power cut that falls into a write: the moment when a disk is weakest.
-
-Apart from faults.py, which every verb of the command line loads, and which so does without trio.
-"""
+"""A power cut that falls into a write: the moment when a disk is weakest."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ MID_WRITE_S: Final = 0.0003
 """How far into a write the power may fail; a sync takes about 0.2 ms."""
 
 
-async def in_their_next_writes(cluster: Cluster, names: Sequence[str]) -> None:
+async def crash_in_next_writes(cluster: Cluster, names: Sequence[str]) -> None:
     """Crash each of them while its next write is on the way to the disk, or after MOST_S."""
     async with trio.open_nursery() as nursery:
         for name in names:

@@ -1,6 +1,6 @@
 """A running cluster in either world: boot, supervise, break, scale, stop. It knows no tier.
 
-Everything that happens to a node goes through its Slot; what a fault does is in faults.py, what a
+Everything that happens to a node goes through its Slot; what a fault does is in inject.py, what a
 machine is in machine.py, and which world it is nobody here asks.
 """
 
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import trio
 
-from emu.cluster import faults
+from emu.cluster.active import ActiveFault, Undo
 from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
 from emu.cluster.operator import Operator
 from emu.cluster.slot import Slot
@@ -21,6 +20,7 @@ from emu.cluster.targets import Candidate, TargetError, needs_roles, resolve, un
 from emu.machine.events import Events
 from emu.machine.life import Life, current_life
 from emu.machine.world import MachineSpec, World
+from emu.model import faults
 from emu.model.topology import MAX_NODES, Placement, Topology
 from nodes.base import DIRECTORY_HOST, Context
 from nodes.kind import Kind
@@ -35,37 +35,26 @@ RESTART_FIRST_S: Final = 0.2
 RESTART_MOST_S: Final = 10.0
 SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
 SHOWN_FACTS: Final = ("epoch", "lsn", "lag_s", "sessions", "servers_up", "slots")
-
-
-@dataclass(slots=True)
-class ActiveFault:
-    """A fault that can still be undone."""
-
-    number: int
-    fault: faults.Fault
-    since_s: float
-    until_s: float | None
-    undo: faults.Undo
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """Whom it met, where it ends nodes or holds them."""
-        return getattr(self.undo, "names", ())
-
-    @property
-    def over(self) -> bool:
-        """Whether it was undone by other means (`start` after `kill`)."""
-        check = getattr(self.undo, "over", None)
-        return check is not None and bool(check())
+Injector = Callable[["Cluster", Any], Awaitable[Undo | None]]
+"""Does a fault of one type now. Returns what undoes it, or None where nothing can. Raises
+TargetError."""
 
 
 class Cluster:
     """Use as `async with Cluster(...) as c: await c.boot()`; leaving it ends every node."""
 
     def __init__(
-        self, world: World, topology: Topology, *, events: Events, rng: random.Random | None = None
+        self,
+        world: World,
+        topology: Topology,
+        *,
+        events: Events,
+        injectors: Mapping[type[faults.Fault], Injector],
+        rng: random.Random | None = None,
     ) -> None:
+        """`injectors`: what each fault does (emu/operations/inject.py has them all)."""
         self.world = world
+        self._injectors = injectors
         self.topology = topology
         self.events = events
         self.log = events.logger()
@@ -373,7 +362,7 @@ class Cluster:
     async def inject(self, fault: faults.Fault, *, for_s: float | None = None) -> int:
         """Do a fault; with `for_s` it undoes itself. Returns its number. Raises TargetError."""
         now_s = self.world.timers.now_s()
-        undo = await fault.inject(self)
+        undo = await self._injectors[type(fault)](self, fault)
         number = self._next_fault
         self._next_fault += 1
         record = {"number": number, "at_s": round(now_s, 6), **faults.to_record(fault)}

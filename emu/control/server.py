@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import trio
 
-from emu.cluster import faults, views
+from emu.cluster import views
 from emu.cluster.operator import ADMIN_LIMITS
 from emu.cluster.supervisor import DRAIN_TIMEOUT_S, Cluster
 from emu.cluster.targets import TargetError
+from emu.model import faults
 from emu.operations import databases, resharding, switchover
 from nodes.base import Peer, Stream
 from nodes.wire.service import Call, Service

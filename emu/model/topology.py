@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from emu.cluster.faults import Fault
 from emu.machine.links import Links
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
 from emu.model.expectations import Expectation
+from emu.model.faults import Fault
 from emu.model.problems import Problem
 from emu.model.shaping import NO_LINKS, LinkPlan, Outside
 from nodes.kind import Kind

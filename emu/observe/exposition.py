@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import trio
 
+from emu.cluster.active import ActiveFault
 from emu.cluster.slot import Slot
-from emu.cluster.supervisor import ActiveFault, Cluster
+from emu.cluster.supervisor import Cluster
 from emu.machine.events import LEVELS, Event
 from emu.observe.annotations import OPERATIONS
 from emu.observe.link_series import sum_up, tell

@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import trio
 
-from emu.cluster import faults
 from emu.cluster.supervisor import Cluster
 from emu.cluster.targets import TargetError
 from emu.cluster.views import ps_row
 from emu.machine.world import OBSERVE_PORT, OPERATOR
+from emu.model import faults
 from emu.observe import guard, page
 from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from emu.cluster import faults
+from emu.model import faults
 from emu.model.topology import FaultItem, Tier, Topology
 from emu.sim.swarm import FIRST_S, PRIMARY, QUIET_END_S
 

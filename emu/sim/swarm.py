@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from emu.cluster import faults
-from emu.cluster.faults import Fault
+from emu.model import faults
+from emu.model.faults import Fault
 from emu.model.topology import FaultItem, Tier, Topology
 
 FIRST_S: Final = 1.0

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from emu.cluster import faults
-from emu.cluster.faults import Fault
+from emu.model import faults
 from emu.model.expectations import METRICS, OPERATORS
+from emu.model.faults import Fault
 from emu.model.shaping import LinkDefaults, LinkOptions
 from emu.model.topology import USERS_KIND
 from emu.topology import schema

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from emu.cluster import faults
-from emu.cluster.faults import Fault
 from emu.machine.units import shown
 from emu.model import expectations as expecting
+from emu.model import faults
+from emu.model.faults import Fault
 from emu.model.problems import Problem, TopologyError, hint
 from emu.model.shaping import (
     DeclaredLink,

@@ -1,6 +1,6 @@
 """The `faults:` of a file: each item's time, its one verb with that verb's options, its `for:`.
 
-Verbs are the dataclasses of emu/cluster/faults.py; which words mean which nodes is the business of
+Verbs are the dataclasses of emu/model/faults.py; which words mean which nodes is the business of
 emu/cluster/targets.py, checked here as far as it can be before anything runs."""
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from emu.cluster.faults import Fault
 from emu.cluster.targets import COUNTS, OUTSIDE, SHARES
 from emu.machine.units import shown
+from emu.model.faults import Fault
 from emu.model.problems import hint
 from emu.model.topology import FaultItem, Tier
 from emu.topology import schema

@@ -14,9 +14,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from emu.cluster import faults
-from emu.cluster.faults import Fault
 from emu.machine import units
+from emu.model import faults
+from emu.model.faults import Fault
 from emu.model.topology import FaultItem
 
 WIDTH = 4096

@@ -22,6 +22,7 @@ import trio
 
 from emu.cluster.supervisor import Cluster
 from emu.live.world import LiveWorld
+from emu.operations.inject import INJECTORS
 from emu.topology.loading import load
 from tests.bench import alternate
 
@@ -101,7 +102,9 @@ async def _boot() -> dict[str, float]:
         topology = load(path)
         async with LiveWorld(7, Path(folder) / "data", temporary=True) as world:
             before, began_s = memory("self"), time.perf_counter()
-            async with Cluster(world, topology, events=world.events) as cluster:
+            async with Cluster(
+                world, topology, events=world.events, injectors=INJECTORS
+            ) as cluster:
                 await cluster.boot()
                 took_s = time.perf_counter() - began_s
                 assert all(slot.state == "up" for slot in cluster.slots.values())

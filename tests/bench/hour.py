@@ -11,7 +11,7 @@ import time
 from typing import Any, Final
 
 import emu
-from emu.cluster.faults import Crash, Fault, Kill, Partition, Pause
+from emu.model.faults import Crash, Fault, Kill, Partition, Pause
 from emu.model.topology import FaultItem
 from emu.topology.loading import loads
 

@@ -6,6 +6,7 @@ import pytest
 
 from emu.cluster.supervisor import Cluster
 from emu.live.world import LiveWorld
+from emu.operations.inject import INJECTORS
 from emu.topology.loading import load
 from tests.bench.boot import NODES, TOPOLOGY, memory
 
@@ -16,7 +17,7 @@ async def test_a_thousand_web_nodes_are_up_in_one_process_and_answer(tmp_path):
     path.write_text(TOPOLOGY)
     before = memory("self")["rss_mb"]
     async with LiveWorld(7, tmp_path / "data", temporary=True) as world:
-        async with Cluster(world, load(path), events=world.events) as cluster:
+        async with Cluster(world, load(path), events=world.events, injectors=INJECTORS) as cluster:
             await cluster.boot()
             world.settle()
             assert {slot.state for slot in cluster.slots.values()} == {"up"}

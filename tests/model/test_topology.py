@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emu.cluster.faults import Cpu, Kill, Partition, Scale, Slow
 from emu.machine.links import PLAIN, Shape
+from emu.model.faults import Cpu, Kill, Partition, Scale, Slow
 from emu.model.topology import Topology, diff
 from emu.topology.loading import loads
 from tests.topology.kinds import KINDS

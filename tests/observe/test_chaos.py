@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from emu import chaos
-from emu.cluster.faults import VERBS
+from emu.model.faults import VERBS
 from tests.observe.running import ROOT, Running, start
 from tests.peers import need
 

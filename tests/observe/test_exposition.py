@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 import emu
-from emu.cluster import faults
+from emu.model import faults
 from emu.observe.exposition import MAX_FAULT_SERIES, Exposition
 from tests.observe.pages import node_page, observed, parsed, values
 from tests.peers import need

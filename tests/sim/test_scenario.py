@@ -1,4 +1,4 @@
-"""The scripting API: the same script in both worlds, with the verbs of emu/cluster/faults.py."""
+"""The scripting API: the same script in both worlds, with the verbs of emu/model/faults.py."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import trio
 
 import emu
-from emu.cluster import faults
 from emu.cluster.targets import TargetError
+from emu.model import faults
 
 FOUR = "topologies/04-load-balancer.yaml"
 

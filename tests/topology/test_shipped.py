@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from emu.cli import faulting, nodes
 from emu.cli.verbs import app
-from emu.cluster import faults
 from emu.cluster.targets import Candidate, resolve
+from emu.model import faults
 from emu.model.topology import Topology
 from emu.topology.lint import lint, unaccepted
 from emu.topology.loading import load

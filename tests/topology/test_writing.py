@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from emu.cluster import faults
+from emu.model import faults
 from emu.model.topology import FaultItem
 from emu.topology.loading import load, loads
 from emu.topology.writing import recorded, timeline_yaml, with_timeline

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emu.cluster import faults
+from emu.model import faults
 
 
 def test_every_verb_is_read_back_from_its_record() -> None:

@@ -1,0 +1,204 @@
+"""What each fault does to a running cluster, and how that is undone.
+
+The faults themselves are data (emu/model/faults.py). Here is what the supervisor and the machines
+suffice for; emu/operations/ adds what one family alone can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from emu.cluster.active import Undo
+from emu.cluster.power_cut import crash_in_next_writes
+from emu.cluster.reviving import Resume, Revive, start_all
+from emu.cluster.supervisor import Cluster, Injector
+from emu.cluster.targets import TargetError
+from emu.machine import links
+from emu.model import faults
+
+# --- nodes -----------------------------------------------------------------------------------
+
+
+async def _kill(cluster: Cluster, fault: faults.Kill) -> Undo:
+    names = await cluster.resolve(fault.target)
+    for name in names:
+        cluster.kill(name)
+    return Revive(cluster, tuple(names))
+
+
+async def _crash(cluster: Cluster, fault: faults.Crash) -> Undo:
+    names = await cluster.resolve(fault.target)
+    if fault.in_write:
+        await crash_in_next_writes(cluster, names)
+    else:
+        for name in names:
+            cluster.crash(name)
+    return Revive(cluster, tuple(names))
+
+
+async def _stop(cluster: Cluster, fault: faults.Stop) -> Undo:
+    names = await cluster.resolve(fault.target)
+    for name in names:
+        if name in cluster.slots:
+            await cluster.stop(name, now=fault.now)
+    return Revive(cluster, tuple(names))
+
+
+async def _start(cluster: Cluster, fault: faults.Start) -> None:
+    await start_all(cluster, await cluster.resolve(fault.target))
+
+
+async def _restart(cluster: Cluster, fault: faults.Restart) -> None:
+    for name in await cluster.resolve(fault.target):
+        if name in cluster.slots:
+            await cluster.stop(name, now=fault.now)
+        await start_all(cluster, [name])
+
+
+async def _pause(cluster: Cluster, fault: faults.Pause) -> Undo:
+    names = await cluster.resolve(fault.target)
+    for name in names:
+        cluster.pause(name)
+    return Resume(cluster, tuple(names))
+
+
+async def _unpause(cluster: Cluster, fault: faults.Unpause) -> None:
+    for name in await cluster.resolve(fault.target):
+        cluster.unpause(name)
+
+
+async def _scale(cluster: Cluster, fault: faults.Scale) -> Undo:
+    before = len(cluster.tier_slots(fault.tier))
+    await cluster.scale(fault.tier, fault.nodes)
+
+    async def undo() -> None:
+        await cluster.scale(fault.tier, before)
+
+    return undo
+
+
+async def _call(cluster: Cluster, fault: faults.Call) -> None:
+    for name in await cluster.resolve(fault.target):
+        await cluster.call_admin(name, fault.method, *fault.params)
+
+
+# --- links -----------------------------------------------------------------------------------
+
+
+async def _partition(cluster: Cluster, fault: faults.Partition) -> Undo:
+    first, second = await _two_groups(cluster, *fault.between)
+    rule = links.Partition(first, second, both=not fault.one_way, mode=fault.mode)
+    return _added(cluster, rule)
+
+
+async def _slow(cluster: Cluster, fault: faults.Slow) -> Undo:
+    first, second = await _two_groups(cluster, fault.target, fault.to)
+    rule = links.Slow(first, second, both=True, latency_s=fault.latency_s, jitter_s=fault.jitter_s)
+    return _added(cluster, rule)
+
+
+async def _loss(cluster: Cluster, fault: faults.Loss) -> Undo:
+    first, second = await _two_groups(cluster, fault.target, fault.to)
+    return _added(cluster, links.Lose(first, second, both=True, loss_ratio=fault.loss_ratio))
+
+
+async def _throttle(cluster: Cluster, fault: faults.Throttle) -> Undo:
+    first, second = await _two_groups(cluster, fault.target, fault.to)
+    rule = links.Throttle(
+        first, second, both=True, bandwidth_bytes_per_s=fault.bandwidth_bytes_per_s
+    )
+    return _added(cluster, rule)
+
+
+async def _two_groups(
+    cluster: Cluster, one: str, other: str = "all", *_: str
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Two groups of endpoint names. With one word, or `all` as the second: it against the rest."""
+    first = frozenset(await cluster.resolve(one))
+    if other == "all":
+        everyone = frozenset((*cluster.slots, "outside"))
+        rest = everyone - first
+        return first, rest or everyone
+    second = frozenset(await cluster.resolve(other))
+    return first, second - first or second  # `slow db to db`: among themselves
+
+
+def _added(cluster: Cluster, rule: links.Rule) -> Undo:
+    handle = cluster.world.links.add(rule)
+
+    async def undo() -> None:
+        handle.remove()
+
+    return undo
+
+
+# --- machines --------------------------------------------------------------------------------
+
+
+async def _disk(cluster: Cluster, fault: faults.Disk) -> Undo:
+    names = await cluster.resolve(fault.target)
+    disks = [cluster.slots[name].machine.disk for name in names]
+    for disk in disks:
+        disk.slow_factor = fault.slow_factor
+        disk.fail_reads = fault.fail in ("reads", "both")
+        disk.fail_writes = fault.fail in ("writes", "both")
+        disk.full = fault.full
+        if fault.flip_bit:
+            disk.flip_bit(fault.flip_bit, -100, 3)
+
+    async def undo() -> None:
+        for disk in disks:
+            disk.slow_factor = 1.0
+            disk.fail_reads = disk.fail_writes = disk.full = False
+
+    return undo
+
+
+async def _skew(cluster: Cluster, fault: faults.Skew) -> Undo:
+    slots = [cluster.slots[name] for name in await cluster.resolve(fault.target)]
+    for slot in slots:
+        slot.machine.clock.step(fault.step_s)
+        slot.machine.clock.set_drift(fault.drift_ratio)
+
+    async def undo() -> None:
+        for slot in slots:
+            slot.machine.clock.step(-fault.step_s)
+            slot.machine.clock.set_drift(slot.spec.clock.drift_ratio)
+
+    return undo
+
+
+async def _cpu(cluster: Cluster, fault: faults.Cpu) -> Undo:
+    machines = [cluster.slots[name].machine for name in await cluster.resolve(fault.target)]
+    before = [machine.cores for machine in machines]
+    for machine in machines:
+        machine.cores = fault.cores
+
+    async def undo() -> None:
+        for machine, cores in zip(machines, before, strict=True):
+            machine.cores = cores
+
+    return undo
+
+
+# --- all of it -------------------------------------------------------------------------------
+
+
+async def _heal(cluster: Cluster, fault: faults.Heal) -> None:
+    if fault.what == "all":
+        await cluster.heal()
+    elif fault.what.isdigit() and int(fault.what) in cluster.active:
+        await cluster.undo(int(fault.what))
+    else:
+        known = ", ".join(str(number) for number in cluster.active) or "none"
+        raise TargetError(f"no active fault has the number `{fault.what}`; there are: {known}")
+
+
+INJECTORS: Final[Mapping[type[faults.Fault], Injector]] = {
+    faults.Kill: _kill, faults.Crash: _crash, faults.Stop: _stop, faults.Start: _start,
+    faults.Restart: _restart, faults.Pause: _pause, faults.Unpause: _unpause,
+    faults.Partition: _partition, faults.Slow: _slow, faults.Loss: _loss,
+    faults.Throttle: _throttle, faults.Disk: _disk, faults.Skew: _skew, faults.Cpu: _cpu,
+    faults.Scale: _scale, faults.Call: _call, faults.Heal: _heal,
+}  # fmt: skip

@@ -1,0 +1,256 @@
+"""The one vocabulary of faults and operations: command line, YAML timeline, Python API and swarm
+all use it. A fault is a frozen dataclass whose fields carry their units (`latency_s` is
+`latency: 40ms` in YAML and `--latency 40ms` on the command line); emu/cluster/inject.py does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, ClassVar, Literal, Protocol, get_type_hints
+
+from emu.machine import units
+
+
+class Fault(Protocol):
+    """`verb` is its word; `main` is the field that the word's own value fills."""
+
+    verb: ClassVar[str]
+    main: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The process dies: memory is gone, the disk keeps what was written, connections are reset."""
+
+    verb: ClassVar[str] = "kill"
+    main: ClassVar[str] = "target"
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """Power cut: what was not synced is lost or torn, and peers hear only silence."""
+
+    verb: ClassVar[str] = "crash"
+    main: ClassVar[str] = "target"
+    target: str
+    in_write: bool = False
+    """While its next write is on the way to the disk (or after a second)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An orderly end: announced in the directory, drained, then ended."""
+
+    verb: ClassVar[str] = "stop"
+    main: ClassVar[str] = "target"
+    target: str
+    now: bool = False
+    """Without waiting for what is in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start what is down."""
+
+    verb: ClassVar[str] = "start"
+    main: ClassVar[str] = "target"
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Stop in order, then start again."""
+
+    verb: ClassVar[str] = "restart"
+    main: ClassVar[str] = "target"
+    target: str
+    now: bool = False
+    """Without waiting for what is in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """It neither runs nor answers; its connections stay open (SIGSTOP, a long GC)."""
+
+    verb: ClassVar[str] = "pause"
+    main: ClassVar[str] = "target"
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unpause:
+    """Let a paused node run on."""
+
+    verb: ClassVar[str] = "unpause"
+    main: ClassVar[str] = "target"
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Cut two groups apart. `hold`: packets vanish. `reject`: connections are reset."""
+
+    verb: ClassVar[str] = "partition"
+    main: ClassVar[str] = "between"
+    between: tuple[str, ...]
+    one_way: bool = False
+    """Only what the first group sends to the second is lost."""
+    mode: Literal["hold", "reject"] = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """Add latency to what the target sends and receives (or only between it and `to`)."""
+
+    verb: ClassVar[str] = "slow"
+    main: ClassVar[str] = "target"
+    target: str
+    latency_s: float = 0.1
+    jitter_s: float = 0.0
+    to: str = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Lose packets: retransmission delay on streams, real loss of datagrams."""
+
+    verb: ClassVar[str] = "loss"
+    main: ClassVar[str] = "target"
+    target: str
+    loss_ratio: float = 0.05
+    to: str = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Limit the bandwidth that all traffic between the two shares, each way."""
+
+    verb: ClassVar[str] = "throttle"
+    main: ClassVar[str] = "target"
+    target: str
+    bandwidth_bytes_per_s: float = 125_000.0
+    to: str = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Make a disk slow, failing or full."""
+
+    verb: ClassVar[str] = "disk"
+    main: ClassVar[str] = "target"
+    target: str
+    slow_factor: float = 1.0
+    fail: Literal["none", "reads", "writes", "both"] = "none"
+    full: bool = False
+    flip_bit: str = ""
+    """A file's name: damage one bit in the middle of it (cannot be undone)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """Step a node's wall clock, or let its clock run at another rate."""
+
+    verb: ClassVar[str] = "skew"
+    main: ClassVar[str] = "target"
+    target: str
+    step_s: float = 0.0
+    drift_ratio: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Give each target another number of cores: vertical scaling while it runs."""
+
+    verb: ClassVar[str] = "cpu"
+    main: ClassVar[str] = "target"
+    target: str
+    cores: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Let a tier have `nodes` members; those that go are drained first."""
+
+    verb: ClassVar[str] = "scale"
+    main: ClassVar[str] = "tier"
+    tier: str
+    nodes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reshard:
+    """Let a kv tier have `to` shards: nodes come, slots move while it serves, nodes go."""
+
+    verb: ClassVar[str] = "reshard"
+    main: ClassVar[str] = "tier"
+    tier: str
+    to: int = 1
+    partitioner: Literal["", "slots", "modulo", "ring", "maglev"] = ""
+    rate_per_s: float = 0.0
+    """Keys a second that a move copies at most; 0: as the tier says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Planned switchover of a database: this node becomes primary, or of a tier the fittest."""
+
+    verb: ClassVar[str] = "promote"
+    main: ClassVar[str] = "target"
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call an admin method of each target (drain a server ...)."""
+
+    verb: ClassVar[str] = "call"
+    main: ClassVar[str] = "target"
+    target: str
+    method: str = "ping"
+    params: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Heal:
+    """Undo every fault that is active, or only the one of that number (`emu faults` lists them)."""
+
+    verb: ClassVar[str] = "heal"
+    main: ClassVar[str] = "what"
+    what: str = "all"
+
+
+VERBS: Mapping[str, type[Fault]] = {
+    fault.verb: fault
+    for fault in (
+        Kill, Crash, Stop, Start, Restart, Pause, Unpause, Partition, Slow, Loss, Throttle,
+        Disk, Skew, Cpu, Scale, Reshard, Promote, Call, Heal,
+    )
+}  # fmt: skip
+
+
+def to_record(fault: Fault) -> dict[str, Any]:
+    """The fault as plain data: `{"verb": ..., **fields}`; `from_record` reads it back."""
+    return {"verb": fault.verb, **asdict(fault)}  # type: ignore[call-overload]
+
+
+def from_record(record: Mapping[str, Any]) -> Fault:
+    """Raises ValueError for an unknown verb or field, or a value that a field cannot have."""
+    verb = record.get("verb")
+    kind = VERBS.get(verb) if isinstance(verb, str) else None
+    if kind is None:
+        raise ValueError(f"no such verb: {verb!r}; there are: {', '.join(VERBS)}")
+    hints = get_type_hints(kind)
+    known = {each.name: hints[each.name] for each in fields(kind)}  # type: ignore[arg-type]
+    values = {key: value for key, value in record.items() if key != "verb"}
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise ValueError(f"{kind.verb} knows no `{unknown[0]}`; it takes: {', '.join(known)}")
+    if kind.main not in values and kind.main in _required(kind):
+        raise ValueError(f"{kind.verb} needs its `{kind.main}`")
+    return kind(**{name: units.fitting(name, known[name], value) for name, value in values.items()})
+
+
+def _required(kind: type[Fault]) -> list[str]:
+    return [each.name for each in fields(kind) if each.default is MISSING]  # type: ignore[arg-type]
