@@ -16,9 +16,6 @@ from typing import Any, Final, Literal, Protocol, TypeVar, get_origin, get_type_
 
 import trio
 
-from emu.cluster import timeline, views
-from emu.cluster.supervisor import Cluster
-from emu.cluster.targets import resolve
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.model.expectations import Expectation
@@ -27,6 +24,9 @@ from emu.model.problems import hint
 from emu.model.topology import FaultItem, Topology
 from emu.operations import databases
 from emu.operations.inject import INJECTORS
+from emu.running import timeline, views
+from emu.running.supervisor import Cluster
+from emu.running.targets import resolve
 from emu.sim.run import in_virtual_time
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld

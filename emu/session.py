@@ -14,8 +14,6 @@ from typing import Any, Final
 
 import trio
 
-from emu.cluster import timeline
-from emu.cluster.supervisor import Cluster
 from emu.control.server import ControlServer
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
@@ -27,6 +25,8 @@ from emu.observe.record import Record, record
 from emu.operations.databases import PRIMARY
 from emu.operations.inject import INJECTORS
 from emu.operations.resharding import kept_lines, shards_in, with_shards
+from emu.running import timeline
+from emu.running.supervisor import Cluster
 from emu.state import StateFolder
 from emu.topology.loading import load
 from emu.verdict.judging import Judge

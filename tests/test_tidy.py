@@ -38,8 +38,8 @@ def planted(room: Path, path: str, text: str) -> list[str]:
     [
         (
             "nodes/x.py",
-            "import emu.cluster.supervisor",
-            "imports emu.cluster.supervisor: reach it through the Context",
+            "import emu.running.supervisor",
+            "imports emu.running.supervisor: reach it through the Context",
         ),
         ("nodes/x.py", "import time", "imports time"),
         ("nodes/x.py", "from datetime import datetime", "imports datetime"),
@@ -145,13 +145,13 @@ def test_import_linter_keeps_the_rooms_apart_and_notices_a_planted_import(copy: 
     untouched = run(copy, "lint-imports", "--no-logo", "--no-cache")
     assert untouched.returncode == 0 and "0 broken" in untouched.stdout, untouched.stdout
     (copy / "nodes" / "planted.py").write_text(
-        "import emu.cluster.supervisor\nimport socket\nimport time\n"
+        "import emu.running.supervisor\nimport socket\nimport time\n"
     )
     (copy / "protocols" / "planted.py").write_text("import trio\nimport random\n")
     broken = run(copy, "lint-imports", "--no-logo", "--no-cache")
     assert broken.returncode == 1 and "0 kept, 3 broken" in broken.stdout, broken.stdout
     for line in (
-        "nodes.planted -> emu.cluster.supervisor",
+        "nodes.planted -> emu.running.supervisor",
         "nodes.planted -> socket",
         "nodes.planted -> time",
         "protocols.planted -> trio",

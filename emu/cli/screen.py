@@ -18,7 +18,7 @@ from emu.observe.explaining import shown_writes
 from emu.observe.shown import duration as seconds
 
 if TYPE_CHECKING:
-    from emu.cluster.slot import Slot
+    from emu.running.slot import Slot
     from emu.session import Session
 
 FRONTS: Final = ("cdn", "balancer", "web")

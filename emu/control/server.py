@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import trio
 
-from emu.cluster import views
-from emu.cluster.operator import ADMIN_LIMITS
-from emu.cluster.supervisor import DRAIN_TIMEOUT_S, Cluster
-from emu.cluster.targets import TargetError
 from emu.model import faults
 from emu.operations import databases, resharding, switchover
+from emu.running import views
+from emu.running.operator import ADMIN_LIMITS
+from emu.running.supervisor import DRAIN_TIMEOUT_S, Cluster
+from emu.running.targets import TargetError
 from nodes.base import Peer, Stream
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError

@@ -1,6 +1,6 @@
 """The one vocabulary of faults and operations: command line, YAML timeline, Python API and swarm
 all use it. A fault is a frozen dataclass whose fields carry their units (`latency_s` is
-`latency: 40ms` in YAML and `--latency 40ms` on the command line); emu/cluster/inject.py does it.
+`latency: 40ms` in YAML and `--latency 40ms` on the command line); emu/running/inject.py does it.
 """
 
 from __future__ import annotations

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import trio
 
-from emu.cluster.active import ActiveFault
-from emu.cluster.slot import Slot
-from emu.cluster.supervisor import Cluster
 from emu.machine.events import LEVELS, Event
 from emu.observe.annotations import OPERATIONS
 from emu.observe.link_series import sum_up, tell
+from emu.running.active import ActiveFault
+from emu.running.slot import Slot
+from emu.running.supervisor import Cluster
 from nodes.parts.metrics import Counter, Metrics
 
 MAX_FAULT_SERIES: Final = 100

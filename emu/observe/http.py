@@ -17,9 +17,6 @@ from typing import Any, Final
 
 import trio
 
-from emu.cluster.supervisor import Cluster
-from emu.cluster.targets import TargetError
-from emu.cluster.views import ps_row
 from emu.machine.world import OBSERVE_PORT, OPERATOR
 from emu.model import faults
 from emu.observe import guard, page
@@ -27,6 +24,9 @@ from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition
 from emu.observe.sampling import Sampler
 from emu.observe.status import Status, status
+from emu.running.supervisor import Cluster
+from emu.running.targets import TargetError
+from emu.running.views import ps_row
 from nodes.wire.accepting import accept_forever
 from nodes.wire.http_server import Endpoint, HttpService, Via, error_response, json_response
 from protocols.errors import RpcError

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from emu.cluster.supervisor import Cluster
+from emu.running.supervisor import Cluster
 from nodes.base import DIRECTORY_HOST, OUTSIDE
 from nodes.parts.metrics import Metrics
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from emu.cluster.supervisor import Cluster
 from emu.observe.annotations import spans
 from emu.observe.sampling import Sampler
 from emu.observe.status import status
+from emu.running.supervisor import Cluster
 
 VERSION: Final = 1
 MAX_EVENTS: Final = 2000

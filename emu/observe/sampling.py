@@ -13,9 +13,9 @@ from typing import Final
 
 import trio
 
-from emu.cluster.slot import Slot
-from emu.cluster.supervisor import Cluster
 from emu.observe.link_series import Ways, sum_up
+from emu.running.slot import Slot
+from emu.running.supervisor import Cluster
 from nodes.parts.metrics import LATENCY_BUCKETS_S, Counter, Gauge, Histogram, Metrics
 
 MAX_SAMPLES: Final = 1200

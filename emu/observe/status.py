@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from emu.cluster.supervisor import Cluster
-from emu.cluster.views import ps_row
 from emu.model.topology import Tier, Topology
 from emu.observe.annotations import OPERATIONS, fault_text
 from emu.observe.sampling import Counts, Sample, Sampler
+from emu.running.supervisor import Cluster
+from emu.running.views import ps_row
 
 RECENT_SAMPLES: Final = 3
 """Rates and percentiles are over so many: one second alone jumps about."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from emu.cluster.slot import Slot
-from emu.cluster.supervisor import Cluster
-from emu.cluster.targets import TargetError
+from emu.running.slot import Slot
+from emu.running.supervisor import Cluster
+from emu.running.targets import TargetError
 from nodes.sql.rules import READING_WORDS, check_length, first_word
 from protocols import database as words
 from protocols.errors import RpcError

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from emu.cluster import inject
-from emu.cluster.supervisor import Cluster, Injector
 from emu.model import faults
 from emu.operations import resharding, switchover
+from emu.running import inject
+from emu.running.supervisor import Cluster, Injector
 
 
 async def _promote(cluster: Cluster, fault: faults.Promote) -> None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from emu.cluster import views
-from emu.cluster.supervisor import Cluster
-from emu.cluster.targets import TargetError
 from emu.model.topology import Topology, diff
+from emu.running import views
+from emu.running.supervisor import Cluster
+from emu.running.targets import TargetError
 from protocols.errors import RpcError
 from protocols.kv import coordinator as words
 from protocols.kv.coordinator import MAX_SHARDS, coordinator_tier, shard_number, shard_tier

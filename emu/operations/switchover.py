@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from emu.cluster.supervisor import Cluster
-from emu.cluster.targets import TargetError
 from emu.operations import databases
+from emu.running.supervisor import Cluster
+from emu.running.targets import TargetError
 from protocols import database as words
 from protocols.errors import RpcError
 

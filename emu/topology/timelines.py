@@ -1,7 +1,7 @@
 """The `faults:` of a file: each item's time, its one verb with that verb's options, its `for:`.
 
 Verbs are the dataclasses of emu/model/faults.py; which words mean which nodes is the business of
-emu/cluster/targets.py, checked here as far as it can be before anything runs."""
+emu/running/targets.py, checked here as far as it can be before anything runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from emu.cluster.targets import COUNTS, OUTSIDE, SHARES
 from emu.machine.units import shown
 from emu.model.faults import Fault
 from emu.model.problems import hint
 from emu.model.topology import FaultItem, Tier
+from emu.running.targets import COUNTS, OUTSIDE, SHARES
 from emu.topology import schema
 from emu.topology.document import Document, Path
 

@@ -13,10 +13,10 @@ from typing import Any, Final
 from emu.checks import Claim, check_logs, check_owners, check_replicas
 from emu.checks.history import Recorder
 from emu.checks.verdict import line
-from emu.cluster.supervisor import Cluster
 from emu.machine.events import Event
 from emu.model.expectations import Expectation
 from emu.model.topology import Tier, Topology
+from emu.running.supervisor import Cluster
 from emu.verdict import summary as verdict
 from emu.verdict.promises import Kept, Promise, judge_history
 from nodes.kind import StateCheck

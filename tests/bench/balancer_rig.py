@@ -30,11 +30,11 @@ async def emu_main(link_ms: float) -> None:
     """A live world with a directory and one balancer; the backend is another process."""
     import trio
 
-    from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
     from emu.live.world import LiveWorld
     from emu.machine.life import current_life
     from emu.machine.links import Slow
     from emu.machine.world import MachineSpec
+    from emu.running.directory import DirectoryConfig, DirectoryNode, Membership
     from nodes.balancer.node import BalancerConfig, BalancerNode
     from nodes.base import DIRECTORY_HOST
     from protocols.control import Member

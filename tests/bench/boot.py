@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import trio
 
-from emu.cluster.supervisor import Cluster
 from emu.live.world import LiveWorld
 from emu.operations.inject import INJECTORS
+from emu.running.supervisor import Cluster
 from emu.topology.loading import load
 from tests.bench import alternate
 

@@ -37,11 +37,11 @@ async def emu_main(durability: str, ack: str, members: int, link_ms: float) -> N
     """A shard of so many members; says where its primary is."""
     import trio
 
-    from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
     from emu.live.world import LiveWorld
     from emu.machine.life import current_life
     from emu.machine.links import Slow
     from emu.machine.world import MachineSpec
+    from emu.running.directory import DirectoryConfig, DirectoryNode, Membership
     from nodes.base import DIRECTORY_HOST, OUTSIDE
     from nodes.kv.shard import KvShardConfig, KvShardNode
     from protocols.control import Member

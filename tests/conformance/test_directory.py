@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
+from emu.running.directory import DirectoryConfig, DirectoryNode, Membership
 from nodes.base import DIRECTORY_HOST
 from nodes.wire.client import Client
 from nodes.wire.directory import Directory

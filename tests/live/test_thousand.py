@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from emu.cluster.supervisor import Cluster
 from emu.live.world import LiveWorld
 from emu.operations.inject import INJECTORS
+from emu.running.supervisor import Cluster
 from emu.topology.loading import load
 from tests.bench.boot import NODES, TOPOLOGY, memory
 

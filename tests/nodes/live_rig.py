@@ -9,10 +9,10 @@ from typing import Any
 
 import trio
 
-from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
 from emu.live.world import LiveWorld
 from emu.machine.life import Life, current_life
 from emu.machine.world import MachineSpec
+from emu.running.directory import DirectoryConfig, DirectoryNode, Membership
 from nodes.base import DIRECTORY_HOST, Context
 from protocols.control import Member
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from emu import state
-from emu.cluster.targets import TargetError
 from emu.model.topology import Topology, diff
 from emu.operations.resharding import kept_lines, shards_in, with_shards
+from emu.running.targets import TargetError
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import trio
 
 import emu
-from emu.cluster import views
-from emu.cluster.supervisor import DRAIN_TIMEOUT_S
+from emu.running import views
+from emu.running.supervisor import DRAIN_TIMEOUT_S
 from emu.topology.loading import loads
 
 PLAN = loads("""

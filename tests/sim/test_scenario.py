@@ -8,8 +8,8 @@ import pytest
 import trio
 
 import emu
-from emu.cluster.targets import TargetError
 from emu.model import faults
+from emu.running.targets import TargetError
 
 FOUR = "topologies/04-load-balancer.yaml"
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import emu
-from emu.cluster.targets import TargetError
 from emu.model.topology import Topology
+from emu.running.targets import TargetError
 from emu.topology.loading import loads
 from protocols.errors import RpcError
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from emu.cli import faulting, nodes
 from emu.cli.verbs import app
-from emu.cluster.targets import Candidate, resolve
 from emu.model import faults
 from emu.model.topology import Topology
+from emu.running.targets import Candidate, resolve
 from emu.topology.lint import lint, unaccepted
 from emu.topology.loading import load
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from emu.cluster.supervisor import Cluster
-from emu.cluster.targets import TargetError
 from emu.machine.events import Event
 from emu.model.topology import FaultItem
+from emu.running.supervisor import Cluster
+from emu.running.targets import TargetError
 from protocols.errors import RpcError
 
 

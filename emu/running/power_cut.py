@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from emu.cluster.supervisor import Cluster
+    from emu.running.supervisor import Cluster
 
 MOST_S: Final = 1.0
 MID_WRITE_S: Final = 0.0003

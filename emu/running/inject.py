@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from emu.cluster.active import Undo
-from emu.cluster.power_cut import crash_in_next_writes
-from emu.cluster.reviving import Resume, Revive, start_all
-from emu.cluster.supervisor import Cluster, Injector
-from emu.cluster.targets import TargetError
 from emu.machine import links
 from emu.model import faults
+from emu.running.active import Undo
+from emu.running.power_cut import crash_in_next_writes
+from emu.running.reviving import Resume, Revive, start_all
+from emu.running.supervisor import Cluster, Injector
+from emu.running.targets import TargetError
 
 # --- nodes -----------------------------------------------------------------------------------
 

@@ -12,16 +12,16 @@ from typing import Any, Final
 
 import trio
 
-from emu.cluster.active import ActiveFault, Undo
-from emu.cluster.directory import DirectoryConfig, DirectoryNode, Membership
-from emu.cluster.operator import Operator
-from emu.cluster.slot import Slot
-from emu.cluster.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
 from emu.machine.events import Events
 from emu.machine.life import Life, current_life
 from emu.machine.world import MachineSpec, World
 from emu.model import faults
 from emu.model.topology import MAX_NODES, Placement, Topology
+from emu.running.active import ActiveFault, Undo
+from emu.running.directory import DirectoryConfig, DirectoryNode, Membership
+from emu.running.operator import Operator
+from emu.running.slot import Slot
+from emu.running.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
 from nodes.base import DIRECTORY_HOST, Context
 from nodes.kind import Kind
 from protocols.control import Member

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from emu.cluster.targets import Candidate, TargetError, resolve
+from emu.running.targets import Candidate, TargetError, resolve
 
 NODES = [
     Candidate("lb-1", "lb", "balancer", "us-east"),

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from emu.cluster.slot import Slot
-from emu.cluster.supervisor import Cluster
 from emu.model.problems import hint
+from emu.running.slot import Slot
+from emu.running.supervisor import Cluster
 from protocols.errors import RpcError
 
 NAMES_SHOWN: Final = 30

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from emu.cluster.supervisor import Cluster
+    from emu.running.supervisor import Cluster
 
 
 @dataclass(frozen=True, slots=True)
