@@ -14,6 +14,7 @@ import trio
 from nodes.base import Context
 from nodes.kind import Kind
 from nodes.parts.metrics import Counter, Histogram
+from nodes.parts.stores import misread
 from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
 from nodes.parts.timing import move_on_after
 from nodes.wire.admin import Admin
@@ -255,4 +256,4 @@ class ClientsNode:
         return True
 
 
-KIND: Final = Kind(ClientsConfig, ClientsNode, edges=("asks",), clients=True)
+KIND: Final = Kind(ClientsConfig, ClientsNode, edges=("asks",), clients=True, mistakes=misread)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +16,7 @@ import trio
 
 from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
-from nodes.kind import Kind
+from nodes.kind import Caution, Kind, TierSeen
 from nodes.parts.health import CheckTimes, Health
 from nodes.parts.metrics import Counter
 from nodes.parts.timing import move_on_after
@@ -368,4 +369,18 @@ RCODES: Final = {
 }
 
 
-KIND: Final = Kind(DnsConfig, DnsNode, DNS_PORT, edges=("answers", "names"))
+def _dead_ends(tier: TierSeen) -> Iterator[Caution]:
+    for target in tier.reached["answers"]:
+        if not target.public:
+            what = f"`{tier.name}` answers with `{target.name}`, which is private"
+            yield Caution(f"{what}; give `{target.name}` `public: true`")
+
+
+KIND: Final = Kind(
+    DnsConfig,
+    DnsNode,
+    DNS_PORT,
+    edges=("answers", "names"),
+    visited=True,
+    cautions={"public-private": _dead_ends},
+)

@@ -7,11 +7,62 @@ record and knows no kind by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 from nodes.base import RPC_PORT, NodeFactory
+
+# --- what a family says of a topology file -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TierSeen:
+    """A tier of a file, as a family's own checks see it."""
+
+    name: str
+    word: str
+    """Its `kind:` as written."""
+    config: Any
+    nodes: int
+    public: bool
+    reached: Mapping[str, tuple[TierSeen, ...]] = field(default_factory=dict)
+    """Edge → the tiers that it names. Theirs are not filled in."""
+
+
+class Mistake(NamedTuple):
+    """Why a file is refused: an option whose value does not fit the tiers around it."""
+
+    option: str
+    text: str
+
+
+class Caution(NamedTuple):
+    """What would surprise whoever runs the file: about a tier that was reached, or (None) the one
+    that was looked at."""
+
+    text: str
+    about: TierSeen | None = None
+
+
+class Demand(NamedTuple):
+    """What each member of a tier of clients asks for by itself."""
+
+    rate_per_s: float = 0.0
+    """Whatever happens."""
+    waiting: int = 0
+    """So many at a time, each waiting for its answer."""
+
+
+# --- what a family says of a running tier --------------------------------------------------------
+
+
+class Leader(NamedTuple):
+    """The role of the one member that takes writes."""
+
+    role: str
+    event: str = "promoted"
+    """What a member logs when it has come to have it (with the `epoch`, where there are epochs)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +81,9 @@ class StateCheck:
     """Whether all tiers that one declared tier expands to are judged together."""
 
 
+# --- the record ----------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One line of the table of kinds: what a tier's `kind:` word stands for.
@@ -42,14 +96,26 @@ class Kind:
     node: NodeFactory
     port: int = RPC_PORT
     edges: tuple[str, ...] = ()
+    passes: tuple[str, ...] = ()
+    """Those of its edges along which every request goes on."""
     peers: bool = False
     """Whether members of the tier dial each other."""
     clients: bool = False
     """Whether members only ask: they are started last, and their admin listeners answer `summary`
     and, once, `finish` (stop, wait for stragglers, read back) with what emu/verdict/ adds up."""
-    reaches: tuple[str, ...] = ()
-    """States that its members tell `ctx.reached` of: what a campaign of seeds has to meet, or it
-    says little. Words for people: `a group of two or more transactions`."""
+    outside: str = ""
+    """Members stand for people out there, who reach public tiers only: the section of the file that
+    says how they come from each region."""
+    demand: Callable[[Any], Demand] | None = None
+    """(config) → what each member asks for."""
+    visited: bool = False
+    """Whether it is there to be visited: of no use where nobody can."""
+    stores: bool = False
+    """Whether it keeps data: of no use where nobody asks, and not to be public."""
+    mistakes: Callable[[TierSeen], Iterable[Mistake]] | None = None
+    """What its family alone finds wrong in a file."""
+    cautions: Mapping[str, Callable[[TierSeen], Iterable[Caution]]] = field(default_factory=dict)
+    """Warning code → what its family warns of."""
     checks: tuple[StateCheck, ...] = ()
     """What is asked of the members' state at the end of a run."""
     may_lose: Callable[[Any, int], str] | None = None
@@ -59,9 +125,13 @@ class Kind:
     """Whether a member answers calls to the whole group that its tier comes from."""
     roles: tuple[str, ...] = ()
     """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
+    leader: Leader | None = None
     code: tuple[str, ...] = ()
     """Config fields that name Python code (`module:function`): the loader imports
     it, by its rules."""
     expand: Callable[[str, dict[str, Any]], dict[str, dict[str, Any]]] | None = None
     """A kind that stands for several tiers: (name, the YAML options but `kind`) → tier name → YAML
     options (with `kind`). Those who name it as an edge reach all of them."""
+    reaches: tuple[str, ...] = ()
+    """States that its members tell `ctx.reached` of: what a campaign of seeds has to meet, or it
+    says little. Words for people: `a group of two or more transactions`."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from nodes import clients, dns, web
-from nodes.balancer import node as balancer
+from nodes.balancer import kind as balancer
 from nodes.kind import Kind
 from nodes.kv import kind as kv
 from nodes.sql import database
-from nodes.users import node as users
+from nodes.users import kind as users
 
 KINDS: Final[dict[str, Kind]] = {
     "balancer": balancer.KIND,

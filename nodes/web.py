@@ -16,6 +16,7 @@ from nodes.base import HTTP_PORT, Context, Stream
 from nodes.kind import Kind
 from nodes.kv.client import KvClient
 from nodes.parts.breaker import State
+from nodes.parts.stores import DATABASE_KINDS, KV_KINDS, misread
 from nodes.parts.timing import move_on_after
 from nodes.site import app as apps
 from nodes.site.kv_records import KvRecords, KvSessions
@@ -34,8 +35,6 @@ from protocols import proxy, rpc
 from protocols.http import connection as http
 from protocols.http.connection import Request
 
-DATABASE_KINDS: Final = ("database",)
-KV_KINDS: Final = ("kv_shard", "kv_coordinator", "kv_router")
 START_WAIT_S: Final = 0.25
 """So long it waits for its store before it serves; who connects meanwhile waits too."""
 FIRST_BYTES_TIMEOUT_S: Final = 10.0
@@ -291,4 +290,12 @@ def add_methods(service: Service, site: Site) -> None:
         service.add(f"site.{handler.__name__}", handler)
 
 
-KIND: Final = Kind(WebConfig, WebNode, HTTP_PORT, edges=("uses",), code=("app",))
+KIND: Final = Kind(
+    WebConfig,
+    WebNode,
+    HTTP_PORT,
+    edges=("uses",),
+    visited=True,
+    mistakes=misread,
+    code=("app",),
+)

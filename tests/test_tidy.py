@@ -121,6 +121,23 @@ def test_a_tier_that_imports_another_tier_is_found_even_through_a_part(tmp_path:
     ]
 
 
+def test_a_family_s_kind_stands_for_its_tiers(tmp_path: Path):
+    files = {
+        "emu/__main__.py": "from nodes import kinds",
+        "nodes/kinds.py": "from nodes.a import kind\nfrom nodes.b import B",
+        "nodes/a/kind.py": "from nodes.a.first import A\nfrom nodes.a.second import Second",
+        "nodes/a/first.py": "from nodes.a.second import Second",
+        "nodes/a/second.py": "",
+        "nodes/b.py": "from nodes.a.second import Second",
+    }
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f'"""A file."""\n{text}\n')
+    assert tidy.problems(tmp_path) == [
+        "nodes/b.py:1: nodes.b reaches nodes.a.second: tiers meet on the wire only"
+    ]
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the source, for the tools that look at the whole of it."""

@@ -241,10 +241,15 @@ def _dead_modules(modules: list[Module]) -> Iterator[str]:
 
 
 def _tiers_apart(modules: list[Module]) -> Iterator[str]:
-    """Tier modules (what the table of kinds imports) meet on the wire only, not even indirectly."""
+    """Tiers of one family meet those of another on the wire only, not even indirectly.
+
+    A tier is a module that the table of kinds imports, or of a family's `kind` module, what that
+    imports of its own package.
+    """
     graph = _graph(modules)
     packages = {module.name for module in modules if module.path.endswith("/__init__.py")}
-    tiers = [name for name in graph.get(KINDS, {}) if name != RECORD and name not in packages]
+    tiers = {each: None for name in graph.get(KINDS, {}) for each in _tiers_of(name, graph)}
+    tiers = {name: None for name in tiers if name != RECORD and name not in packages}
     for tier in tiers:
         reached_from: dict[str, str] = {}
         frontier = [tier]
@@ -255,6 +260,18 @@ def _tiers_apart(modules: list[Module]) -> Iterator[str]:
                     reached_from[there] = here
                     frontier.append(there)
         for other in tiers:
-            if other in reached_from and (tier, other) not in SAME_PROGRAM:
+            apart = _family(other) != _family(tier) and (tier, other) not in SAME_PROGRAM
+            if other in reached_from and apart:
                 file = reached_from[other].replace(".", "/") + ".py"
                 yield f"{file}:1: {tier} reaches {other}: tiers meet on the wire only"
+
+
+def _tiers_of(name: str, graph: dict[str, dict[str, None]]) -> list[str]:
+    if not name.endswith(".kind"):
+        return [name]
+    return [each for each in graph[name] if _family(each) == _family(name)]
+
+
+def _family(name: str) -> str:
+    """`nodes.kv` of `nodes.kv.shard`, `nodes.web` of itself."""
+    return ".".join(name.split(".")[:2])

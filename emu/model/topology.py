@@ -16,7 +16,6 @@ from emu.model.problems import Problem
 from emu.model.shaping import NO_LINKS, LinkPlan, Outside
 from nodes.kind import Kind
 
-USERS_KIND = "users"
 MAX_NODES = 10_000
 """Of a tier, and of a whole cluster."""
 SCALES = "scales"
@@ -136,7 +135,7 @@ class Topology:
 
     @property
     def users(self) -> tuple[Tier, ...]:
-        return tuple(tier for tier in self.tiers if tier.word == USERS_KIND)
+        return tuple(tier for tier in self.tiers if tier.kind.outside)
 
     def placements(self) -> list[Placement]:
         """Every node, in the file's order."""

@@ -12,9 +12,8 @@ from emu.model import faults
 from emu.model.expectations import METRICS, OPERATORS
 from emu.model.faults import Fault
 from emu.model.shaping import LinkDefaults, LinkOptions
-from emu.model.topology import USERS_KIND
 from emu.topology import schema
-from emu.topology.lint import CODES
+from emu.topology.lint import codes
 from emu.topology.loading import OutsideOptions
 from emu.topology.tiers import NAME, TierOptions
 from emu.topology.timelines import When
@@ -42,11 +41,12 @@ def json_schema(
         "tiers": {"type": "object", "propertyNames": names, "minProperties": 1,
                   "additionalProperties": _tier(definitions, kinds)},
         "outside": _defined(definitions, OutsideOptions),
-        "users": {"type": "object", "additionalProperties": _users(definitions, kinds)},
+        **{kind.outside: {"type": "object", "additionalProperties": _people(definitions, kind)}
+           for kind in kinds.values() if kind.outside},
         "faults": {"type": "array", "items": _fault(verbs)},
         "expect": {"type": "array", "items": _expectation()},
         "accepts": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1},
-                    "propertyNames": {"pattern": f"^({'|'.join(CODES)})( \\S+)?$"}},
+                    "propertyNames": {"pattern": f"^({'|'.join(codes(kinds.values()))})( \\S+)?$"}},
     }  # fmt: skip
     return {
         "$schema": DIALECT,
@@ -104,12 +104,10 @@ def _both(definitions: Schema, common: Schema, config: type) -> Schema:
     }
 
 
-def _users(definitions: Schema, kinds: Mapping[str, Kind]) -> Schema:
-    if USERS_KIND not in kinds:
-        return {"type": "object"}
+def _people(definitions: Schema, kind: Kind) -> Schema:
     common = _common(definitions)
     kept = {key: common[key] for key in ("nodes", "cpu", "disk", "clock", "restart")}
-    made = schema.json_schema_of(kinds[USERS_KIND].config)
+    made = schema.json_schema_of(kind.config)
     definitions.update(made.pop("$defs", {}))
     return {
         "type": "object",

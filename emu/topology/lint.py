@@ -5,26 +5,18 @@ A file says in `accepts:` which of them are meant to be, and why."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from emu.model.problems import Problem
 from emu.model.topology import Tier, Topology, problem_at
-from emu.topology.tiers import words_of
+from emu.topology.tiers import see, words_of
+from nodes.kind import Kind, TierSeen
 
 PROCESS_REQUESTS_PER_S: Final = 5_000
 """What one Python process passes through a tier, to the order of magnitude: beyond it the laptop
 is the ceiling, not the declared cpu."""
-FRONT_KINDS: Final = ("dns", "cdn", "balancer", "web")
-"""Kinds that are there to be visited."""
-BACK_KINDS: Final = (
-    "database", "cache", "kv", "kv_shard", "kv_coordinator", "coordinator", "queue", "broker",
-)  # fmt: skip
-SINGLES_ALLOWED: Final = ("users", "clients", "autoscaler")
-PASSING_EDGES: Final = ("visits", "answers", "balances", "origin")
-"""Edges along which every request of a tier goes on."""
-GROUP_ROLES: Final = ("primary", "leader")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +39,26 @@ def lint(topology: Topology) -> list[Warned]:
     """Every warning in the file's order, the accepted ones too."""
     accepts = topology.accepts or {}
     found = []
+    for code, tier, message in _found(topology):
+        name = tier.name if tier is not None else ""
+        why = accepts.get(f"{code} {name}") or accepts.get(code, "")
+        found.append(Warned(code, name, problem_at(topology, tier, message), why))
+    return sorted(found, key=lambda warning: warning.problem)
+
+
+def _found(topology: Topology) -> Iterator[tuple[str, Tier | None, str]]:
     for code, check in CODES.items():
         for tier, message in check(topology):
-            name = tier.name if tier is not None else ""
-            why = accepts.get(f"{code} {name}") or accepts.get(code, "")
-            found.append(Warned(code, name, problem_at(topology, tier, message), why))
-    return sorted(found, key=lambda warning: warning.problem)
+            yield code, tier, message
+    for tier in topology.tiers:
+        seen = see(tier, {edge: _seen(topology, tier, edge) for edge in tier.kind.edges})
+        for code, warns in tier.kind.cautions.items():
+            for text, about in warns(seen):
+                yield code, topology.tier(about.name) if about is not None else tier, text
+
+
+def _seen(topology: Topology, tier: Tier, edge: str) -> tuple[TierSeen, ...]:
+    return tuple(see(each) for each in _targets(topology, tier, edge))
 
 
 def unaccepted(topology: Topology) -> list[Warned]:
@@ -74,35 +80,25 @@ def _single_points(topology: Topology) -> Iterator[Found]:
     for tier in topology.tiers:
         if not tier.members:
             yield tier, f"`{tier.name}` has no nodes; give it `nodes: 1`, or scale it later"
-        if len(tier.members) == 1 and tier.word not in SINGLES_ALLOWED and not tier.group:
+        if len(tier.members) == 1 and not tier.kind.clients and not tier.group:
             yield tier, f"`{tier.name}` is a single point of failure; give it `nodes: 2` or more"
 
 
 def _unused(topology: Topology) -> Iterator[Found]:
     incoming = _incoming(topology)
     for tier in topology.tiers:
-        reached = tier.public or incoming[tier.name] or tier.word in SINGLES_ALLOWED
-        works_alone = tier.dials and tier.word not in (*FRONT_KINDS, *BACK_KINDS)
-        if not (reached or works_alone or tier.group):
+        reached = tier.public or incoming[tier.name]
+        works_alone = tier.dials and not (tier.kind.visited or tier.kind.stores)
+        if not (reached or works_alone or tier.kind.clients or tier.group):
             what = f"nothing uses `{tier.name}`: it is private and no other tier names it"
             yield tier, f"{what}; name it (uses, balances, visits ...) or remove it"
 
 
 def _public_or_private(topology: Topology) -> Iterator[Found]:
     for tier in topology.tiers:
-        if tier.public and tier.word in BACK_KINDS:
+        if tier.public and tier.kind.stores:
             yield tier, f"`{tier.name}` keeps data and is public; remove `public: true`"
-        if tier.word == "balancer":
-            for target in _targets(topology, tier, "balances"):
-                if target.public:
-                    what = f"`{target.name}` is public, so clients can go around `{tier.name}`"
-                    yield target, f"{what}; remove `public: true`"
-        if tier.word == "dns":
-            for target in _targets(topology, tier, "answers"):
-                if not target.public:
-                    what = f"`{tier.name}` answers with `{target.name}`, which is private"
-                    yield tier, f"{what}; give `{target.name}` `public: true`"
-    from_inside = any(tier.word == "clients" for tier in topology.tiers)
+    from_inside = any(tier.kind.clients and not tier.kind.outside for tier in topology.tiers)
     if topology.tiers and not from_inside and not any(tier.public for tier in topology.tiers):
         yield None, "no tier is public: nobody can get in; give the front tier `public: true`"
 
@@ -123,20 +119,19 @@ def _capacity_per_s(tier: Tier) -> float:
 def _asked_per_s(topology: Topology) -> dict[str, float]:
     """What open-loop users ask of each tier, along the edges that every request takes."""
     asked = dict.fromkeys((tier.name for tier in topology.tiers), 0.0)
-    for users in topology.users:
-        rate = getattr(users.config, "rate_per_s", None)
-        if not isinstance(rate, (int, float)) or not rate:
-            continue
+    for clients in topology.tiers:
+        demand = clients.kind.demand
+        rate = demand(clients.config).rate_per_s if demand is not None else 0.0
         reached: dict[str, Tier] = {}
-        frontier = [users]
+        frontier = [clients] if rate else []
         while frontier:
             tier = frontier.pop()
-            for edge in PASSING_EDGES:
+            for edge in tier.kind.passes:
                 new = [each for each in _targets(topology, tier, edge) if each.name not in reached]
                 reached |= {each.name: each for each in new}
                 frontier += new
         for name in reached:
-            asked[name] += rate * len(users.members)
+            asked[name] += rate * len(clients.members)
     return asked
 
 
@@ -162,31 +157,6 @@ def _beyond_the_laptop(topology: Topology) -> Iterator[Found]:
             yield tier, f"{what}; scale rates and cpus down together"
 
 
-def _no_failover(topology: Topology) -> Iterator[Found]:
-    for tier in topology.tiers:
-        leads = tier.kind.peers and any(role in GROUP_ROLES for role in tier.kind.roles)
-        votes = len(tier.members) - _count(tier, "spares")
-        if leads and votes == 2 and not getattr(tier.config, "witness", None):
-            two = "is a group of two" if votes == len(tier.members) else "has two votes"
-            what = f"`{tier.name}` {two}: no automatic failover (one alone is no majority)"
-            yield tier, f"{what}; give it another node, which may be a witness"
-
-
-def _no_data_nodes(topology: Topology) -> Iterator[Found]:
-    for tier in topology.tiers:
-        witnesses, spares = _count(tier, "witnesses"), _count(tier, "spares")
-        nodes, aside = len(tier.members), witnesses + spares
-        if nodes and aside and aside >= nodes:
-            what = f"`{tier.name}` has {nodes} nodes: {witnesses} witnesses and {spares} spares"
-            advice = f"give it `nodes: {aside + 1}` or more, or fewer of those"
-            yield tier, f"{what} leave none for data, and it will not start; {advice}"
-
-
-def _count(tier: Tier, option: str) -> int:
-    """How many of its nodes an option of a replicated group sets aside."""
-    return int(getattr(tier.config, option, 0))
-
-
 def _plain_regions(topology: Topology) -> Iterator[Found]:
     plan = topology.links
     if len(topology.regions) > 1 and not plan.declared and not plan.defaults.between_s:
@@ -200,8 +170,11 @@ CODES: Final[dict[str, Callable[[Topology], Iterator[Found]]]] = {
     "public-private": _public_or_private,
     "impossible-rate": _impossible_rates,
     "beyond-laptop": _beyond_the_laptop,
-    "no-failover": _no_failover,
-    "no-data-nodes": _no_data_nodes,
     "plain-regions": _plain_regions,
 }
-"""Warning code → check."""
+"""Warning code → check of a whole file. Each kind may have more, of its own tiers."""
+
+
+def codes(kinds: Iterable[Kind]) -> tuple[str, ...]:
+    """Every code that a warning may have."""
+    return tuple(dict.fromkeys([*CODES, *(code for kind in kinds for code in kind.cautions)]))

@@ -5,7 +5,7 @@ The sections that are no tiers are read here; what each holds is checked in its 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
@@ -22,11 +22,11 @@ from emu.model.shaping import (
     LinkPlan,
     Outside,
 )
-from emu.model.topology import MAX_NODES, USERS_KIND, FaultItem, Topology
+from emu.model.topology import MAX_NODES, FaultItem, Tier, Topology
 from emu.topology import document as documents
 from emu.topology import schema
 from emu.topology.document import Document, Path
-from emu.topology.lint import CODES
+from emu.topology.lint import codes
 from emu.topology.tiers import MAX_NAME, MAX_TIERS, NAME, RESERVED, TierReader
 from emu.topology.timelines import FaultReader
 from nodes.base import OUTSIDE
@@ -34,7 +34,7 @@ from nodes.kind import Kind
 from nodes.kinds import KINDS
 
 SECTIONS: Final = (
-    "name", "seed", "regions", "links", "tiers", "outside", "users", "faults", "expect", "accepts",
+    "name", "seed", "regions", "links", "tiers", "outside", "faults", "expect", "accepts",
 )  # fmt: skip
 DEFAULT_REGION: Final = "local"
 ARROW: Final = re.compile(r"\s*(\S+)\s+(->|<->)\s+(\S+)\s*")
@@ -106,11 +106,12 @@ class _Loader:
             self.document.problem((), f"a topology is a mapping, not {got}; begin with `tiers:`")
             return None
         self.data = self.document.data
-        self.document.known_keys((), self.data, list(SECTIONS))
+        self.document.known_keys((), self.data, [*SECTIONS, *self._people()])
         regions = self._regions()
         reader = TierReader(self.document, self.kinds, regions, self.path.resolve().parent)
         self._tiers(reader)
-        self._users(reader)
+        for section, word in self._people().items():
+            self._come_from_outside(reader, section, word)
         reader.connect()
         tiers = tuple(reader.tiers.values())
         self._check_node_names(reader)
@@ -125,7 +126,7 @@ class _Loader:
             outside=self._outside(regions),
             faults=self._faults(reader),
             expect=self._expect(),
-            accepts=self._accepts(ends),
+            accepts=self._accepts(ends, tiers),
             path=str(self.path),
             code=tuple(reader.code_files),
         )
@@ -192,12 +193,13 @@ class _Loader:
             self.document.problem((section,), message)
         return []
 
-    def _accepts(self, ends: list[str]) -> dict[str, str]:
+    def _accepts(self, ends: list[str], tiers: Sequence[Tier]) -> dict[str, str]:
         found = self._mapping("accepts", "{single-point: why that is meant to be}")
+        kinds = [*self.kinds.values(), *(tier.kind for tier in tiers)]
         for key, why in found.items():
             words = key.split()
-            known: list[str] = list(CODES)
-            if not words or words[0] not in CODES or len(words) > 2:
+            known = codes(kinds)
+            if not words or words[0] not in known or len(words) > 2:
                 message = f"no warning is called `{key[:40]}`; {hint(key, known)}"
                 self.document.problem(("accepts", key), message, at_key=True)
             elif len(words) == 2 and words[1] not in ends:
@@ -207,7 +209,7 @@ class _Loader:
                 self.document.problem(("accepts", key), f"`{key[:40]}`: write why it is accepted")
         return {key: why for key, why in found.items() if isinstance(why, str)}
 
-    # --- tiers and users ---------------------------------------------------------------------
+    # --- tiers, and who comes from outside ----------------------------------------------------
 
     def _tiers(self, reader: TierReader) -> None:
         tiers = self._mapping("tiers", "{web: {kind: web}}")
@@ -219,24 +221,28 @@ class _Loader:
         for name, value in tiers.items():
             reader.read(("tiers", name), name, value)
 
-    def _users(self, reader: TierReader) -> None:
-        for region, options in self._mapping("users", "{us-east: {rate: 10/s, ...}}").items():
-            place: Path = ("users", region)
+    def _people(self) -> dict[str, str]:
+        """Sections of people who come from each region → their kind."""
+        return {kind.outside: word for word, kind in self.kinds.items() if kind.outside}
+
+    def _come_from_outside(self, reader: TierReader, section: str, word: str) -> None:
+        for region, options in self._mapping(section, "{us-east: {rate: 10/s, ...}}").items():
+            place: Path = (section, region)
             if region not in reader.regions:
                 known = hint(region, reader.regions)
-                message = f"users come from a region; there is no `{region[:40]}`; {known}"
+                message = f"{section} come from a region; there is no `{region[:40]}`; {known}"
                 self.document.problem(place, message, at_key=True)
                 continue
             if not isinstance(options, dict):
-                message = f"users are a mapping, not {shown(options)}; write {{rate: 10/s}}"
+                message = f"{section} are a mapping, not {shown(options)}; write {{rate: 10/s}}"
                 self.document.problem(place, message)
                 continue
             for key in ("kind", "regions", "per_region", "public"):
                 if key in options:
-                    message = f"`{key}` does not belong to users; remove it"
+                    message = f"`{key}` does not belong to {section}; remove it"
                     self.document.problem((*place, key), message, at_key=True)
-            value = {**options, "kind": USERS_KIND, "regions": [region]}
-            reader.read(place, f"users-{region}"[:MAX_NAME], value)
+            value = {**options, "kind": word, "regions": [region]}
+            reader.read(place, f"{section}-{region}"[:MAX_NAME], value)
 
     def _check_node_names(self, reader: TierReader) -> None:
         total = sum(len(tier.members) for tier in reader.tiers.values())

@@ -13,10 +13,10 @@ from typing import Any, Final, Literal
 from emu.machine.units import shown
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec
 from emu.model.problems import hint
-from emu.model.topology import MAX_NODES, SCALES, USERS_KIND, Tier
+from emu.model.topology import MAX_NODES, SCALES, Tier
 from emu.topology import code, schema
 from emu.topology.document import Document, Path
-from nodes.kind import Kind
+from nodes.kind import Kind, TierSeen
 
 MAX_TIERS: Final = 1_000
 NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -25,7 +25,6 @@ MAX_NAME: Final = 40
 RESERVED: Final = ("all", "one", "two", "three", "minority", "majority", "half", "outside",
                    "directory", "emu", "defaults", "primary", "replica")  # fmt: skip
 """Words that targets, links or the network use."""
-KV_KINDS: Final = ("kv_shard", "kv_coordinator", "kv_router")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +264,7 @@ class TierReader:
             dials: dict[str, None] = {}
             groups: dict[str, None] = {}
             scales: tuple[str, ...] = ()
+            seen: dict[str, tuple[TierSeen, ...]] = {}
             for edge in tier.kind.edges:
                 named = getattr(tier.config, edge)
                 groups |= {word: None for word in words_of(named) if word in self.groups}
@@ -272,7 +272,10 @@ class TierReader:
                 if edge == SCALES:
                     scales = reached
                 dials |= dict.fromkeys(reached)
-            self._check_reads(tier, dials)
+                seen[edge] = tuple(see(self.tiers[each]) for each in reached if each in self.tiers)
+            if tier.kind.mistakes is not None:
+                for mistake in tier.kind.mistakes(see(tier, seen)):
+                    self.document.problem((*self.places[name], mistake.option), mistake.text)
             if tier.kind.peers:
                 dials[name] = None
             self.tiers[name] = replace(
@@ -300,21 +303,19 @@ class TierReader:
                 self.document.problem(at, f"`{edge}`: there is no tier `{word[:40]}`; {known}")
         return tuple(reached)
 
-    def _check_reads(self, tier: Tier, dials: Mapping[str, Any]) -> None:
-        """A word that only a database understands must not seem to work on another store."""
-        words = [self.tiers[each].word for each in dials if each in self.tiers]
-        only_kv = "database" not in words and any(word in KV_KINDS for word in words)
-        if only_kv and getattr(tier.config, "reads", "") == "replicas":
-            self.document.problem(
-                (*self.places[tier.name], "reads"),
-                "`reads: replicas` is for a database; give the kv tier `max_lag: 1s`, and its "
-                "routers read single keys from replicas")  # fmt: skip
-
     def _check_reachable(self, tier: Tier, edge: str, at: Path, target: Tier) -> None:
-        if tier.word == USERS_KIND and not target.public:
+        people = tier.kind.outside
+        if people and not target.public:
             self.document.problem(
-                at, f"`{edge}`: users reach public tiers only; add `public: true` to "
+                at, f"`{edge}`: {people} reach public tiers only; add `public: true` to "
                 f"`{target.name}`, or let them go elsewhere")  # fmt: skip
+
+
+def see(tier: Tier, reached: Mapping[str, tuple[TierSeen, ...]] | None = None) -> TierSeen:
+    """The tier as its family's own checks see it."""
+    return TierSeen(
+        tier.name, tier.word, tier.config, len(tier.members), tier.public, reached or {}
+    )
 
 
 def words_of(value: Any) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ import trio
 from nodes.balancer.pump import Flow, Pump
 from nodes.base import HTTP_PORT, Context, CpuBusy, CpuExpired, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
-from nodes.kind import Kind
 from nodes.parts.health import CheckTimes
 from nodes.parts.metrics import Counter
 from nodes.parts.picking import ALGORITHMS, AlgorithmName, Maglev
@@ -483,6 +482,3 @@ def _pool_config(ctx: Context, config: BalancerConfig) -> PoolConfig:
         ejection_time_s=config.ejection_time_s,
         max_ejected_ratio=config.max_ejected_ratio,
     )
-
-
-KIND: Final = Kind(BalancerConfig, BalancerNode, HTTP_PORT, edges=("balances",))

@@ -9,12 +9,18 @@ from nodes.kv.coordinator import CoordinatorConfig, CoordinatorNode
 from nodes.kv.router import KvRouterConfig, KvRouterNode
 from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
 from nodes.kv.tier import KvConfig, expand
+from nodes.replica.kind import CAUTIONS, LEADER, ROLES
 
-ROLES: Final = ("primary", "replica")
-
-STORE: Final = Kind(KvConfig, KvRouterNode, expand=expand)
+STORE: Final = Kind(KvConfig, KvRouterNode, stores=True, expand=expand)
 COORDINATOR: Final = Kind(
-    CoordinatorConfig, CoordinatorNode, edges=("group",), peers=True, roles=ROLES
+    CoordinatorConfig,
+    CoordinatorNode,
+    edges=("group",),
+    peers=True,
+    stores=True,
+    cautions=CAUTIONS,
+    roles=ROLES,
+    leader=LEADER,
 )
 ROUTER: Final = Kind(KvRouterConfig, KvRouterNode, edges=("group",), front=True)
 SHARD: Final = Kind(
@@ -22,7 +28,10 @@ SHARD: Final = Kind(
     KvShardNode,
     edges=("group",),
     peers=True,
+    stores=True,
+    cautions=CAUTIONS,
     roles=ROLES,
+    leader=LEADER,
     checks=(
         StateCheck("replicas", STATE_DIGEST),
         StateCheck("owners", OWNED_SLOTS, across_group=True),

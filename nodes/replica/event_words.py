@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from protocols.replication.replica import PRIMARY, RoleChanged
+
+PROMOTED: Final = "promoted"
 
 
 def in_words(event: Any) -> tuple[str, dict[str, Any]]:
     """Name and fields: `SwitchoverEnded(...)` → `switchover ended`, its own fields."""
     if isinstance(event, RoleChanged):
-        name = "promoted" if event.role == PRIMARY else "role changed"
+        name = PROMOTED if event.role == PRIMARY else "role changed"
     else:
         words = type(event).__name__
         name = "".join(f" {c.lower()}" if c.isupper() else c for c in words).strip()

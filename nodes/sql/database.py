@@ -17,6 +17,7 @@ from nodes.kind import Kind, StateCheck
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.keeper import LEAVE, GroupKeeper
+from nodes.replica.kind import CAUTIONS, LEADER, ROLES
 from nodes.replica.log_digest import log_digest
 from nodes.replica.membership import founders_of
 from nodes.replica.series import measure
@@ -32,7 +33,7 @@ from nodes.wire.service import Call, Service
 from protocols import database as words
 from protocols.errors import RpcError
 from protocols.replication.messages import Members
-from protocols.replication.replica import WITNESS, AckRule, GroupConfig
+from protocols.replication.replica import LEARNER, WITNESS, AckRule, GroupConfig
 
 MAX_TOKEN_WAIT_S: Final = 1.0
 MAX_TRANSACTION_S: Final = 60.0
@@ -370,7 +371,10 @@ KIND: Final = Kind(
     DatabaseConfig,
     DatabaseNode,
     peers=True,
-    roles=("primary", "replica", "learner", "witness"),
+    stores=True,
+    cautions=CAUTIONS,
+    roles=(*ROLES, LEARNER, WITNESS),
+    leader=LEADER,
     checks=(StateCheck("replicas", STATE_DIGEST), StateCheck("logs", LOG_DIGEST)),
     may_lose=may_lose,
 )

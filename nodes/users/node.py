@@ -12,7 +12,6 @@ from typing import Any, Final, Literal
 import trio
 
 from nodes.base import Context
-from nodes.kind import Kind
 from nodes.parts.backoff import Backoff, RetryBudget
 from nodes.parts.tally import ERROR, OK, SHED, UNKNOWN, Posts, Tally
 from nodes.parts.timing import move_on_after
@@ -472,6 +471,3 @@ class UsersNode:
 def _token_of(answer: dict[str, Any]) -> int:
     token = answer.get("token", 0)
     return token if isinstance(token, int) else 0
-
-
-KIND: Final = Kind(UsersConfig, UsersNode, edges=("visits", "resolver"), clients=True)

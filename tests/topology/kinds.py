@@ -86,6 +86,6 @@ KINDS: dict[str, Kind] = {
     "front": Kind(FrontConfig, Idle, HTTP_PORT, edges=("balances",)),
     "site": Kind(SiteConfig, Idle, HTTP_PORT, edges=("uses",), code=("app",)),
     "store": Kind(StoreConfig, Idle, peers=True, roles=("primary", "replica")),
-    "users": Kind(UsersConfig, Idle, edges=("visits",)),
+    "users": Kind(UsersConfig, Idle, edges=("visits",), outside="users"),
     "sharded": Kind(ShardedConfig, Idle, expand=expand_sharded),
 }

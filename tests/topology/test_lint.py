@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from emu.topology.lint import CODES, lint, unaccepted
+from emu.topology.lint import codes, lint, unaccepted
 from emu.topology.loading import loads
+from nodes.kinds import KINDS
 
 BASE = """
 tiers:
@@ -93,4 +94,4 @@ def test_every_warning_has_a_case_here() -> None:
     mark = test_a_surprise_is_warned_of.pytestmark[0]  # type: ignore[attr-defined]
     seen = {found[0].split()[0] for _, _, found, _ in mark.args[1]}
     seen |= {word.split()[0] for text in cases for word in warned(text)}
-    assert seen == set(CODES)
+    assert seen == set(codes(KINDS.values()))

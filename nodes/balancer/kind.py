@@ -1,0 +1,30 @@
+"""What the balancer's kind says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from nodes.balancer.node import BalancerConfig, BalancerNode
+from nodes.base import HTTP_PORT
+from nodes.kind import Caution, Kind, TierSeen
+
+BALANCES: Final = "balances"
+
+
+def _ways_around(tier: TierSeen) -> Iterator[Caution]:
+    for target in tier.reached[BALANCES]:
+        if target.public:
+            what = f"`{target.name}` is public, so clients can go around `{tier.name}`"
+            yield Caution(f"{what}; remove `public: true`", target)
+
+
+KIND: Final = Kind(
+    BalancerConfig,
+    BalancerNode,
+    HTTP_PORT,
+    edges=(BALANCES,),
+    passes=(BALANCES,),
+    visited=True,
+    cautions={"public-private": _ways_around},
+)

@@ -1,0 +1,42 @@
+"""What all kinds have in common whose members keep one log together: roles, who leads, and what is
+to be said of too few members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from nodes.kind import Caution, Leader, TierSeen
+from nodes.replica.event_words import PROMOTED
+from protocols.replication.replica import PRIMARY
+
+ROLES: Final = (PRIMARY, "replica")
+LEADER: Final = Leader(PRIMARY, PROMOTED)
+
+
+def _no_failover(tier: TierSeen) -> Iterator[Caution]:
+    votes = tier.nodes - _count(tier, "spares")
+    if votes == 2 and not getattr(tier.config, "witness", None):
+        two = "is a group of two" if votes == tier.nodes else "has two votes"
+        what = f"`{tier.name}` {two}: no automatic failover (one alone is no majority)"
+        yield Caution(f"{what}; give it another node, which may be a witness")
+
+
+def _no_data_nodes(tier: TierSeen) -> Iterator[Caution]:
+    witnesses, spares = _count(tier, "witnesses"), _count(tier, "spares")
+    aside = witnesses + spares
+    if tier.nodes and aside and aside >= tier.nodes:
+        what = f"`{tier.name}` has {tier.nodes} nodes: {witnesses} witnesses and {spares} spares"
+        advice = f"give it `nodes: {aside + 1}` or more, or fewer of those"
+        yield Caution(f"{what} leave none for data, and it will not start; {advice}")
+
+
+def _count(tier: TierSeen, option: str) -> int:
+    """How many of its nodes an option sets aside; not every kind has all of them."""
+    return int(getattr(tier.config, option, 0))
+
+
+CAUTIONS: Final[Mapping[str, Callable[[TierSeen], Iterator[Caution]]]] = {
+    "no-failover": _no_failover,
+    "no-data-nodes": _no_data_nodes,
+}
