@@ -14,14 +14,14 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, Stream
+from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, Peer, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
 from nodes.kind import Caution, Kind, TierSeen
 from nodes.parts.health import CheckTimes, Health
 from nodes.parts.metrics import Counter
 from nodes.parts.timing import move_on_after
 from nodes.parts.zone import POLICIES, PolicyName, Steering, Zone
-from nodes.wire.accepting import accept_forever
+from nodes.wire.accepting import accept_forever, contained
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory, TierView
 from nodes.wire.service import ERRORS_HELP, REQUESTS_HELP, SECONDS_HELP
@@ -257,53 +257,44 @@ class DnsNode:
             zone.ttl_s,
         )
 
-    def _asker(self, name: str, address: str) -> str:
+    def _asker(self, peer: Peer) -> str:
         """The region of whoever asks: a node of ours by its address, else our own (a client asks
         the nearest server)."""
-        return self.zone.region_of(address) or self.ctx.region
+        return self.zone.region_of(peer.address) or self.ctx.region
 
     async def _serve_datagrams(self, socket: DatagramSocket) -> None:
         while True:
             data, peer = await socket.receive_from()
-            asker = self._asker(peer.name, peer.address)
             if not self.ctx.cpu.cores:
-                await self._answer_datagram(socket, data, asker, peer.address, peer.port)
+                await self._answer_datagram(socket, data, peer)
             elif self._waiting_for_cpu < MAX_WAITING_FOR_CPU:
                 self._waiting_for_cpu += 1
-                self._nursery.start_soon(
-                    self._charge_and_answer, socket, data, asker, peer.address, peer.port
-                )
+                self._nursery.start_soon(self._charge_and_answer, socket, data, peer)
 
-    async def _charge_and_answer(
-        self, socket: DatagramSocket, data: bytes, asker: str, address: str, port: int
-    ) -> None:
+    async def _charge_and_answer(self, socket: DatagramSocket, data: bytes, peer: Peer) -> None:
         arrived_s = self.ctx.clock.monotonic_s()
         try:
             await self.ctx.cpu.run()
-            await self._answer_datagram(socket, data, asker, address, port, arrived_s)
+            await self._answer_datagram(socket, data, peer, arrived_s)
         except (CpuBusy, CpuExpired):
             self._errors.value += 1  # dropped, as a busy server's kernel would
         finally:
             self._waiting_for_cpu -= 1
 
     async def _answer_datagram(
-        self,
-        socket: DatagramSocket,
-        data: bytes,
-        asker: str,
-        address: str,
-        port: int,
-        arrived_s: float | None = None,
+        self, socket: DatagramSocket, data: bytes, peer: Peer, arrived_s: float | None = None
     ) -> None:
-        reply = self.respond(data, asker, arrived_s=arrived_s)
-        if reply:
+        with contained(self.ctx, peer, "datagram failed"):
+            reply = self.respond(data, self._asker(peer), arrived_s=arrived_s)
+            if not reply:
+                return
             try:
-                await socket.send_to(reply, address, port)
+                await socket.send_to(reply, peer.address, peer.port)
             except OSError as error:
-                self.ctx.log.debug("answer not sent", to=address, error=str(error))
+                self.ctx.log.debug("answer not sent", to=peer.address, error=str(error))
 
     async def _serve_stream(self, stream: Stream) -> None:
-        asker = self._asker(stream.peer.name, stream.peer.address)
+        asker = self._asker(stream.peer)
         frames = dns.TcpFrames()
         while True:
             data: bytes | bytearray = b""

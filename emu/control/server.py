@@ -6,50 +6,23 @@ only read, called and answered.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
 import trio
 
+from emu.control.unix import UnixListener
 from emu.model import faults
 from emu.operations import databases, resharding, switchover
 from emu.running import views
 from emu.running.operator import ADMIN_LIMITS
 from emu.running.supervisor import DRAIN_TIMEOUT_S, Cluster
 from emu.running.targets import TargetError
-from nodes.base import Peer, Stream
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 
 MAX_WAIT_S: Final = 30.0
-
-
-class UnixStream(Stream):
-    """A control connection as the Stream that the wire expects."""
-
-    def __init__(self, inner: trio.SocketStream) -> None:
-        self._inner = inner
-        self.peer = Peer("command-line", "unix", 0)
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._inner.receive_some(max_bytes)
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._inner.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._inner.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        await self._inner.send_eof()
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    def abort(self) -> None:
-        self._inner.socket.close()
 
 
 class ControlServer:
@@ -88,22 +61,9 @@ class ControlServer:
 
     async def serve(self, path: Path, *, task_status: trio.TaskStatus[None]) -> None:
         """Listen on `path` (mode 0600) until cancelled."""
-        sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
-        before = os.umask(0o177)
-        try:
-            await sock.bind(str(path))
-        finally:
-            os.umask(before)
-        sock.listen(64)
-        task_status.started()
-        async with trio.open_nursery() as nursery:
-            while True:
-                connection, _ = await sock.accept()
-                nursery.start_soon(self._one, UnixStream(trio.SocketStream(connection)))
-
-    async def _one(self, stream: UnixStream) -> None:
-        async with stream:
-            await self.service.serve_stream(stream)
+        async with await UnixListener.bind(path) as listener:
+            task_status.started()
+            await self.service.serve(listener)
 
     async def _ps(self, call: Call, words: str = "all") -> list[dict[str, Any]]:
         return await views.ps(self.cluster, words)

@@ -12,6 +12,7 @@ from protocols import rpc
 from protocols.errors import RpcError
 
 MAX_HEAD_BYTES: Final = 65536
+MAX_SIZE_DIGITS: Final = 15
 MAX_MSGID: Final = 1 << 30
 Answer = tuple[int, str]
 """The number of the request, and its outcome: `ok` or an error's code."""
@@ -63,24 +64,29 @@ class HttpSpeaker:
             answers.append((self._number, code))
 
     def _read_head(self) -> bool:
+        while (head := self._take_head()) is not None:
+            self._status = head[9:12]
+            if not head.startswith(b"http/1.") or not self._status.isdigit():
+                raise Broken("not HTTP/1.1")
+            if self._status < b"200":  # 100 Continue: the answer itself is to come
+                continue
+            self.closes = b"\r\nconnection: close" in head
+            self._chunked = b"\r\ntransfer-encoding: chunked" in head
+            _, found, rest = head.partition(b"\r\ncontent-length:")
+            self._left = _size(rest.split(b"\r\n", 1)[0], 10) if found else 0
+            return True
+        return False
+
+    def _take_head(self) -> bytes | None:
         buffer = self._buffer
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(buffer) > MAX_HEAD_BYTES:
                 raise Broken("the head does not end")
-            return False
+            return None
         head = bytes(buffer[:end]).lower()
         del buffer[: end + 4]
-        self._status = head[9:12]
-        if not head.startswith(b"http/1.") or not self._status.isdigit():
-            raise Broken("not HTTP/1.1")
-        if self._status < b"200":  # 100 Continue: the answer itself is to come
-            return bool(buffer) and self._read_head()
-        self.closes = b"\r\nconnection: close" in head
-        self._chunked = b"\r\ntransfer-encoding: chunked" in head
-        _, found, rest = head.partition(b"\r\ncontent-length:")
-        self._left = int(rest.split(b"\r\n", 1)[0]) if found else 0
-        return True
+        return head
 
     def _skip_body(self) -> bool:
         assert self._left is not None
@@ -96,8 +102,10 @@ class HttpSpeaker:
                 return False
             end = self._buffer.find(b"\r\n")
             if end < 0:
+                if len(self._buffer) > MAX_HEAD_BYTES:
+                    raise Broken("the size of a chunk does not end")
                 return False
-            size = int(bytes(self._buffer[:end]).split(b";")[0] or b"0", 16)
+            size = _size(self._buffer[:end].split(b";")[0], 16)
             if size == 0 and self._buffer[end + 2 : end + 4] != b"\r\n":
                 return False  # trailers are not expected: wait for the last line end
             del self._buffer[: end + 2]
@@ -130,6 +138,13 @@ class RpcSpeaker:
         except rpc.RemoteProtocolError as error:
             raise Broken(str(error)) from error
         return answers
+
+
+def _size(text: bytes | bytearray, base: int) -> int:
+    digits = text.strip()
+    if not digits.isalnum() or len(digits) > MAX_SIZE_DIGITS:
+        raise Broken(f"{bytes(digits[:20])!r} is no size")
+    return int(digits, base)
 
 
 def speaker(endpoint: Endpoint, plan: Plan) -> Speaker:

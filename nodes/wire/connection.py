@@ -154,6 +154,7 @@ class ServerConnection:
             self.room = trio.Event()
             await self.room.wait()
         await self._flush()
+        self.writing = True  # for good: what is still being worked on has nowhere to go
         await self.stream.send_eof()
 
     def _answer_all(self, messages: list[rpc.Message], arrived_s: float) -> None:
