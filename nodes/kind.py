@@ -135,3 +135,5 @@ class Kind:
     reaches: tuple[str, ...] = ()
     """States that its members tell `ctx.reached` of: what a campaign of seeds has to meet, or it
     says little. Words for people: `a group of two or more transactions`."""
+    runner: str = ""
+    """Who runs members, by the name that the cluster has for it; "": emu's own process."""

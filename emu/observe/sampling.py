@@ -136,15 +136,15 @@ class Sampler:
             self._thin_out()
 
     def _read(self, slot: Slot, seconds: float) -> NodeSample:
-        metrics = slot.machine.metrics
+        metrics = slot.handle.metrics
         now = _Reading(metrics, _counts(metrics), metrics.total("cpu_busy_seconds_total") or 0.0)
         before = self._readings.get(slot.spec.name)
         if before is None or before.metrics is not metrics:
             before = _Reading(metrics, Counts(), 0.0)
         self._readings[slot.spec.name] = now
         busy = None
-        if slot.machine.cores and seconds > 0:
-            busy = min(1.0, (now.cpu_busy_s - before.cpu_busy_s) / seconds / slot.machine.cores)
+        if slot.handle.cores and seconds > 0:
+            busy = min(1.0, (now.cpu_busy_s - before.cpu_busy_s) / seconds / slot.handle.cores)
         waiting = _sum(each for name in WAITING for each in metrics.series(name))
         return NodeSample(now.counts.since(before.counts), waiting if slot.running else 0.0, busy)
 

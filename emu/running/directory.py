@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from nodes.base import RPC_PORT, Context
+from nodes.kind import Kind
 from nodes.parts.timing import move_on_after
 from nodes.wire.admin import Admin
 from nodes.wire.service import Call, Service
@@ -62,9 +63,9 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
-class DirectoryConfig:
-    """What the world hands to its directory. `may_scale(dialer, tier)`
-    knows the `scales:` edges."""
+class Listing:
+    """What a cluster's directory answers from: no Config, but what the cluster itself changes.
+    `may_scale(dialer, tier)` knows the `scales:` edges."""
 
     membership: Membership = field(default_factory=Membership)
     scale: Callable[[str, int], Awaitable[int]] | None = None
@@ -74,9 +75,9 @@ class DirectoryConfig:
 class DirectoryNode:
     """Answers `members`, `watch` and `scale`."""
 
-    def __init__(self, ctx: Context, config: DirectoryConfig) -> None:
+    def __init__(self, ctx: Context, listing: Listing) -> None:
         self.ctx = ctx
-        self.config = config
+        self.listing = listing
         self.service = Service(ctx)
         self.service.add(control.MEMBERS, self._members)
         self.service.add(control.WATCH, self._watch)
@@ -91,16 +92,30 @@ class DirectoryNode:
             task_status.started()
 
     def _members(self, call: Call, tier: str) -> list[Any]:
-        version, members = self.config.membership.tier(tier)
+        version, members = self.listing.membership.tier(tier)
         return [version, [member.to_wire() for member in members]]
 
     async def _watch(self, call: Call, tier: str, known_version: int, wait_ms: int) -> list[Any]:
         wait_s = min(max(wait_ms, 0), MAX_WAIT_MS) / 1000
         with move_on_after(self.ctx.clock, wait_s):
-            await self.config.membership.wait_beyond(tier, known_version)
+            await self.listing.membership.wait_beyond(tier, known_version)
         return self._members(call, tier)
 
     async def _scale(self, call: Call, tier: str, nodes: int) -> int:
-        if self.config.scale is None or not self.config.may_scale(call.peer, tier):
+        if self.listing.scale is None or not self.listing.may_scale(call.peer, tier):
             raise RpcError("unauthorized", f"{call.peer} declares no `scales: {tier}` edge")
-        return await self.config.scale(tier, nodes)
+        return await self.listing.scale(tier, nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryConfig:
+    """A directory has nothing to choose."""
+
+
+def kind_of(listing: Listing) -> Kind:
+    """What runs a cluster's directory: in emu's own process, where what it lists is."""
+
+    def node(ctx: Context, config: DirectoryConfig) -> DirectoryNode:
+        return DirectoryNode(ctx, listing)
+
+    return Kind(DirectoryConfig, node)

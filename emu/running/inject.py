@@ -138,7 +138,7 @@ def _added(cluster: Cluster, rule: links.Rule) -> Undo:
 
 async def _disk(cluster: Cluster, fault: faults.Disk) -> Undo:
     names = await cluster.resolve(fault.target)
-    disks = [cluster.slots[name].machine.disk for name in names]
+    disks = [cluster.slots[name].handle.disk for name in names]
     for disk in disks:
         disk.slow_factor = fault.slow_factor
         disk.fail_reads = fault.fail in ("reads", "both")
@@ -158,26 +158,26 @@ async def _disk(cluster: Cluster, fault: faults.Disk) -> Undo:
 async def _skew(cluster: Cluster, fault: faults.Skew) -> Undo:
     slots = [cluster.slots[name] for name in await cluster.resolve(fault.target)]
     for slot in slots:
-        slot.machine.clock.step(fault.step_s)
-        slot.machine.clock.set_drift(fault.drift_ratio)
+        slot.handle.clock.step(fault.step_s)
+        slot.handle.clock.set_drift(fault.drift_ratio)
 
     async def undo() -> None:
         for slot in slots:
-            slot.machine.clock.step(-fault.step_s)
-            slot.machine.clock.set_drift(slot.spec.clock.drift_ratio)
+            slot.handle.clock.step(-fault.step_s)
+            slot.handle.clock.set_drift(slot.spec.clock.drift_ratio)
 
     return undo
 
 
 async def _cpu(cluster: Cluster, fault: faults.Cpu) -> Undo:
-    machines = [cluster.slots[name].machine for name in await cluster.resolve(fault.target)]
-    before = [machine.cores for machine in machines]
-    for machine in machines:
-        machine.cores = fault.cores
+    handles = [cluster.slots[name].handle for name in await cluster.resolve(fault.target)]
+    before = [handle.cores for handle in handles]
+    for handle in handles:
+        handle.cores = fault.cores
 
     async def undo() -> None:
-        for machine, cores in zip(machines, before, strict=True):
-            machine.cores = cores
+        for handle, cores in zip(handles, before, strict=True):
+            handle.cores = cores
 
     return undo
 

@@ -23,7 +23,7 @@ async def crash_in_next_writes(cluster: Cluster, names: Sequence[str]) -> None:
 
 
 async def _crash_in_write(cluster: Cluster, name: str) -> None:
-    disk, begun = cluster.slots[name].machine.disk, trio.Event()
+    disk, begun = cluster.slots[name].handle.disk, trio.Event()
     disk.on_change = begun.set
     with cluster.operator.move_on_after(MOST_S):
         await begun.wait()

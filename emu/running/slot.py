@@ -7,20 +7,19 @@ from typing import Any
 
 import trio
 
-from emu.machine.life import Life
-from emu.machine.world import Machine, MachineSpec
+from emu.machine.world import MachineSpec
 from emu.model.topology import Placement
+from emu.running.handle import NodeHandle
 
 
 @dataclass(slots=True)
 class Slot:
-    """A machine, and whatever generation of its node lives there now."""
+    """A node as the cluster keeps it, over all its generations."""
 
     placement: Placement
-    machine: Machine
+    handle: NodeHandle
     state: str = "down"
-    """down, starting, up, draining, stopped, killed, crashed or failed (paused is the life's)."""
-    life: Life | None = None
+    """down, starting, up, draining, stopped, killed, crashed or failed (paused is the handle's)."""
     generation: int = 0
     started_s: float = 0.0
     error: str = ""
@@ -39,8 +38,8 @@ class Slot:
 
     @property
     def running(self) -> bool:
-        return self.life is not None and not self.life.dead
+        return self.handle.running
 
     @property
     def shown_state(self) -> str:
-        return "paused" if self.life is not None and self.life.paused else self.state
+        return "paused" if self.handle.paused else self.state

@@ -1,32 +1,36 @@
 """A running cluster in either world: boot, supervise, break, scale, stop. It knows no tier.
 
-Everything that happens to a node goes through its Slot; what a fault does is in inject.py, what a
-machine is in machine.py, and which world it is nobody here asks.
+Everything that happens to a node goes through its Slot and the handle of whatever runs it; what a
+fault does is in inject.py, and which world it is nobody here asks.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import trio
 
 from emu.machine.events import Events
-from emu.machine.life import Life, current_life
 from emu.machine.world import MachineSpec, World
 from emu.model import faults
 from emu.model.topology import MAX_NODES, Placement, Topology
+from emu.running import directory
 from emu.running.active import ActiveFault, Undo
-from emu.running.directory import DirectoryConfig, DirectoryNode, Membership
+from emu.running.directory import DirectoryConfig, Listing, Membership
+from emu.running.handle import ASK_TIMEOUT_S, MakeRunner, check_runners
+from emu.running.in_process import InProcess
 from emu.running.operator import Operator
 from emu.running.slot import Slot
 from emu.running.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
-from nodes.base import DIRECTORY_HOST, Context
-from nodes.kind import Kind
+from nodes.base import DIRECTORY_HOST
+from nodes.wire.admin import DESCRIBE
 from protocols.control import Member
 from protocols.errors import RpcError
 
+IN_PROCESS: Final[Mapping[str, MakeRunner]] = {"": InProcess}
 BOOT_TIMEOUT_S: Final = 60.0
 DRAIN_TIMEOUT_S: Final = 10.0
 CRASH_LOOP: Final = 5
@@ -51,8 +55,11 @@ class Cluster:
         events: Events,
         injectors: Mapping[type[faults.Fault], Injector],
         rng: random.Random | None = None,
+        runners: Mapping[str, MakeRunner] = IN_PROCESS,
     ) -> None:
-        """`injectors`: what each fault does (emu/operations/inject.py has them all)."""
+        """`injectors`: what each fault does (emu/operations/inject.py has them all). `runners`:
+        who runs the nodes of kinds that ask for one by name. Raises TopologyError."""
+        check_runners(topology, runners)
         self.world = world
         self._injectors = injectors
         self.topology = topology
@@ -65,6 +72,7 @@ class Cluster:
         """Every fault with its start and end, for reports and `--record`."""
         self.membership = Membership()
         self.ready_s: float | None = None
+        self._make_runners = {**IN_PROCESS, **runners}
         self._next_fault = 1
         self._stopping = False
         self._generations: dict[str, int] = {}
@@ -74,13 +82,16 @@ class Cluster:
         self._nursery_manager = trio.open_nursery()
         self.nursery = await self._nursery_manager.__aenter__()
         self.operator = Operator(self.world, self.nursery, self.events)
+        self._runners = {
+            name: make(self.world, self.events, self.operator, self.nursery)
+            for name, make in self._make_runners.items()
+        }
         return self
 
     async def __aexit__(self, *exc: Any) -> bool | None:
         self._stopping = True
         for slot in self.slots.values():
-            if slot.life is not None:
-                slot.life.end(crash=False)
+            slot.handle.end(crash=False)
         self.nursery.cancel_scope.cancel()
         return await self._nursery_manager.__aexit__(*exc)
 
@@ -117,18 +128,17 @@ class Cluster:
         return self.slots[name].settled.is_set()
 
     def _add(self, placement: Placement) -> Slot:
-        machine = self.world.machine(placement.spec)
         name = placement.spec.name
-        slot = self.slots[name] = Slot(placement, machine)
+        handle = self._runners[placement.kind.runner].handle(placement)
+        slot = self.slots[name] = Slot(placement, handle)
         slot.generation = self._generations.pop(name, 0)
         return slot
 
     def _start_directory(self) -> None:
         spec = MachineSpec(DIRECTORY_HOST, DIRECTORY_HOST, DIRECTORY_HOST, "", public=False)
-        config = DirectoryConfig(self.membership, self.scale, self._may_scale)
-        kind = Kind(DirectoryConfig, DirectoryNode)
-        slot = Slot(Placement(spec, config, kind), self.world.machine(spec))
-        self._boot(slot)
+        kind = directory.kind_of(Listing(self.membership, self.scale, self._may_scale))
+        placement = Placement(spec, DirectoryConfig(), kind)
+        self._boot(Slot(placement, self._runners[kind.runner].handle(placement)))
 
     def _may_scale(self, dialer: str, tier: str) -> bool:
         slot = self.slots.get(dialer)
@@ -137,6 +147,7 @@ class Cluster:
     async def apply(self, topology: Topology, plan: Any) -> None:
         """Change the running cluster into `topology`: remove, restart (one after the other, each
         waited for) and add what the plan says."""
+        check_runners(topology, self._runners)
         for name in plan.removed:
             await self.remove(name)
         self.topology = topology
@@ -176,42 +187,30 @@ class Cluster:
 
     def _boot(self, slot: Slot) -> None:
         slot.generation += 1
-        life, ctx = slot.machine.boot(slot.generation)
-        slot.life, slot.state, slot.error = life, "starting", ""
+        slot.state, slot.error = "starting", ""
         slot.settled = trio.Event()
         slot.started_s = self.world.timers.now_s()
+        slot.handle.boot(
+            slot.generation,
+            started=partial(self._started, slot),
+            failed=partial(self._failed, slot),
+        )
         self._list(slot)
-        self.nursery.start_soon(self._generation, slot, life, ctx)
 
-    async def _generation(self, slot: Slot, life: Life, ctx: Context) -> None:
-        """Run one generation to its end. A node that raises is down, with its error as an event."""
-        current_life.set(life)
-        error: Exception | None = None
-        try:
-            with life.scope:
-                async with trio.open_nursery() as nursery:
-                    node = slot.placement.kind.node(ctx, slot.placement.config)
-                    await nursery.start(node.run)
-                    self._started(slot, life)
-        except* Exception as problems:  # beside them there may be a cancellation, which goes on
-            error = problems
-        if not life.dead and not self._stopping:
-            life.end(crash=False)
-            self._failed(slot, error)
-
-    def _started(self, slot: Slot, life: Life) -> None:
-        if life.dead or slot.life is not life:
-            return
+    def _started(self, slot: Slot) -> None:
         slot.state, slot.listed = "up", True
         slot.settled.set()
         self._list(slot)
         if slot.spec.name != DIRECTORY_HOST:
             took_s = self.world.timers.now_s() - slot.started_s
-            self._log(slot, "node up", generation=life.generation, took_s=round(took_s, 4))
+            self._log(slot, "node up", generation=slot.generation, took_s=round(took_s, 4))
             self._end_what_is_over()
 
-    def _failed(self, slot: Slot, error: Exception | None) -> None:
-        slot.error = describe(error) if error is not None else "run() returned"
+    def _failed(self, slot: Slot, error: str) -> None:
+        """It has ended by itself: down, with its error as an event."""
+        if self._stopping:
+            return
+        slot.error = error
         self._down(slot, "failed")
         self.events.add(
             "error", "node failed", {**_identity(slot.spec), "error": slot.error[:2000]}
@@ -243,7 +242,7 @@ class Cluster:
         if spec.name == DIRECTORY_HOST:
             return
         draining = slot.state in ("draining", "stopped")
-        address = slot.machine.address
+        address = slot.handle.address
         self.membership.put(
             Member(
                 spec.name, spec.tier, spec.kind, spec.region, address, spec.port,
@@ -262,24 +261,23 @@ class Cluster:
 
     def _end(self, name: str, state: str, *, crash: bool) -> None:
         slot = self.slots[name]
-        if slot.life is None or slot.life.dead:
+        if not slot.running:
             return
-        slot.life.end(crash=crash)
+        slot.handle.end(crash=crash)
         self._down(slot, state)
         self._log(slot, f"node {state}", generation=slot.generation)
 
     async def stop(self, name: str, *, now: bool = False) -> None:
         """Announce, drain (at most DRAIN_TIMEOUT_S), end. `now`: no drain, nor one under way."""
         slot = self.slots[name]
-        life = slot.life
-        if life is None or life.dead:
+        if not slot.running:
             return
-        slot.state = "draining"
+        generation, slot.state = slot.generation, "draining"
         self._list(slot)
         if not now:
             await self._ask_in_order(slot, "drain", "drain not finished")
-        if not life.dead:
-            life.end(crash=False)
+        if slot.running and slot.generation == generation:
+            slot.handle.end(crash=False)
             slot.listed = False
             self._down(slot, "stopped")
             self._log(slot, "node stopped", generation=slot.generation)
@@ -287,21 +285,21 @@ class Cluster:
     async def _ask_in_order(self, slot: Slot, method: str, if_not: str) -> None:
         """What a node does before it ends, where its tier knows of such a thing."""
         try:
-            await self.operator.ask(slot.spec.name, method, timeout_s=DRAIN_TIMEOUT_S)
+            await slot.handle.ask(method, timeout_s=DRAIN_TIMEOUT_S)
         except RpcError as error:
             if error.code != "no_such_method" and slot.running:
                 self._log(slot, if_not, why=str(error))
 
     def pause(self, name: str) -> None:
         slot = self.slots[name]
-        if slot.running and slot.life is not None and not slot.life.paused:
-            slot.life.pause()
+        if slot.running and not slot.handle.paused:
+            slot.handle.pause()
             self._log(slot, "node paused")
 
     def unpause(self, name: str) -> None:
         slot = self.slots[name]
-        if slot.life is not None and slot.life.paused:
-            slot.life.resume()
+        if slot.handle.paused:
+            slot.handle.resume()
             self._log(slot, "node resumed")
             self._end_what_is_over()
 
@@ -350,12 +348,10 @@ class Cluster:
         slot = self.slots.pop(name, None)
         if slot is None:
             return  # somebody else removed it meanwhile
-        if slot.life is not None:
-            slot.life.end(crash=False)
+        slot.handle.end(crash=False)
         self._generations[name] = slot.generation
         self.membership.remove(slot.spec.tier, name, slot.spec.group)
-        self.operator.forget(name)
-        self.world.remove_machine(name)
+        slot.handle.remove()
 
     # --- faults ------------------------------------------------------------------------------
 
@@ -436,7 +432,7 @@ class Cluster:
     async def _refresh_role(self, slot: Slot, lags_s: dict[str, float]) -> None:
         """`lags_s` takes what a primary knows of its replicas."""
         try:
-            facts = await self.operator.ask(slot.spec.name, "describe", timeout_s=1.0)
+            facts = await slot.handle.ask(DESCRIBE, timeout_s=1.0)
         except RpcError:
             slot.role, slot.facts = "", {}
         else:
@@ -444,9 +440,14 @@ class Cluster:
             slot.facts = {key: facts[key] for key in SHOWN_FACTS if key in facts}
             lags_s.update(facts.get("lags_s", {}))
 
-    async def call_admin(self, name: str, method: str, *params: Any) -> Any:
+    async def call_admin(
+        self, name: str, method: str, *params: Any, timeout_s: float = ASK_TIMEOUT_S
+    ) -> Any:
         """Call a node's admin method. Raises RpcError."""
-        return await self.operator.ask(name, method, *params)
+        slot = self.slots.get(name)
+        if slot is None:
+            raise RpcError("unavailable", f"no node is called {name}")
+        return await slot.handle.ask(method, *params, timeout_s=timeout_s)
 
     async def each(
         self, names: list[str], ask: Callable[[str], Awaitable[Any]]
@@ -480,10 +481,3 @@ def _candidate(slot: Slot) -> Candidate:
 
 def _shown(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if value not in ("", None)}
-
-
-def describe(error: BaseException) -> str:
-    """The innermost causes, without the groups that nurseries wrap around them."""
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(describe(each) for each in error.exceptions[:3])
-    return f"{type(error).__name__}: {error}"

@@ -65,7 +65,7 @@ async def ask_front(cluster: Cluster, name: str, method: str, params: Sequence[A
 async def draining(cluster: Cluster) -> dict[str, int | None]:
     """The nodes that drain just now: how many connections each has left, where it says so."""
     names = [name for name, slot in cluster.slots.items() if slot.state == "draining"]
-    ask = partial(cluster.operator.ask, timeout_s=1.0)
+    ask = partial(cluster.call_admin, timeout_s=1.0)
     answers = await cluster.each(names, lambda name: ask(name, "describe"))
     return {
         name: None if isinstance(answer, RpcError) else answer.get("connections")
@@ -76,7 +76,7 @@ async def draining(cluster: Cluster) -> dict[str, int | None]:
 def metric(cluster: Cluster, names: Sequence[str], metric_name: str, **labels: str) -> float:
     """The sum of a metric over nodes (of a histogram, its count), as they have counted since they
     last started. Raises KeyError where none of them has it."""
-    registries = [cluster.slots[name].machine.metrics for name in names]
+    registries = [cluster.slots[name].handle.metrics for name in names]
     found = [registry.total(metric_name, **labels) for registry in registries]
     known = [value for value in found if value is not None]
     if not known:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from emu.checks.history import Recorder
 from emu.checks.history_file import write_by_model
 from emu.model.topology import FaultItem, Topology
-from emu.running.supervisor import describe
+from emu.running.in_process import describe
 from emu.scenario import Scenario, cluster
 from emu.sim import planned, swarm
 from emu.sim.run import WATCHDOG_S, Outcome, in_virtual_time

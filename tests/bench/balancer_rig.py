@@ -34,7 +34,7 @@ async def emu_main(link_ms: float) -> None:
     from emu.machine.life import current_life
     from emu.machine.links import Slow
     from emu.machine.world import MachineSpec
-    from emu.running.directory import DirectoryConfig, DirectoryNode, Membership
+    from emu.running.directory import DirectoryNode, Listing, Membership
     from nodes.balancer.node import BalancerConfig, BalancerNode
     from nodes.base import DIRECTORY_HOST
     from protocols.control import Member
@@ -59,7 +59,7 @@ async def emu_main(link_ms: float) -> None:
             members = Membership()
             members.put(Member("web-1", "web", "web", "here", web.address, PORT, True))
             directory = MachineSpec(DIRECTORY_HOST, DIRECTORY_HOST, DIRECTORY_HOST, "")
-            await boot(world, directory, DirectoryNode, DirectoryConfig(members))
+            await boot(world, directory, DirectoryNode, Listing(members))
             spec = MachineSpec("lb-1", "lb", "balancer", "here", PORT, public=True, dials=("web",))
             await boot(world, spec, BalancerNode, BalancerConfig("web", check="none"))
             world.settle()

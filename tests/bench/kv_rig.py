@@ -41,7 +41,7 @@ async def emu_main(durability: str, ack: str, members: int, link_ms: float) -> N
     from emu.machine.life import current_life
     from emu.machine.links import Slow
     from emu.machine.world import MachineSpec
-    from emu.running.directory import DirectoryConfig, DirectoryNode, Membership
+    from emu.running.directory import DirectoryNode, Listing, Membership
     from nodes.base import DIRECTORY_HOST, OUTSIDE
     from nodes.kv.shard import KvShardConfig, KvShardNode
     from protocols.control import Member
@@ -70,7 +70,7 @@ async def emu_main(durability: str, ack: str, members: int, link_ms: float) -> N
                 address = world.machine(spec).address
                 known.put(Member(spec.name, "kv", "kv_shard", "here", address, 7000, True))
             directory = MachineSpec(DIRECTORY_HOST, DIRECTORY_HOST, DIRECTORY_HOST, "")
-            await boot(world, directory, DirectoryNode, DirectoryConfig(known))
+            await boot(world, directory, DirectoryNode, Listing(known))
             synced_s = 1.0 if durability == "log" else 0.0
             config = KvShardConfig(durability=durability, ack=ack, sync_interval_s=synced_s)
             shards = [await boot(world, spec, KvShardNode, config) for spec in specs]

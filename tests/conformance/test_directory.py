@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from emu.running.directory import DirectoryConfig, DirectoryNode, Membership
+from emu.running.directory import DirectoryNode, Listing, Membership
 from nodes.base import DIRECTORY_HOST
 from nodes.wire.client import Client
 from nodes.wire.directory import Directory
@@ -24,7 +24,7 @@ async def directory(world, nursery, *, scale=None, may_scale=lambda dialer, tier
     """Start it; returns (what the cluster writes, a node's context)."""
     membership = Membership()
     life, ctx = world.machine(spec(DIRECTORY_HOST)).boot(1)
-    node = DirectoryNode(ctx, DirectoryConfig(membership, scale, may_scale))
+    node = DirectoryNode(ctx, Listing(membership, scale, may_scale))
 
     async def run() -> None:
         async with trio.open_nursery() as inner:
@@ -103,7 +103,7 @@ async def test_a_view_is_current_again_after_the_directory_was_killed(make_world
         machine.life.end(crash=False)
         membership.put(member(1))
         life, again = machine.boot(2)
-        node = DirectoryNode(again, DirectoryConfig(membership))
+        node = DirectoryNode(again, Listing(membership))
 
         async def run() -> None:
             async with trio.open_nursery() as inner:

@@ -12,7 +12,7 @@ import trio
 from emu.live.world import LiveWorld
 from emu.machine.life import Life, current_life
 from emu.machine.world import MachineSpec
-from emu.running.directory import DirectoryConfig, DirectoryNode, Membership
+from emu.running.directory import DirectoryNode, Listing, Membership
 from nodes.base import DIRECTORY_HOST, Context
 from protocols.control import Member
 
@@ -71,7 +71,7 @@ class LiveRig:
 async def live_rig(folder: Path) -> AsyncIterator[LiveRig]:
     async with LiveWorld("test", folder) as world, trio.open_nursery() as nursery:
         rig = LiveRig(world, nursery)
-        await rig.boot(DIRECTORY_HOST, DirectoryNode, DirectoryConfig(rig.members), port=7000)
+        await rig.boot(DIRECTORY_HOST, DirectoryNode, Listing(rig.members), port=7000)
         yield rig
         for life in rig.lives.values():
             life.end(crash=False)

@@ -1,0 +1,98 @@
+"""What the supervisor knows of whatever runs a node: a handle for each, made by a runner.
+
+A runner decides where the program runs: in emu's own process (in_process.py), or elsewhere under a
+name that the cluster is given and a Kind asks for. No handle knows a tier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+
+import trio
+
+from emu.machine.events import Events
+from emu.machine.world import ClockControl, DiskControl, World
+from emu.model.problems import TopologyError, hint
+from emu.model.topology import Placement, Topology, problem_at
+from emu.running.operator import Operator
+from nodes.parts.metrics import Metrics
+
+ASK_TIMEOUT_S: Final = 5.0
+
+
+class NodeHandle(Protocol):
+    """One node and its machine, over all its generations. Nothing here waits but `ask`.
+
+    What a runner cannot do it refuses with an OSError that says so.
+    """
+
+    address: str
+    disk: DiskControl
+    clock: ClockControl
+    cores: int
+    """May be changed while it runs; holds for the next generation too."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a generation was booted and has not ended, paused or not."""
+        ...
+
+    @property
+    def paused(self) -> bool: ...
+    @property
+    def metrics(self) -> Metrics:
+        """The newest generation's registry, another one for each; where the node runs elsewhere,
+        as it was last told."""
+        ...
+
+    def boot(
+        self, generation: int, *, started: Callable[[], object], failed: Callable[[str], object]
+    ) -> None:
+        """Begin a generation from what the disk holds; the one before must have ended.
+
+        `started()` is called when it accepts work, `failed(error)` if it ends by itself; neither
+        once it was ended from here. Its events come without being asked for.
+        """
+        ...
+
+    def end(self, *, crash: bool) -> None:
+        """It is dead when this returns: the process is killed, or (`crash`) its machine loses its
+        power, and with it what was not synced."""
+        ...
+
+    def pause(self) -> None:
+        """It neither runs nor answers; its connections stay open."""
+        ...
+
+    def resume(self) -> None: ...
+    async def ask(self, method: str, *params: Any, timeout_s: float = ASK_TIMEOUT_S) -> Any:
+        """Call an admin method. Raises RpcError."""
+        ...
+
+    def remove(self) -> None:
+        """Give its address (and a temporary disk) away. It must have ended."""
+        ...
+
+
+class Runner(Protocol):
+    """Makes the handles of one cluster's nodes."""
+
+    def handle(self, placement: Placement) -> NodeHandle: ...
+
+
+MakeRunner = Callable[[World, Events, Operator, trio.Nursery], Runner]
+"""Called once for a cluster; what the runner does for it runs in the nursery."""
+
+
+def check_runners(topology: Topology, known: Iterable[str]) -> None:
+    """Raises TopologyError at each tier whose kind asks for a runner that this cluster has not."""
+    names = [name for name in known if name]
+    problems = []
+    for tier in topology.tiers:
+        wanted = tier.kind.runner
+        if wanted and wanted not in names:
+            why = f"kind `{tier.word}` runs in `{wanted}`, which this cluster has not; "
+            problems.append(problem_at(topology, tier, why + hint(wanted, names)))
+    if problems:
+        raise TopologyError(problems)
