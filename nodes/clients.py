@@ -6,7 +6,8 @@ workloads/; users (nodes/users/node.py) are the clients of a whole site.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
 import trio
@@ -20,7 +21,7 @@ from nodes.parts.timing import move_on_after
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call
-from nodes.workloads import FAMILIES, NAMES, Options, Setting, Workload
+from nodes.workloads import Options, Setting, Workload
 from nodes.workloads.base import Session, Step
 from protocols.errors import RpcError
 
@@ -39,8 +40,8 @@ class ClientsConfig:
     asks: str
     """The tier that they ask."""
     workload: str = "register"
-    """register, append, transactions, set or bank; on a kv tier register, append, bank, expiring
-    or hot."""
+    """One of those that the tier's kind has: of a database register, append, transactions, set or
+    bank; of a kv tier register, append, bank, expiring or hot."""
     processes: int = 5
     think_time_s: float = 0.1
     """Mean of the (exponential) pause between a process's operations."""
@@ -57,8 +58,6 @@ class ClientsConfig:
     """For one operation, with the retries that its request id makes safe."""
 
     def __post_init__(self) -> None:
-        if self.workload not in NAMES:
-            raise ValueError(f"`workload`: there is no {self.workload!r}; {', '.join(NAMES)}")
         if not 1 <= self.processes <= 1000:
             raise ValueError("`processes` is from 1 to 1000")
         if self.keys < 1 or self.operations_per_key < 1:
@@ -69,10 +68,29 @@ class ClientsConfig:
             raise ValueError("`timeout` must be above 0")
 
 
+@dataclass(frozen=True, slots=True)
+class Assigned(ClientsConfig):
+    """With the workload itself, which the kind of the tier brings."""
+
+    make: Callable[[Setting], Workload] | None = None
+
+
+def assigned(config: ClientsConfig, reached: Mapping[str, Kind]) -> Assigned:
+    """The config that members run with. Raises ValueError where no kind has that workload."""
+    known = {name: make for kind in reached.values() for name, make in kind.workloads.items()}
+    if config.workload not in known:
+        there = f"there are: {', '.join(known)}" if known else "there are none"
+        raise ValueError(
+            f"`workload`: `{config.asks}` has no workload {config.workload!r}; {there}"
+        )
+    options = {each.name: getattr(config, each.name) for each in fields(config)}
+    return Assigned(**options, make=known[config.workload])
+
+
 class ClientsNode:
     """Runs its workload until `finish` is called on its admin listener."""
 
-    def __init__(self, ctx: Context, config: ClientsConfig) -> None:
+    def __init__(self, ctx: Context, config: Assigned) -> None:
         self.ctx = ctx
         self.config = config
         self.tally = Tally(ctx.clock.monotonic_s())
@@ -128,18 +146,12 @@ class ClientsNode:
         view = await directory.follow(config.asks)
         while not view.members:
             await view.changed.wait()
-        kind = view.members[0].kind
-        family = FAMILIES.get(kind, {})
-        if config.workload not in family:
-            known = ", ".join(family) or "none"
-            raise ValueError(
-                f"no workload `{config.workload}` for a {kind} tier; there are: {known}"
-            )
         options = Options(
             config.asks, config.keys, config.operations_per_key, config.reads, config.tokens,
             config.timeout_s,
         )  # fmt: skip
-        workload = family[config.workload](Setting(ctx, nursery, directory, options))
+        assert config.make is not None, "the loader joins clients and their tier"
+        workload = config.make(Setting(ctx, nursery, directory, options))
         while True:
             try:
                 await workload.prepare()
@@ -256,4 +268,11 @@ class ClientsNode:
         return True
 
 
-KIND: Final = Kind(ClientsConfig, ClientsNode, edges=("asks",), clients=True, mistakes=misread)
+KIND: Final = Kind(
+    ClientsConfig,
+    ClientsNode,
+    edges=("asks",),
+    clients=True,
+    mistakes=misread,
+    joined=assigned,
+)

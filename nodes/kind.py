@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from nodes.base import RPC_PORT, NodeFactory
+from nodes.history import Model
 
 # --- what a family says of a topology file -------------------------------------------------------
 
@@ -137,3 +138,11 @@ class Kind:
     says little. Words for people: `a group of two or more transactions`."""
     runner: str = ""
     """Who runs members, by the name that the cluster has for it; "": emu's own process."""
+    joined: Callable[[Any, Mapping[str, Kind]], Any] | None = None
+    """(config, tier → kind of those that its edges reach) → the config that members run with.
+    Raises ValueError that names the key in backticks."""
+    workloads: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict, hash=False)
+    """What `kind: clients` can run against the tier: name → (Setting) → Workload (see
+    nodes/workloads/)."""
+    models: Mapping[str, Model] = field(default_factory=dict, hash=False)
+    """What judges the histories of those workloads, where no general model does (emu/checks/)."""

@@ -1,14 +1,14 @@
 """Consistency checkers: a history in, anomalies out, each with the operations that show it.
 
 One module per kind of object; this one picks the checker and takes the history apart by object.
-Everything here is pure.
+Models of one family alone come with its Kind (registry.py finds them). Everything here is pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from emu.checks.bank import check_bank
 from emu.checks.history import Operation
@@ -26,6 +26,7 @@ from emu.checks.sets import check_set
 from emu.checks.states import Claim, check_logs, check_owners, check_replicas
 from emu.checks.values import freeze
 from emu.checks.verdict import Anomaly, Checker, Finding, Undecided, Verdict, about
+from nodes.history import Found, Model
 
 __all__ = [
     "GUARANTEES", "MODELS", "Anomaly", "Claim", "Verdict", "check", "check_logs", "check_owners",
@@ -46,6 +47,17 @@ QUEUES: Final[dict[str, Checker]] = {
 }
 GUARANTEES: Final = (*SESSIONS, *QUEUES)
 """Weaker promises than the model's own, which is linearizable (a queue's: once, and in order)."""
+NO_MODELS: Final[Mapping[str, Model]] = {}
+
+
+class _Judge(Protocol):
+    def __call__(self, operations: Sequence[Operation], /) -> Iterable[Finding | Found]: ...
+
+
+def guarantees_of(models: Mapping[str, Model]) -> tuple[str, ...]:
+    """Every weaker promise that a history may be held to, with those of these models."""
+    own = (name for model in models.values() for name in model.weaker)
+    return tuple(dict.fromkeys((*GUARANTEES, *own)))
 
 
 def check(
@@ -54,18 +66,20 @@ def check(
     *,
     guarantee: str = "",
     max_steps: int = MAX_STEPS,
+    models: Mapping[str, Model] = NO_MODELS,
 ) -> Verdict:
     """Judge operations on objects of one model, each object (`key`) by itself.
 
-    `guarantee`: one of GUARANTEES; empty for the model's own.
+    `guarantee`: one of GUARANTEES; empty for the model's own. `models`: what there is beside
+    MODELS. Raises ValueError for a name that neither has.
     """
-    checker = _checker(model, guarantee, max_steps)
+    checker = _checker(model, guarantee, max_steps, models)
     verdict = Verdict()
     for mine in _by_key(operations).values():
         key = mine[0].key
         try:
             verdict.anomalies += [
-                Anomaly(model, key, each.text, each.operations) for each in checker(mine)
+                Anomaly(model, key, each.text, tuple(each.operations)) for each in checker(mine)
             ]
         except Undecided:
             verdict.unknown.append(
@@ -74,11 +88,15 @@ def check(
     return verdict
 
 
-def _checker(model: str, guarantee: str, max_steps: int) -> Callable[..., Iterator[Finding] | Any]:
-    if model not in MODELS:
-        raise ValueError(f"no checker is called `{model}`; there are: {', '.join(MODELS)}")
-    if guarantee and guarantee not in GUARANTEES:
-        raise ValueError(f"no guarantee `{guarantee}`; there are: {', '.join(GUARANTEES)}")
+def _checker(model: str, guarantee: str, max_steps: int, models: Mapping[str, Model]) -> _Judge:
+    known, promises = (*MODELS, *models), guarantees_of(models)
+    if model not in known:
+        raise ValueError(f"no checker is called `{model}`; there are: {', '.join(known)}")
+    if guarantee and guarantee not in promises:
+        raise ValueError(f"no guarantee `{guarantee}`; there are: {', '.join(promises)}")
+    if model in models:
+        own = models[model]
+        return own.weaker.get(guarantee) or SESSIONS.get(guarantee) or own.check
     if guarantee in SESSIONS:
         return SESSIONS[guarantee]
     match model:

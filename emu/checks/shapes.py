@@ -72,6 +72,7 @@ ANYTHING = (_anything, "any value")
 READ: Final = Word(NOTHING, ANYTHING)
 WRITE: Final = Word(ANYTHING)
 CAS: Final = Word((_is_exchange, "[old, new]"), (_is_exchanged, "[old, new, true or false]"))
+ANY: Final = Word(ANYTHING)
 LIST: Final = Word(NOTHING, (_list_or_nothing, "a list"))
 
 WORDS: Final[dict[str, dict[str, Word]]] = {
@@ -98,9 +99,12 @@ WORDS: Final[dict[str, dict[str, Word]]] = {
 """Model → the operations it knows."""
 
 
-def shape_of(model: str) -> Shape:
-    """What is wrong with a line, for a reader of histories of that model."""
-    words = WORDS[model]
+def shape_of(model: str, operations: tuple[str, ...] = ()) -> Shape:
+    """What is wrong with a line, for a reader of histories of that model; of a model that is not
+    one of these, with `operations` (() for any)."""
+    words = WORDS.get(model) or dict.fromkeys(operations, ANY)
+    if not words:
+        return lambda line_type, f, value: ""
 
     def problem(line_type: str, f: str, value: Any) -> str:
         word = words.get(f)

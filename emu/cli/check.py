@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from emu.checks import GUARANTEES, MODELS, Anomaly, Verdict
+from emu.checks import GUARANTEES, MODELS, Anomaly, Verdict, guarantees_of
 from emu.checks import check as judge
 from emu.checks.history import Operation
 from emu.checks.history_file import HistoryError, read_history
@@ -15,6 +15,8 @@ from emu.checks.shapes import shape_of
 from emu.checks.verdict import UNKNOWN, about, line
 from emu.cli import output
 from emu.cli.attach import JsonOption
+from emu.extensions import ExtensionError
+from nodes.history import Model
 
 SHOWN_ANOMALIES: Final = 10
 WORDS: Final[dict[bool | str, tuple[str, str]]] = {
@@ -22,7 +24,7 @@ WORDS: Final[dict[bool | str, tuple[str, str]]] = {
     False: ("NOT valid", "bold red"),
     UNKNOWN: ("unknown", "yellow"),
 }
-MODEL_HELP = f"What the history is of: {', '.join(MODELS)}."
+MODEL_HELP = f"What the history is of: {', '.join(MODELS)}, or what a kind brings."
 GUARANTEE_HELP = f"A weaker promise to hold it to: {', '.join(GUARANTEES)}."
 
 
@@ -34,18 +36,21 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a history: valid (exit 0), not valid (4, told with its operations), or unknown (1)."""
-    if model not in MODELS:
-        output.fail(f"no model `{model}`; there are: {', '.join(MODELS)}", output.USAGE)
-    if guarantee and guarantee not in GUARANTEES:
-        known = ", ".join(GUARANTEES)
-        output.fail(f"no guarantee `{guarantee}`; there are: {known}", output.USAGE)
+    models = {} if model in MODELS else _models_of_kinds()
+    known, promises = (*MODELS, *models), guarantees_of(models)
+    if model not in known:
+        output.fail(f"no model `{model}`; there are: {', '.join(known)}", output.USAGE)
+    if guarantee and guarantee not in promises:
+        there = ", ".join(promises)
+        output.fail(f"no guarantee `{guarantee}`; there are: {there}", output.USAGE)
+    own = models[model].operations if model in models else ()
     try:
-        operations = read_history(history, model=model, shape=shape_of(model))
+        operations = read_history(history, model=model, shape=shape_of(model, own))
     except HistoryError as error:
         output.fail(str(error))
     except OSError as error:
         output.fail(f"cannot read {history}: {error.strerror}")
-    verdict = judge(operations, model, guarantee=guarantee, max_steps=steps)
+    verdict = judge(operations, model, guarantee=guarantee, max_steps=steps, models=models)
     if as_json:
         output.result(as_record(verdict, len(operations)))
     else:
@@ -54,6 +59,16 @@ def check(
         raise typer.Exit(output.VERDICT_FAILED)
     if verdict.valid == UNKNOWN:
         raise typer.Exit(output.FAILURE)
+
+
+def _models_of_kinds() -> dict[str, Model]:
+    from emu.checks.registry import models_of
+    from emu.model.kinds import known_kinds
+
+    try:
+        return models_of(known_kinds().values())
+    except ExtensionError as error:
+        output.fail(str(error))
 
 
 def as_record(verdict: Verdict, operations: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from emu.model import faults
 from emu.model.expectations import METRICS, OPERATORS
 from emu.model.faults import Fault
+from emu.model.kinds import known_kinds
 from emu.model.shaping import LinkDefaults, LinkOptions
 from emu.topology import schema
 from emu.topology.lint import codes
@@ -18,7 +19,6 @@ from emu.topology.loading import OutsideOptions
 from emu.topology.tiers import NAME, TierOptions
 from emu.topology.timelines import When
 from nodes.kind import Kind
-from nodes.kinds import KINDS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -26,10 +26,11 @@ Schema = dict[str, Any]
 
 def json_schema(
     *,
-    kinds: Mapping[str, Kind] = KINDS,
+    kinds: Mapping[str, Kind] | None = None,
     verbs: Mapping[str, type[Fault]] = faults.VERBS,
 ) -> Schema:
     """The whole schema, as plain data."""
+    kinds = known_kinds() if kinds is None else kinds
     definitions: Schema = {}
     names: Schema = {"pattern": f"^{NAME.pattern}$"}
     properties: Schema = {

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
 
+from emu.extensions import ExtensionError
 from emu.machine.units import shown
 from emu.model import expectations as expecting
 from emu.model import faults
 from emu.model.faults import Fault
+from emu.model.kinds import known_kinds
 from emu.model.problems import Problem, TopologyError, hint
 from emu.model.shaping import (
     DeclaredLink,
@@ -31,7 +33,6 @@ from emu.topology.tiers import MAX_NAME, MAX_TIERS, NAME, RESERVED, TierReader
 from emu.topology.timelines import FaultReader
 from nodes.base import OUTSIDE
 from nodes.kind import Kind
-from nodes.kinds import KINDS
 
 SECTIONS: Final = (
     "name", "seed", "regions", "links", "tiers", "outside", "faults", "expect", "accepts",
@@ -52,7 +53,7 @@ class OutsideOptions:
 def load(
     path: str | FilePath,
     *,
-    kinds: Mapping[str, Kind] = KINDS,
+    kinds: Mapping[str, Kind] | None = None,
     verbs: Mapping[str, type[Fault]] = faults.VERBS,
 ) -> Topology:
     """Read a file. Raises TopologyError with every problem, OSError if it cannot be read."""
@@ -72,16 +73,25 @@ def loads(
     text: str,
     *,
     path: str | FilePath = "topology.yaml",
-    kinds: Mapping[str, Kind] = KINDS,
+    kinds: Mapping[str, Kind] | None = None,
     verbs: Mapping[str, type[Fault]] = faults.VERBS,
 ) -> Topology:
     """Read a text as if it stood in `path`. Raises TopologyError with every problem."""
     document = documents.read(text, str(path))
+    if kinds is None:
+        kinds = _known_kinds(path)
     unreadable = bool(document.problems) and document.data is None
     topology = None if unreadable else _Loader(document, FilePath(path), kinds, verbs).topology()
     if document.problems or topology is None:
         raise TopologyError(document.problems)
     return topology
+
+
+def _known_kinds(path: str | FilePath) -> Mapping[str, Kind]:
+    try:
+        return known_kinds()
+    except ExtensionError as error:
+        raise TopologyError([Problem(1, 1, str(path), str(error))]) from error
 
 
 class _Loader:

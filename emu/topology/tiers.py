@@ -276,10 +276,15 @@ class TierReader:
             if tier.kind.mistakes is not None:
                 for mistake in tier.kind.mistakes(see(tier, seen)):
                     self.document.problem((*self.places[name], mistake.option), mistake.text)
+            config = self._joined(tier, dials)
             if tier.kind.peers:
                 dials[name] = None
             self.tiers[name] = replace(
-                tier, dials=tuple(dials), dials_groups=tuple(groups), scales=scales
+                tier,
+                config=config,
+                dials=tuple(dials),
+                dials_groups=tuple(groups),
+                scales=scales,
             )
 
     def _reached(
@@ -302,6 +307,19 @@ class TierReader:
                 known = hint(word, [*self.tiers, *self.groups, *self.broken])
                 self.document.problem(at, f"`{edge}`: there is no tier `{word[:40]}`; {known}")
         return tuple(reached)
+
+    def _joined(self, tier: Tier, dials: Mapping[str, Any]) -> Any:
+        """Its config, with what the tiers that it dials bring to it."""
+        if tier.kind.joined is None or not dials:
+            return tier.config
+        kinds = {name: self.tiers[name].kind for name in dials}
+        try:
+            return tier.kind.joined(tier.config, kinds)
+        except ValueError as error:
+            message = str(error)
+            key = message.split("`")[1] if message.count("`") > 1 else ""
+            self.document.problem((*self.places[tier.name], key), message)
+            return tier.config
 
     def _check_reachable(self, tier: Tier, edge: str, at: Path, target: Tier) -> None:
         people = tier.kind.outside

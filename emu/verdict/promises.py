@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from emu.checks import Verdict, check
 from emu.checks.history import Operation, Recorder
 from emu.checks.losses import Losses, find_losses
+from emu.checks.registry import models_of
 from emu.model.topology import Tier, Topology
 
 
@@ -79,12 +80,13 @@ class Kept:
 def judge_history(topology: Topology, recorder: Recorder, promises: Mapping[str, Promise]) -> Kept:
     """`promises`: by clients tier."""
     kept = Kept()
+    models = models_of(tier.kind for tier in topology.tiers)
     for (tier, model), operations in _by_client(topology, recorder.operations).items():
         promise = promises.get(tier, Promise())
         why = why_losses_are_permitted(topology, tier)
         if not promise.holds:
             why = why or "they ask so that nothing was promised to them"
-        found = check(operations, model, guarantee=promise.guarantee)
+        found = check(operations, model, guarantee=promise.guarantee, models=models)
         (kept.permitted if why else kept.broken).add(found)
         losses = find_losses(operations, model)
         kept.judged.append(

@@ -9,6 +9,7 @@ from nodes.kv.coordinator import CoordinatorConfig, CoordinatorNode
 from nodes.kv.router import KvRouterConfig, KvRouterNode
 from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
 from nodes.kv.tier import KvConfig, expand
+from nodes.kv.workloads import WORKLOADS
 from nodes.replica.kind import CAUTIONS, LEADER, ROLES
 
 STORE: Final = Kind(KvConfig, KvRouterNode, stores=True, expand=expand)
@@ -22,7 +23,9 @@ COORDINATOR: Final = Kind(
     roles=ROLES,
     leader=LEADER,
 )
-ROUTER: Final = Kind(KvRouterConfig, KvRouterNode, edges=("group",), front=True)
+ROUTER: Final = Kind(
+    KvRouterConfig, KvRouterNode, edges=("group",), front=True, workloads=WORKLOADS
+)
 SHARD: Final = Kind(
     KvShardConfig,
     KvShardNode,
@@ -37,4 +40,5 @@ SHARD: Final = Kind(
         StateCheck("owners", OWNED_SLOTS, across_group=True),
     ),
     may_lose=may_lose,
+    workloads=WORKLOADS,
 )

@@ -24,6 +24,7 @@ from nodes.replica.series import measure
 from nodes.sql.chance import Moment
 from nodes.sql.machine import SqlMachine
 from nodes.sql.state import SqlState, Transaction
+from nodes.sql.workloads import WORKLOADS
 from nodes.sql.writes import Writes
 from nodes.wire.admin import Admin
 from nodes.wire.answers import Later
@@ -377,4 +378,5 @@ KIND: Final = Kind(
     leader=LEADER,
     checks=(StateCheck("replicas", STATE_DIGEST), StateCheck("logs", LOG_DIGEST)),
     may_lose=may_lose,
+    workloads=WORKLOADS,
 )

@@ -1,25 +1,9 @@
-"""What the clients kind runs: a small table of workloads, by the kind of tier that they ask.
+"""What the clients kind runs, whatever tier it asks: what a workload is made of.
 
-A workload says what comes next and does it; counting, recording and stopping are clients.py's. A
-new tier adds a module here and a line to FAMILIES.
+A workload says what comes next and does it; counting, recording and stopping are clients.py's. The
+workloads themselves are their family's, and stand in its Kind.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Final
-
-from nodes.workloads import kv, sql
 from nodes.workloads.base import Options, Setting, Workload
 
-__all__ = ["FAMILIES", "NAMES", "Options", "Setting", "Workload"]
-
-Family = Mapping[str, Callable[[Setting], Workload]]
-
-FAMILIES: Final[Mapping[str, Family]] = {
-    "database": sql.WORKLOADS,
-    "kv_router": kv.WORKLOADS,
-    "kv_shard": kv.WORKLOADS,
-}
-"""Kind of the tier that is asked → workload name → how to make it."""
-NAMES: Final = tuple(dict.fromkeys(name for family in FAMILIES.values() for name in family))
+__all__ = ["Options", "Setting", "Workload"]

@@ -6,6 +6,7 @@ import pytest
 
 import emu
 from emu.checks.history import Recorder
+from emu.model.problems import TopologyError
 from emu.topology.loading import loads
 
 NODES = "nodes: 3"
@@ -96,17 +97,12 @@ def test_without_tokens_replicas_show_old_states_and_that_is_counted():
     assert with_tokens["anomalies"] == without["anomalies"] == []
 
 
-def test_a_workload_that_the_tier_has_not_is_a_clear_failure():
-    plan = loads(
-        """
+def test_a_workload_that_the_tier_has_not_is_a_mistake_of_the_file():
+    with pytest.raises(TopologyError, match=r":4:46: `workload`: `web` has no workload 'bank'"):
+        loads(
+            """
 tiers:
   web: {kind: web, public: true}
   load: {kind: clients, asks: web, workload: bank}
 """
-    )
-
-    async def script(c: emu.Scenario) -> str:
-        await c.sleep(0.5)
-        return c.events("node failed")[0]["error"]
-
-    assert "no workload `bank` for a web tier" in emu.run(script, plan)
+        )
