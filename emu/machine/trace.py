@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from struct import Struct
-from typing import Final, NamedTuple
-
-from emu.sim.wire_rules import WireRules
+from typing import Final, NamedTuple, Protocol
 
 HASH_BYTES: Final = 1 << 16
 SHOWN_BYTES: Final = 4096
@@ -39,6 +37,14 @@ class TraceEvent(NamedTuple):
     both ports)."""
 
 
+class Rules(Protocol):
+    """What reads along what streams deliver, and says what was wrong with it."""
+
+    problems: dict[str, None]
+
+    def take(self, route: bytes, data: bytes | memoryview) -> None: ...
+
+
 class _Sent:
     """What has been put on one way (a direction of a connection) and not arrived yet."""
 
@@ -59,7 +65,7 @@ class Trace:
         "rules", "timers",
     )  # fmt: skip
 
-    def __init__(self, *, keep: int = 0, rules: WireRules | None = None) -> None:
+    def __init__(self, *, keep: int = 0, rules: Rules | None = None) -> None:
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
         self._on_their_way: dict[bytes, deque[_Sent]] = {}

@@ -20,9 +20,8 @@ from typing import Any, Final, Generic, TypeVar
 import trio
 
 from emu.machine.private_trio import seeded_scheduler
-from emu.machine.trace import Trace
+from emu.machine.trace import Rules, Trace
 from emu.sim.timers import MAX_TURNS, MAX_VIRTUAL_S, SimClock, SimulationStuck
-from emu.sim.wire_rules import WireRules
 from emu.sim.world import SimWorld
 
 WATCHDOG_S: Final = 20.0
@@ -90,7 +89,7 @@ def in_virtual_time(
     *,
     seed: int | str,
     keep_trace: int = 0,
-    rules: WireRules | None = None,
+    rules: Rules | None = None,
     max_virtual_s: float = MAX_VIRTUAL_S,
     max_turns: int = MAX_TURNS,
     watchdog_s: float = WATCHDOG_S,

@@ -16,8 +16,8 @@ from nodes.checking import CHECKS, CheckName, Prober, Watch
 from nodes.parts.health import CheckTimes
 from nodes.parts.metrics import Counter
 from nodes.parts.picking import ALGORITHMS, AlgorithmName, Maglev
-from nodes.parts.pool import ALL_DOWN, Pool, PoolConfig, Waiting
-from nodes.parts.server import DOWN, Server
+from nodes.parts.pool import ALL_DOWN, Pool, PoolConfig
+from nodes.parts.server import DOWN, Server, Waiting
 from nodes.parts.timing import move_on_after
 from nodes.wire.accepting import accept_forever
 from nodes.wire.admin import Admin

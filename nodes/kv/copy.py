@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from heapq import heappush
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgpack
 
+from nodes.kv.state import KvState, Touched, facts_of
 from nodes.replica.state_machine import Applied
 from protocols.replication.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
-
-if TYPE_CHECKING:
-    from nodes.kv.state import KvState, Touched
 
 STEP_KEYS: Final = 2000
 """Packed or unpacked at once: a millisecond or two."""
@@ -88,7 +86,7 @@ class _Dump:
         slots: dict[int, None] = {}
         requests: dict[tuple[int, str], None] = {}
         for payload in payloads:
-            for fact in self._state.facts_of(payload):
+            for fact in facts_of(payload):
                 touched = self._state.touched_by(fact)
                 if touched is None:
                     return None

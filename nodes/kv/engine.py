@@ -15,6 +15,7 @@ import trio
 from nodes.base import Context
 from nodes.kv.commands import KvCommands
 from nodes.kv.keys import Handler
+from nodes.kv.machine import KvMachine
 from nodes.kv.state import Fact, KvState
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
@@ -119,7 +120,12 @@ class LoggedEngine:
         self.commands = commands
         self.state = commands.state
         self.driver = ReplicaDriver(
-            ctx, nursery, self.state, group, founders, snapshot_every_bytes=snapshot_every_bytes
+            ctx,
+            nursery,
+            KvMachine(self.state),
+            group,
+            founders,
+            snapshot_every_bytes=snapshot_every_bytes,
         )
         self.driver.files.sync_interval_s = sync_interval_s
         self.driver.on_role = self._role_changed

@@ -15,13 +15,9 @@ from typing import Any, Final
 
 import msgpack
 
-from nodes.kv import copy as kv_copy
 from nodes.kv.documents import Index
-from nodes.replica.state_machine import Applied
 from protocols.hashing.partitioning import Range, from_ranges
 from protocols.hashing.slots import SLOTS
-from protocols.replication.pieces import Content, Pieces
-from protocols.stepping import Steps, at_once
 
 SET: Final = 1
 """[SET, slot, key, value, expire_ms]; expire_ms is absolute wall time, 0 for no limit."""
@@ -58,6 +54,12 @@ MISSING: Final = object()
 Fact = Sequence[Any]
 Touched = tuple[list[int], list[tuple[int, str]]]
 """Slots, and requests as (slot, request id)."""
+
+
+def facts_of(payload: bytes) -> list[Fact]:
+    """What a record says."""
+    facts: list[Fact] = msgpack.unpackb(payload, strict_map_key=False)
+    return facts
 
 
 def size_of(value: Any) -> int:
@@ -157,9 +159,6 @@ class KvState:
     def __init__(self, *, index: str = "", request_ids: int = DEFAULT_REQUEST_IDS) -> None:
         self._index_path = index
         self._max_request_ids = request_ids
-        self._clear()
-
-    def _clear(self) -> None:
         self.serving: list[dict[str, Any] | None] = [None] * SLOTS
         """The data of each slot that commands may touch; None: not served here."""
         self.held: list[dict[str, Any] | None] = [None] * SLOTS
@@ -183,16 +182,8 @@ class KvState:
 
     # --- records -------------------------------------------------------------------------
 
-    def apply(self, payload: bytes, lsn: int) -> None:
-        """One record of the log."""
-        for fact in self.facts_of(payload):
-            self.apply_fact(fact)
-
     def apply_fact(self, fact: Fact) -> None:
         _APPLY[fact[0]](self, fact)
-
-    def describe(self, payload: bytes) -> Any:
-        return [list(fact) for fact in self.facts_of(payload)]
 
     # --- data ----------------------------------------------------------------------------
 
@@ -357,28 +348,6 @@ class KvState:
         self._finish(fact[1], "dropped")
 
     # --- the whole -----------------------------------------------------------------------
-
-    def dump_in_steps(self, applied: Applied) -> Steps[Pieces]:
-        """state_machine.CopiesInSteps."""
-        return kv_copy.dump_in_steps(self, applied)
-
-    def restore_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
-        return kv_copy.restore_in_steps(self, data)
-
-    def dump(self) -> bytes:
-        return bytes(at_once(self.dump_in_steps(list)))
-
-    def restore(self, data: Content | None) -> None:
-        """Become what `dump` gave; None: become empty."""
-        if data is None:
-            self._clear()
-        else:
-            at_once(self.restore_in_steps(data))()
-
-    def facts_of(self, payload: bytes) -> list[Fact]:
-        """What a record says."""
-        facts: list[Fact] = msgpack.unpackb(payload, strict_map_key=False)
-        return facts
 
     def touched_by(self, fact: Fact) -> Touched | None:
         """Slots and requests that a fact changed; None: it changed whose slots they are."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from nodes.parts.health import Health, Outlier
 from nodes.parts.picking import algorithm_named
-from nodes.parts.server import ADMIN_STATES, READY, Server
+from nodes.parts.server import ADMIN_STATES, READY, Server, Waiting
 from protocols.control import Member
 
 ALL_DOWN: Final = "all down"
@@ -39,23 +39,6 @@ class PoolConfig:
     eject_after_failures: int = 5
     ejection_time_s: float = 30.0
     max_ejected_ratio: float = 0.1
-
-
-class Waiting:
-    """A connection in the queue. `on_settled()` is called once `server` or `refused` is set."""
-
-    __slots__ = ("key", "number", "on_settled", "refused", "server", "tried", "wanted")
-
-    def __init__(
-        self, number: int, key: str, tried: Sequence[Server], on_settled: Callable[[], None]
-    ) -> None:
-        self.number = number
-        self.key = key
-        self.tried = tried
-        self.on_settled = on_settled
-        self.wanted: Server | None = None
-        self.server: Server | None = None
-        self.refused = ""
 
 
 class Pool:

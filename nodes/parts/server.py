@@ -1,15 +1,14 @@
-"""One backend server as a balancer sees it: its states, its load, its effective weight. Pure."""
+"""One backend server as a balancer sees it: its states, its load, its effective weight, and who
+waits for it. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from nodes.parts.health import Health, Outlier
 from protocols.control import Member
-
-if TYPE_CHECKING:
-    from nodes.parts.pool import Waiting
 
 READY: Final = "ready"
 DRAIN: Final = "drain"
@@ -93,3 +92,20 @@ class Server:
             "ejected": self.outlier.ejected(now_s),
             "departed": self.departed,
         }
+
+
+class Waiting:
+    """A connection in the queue. `on_settled()` is called once `server` or `refused` is set."""
+
+    __slots__ = ("key", "number", "on_settled", "refused", "server", "tried", "wanted")
+
+    def __init__(
+        self, number: int, key: str, tried: Sequence[Server], on_settled: Callable[[], None]
+    ) -> None:
+        self.number = number
+        self.key = key
+        self.tried = tried
+        self.on_settled = on_settled
+        self.wanted: Server | None = None
+        self.server: Server | None = None
+        self.refused = ""

@@ -5,26 +5,38 @@ What a record means is the StateMachine's business; what is committed, the core'
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import trio
 
-from nodes.base import Timer
+from nodes.base import Context, Timer
 from nodes.parts.wakeup import Wakeup
-from nodes.replica.state_machine import apply_entries
-from protocols.replication.replica import PRIMARY
-
-if TYPE_CHECKING:
-    from nodes.replica.driver import ReplicaDriver
+from nodes.replica.state_machine import StateMachine, apply_entries
+from protocols.replication.replica import PRIMARY, Replica
 
 SLICE: Final = 100
 SLICE_BYTES: Final = 256 << 10
 
 
+class Driver(Protocol):
+    """Whose state it is that follows (driver.ReplicaDriver)."""
+
+    ctx: Context
+    machine: StateMachine
+    core: Replica
+    state_lsn: int
+
+    @property
+    def held(self) -> bool: ...
+    @property
+    def is_cut(self) -> bool: ...
+    def pump(self) -> None: ...
+
+
 class Applying:
     """One replica's: run it beside its driver."""
 
-    def __init__(self, driver: ReplicaDriver, pause_s: float) -> None:
+    def __init__(self, driver: Driver, pause_s: float) -> None:
         """`pause_s`: how long records may gather on a replica while nobody asks for them."""
         self._driver = driver
         self._pause_s = pause_s

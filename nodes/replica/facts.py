@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from protocols.replication.replica import LEARNER, NEVER, WITNESS
+from nodes.base import Context
+from nodes.replica.lag import LagClock
+from protocols.replication.replica import LEARNER, NEVER, WITNESS, Replica
 
-if TYPE_CHECKING:
-    from nodes.replica.driver import ReplicaDriver
+
+class Driver(Protocol):
+    """Who is asked (driver.ReplicaDriver)."""
+
+    ctx: Context
+    core: Replica
+    lag: LagClock
+    state_lsn: int
+    divergent_records: int
+
+    @property
+    def is_primary(self) -> bool: ...
+    def lag_s(self) -> float: ...
 
 
-def facts_of(driver: ReplicaDriver) -> dict[str, Any]:
+def facts_of(driver: Driver) -> dict[str, Any]:
     """Role, epoch, positions, who is primary, who else there is."""
     core, lag_s = driver.core, driver.lag_s()
     return {
@@ -27,7 +40,7 @@ def facts_of(driver: ReplicaDriver) -> dict[str, Any]:
     }
 
 
-def role_word(driver: ReplicaDriver) -> str:
+def role_word(driver: Driver) -> str:
     """`primary`, `replica`, `witness` or `learner`."""
     if driver.is_primary:
         return "primary"
@@ -35,7 +48,7 @@ def role_word(driver: ReplicaDriver) -> str:
     return own if own in (WITNESS, LEARNER) else "replica"
 
 
-def lags_s(driver: ReplicaDriver) -> dict[str, float]:
+def lags_s(driver: Driver) -> dict[str, float]:
     """On the primary: how far each replica is behind (see lag.py)."""
     now_s, core = driver.ctx.clock.monotonic_s(), driver.core
     return {

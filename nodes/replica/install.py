@@ -7,23 +7,34 @@ there and answering from what it has; only the change-over holds back what follo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+from nodes.base import Context
 from nodes.parts.timing import take_steps
 from nodes.parts.wakeup import Wakeup
-from nodes.replica.state_machine import restore_in_steps
-from protocols.replication.replica import Snapshot
-
-if TYPE_CHECKING:
-    from nodes.replica.driver import ReplicaDriver
+from nodes.replica.files import ReplicaFiles
+from nodes.replica.state_machine import StateMachine, restore_in_steps
+from protocols.replication.replica import Replica, Snapshot
 
 STEP_PAUSE_S: Final = 0.005
+
+
+class Driver(Protocol):
+    """Whose state and log are replaced (driver.ReplicaDriver)."""
+
+    ctx: Context
+    machine: StateMachine
+    core: Replica
+    files: ReplicaFiles
+
+    def pump_soon(self) -> None: ...
+    def replace_state(self, become: Callable[[], None], lsn: int) -> None: ...
 
 
 class Installer:
     """One replica's: run it beside its driver, which calls `finish` once `is_prepared`."""
 
-    def __init__(self, driver: ReplicaDriver) -> None:
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._wanted = Wakeup()
         self._snapshot: Snapshot | None = None

@@ -5,15 +5,14 @@ A snapshot that came from a peer is install.py's.
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import TYPE_CHECKING, Final
+from contextlib import AbstractContextManager, closing
+from typing import Final, Protocol
 
-from nodes.replica.state_machine import dump_in_steps
+from nodes.base import Context
+from nodes.replica.files import ReplicaFiles
+from nodes.replica.state_machine import StateMachine, dump_in_steps
 from protocols.replication.pieces import Content
-from protocols.replication.replica import DATA, Snapshot
-
-if TYPE_CHECKING:
-    from nodes.replica.driver import ReplicaDriver
+from protocols.replication.replica import DATA, Replica, Snapshot
 
 LOOK_S: Final = 1.0
 SETTLE_LOOKS: Final = 100
@@ -22,10 +21,29 @@ STEP_PAUSE_S: Final = 0.01
 """Between the steps of a dump: what the state serves comes first."""
 
 
+class Driver(Protocol):
+    """Whose state is dumped, and whose log shortened (driver.ReplicaDriver)."""
+
+    ctx: Context
+    machine: StateMachine
+    core: Replica
+    files: ReplicaFiles
+    state_lsn: int
+    times_replaced: int
+
+    @property
+    def held(self) -> bool: ...
+    @property
+    def is_cut(self) -> bool: ...
+    @property
+    def is_installing(self) -> bool: ...
+    def hold(self) -> AbstractContextManager[None]: ...
+
+
 class Snapshots:
     """One replica's: run it beside its driver."""
 
-    def __init__(self, driver: ReplicaDriver, every_bytes: int) -> None:
+    def __init__(self, driver: Driver, every_bytes: int) -> None:
         self._driver = driver
         self._every_bytes = every_bytes
 

@@ -5,19 +5,16 @@ time. Deadlines, cancellation, cpu and back-pressure are here; the methods are i
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import trio
 
-from nodes.base import CpuBusy, CpuExpired, Fenced, Stream, Timer
-from nodes.wire.answers import Call, Fused, Later, Method, current_call
-from nodes.wire.draining import DRAIN_QUIET_S
+from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Stream, Timer
+from nodes.wire.answers import Batch, Call, Fused, Handler, Later, Method, current_call
+from nodes.wire.draining import DRAIN_QUIET_S, Draining
 from protocols import rpc
 from protocols.errors import RpcError
 from protocols.rpc import NOTIFY, REQUEST
-
-if TYPE_CHECKING:
-    from nodes.wire.service import Service
 
 MAX_UNSENT_BYTES: Final = 4 << 20
 """Answers waiting for a slow reader; above it we stop reading that connection's requests."""
@@ -27,11 +24,30 @@ PROTOCOL_VERSION: Final = 1
 LATE: Final = "its time was over when it arrived"
 
 
+class Server(Protocol):
+    """What all connections of a listener share (service.Service)."""
+
+    ctx: Context
+    limits: rpc.Limits
+    methods: dict[str, Method]
+    notified: dict[str, Handler]
+    charge_cpu: bool
+    batch: Batch | None
+    draining: Draining
+    in_flight: int
+    answered: list[Method]
+
+    @property
+    def charging(self) -> bool: ...
+    def settle_soon(self, arrived_s: float) -> None: ...
+    def count_error(self, method: str, code: str) -> None: ...
+
+
 class ServerConnection:
     """One connection: a reader that answers inline, tasks for handlers that wait, one
     writer at a time."""
 
-    def __init__(self, service: Service, stream: Stream, nursery: trio.Nursery) -> None:
+    def __init__(self, service: Server, stream: Stream, nursery: trio.Nursery) -> None:
         self.service = service
         self.ctx = service.ctx
         self.stream = stream

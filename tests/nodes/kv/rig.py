@@ -7,6 +7,7 @@ from typing import Any
 import msgpack
 
 from nodes.kv.commands import KvCommands
+from nodes.kv.machine import KvMachine
 from nodes.kv.state import ADOPT, Fact, KvState
 from protocols.hashing.slots import SLOTS
 
@@ -38,5 +39,5 @@ class Shard:
     def copy(self) -> KvState:
         """A replica: the same log, through bytes."""
         replica = KvState(index=self.state._index_path)
-        replica.apply(msgpack.packb(self.log), 1)
+        KvMachine(replica).apply(msgpack.packb(self.log), 1)
         return replica

@@ -9,6 +9,7 @@ import msgpack
 import pytest
 
 from nodes.kv import copy as kv_copy
+from nodes.kv.machine import KvMachine
 from nodes.kv.state import FENCE, RELEASE, KvState
 from protocols.hashing.slots import SLOTS
 from protocols.replication.pieces import Pieces
@@ -45,7 +46,7 @@ class Watched:
 
 def loaded(data: Any, **options: Any) -> KvState:
     state = KvState(**options)
-    at_once(state.restore_in_steps(data))()
+    at_once(KvMachine(state).restore_in_steps(data))()
     return state
 
 
@@ -61,7 +62,7 @@ def test_a_dump_in_steps_is_the_state_at_its_last_look(seed: int, small_steps: N
     watched = Watched(**options)
     for serial in range(400):
         watched.change(rng, serial)
-    steps, serial = watched.shard.state.dump_in_steps(watched.applied), 1000
+    steps, serial = KvMachine(watched.shard.state).dump_in_steps(watched.applied), 1000
     while True:
         try:
             next(steps)
@@ -73,9 +74,9 @@ def test_a_dump_in_steps_is_the_state_at_its_last_look(seed: int, small_steps: N
             serial += 1
     assert serial > 1050
     then = KvState(**options)
-    then.apply(msgpack.packb(watched.shard.log[: watched.seen]), 1)
+    KvMachine(then).apply(msgpack.packb(watched.shard.log[: watched.seen]), 1)
     copy = loaded(data, **options)
-    assert copy.dump() == then.dump()
+    assert KvMachine(copy).dump() == KvMachine(then).dump()
     assert (copy.keys, copy.bytes) == (then.keys, then.bytes)
     assert sorted(copy.due) == sorted((when_ms, key) for key, when_ms in then.expiry.items())
     assert copy.index is not None and then.index is not None
@@ -90,7 +91,7 @@ def test_slots_that_go_after_or_before_their_turn_are_not_in_a_dump(
     watched, moved = Watched(), 0
     for number in range(KEYS):
         watched.shard.call("set", f"k{number}", number)
-    steps = watched.shard.state.dump_in_steps(watched.applied)
+    steps = KvMachine(watched.shard.state).dump_in_steps(watched.applied)
     while True:
         try:
             next(steps)
@@ -103,14 +104,14 @@ def test_slots_that_go_after_or_before_their_turn_are_not_in_a_dump(
             watched.shard.do([RELEASE, f"m/{moved}", 7])
             moved += 1
     then = KvState()
-    then.apply(msgpack.packb(watched.shard.log[: watched.seen]), 1)
-    assert loaded(data).dump() == then.dump()
+    KvMachine(then).apply(msgpack.packb(watched.shard.log[: watched.seen]), 1)
+    assert KvMachine(loaded(data)).dump() == KvMachine(then).dump()
 
 
 def test_a_dump_as_it_was_once_written_can_be_read() -> None:
     now = Watched()
     now.shard.call("set", "a", 1, {"ttl_ms": 5000})
-    old = msgpack.unpackb(now.shard.state.dump(), strict_map_key=False)
+    old = msgpack.unpackb(KvMachine(now.shard.state).dump(), strict_map_key=False)
     old["expiry"] = {}
     for slot in old["slots"]:
         old["expiry"] |= slot.pop()

@@ -8,8 +8,8 @@ import pytest
 
 from nodes.parts.health import CheckTimes, Health, Outlier
 from nodes.parts.picking import ALGORITHMS, Maglev
-from nodes.parts.pool import ALL_DOWN, QUEUE_FULL, Pool, PoolConfig, Waiting
-from nodes.parts.server import Server
+from nodes.parts.pool import ALL_DOWN, QUEUE_FULL, Pool, PoolConfig
+from nodes.parts.server import Server, Waiting
 from protocols.control import Member
 
 
