@@ -271,6 +271,7 @@ class ClientsNode:
 KIND: Final = Kind(
     ClientsConfig,
     ClientsNode,
+    (),
     edges=("asks",),
     clients=True,
     mistakes=misread,

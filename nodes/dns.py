@@ -16,7 +16,7 @@ import trio
 
 from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, Peer, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
-from nodes.kind import Caution, Kind, TierSeen
+from nodes.kind import Caution, Kind, Port, TierSeen
 from nodes.parts.health import CheckTimes, Health
 from nodes.parts.metrics import Counter
 from nodes.parts.timing import move_on_after
@@ -367,10 +367,12 @@ def _dead_ends(tier: TierSeen) -> Iterator[Caution]:
             yield Caution(f"{what}; give `{target.name}` `public: true`")
 
 
+DNS: Final = Port("dns", DNS_PORT, ("dns", "rpc"))
+
 KIND: Final = Kind(
     DnsConfig,
     DnsNode,
-    DNS_PORT,
+    (DNS,),
     edges=("answers", "names"),
     visited=True,
     cautions={"public-private": _dead_ends},

@@ -9,10 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from nodes.base import RPC_PORT, NodeFactory
+from nodes.base import ADMIN_PORT, HTTP_PORT, RPC_PORT, NodeFactory
 from nodes.history import Model
+
+# --- where a tier's machines listen --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A door of each of a tier's machines: what listens there, and for whom."""
+
+    name: str
+    """What `emu url --door` calls it: rpc, http, dns, redis, postgres, sqs ..."""
+    number: int
+    speaks: tuple[str, ...] = ("rpc",)
+    """Protocols that it tells apart by themselves; the first one gives its URL."""
+    public: bool = True
+    """Whether `public: true` of the tier opens it to users and clients from outside."""
+
+    def __post_init__(self) -> None:
+        if not self.speaks:
+            raise ValueError(f"port `{self.name}` speaks nothing; name a protocol")
+        if self.number == ADMIN_PORT or not 0 < self.number < 65536:
+            raise ValueError(f"port `{self.name}`: {self.number} is no number for a tier's port")
+
+
+RPC: Final = Port("rpc", RPC_PORT)
+HTTP: Final = Port("http", HTTP_PORT, ("http", "rpc", "proxy"))
+"""A web port: HTTP, MessagePack and PROXY are told apart by the first byte."""
+
 
 # --- what a family says of a topology file -------------------------------------------------------
 
@@ -90,12 +117,14 @@ class Kind:
     """One line of the table of kinds: what a tier's `kind:` word stands for.
 
     `edges` names the Config fields that hold other tiers' names: the topology checks them, and the
-    network lets members of this tier dial those tiers (and nobody else's private listeners).
+    network lets members of this tier dial those tiers (and nobody else's private ports).
     """
 
     config: type
     node: NodeFactory
-    port: int = RPC_PORT
+    ports: tuple[Port, ...] = (RPC,)
+    """Where members listen beside their admin port, the main one first: it is what the directory
+    and `ps` name. Only these can be dialled, by who may."""
     edges: tuple[str, ...] = ()
     passes: tuple[str, ...] = ()
     """Those of its edges along which every request goes on."""
@@ -105,7 +134,7 @@ class Kind:
     """Whether members only ask: they are started last, and their admin listeners answer `summary`
     and, once, `finish` (stop, wait for stragglers, read back) with what emu/verdict/ adds up."""
     outside: str = ""
-    """Members stand for people out there, who reach public tiers only: the section of the file that
+    """Members stand for people out there, who reach public ports only: the section of the file that
     says how they come from each region."""
     demand: Callable[[Any], Demand] | None = None
     """(config) → what each member asks for."""
@@ -146,3 +175,14 @@ class Kind:
     nodes/workloads/)."""
     models: Mapping[str, Model] = field(default_factory=dict, hash=False)
     """What judges the histories of those workloads, where no general model does (emu/checks/)."""
+
+    def __post_init__(self) -> None:
+        for each in ("name", "number"):
+            values = [getattr(port, each) for port in self.ports]
+            if len(set(values)) < len(values):
+                raise ValueError(f"two ports of a kind have one {each}: {values}")
+
+    @property
+    def port(self) -> int:
+        """The main port's number, which the directory names even where nobody listens."""
+        return self.ports[0].number if self.ports else RPC_PORT

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import trio
 
 from nodes.base import HTTP_PORT, Context, Stream
-from nodes.kind import Kind
+from nodes.kind import HTTP, Kind
 from nodes.kv.client import KvClient
 from nodes.parts.breaker import State
 from nodes.parts.stores import DATABASE_KINDS, KV_KINDS, misread
@@ -293,7 +293,7 @@ def add_methods(service: Service, site: Site) -> None:
 KIND: Final = Kind(
     WebConfig,
     WebNode,
-    HTTP_PORT,
+    (HTTP,),
     edges=("uses",),
     visited=True,
     mistakes=misread,

@@ -36,6 +36,7 @@ class LiveDatagramSocket:
         network.bind(self._sock, host, port)
         self._local = self._sock.getsockname()
         self._port = port or self._local[1]
+        self._asks = not port
         self._udp_port = self._port | UDP
         self._endpoint = (self._local[0], self._local[1] | UDP)
         host.ports[self._udp_port] = self._local
@@ -127,7 +128,7 @@ class LiveDatagramSocket:
         return False
 
     def _admits(self, name: str) -> bool:
-        if self._port != self._host.spec.port:
+        if self._asks:
             return True  # our own query's answers
         return self._network.admit(self._host, self._port, name)
 

@@ -19,7 +19,7 @@ import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from emu.live.addresses import AddressSlot
-from emu.live.datagrams import LiveDatagramSocket
+from emu.live.datagrams import UDP, LiveDatagramSocket
 from emu.live.readiness import Readiness
 from emu.live.relay import Relays
 from emu.live.sockets import SocketSink, prepare
@@ -29,13 +29,14 @@ from emu.machine.access import may_dial, refusal
 from emu.machine.handshake import shake_hands
 from emu.machine.life import Life
 from emu.machine.links import Links
-from emu.machine.world import OBSERVE_PORT, OPERATOR, MachineSpec
+from emu.machine.world import OBSERVE, OPERATOR, MachineSpec
 from nodes.base import DIRECTORY_HOST, OUTSIDE, Listener, Peer, Stream
 
 BUFFER_BYTES: Final = 256 * 1024
 BACKLOG: Final = 1024
-FILES_PER_MACHINE: Final = 6
-"""Two listeners, and both ends of a connection to the directory and of one to another tier."""
+FILES_PER_MACHINE: Final = 5
+"""Beside its listed ports: the admin listener, and both ends of a connection to the directory and
+of one to another tier."""
 SPARE_FILES: Final = 128
 FIXED_HOSTS: Final = {OPERATOR: 1, DIRECTORY_HOST: 2}
 
@@ -92,6 +93,7 @@ class LiveNetwork:
         self._name_by_address: dict[str, str] = {}
         self._name_by_endpoint: dict[tuple[str, int], str] = {}
         self._most_files = raise_file_limit()
+        self._listed_ports = 0
 
     def spawn(self, task: Callable[[], Awaitable[Any]]) -> None:
         """Run a task of the network's own."""
@@ -100,19 +102,21 @@ class LiveNetwork:
 
     def add_machine(self, spec: MachineSpec) -> str:
         """Give the machine its address. Raises OSError EMFILE where the system cannot hold more."""
-        self._check_room(spec.name)
+        self._check_room(spec)
         address = self.slot.address(spec.name, FIXED_HOSTS.get(spec.name))
         self._hosts[spec.name] = Host(spec, address)
+        self._listed_ports += len(spec.ports)
         self._name_by_address[address] = spec.name
         return address
 
-    def _check_room(self, name: str) -> None:
+    def _check_room(self, spec: MachineSpec) -> None:
         count = len(self._hosts) + 1
-        needed = count * FILES_PER_MACHINE + SPARE_FILES
+        listed = self._listed_ports + len(spec.ports)
+        needed = count * FILES_PER_MACHINE + listed + SPARE_FILES
         if needed > self._most_files:
             raise OSError(
                 errno.EMFILE,
-                f"{name} does not fit: {count} machines need some {needed:,} open files, this "
+                f"{spec.name} does not fit: {count} machines need some {needed:,} open files, this "
                 f"system allows {self._most_files:,}. Take fewer nodes, or raise `ulimit -Hn`",
             )
 
@@ -120,6 +124,7 @@ class LiveNetwork:
         host = self._hosts.pop(name, None)
         if host is not None:
             self.set_power(host, True)
+            self._listed_ports -= len(host.spec.ports)
             self._name_by_address.pop(host.address, None)
 
     def host(self, name_or_address: str) -> Host | None:
@@ -151,7 +156,7 @@ class LiveNetwork:
         return LiveCard(self, self._hosts[spec.name], life)
 
     def operator_card(self) -> LiveCard:
-        spec = MachineSpec(OPERATOR, OPERATOR, OPERATOR, "", port=OBSERVE_PORT, public=True)
+        spec = MachineSpec(OPERATOR, OPERATOR, OPERATOR, "", (OBSERVE,), public=True)
         if OPERATOR not in self._hosts:
             self.add_machine(spec)
         return LiveCard(self, self._hosts[OPERATOR], None)
@@ -181,22 +186,32 @@ class LiveNetwork:
         if may_dial(dialer_spec, name, host.spec, port):
             return True
         self.refused_total += 1
-        tier = dialer_spec.tier if dialer_spec is not None else ""
-        self._on_refused(name, host.spec.name, refusal(name, tier, host.spec, port))
+        self._on_refused(name, host.spec.name, refusal(dialer_spec, name, host.spec, port))
         return False
 
     def bind(self, sock: socket.socket, host: Host, port: int) -> None:
         """Take the machine's own port; where another program has it, any other, with an event."""
         if not self.slot.aliases:
-            sock.bind(("127.0.0.1", 0))
+            self._bind_elsewhere(sock, host, "127.0.0.1", port)
             return
         try:
             sock.bind((host.address, port))
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not port:
                 raise
-            sock.bind((host.address, 0))
+            self._bind_elsewhere(sock, host, host.address, port)
             self._on_taken(host.spec.name, port, sock.getsockname()[1])
+
+    def _bind_elsewhere(self, sock: socket.socket, host: Host, address: str, port: int) -> None:
+        """Take any port; of UDP and TCP the second one takes the first one's, if it can, so that
+        one number names a door that speaks over both."""
+        first = host.ports.get(port | UDP) or host.ports.get(port)
+        try:
+            sock.bind((address, first[1] if first is not None else 0))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            sock.bind((address, 0))
 
     async def aclose(self) -> None:
         for host in self._hosts.values():

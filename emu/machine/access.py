@@ -1,4 +1,5 @@
-"""Who may dial whom: the identity rules that both worlds' networks apply at accept. Pure.
+"""Who may dial whom: the identity rules that both worlds' networks apply at accept, by edge and
+port. Pure.
 
 This emulates private networks; it is no defence against other programs of the same machine.
 """
@@ -14,21 +15,33 @@ def may_dial(dialer: MachineSpec | None, name: str, target: MachineSpec, port: i
     that port of `target`."""
     if name == OPERATOR:
         return True
-    if port == ADMIN_PORT:
+    door = target.listed(port)
+    if port == ADMIN_PORT or door is None:
         return False
-    if target.public and port == target.port:
+    if target.public and door.public:
         return True
     if name == OUTSIDE or dialer is None:
         return False
-    if target.tier == DIRECTORY_HOST or target.tier in dialer.dials:
-        return True
-    return bool(target.group) and target.group in dialer.dials
+    return target.tier == DIRECTORY_HOST or _has_edge(dialer, target)
 
 
-def refusal(name: str, tier: str, target: MachineSpec, port: int) -> str:
+def _has_edge(dialer: MachineSpec, target: MachineSpec) -> bool:
+    if dialer.from_outside:
+        return False
+    return target.tier in dialer.dials or (bool(target.group) and target.group in dialer.dials)
+
+
+def refusal(dialer: MachineSpec | None, name: str, target: MachineSpec, port: int) -> str:
     """Why, and which edge to declare."""
     if port == ADMIN_PORT:
         return f"{target.name}'s admin port is for emu itself"
-    if name == OUTSIDE or not tier:
-        return f"{target.name} is private: give tier `{target.tier}` `public: true` to open it"
-    return f"tier `{tier}` declares no edge to `{target.tier}` (uses, balances, peers ...)"
+    door = target.listed(port)
+    if door is None:
+        listed = ", ".join(f"{each.name} {each.number}" for each in target.ports) or "none"
+        return f"{target.name} lists no port {port} (but {listed}): its Kind's `ports` open one"
+    tier = target.tier
+    if name != OUTSIDE and dialer is not None and not dialer.from_outside:
+        return f"tier `{dialer.tier}` declares no edge to `{tier}` (uses, balances, peers ...)"
+    if target.public:
+        return f"{target.name}'s port {door.name} is for tiers that declare an edge to `{tier}`"
+    return f"{target.name} is private: give tier `{tier}` `public: true` to open it"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nodes.base import ADMIN_PORT, RPC_PORT, Context, History, Network, Timer
+from nodes.base import RPC_PORT, Context, History, Network, Timer
+from nodes.kind import RPC, Port
 from nodes.parts.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ OPERATOR = "emu"
 
 OBSERVE_PORT = 9100
 """Where emu itself answers HTTP: metrics, service discovery, events, the live page."""
+OBSERVE = Port("http", OBSERVE_PORT, ("http",))
 
 
 class Timers(Protocol):
@@ -66,21 +68,31 @@ class MachineSpec:
     tier: str
     kind: str
     region: str
-    port: int = RPC_PORT
+    ports: tuple[Port, ...] = (RPC,)
+    """What can be dialled beside the admin port, the main one first."""
     public: bool = False
-    """Whether clients from outside (and `users` tiers) may dial the main port."""
+    """Whether users and clients from outside may dial its public ports."""
+    from_outside: bool = False
+    """Whether it comes as clients from outside do, whatever edges its tier declares."""
     group: str = ""
     """The declared tier it comes from, where a kind stands for several."""
     dials: tuple[str, ...] = ()
-    """Tiers and groups whose private listeners this machine may dial (its own tier included
+    """Tiers and groups whose listed ports this machine may dial (its own tier included
     if it has peers)."""
     cpu: CpuSpec = field(default_factory=CpuSpec)
     disk: DiskSpec = field(default_factory=DiskSpec)
     clock: ClockSpec = field(default_factory=ClockSpec)
 
     @property
-    def ports(self) -> tuple[int, ...]:
-        return (self.port, ADMIN_PORT)
+    def port(self) -> int:
+        """The main port's number."""
+        return self.ports[0].number if self.ports else RPC_PORT
+
+    def listed(self, number: int) -> Port | None:
+        for port in self.ports:
+            if port.number == number:
+                return port
+        return None
 
 
 class DiskControl(Protocol):

@@ -24,6 +24,7 @@ class SimDatagramSocket:
 
     def __init__(self, network: SimNetwork, host: Host, life: Life | None, port: int) -> None:
         self.port = port or network.ephemeral_port()
+        self._asks = not port
         if self.port in host.datagrams:
             raise OSError(98, f"port {self.port} of {host.spec.name} is in use")
         self._network = network
@@ -86,7 +87,7 @@ class SimDatagramSocket:
             await self._readers.park()
 
     def _admits(self, name: str) -> bool:
-        if self.port != self._host.spec.port:
+        if self._asks:
             return True  # our own query's answers
         return self._network.admit(self._host, self.port, name)
 

@@ -148,8 +148,7 @@ class SimNetwork:
         if may_dial(dialer_spec, name, host.spec, port):
             return True
         self.refused_total += 1
-        tier = dialer_spec.tier if dialer_spec is not None else ""
-        self._on_refused(name, host.spec.name, refusal(name, tier, host.spec, port))
+        self._on_refused(name, host.spec.name, refusal(dialer_spec, name, host.spec, port))
         return False
 
 

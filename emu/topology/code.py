@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from nodes.base import RPC_PORT
-from nodes.kind import Kind
+from nodes.kind import Kind, Port
 
 REFERENCE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 WRITE: Final = "write `package.module:Name`"
@@ -45,8 +45,8 @@ def load(reference: str, folder: Path) -> tuple[Any, str]:
 def kind_of(reference: str, folder: Path) -> tuple[Kind, str]:
     """The Kind of a user's own node: a `Kind`, or a Node class.
 
-    A class may say more in attributes: `Config` (a frozen dataclass), `port`, `edges`, `peers`,
-    `roles`. Raises ValueError.
+    A class may say more in attributes: `Config` (a frozen dataclass), `port` (a number) or `ports`,
+    `edges`, `peers`, `roles`. Raises ValueError.
     """
     found, file = load(reference, folder)
     if isinstance(found, Kind):
@@ -64,12 +64,17 @@ def kind_of(reference: str, folder: Path) -> tuple[Kind, str]:
     kind = Kind(
         config,
         node,
-        port=getattr(found, "port", RPC_PORT),
+        _ports_of(found),
         edges=tuple(edges),
         peers=bool(getattr(found, "peers", False)),
         roles=tuple(getattr(found, "roles", ())),
     )
     return kind, file
+
+
+def _ports_of(found: type) -> tuple[Port, ...]:
+    number = getattr(found, "port", RPC_PORT)
+    return tuple(getattr(found, "ports", (Port("rpc", number),)))
 
 
 def _import(module_name: str, folder: Path) -> ModuleType:

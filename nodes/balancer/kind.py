@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nodes.balancer.node import BalancerConfig, BalancerNode
-from nodes.base import HTTP_PORT
-from nodes.kind import Caution, Kind, TierSeen
+from nodes.kind import HTTP, Caution, Kind, TierSeen
 
 BALANCES: Final = "balances"
 
@@ -22,7 +21,7 @@ def _ways_around(tier: TierSeen) -> Iterator[Caution]:
 KIND: Final = Kind(
     BalancerConfig,
     BalancerNode,
-    HTTP_PORT,
+    (HTTP,),
     edges=(BALANCES,),
     passes=(BALANCES,),
     visited=True,

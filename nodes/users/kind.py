@@ -17,6 +17,7 @@ def _demand(config: UsersConfig) -> Demand:
 KIND: Final = Kind(
     UsersConfig,
     UsersNode,
+    (),
     edges=(VISITS, "resolver"),
     passes=(VISITS,),
     clients=True,

@@ -37,6 +37,7 @@ async def emu_main(link_ms: float) -> None:
     from emu.running.directory import DirectoryNode, Listing, Membership
     from nodes.balancer.node import BalancerConfig, BalancerNode
     from nodes.base import DIRECTORY_HOST
+    from nodes.kind import HTTP
     from protocols.control import Member
 
     async def boot(world: LiveWorld, spec: MachineSpec, node: Any, config: Any) -> None:
@@ -55,12 +56,14 @@ async def emu_main(link_ms: float) -> None:
                 world.links.add(
                     Slow(frozenset({"lb-1"}), frozenset({"web-1"}), latency_s=link_ms / 1000)
                 )
-            web = world.machine(MachineSpec("web-1", "web", "web", "here", PORT))
+            web = world.machine(MachineSpec("web-1", "web", "web", "here", (HTTP,)))
             members = Membership()
             members.put(Member("web-1", "web", "web", "here", web.address, PORT, True))
             directory = MachineSpec(DIRECTORY_HOST, DIRECTORY_HOST, DIRECTORY_HOST, "")
             await boot(world, directory, DirectoryNode, Listing(members))
-            spec = MachineSpec("lb-1", "lb", "balancer", "here", PORT, public=True, dials=("web",))
+            spec = MachineSpec(
+                "lb-1", "lb", "balancer", "here", (HTTP,), public=True, dials=("web",)
+            )
             await boot(world, spec, BalancerNode, BalancerConfig("web", check="none"))
             world.settle()
             say(lb=world.machine(spec).address, web=web.address)

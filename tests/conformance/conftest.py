@@ -19,10 +19,13 @@ from emu.machine.world import MachineSpec
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld
 from nodes.base import Fenced
+from nodes.kind import Port
 
 LATE_S = 0.5
 """What a busy computer may add to a live time."""
 TURNS_TO_UNWIND = 50
+SECOND = Port("second", 7001, public=False)
+"""A door beside the main one, which `public: true` does not open."""
 CLIENT, SERVER = frozenset({"client-1"}), frozenset({"server-1"})
 
 

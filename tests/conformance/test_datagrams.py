@@ -59,6 +59,16 @@ async def test_a_datagram_takes_the_links_latency_both_ways(make_world):
         watch.took(0.04)
 
 
+async def test_one_number_names_a_door_that_speaks_over_udp_and_tcp(make_world):
+    async with make_world() as world:
+        machine = world.machine(spec("server-1", public=True))
+        _, server = machine.boot(1)
+        datagrams = await server.network.open_datagram(7000)
+        await server.network.listen(7000)
+        host, _, port = world.endpoint("server-1", 7000).rpartition(":")
+        assert (host, int(port)) == far_endpoint(world, datagrams, machine.address)
+
+
 async def test_a_faster_datagram_overtakes_a_slower_one(make_world):
     async with make_world() as world:
         _, near, far, address = await sockets(world)
@@ -123,6 +133,19 @@ async def test_a_private_port_does_not_hear_strangers(make_world):
         await near.send_to(b"declared", address, 7000)
         assert (await far.receive_from())[0] == b"declared"
         assert await is_silent(far.receive_from)
+
+
+async def test_an_unlisted_port_hears_nobody(make_world):
+    async with make_world() as world:
+        machine = world.machine(spec("server-1"))
+        _, server = machine.boot(1)
+        _, client = world.machine(spec("client-1")).boot(1)
+        near, unlisted = (
+            await client.network.open_datagram(),
+            await server.network.open_datagram(7777),
+        )
+        await near.send_to(b"let me in", machine.address, 7777)
+        assert await is_silent(unlisted.receive_from)
 
 
 async def test_a_public_port_hears_clients_from_outside_over_their_link(make_world):

@@ -7,7 +7,9 @@ import trio
 
 from emu.machine import links
 from nodes.base import ADMIN_PORT, OUTSIDE
+from nodes.kind import RPC, Port
 from tests.conformance.conftest import (
+    SECOND,
     Stopwatch,
     connected,
     ends,
@@ -27,6 +29,12 @@ async def refused(card, port: int = 7000) -> bool:
         return await ends(stream) == "reset"
     except (OSError, trio.BrokenResourceError):
         return True
+
+
+def why_refused(world) -> str:
+    """What the last refusal's event says."""
+    *_, event = [each for each in world.events if each["event"] == "connection refused"]
+    return event["why"]
 
 
 async def accepting(world, port: int = 7000, **server_fields):
@@ -90,11 +98,55 @@ async def test_a_public_listener_takes_clients_from_outside(make_world):
         assert await ends(far) == "closed"
 
 
-async def test_public_is_the_main_port_alone(make_world):
+async def test_public_opens_the_public_ports_alone(make_world):
     async with make_world() as world, trio.open_nursery() as nursery:
-        _, listener = await accepting(world, 7777, public=True)
+        third = Port("third", 7002)
+        server, listener = await accepting(world, 7001, public=True, ports=(RPC, SECOND, third))
         nursery.start_soon(listener.accept)
-        assert await refused(world.outside_network(), 7777)
+        assert await refused(world.outside_network(), 7001)
+        assert "port second is for tiers that declare an edge to `server`" in why_refused(world)
+        open_to_all = await server.network.listen(7002)
+        await world.outside_network().open_stream("server-1", 7002)
+        assert (await open_to_all.accept()).peer.name == OUTSIDE
+        nursery.cancel_scope.cancel()
+
+
+async def test_whoever_declares_an_edge_reaches_every_listed_port_and_no_other(make_world):
+    async with make_world() as world, trio.open_nursery() as nursery:
+        server, listener = await accepting(world, 7001, ports=(RPC, SECOND))
+        unlisted = await server.network.listen(7777)
+        _, client = world.machine(spec("client-1")).boot(1)
+        _, sibling = world.machine(spec("server-2")).boot(1)
+        for card in (client.network, sibling.network):
+            near = await card.open_stream("server-1", 7001)
+            assert near.peer.port == 7001
+            await (await listener.accept()).aclose()
+        nursery.start_soon(unlisted.accept)
+        assert await refused(client.network, 7777)
+        assert "lists no port 7777 (but rpc 7000, second 7001)" in why_refused(world)
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_declares_no_edge_is_refused_at_every_port_that_is_not_public(make_world):
+    async with make_world() as world, trio.open_nursery() as nursery:
+        _, listener = await accepting(world, 7001, public=True, ports=(RPC, SECOND))
+        _, stranger = world.machine(spec("stranger-1", dials=())).boot(1)
+        nursery.start_soon(listener.accept)
+        assert await refused(stranger.network, 7001)
+        assert "tier `stranger` declares no edge to `server`" in why_refused(world)
+        nursery.cancel_scope.cancel()
+
+
+async def test_users_reach_public_ports_alone_whatever_they_declare(make_world):
+    async with make_world() as world, trio.open_nursery() as nursery:
+        server, main = await accepting(world, public=True, ports=(RPC, SECOND))
+        second = await server.network.listen(7001)
+        _, user = world.machine(spec("users-1", from_outside=True)).boot(1)
+        await user.network.open_stream("server-1", 7000)
+        assert (await main.accept()).peer.name == "users-1"
+        nursery.start_soon(second.accept)
+        assert await refused(user.network, 7001)
+        assert "port second is for tiers" in why_refused(world)
         nursery.cancel_scope.cancel()
 
 

@@ -6,8 +6,10 @@ import pytest
 import trio
 
 from emu.machine import links
+from nodes.kind import RPC
 from tests.conformance.conftest import (
     CLIENT,
+    SECOND,
     SERVER,
     Stopwatch,
     connected,
@@ -226,7 +228,7 @@ async def test_a_partition_that_begins_to_reject_resets_what_it_held(make_world)
 
 
 async def test_a_cut_concerns_its_two_sides_only(make_world):
-    async with make_world() as world, connected(world) as (_, server, _, _):
+    async with make_world() as world, connected(world, ports=(RPC, SECOND)) as (_, server, _, _):
         _, other = world.machine(spec("client-2")).boot(1)
         listener = await server.network.listen(7001)
         near = await other.network.open_stream("server-1", 7001)

@@ -24,6 +24,7 @@ from emu.machine.disk import Work
 from emu.machine.events import Events
 from emu.machine.life import current_life
 from emu.machine.world import CpuSpec, DiskSpec, MachineSpec
+from nodes.kind import HTTP
 
 
 def spec(name: str, **fields) -> MachineSpec:
@@ -55,7 +56,7 @@ async def test_a_temporary_world_takes_a_removed_machines_disk_with_it(tmp_path)
 
 async def test_a_port_that_another_program_holds_is_replaced_and_told(tmp_path):
     async with LiveWorld(7, tmp_path) as world:
-        machine = world.machine(spec("web-1", port=8080, public=True))
+        machine = world.machine(spec("web-1", ports=(HTTP,), public=True))
         _, ctx = machine.boot(1)
         with socket.socket() as taken:  # as 0.0.0.0:8080 takes it on every address
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -14,6 +14,7 @@ from emu.machine.life import Life, current_life
 from emu.machine.world import MachineSpec
 from emu.running.directory import DirectoryNode, Listing, Membership
 from nodes.base import DIRECTORY_HOST, Context
+from nodes.kind import HTTP, RPC
 from protocols.control import Member
 
 
@@ -51,7 +52,7 @@ class LiveRig:
     async def boot(self, name: str, node: Any, config: Any, **fields: Any) -> Context:
         """Start a node; it is listed in the directory."""
         tier = name.partition("-")[0]
-        spec = MachineSpec(name, tier, tier, "here", **{"port": 8080, **fields})
+        spec = MachineSpec(name, tier, tier, "here", **{"ports": (HTTP,), **fields})
         machine = self.world.machine(spec)
         life, ctx = machine.boot(1)
         self.lives[name], self.contexts[name] = life, ctx
@@ -71,7 +72,7 @@ class LiveRig:
 async def live_rig(folder: Path) -> AsyncIterator[LiveRig]:
     async with LiveWorld("test", folder) as world, trio.open_nursery() as nursery:
         rig = LiveRig(world, nursery)
-        await rig.boot(DIRECTORY_HOST, DirectoryNode, Listing(rig.members), port=7000)
+        await rig.boot(DIRECTORY_HOST, DirectoryNode, Listing(rig.members), ports=(RPC,))
         yield rig
         for life in rig.lives.values():
             life.end(crash=False)

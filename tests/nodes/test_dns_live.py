@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from nodes.base import DNS_PORT
-from nodes.dns import DnsConfig, DnsNode
+from nodes.dns import DNS, DnsConfig, DnsNode
 from nodes.users.resolver import Resolver
 from protocols import dns as wire
 from tests.nodes.live_rig import LiveRig, Script, live_rig
@@ -26,7 +26,7 @@ async def serve(rig: LiveRig, lbs: int = 2) -> str:
     for number in range(lbs):
         await rig.boot(f"lb-{number + 1}", Script, silence, public=True)
     config = DnsConfig("example.test", "lb", check="tcp", max_answers=100)
-    ctx = await rig.boot("dns-1", DnsNode, config, port=DNS_PORT, public=True, dials=("lb",))
+    ctx = await rig.boot("dns-1", DnsNode, config, ports=(DNS,), public=True, dials=("lb",))
     return ctx.network.address
 
 

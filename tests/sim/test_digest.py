@@ -18,6 +18,7 @@ from emu.machine.world import MachineSpec
 from emu.sim.run import run_simulation
 from emu.sim.seeds import SeedRun, simulate_seed
 from emu.sim.world import Knobs, SimWorld
+from nodes.kind import RPC, Port
 
 ROOT = Path(__file__).parents[2]
 REPLICATION = ROOT / "topologies" / "05-replication.yaml"
@@ -39,7 +40,10 @@ class Story:
 def digest(story: Story) -> str:
     async def main(world: SimWorld) -> None:
         names = ("server-1", "client-1")
-        specs = [MachineSpec(name, "server", "test", "", dials=("server",)) for name in names]
+        ports = (RPC, Port("dns", 53, ("dns",)))
+        specs = [
+            MachineSpec(each, "server", "test", "", ports, dials=("server",)) for each in names
+        ]
         server, client = (world.machine(spec).boot(1)[1] for spec in specs)
         listener = await server.network.listen(7000)
         near = await client.network.open_stream("server-1", 7000)

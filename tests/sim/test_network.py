@@ -9,7 +9,8 @@ from emu.machine.links import Partition
 from emu.sim.network import BACKLOG
 from emu.sim.run import run_simulation
 from emu.sim.world import SPLITS, Knobs, SimWorld
-from tests.conformance.conftest import connected, spec
+from nodes.kind import RPC
+from tests.conformance.conftest import SECOND, connected, spec
 
 DATA = bytes(range(256)) * 40
 
@@ -55,7 +56,7 @@ def test_seeds_draw_how_often_chunks_are_cut():
 def test_one_connections_cuts_do_not_depend_on_anothers_traffic():
     def of_client_1(*, others: bool) -> list[int]:
         async def main(world: SimWorld) -> list[int]:
-            async with connected(world) as (_, server, near, far):
+            async with connected(world, ports=(RPC, SECOND)) as (_, server, near, far):
                 if others:
                     listener = await server.network.listen(7001)
                     _, other = world.machine(spec("client-2")).boot(1)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import trio
 
-from nodes.base import HTTP_PORT, Context
-from nodes.kind import Kind
+from nodes.base import Context
+from nodes.kind import HTTP, Kind
 
 
 class Idle:
@@ -83,9 +83,9 @@ def expand_sharded(name: str, options: dict[str, Any]) -> dict[str, dict[str, An
 
 
 KINDS: dict[str, Kind] = {
-    "front": Kind(FrontConfig, Idle, HTTP_PORT, edges=("balances",)),
-    "site": Kind(SiteConfig, Idle, HTTP_PORT, edges=("uses",), code=("app",)),
+    "front": Kind(FrontConfig, Idle, (HTTP,), edges=("balances",)),
+    "site": Kind(SiteConfig, Idle, (HTTP,), edges=("uses",), code=("app",)),
     "store": Kind(StoreConfig, Idle, peers=True, roles=("primary", "replica")),
-    "users": Kind(UsersConfig, Idle, edges=("visits",), outside="users"),
+    "users": Kind(UsersConfig, Idle, (), edges=("visits",), outside="users"),
     "sharded": Kind(ShardedConfig, Idle, expand=expand_sharded),
 }
