@@ -45,6 +45,9 @@ class ClientsConfig:
     processes: int = 5
     think_time_s: float = 0.1
     """Mean of the (exponential) pause between a process's operations."""
+    together_s: float = 0.0
+    """Above 0: an operation that is due waits for the next multiple of so long on the node's clock,
+    so that those of several processes begin at once."""
     keys: int = 4
     """How many objects are in use at a time."""
     operations_per_key: int = 100
@@ -66,6 +69,8 @@ class ClientsConfig:
             raise ValueError("`reading` is from 0 to 1")
         if self.timeout_s <= 0:
             raise ValueError("`timeout` must be above 0")
+        if self.together_s < 0 or self.think_time_s < 0:
+            raise ValueError("`together` and `think_time` must not be below 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +177,8 @@ class ClientsNode:
                         await self._stopped.wait()
                     if self._stopped.is_set():
                         return
+                if self.config.together_s > 0:
+                    await self._next_beat(self.config.together_s)
                 self._operations += 1
                 outcome = await self._do(workload, self._next_step(workload), session)
                 if outcome == UNKNOWN:
@@ -180,6 +187,10 @@ class ClientsNode:
             self._running -= 1
             if not self._running:
                 self._idle.set()
+
+    async def _next_beat(self, every_s: float) -> None:
+        now_s = self.ctx.clock.monotonic_s()
+        await self.ctx.clock.sleep((now_s // every_s + 1) * every_s - now_s)
 
     def _next_step(self, workload: Workload) -> Step:
         """As the workload draws it, until it is of the sort that `reading_ratio` asks for."""
@@ -276,4 +287,10 @@ KIND: Final = Kind(
     clients=True,
     mistakes=misread,
     joined=assigned,
+    varied={
+        "think_time_s": (0.01, 0.03),
+        "together_s": (0.02, 0.1),
+        "keys": (1, 2),
+        "operations_per_key": (5, 20),
+    },
 )

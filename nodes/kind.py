@@ -146,6 +146,12 @@ class Kind:
     """What its family alone finds wrong in a file."""
     cautions: Mapping[str, Callable[[TierSeen], Iterable[Caution]]] = field(default_factory=dict)
     """Warning code → what its family warns of."""
+    reaches: tuple[str, ...] = ()
+    """States that its members tell `ctx.reached` of: what a campaign of seeds has to meet, or it
+    says little. Words for people: `a group of two or more transactions`."""
+    varied: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Config fields that a swarm may set otherwise than the file, and to what: small limits, quick
+    clients. What the tier promises must be the same with each."""
     checks: tuple[StateCheck, ...] = ()
     """What is asked of the members' state at the end of a run."""
     may_lose: Callable[[Any, int], str] | None = None
@@ -162,9 +168,6 @@ class Kind:
     expand: Callable[[str, dict[str, Any]], dict[str, dict[str, Any]]] | None = None
     """A kind that stands for several tiers: (name, the YAML options but `kind`) → tier name → YAML
     options (with `kind`). Those who name it as an edge reach all of them."""
-    reaches: tuple[str, ...] = ()
-    """States that its members tell `ctx.reached` of: what a campaign of seeds has to meet, or it
-    says little. Words for people: `a group of two or more transactions`."""
     runner: str = ""
     """Who runs members, by the name that the cluster has for it; "": emu's own process."""
     joined: Callable[[Any, Mapping[str, Kind]], Any] | None = None

@@ -19,6 +19,7 @@ from emu.running.in_process import describe
 from emu.scenario import Scenario, cluster
 from emu.sim import planned, swarm
 from emu.sim.run import WATCHDOG_S, Outcome, in_virtual_time
+from emu.sim.variation import varied
 from emu.sim.wire_rules import WireRules
 from emu.sim.world import Knobs
 from emu.topology.loading import load
@@ -126,6 +127,8 @@ def simulate_seed(run: SeedRun, *, watchdog_s: float = WATCHDOG_S) -> Outcome[di
     """Like `run_seed`, with the trace (for `emu trace`); the value is the run's summary."""
     topology = replace(topology_of(run.path), seed=run.seed)
     items = run.items(topology)
+    if run.faults in ("swarm", DAMAGE):
+        topology = varied(topology, run.seed)
     expect = topology.expect
     if run.faults in ("swarm", DAMAGE):
         expect = tuple(each for each in expect if each.metric in CORRECTNESS)

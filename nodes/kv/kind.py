@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.kind import Kind, StateCheck
+from nodes.kv import reach
 from nodes.kv.coordinator import CoordinatorConfig, CoordinatorNode
 from nodes.kv.router import KvRouterConfig, KvRouterNode
 from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
@@ -22,6 +23,8 @@ COORDINATOR: Final = Kind(
     cautions=CAUTIONS,
     roles=ROLES,
     leader=LEADER,
+    reaches=reach.COORDINATOR,
+    varied={"slots_per_move": (16, 4096), "move_rate_per_s": (5.0, 50.0), "max_pause_s": (0.2,)},
 )
 ROUTER: Final = Kind(
     KvRouterConfig, KvRouterNode, edges=("group",), front=True, workloads=WORKLOADS
@@ -35,6 +38,8 @@ SHARD: Final = Kind(
     cautions=CAUTIONS,
     roles=ROLES,
     leader=LEADER,
+    reaches=reach.SHARD,
+    varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
     checks=(
         StateCheck("replicas", STATE_DIGEST),
         StateCheck("owners", OWNED_SLOTS, across_group=True),

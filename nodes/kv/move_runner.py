@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from nodes.base import Context
+from nodes.kv import reach
 from nodes.kv.coordination import (
     ABORTED,
     ABORTING,
@@ -82,6 +83,8 @@ class MoveRunner:
 
     async def run(self, move: Move) -> None:
         """Until it is done or aborted. Raises RpcError when this node leads no longer."""
+        if move.phase != QUEUED:
+            self.ctx.reached(reach.MOVE_TAKEN_OVER)
         while move.phase not in OVER:
             await self._steps[move.phase](move)
 
@@ -130,6 +133,7 @@ class MoveRunner:
             if status and seen != before:
                 before, moved_s = seen, clock.monotonic_s()
             if clock.monotonic_s() - moved_s > self._stall_s:
+                self.ctx.reached(reach.COPY_STALLED)
                 return await self._abort(move, f"no progress for {self._stall_s:g} s")
 
     async def _fence(self, move: Move) -> None:
@@ -140,6 +144,7 @@ class MoveRunner:
         while True:
             left_s = began_s + self._max_pause_s - clock.monotonic_s()
             if left_s <= 0:
+                self.ctx.reached(reach.DRAIN_LATE)
                 return await self._abort(move, f"not drained within {self._max_pause_s:g} s")
             try:
                 if not fenced:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Context
+from nodes.kv import reach
 from nodes.kv.arguments import key_slot
 from nodes.kv.engine import Engine, execute
 from nodes.kv.moves import PAGE_BYTES, ShardMoves, changes_for
@@ -24,6 +25,8 @@ from protocols.hashing.partitioning import from_ranges, ranges_from_wire
 from protocols.kv import words
 from protocols.kv.coordinator import MoveOrder
 
+SHORT_PAGE_BYTES: Final = 100
+"""Any size of page is right."""
 PULL_TIMEOUT_S: Final = 2.0
 PULL_PAUSE_S: Final = 0.05
 STREAM_WAIT_S: Final = 0.5
@@ -127,7 +130,8 @@ class Mover:
     async def _pull_page(self, call: Call, ranges: Any, cursor: str) -> dict[str, Any]:
         """A page of the snapshot, once nothing in it can be lost any more."""
         self._check_gives()
-        page = self.moves.page(_ranges(ranges), cursor)
+        short = self.ctx.rare("short page")
+        page = self.moves.page(_ranges(ranges), cursor, SHORT_PAGE_BYTES if short else PAGE_BYTES)
         await self.engine.committed(self.engine.state_lsn)
         return page
 
@@ -164,12 +168,16 @@ class Mover:
             await self.engine.record(facts)
             self._tell("source fenced", order.move, target=order.target)
         else:
+            self.ctx.reached(reach.FENCED_TWICE)
             await self.engine.committed(self.engine.state_lsn)
         return True
 
     async def _resume(self, call: Call, wire: Any, epoch: int) -> bool:
         order = _order(wire)
+        fenced = order.move in self.state.outgoing
         await self._do("source resumed", order, self._checked(self.moves.resume, order, epoch))
+        if fenced:
+            self.ctx.reached(reach.RESUMED)
         return True
 
     async def _release(self, call: Call, wire: Any, version: int) -> bool:
@@ -228,6 +236,8 @@ class Mover:
 
     async def _drop(self, call: Call, wire: Any) -> bool:
         order = _order(wire)
+        if order.move in self.state.incoming:
+            self.ctx.reached(reach.DROPPED)
         await self._do("import dropped", order, self._checked(self.moves.drop, order))
         return True
 
@@ -261,6 +271,8 @@ class Mover:
             raise RpcError("no_such_method", f"{name} is no command")
         keys = words.routing_keys(name, list(params))
         slot = key_slot(keys[0]) if keys else -1
+        if slot >= 0 and self.state.serving[slot] is None and self._is_coming(slot):
+            self.ctx.reached(reach.ASKED_AHEAD)
         with move_on_after(self.ctx.clock, ASK_WAIT_S):
             while slot >= 0 and self.state.serving[slot] is None and self._is_coming(slot):
                 await self.changed.wait()
@@ -310,6 +322,8 @@ class _Pull:
     async def run(self) -> None:
         mover, move = self._mover, self.order.move
         clock = mover.ctx.clock
+        if self.incoming is not None:
+            mover.ctx.reached(reach.TAKEN_OVER)
         while mover.engine.is_primary and move not in mover.state.finished:
             try:
                 incoming = self.incoming
@@ -331,6 +345,8 @@ class _Pull:
 
     async def _begin(self) -> None:
         order = self.order
+        if self.incoming is not None:
+            self._mover.ctx.reached(reach.COPIED_AGAIN)
         lsn = await self._source.ask(words.MOVE_BEGIN, order.to_wire(), timeout_s=PULL_TIMEOUT_S)
         await self._mover.engine.record(self._mover.moves.begin_import(order, int(lsn)))
         self._mover._tell("import begun", order.move, source=order.source, from_lsn=lsn)
@@ -348,6 +364,8 @@ class _Pull:
         )
         await mover.engine.record(mover.moves.take_chunk(move, cursor, page))
         mover._keys.value += len(page["entries"])
+        if cursor:
+            mover.ctx.reached(reach.SECOND_PAGE)
         if page["cursor"] is None:
             mover._tell("snapshot sent", move, source=self.order.source)
         if self.order.keys_per_s:
@@ -367,6 +385,9 @@ class _Pull:
         through_lsn, facts = int(answer["through_lsn"]), answer["facts"]
         if through_lsn > from_lsn or facts:
             await mover.engine.record(mover.moves.take_stream(move, from_lsn, through_lsn, facts))
+            for fact in facts:
+                if fact[0] in reach.STREAMED:
+                    mover.ctx.reached(reach.STREAMED[fact[0]])
         self._lag = int(answer["lag"])
         mover.wake()
         if incoming.drained:

@@ -147,11 +147,13 @@ class ShardMoves:
 
     # --- what the source gives ------------------------------------------------------------
 
-    def page(self, ranges: Sequence[Range], cursor: str) -> dict[str, Any]:
+    def page(
+        self, ranges: Sequence[Range], cursor: str, page_bytes: int = PAGE_BYTES
+    ) -> dict[str, Any]:
         """A page of the snapshot from `cursor` on: slot by slot, its request ids in the order in
         which they came, then its keys in order. The next cursor is None at the end."""
         at, last_id, last_key = _parse(cursor)
-        page = _Page()
+        page = _Page(page_bytes)
         for slot in from_ranges(ranges):
             if slot < at:
                 continue
@@ -179,11 +181,11 @@ class ShardMoves:
 class _Page:
     """What fits one record of the target's log."""
 
-    def __init__(self) -> None:
+    def __init__(self, size_bytes: int) -> None:
         self.entries: list[list[Any]] = []
         self.outcomes: list[list[Any]] = []
         self.cursor = ""
-        self._room_bytes = PAGE_BYTES
+        self._room_bytes = size_bytes
 
     @property
     def is_full(self) -> bool:

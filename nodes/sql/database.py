@@ -379,4 +379,5 @@ KIND: Final = Kind(
     checks=(StateCheck("replicas", STATE_DIGEST), StateCheck("logs", LOG_DIGEST)),
     may_lose=may_lose,
     workloads=WORKLOADS,
+    varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
 )
