@@ -153,7 +153,7 @@ class ControlServer:
         }
 
     async def _ask_admin(self, name: str, method: str, params: list[Any]) -> Any:
-        return await self.cluster.operator.ask(name, method, *params)
+        return await self.cluster.call_admin(name, method, *params)
 
     async def _ask_front(self, name: str, method: str, params: list[Any]) -> Any:
         return await views.ask_front(self.cluster, name, method, params)

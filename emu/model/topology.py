@@ -4,7 +4,7 @@ expectations. Frozen; nothing here reads YAML or runs anything."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from emu.machine.links import Links
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
 from emu.model.expectations import Expectation
 from emu.model.faults import Fault
-from emu.model.problems import Problem
+from emu.model.problems import Problem, TopologyError, hint
 from emu.model.shaping import NO_LINKS, LinkPlan, Outside
 from nodes.kind import Kind
 
@@ -215,3 +215,20 @@ def problem_at(topology: Topology, tier: Tier | None, message: str) -> Problem:
     """A problem at a tier of a topology (or at its start)."""
     line, column = (tier.line, tier.column) if tier is not None else (1, 1)
     return Problem(line, column, topology.path, message)
+
+
+def check_runners(topology: Topology, known: Iterable[str]) -> None:
+    """Raises TopologyError at each tier whose kind asks for a runner that is not known."""
+    names = [name for name in known if name]
+    problems = [
+        problem_at(
+            topology,
+            tier,
+            f"kind `{tier.word}` runs in `{tier.kind.runner}`, of which nothing is known here; "
+            + hint(tier.kind.runner, names),
+        )
+        for tier in topology.tiers
+        if tier.kind.runner and tier.kind.runner not in names
+    ]
+    if problems:
+        raise TopologyError(problems)

@@ -154,7 +154,7 @@ class ObserveServer:
         if not slot.running:
             return error_response(request, 503, "unavailable", f"{name} is {slot.shown_state}")
         try:
-            body = await self.cluster.operator.ask(name, "metrics", timeout_s=PAUSED_TIMEOUT_S)
+            body = await self.cluster.call_admin(name, "metrics", timeout_s=PAUSED_TIMEOUT_S)
         except RpcError as error:
             return error_response(request, 503, error.code, str(error))
         return Response(200, (METRICS_TYPE,), bytes(body))

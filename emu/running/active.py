@@ -1,11 +1,15 @@
-"""A fault that lasts: what it met, since when, and how it is undone."""
+"""The faults of a run: what each met, since when, and how it is undone. What a fault does is in
+inject.py."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
-from emu.model.faults import Fault
+from emu.machine.world import Timers
+from emu.model.faults import Fault, to_record
+from nodes.base import Log
 
 Undo = Callable[[], Awaitable[None]]
 
@@ -30,3 +34,58 @@ class ActiveFault:
         """Whether it was undone by other means (`start` after `kill`)."""
         check = getattr(self.undo, "over", None)
         return check is not None and bool(check())
+
+
+class Faults:
+    """Every fault of one cluster, numbered from 1."""
+
+    def __init__(self, timers: Timers, log: Log) -> None:
+        self.active: dict[int, ActiveFault] = {}
+        self.timeline: list[dict[str, Any]] = []
+        """Every fault with its start and end, for reports and `--record`."""
+        self._timers = timers
+        self._log = log
+
+    def begun(self, fault: Fault, undo: Undo | None, began_s: float, for_s: float | None) -> int:
+        """Remember a fault that was done; it lasts if something undoes it. Returns its number."""
+        number = len(self.timeline) + 1
+        record = {"number": number, "at_s": round(began_s, 6), **to_record(fault)}
+        self.timeline.append(record)
+        if for_s is not None:
+            record["for_s"] = for_s
+        if undo is None:
+            return number
+        until_s = None if for_s is None else began_s + for_s
+        active = self.active[number] = ActiveFault(number, fault, began_s, until_s, undo)
+        if active.nodes:
+            record["affected"] = list(active.nodes)
+        self._log.info("fault started", **_shown(fault), number=number)
+        return number
+
+    async def undo(self, number: int) -> None:
+        """End one that is active; nothing happens if it has ended."""
+        active = self.active.pop(number, None)
+        if active is None:
+            return
+        await active.undo()
+        self._ended(active)
+
+    async def undo_all(self) -> None:
+        """The newest first."""
+        for number in sorted(self.active, reverse=True):
+            await self.undo(number)
+
+    def end_what_is_over(self) -> None:
+        """Nodes have started or resumed: some faults may have been undone by that."""
+        for number in [number for number, each in self.active.items() if each.over]:
+            self._ended(self.active.pop(number))
+
+    def _ended(self, active: ActiveFault) -> None:
+        for record in self.timeline:
+            if record["number"] == active.number:
+                record["ended_s"] = round(self._timers.now_s(), 6)
+        self._log.info("fault ended", **_shown(active.fault), number=active.number)
+
+
+def _shown(fault: Fault) -> dict[str, Any]:
+    return {key: value for key, value in to_record(fault).items() if value not in ("", None)}

@@ -6,15 +6,14 @@ name that the cluster is given and a Kind asks for. No handle knows a tier.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import trio
 
 from emu.machine.events import Events
 from emu.machine.world import ClockControl, DiskControl, World
-from emu.model.problems import TopologyError, hint
-from emu.model.topology import Placement, Topology, problem_at
+from emu.model.topology import Placement
 from emu.running.operator import Operator
 from nodes.parts.metrics import Metrics
 
@@ -83,16 +82,3 @@ class Runner(Protocol):
 
 MakeRunner = Callable[[World, Events, Operator, trio.Nursery], Runner]
 """Called once for a cluster; what the runner does for it runs in the nursery."""
-
-
-def check_runners(topology: Topology, known: Iterable[str]) -> None:
-    """Raises TopologyError at each tier whose kind asks for a runner that this cluster has not."""
-    names = [name for name in known if name]
-    problems = []
-    for tier in topology.tiers:
-        wanted = tier.kind.runner
-        if wanted and wanted not in names:
-            why = f"kind `{tier.word}` runs in `{wanted}`, which this cluster has not; "
-            problems.append(problem_at(topology, tier, why + hint(wanted, names)))
-    if problems:
-        raise TopologyError(problems)

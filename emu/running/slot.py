@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import trio
 
 from emu.machine.world import MachineSpec
 from emu.model.topology import Placement
 from emu.running.handle import NodeHandle
+
+CRASH_LOOP: Final = 5
+CRASH_LOOP_WINDOW_S: Final = 60.0
+RESTART_FIRST_S: Final = 0.2
+RESTART_MOST_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -43,3 +48,13 @@ class Slot:
     @property
     def shown_state(self) -> str:
         return "paused" if self.handle.paused else self.state
+
+    def restart_wait_s(self, now_s: float) -> float | None:
+        """It has failed just now: how long to wait before it is started again. None: it has failed
+        too often of late, and another start would not help."""
+        self.failures_s = [at for at in self.failures_s if now_s - at < CRASH_LOOP_WINDOW_S]
+        self.failures_s.append(now_s)
+        if len(self.failures_s) > CRASH_LOOP:
+            return None
+        wait_s: float = RESTART_FIRST_S * 2 ** (len(self.failures_s) - 1)
+        return min(RESTART_MOST_S, wait_s)

@@ -16,11 +16,11 @@ import trio
 from emu.machine.events import Events
 from emu.machine.world import MachineSpec, World
 from emu.model import faults
-from emu.model.topology import MAX_NODES, Placement, Topology
+from emu.model.topology import MAX_NODES, Placement, Topology, check_runners
 from emu.running import directory
-from emu.running.active import ActiveFault, Undo
+from emu.running.active import Faults, Undo
 from emu.running.directory import DirectoryConfig, Listing, Membership
-from emu.running.handle import ASK_TIMEOUT_S, MakeRunner, check_runners
+from emu.running.handle import ASK_TIMEOUT_S, MakeRunner
 from emu.running.in_process import InProcess
 from emu.running.operator import Operator
 from emu.running.slot import Slot
@@ -33,10 +33,6 @@ from protocols.errors import RpcError
 IN_PROCESS: Final[Mapping[str, MakeRunner]] = {"": InProcess}
 BOOT_TIMEOUT_S: Final = 60.0
 DRAIN_TIMEOUT_S: Final = 10.0
-CRASH_LOOP: Final = 5
-CRASH_LOOP_WINDOW_S: Final = 60.0
-RESTART_FIRST_S: Final = 0.2
-RESTART_MOST_S: Final = 10.0
 SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
 SHOWN_FACTS: Final = ("epoch", "lsn", "lag_s", "sessions", "servers_up", "slots")
 Injector = Callable[["Cluster", Any], Awaitable[Undo | None]]
@@ -67,13 +63,12 @@ class Cluster:
         self.log = events.logger()
         self.rng = rng or random.Random(f"{topology.seed}/cluster")
         self.slots: dict[str, Slot] = {}
-        self.active: dict[int, ActiveFault] = {}
-        self.timeline: list[dict[str, Any]] = []
-        """Every fault with its start and end, for reports and `--record`."""
+        self._faults = Faults(world.timers, self.log)
+        self.active = self._faults.active
+        self.timeline = self._faults.timeline
         self.membership = Membership()
         self.ready_s: float | None = None
         self._make_runners = {**IN_PROCESS, **runners}
-        self._next_fault = 1
         self._stopping = False
         self._generations: dict[str, int] = {}
         """Of removed nodes: whoever comes again under a name is no earlier generation."""
@@ -204,7 +199,7 @@ class Cluster:
         if slot.spec.name != DIRECTORY_HOST:
             took_s = self.world.timers.now_s() - slot.started_s
             self._log(slot, "node up", generation=slot.generation, took_s=round(took_s, 4))
-            self._end_what_is_over()
+            self._faults.end_what_is_over()
 
     def _failed(self, slot: Slot, error: str) -> None:
         """It has ended by itself: down, with its error as an event."""
@@ -216,15 +211,13 @@ class Cluster:
             "error", "node failed", {**_identity(slot.spec), "error": slot.error[:2000]}
         )
         now_s = self.world.timers.now_s()
-        slot.failures_s = [at for at in slot.failures_s if now_s - at < CRASH_LOOP_WINDOW_S]
-        slot.failures_s.append(now_s)
+        wait_s = slot.restart_wait_s(now_s)
         if slot.placement.restart != "on-failure":
             return
-        if len(slot.failures_s) > CRASH_LOOP:
+        if wait_s is None:
             self._log(slot, "crash loop: left down", failures=len(slot.failures_s))
-            return
-        wait_s = min(RESTART_MOST_S, RESTART_FIRST_S * 2 ** (len(slot.failures_s) - 1))
-        self.world.timers.call_at(now_s + wait_s, lambda: self._restart(slot))
+        else:
+            self.world.timers.call_at(now_s + wait_s, lambda: self._restart(slot))
 
     def _restart(self, slot: Slot) -> None:
         if slot.state == "failed" and not self._stopping and not slot.running:
@@ -301,7 +294,7 @@ class Cluster:
         if slot.handle.paused:
             slot.handle.resume()
             self._log(slot, "node resumed")
-            self._end_what_is_over()
+            self._faults.end_what_is_over()
 
     # --- scaling -----------------------------------------------------------------------------
 
@@ -359,20 +352,8 @@ class Cluster:
         """Do a fault; with `for_s` it undoes itself. Returns its number. Raises TargetError."""
         now_s = self.world.timers.now_s()
         undo = await self._injectors[type(fault)](self, fault)
-        number = self._next_fault
-        self._next_fault += 1
-        record = {"number": number, "at_s": round(now_s, 6), **faults.to_record(fault)}
-        self.timeline.append(record)
-        if for_s is not None:
-            record["for_s"] = for_s
-        if undo is None:
-            return number
-        until_s = None if for_s is None else now_s + for_s
-        active = self.active[number] = ActiveFault(number, fault, now_s, until_s, undo)
-        if active.nodes:
-            record["affected"] = list(active.nodes)
-        self.log.info("fault started", **_shown(faults.to_record(fault)), number=number)
-        if for_s is not None:
+        number = self._faults.begun(fault, undo, now_s, for_s)
+        if for_s is not None and undo is not None:
             self.nursery.start_soon(self._undo_later, number, for_s)
         return number
 
@@ -382,27 +363,11 @@ class Cluster:
 
     async def undo(self, number: int) -> None:
         """End one active fault; nothing happens if it has ended."""
-        active = self.active.pop(number, None)
-        if active is None:
-            return
-        await active.undo()
-        self._ended(active)
-
-    def _ended(self, active: ActiveFault) -> None:
-        now_s = self.world.timers.now_s()
-        for record in self.timeline:
-            if record["number"] == active.number:
-                record["ended_s"] = round(now_s, 6)
-        self.log.info("fault ended", **_shown(faults.to_record(active.fault)), number=active.number)
-
-    def _end_what_is_over(self) -> None:
-        for number in [number for number, each in self.active.items() if each.over]:
-            self._ended(self.active.pop(number))
+        await self._faults.undo(number)
 
     async def heal(self) -> None:
         """Undo every active fault, the newest first, and whatever a link still has."""
-        for number in sorted(self.active, reverse=True):
-            await self.undo(number)
+        await self._faults.undo_all()
         self.world.links.heal()
 
     # --- asking ------------------------------------------------------------------------------
@@ -477,7 +442,3 @@ def _identity(spec: MachineSpec) -> dict[str, Any]:
 def _candidate(slot: Slot) -> Candidate:
     spec = slot.spec
     return Candidate(spec.name, spec.tier, spec.kind, spec.region, slot.role, slot.placement.group)
-
-
-def _shown(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if value not in ("", None)}

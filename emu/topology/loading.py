@@ -5,7 +5,7 @@ The sections that are no tiers are read here; what each holds is checked in its 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
@@ -24,7 +24,7 @@ from emu.model.shaping import (
     LinkPlan,
     Outside,
 )
-from emu.model.topology import MAX_NODES, FaultItem, Tier, Topology
+from emu.model.topology import MAX_NODES, FaultItem, Tier, Topology, check_runners
 from emu.topology import document as documents
 from emu.topology import schema
 from emu.topology.document import Document, Path
@@ -55,8 +55,12 @@ def load(
     *,
     kinds: Mapping[str, Kind] | None = None,
     verbs: Mapping[str, type[Fault]] = faults.VERBS,
+    runners: Collection[str] = (),
 ) -> Topology:
-    """Read a file. Raises TopologyError with every problem, OSError if it cannot be read."""
+    """Read a file. Raises TopologyError with every problem, OSError if it cannot be read.
+
+    `runners`: who may run nodes beside emu's own process, where a kind asks for one.
+    """
     with open(path, "rb") as file:
         data = file.read(documents.MAX_FILE_BYTES + 1)
     try:
@@ -66,7 +70,7 @@ def load(
         column = error.start - data.rfind(b"\n", 0, error.start)
         problem = Problem(line, column, str(path), "not UTF-8 text; save it as UTF-8")
         raise TopologyError([problem]) from None
-    return loads(text, path=path, kinds=kinds, verbs=verbs)
+    return loads(text, path=path, kinds=kinds, verbs=verbs, runners=runners)
 
 
 def loads(
@@ -75,6 +79,7 @@ def loads(
     path: str | FilePath = "topology.yaml",
     kinds: Mapping[str, Kind] | None = None,
     verbs: Mapping[str, type[Fault]] = faults.VERBS,
+    runners: Collection[str] = (),
 ) -> Topology:
     """Read a text as if it stood in `path`. Raises TopologyError with every problem."""
     document = documents.read(text, str(path))
@@ -84,6 +89,7 @@ def loads(
     topology = None if unreadable else _Loader(document, FilePath(path), kinds, verbs).topology()
     if document.problems or topology is None:
         raise TopologyError(document.problems)
+    check_runners(topology, runners)
     return topology
 
 

@@ -225,7 +225,7 @@ class Judge:
         cluster = self.cluster
         answers = await cluster.each(
             self._clients() if names is None else names,
-            lambda name: cluster.operator.ask(name, method, timeout_s=timeout_s),
+            lambda name: cluster.call_admin(name, method, timeout_s=timeout_s),
         )
         for name, answer in answers.items():
             if isinstance(answer, RpcError):
@@ -240,7 +240,7 @@ class Judge:
             if slot.placement.kind.roles and slot.running
         ]
         answers = await cluster.each(
-            names, lambda name: cluster.operator.ask(name, "describe", timeout_s=ANSWER_S)
+            names, lambda name: cluster.call_admin(name, "describe", timeout_s=ANSWER_S)
         )
         return [each for each in answers.values() if isinstance(each, dict)]
 
@@ -260,9 +260,7 @@ class Judge:
         give_up_s = self._now_s() + AGREE_TIMEOUT_S
         while True:
             names = [name for name, slot in cluster.slots.items() if slot.spec.tier in tiers]
-            answers = await cluster.each(
-                names, lambda name: cluster.operator.ask(name, check.method)
-            )
+            answers = await cluster.each(names, lambda name: cluster.call_admin(name, check.method))
             answers = {name: each for name, each in answers.items() if not _has_no_state(each)}
             silent = [name for name, each in answers.items() if isinstance(each, RpcError)]
             problem = f"no answer from {', '.join(silent)}" if silent else _problem(check, answers)

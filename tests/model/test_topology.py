@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from emu.machine.links import PLAIN, Shape
 from emu.model.faults import Cpu, Kill, Partition, Scale, Slow
+from emu.model.problems import TopologyError
 from emu.model.topology import Topology, diff
 from emu.topology.loading import loads
 from tests.topology.kinds import KINDS
@@ -158,3 +161,15 @@ def test_moving_a_fault_in_the_file_is_no_change() -> None:
     text = "tiers: {web: {kind: site}}\nfaults: [{at: 1s, kill: web}]\n"
     plan = diff(read(text), read("# a comment\n" + text))
     assert not plan and plan.lines() == ["no change"]
+
+
+def test_a_kind_that_runs_where_nothing_is_known_of_is_a_problem_at_its_tier() -> None:
+    text = "tiers:\n  web: {kind: site}\n  far: {kind: away}\n"
+    kinds = {**KINDS, "away": replace(KINDS["site"], runner="procces")}
+    with pytest.raises(TopologyError) as caught:
+        loads(text, kinds=kinds, runners=["process"])
+    assert str(caught.value) == (
+        "topology.yaml:3:3: kind `away` runs in `procces`, of which nothing is known here; "
+        "did you mean `process`?"
+    )
+    assert loads(text, kinds=kinds, runners=["procces"]).tier("far").kind.runner == "procces"

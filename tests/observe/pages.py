@@ -32,7 +32,7 @@ def values(page: bytes, name: str) -> dict[tuple[str, ...], float]:
 
 async def node_page(c: emu.Scenario, node: str) -> bytes:
     """What the node itself says, asked as a scrape asks it."""
-    return bytes(await c.cluster.operator.ask(node, "metrics"))
+    return bytes(await c.cluster.call_admin(node, "metrics"))
 
 
 def observed(script: Callable[[emu.Scenario, Exposition], Awaitable[T]], topology: str = FOUR) -> T:
