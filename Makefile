@@ -12,7 +12,8 @@ up: $(READY)
 	@$(BIN)/emu up $(FILE)
 
 test: check
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not live"
+	@$(BIN)/pytest -q -m live
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check --quiet .
