@@ -15,6 +15,7 @@ from typing import Any, Final
 from emu import state
 from emu.control.client import ControlClient
 from emu.model.faults import VERBS, Fault
+from emu.observe.facts import leads
 
 EVERYONE: Final = "all"
 
@@ -48,8 +49,8 @@ def all_up(target: str = EVERYONE, cluster: str = "") -> bool:
 
 def primaries(tier: str, cluster: str = "") -> list[str]:
     """The members of a tier that say they are primary: one, when all is well."""
-    rows = ask(cluster, "ps", tier)
-    return [row["name"] for row in rows if row["role"] == "primary" and row["state"] == "up"]
+    rows, kinds = ask(cluster, "ps", tier), ask(cluster, "kinds")
+    return [row["name"] for row in rows if leads(kinds, row) and row["state"] == "up"]
 
 
 def has_one_primary(tier: str, cluster: str = "") -> bool:

@@ -16,7 +16,7 @@ import trio
 
 from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, Peer, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
-from nodes.kind import Caution, Kind, Port, TierSeen
+from nodes.kind import Caution, Kind, Port, TierSeen, Try
 from nodes.parts.health import CheckTimes, Health
 from nodes.parts.metrics import Counter
 from nodes.parts.timing import move_on_after
@@ -367,13 +367,19 @@ def _dead_ends(tier: TierSeen) -> Iterator[Caution]:
             yield Caution(f"{what}; give `{target.name}` `public: true`")
 
 
-DNS: Final = Port("dns", DNS_PORT, ("dns", "rpc"))
+def _dig(config: DnsConfig, address: str, port: int) -> Iterator[Try]:
+    at_port = "" if port == DNS_PORT else f" -p {port}"
+    yield Try(f"dig @{address}{at_port} www.{config.zone}", "what DNS answers")
 
+
+DNS: Final = Port("dns", DNS_PORT, ("dns", "rpc"))
 KIND: Final = Kind(
     DnsConfig,
     DnsNode,
     (DNS,),
     edges=("answers", "names"),
     visited=True,
+    passes=("answers",),
+    look=_dig,
     cautions={"public-private": _dead_ends},
 )

@@ -93,6 +93,25 @@ class Leader(NamedTuple):
     """What a member logs when it has come to have it (with the `epoch`, where there are epochs)."""
 
 
+class Fact(NamedTuple):
+    """Something that members say of themselves in `describe`, for people to see."""
+
+    key: str
+    """Of `describe`, with its unit: `lag_s` is shown as a time, under `lag`."""
+    screens: tuple[Literal["ps", "top", "page"], ...] = ()
+    """Where; `emu ps --json` has them all."""
+    of_others: str = ""
+    """Where whoever leads knows it best of the others: the key under which it tells it, by their
+    names. Of the leader itself it then says nothing."""
+
+
+class Try(NamedTuple):
+    """A command for whoever meets a tier for the first time, and what it shows."""
+
+    command: str
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class StateCheck:
     """What must hold, at any setting, of what a tier's members say once the run is healed.
@@ -162,6 +181,9 @@ class Kind:
     roles: tuple[str, ...] = ()
     """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
     leader: Leader | None = None
+    facts: tuple[Fact, ...] = ()
+    look: Callable[[Any, str, int], Iterable[Try]] | None = None
+    """(config, address, port) → how to look at a public member from outside, beside HTTP."""
     code: tuple[str, ...] = ()
     """Config fields that name Python code (`module:function`): the loader imports
     it, by its rules."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from emu.load.plan import Endpoint
     from emu.load.tally import Tally
 
-SPEAK_HTTP: Final = ("cdn", "balancer", "web")
 CONNECTIONS: Final = 50
 
 TargetArgument = Annotated[
@@ -105,7 +104,7 @@ def _endpoints(target: str, method: str, path: str, cluster: str) -> tuple[Endpo
             return (parse_url(target),)
         except ValueError as error:
             output.fail(str(error), output.USAGE)
-    rows = ask(cluster, "ps", target)
+    rows, kinds = ask(cluster, "ps", target), ask(cluster, "kinds")
     public = [row for row in rows if row["public"]]
     if not public:
         fronts = dict.fromkeys(row["tier"] for row in ask(cluster, "ps") if row["public"])
@@ -113,7 +112,8 @@ def _endpoints(target: str, method: str, path: str, cluster: str) -> tuple[Endpo
     found = []
     for row in public:
         host, _, port = row["address"].rpartition(":")
-        protocol: Any = "rpc" if method or row["kind"] not in SPEAK_HTTP else "http"
+        speaks_http = "http" in kinds[row["kind"]]["speaks"]
+        protocol: Any = "http" if speaks_http and not method else "rpc"
         found.append(Endpoint(protocol, host, int(port), path))
     return tuple(found)
 

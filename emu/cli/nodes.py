@@ -11,12 +11,11 @@ from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask, attached, complete_target
 from emu.cli.lines import as_text
 from emu.control.client import ControlEnded
+from emu.observe import facts
 from emu.observe.shown import duration
 
 TARGET_HELP: Final = "A node, tier, region or glob; `db primary`, `one web`, `all`."
-FACTS: Final = ("epoch", "lsn", "lag_s", "slots")
-"""What some nodes say of themselves, shown if any of them does."""
-DROPPABLE: Final = ("public", "kind", "uptime", "lsn", "region")
+DROPPABLE: Final = ("public", "kind", "uptime")
 """What a narrow terminal does without first; --json has it all."""
 
 Target = Annotated[str, typer.Argument(help=TARGET_HELP, autocompletion=complete_target)]
@@ -32,33 +31,30 @@ TailOption = Annotated[int, typer.Option("--tail", "-n", min=0, help="How many o
 
 def ps(target: Words = None, cluster: ClusterOption = "", as_json: JsonOption = False) -> None:
     """List the nodes: what they are, how they are, where they listen."""
-    rows = ask(cluster, "ps", " ".join(target or ["all"]))
+    with attached(cluster) as client:
+        rows = client.call("ps", " ".join(target or ["all"]))
+        kinds = {} if as_json else client.call("kinds")
     if as_json:
         output.result(rows)
         return
     columns = ["name", "kind", "region", "role", "state", "address", "public", "uptime"]
-    columns += [key.removesuffix("_s") for key in FACTS if any(key in row for row in rows)]
+    told = facts.columns(kinds, rows, "ps")
+    columns += map(facts.title, told)
     if not any(row["role"] for row in rows):
         columns.remove("role")
     table = []
     for row in rows:
         shown = {**row, "uptime": duration(row["uptime_s"]) if row["uptime_s"] else ""}
-        shown["lag"] = _lag(row)
+        shown |= {facts.title(fact): facts.text(kinds, row, fact) for fact in told}
         table.append([shown.get(column) for column in columns])
     regions = len({row["region"] for row in rows})
     droppable = [*(["region"] if regions < 2 else []), *DROPPABLE]
+    droppable += [facts.title(fact) for fact in told if list(fact["screens"]) == ["ps"]]
+    droppable.append("region")
     output.table(columns, table, output.STATE_STYLES, droppable=droppable)
     for row in rows:
         if row["error"]:
             output.note(f"{row['name']}: {row['error']}", style="red")
-
-
-def _lag(row: dict[str, Any]) -> str:
-    """How far a replica is behind; nobody asks it of a primary."""
-    lag_s = row.get("lag_s")
-    if not isinstance(lag_s, int | float) or row["role"] == "primary":
-        return ""
-    return duration(lag_s)
 
 
 def events(

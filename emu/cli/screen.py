@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,13 +17,13 @@ from rich.text import Text
 from emu.machine import units
 from emu.observe.explaining import shown_writes
 from emu.observe.shown import duration as seconds
+from emu.topology.tiers import words_of
 
 if TYPE_CHECKING:
+    from emu.model.topology import Tier
     from emu.running.slot import Slot
     from emu.session import Session
 
-FRONTS: Final = ("cdn", "balancer", "web")
-"""Kinds that show the site, the outermost first."""
 MAX_FAILED_SHOWN: Final = 5
 
 
@@ -52,7 +53,7 @@ def welcome_screen(
     parts.append(_headed("Break it", "from a second terminal"))
     if others:
         parts.append(f"  export EMU_CLUSTER={session.topology.name}")
-    commands = [*_break(slots), ("ps", "who is up; more verbs: --help")]
+    commands = [*to_break(slots), ("ps", "who is up; more verbs: --help")]
     parts += [_two_columns([(f"{emu} {what}", why) for what, why in commands]), ""]
     parts.append(Text(_how_it_ends(session), style="dim"))
     return Group(*parts)
@@ -74,8 +75,8 @@ def _tiers(session: Session) -> Text:
         row = [Text(f"  {tier.name}", style="cyan"), Text(f"{len(members)} × {tier.word}")]
         if several:
             row.append(Text(", ".join(dict.fromkeys(slot.spec.region for slot in members))))
-        if tier.word == "users":
-            row.append(Text(_visits(tier.config)))
+        if tier.kind.demand is not None:
+            row.append(Text(_visits(tier)))
         elif members:
             row.append(Text(_where(session, members[0]) + (" ..." if len(members) > 1 else "")))
             row.append(Text("public") if tier.public else Text("private", style="dim"))
@@ -83,12 +84,14 @@ def _tiers(session: Session) -> Text:
     return _aligned(rows)
 
 
-def _visits(config: Any) -> str:
-    """`80/s and 10 at a time → lb`."""
-    rate, clients = getattr(config, "rate_per_s", 0.0), getattr(config, "clients", 0)
-    load = [units.format_value("rate_per_s", rate)] if rate else []
-    load += [f"{clients} thinking"] if clients else []
-    return f"{' and '.join(load)} → {getattr(config, 'visits', '')}"
+def _visits(tier: Tier) -> str:
+    """`80/s and 10 thinking → lb`."""
+    assert tier.kind.demand is not None
+    rate_per_s, waiting = tier.kind.demand(tier.config)
+    load = [units.format_value("rate_per_s", rate_per_s)] if rate_per_s else []
+    load += [f"{waiting} thinking"] if waiting else []
+    visited = [word for edge in tier.kind.passes for word in words_of(getattr(tier.config, edge))]
+    return f"{' and '.join(load)} → {', '.join(visited)}"
 
 
 def _where(session: Session, slot: Slot) -> str:
@@ -97,18 +100,16 @@ def _where(session: Session, slot: Slot) -> str:
 
 def _look(session: Session, slots: list[Slot]) -> list[tuple[str, str]]:
     public = [slot for slot in slots if slot.spec.public and slot.state == "up"]
-    fronts = [slot for kind in FRONTS for slot in public if slot.spec.kind == kind]
-    lines = []
-    if fronts:
-        where = _where(session, fronts[0])
-        lines.append((f"curl -i http://{where}/", f"the site, through {fronts[0].spec.tier}"))
+    passing, ending = _fronts(public)
+    lines: list[tuple[str, str]] = []
+    for front in [*passing, *ending][:1]:  # the outermost
+        where = _where(session, front)
+        lines.append((f"curl -i http://{where}/", f"the site, through {front.spec.tier}"))
         lines.append((f"http://{where}/", "the same in a browser"))
-    servers = [slot for slot in public if slot.spec.kind == "dns"]
-    if servers:
-        address, _, port = _where(session, servers[0]).rpartition(":")
-        zone = getattr(servers[0].placement.config, "zone", "")
-        at_port = "" if port == "53" else f" -p {port}"
-        lines.append((f"dig @{address}{at_port} www.{zone}", "what DNS answers"))
+    for look, slot in {slot.placement.kind.look: slot for slot in reversed(public)}.items():
+        if look is not None:
+            address, _, port = _where(session, slot).rpartition(":")
+            lines += look(slot.placement.config, address, int(port))
     lines.append((session.observe.page_url, "watch and break it, in a browser"))
     if session.prometheus is not None:
         lines.append((f"{session.prometheus.url}/alerts", "Prometheus, which scrapes it"))
@@ -118,25 +119,36 @@ def _look(session: Session, slots: list[Slot]) -> list[tuple[str, str]]:
     return lines
 
 
-def _break(slots: list[Slot]) -> list[tuple[str, str]]:
-    tiers = {slot.spec.kind: slot.spec.tier for slot in reversed(slots)}
-    web = tiers.get("web") or slots[0].spec.tier
-    one = sum(slot.spec.tier == web for slot in slots) == 1
-    lines = [
-        (f"kill {web if one else f'{chr(39)}one {web}{chr(39)}'} --for 5s", "its process dies")
-    ]
-    if "database" in tiers:
-        database = tiers["database"]
-        if sum(slot.spec.tier == database for slot in slots) == 1:
-            lines.append((f"crash {database} --for 3s", "a power cut"))
+def _fronts(slots: Sequence[Slot]) -> tuple[list[Slot], list[Slot]]:
+    """Who shows the site: those that pass requests on, and those where they end."""
+    shown = [slot for slot in slots if slot.placement.kind.visited and _speaks_http(slot)]
+    passing = [slot for slot in shown if slot.placement.kind.passes]
+    return passing, [slot for slot in shown if not slot.placement.kind.passes]
+
+
+def _speaks_http(slot: Slot) -> bool:
+    return any("http" in port.speaks for port in slot.placement.kind.ports[:1])
+
+
+def to_break(slots: Sequence[Slot]) -> list[tuple[str, str]]:
+    """What to try first: a command for `emu`, and what it does."""
+    counts = Counter(slot.spec.tier for slot in slots)
+    passing, ending = _fronts(slots)
+    server = (ending or slots)[0].spec.tier
+    one = server if counts[server] == 1 else f"'one {server}'"
+    lines = [(f"kill {one} --for 5s", "its process dies")]
+    led = {slot.spec.tier: leader for slot in slots if (leader := slot.placement.kind.leader)}
+    for tier, leader in list(led.items())[:1]:
+        if counts[tier] == 1:
+            lines.append((f"crash {tier} --for 3s", "a power cut"))
         else:
-            lines.append((f"kill '{database} primary' --for 10s", "a replica takes its place"))
-    lines.append((f"slow {web} --latency 80ms --for 10s", "a longer way to it"))
-    if "balancer" in tiers:
-        lines.append((f"partition {tiers['balancer']} {web} --for 5s", "the cable is cut"))
-        lines.append((f"scale {web}=5", "more machines"))
+            lines.append((f"kill '{tier} {leader.role}' --for 10s", "a replica takes its place"))
+    lines.append((f"slow {server} --latency 80ms --for 10s", "a longer way to it"))
+    if passing:
+        lines.append((f"partition {passing[0].spec.tier} {server} --for 5s", "the cable is cut"))
+        lines.append((f"scale {server}=5", "more machines"))
     else:
-        lines.append((f"cpu {web} --cores 1", "a smaller machine"))
+        lines.append((f"cpu {server} --cores 1", "a smaller machine"))
     return lines
 
 

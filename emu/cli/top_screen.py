@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from emu.cli import lines, output
+from emu.observe import facts
 from emu.observe.shown import duration, number
 
 BARS: Final = "▁▂▃▄▅▆▇█"
@@ -35,8 +36,9 @@ TIER_COLUMNS: Final = (
 NODE_COLUMNS: Final = (
     _Column("NODE", 16, right=False), _Column("STATE", 9, right=False),
     _Column("ROLE", 9, right=False), _Column("RATE/S", 8), _Column("ERR/S", 7),
-    _Column("P99", 8), _Column("CPU", 5), _Column("LAG", 8),
+    _Column("P99", 8), _Column("CPU", 5),
 )  # fmt: skip
+FACT_WIDTH: Final = 8
 
 
 def draw(
@@ -75,7 +77,8 @@ def plain(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> lis
     """All of it, for a pipe: no bars, no limits."""
     found = [_head(status, 200), *_faults(status, most=1000), Text()]
     found += [_titles(TIER_COLUMNS), *(_tier(each, 0) for each in status["tiers"]), Text()]
-    found += [_titles(NODE_COLUMNS), *(_node(each) for each in status["nodes"])]
+    told = _facts(status)
+    found += [_node_titles(told), *(_node(status, each, told) for each in status["nodes"])]
     shown = _events(events, 10)
     return [*found, *([Text(), *shown] if shown else [])]
 
@@ -175,28 +178,40 @@ def _nodes(status: Mapping[str, Any], room: int, skip: int) -> list[Text]:
     if skip + room < len(nodes) or left_out:
         shown = shown[:-1]
         more = len(nodes) - skip - len(shown) + left_out
-    found = [_titles(NODE_COLUMNS), *(_node(each) for each in shown)]
+    told = _facts(status)
+    found = [_node_titles(told), *(_node(status, each, told) for each in shown)]
     if more:
         well = all(node["state"] == "up" for node in nodes[skip + len(shown) :])
         found.append(Text(f"… {more} more{', all up' if well else ''}", style="dim"))
     return found
 
 
-def _node(node: Mapping[str, Any]) -> Text:
-    state = node["state"]
+def _facts(status: Mapping[str, Any]) -> list[facts.Fact]:
+    return facts.columns(status["kinds"], status["nodes"], "top")
+
+
+def _node_titles(told: Sequence[facts.Fact]) -> Text:
+    return _titles([*NODE_COLUMNS, *map(_column, told)])
+
+
+def _column(fact: facts.Fact) -> _Column:
+    return _Column(facts.title(fact).upper(), FACT_WIDTH)
+
+
+def _node(status: Mapping[str, Any], node: Mapping[str, Any], told: Sequence[facts.Fact]) -> Text:
+    state, kinds = node["state"], status["kinds"]
     busy = node["cpu_busy_ratio"] if state == "up" else None
-    lag_s = node.get("lag_s")
     return _row(
-        NODE_COLUMNS,
+        [*NODE_COLUMNS, *map(_column, told)],
         [
             (node["name"], "cyan"),
             (state, output.STATE_STYLES.get(state, "")),
-            (node["role"] or "-", "bold" if node["role"] == "primary" else ""),
+            (node["role"] or "-", "bold" if facts.leads(kinds, node) else ""),
             (_number(node["rate_per_s"]), ""),
             (_number(node["errors_per_s"]), _error_style(node)),
             (duration(node["p99_s"]), ""),
             ("-" if busy is None else f"{busy:.0%}", "yellow" if (busy or 0) > 0.9 else ""),
-            (duration(lag_s) if isinstance(lag_s, int | float) else "-", ""),
+            *((facts.text(kinds, node, fact) or "-", "") for fact in told),
         ],
     )
 

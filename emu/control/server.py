@@ -41,6 +41,7 @@ class ControlServer:
         self.service = Service(cluster.operator.ctx, limits=ADMIN_LIMITS, charge_cpu=False)
         methods: dict[str, Callable[..., Any]] = {
             "ps": self._ps,
+            "kinds": lambda call: views.kinds(self.cluster.topology),
             "events": self._events,
             "inject": self._inject,
             "draining": self._draining,

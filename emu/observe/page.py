@@ -13,6 +13,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
+from emu.observe import facts
 from emu.observe.drawing import draw
 from emu.observe.shown import duration, number
 
@@ -111,22 +112,22 @@ def _faults(status: Mapping[str, Any]) -> str:
 
 
 def _nodes(status: Mapping[str, Any]) -> str:
-    nodes = status["nodes"]
-    facts = [key for key in ("epoch", "lag_s", "slots") if any(key in node for node in nodes)]
-    titles = "".join(f'<th class="num">{key.removesuffix("_s")}</th>' for key in facts)
+    nodes, kinds = status["nodes"], status["kinds"]
+    told = facts.columns(kinds, nodes, "page")
+    titles = "".join(f'<th class="num">{escape(facts.title(each))}</th>' for each in told)
     more = status["nodes_left_out"]
     rest = f'<tr><td colspan="9" class="soft">and {more} more</td></tr>' if more else ""
     return (
         "<table><thead><tr><th>node</th><th>state</th><th>role</th>"
         '<th class="num">rate/s</th><th class="num">err/s</th><th class="num">p99</th>'
         f'<th class="num">cpu</th>{titles}<th></th></tr></thead><tbody>'
-        + "".join(_node(node, facts) for node in nodes)
+        + "".join(_node(node, kinds, told) for node in nodes)
         + rest
         + "</tbody></table>"
     )
 
 
-def _node(node: Mapping[str, Any], facts: Sequence[str]) -> str:
+def _node(node: facts.Row, kinds: facts.Kinds, told: Sequence[facts.Fact]) -> str:
     state, name = node["state"], node["name"]
     busy = node["cpu_busy_ratio"] if state == "up" else None
     errors, rate = node["errors_per_s"], node["rate_per_s"]
@@ -135,7 +136,7 @@ def _node(node: Mapping[str, Any], facts: Sequence[str]) -> str:
         (number(errors), _error_class(errors, rate)),
         (duration(node["p99_s"]), ""),
         ("–" if busy is None else f"{busy:.0%}", "warn" if (busy or 0) > BUSY_RATIO else ""),
-        *((_fact(key, node.get(key)), "") for key in facts),
+        *((escape(facts.text(kinds, node, each)) or "–", "") for each in told),
     ]
     region = f"{node['address']} {node['region']}"
     return (
@@ -148,12 +149,6 @@ def _node(node: Mapping[str, Any], facts: Sequence[str]) -> str:
 
 
 BUSY_RATIO: Final = 0.9
-
-
-def _fact(key: str, value: Any) -> str:
-    if isinstance(value, float) and key.endswith("_s"):
-        return duration(value)
-    return "–" if value is None else escape(str(value))
 
 
 def _actions(name: str, state: str) -> str:

@@ -12,7 +12,7 @@ from emu.model.topology import Tier, Topology
 from emu.observe.annotations import OPERATIONS, fault_text
 from emu.observe.sampling import Counts, Sample, Sampler
 from emu.running.supervisor import Cluster
-from emu.running.views import ps_row
+from emu.running.views import kinds, ps_row
 
 RECENT_SAMPLES: Final = 3
 """Rates and percentiles are over so many: one second alone jumps about."""
@@ -39,6 +39,7 @@ def status(cluster: Cluster, sampler: Sampler, *, since: int = 0) -> Status:
         "trustworthy": fidelity["trustworthy"],
         "reasons": fidelity["reasons"],
         "loop_lag_s": fidelity["loop_lag_s"],
+        "kinds": kinds(topology),
         "tiers": [_tier(cluster, sampler, tier) for tier in topology.tiers],
         "edges": edges(topology),
         "links": [

@@ -34,7 +34,6 @@ IN_PROCESS: Final[Mapping[str, MakeRunner]] = {"": InProcess}
 BOOT_TIMEOUT_S: Final = 60.0
 DRAIN_TIMEOUT_S: Final = 10.0
 SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
-SHOWN_FACTS: Final = ("epoch", "lsn", "lag_s", "sessions", "servers_up", "slots")
 Injector = Callable[["Cluster", Any], Awaitable[Undo | None]]
 """Does a fault of one type now. Returns what undoes it, or None where nothing can. Raises
 TargetError."""
@@ -383,27 +382,31 @@ class Cluster:
         return [_candidate(slot) for slot in self.slots.values()]
 
     async def refresh_roles(self, words: str = "") -> None:
-        """Ask the running members of every tier that has roles what they are now."""
-        lags_s: dict[str, float] = {}
+        """Ask the running members of every tier that has roles or facts what they are now."""
+        told: list[tuple[str, str, Any]] = []
         async with trio.open_nursery() as nursery:
             for slot in list(self.slots.values()):
                 named = not words or slot.spec.tier in words or slot.spec.region in words
-                if slot.placement.kind.roles and slot.running and named:
-                    nursery.start_soon(self._refresh_role, slot, lags_s)
-        for name, lag_s in lags_s.items():
+                kind = slot.placement.kind
+                if (kind.roles or kind.facts) and slot.running and named:
+                    nursery.start_soon(self._refresh_role, slot, told)
+        for name, key, value in told:
             if name in self.slots and self.slots[name].running:
-                self.slots[name].facts["lag_s"] = lag_s
+                self.slots[name].facts[key] = value
 
-    async def _refresh_role(self, slot: Slot, lags_s: dict[str, float]) -> None:
-        """`lags_s` takes what a primary knows of its replicas."""
+    async def _refresh_role(self, slot: Slot, told: list[tuple[str, str, Any]]) -> None:
+        """`told` takes what a leader knows of the others: name, fact, value."""
         try:
             facts = await slot.handle.ask(DESCRIBE, timeout_s=1.0)
         except RpcError:
             slot.role, slot.facts = "", {}
         else:
             slot.role = str(facts.get("role", ""))
-            slot.facts = {key: facts[key] for key in SHOWN_FACTS if key in facts}
-            lags_s.update(facts.get("lags_s", {}))
+            known = slot.placement.kind.facts
+            slot.facts = {each.key: facts[each.key] for each in known if each.key in facts}
+            for fact in known:
+                others = facts.get(fact.of_others, {}) if fact.of_others else {}
+                told += [(name, fact.key, value) for name, value in others.items()]
 
     async def call_admin(
         self, name: str, method: str, *params: Any, timeout_s: float = ASK_TIMEOUT_S

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from emu.model.problems import hint
+from emu.model.topology import Topology
 from emu.running.slot import Slot
 from emu.running.supervisor import Cluster
 from protocols.errors import RpcError
@@ -42,6 +43,18 @@ def ps_row(cluster: Cluster, slot: Slot) -> dict[str, Any]:
         "generation": slot.generation,
         "error": slot.error,
         **slot.facts,
+    }
+
+
+def kinds(topology: Topology) -> dict[str, dict[str, Any]]:
+    """What the kinds of the tiers say to whoever shows them, by their words, as plain data."""
+    return {
+        tier.word: {
+            "speaks": [each for port in tier.kind.ports[:1] for each in port.speaks],
+            "leader": tier.kind.leader.role if tier.kind.leader is not None else "",
+            "facts": [each._asdict() for each in tier.kind.facts],
+        }
+        for tier in topology.tiers
     }
 
 

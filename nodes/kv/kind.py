@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from nodes.kind import Kind, StateCheck
+from nodes.kind import Fact, Kind, StateCheck
 from nodes.kv import reach
 from nodes.kv.coordinator import CoordinatorConfig, CoordinatorNode
 from nodes.kv.router import KvRouterConfig, KvRouterNode
 from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
 from nodes.kv.tier import KvConfig, expand
 from nodes.kv.workloads import WORKLOADS
-from nodes.replica.kind import CAUTIONS, LEADER, ROLES
+from nodes.replica.kind import CAUTIONS, FACTS, LEADER, ROLES
 
 STORE: Final = Kind(KvConfig, KvRouterNode, stores=True, expand=expand)
 COORDINATOR: Final = Kind(
@@ -25,6 +25,7 @@ COORDINATOR: Final = Kind(
     leader=LEADER,
     reaches=reach.COORDINATOR,
     varied={"slots_per_move": (16, 4096), "move_rate_per_s": (5.0, 50.0), "max_pause_s": (0.2,)},
+    facts=FACTS,
 )
 ROUTER: Final = Kind(
     KvRouterConfig, KvRouterNode, edges=("group",), front=True, workloads=WORKLOADS
@@ -40,6 +41,7 @@ SHARD: Final = Kind(
     leader=LEADER,
     reaches=reach.SHARD,
     varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
+    facts=(*FACTS, Fact("slots", ("ps", "page"))),
     checks=(
         StateCheck("replicas", STATE_DIGEST),
         StateCheck("owners", OWNED_SLOTS, across_group=True),

@@ -6,12 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from nodes.kind import Caution, Leader, TierSeen
+from nodes.kind import Caution, Fact, Leader, TierSeen
 from nodes.replica.event_words import PROMOTED
 from protocols.replication.replica import PRIMARY
 
 ROLES: Final = (PRIMARY, "replica")
 LEADER: Final = Leader(PRIMARY, PROMOTED)
+FACTS: Final = (
+    Fact("epoch", ("ps", "page")),
+    Fact("lsn", ("ps",)),
+    Fact("lag_s", ("ps", "top", "page"), of_others="lags_s"),
+)
 
 
 def _no_failover(tier: TierSeen) -> Iterator[Caution]:

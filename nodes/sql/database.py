@@ -17,7 +17,7 @@ from nodes.kind import Kind, StateCheck
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.keeper import LEAVE, GroupKeeper
-from nodes.replica.kind import CAUTIONS, LEADER, ROLES
+from nodes.replica.kind import CAUTIONS, FACTS, LEADER, ROLES
 from nodes.replica.log_digest import log_digest
 from nodes.replica.membership import founders_of
 from nodes.replica.series import measure
@@ -376,6 +376,7 @@ KIND: Final = Kind(
     cautions=CAUTIONS,
     roles=(*ROLES, LEARNER, WITNESS),
     leader=LEADER,
+    facts=FACTS,
     checks=(StateCheck("replicas", STATE_DIGEST), StateCheck("logs", LOG_DIGEST)),
     may_lose=may_lose,
     workloads=WORKLOADS,

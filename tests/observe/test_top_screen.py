@@ -19,8 +19,8 @@ def tier(name: str, **fields: Any) -> dict[str, Any]:
 
 
 def node(name: str, **fields: Any) -> dict[str, Any]:
-    quiet = {"state": "up", "role": "", "rate_per_s": 30.0, "errors_per_s": 0.0, "p99_s": 0.02,
-             "cpu_busy_ratio": 0.25}  # fmt: skip
+    quiet = {"kind": "web", "state": "up", "role": "", "rate_per_s": 30.0, "errors_per_s": 0.0,
+             "p99_s": 0.02, "cpu_busy_ratio": 0.25}  # fmt: skip
     return {"name": name, **quiet, **fields}
 
 
@@ -30,7 +30,7 @@ def status(tiers: int = 5, nodes: int = 7, **fields: Any) -> dict[str, Any]:
         "loop_lag_s": {"p50": 0.0001, "p99": 0.0004, "max": 0.01},
         "tiers": [tier(f"tier-{number}") for number in range(tiers)],
         "nodes": [node(f"web-{number}") for number in range(nodes)],
-        "nodes_left_out": 0, "faults": [], **fields,
+        "nodes_left_out": 0, "faults": [], "kinds": {}, **fields,
     }  # fmt: skip
 
 

@@ -1,0 +1,44 @@
+"""The facts of nodes in the columns of a screen, as their kinds declare them (nodes/kind.py). Pure.
+
+`kinds` is what emu/running/views.py tells of them, `row` a node as `emu ps --json` has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from emu.observe.shown import duration
+
+Fact = Mapping[str, Any]
+Kinds = Mapping[str, Mapping[str, Any]]
+Row = Mapping[str, Any]
+
+
+def columns(kinds: Kinds, rows: Sequence[Row], screen: str) -> list[Fact]:
+    """The facts that this screen shows, each once: those that any of the rows has."""
+    found = {fact["key"]: fact for kind in kinds.values() for fact in kind["facts"]
+             if screen in fact["screens"]}  # fmt: skip
+    return [fact for key, fact in found.items() if any(key in row for row in rows)]
+
+
+def title(fact: Fact) -> str:
+    """`lag_s` without its unit: the value has one."""
+    return str(fact["key"]).removesuffix("_s")
+
+
+def text(kinds: Kinds, row: Row, fact: Fact) -> str:
+    """The value, or "" where there is none or it says nothing."""
+    key = fact["key"]
+    value = row.get(key)
+    if value is None or (leads(kinds, row) and fact["of_others"]):
+        return ""
+    if key.endswith("_s") and isinstance(value, int | float):
+        return duration(value)
+    return str(value)
+
+
+def leads(kinds: Kinds, row: Row) -> bool:
+    """Whether this node has the role of its tier's leader."""
+    role = kinds.get(row["kind"], {}).get("leader", "")
+    return bool(role) and row["role"] == role

@@ -1,0 +1,47 @@
+"""What kinds say of their members in columns: on which screen, in which words, of whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emu.cli.top_screen import plain
+from emu.observe import facts
+from emu.running.views import kinds
+from emu.topology.loading import loads
+from tests.observe.test_page import shown as page_of
+from tests.observe.test_top_screen import node, status, text
+
+KINDS = kinds(loads("tiers: {web: {kind: web, uses: db}, db: {kind: database, nodes: 2}}"))
+FIRST = node("db-1", kind="database", role="primary", epoch=7, lsn=41, lag_s=0.0)
+SECOND = node("db-2", kind="database", role="replica", epoch=7, lsn=40, lag_s=0.25)
+ROWS = [node("web-1"), FIRST, SECOND]
+
+
+def titles(rows: list[dict[str, Any]], screen: str) -> list[str]:
+    return [facts.title(each) for each in facts.columns(KINDS, rows, screen)]
+
+
+def test_each_screen_has_the_facts_that_a_kind_shows_there():
+    assert titles(ROWS, "ps") == ["epoch", "lsn", "lag"]
+    assert titles(ROWS, "page") == ["epoch", "lag"]
+    assert titles(ROWS, "top") == ["lag"]
+
+
+def test_what_no_node_has_is_no_column():
+    assert titles([node("web-1")], "ps") == []
+    assert "LAG" not in "".join(text(plain(status(), [])))
+
+
+def test_a_value_has_its_unit_and_what_says_nothing_of_the_leader_is_left_out_there():
+    lag = facts.columns(KINDS, ROWS, "top")[0]
+    assert [facts.text(KINDS, row, lag) for row in ROWS] == ["", "", "250.0 ms"]
+    assert [facts.leads(KINDS, row) for row in ROWS] == [False, True, False]
+
+
+def test_page_and_top_show_them_beside_their_node():
+    drawn = text(plain(status() | {"nodes": ROWS, "kinds": KINDS}, []))
+    (line,) = [line for line in drawn if line.startswith("db-2")]
+    assert line.endswith("250.0 ms")
+    shown = page_of(nodes=ROWS, kinds=KINDS).text
+    assert "cpuepochlag" in shown
+    assert "7250.0 ms" in shown and "7–" in shown
