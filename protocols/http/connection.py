@@ -1,7 +1,7 @@
 """HTTP/1.1 without I/O, for both ends: bytes in, whole requests or responses out.
 
-What is ordinary is read and written by hand (plain.py); a connection on which anything else
-comes up is handed to h11, for good.
+What is ordinary is read and written by hand (plain.py); a request, or its answer, that is anything
+else is handed to h11. What a head must be is in head.py, whoever reads it.
 
 Bodies are collected (bounded), so nobody above sees half a message. What a path means is not known
 here. A broken rule raises RemoteProtocolError with the status to answer, and the connection ends.
@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 
 import h11
 
-from protocols.http import plain
+from protocols.http import head, plain
 
 MAX_QUERY_FIELDS: Final = 100
 DEADLINE_MS: Final = "x-deadline-ms"
@@ -128,10 +128,12 @@ class ServerConnection:
     """The answering end: `receive_data`, then `next_request` until None; answer each in turn."""
 
     def __init__(self, limits: Limits | None = None, *, by_h11: bool = False) -> None:
-        """`by_h11`: from the start, whatever comes."""
+        """`by_h11`: always, whatever comes."""
         self.limits = limits or Limits()
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.max_head_bytes)
-        self._by_h11 = by_h11
+        self._always_h11 = by_h11
+        self._by_h11 = False
+        """The request in hand."""
+        self._h11 = self._fresh_h11()
         self._buffer = bytearray()
         self._ended = False
         self._unanswered = b""
@@ -140,8 +142,13 @@ class ServerConnection:
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._method = b""
+        self._doubtful = False
+        """Both a length and a coding: whoever forwarded this may have cut it elsewhere."""
         self._out = b""
         self._broken: RemoteProtocolError | None = None
+
+    def _fresh_h11(self) -> h11.Connection:
+        return h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.max_head_bytes)
 
     @property
     def mid_request(self) -> bool:
@@ -172,12 +179,11 @@ class ServerConnection:
         """b"" means that the peer closed (perhaps only its half)."""
         if self._broken is not None:
             return
+        self._ended = self._ended or not data
         if self._by_h11:
             self._h11.receive_data(bytes(data))
-        elif data:
-            self._buffer += data
         else:
-            self._ended = True
+            self._buffer += data
 
     def data_to_send(self) -> bytes:
         """What must go out before we wait for more: `100 Continue`."""
@@ -194,14 +200,34 @@ class ServerConnection:
         if not self._by_h11:
             if self._unanswered:
                 return None
+            self._skip_empty_lines()
             limits = self.limits
-            found = plain.read_request(self._buffer, limits.max_head_bytes, limits.max_body_bytes)
-            if isinstance(found, plain.PlainRequest):
-                return self._take(found)
-            if found is not None and not self._ended:
+            if not self._always_h11:
+                found = plain.read_request(
+                    self._buffer, limits.max_head_bytes, limits.max_body_bytes
+                )
+                if isinstance(found, plain.PlainRequest):
+                    return self._take(found)
+                if found is not None and not self._ended:
+                    return None
+            if not self._has_head():
                 return None
             self._hand_to_h11()
         return self._next_by_h11()
+
+    def _skip_empty_lines(self) -> None:
+        """Before a request they mean nothing (RFC 9112, 2.2)."""
+        empty = head.EMPTY_LINES.match(self._buffer)
+        if empty is not None:
+            del self._buffer[: empty.end()]
+
+    def _has_head(self) -> bool:
+        """Whether h11 has something to read, or to refuse. Raises RemoteProtocolError for a head
+        that it would read, and that yet must not be answered."""
+        found = head.examine(self._buffer, self.limits.max_head_bytes)
+        if isinstance(found, head.Refusal):
+            raise self._break(found.reason, found.status)
+        return found or self._ended
 
     def _take(self, found: plain.PlainRequest) -> Request:
         self._unanswered = bytes(self._buffer[: found.size_bytes])
@@ -255,22 +281,26 @@ class ServerConnection:
             return self._ended and not self._buffer
         return self._h11.their_state is h11.CLOSED
 
-    def _begin(self, head: h11.Request) -> None:
-        self._method = head.method
-        size = len(head.target) + sum(len(name) + len(value) + 4 for name, value in head.headers)
+    def _begin(self, request: h11.Request) -> None:
+        self._method = request.method
+        size = len(request.target) + sum(
+            len(name) + len(value) + 4 for name, value in request.headers
+        )
         if size > self.limits.max_head_bytes:
             raise self._break("the request's head is too long", 431)
-        for name, value in head.headers:
+        for name, value in request.headers:
             if name == b"content-length" and int(value) > self.limits.max_body_bytes:
                 raise self._too_long()
-        self._head, self._body, self._body_bytes = head, [], 0
+        names = {name for name, _ in request.headers}
+        self._doubtful = {b"content-length", b"transfer-encoding"} <= names
+        self._head, self._body, self._body_bytes = request, [], 0
 
     def _finish(self) -> Request:
-        head, self._head = self._head, None
-        assert head is not None
+        request, self._head = self._head, None
+        assert request is not None
         body, self._body = b"".join(self._body), []
-        target = head.target.decode("latin-1")
-        return Request(head.method.decode("ascii"), target, _joined(head.headers), body)
+        target = request.target.decode("latin-1")
+        return Request(request.method.decode("ascii"), target, _joined(request.headers), body)
 
     def _too_long(self) -> RemoteProtocolError:
         return self._break(f"the body is over {self.limits.max_body_bytes} bytes", 413)
@@ -305,7 +335,7 @@ class ServerConnection:
         connection = self._h11
         if response.status not in NO_BODY:
             headers.append((b"content-length", b"%d" % len(response.body)))
-        if self._broken is not None:
+        if self._broken is not None or self._doubtful:
             headers.append((b"connection", b"close"))
         try:
             data = connection.send(
@@ -322,7 +352,8 @@ class ServerConnection:
         except h11.LocalProtocolError as error:
             raise LocalProtocolError(str(error)) from error
         if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
-            connection.start_next_cycle()
+            self._buffer += connection.trailing_data[0]
+            self._h11, self._by_h11 = self._fresh_h11(), False
             self._method = b""  # a refusal of what comes next is no answer to HEAD
         return data
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from protocols.http.head import BLANK, HOST
+
 MAX_BODY_BYTES: Final = 8192
 """A longer body is not waited for here."""
 MAX_ANSWER_HEAD_BYTES: Final = 16384
@@ -20,8 +22,7 @@ _VALUE: Final = rb"(?:[\x21-\x7e]+(?:[ \t]+[\x21-\x7e]+)*)?"
 _FIELD: Final = re.compile(rb"(%b):[ \t]*(%b)[ \t]*\r\n" % (_TOKEN, _VALUE))
 _FIELDS: Final = re.compile(rb"(?:%b:[ \t]*%b[ \t]*\r\n)*" % (_TOKEN, _VALUE))
 _WRITTEN: Final = re.compile(rb"(?:%b: %b\r\n)*" % (_TOKEN, _VALUE))
-_BLANK: Final = re.compile(rb"\n\r?\n")
-_REQUEST: Final = re.compile(rb"(GET|HEAD|POST|PUT|DELETE|PATCH) ([\x21-\x7e]+) HTTP/1\.1\r\n")
+_REQUEST: Final = re.compile(rb"(GET|HEAD|POST|PUT|DELETE|PATCH) (/[\x21-\x7e]*) HTTP/1\.1\r\n")
 _RESPONSE: Final = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [\x20-\x7e]*\r\n")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"})
 _TARGET: Final = re.compile(r"[\x21-\x7e]+")
@@ -111,7 +112,7 @@ def _read_head(
 ) -> _Head | Incomplete | None:
     end = data.find(b"\r\n\r\n")
     if end < 0:  # too long, or ended by bare line feeds, it is not ordinary
-        fits = len(data) <= max_bytes and _BLANK.search(data) is None
+        fits = len(data) <= max_bytes and BLANK.search(data) is None
         return INCOMPLETE if fits else None
     start = first_line.match(data)
     if start is None or end > max_bytes or not _FIELDS.fullmatch(data, start.end(), end + 2):
@@ -123,6 +124,8 @@ def _read_head(
         name = name.lower()
         if name in _FRAMING:
             if name == b"host":
+                if HOST.fullmatch(value) is None:
+                    return None
                 hosts += 1
             elif name == b"content-length":
                 if length is not None or _LENGTH.fullmatch(value) is None:

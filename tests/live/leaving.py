@@ -96,7 +96,7 @@ class Leaver:
     def visit(self, door: Door, times: int) -> None:
         for _ in range(times):
             self.sessions += 1
-            with suppress(ConnectionError):  # it may well end us too
+            with suppress(OSError):  # it may well end us too
                 self._once(door)
 
     def _once(self, door: Door) -> None:
