@@ -24,7 +24,7 @@ from emu.model.problems import hint
 from emu.model.topology import FaultItem, Topology
 from emu.operations import databases
 from emu.operations.inject import INJECTORS
-from emu.running import timeline, views
+from emu.running import doors, timeline, views
 from emu.running.supervisor import Cluster
 from emu.running.targets import resolve
 from emu.sim.run import in_virtual_time
@@ -117,6 +117,11 @@ class Scenario:
         if len(names) != 1:
             raise ValueError(f"`{words}` are {len(names)} nodes ({', '.join(names)}): name one")
         return await views.ask_front(self.cluster, names[0], method, params)
+
+    async def url(self, words: str, door: str = "") -> str:
+        """What `emu url` prints: where a client from outside comes in. Raises TargetError."""
+        row = await doors.url(self.cluster, words, door)
+        return str(row["url"])
 
     async def sql(self, words: str, statement: str, **options: Any) -> dict[str, Any]:
         """Run one SQL statement on a database tier, as `emu sql` does (databases.run_statement has

@@ -36,8 +36,10 @@ class Port:
             raise ValueError(f"port `{self.name}`: {self.number} is no number for a tier's port")
 
 
+PROXY: Final = "proxy"
+"""What a port speaks that takes a PROXY header before the client's own bytes."""
 RPC: Final = Port("rpc", RPC_PORT)
-HTTP: Final = Port("http", HTTP_PORT, ("http", "rpc", "proxy"))
+HTTP: Final = Port("http", HTTP_PORT, ("http", "rpc", PROXY))
 """A web port: HTTP, MessagePack and PROXY are told apart by the first byte."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -97,25 +98,15 @@ def load(
 
 
 def _endpoints(target: str, method: str, path: str, cluster: str) -> tuple[Endpoint, ...]:
-    from emu.load.plan import Endpoint, parse_url
+    from emu.load.plan import parse_url
 
     if "://" in target:
         try:
             return (parse_url(target),)
         except ValueError as error:
             output.fail(str(error), output.USAGE)
-    rows, kinds = ask(cluster, "ps", target), ask(cluster, "kinds")
-    public = [row for row in rows if row["public"]]
-    if not public:
-        fronts = dict.fromkeys(row["tier"] for row in ask(cluster, "ps") if row["public"])
-        output.fail(f"`{target}` is private: from outside one reaches {', '.join(fronts)}")
-    found = []
-    for row in public:
-        host, _, port = row["address"].rpartition(":")
-        speaks_http = "http" in kinds[row["kind"]]["speaks"]
-        protocol: Any = "http" if speaks_http and not method else "rpc"
-        found.append(Endpoint(protocol, host, int(port), path))
-    return tuple(found)
+    rows = ask(cluster, "urls", target, ["rpc"] if method else ["http", "rpc"])
+    return tuple(replace(parse_url(row["url"]), path=path) for row in rows)
 
 
 def _params(text: str) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Verbs that look at a running cluster: ps, logs, events, call, describe."""
+"""Verbs that look at a running cluster: ps, url, logs, events, call."""
 
 from __future__ import annotations
 
@@ -55,6 +55,23 @@ def ps(target: Words = None, cluster: ClusterOption = "", as_json: JsonOption = 
     for row in rows:
         if row["error"]:
             output.note(f"{row['name']}: {row['error']}", style="red")
+
+
+def url(
+    target: Target,
+    door: Annotated[str, typer.Option("--door", help="http, rpc, dns ... if it has several.")] = "",
+    cluster: ClusterOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Print one URL that a client from outside takes as it is.
+
+    Of several nodes that of one that runs.
+    """
+    row = ask(cluster, "url", target, door)
+    if as_json:
+        output.result(row)
+    else:
+        output.out.print(row["url"], markup=False, soft_wrap=True)
 
 
 def events(

@@ -34,9 +34,9 @@ WATCH = "Watch"
 PROVE = "Prove"
 RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, files.config,
                                               clusters.clusters)  # fmt: skip
-WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, top.top, nodes.events,
-                                                nodes.logs, clusters.summary,
-                                                nodes.call, sql.sql, loading.load,
+WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.url, top.top,
+                                                nodes.events, nodes.logs,
+                                                clusters.summary, nodes.call, sql.sql, loading.load,
                                                 observing.observe,
                                                 observing.dashboards,
                                                 reporting.report)  # fmt: skip

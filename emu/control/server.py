@@ -15,7 +15,7 @@ import trio
 from emu.control.unix import UnixListener
 from emu.model import faults
 from emu.operations import databases, resharding, switchover
-from emu.running import views
+from emu.running import doors, views
 from emu.running.operator import ADMIN_LIMITS
 from emu.running.supervisor import DRAIN_TIMEOUT_S, Cluster
 from emu.running.targets import TargetError
@@ -42,6 +42,8 @@ class ControlServer:
         methods: dict[str, Callable[..., Any]] = {
             "ps": self._ps,
             "kinds": lambda call: views.kinds(self.cluster.topology),
+            "url": self._url,
+            "urls": self._urls,
             "events": self._events,
             "inject": self._inject,
             "draining": self._draining,
@@ -68,6 +70,14 @@ class ControlServer:
 
     async def _ps(self, call: Call, words: str = "all") -> list[dict[str, Any]]:
         return await views.ps(self.cluster, words)
+
+    async def _url(self, call: Call, words: str, door: str = "") -> dict[str, Any]:
+        return await doors.url(self.cluster, words, door)
+
+    async def _urls(
+        self, call: Call, words: str, wanted: list[str] | None = None
+    ) -> list[dict[str, Any]]:
+        return await doors.urls(self.cluster, words, wanted or ())
 
     async def _events(
         self, call: Call, since: int = 0, wait: bool = False, words: str = ""

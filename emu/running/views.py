@@ -50,7 +50,6 @@ def kinds(topology: Topology) -> dict[str, dict[str, Any]]:
     """What the kinds of the tiers say to whoever shows them, by their words, as plain data."""
     return {
         tier.word: {
-            "speaks": [each for port in tier.kind.ports[:1] for each in port.speaks],
             "leader": tier.kind.leader.role if tier.kind.leader is not None else "",
             "facts": [each._asdict() for each in tier.kind.facts],
         }

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,6 +55,24 @@ def test_ps_is_plain_aligned_text_in_a_pipe(ask: Verb) -> None:
     assert [row.split()[0] for row in rows] == ["web-1", "web-2"]
     assert all(line == line.rstrip() for line in [head, *rows])
     assert "\x1b" not in head
+
+
+def test_url_prints_one_line_that_a_client_takes_as_it_is(ask: Verb) -> None:
+    answer = ask("url", "lb")
+    assert answer.exit_code == 0 and answer.stdout.count("\n") == 1
+    with urllib.request.urlopen(answer.stdout.strip(), timeout=PATIENCE_S) as page:
+        assert page.status == 200
+    row = json.loads(ask("url", "lb", "--door", "rpc", "--json").stdout)
+    assert row["url"].startswith("rpc://127.") and row["node"] == "lb-1"
+
+
+def test_url_of_a_private_tier_or_of_no_door_says_what_to_do(ask: Verb) -> None:
+    private = ask("url", "db")
+    assert (private.exit_code, private.stdout) == (1, "")
+    assert "give tier `db` `public: true`" in private.stderr
+    missing = ask("url", "lb", "--door", "redis")
+    assert missing.exit_code == 1
+    assert "no door `redis`; choose from http, rpc" in missing.stderr
 
 
 def test_killed_and_started_again(ask: Verb) -> None:
