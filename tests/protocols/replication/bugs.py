@@ -1,30 +1,57 @@
 """Classic mistakes of replicated logs, each as a subclass that makes exactly one of them.
 
-Product code has no switch for these: a test puts the class in, and must see it die.
+Product code has no switch for these: a test plants the class where its sound one is made, and must
+see it die.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, Final
+from unittest.mock import patch
 
+from protocols.replication import primary, replica, state
+from protocols.replication.counting import Counting
+from protocols.replication.follower import Follower
+from protocols.replication.lease import Lease
+from protocols.replication.members import Membership
 from protocols.replication.messages import Append, AppendReply, HandOver, VoteRequest
-from protocols.replication.replica import (
-    Entry,
-    Message,
-    Ready,
-    Replica,
-    Snapshot,
-)
+from protocols.replication.primary import Primary
+from protocols.replication.replica import Entry, Message, Ready, Replica, Snapshot
+from protocols.replication.state import State
+from protocols.replication.voter import Voter
+from tests.protocols.replication import machine, world
 from tests.protocols.replication.machine import Machine
 
-BUGS: dict[str, tuple[type[Replica], type[Machine]]] = {}
+MADE_IN: Final[dict[type, ModuleType]] = {
+    Replica: machine,
+    State: replica,
+    Voter: replica,
+    Follower: replica,
+    Primary: replica,
+    Membership: state,
+    Lease: primary,
+    Counting: primary,
+    Machine: world,
+}
+BUGS: dict[str, type] = {}
 
 
 def bug(made: Any) -> Any:
     """List the class under its docstring."""
-    in_core = issubclass(made, Replica)
-    BUGS[made.__doc__] = (made if in_core else Replica, Machine if in_core else made)
+    BUGS[made.__doc__] = made
     return made
+
+
+@contextmanager
+def planted(mistake: str) -> Iterator[None]:
+    """Whatever is made meanwhile makes this mistake."""
+    made = BUGS[mistake]
+    (sound,) = made.__bases__
+    with patch.object(MADE_IN[sound], sound.__name__, made):
+        yield
 
 
 # --- epochs and votes ------------------------------------------------------------------------
@@ -72,93 +99,94 @@ class SpeaksBeforeState(Machine):
 
 
 @bug
-class VotesTwice(Replica):
+class VotesTwice(Voter):
     """a second candidate gets the same epoch's vote"""
 
-    def _grants(self, request: VoteRequest, now_s: float) -> bool:
-        if request.epoch == self.epoch and not request.pre:
-            self.hard_state = self.hard_state._replace(vote=None)
-        return super()._grants(request, now_s)
+    def _grants(self, request: VoteRequest) -> bool:
+        if request.epoch == self._state.epoch and not request.pre:
+            self._state.hard_state = self._state.hard_state._replace(vote=None)
+        return super()._grants(request)
 
 
 @bug
-class VotesForShorterLogs(Replica):
+class VotesForShorterLogs(Voter):
     """a candidate is not asked whether its log is as long as ours"""
 
-    def _grants(self, request: VoteRequest, now_s: float) -> bool:
-        return super()._grants(request._replace(last_epoch=1 << 30), now_s)
+    def _grants(self, request: VoteRequest) -> bool:
+        return super()._grants(request._replace(last_epoch=1 << 30))
 
 
 @bug
-class ComparesLengthOnly(Replica):
+class ComparesLengthOnly(Voter):
     """logs are compared by length, not by the epoch of their last record"""
 
-    def _grants(self, request: VoteRequest, now_s: float) -> bool:
-        if request.last_lsn >= self.last_lsn:
-            request = request._replace(last_epoch=max(request.last_epoch, self.last_epoch))
-        return super()._grants(request, now_s)
+    def _grants(self, request: VoteRequest) -> bool:
+        if request.last_lsn >= self._state.last_lsn:
+            last_epoch = max(request.last_epoch, self._state.last_epoch)
+            request = request._replace(last_epoch=last_epoch)
+        return super()._grants(request)
 
 
 @bug
-class HalfIsMajority(Replica):
+class HalfIsMajority(Membership):
     """half of the voters pass for a majority"""
 
-    def _set_members(self, lsn: int, members: Any) -> None:
-        super()._set_members(lsn, members)
-        self._majority = max(1, len(self.voters) // 2)
+    def change(self, lsn: int, members: Any) -> None:
+        super().change(lsn, members)
+        self.majority = max(1, len(self.voters) // 2)
 
 
 @bug
-class BlankVotesCount(Replica):
+class BlankVotesCount(Voter):
     """an empty replica, whose disk was lost, votes and stands like any other"""
 
-    def _on_vote_request(self, request: VoteRequest, now_s: float) -> None:
-        if not self.standing:
-            self._remember(self.hard_state._replace(standing=True))
-        super()._on_vote_request(request, now_s)
+    def answer(self, request: VoteRequest) -> None:
+        if not self._state.standing:
+            self._state.stand()
+        super().answer(request)
 
 
 @bug
-class WitnessForgets(Replica):
+class WitnessForgets(Voter):
     """a witness votes for whoever asks, not for those it vouched for"""
 
-    def _grants(self, request: VoteRequest, now_s: float) -> bool:
-        if self.config.witness:
-            self.hard_state = self.hard_state._replace(vouched=())
-        return super()._grants(request, now_s)
+    def _grants(self, request: VoteRequest) -> bool:
+        if self._state.config.witness:
+            self._state.hard_state = self._state.hard_state._replace(vouched=())
+        return super()._grants(request)
 
 
 # --- leases ----------------------------------------------------------------------------------
 
 
 @bug
-class LeaseFromReceipt(Replica):
+class LeaseFromReceipt(Primary):
     """the lease runs from when the answer came, not from when the renewal left"""
 
-    def _on_append_reply(self, reply: AppendReply, now_s: float) -> None:
-        if self.role == "primary":
-            self._rounds = type(self._rounds)((number, now_s) for number, _ in self._rounds)
-        super()._on_append_reply(reply, now_s)
+    def _on_append_reply(self, reply: AppendReply) -> None:
+        rounds = self.lease._rounds
+        self.lease._rounds = type(rounds)((number, self._state.now_s) for number, _ in rounds)
+        super()._on_append_reply(reply)
 
 
 @bug
-class NoLease(Replica):
+class NoLease(Lease):
     """a primary that hears nobody goes on serving"""
 
     @property
-    def _demote_s(self) -> float:
+    def ends_s(self) -> float:
         return float("inf")
 
-    def can_serve(self, now_s: float) -> bool:
-        return self.role == "primary" and self.quorum_lsn >= self._own_lsn
+    def holds(self, now_s: float) -> bool:
+        return True
 
 
 @bug
-class NoPromise(Replica):
+class NoPromise(Voter):
     """a vote is granted although a primary was heard a moment ago"""
 
-    def _promised(self, request: VoteRequest, now_s: float) -> bool:
-        return self.role == "primary"
+    def _owes_silence(self, request: VoteRequest) -> bool:
+        return False
 
 
 @bug
@@ -167,74 +195,77 @@ class PromiseForgottenInRestart(Replica):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._promise_until_s = 0.0
-        self._deadline_s = min(self._deadline_s, args[-1] + 0.1)
+        self._voter.promise_until_s = 0.0
+        self._elector._due_s = min(self._elector._due_s, args[-1] + 0.1)
 
 
 @bug
-class ServesWhileHandingOver(Replica):
+class ServesWhileHandingOver(Primary):
     """a primary that hands over releases its lease before it stops"""
 
-    def hand_over(self, target: str, now_s: float) -> None:
-        super().hand_over(target, now_s)
-        if self.role == "primary":
-            self._send(HandOver(self.name, target, self.epoch))
+    def hand_over(self, target: str) -> None:
+        super().hand_over(target)
+        state = self._state
+        if state.primary == state.name:
+            state.send(HandOver(state.name, target, state.epoch))
 
 
 # --- counting --------------------------------------------------------------------------------
 
 
 @bug
-class CountsOldEpochs(Replica):
+class CountsOldEpochs(Primary):
     """records of an earlier epoch are committed by counting copies"""
 
-    def _become_primary(self, now_s: float) -> None:
-        super()._become_primary(now_s)
-        self._own_lsn = 1
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._counting.own_lsn = 1
 
 
 @bug
-class AckBeforeSync(Replica):
+class AckBeforeSync(State):
     """a replica confirms what it has not synced"""
 
-    def _append(self, entries: list[Entry]) -> None:
-        super()._append(entries)
+    def append(self, entries: list[Entry]) -> None:
+        super().append(entries)
         self.flushed_lsn = self.last_lsn
 
 
 @bug
-class CountsLearners(Replica):
+class CountsLearners(Counting):
     """learners' copies count towards the quorum"""
 
-    def _advance(self, now_s: float) -> None:
-        self._data_voters = [name for name, role in self.members.items() if role != "witness"]
-        super()._advance(now_s)
+    def count(self) -> None:
+        members = self._state.membership
+        members.data_voters = [name for name, role in members.roles.items() if role != "witness"]
+        super().count()
 
 
 @bug
-class CountsLostDisks(Replica):
+class CountsLostDisks(Primary):
     """what a replica had confirmed before its disk was lost still counts"""
 
-    def _on_append_reply(self, reply: AppendReply, now_s: float) -> None:
-        super()._on_append_reply(reply._replace(standing=True), now_s)
+    def _on_append_reply(self, reply: AppendReply) -> None:
+        super()._on_append_reply(reply._replace(standing=True))
 
 
 @bug
-class CommitsTheUnmatched(Replica):
+class CommitsTheUnmatched(Follower):
     """a replica takes the primary's commit position for its own, unchecked log"""
 
     def _accept(self, message: Append) -> None:
-        self.quorum_lsn = max(self.quorum_lsn, min(message.quorum_lsn, self.last_lsn))
+        state = self._state
+        state.quorum_lsn = max(state.quorum_lsn, min(message.quorum_lsn, state.last_lsn))
         super()._accept(message)
 
 
 @bug
-class MatchesForever(Replica):
+class MatchesForever(State):
     """what agreed with the last primary is taken to agree with the next"""
 
-    def _enter_epoch(self, epoch: int, vote: str | None) -> None:
+    def enter_epoch(self, epoch: int, vote: str | None) -> None:
         matched_lsn = self.last_lsn
-        super()._enter_epoch(epoch, vote)
+        super().enter_epoch(epoch, vote)
         self.matched_lsn = matched_lsn
 
 
@@ -242,14 +273,14 @@ class MatchesForever(Replica):
 
 
 @bug
-class SuffixKept(Replica):
+class SuffixKept(Follower):
     """a divergent suffix is not cut"""
 
     def _take(self, entries: list[Entry]) -> bool:
-        new = [entry for entry in entries if entry[1] > self.last_lsn]
+        new = [entry for entry in entries if entry[1] > self._state.last_lsn]
         if new:
-            self._append(new)
-            self._adopt_members(new)
+            self._state.append(new)
+            self._state.adopt_members(new)
         return True
 
 
@@ -268,12 +299,13 @@ class SuffixKeptInFile(Machine):
 
 
 @bug
-class CutsWhatAgrees(Replica):
+class CutsWhatAgrees(Follower):
     """a late message's records replace the log's end although they agree with it"""
 
     def _take(self, entries: list[Entry]) -> bool:
-        if entries and self.quorum_lsn < entries[-1][1] < self.last_lsn:
-            self._truncate(entries[-1][1] + 1)
+        state = self._state
+        if entries and state.quorum_lsn < entries[-1][1] < state.last_lsn:
+            state.truncate(entries[-1][1] + 1)
         return super()._take(entries)
 
 
@@ -319,10 +351,10 @@ class SnapshotOfTheUncommitted(Machine):
     """a snapshot is made of what the quorum does not have"""
 
     def compact(self) -> None:
-        replica = self.replica
-        quorum_lsn, replica.quorum_lsn = replica.quorum_lsn, replica.last_lsn
+        state = self.replica._state
+        quorum_lsn, state.quorum_lsn = state.quorum_lsn, state.last_lsn
         super().compact()
-        replica.quorum_lsn = max(quorum_lsn, self.base_lsn)
+        state.quorum_lsn = max(quorum_lsn, self.base_lsn)
 
 
 @bug
@@ -337,12 +369,12 @@ class SnapshotForgetsMembers(Machine):
 
 
 @bug
-class ManyChangesAtOnce(Replica):
+class ManyChangesAtOnce(Primary):
     """members are changed again before the last change is committed"""
 
     @property
-    def members_lsn(self) -> int:
-        return 0
+    def _is_changing(self) -> bool:
+        return False
 
 
 @bug

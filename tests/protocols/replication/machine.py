@@ -120,9 +120,7 @@ class Machine:
         storage = MemoryLog(disk.log, disk.snapshot)
         if storage.last_lsn < storage.first_lsn:  # as a driver drops it
             disk.log, disk.durable_records = [], 0
-        self.replica = self.world.replica_class(
-            config, storage, disk.state, founders, rng, self.now_s()
-        )
+        self.replica = Replica(config, storage, disk.state, founders, rng, self.now_s())
         self.state = load(disk.snapshot)
         self.applied_lsn = disk.snapshot.lsn if disk.snapshot else 0
         self.written_mark = self.tick_serial = 0

@@ -18,7 +18,6 @@ from protocols.replication.replica import (
     Message,
     Ready,
     Refused,
-    Replica,
     RoleChanged,
 )
 from tests.protocols.replication.machine import Machine, Settings
@@ -64,15 +63,10 @@ def draw(rng: random.Random, theme: str | None) -> Settings:
 class Swarm:
     """One seed's life: `run` draws faults and work for a while, then heals and judges."""
 
-    def __init__(
-        self,
-        seed: int | str,
-        replica_class: type[Replica] = Replica,
-        machine_class: type[Machine] = Machine,
-    ) -> None:
+    def __init__(self, seed: int | str) -> None:
         rng = self.rng = random.Random(f"swarm/{seed}")
         self.theme = theme = rng.choice(THEMES)
-        self.world = World(seed, draw(rng, theme), replica_class, machine_class)
+        self.world = World(seed, draw(rng, theme))
         self.world.on_ready = self.seen_ready
         self.world.on_send = self.seen_message
         self.payloads = 0
@@ -227,7 +221,7 @@ class Swarm:
             return
         machine = self.one(lambda machine: machine.disk.state.standing)
         vouched = [each.replica.hard_state.vouched for each in self.world.machines.values()]
-        vouched.append(primary.replica._in_sync.declared)
+        vouched.append(primary.replica._leading.in_sync.declared)
         if machine is not None and (machine.name,) not in vouched:  # else it has the only copy
             machine.wipe()
             self.boot_later(machine)

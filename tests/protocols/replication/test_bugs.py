@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.protocols.replication.bugs import BUGS
+from tests.protocols.replication.bugs import BUGS, planted
 from tests.protocols.replication.swarm import Swarm
 
 SEEDS = range(300)
@@ -20,12 +20,12 @@ QUICK = (
 
 def killing_seed(mistake: str) -> int | None:
     """The first seed whose life breaks a promise with this mistake in the core or its driver."""
-    replica_class, machine_class = BUGS[mistake]
-    for seed in SEEDS:
-        try:
-            Swarm(seed, replica_class, machine_class).run()
-        except AssertionError:
-            return seed
+    with planted(mistake):
+        for seed in SEEDS:
+            try:
+                Swarm(seed).run()
+            except AssertionError:
+                return seed
     return None
 
 

@@ -250,7 +250,7 @@ def test_a_member_that_lost_its_disk_is_not_declared_in_sync():
     primary.wipe()
     primary.boot()
     world.run(0.3)
-    declared = new.replica._in_sync.declared
+    declared = new.replica._leading.in_sync.declared
     assert primary.disk.state.standing or primary.name not in declared
     world.settle()
 
@@ -344,7 +344,7 @@ def test_a_primary_without_a_lease_vouches_for_no_freshness():
     world.run(1.0)
     core, name = primary.replica, next(n for n in world.machines if n != primary.name)
     before = core.progress[name].echo_us
-    core._lease_until_s = 0.0
+    core._leading.lease.give_up()
     reply = AppendReply(name, primary.name, core.epoch, 0, 10**15, -1, 0, 0, 1, 1, 1, True, 0)
-    core._on_append_reply(reply, primary.now_s() + 5.0)
+    core.step(reply, primary.now_s() + 5.0)
     assert core.progress[name].echo_us == before

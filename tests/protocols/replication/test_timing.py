@@ -7,6 +7,7 @@ import random
 import pytest
 
 from protocols.replication.log import MEMBERS
+from protocols.replication.messages import SnapshotChunk
 from protocols.replication.pieces import PIECE_BYTES, Pieces
 from protocols.replication.replica import (
     PRIMARY,
@@ -16,7 +17,6 @@ from protocols.replication.replica import (
     MemoryLog,
     Message,
     Replica,
-    SnapshotChunk,
 )
 from protocols.replication.storage import encode_members
 
@@ -87,7 +87,7 @@ def test_refusals_without_end_are_not_answered_by_asking_ever_faster() -> None:
     del group.replicas["b"]  # it would win: only refusals come back
     better = Group("b", records=9).replicas["b"]
     group.replicas["b"] = better
-    better._promise_until_s = 1e9
+    better._voter.promise_until_s = 1e9
     group.now_s = 2.0
     group.tick("a")
     while group.now_s < 30:
@@ -110,7 +110,7 @@ def test_a_snapshot_is_sent_no_faster_than_its_rate_and_no_slower() -> None:
     began_s = group.now_s
     blank = GroupConfig("c")
     group.replicas["c"] = Replica(blank, MemoryLog(), HardState(), FOUNDERS, random.Random(1), 2.0)
-    while not group.replicas["c"]._installing:
+    while not group.replicas["c"]._incoming.installing:
         group.next()
         assert group.now_s < began_s + 5
     chunks = [(at_s, m) for at_s, m in group.sent if isinstance(m, SnapshotChunk)]

@@ -20,7 +20,6 @@ from protocols.replication.replica import (
     PrimaryRefused,
     Ready,
     Refused,
-    Replica,
     RoleChanged,
 )
 from tests.protocols.replication.machine import Machine, Settings
@@ -33,14 +32,8 @@ class Broken(AssertionError):
 class World:
     """Machines, the wires between them, and what has been seen so far."""
 
-    def __init__(
-        self,
-        seed: int | str,
-        settings: Settings,
-        replica_class: type[Replica] = Replica,
-        machine_class: type[Machine] = Machine,
-    ) -> None:
-        self.seed, self.settings, self.replica_class = seed, settings, replica_class
+    def __init__(self, seed: int | str, settings: Settings) -> None:
+        self.seed, self.settings = seed, settings
         self.rng = random.Random(f"world/{seed}")
         self.now_s = 0.0
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -55,7 +48,7 @@ class World:
         self.sent = 0
         self.on_send: Callable[[Message], None] | None = None
         self.on_ready: Callable[[str, Ready], None] | None = None
-        self.machines = {name: machine_class(self, name) for name in settings.names}
+        self.machines = {name: Machine(self, name) for name in settings.names}
         for machine in self.machines.values():
             machine.boot()
 
