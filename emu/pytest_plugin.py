@@ -121,7 +121,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = outcome.get_result()
     opener = getattr(item, "funcargs", {}).get(FIXTURE)
     if report.failed and isinstance(opener, Opener) and opener.seed is not None:
-        from emu.sim.campaign import versions
+        from emu.seeds.campaign import versions
 
         known = ", ".join(f"{name} {number}" for name, number in versions().items())
         report.sections.append(("replay", f"pytest '{item.nodeid}'   ({known})"))

@@ -19,7 +19,7 @@ from emu.observe.shown import duration
 
 if TYPE_CHECKING:
     from emu.model.topology import Topology
-    from emu.sim.seeds import SeedResult, SeedRun
+    from emu.seeds.run import SeedResult, SeedRun
 
 SOURCES: Final = ("swarm", "timeline", "none", "planned", "damage")
 DEFAULT_SEEDS: Final = 20
@@ -70,7 +70,7 @@ def sim(
     Exit code 0: no anomaly. 4: some seed failed; the line that is printed replays it. 130: Ctrl-C;
     what has been run until then is told.
     """
-    from emu.sim.seeds import SeedRun
+    from emu.seeds.run import SeedRun
 
     one_of("--faults", faults, SOURCES)
     path = file or default_file()
@@ -123,13 +123,13 @@ class _Campaign:
 
     @property
     def never(self) -> list[str]:
-        from emu.sim import campaign
+        from emu.seeds import campaign
 
         return campaign.never(self._topology, campaign.reached(self.results))
 
     def run(self, runs: list[SeedRun]) -> None:
         """All of them, with a bar on stderr where somebody watches."""
-        from emu.sim.campaign import run_all
+        from emu.seeds.campaign import run_all
 
         ended: dict[int, SeedResult] = {}
         bar = Progress(
@@ -159,7 +159,7 @@ class _Campaign:
 
     def record(self, shrunk: list[Shrunk]) -> dict[str, Any]:
         """What `--json` prints."""
-        from emu.sim import campaign
+        from emu.seeds import campaign
 
         results = self.results
         return {
@@ -178,7 +178,7 @@ class _Campaign:
 
 
 def _versions() -> str:
-    from emu.sim.campaign import versions
+    from emu.seeds.campaign import versions
 
     return ", ".join(f"{name} {number}" for name, number in versions().items())
 
@@ -196,7 +196,7 @@ def _seeds(runs: list[SeedRun]) -> str:
 
 
 def _shrink(failing: list[tuple[SeedRun, SeedResult]]) -> list[Shrunk]:
-    from emu.sim import campaign
+    from emu.seeds import campaign
     from emu.topology.writing import timeline_yaml
 
     found = []
@@ -211,7 +211,7 @@ def _shrink(failing: list[tuple[SeedRun, SeedResult]]) -> list[Shrunk]:
 
 
 def _failure(run: SeedRun, result: SeedResult, shrunk: list[Shrunk]) -> dict[str, Any]:
-    from emu.sim.campaign import replay_line
+    from emu.seeds.campaign import replay_line
 
     found = {
         "seed": run.seed,
@@ -230,7 +230,7 @@ def _tell(
     failing: list[tuple[SeedRun, SeedResult]], shrunk: list[Shrunk], record: dict[str, Any]
 ) -> None:
     """For the person who watches."""
-    from emu.sim.campaign import replay_line
+    from emu.seeds.campaign import replay_line
 
     for run, result in failing:
         output.note(f"seed {run.seed} FAILED  {result.anomaly}", style="bold red")

@@ -94,7 +94,7 @@ def _check_node(topology: Topology, node: str) -> None:
 
 
 def _simulate(path: str, seed: int, for_s: float, faults: str) -> Outcome[dict[str, Any]]:
-    from emu.sim.seeds import SeedRun, simulate_seed
+    from emu.seeds.run import SeedRun, simulate_seed
 
     run = SeedRun(path, seed, for_s, faults, keep_trace=MAX_EVENTS)  # type: ignore[arg-type]
     return simulate_seed(run)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.sim.seeds import SeedResult, SeedRun, run_seed
+from emu.seeds.run import SeedResult, SeedRun, run_seed
 
 FOLDER = Path(__file__).parent / "lost_update"
 FOR_S = 15.0

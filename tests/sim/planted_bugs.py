@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import trio
 
-from emu.sim.seeds import FaultSource
+from emu.seeds.run import FaultSource
 from nodes import web
 from nodes.balancer import node as balancer
 from nodes.parts import pool

@@ -14,8 +14,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from emu.sim import campaign
-from emu.sim.seeds import SeedResult, SeedRun, run_seed, topology_of
+from emu.seeds import campaign
+from emu.seeds.run import SeedResult, SeedRun, run_seed, topology_of
 from emu.topology.writing import with_timeline
 
 FOUR = "topologies/04-load-balancer.yaml"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from emu.sim.campaign import run_all
-from emu.sim.seeds import SeedResult, SeedRun, run_seed
+from emu.seeds.campaign import run_all
+from emu.seeds.run import SeedResult, SeedRun, run_seed
 from emu.topology.loading import load
 from emu.verdict import promises
 from nodes.sql.database import Engine

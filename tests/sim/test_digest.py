@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from emu.machine.world import MachineSpec
+from emu.seeds.run import SeedRun, simulate_seed
 from emu.sim.run import run_simulation
-from emu.sim.seeds import SeedRun, simulate_seed
 from emu.sim.world import Knobs, SimWorld
 from nodes.kind import RPC, Port
 

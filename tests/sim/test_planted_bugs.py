@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from emu.sim.campaign import run_all
-from emu.sim.seeds import FaultSource, SeedRun, run_seed
+from emu.seeds.campaign import run_all
+from emu.seeds.run import FaultSource, SeedRun, run_seed
 from tests.planting import first_found
 from tests.sim.planted_bugs import BUGS, PlantedBug
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from emu.machine import units
 from emu.model.topology import FaultItem, Topology
-from emu.sim.seeds import SeedResult, SeedRun, run_seed, topology_of
+from emu.seeds.run import SeedResult, SeedRun, run_seed, topology_of
 
 SHRINK_RUNS: Final = 40
 """Runs that shrinking one seed may take."""

@@ -17,10 +17,10 @@ from emu.checks.history_file import write_by_model
 from emu.model.topology import FaultItem, Topology
 from emu.running.in_process import describe
 from emu.scenario import Scenario, cluster
-from emu.sim import planned, swarm
+from emu.seeds import planned, swarm
+from emu.seeds.variation import varied
+from emu.seeds.wire_rules import WireRules
 from emu.sim.run import WATCHDOG_S, Outcome, in_virtual_time
-from emu.sim.variation import varied
-from emu.sim.wire_rules import WireRules
 from emu.sim.world import Knobs
 from emu.topology.loading import load
 

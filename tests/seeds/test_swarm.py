@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emu.model import faults
-from emu.sim import planned, swarm
+from emu.seeds import planned, swarm
 from emu.topology.loading import load, loads
 from emu.topology.writing import with_timeline
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from emu.model import faults
 from emu.model.topology import FaultItem, Tier, Topology
-from emu.sim.swarm import FIRST_S, PRIMARY, QUIET_END_S
+from emu.seeds.swarm import FIRST_S, PRIMARY, QUIET_END_S
 
 LEAST_GAP_S: Final = 1.0
 GAPS_S: Final = (0.5, 2.0, 5.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emu.sim.wire_rules import WireRules
+from emu.seeds.wire_rules import WireRules
 from protocols import rpc
 
 PACK = rpc.Connection()
