@@ -107,6 +107,22 @@ def test_a_module_without_an_opening_or_a_user_is_found(tmp_path: Path):
     assert "nodes/x.py:1: nothing imports it" in second
 
 
+def test_modules_that_import_each_other_for_types_only_are_a_circle(tmp_path: Path):
+    files = {
+        "emu/__main__.py": "from emu import a",
+        "emu/a.py": "from emu.inner import b",
+        "emu/inner/__init__.py": "",
+        "emu/inner/b.py": "from emu.inner.c import C",
+        "emu/inner/c.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import emu.a",
+    }
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f'"""A file."""\n{text}\n')
+    assert tidy.problems(tmp_path) == [
+        "emu/a.py:1: an import circle: emu.a, emu.inner.b, emu.inner.c"
+    ]
+
+
 def test_a_tier_that_imports_another_tier_is_found_even_through_a_part(tmp_path: Path):
     nodes = tmp_path / "nodes"
     (nodes / "parts").mkdir(parents=True)

@@ -96,7 +96,8 @@ def problems(root: Path) -> list[str]:
     found = [line for module in modules for rule in RULES for line in rule(module)]
     tests = read(root, ("tests",))
     found += [line for test in tests for rule in (_length, _opening) for line in rule(test)]
-    return found + list(_dead_modules(modules)) + list(_tiers_apart(modules))
+    whole = (_dead_modules, _circles, _tiers_apart)
+    return found + [line for rule in whole for line in rule(modules)]
 
 
 # --- size and prose --------------------------------------------------------------------------
@@ -218,13 +219,14 @@ RULES: Final = (_length, _opening, _imports, _calls, _handlers, _set_order)
 
 
 def _graph(modules: list[Module]) -> dict[str, dict[str, None]]:
-    """Module name -> the modules of ours that it imports."""
+    """Module name -> the modules of ours that it imports; taken from a package, only those."""
     names = {module.name for module in modules}
     graph: dict[str, dict[str, None]] = {}
     for module in modules:
         found: dict[str, None] = {}
         for _, name, taken in module.imports():
-            whole = [name, *(f"{name}.{each}" for each in taken)]
+            inner = [f"{name}.{each}" for each in taken if f"{name}.{each}" in names]
+            whole = inner if len(inner) == len(taken) > 0 else [name, *inner]
             found |= {each: None for each in whole if each in names and each != module.name}
         graph[module.name] = found
     return graph
@@ -238,6 +240,40 @@ def _dead_modules(modules: list[Module]) -> Iterator[str]:
         is_package = module.path.endswith("__init__.py")
         if not (is_package or module.name in used or module.name in ENTRY_POINTS):
             yield f"{module.path}:1: nothing imports it: remove it"
+
+
+def _circles(modules: list[Module]) -> Iterator[str]:
+    """Modules that import each other, whoever is in between, type-checking imports counted."""
+    for circle in _components(_graph(modules)):
+        file = circle[0].replace(".", "/") + ".py"
+        yield f"{file}:1: an import circle: {', '.join(circle)}"
+
+
+def _components(graph: Mapping[str, Mapping[str, None]]) -> list[list[str]]:
+    """The sets of two modules or more that reach each other (Tarjan), each in order."""
+    index: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = lowest[name] = len(index)
+        stack.append(name)
+        for other in graph[name]:
+            if other not in index:
+                visit(other)
+            if other in stack:
+                lowest[name] = min(lowest[name], lowest[other])
+        if lowest[name] == index[name]:
+            at = stack.index(name)
+            if len(stack) - at > 1:
+                found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for name in graph:
+        if name not in index:
+            visit(name)
+    return found
 
 
 def _tiers_apart(modules: list[Module]) -> Iterator[str]:

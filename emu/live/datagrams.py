@@ -5,22 +5,18 @@ from __future__ import annotations
 import socket
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 from trio.lowlevel import checkpoint, wait_readable
 
+from emu.live.network import UDP, Host, LiveNetwork
+from emu.machine.life import Life
 from nodes.base import OUTSIDE, Peer
-
-if TYPE_CHECKING:
-    from emu.live.network import Host, LiveNetwork
-    from emu.machine.life import Life
 
 MAX_DATAGRAM_BYTES: Final = 65507
 MAX_HELD: Final = 4096
 """Datagrams of outside clients on their way to one socket, or unread; further ones are lost."""
-UDP: Final = 1 << 16
-"""Added to a port in tables that it shares with TCP."""
 
 
 class LiveDatagramSocket:

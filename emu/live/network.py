@@ -1,7 +1,6 @@
-"""The loopback network: an address per machine, identity by source address, links
-applied at the sender.
+"""The loopback network: an address per machine, identity by source address, who is admitted.
 
-Nobody but this module opens a socket for a node. Faults reach it through the links only.
+What a node does with its network is card.py's business. Faults reach it through the links only.
 """
 
 from __future__ import annotations
@@ -12,37 +11,41 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final, Protocol
 
 import trio
-from trio.lowlevel import checkpoint, wait_readable, wait_writable
+from trio.lowlevel import checkpoint
 
 from emu.live.addresses import AddressSlot
-from emu.live.datagrams import UDP, LiveDatagramSocket
 from emu.live.readiness import Readiness
 from emu.live.relay import Relays
-from emu.live.sockets import SocketSink, prepare
-from emu.live.streams import LiveStream
 from emu.live.timers import LiveTimers
 from emu.machine.access import may_dial, refusal
-from emu.machine.handshake import shake_hands
 from emu.machine.life import Life
 from emu.machine.links import Links
-from emu.machine.world import OBSERVE, OPERATOR, MachineSpec
-from nodes.base import DIRECTORY_HOST, OUTSIDE, Listener, Peer, Stream
+from emu.machine.world import OPERATOR, MachineSpec
+from nodes.base import DIRECTORY_HOST, OUTSIDE
 
 BUFFER_BYTES: Final = 256 * 1024
-BACKLOG: Final = 1024
 FILES_PER_MACHINE: Final = 5
 """Beside its listed ports: the admin listener, and both ends of a connection to the directory and
 of one to another tier."""
 SPARE_FILES: Final = 128
 FIXED_HOSTS: Final = {OPERATOR: 1, DIRECTORY_HOST: 2}
+UDP: Final = 1 << 16
+"""Added to a port in tables that it shares with TCP."""
 
 
 class Closable(Protocol):
+    """A socket that may outlive its node."""
+
     def close(self, *, reset: bool) -> None: ...
+
+
+class Destroyable(Protocol):
+    """A socket that ends with the world, whatever holds it back."""
+
+    def destroy(self, *, reset: bool) -> None: ...
 
 
 @dataclass(slots=True)
@@ -54,7 +57,7 @@ class Host:
     ports: dict[int, tuple[str, int]] = field(default_factory=dict)
     """Where each port really listens: another place without loopback aliases, or where another
     program of this computer has taken the port for all addresses."""
-    graves: list[Closable] = field(default_factory=list)
+    half_open: list[Closable] = field(default_factory=list)
     """Sockets of a crashed generation: silent until the power is back."""
 
 
@@ -82,14 +85,14 @@ class LiveNetwork:
         self.buffer_bytes = buffer_bytes
         self.refused_total = 0
         self.slot = AddressSlot(aliases=aliases)
-        self.sinks: dict[SocketSink, None] = {}
+        self.sinks: dict[Destroyable, None] = {}
         """Every socket of a connection that is open, to be closed with the world."""
         self.relays = Relays(self.spawn)
         self.readiness = Readiness()
         self._nursery = nursery
         self._on_refused = on_refused
         self._on_taken = on_taken
-        self._hosts: dict[str, Host] = {}
+        self.hosts: dict[str, Host] = {}
         self._name_by_address: dict[str, str] = {}
         self._name_by_endpoint: dict[tuple[str, int], str] = {}
         self._most_files = raise_file_limit()
@@ -104,13 +107,13 @@ class LiveNetwork:
         """Give the machine its address. Raises OSError EMFILE where the system cannot hold more."""
         self._check_room(spec)
         address = self.slot.address(spec.name, FIXED_HOSTS.get(spec.name))
-        self._hosts[spec.name] = Host(spec, address)
+        self.hosts[spec.name] = Host(spec, address)
         self._listed_ports += len(spec.ports)
         self._name_by_address[address] = spec.name
         return address
 
     def _check_room(self, spec: MachineSpec) -> None:
-        count = len(self._hosts) + 1
+        count = len(self.hosts) + 1
         listed = self._listed_ports + len(spec.ports)
         needed = count * FILES_PER_MACHINE + listed + SPARE_FILES
         if needed > self._most_files:
@@ -121,7 +124,7 @@ class LiveNetwork:
             )
 
     def remove_machine(self, name: str) -> None:
-        host = self._hosts.pop(name, None)
+        host = self.hosts.pop(name, None)
         if host is not None:
             self.set_power(host, True)
             self._listed_ports -= len(host.spec.ports)
@@ -129,42 +132,28 @@ class LiveNetwork:
 
     def host(self, name_or_address: str) -> Host | None:
         name = self._name_by_address.get(name_or_address, name_or_address)
-        return self._hosts.get(name)
+        return self.hosts.get(name)
 
     def where(self, name: str, port: int) -> tuple[str, int]:
         """Where a port of a machine really listens (or would)."""
-        host = self._hosts[name]
+        host = self.hosts[name]
         return host.ports.get(port, (host.address, port))
 
     def set_power(self, host: Host, on: bool) -> None:
         """Off: its peers hear nothing. On again: what they hold is reset."""
         self.links.set_power(host.spec.name, on)
         if on:
-            graves, host.graves = host.graves, []
-            for grave in graves:
-                grave.close(reset=True)
+            half_open, host.half_open = host.half_open, []
+            for each in half_open:
+                each.close(reset=True)
 
-    def bury(self, life: Life | None, sink: Closable) -> None:
+    def leave_half_open(self, life: Life | None, sink: Closable) -> None:
         """Keep a crashed generation's socket open and silent until the power is back."""
-        host = self._hosts.get(life.node) if life is not None else None
+        host = self.hosts.get(life.node) if life is not None else None
         if host is None:
             sink.close(reset=True)
         else:
-            host.graves.append(sink)
-
-    def card(self, spec: MachineSpec, life: Life | None) -> LiveCard:
-        return LiveCard(self, self._hosts[spec.name], life)
-
-    def operator_card(self) -> LiveCard:
-        spec = MachineSpec(OPERATOR, OPERATOR, OPERATOR, "", (OBSERVE,), public=True)
-        if OPERATOR not in self._hosts:
-            self.add_machine(spec)
-        return LiveCard(self, self._hosts[OPERATOR], None)
-
-    def outside_card(self) -> LiveCard:
-        """A client from outside: it dials from 127.0.0.1 and nobody knows its name."""
-        spec = MachineSpec(OUTSIDE, OUTSIDE, OUTSIDE, "")
-        return LiveCard(self, Host(spec, "127.0.0.1"), None)
+            host.half_open.append(sink)
 
     def name_of(self, address: str, port: int) -> str:
         """Who dials: by source address, or (without aliases) by the port it was given."""
@@ -181,7 +170,7 @@ class LiveNetwork:
 
     def admit(self, host: Host, port: int, name: str) -> bool:
         """Whether `name` may talk to that port; a refusal is counted and told."""
-        dialer = self._hosts.get(name)
+        dialer = self.hosts.get(name)
         dialer_spec = dialer.spec if dialer is not None else None
         if may_dial(dialer_spec, name, host.spec, port):
             return True
@@ -214,199 +203,12 @@ class LiveNetwork:
             sock.bind((address, 0))
 
     async def aclose(self) -> None:
-        for host in self._hosts.values():
+        for host in self.hosts.values():
             self.set_power(host, True)
         for sink in list(self.sinks):
             sink.destroy(reset=True)
         self.slot.release()
         await checkpoint()
-
-
-class LiveCard:
-    """One machine's network card, as one generation of its node sees it."""
-
-    def __init__(self, network: LiveNetwork, host: Host, life: Life | None) -> None:
-        self.address = host.address
-        self._network = network
-        self._host = host
-        self._life = life
-        self._name = host.spec.name
-
-    def after_arrivals(self, call: Callable[[], object]) -> None:
-        afterwards = self._network.readiness.afterwards
-        if afterwards is None or self._life is None:
-            call()
-        else:
-            afterwards.append(partial(self._life.call, call))
-
-    async def open_stream(self, host: str, port: int) -> Stream:
-        await checkpoint()
-        self._check()
-        target = self._network.host(host)
-        if target is None:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, f"no machine is called {host}")
-        if self._name != OUTSIDE:  # whom the kernel connects, whatever we do
-            await shake_hands(
-                self._network.timers, self._network.links, self._name, target.spec.name
-            )
-            self._check()
-        return await self._connect(target, port)
-
-    async def _connect(self, target: Host, port: int) -> Stream:
-        network = self._network
-        where = target.ports.get(port, (target.address, port))
-        if not network.slot.aliases and port not in target.ports:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{target.spec.name}:{port} is closed")
-        sock = socket.socket()
-        prepare(sock, network.buffer_bytes)
-        local = ("", 0)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((self.address if network.slot.aliases else "127.0.0.1", 0))
-            local = sock.getsockname()
-            if self._name != OUTSIDE:
-                network.remember(local, self._name)
-            with suppress(BlockingIOError):
-                sock.connect(where)
-            await self._wait_connected(sock, f"{target.spec.name}:{port}")
-            self._check()
-        except BaseException:
-            network.forget(local)
-            sock.close()
-            raise
-        peer = Peer(target.spec.name, target.address, port)
-        return DialledStream(network, sock, self._life, peer, self._name, local)
-
-    async def _wait_connected(self, sock: socket.socket, where: str) -> None:
-        """A full backlog ignores us: the kernel would try for two minutes."""
-        timers, limit_s = self._network.timers, self._network.links.connect_timeout_s
-        timer = timers.call_at(timers.now_s() + limit_s, lambda: trio.lowlevel.notify_closing(sock))
-        try:
-            await wait_writable(sock)
-        except trio.ClosedResourceError:
-            raise TimeoutError(errno.ETIMEDOUT, f"{where} does not answer") from None
-        finally:
-            timer.cancel()
-        problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if problem:
-            raise OSError(problem, where)
-
-    async def listen(self, port: int) -> Listener:
-        await checkpoint()
-        self._check()
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._network.buffer_bytes)
-        sock.setblocking(False)
-        network = self._network
-        try:
-            network.bind(sock, self._host, port)
-            sock.listen(BACKLOG)
-        except OSError:
-            sock.close()
-            raise
-        self._host.ports[port] = sock.getsockname()
-        return LiveListener(self._network, self._host, self._life, sock, port)
-
-    async def open_datagram(self, port: int = 0) -> LiveDatagramSocket:
-        await checkpoint()
-        self._check()
-        return LiveDatagramSocket(self._network, self._host, self._life, port)
-
-    def _check(self) -> None:
-        if self._life is not None:
-            self._life.check()
-
-
-class DialledStream(LiveStream):
-    """The dialling end: its local endpoint says who it is."""
-
-    def __init__(
-        self,
-        network: LiveNetwork,
-        sock: socket.socket,
-        life: Life | None,
-        peer: Peer,
-        local: str,
-        endpoint: tuple[str, int],
-    ) -> None:
-        super().__init__(network, sock, life, peer, local)
-        self._endpoint = endpoint
-
-    def _leave_life(self) -> None:
-        super()._leave_life()
-        self._network.forget(self._endpoint)
-
-
-class LiveListener(Listener):
-    """Accepts, asks who it is, and refuses whoever may not come in."""
-
-    def __init__(
-        self, network: LiveNetwork, host: Host, life: Life | None, sock: socket.socket, port: int
-    ) -> None:
-        self.port = port
-        self._network = network
-        self._host = host
-        self._life = life
-        self._sock = sock
-        self._closed = False
-        if life is not None:
-            life.own(self)
-
-    async def accept(self) -> Stream:
-        await checkpoint()
-        while True:
-            self._check()
-            try:
-                sock, address = self._sock.accept()
-            except BlockingIOError:
-                await self._wait()
-                continue
-            except OSError as error:
-                if self._closed:
-                    raise trio.ClosedResourceError("this listener is closed") from error
-                await trio.sleep(0.05 if error.errno in (errno.EMFILE, errno.ENFILE) else 0)
-                continue
-            name = self._network.name_of(address[0], address[1])
-            if not self._network.admit(self._host, self.port, name):
-                link = self._network.links.link(self._host.spec.name, name)
-                SocketSink(self._network, sock, link).close(reset=True)
-                continue
-            prepare(sock, self._network.buffer_bytes)
-            peer = Peer(name, address[0], address[1])
-            return LiveStream(self._network, sock, self._life, peer, self._host.spec.name)
-
-    async def _wait(self) -> None:
-        try:
-            await wait_readable(self._sock)
-        except (OSError, trio.ClosedResourceError) as error:
-            self._check()
-            raise trio.ClosedResourceError("this listener is closed") from error
-
-    def _check(self) -> None:
-        if self._life is not None:
-            self._life.check()
-        if self._closed:
-            raise trio.ClosedResourceError("this listener is closed")
-
-    async def aclose(self) -> None:
-        if self._life is not None:
-            self._life.disown(self)
-        self.close(reset=False)
-        await checkpoint()
-
-    def end(self, *, crash: bool) -> None:
-        if crash:
-            self._network.bury(self._life, self)
-        else:
-            self.close(reset=False)
-
-    def close(self, *, reset: bool) -> None:
-        if not self._closed:
-            self._closed = True
-            self._host.ports.pop(self.port, None)
-            trio.lowlevel.notify_closing(self._sock)
-            self._sock.close()
 
 
 def raise_file_limit() -> int:

@@ -8,15 +8,15 @@ a full buffer, an end, an error) goes back to the task that asked.
 from __future__ import annotations
 
 import select
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import outcome
 from trio import lowlevel
 
-if TYPE_CHECKING:
-    from emu.live.streams import LiveStream
+from emu.machine.life import Life
 
 EVENTS_PER_ROUND: Final = 32
 ROUNDS_PER_TURN: Final = 4
@@ -27,14 +27,24 @@ PIECE_BYTES: Final = 16 * 1024
 Count = Callable[[int], object]
 
 
+class End(Protocol):
+    """One end of a connection, as far as bytes go past it (streams.LiveStream)."""
+
+    @property
+    def socket(self) -> socket.socket: ...
+    @property
+    def life(self) -> Life | None: ...
+    def as_broken(self, error: OSError) -> Exception: ...
+
+
 class _Relay:
     """One direction of one connection."""
 
-    __slots__ = ("count", "fd", "receive", "send", "sink", "source", "task")
+    __slots__ = ("count", "fd", "is_direct", "receive", "send", "source", "task")
 
-    def __init__(self, source: LiveStream, sink: LiveStream, count: Count) -> None:
+    def __init__(self, source: End, sink: End, is_direct: Callable[[], bool], count: Count) -> None:
         self.source = source
-        self.sink = sink
+        self.is_direct = is_direct
         self.count = count
         self.fd = source.socket.fileno()
         self.receive = source.socket.recv
@@ -52,13 +62,17 @@ class Relays:
         self._epoll: select.epoll | None = None
         self._by_fd: dict[int, _Relay] = {}
 
-    async def run(self, source: LiveStream, sink: LiveStream, count: Count) -> bytes | None:
+    async def run(
+        self, source: End, sink: End, is_direct: Callable[[], bool], count: Count
+    ) -> bytes | None:
         """Forward until something needs its caller: returns bytes that were read and not sent,
         b"" at the end of the stream, None if the streams must be looked at again.
 
+        `is_direct` is asked before each piece: whether it may go past all pipes still.
+
         Raises trio.BrokenResourceError when the source broke.
         """
-        relay = _Relay(source, sink, count)
+        relay = _Relay(source, sink, is_direct, count)
         relay.task = lowlevel.current_task()
         self._watch(relay)
 
@@ -133,7 +147,7 @@ class Relays:
             self._by_fd.pop(relay.fd, None)
             life.call(lambda: self._watch(relay))  # at resume, or never
             return
-        if not source.direct_to(relay.sink):
+        if not relay.is_direct():
             self._wake(relay, outcome.Value(None))
             return
         try:

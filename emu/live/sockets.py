@@ -9,20 +9,25 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
+from emu.live.network import LiveNetwork
 from emu.machine.links import Link
 from emu.machine.pipe import Pipe
 
-if TYPE_CHECKING:
-    from emu.live.network import LiveNetwork
-    from emu.live.streams import LiveStream
-
 RECEIVE_BYTES: Final = 65536
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class Reading(Protocol):
+    """The node's side of the same socket (streams.LiveStream)."""
+
+    broken: bool
+
+    def stop_waiting(self) -> None: ...
 
 
 class SocketSink:
@@ -36,7 +41,7 @@ class SocketSink:
         self._unwanted = False
         """Bytes came for an end that was closed already."""
         self.pipe: Pipe | None = None
-        self.stream: LiveStream | None = None
+        self.stream: Reading | None = None
         self.close_when_done = False
         self.gone = False
         network.sinks[self] = None

@@ -11,20 +11,19 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import Final
 
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_readable, wait_writable
 
+from emu.live.network import LiveNetwork
 from emu.live.readiness import Pushing, Reader
 from emu.live.relay import PIECE_BYTES
 from emu.live.sockets import RECEIVE_BYTES, SocketSink
+from emu.machine.life import Life
 from emu.machine.pipe import Pipe
 from nodes.base import Peer, Stream
-
-if TYPE_CHECKING:
-    from emu.live.network import LiveNetwork
-    from emu.machine.life import Life
 
 CHECKPOINT_EVERY: Final = 64
 BULK_BYTES: Final = 262144
@@ -218,12 +217,13 @@ class LiveStream(Stream):
             assert data is not None
             self._bulk = len(data) >= PIECE_BYTES
             return data
-        while self.direct_to(sink):
+        is_direct = partial(self._is_direct_to, sink)
+        while is_direct():
             await checkpoint_if_cancelled()
             self._check()
             self._receiving = True
             try:
-                data = await relays.run(self, sink, count)
+                data = await relays.run(self, sink, is_direct, count)
             finally:
                 self._receiving = False
             self._check()
@@ -232,7 +232,7 @@ class LiveStream(Stream):
                 return data
         return await self.receive_some(RECEIVE_BYTES)
 
-    def direct_to(self, sink: LiveStream) -> bool:
+    def _is_direct_to(self, sink: LiveStream) -> bool:
         """Whether bytes may go from this socket to that one without passing a link's pipe."""
         return (
             sink._out.plain
@@ -396,7 +396,7 @@ class LiveStream(Stream):
         if crash:
             self._closed = True
             self._pipe.break_now()
-            self._network.bury(self._life, self._sink)
+            self._network.leave_half_open(self._life, self._sink)
         else:
             self._close()
 

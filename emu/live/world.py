@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 import trio
 
+from emu.live.card import LiveCard, operator_card, outside_card
 from emu.live.files import LiveFiles, OpenFiles
 from emu.live.network import BUFFER_BYTES, LiveNetwork
 from emu.live.sync import Syncer
@@ -172,10 +173,10 @@ class LiveWorld:
         return f"{address}:{real_port}"
 
     def operator_network(self) -> Network:
-        return self.network.operator_card()
+        return operator_card(self.network)
 
     def outside_network(self) -> Network:
-        return self.network.outside_card()
+        return outside_card(self.network)
 
     def machines(self) -> Iterable[EmulatedMachine]:
         return self._machines.values()
@@ -183,7 +184,7 @@ class LiveWorld:
     # --- emu.machine.machine.Surroundings --------------------------------------------------------
 
     def card(self, spec: MachineSpec, life: Life) -> Network:
-        return self.network.card(spec, life)
+        return LiveCard(self.network, self.network.hosts[spec.name], life)
 
     def power(self, name: str, on: bool) -> None:
         host = self.network.host(name)

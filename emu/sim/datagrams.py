@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 from trio.lowlevel import ParkingLot, checkpoint
 
+from emu.machine.life import Life
+from emu.sim.network import Host, SimNetwork
 from nodes.base import OUTSIDE, Peer
-
-if TYPE_CHECKING:
-    from emu.machine.life import Life
-    from emu.sim.network import Host, SimNetwork
 
 MAX_DATAGRAM_BYTES: Final = 65507
 BUFFER_BYTES: Final = 212_992

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import trio
 from trio import lowlevel
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from emu.machine.life import Life
 from emu.machine.links import Link
 from emu.machine.pipe import Pipe
+from emu.sim.network import SimNetwork
 from nodes.base import Peer, Stream
-
-if TYPE_CHECKING:
-    from emu.machine.life import Life
-    from emu.sim.network import SimNetwork
 
 BUFFER_BYTES: Final = 256 * 1024
 """What an end takes in before its node reads, as live sockets do."""
@@ -102,7 +100,7 @@ class SimStream(Stream):
 
     def lose(self) -> None:
         self.deliver_reset()
-        self._reset_far_end()
+        self.reset_far_end()
 
     def _note(self, kind: str) -> None:
         network = self._network
@@ -252,15 +250,11 @@ class SimStream(Stream):
         if crash:
             self.closed = True
             self._pipe.break_now()
-            self._network.bury(self._local, self)
+            self._network.leave_half_open(self._local, self)
         else:
             self._close(reset=False)
 
-    def rise(self) -> None:
-        """The power is back: nobody knows this connection any more, so the peer is reset."""
-        self._reset_far_end()
-
-    def _reset_far_end(self) -> None:
+    def reset_far_end(self) -> None:
         """This end is gone: the far one hears of it as soon as the link lets it."""
         pipe = self._pipe
         self._pipe = self._lay_pipe(pipe.link, pipe.reverse, inf)

@@ -21,6 +21,7 @@ from emu.machine.links import Links, Rule, RuleHandle, Shaper
 from emu.machine.machine import EmulatedMachine
 from emu.machine.private_trio import PauseHolder
 from emu.machine.world import MachineSpec
+from emu.sim.card import SimCard, operator_card, outside_card
 from emu.sim.files import Habits, SimFiles
 from emu.sim.network import SimNetwork
 from emu.sim.timers import SimClock
@@ -132,10 +133,10 @@ class SimWorld:
         return f"{self._machines[name].address}:{port}"
 
     def operator_network(self) -> Network:
-        return self.network.operator_card()
+        return operator_card(self.network)
 
     def outside_network(self) -> Network:
-        return self.network.outside_card()
+        return outside_card(self.network)
 
     def machines(self) -> Iterable[EmulatedMachine]:
         return self._machines.values()
@@ -145,7 +146,7 @@ class SimWorld:
     def card(self, spec: MachineSpec, life: Life) -> Network:
         self._note("boot", spec.name, f"generation {life.generation}")
         life.own(_LastNote(self.timers, spec.name))
-        return self.network.card(spec, life)
+        return SimCard(self.network, self.network.hosts[spec.name], life)
 
     def power(self, name: str, on: bool) -> None:
         host = self.network.host(name)

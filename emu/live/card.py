@@ -1,0 +1,228 @@
+"""A machine's network card: it dials, listens and says who it is.
+
+Nobody but this package opens a socket for a node. Who is admitted is network.py's business.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import trio
+from trio.lowlevel import checkpoint, wait_readable, wait_writable
+
+from emu.live.datagrams import LiveDatagramSocket
+from emu.live.network import Host, LiveNetwork
+from emu.live.sockets import SocketSink, prepare
+from emu.live.streams import LiveStream
+from emu.machine.handshake import shake_hands
+from emu.machine.life import Life
+from emu.machine.world import OBSERVE, OPERATOR, MachineSpec
+from nodes.base import OUTSIDE, Listener, Peer, Stream
+
+BACKLOG: Final = 1024
+
+
+def operator_card(network: LiveNetwork) -> LiveCard:
+    """emu's own."""
+    if OPERATOR not in network.hosts:
+        spec = MachineSpec(OPERATOR, OPERATOR, OPERATOR, "", (OBSERVE,), public=True)
+        network.add_machine(spec)
+    return LiveCard(network, network.hosts[OPERATOR], None)
+
+
+def outside_card(network: LiveNetwork) -> LiveCard:
+    """A client from outside: it dials from 127.0.0.1 and nobody knows its name."""
+    spec = MachineSpec(OUTSIDE, OUTSIDE, OUTSIDE, "")
+    return LiveCard(network, Host(spec, "127.0.0.1"), None)
+
+
+class LiveCard:
+    """One machine's network card, as one generation of its node sees it."""
+
+    def __init__(self, network: LiveNetwork, host: Host, life: Life | None) -> None:
+        self.address = host.address
+        self._network = network
+        self._host = host
+        self._life = life
+        self._name = host.spec.name
+
+    def after_arrivals(self, call: Callable[[], object]) -> None:
+        afterwards = self._network.readiness.afterwards
+        if afterwards is None or self._life is None:
+            call()
+        else:
+            afterwards.append(partial(self._life.call, call))
+
+    async def open_stream(self, host: str, port: int) -> Stream:
+        await checkpoint()
+        self._check()
+        target = self._network.host(host)
+        if target is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"no machine is called {host}")
+        if self._name != OUTSIDE:  # whom the kernel connects, whatever we do
+            await shake_hands(
+                self._network.timers, self._network.links, self._name, target.spec.name
+            )
+            self._check()
+        return await self._connect(target, port)
+
+    async def _connect(self, target: Host, port: int) -> Stream:
+        network = self._network
+        where = target.ports.get(port, (target.address, port))
+        if not network.slot.aliases and port not in target.ports:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{target.spec.name}:{port} is closed")
+        sock = socket.socket()
+        prepare(sock, network.buffer_bytes)
+        local = ("", 0)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((self.address if network.slot.aliases else "127.0.0.1", 0))
+            local = sock.getsockname()
+            if self._name != OUTSIDE:
+                network.remember(local, self._name)
+            with suppress(BlockingIOError):
+                sock.connect(where)
+            await self._wait_connected(sock, f"{target.spec.name}:{port}")
+            self._check()
+        except BaseException:
+            network.forget(local)
+            sock.close()
+            raise
+        peer = Peer(target.spec.name, target.address, port)
+        return DialledStream(network, sock, self._life, peer, self._name, local)
+
+    async def _wait_connected(self, sock: socket.socket, where: str) -> None:
+        """A full backlog ignores us: the kernel would try for two minutes."""
+        timers, limit_s = self._network.timers, self._network.links.connect_timeout_s
+        timer = timers.call_at(timers.now_s() + limit_s, lambda: trio.lowlevel.notify_closing(sock))
+        try:
+            await wait_writable(sock)
+        except trio.ClosedResourceError:
+            raise TimeoutError(errno.ETIMEDOUT, f"{where} does not answer") from None
+        finally:
+            timer.cancel()
+        problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if problem:
+            raise OSError(problem, where)
+
+    async def listen(self, port: int) -> Listener:
+        await checkpoint()
+        self._check()
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._network.buffer_bytes)
+        sock.setblocking(False)
+        network = self._network
+        try:
+            network.bind(sock, self._host, port)
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+        self._host.ports[port] = sock.getsockname()
+        return LiveListener(self._network, self._host, self._life, sock, port)
+
+    async def open_datagram(self, port: int = 0) -> LiveDatagramSocket:
+        await checkpoint()
+        self._check()
+        return LiveDatagramSocket(self._network, self._host, self._life, port)
+
+    def _check(self) -> None:
+        if self._life is not None:
+            self._life.check()
+
+
+class DialledStream(LiveStream):
+    """The dialling end: its local endpoint says who it is."""
+
+    def __init__(
+        self,
+        network: LiveNetwork,
+        sock: socket.socket,
+        life: Life | None,
+        peer: Peer,
+        local: str,
+        endpoint: tuple[str, int],
+    ) -> None:
+        super().__init__(network, sock, life, peer, local)
+        self._endpoint = endpoint
+
+    def _leave_life(self) -> None:
+        super()._leave_life()
+        self._network.forget(self._endpoint)
+
+
+class LiveListener(Listener):
+    """Accepts, asks who it is, and refuses whoever may not come in."""
+
+    def __init__(
+        self, network: LiveNetwork, host: Host, life: Life | None, sock: socket.socket, port: int
+    ) -> None:
+        self.port = port
+        self._network = network
+        self._host = host
+        self._life = life
+        self._sock = sock
+        self._closed = False
+        if life is not None:
+            life.own(self)
+
+    async def accept(self) -> Stream:
+        await checkpoint()
+        while True:
+            self._check()
+            try:
+                sock, address = self._sock.accept()
+            except BlockingIOError:
+                await self._wait()
+                continue
+            except OSError as error:
+                if self._closed:
+                    raise trio.ClosedResourceError("this listener is closed") from error
+                await trio.sleep(0.05 if error.errno in (errno.EMFILE, errno.ENFILE) else 0)
+                continue
+            name = self._network.name_of(address[0], address[1])
+            if not self._network.admit(self._host, self.port, name):
+                link = self._network.links.link(self._host.spec.name, name)
+                SocketSink(self._network, sock, link).close(reset=True)
+                continue
+            prepare(sock, self._network.buffer_bytes)
+            peer = Peer(name, address[0], address[1])
+            return LiveStream(self._network, sock, self._life, peer, self._host.spec.name)
+
+    async def _wait(self) -> None:
+        try:
+            await wait_readable(self._sock)
+        except (OSError, trio.ClosedResourceError) as error:
+            self._check()
+            raise trio.ClosedResourceError("this listener is closed") from error
+
+    def _check(self) -> None:
+        if self._life is not None:
+            self._life.check()
+        if self._closed:
+            raise trio.ClosedResourceError("this listener is closed")
+
+    async def aclose(self) -> None:
+        if self._life is not None:
+            self._life.disown(self)
+        self.close(reset=False)
+        await checkpoint()
+
+    def end(self, *, crash: bool) -> None:
+        if crash:
+            self._network.leave_half_open(self._life, self)
+        else:
+            self.close(reset=False)
+
+    def close(self, *, reset: bool) -> None:
+        if not self._closed:
+            self._closed = True
+            self._host.ports.pop(self.port, None)
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
