@@ -1,7 +1,7 @@
 """Actions and probes for the Chaos Toolkit (`chaos run`), over the control socket of a running emu.
 
-Every verb of faults.py is an action of the same name with the same fields; the probes below say how
-the cluster is. It needs nothing of the toolkit: `pip install 'emu[chaos]'` brings that.
+Every verb (emu/model/vocabulary.py) is an action of the same name with the same fields; the probes
+below say how the cluster is. Nothing of the toolkit is needed: `pip install emu[chaos]` brings it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from emu import state
 from emu.control.client import ControlClient
-from emu.model.faults import VERBS, Fault
+from emu.model.faults import Fault
+from emu.model.vocabulary import verbs
 from emu.observe.facts import leads
 
 EVERYONE: Final = "all"
@@ -113,4 +114,4 @@ def _action(kind: type[Fault]) -> Callable[..., Any]:
     return act
 
 
-globals().update({verb: _action(kind) for verb, kind in VERBS.items()})
+globals().update({verb: _action(kind) for verb, kind in verbs().items()})

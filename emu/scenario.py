@@ -1,7 +1,7 @@
 """The scripting API: one script, both worlds. `emu.cluster(...)` and `emu.run(...)` are from here.
 
 A script breaks and asks a cluster through the same seams as the command line; the verbs are those
-of faults.VERBS, and the `faults:` of a topology are played by the same calls.
+of emu/model/vocabulary.py, and the `faults:` of a topology are played by the same calls.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar, get_origin, get_type_hints
 
@@ -19,11 +20,13 @@ import trio
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.model.expectations import Expectation
-from emu.model.faults import VERBS, Fault
+from emu.model.faults import Fault
 from emu.model.problems import hint
 from emu.model.topology import FaultItem, Topology
+from emu.model.vocabulary import verbs
 from emu.operations import databases
-from emu.operations.inject import INJECTORS
+from emu.operations.inject import inject, latest
+from emu.operations.operating import Operating
 from emu.running import doors, timeline, views
 from emu.running.supervisor import Cluster
 from emu.running.targets import resolve
@@ -32,6 +35,7 @@ from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld
 from emu.topology.loading import load
 from emu.verdict.judging import Judge
+from nodes.operations import Progress
 
 WorldName = Literal["live", "sim"]
 UNTIL_TIMEOUT_S: Final = 60.0
@@ -44,11 +48,27 @@ T = TypeVar("T")
 
 
 class Broken:
-    """A fault that a script injected. `async with await c.partition(...)` undoes it at the end."""
+    """A fault or an operation that a script began. `async with await c.partition(...)` undoes it
+    at the end; `await (await c.reshard("kv", 4)).ended()` waits for what comes of it."""
 
-    def __init__(self, cluster: Cluster, number: int) -> None:
+    def __init__(self, cluster: Cluster, number: int, operating: Operating | None) -> None:
         self._cluster = cluster
+        self._operating = operating
         self.number = number
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far an operation was when last looked at."""
+        return self._operating.progress if self._operating is not None else None
+
+    async def ended(self) -> dict[str, Any]:
+        """Wait for an operation's end; its result, {} of a fault. Raises RpcError, TargetError."""
+        if self._operating is None:
+            return {}
+        await self._operating.over.wait()
+        if self._operating.error is not None:
+            raise self._operating.error
+        return self._operating.result or {}
 
     async def undo(self) -> None:
         """End it now; nothing happens if it has ended."""
@@ -148,7 +168,8 @@ class Scenario:
 
     async def inject(self, fault: Fault, *, for_s: float | None = None) -> Broken:
         """Do a fault; the verbs (`kill`, `partition` ...) are short for this."""
-        return Broken(self.cluster, await self.cluster.inject(fault, for_s=for_s))
+        number = await self.cluster.inject(fault, for_s=for_s)
+        return Broken(self.cluster, number, latest(self.cluster, fault))
 
     async def play(self, items: Sequence[FaultItem]) -> None:
         """Play a timeline; returns when all of it has fired."""
@@ -163,8 +184,11 @@ class Scenario:
             await self.play(items)
 
     def __getattr__(self, verb: str) -> Verb:
-        """Only asked for what there is not: the verbs are methods, made below from VERBS."""
-        raise AttributeError(f"a cluster has no `{verb}`; {hint(verb, VERBS, most=len(VERBS))}")
+        """The verbs of kinds that this topology alone loads; the others are methods, made below."""
+        known = verbs(self.cluster.topology) if not verb.startswith("_") else {}
+        if verb not in known:
+            raise AttributeError(f"a cluster has no `{verb}`; {hint(verb, known, most=len(known))}")
+        return partial(_method(known[verb]), self)
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -213,7 +237,7 @@ def _method(kind: type[Fault]) -> Callable[..., Awaitable[Broken]]:
     return verb
 
 
-for _verb, _kind in VERBS.items():
+for _verb, _kind in verbs().items():
     if _verb not in vars(Scenario):
         setattr(Scenario, _verb, _method(_kind))
 
@@ -241,7 +265,7 @@ async def cluster(
     failure: BaseException | None = None
     async with (
         _open(world, plan.seed, knobs, events) as opened,
-        Cluster(opened, plan, events=opened.events, injectors=INJECTORS) as running,
+        Cluster(opened, plan, events=opened.events, inject=inject) as running,
     ):
         scenario = Scenario(running)
         await running.boot()

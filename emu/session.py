@@ -23,8 +23,8 @@ from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
 from emu.operations.databases import PRIMARY
-from emu.operations.inject import INJECTORS
-from emu.operations.resharding import kept_lines, shards_in, with_shards
+from emu.operations.inject import inject
+from emu.operations.tiers import kept_lines, resizable, with_kept
 from emu.running import timeline
 from emu.running.supervisor import Cluster
 from emu.state import StateFolder
@@ -53,7 +53,7 @@ class Session:
     """A live run of one topology in one state folder."""
 
     def __init__(self, topology: Topology, folder: StateFolder, options: SessionOptions) -> None:
-        self.topology = with_shards(topology, folder.kept_shards())
+        self.topology = with_kept(topology, folder.kept_tiers())
         self.kept_lines = kept_lines(topology, self.topology)
         """What to say where a store's disks know better than the file how many shards it has."""
         self.folder = folder
@@ -82,13 +82,11 @@ class Session:
             aliases=options.aliases,
         ) as world:
             self.world = world
-            async with Cluster(
-                world, self.topology, events=world.events, injectors=INJECTORS
-            ) as cluster:
+            async with Cluster(world, self.topology, events=world.events, inject=inject) as cluster:
                 self.cluster = cluster
                 self._judge = Judge(cluster, keep_history=self.options.for_s is not None)
                 await self._serve(cluster)
-                self._keep_shards()
+                self._keep_tiers()
                 cluster.events.listeners.append(self._look_for_changes)
                 await cluster.boot()
                 await _until_led(cluster)
@@ -148,10 +146,10 @@ class Session:
 
     def _look_for_changes(self, event: Event) -> None:
         if event["event"] == "topology changed":
-            self._keep_shards()
+            self._keep_tiers()
 
-    def _keep_shards(self) -> None:
-        self.folder.keep_shards(shards_in(self.cluster.topology))
+    def _keep_tiers(self) -> None:
+        self.folder.keep_tiers(resizable(self.cluster.topology))
 
     def end(self, wipe: bool = False) -> None:
         """End the run; with `wipe`, forget the disks afterwards."""
@@ -208,7 +206,7 @@ class Session:
 
     def _kept(self, file: Topology) -> Topology:
         """The file with the shards that run: only a reshard changes those."""
-        return with_shards(file, shards_in(self.cluster.topology))
+        return with_kept(file, resizable(self.cluster.topology))
 
     def _load(self, path: str) -> Topology:
         """The changed file, under the name and the seed of this run."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 MAX_SOCKET_PATH_BYTES: Final = 100
-SHARDS: Final = "shards.json"
+TIERS: Final = "shards.json"
 LOOK_S: Final = 0.2
 """Whoever only asks whether a folder is held holds it for a moment; a claim outlasts that."""
 
@@ -58,17 +58,17 @@ class StateFolder:
         new.write_text(json.dumps(facts, indent=1))
         new.replace(self.path / "run.json")
 
-    def keep_shards(self, shards: dict[str, list[str]]) -> None:
-        """Remember, with the disks, which shards the stores have: more, or fewer, than the file
-        says once slots have moved."""
-        new = self.data / f"{SHARDS}.new"
-        new.write_text(json.dumps(shards))
-        new.replace(self.data / SHARDS)
+    def keep_tiers(self, tiers: dict[str, list[str]]) -> None:
+        """Remember, with the disks, which tiers the groups have that may grow: more, or fewer, than
+        the file says (shards, once slots have moved)."""
+        new = self.data / f"{TIERS}.new"
+        new.write_text(json.dumps(tiers))
+        new.replace(self.data / TIERS)
 
-    def kept_shards(self) -> dict[str, list[str]]:
-        """What `keep_shards` was told last; {} where the disks are new."""
+    def kept_tiers(self) -> dict[str, list[str]]:
+        """What `keep_tiers` was told last; {} where the disks are new."""
         try:
-            return dict(json.loads((self.data / SHARDS).read_text()))
+            return dict(json.loads((self.data / TIERS).read_text()))
         except FileNotFoundError:
             return {}
 

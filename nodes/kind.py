@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from nodes.base import ADMIN_PORT, HTTP_PORT, RPC_PORT, NodeFactory
 from nodes.history import Model
+from nodes.operations import Operation
 
 # --- where a tier's machines listen --------------------------------------------------------------
 
@@ -197,6 +198,8 @@ class Kind:
     joined: Callable[[Any, Mapping[str, Kind]], Any] | None = None
     """(config, tier → kind of those that its edges reach) → the config that members run with.
     Raises ValueError that names the key in backticks."""
+    operations: tuple[Operation, ...] = ()
+    """What an operator may do to such a tier, and the faults that only it can have."""
     workloads: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict, hash=False)
     """What `kind: clients` can run against the tier: name → (Setting) → Workload (see
     nodes/workloads/)."""

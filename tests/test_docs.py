@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import emu
 from emu.cli.verbs import app
@@ -102,7 +103,8 @@ def test_every_file_that_a_document_names_exists(text: str) -> None:
 
 
 def test_every_verb_that_the_readme_types_exists() -> None:
-    known = {command.name for command in app.registered_commands}
+    command: Any = get_command(app)
+    known = set(command.list_commands(None))
     typed = set(re.findall(r"^\s*(?:\$ )?emu ([a-z]+)", README, re.MULTILINE))
     assert {"up", "kill", "load"} <= typed <= known
 

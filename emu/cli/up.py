@@ -114,12 +114,13 @@ def up(
 
 def _record(session: Session, path: str) -> None:
     """What was done to the cluster, as the `faults:` of a topology that simulations run."""
+    from emu.model.vocabulary import verbs
     from emu.topology.writing import recorded, with_timeline
 
     began_s = session.cluster.ready_s
     if began_s is None:
         return  # it never came up
-    items = recorded(session.cluster.timeline, began_s)
+    items = recorded(session.cluster.timeline, began_s, verbs(session.cluster.topology))
     try:
         Path(path).write_text(with_timeline(session.topology.path, items), encoding="utf-8")
     except OSError as error:

@@ -14,6 +14,7 @@ from emu.cli import (
     loading,
     nodes,
     observing,
+    operating,
     reporting,
     simulate,
     sql,
@@ -23,6 +24,7 @@ from emu.cli import (
 )
 
 app = typer.Typer(
+    cls=operating.Verbs,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

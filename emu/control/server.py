@@ -14,7 +14,10 @@ import trio
 
 from emu.control.unix import UnixListener
 from emu.model import faults
-from emu.operations import databases, resharding, switchover
+from emu.model.vocabulary import described, operations
+from emu.operations import databases
+from emu.operations.inject import latest, operation_of, read
+from emu.operations.operating import Operating, cancel
 from emu.running import doors, views
 from emu.running.operator import ADMIN_LIMITS
 from emu.running.supervisor import DRAIN_TIMEOUT_S, Cluster
@@ -53,9 +56,13 @@ class ControlServer:
             "resolve": self._resolve,
             "describe": self._describe,
             "call": self._call,
-            "reshard": self._reshard,
+            "words": self._words,
+            "begin": self._begin,
+            "progress": self._progress,
+            "ended": self._ended,
+            "dry_run": self._dry_run,
+            "cancel": self._cancel,
             "sql": self._sql,
-            "promote": self._promote,
             "down": self._down,
             **(extra or {}),
         }
@@ -101,10 +108,7 @@ class ControlServer:
     async def _inject(
         self, call: Call, record: dict[str, Any], for_s: float | None = None
     ) -> dict[str, Any]:
-        try:
-            fault = faults.from_record(record)
-        except (ValueError, TypeError) as error:
-            raise RpcError("bad_request", str(error)) from error
+        fault = self._fault(record)
         before = {name: slot.shown_state for name, slot in self.cluster.slots.items()}
         number = await self.cluster.inject(fault, for_s=for_s)
         after = {name: slot.shown_state for name, slot in self.cluster.slots.items()}
@@ -169,42 +173,77 @@ class ControlServer:
     async def _ask_front(self, name: str, method: str, params: list[Any]) -> Any:
         return await views.ask_front(self.cluster, name, method, params)
 
-    async def _reshard(
-        self,
-        call: Call,
-        group: str,
-        action: str,
-        to: int = 0,
-        options: dict[str, Any] | None = None,
-    ) -> Any:
-        """`plan`, `begin`, `progress`, `finish` (and take away what is left over) or `cancel`."""
-        cluster, options = self.cluster, options or {}
-        match action:
-            case "plan":
-                return await resharding.plan(cluster, group, to, **options)
-            case "begin":
-                return await resharding.begin(cluster, group, to, **options)
-            case "progress":
-                resharding.shards_of(cluster, group)
-                return await resharding.progress(cluster, group)
-            case "finish":
-                return await resharding.finish(cluster, group)
-            case "cancel":
-                return await resharding.cancel(cluster, group)
-        raise RpcError("bad_request", f"no action `{action}`")
+    # --- operations of families ----------------------------------------------------------------
+
+    def _words(self, call: Call) -> list[dict[str, Any]]:
+        """The verbs that this cluster's kinds bring (see emu/model/vocabulary.py)."""
+        return [described(each) for each in operations(self.cluster.topology).values()]
+
+    async def _begin(self, call: Call, record: dict[str, Any]) -> int:
+        """Begin an operation; its number. What its nodes refuse is refused. It is a fault on the
+        record; `progress` and `ended` are asked with the same record."""
+        fault = self._fault(record)
+        number = await self.cluster.inject(fault)
+        operating = self._operating(record)
+        await operating.begun.wait()
+        if operating.error is not None:
+            raise operating.error
+        return number
+
+    def _progress(self, call: Call, record: dict[str, Any]) -> dict[str, Any]:
+        """`{"done", "of", "text", "over"}`: how far it was when last looked at."""
+        operating = self._operating(record)
+        seen, over = operating.progress, operating.over.is_set()
+        if seen is None:
+            return {"done": 0, "of": 0, "text": "", "over": over}
+        return {"done": seen.done, "of": seen.of, "text": seen.text, "over": over}
+
+    async def _ended(self, call: Call, record: dict[str, Any]) -> dict[str, Any]:
+        """Wait for the end: `{"result", "text", "succeeded"}`, the result also in words."""
+        operating = self._operating(record)
+        await operating.over.wait()
+        if operating.error is not None:
+            raise operating.error
+        operation, result = operating.operation, operating.result or {}
+        return {
+            "result": result,
+            "text": operation.shown(result),
+            "succeeded": operation.succeeded(result),
+        }
+
+    async def _dry_run(self, call: Call, record: dict[str, Any]) -> dict[str, Any]:
+        """What it would do: `{"result", "text"}`; nothing is changed."""
+        operating = self._new(self._fault(record))
+        if operating.operation.plan is None:
+            raise RpcError("bad_request", f"`{record['verb']}` has no dry run")
+        operating.check()
+        answers = await operating.ask(operating.operation.plan)
+        found = next(iter(answers.values())) if len(answers) == 1 else answers
+        return {"result": found, "text": operating.operation.shown_plan(found)}
+
+    async def _cancel(self, call: Call, verb: str, main: str) -> bool:
+        """Undo what is under way, where it can still be undone; whether there was anything."""
+        return await cancel(self.cluster, operation_of(self.cluster, verb), main)
+
+    def _fault(self, record: dict[str, Any]) -> faults.Fault:
+        try:
+            return read(self.cluster, record)
+        except (ValueError, TypeError) as error:
+            raise RpcError("bad_request", str(error)) from error
+
+    def _new(self, fault: faults.Fault) -> Operating:
+        return Operating(self.cluster, operation_of(self.cluster, fault.verb), fault)
+
+    def _operating(self, record: dict[str, Any]) -> Operating:
+        found = latest(self.cluster, self._fault(record))
+        if found is None:
+            raise RpcError("not_found", f"`{record['verb']}` was not begun here")
+        return found
 
     async def _sql(
         self, call: Call, words: str, sql: str, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         return await databases.run_statement(self.cluster, words, sql, options or {})
-
-    async def _promote(self, call: Call, words: str) -> dict[str, Any]:
-        """A switchover as a fault, so that it is on the record; the answer is what it told."""
-        tier, _ = await databases.members_of(self.cluster, words)
-        since = self.cluster.events.next_index
-        await self.cluster.inject(faults.Promote(words))
-        told = [each for each in self.cluster.events.since(since) if each.get("tier") == tier]
-        return next(each for each in told if each["event"] == switchover.SWITCHED)
 
     def _down(self, call: Call, volumes: bool = False) -> str:
         self._end(volumes)

@@ -1,6 +1,7 @@
 """The one vocabulary of faults and operations: command line, YAML timeline, Python API and swarm
 all use it. A fault is a frozen dataclass whose fields carry their units (`latency_s` is
 `latency: 40ms` in YAML and `--latency 40ms` on the command line); emu/running/inject.py does it.
+Here are the words that every cluster knows; kinds add their own (vocabulary.py).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from emu.machine import units
 
 
 class Fault(Protocol):
-    """`verb` is its word; `main` is the field that the word's own value fills."""
+    """`verb` is its word; `main` is the field that the word's own value fills; `breaks` says
+    whether something is broken by it, or it is what operators do."""
 
     verb: ClassVar[str]
     main: ClassVar[str]
+    breaks: ClassVar[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Kill:
 
     verb: ClassVar[str] = "kill"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
     target: str
 
 
@@ -34,6 +38,7 @@ class Crash:
 
     verb: ClassVar[str] = "crash"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
     target: str
     in_write: bool = False
     """While its next write is on the way to the disk (or after a second)."""
@@ -45,6 +50,7 @@ class Stop:
 
     verb: ClassVar[str] = "stop"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
     target: str
     now: bool = False
     """Without waiting for what is in flight."""
@@ -56,6 +62,7 @@ class Start:
 
     verb: ClassVar[str] = "start"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = False
     target: str
 
 
@@ -65,6 +72,7 @@ class Restart:
 
     verb: ClassVar[str] = "restart"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = False
     target: str
     now: bool = False
     """Without waiting for what is in flight."""
@@ -76,6 +84,7 @@ class Pause:
 
     verb: ClassVar[str] = "pause"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
     target: str
 
 
@@ -85,6 +94,7 @@ class Unpause:
 
     verb: ClassVar[str] = "unpause"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = False
     target: str
 
 
@@ -94,6 +104,7 @@ class Partition:
 
     verb: ClassVar[str] = "partition"
     main: ClassVar[str] = "between"
+    breaks: ClassVar[bool] = True
     between: tuple[str, ...]
     one_way: bool = False
     """Only what the first group sends to the second is lost."""
@@ -106,6 +117,7 @@ class Slow:
 
     verb: ClassVar[str] = "slow"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
     target: str
     latency_s: float = 0.1
     jitter_s: float = 0.0
@@ -118,6 +130,7 @@ class Loss:
 
     verb: ClassVar[str] = "loss"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
     target: str
     loss_ratio: float = 0.05
     to: str = "all"
@@ -129,6 +142,7 @@ class Throttle:
 
     verb: ClassVar[str] = "throttle"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
     target: str
     bandwidth_bytes_per_s: float = 125_000.0
     to: str = "all"
@@ -140,6 +154,7 @@ class Disk:
 
     verb: ClassVar[str] = "disk"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
     target: str
     slow_factor: float = 1.0
     fail: Literal["none", "reads", "writes", "both"] = "none"
@@ -154,6 +169,7 @@ class Skew:
 
     verb: ClassVar[str] = "skew"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
     target: str
     step_s: float = 0.0
     drift_ratio: float = 0.0
@@ -165,6 +181,7 @@ class Cpu:
 
     verb: ClassVar[str] = "cpu"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = False
     target: str
     cores: int = 1
 
@@ -175,30 +192,9 @@ class Scale:
 
     verb: ClassVar[str] = "scale"
     main: ClassVar[str] = "tier"
+    breaks: ClassVar[bool] = False
     tier: str
     nodes: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Reshard:
-    """Let a kv tier have `to` shards: nodes come, slots move while it serves, nodes go."""
-
-    verb: ClassVar[str] = "reshard"
-    main: ClassVar[str] = "tier"
-    tier: str
-    to: int = 1
-    partitioner: Literal["", "slots", "modulo", "ring", "maglev"] = ""
-    rate_per_s: float = 0.0
-    """Keys a second that a move copies at most; 0: as the tier says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Promote:
-    """Planned switchover of a database: this node becomes primary, or of a tier the fittest."""
-
-    verb: ClassVar[str] = "promote"
-    main: ClassVar[str] = "target"
-    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +203,7 @@ class Call:
 
     verb: ClassVar[str] = "call"
     main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = False
     target: str
     method: str = "ping"
     params: tuple[Any, ...] = ()
@@ -218,6 +215,7 @@ class Heal:
 
     verb: ClassVar[str] = "heal"
     main: ClassVar[str] = "what"
+    breaks: ClassVar[bool] = False
     what: str = "all"
 
 
@@ -225,7 +223,7 @@ VERBS: Mapping[str, type[Fault]] = {
     fault.verb: fault
     for fault in (
         Kill, Crash, Stop, Start, Restart, Pause, Unpause, Partition, Slow, Loss, Throttle,
-        Disk, Skew, Cpu, Scale, Reshard, Promote, Call, Heal,
+        Disk, Skew, Cpu, Scale, Call, Heal,
     )
 }  # fmt: skip
 
@@ -235,20 +233,21 @@ def to_record(fault: Fault) -> dict[str, Any]:
     return {"verb": fault.verb, **asdict(fault)}  # type: ignore[call-overload]
 
 
-def from_record(record: Mapping[str, Any]) -> Fault:
+def from_record(record: Mapping[str, Any], verbs: Mapping[str, type[Fault]] = VERBS) -> Fault:
     """Raises ValueError for an unknown verb or field, or a value that a field cannot have."""
     verb = record.get("verb")
-    kind = VERBS.get(verb) if isinstance(verb, str) else None
+    kind = verbs.get(verb) if isinstance(verb, str) else None
     if kind is None:
-        raise ValueError(f"no such verb: {verb!r}; there are: {', '.join(VERBS)}")
+        raise ValueError(f"no such verb: {verb!r}; there are: {', '.join(verbs)}")
     hints = get_type_hints(kind)
     known = {each.name: hints[each.name] for each in fields(kind)}  # type: ignore[arg-type]
     values = {key: value for key, value in record.items() if key != "verb"}
     unknown = [key for key in values if key not in known]
     if unknown:
         raise ValueError(f"{kind.verb} knows no `{unknown[0]}`; it takes: {', '.join(known)}")
-    if kind.main not in values and kind.main in _required(kind):
-        raise ValueError(f"{kind.verb} needs its `{kind.main}`")
+    missing = [name for name in _required(kind) if name not in values]
+    if missing:
+        raise ValueError(f"{kind.verb} needs its `{missing[0]}`")
     return kind(**{name: units.fitting(name, known[name], value) for name, value in values.items()})
 
 

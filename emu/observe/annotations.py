@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from emu.machine.units import format_value, key_of
+from emu.model.vocabulary import verbs_of
+from nodes.operations import Operation
 
 KINDS: Final[Mapping[str, str]] = {
     "promoted": "promotion",
@@ -20,12 +22,6 @@ KINDS: Final[Mapping[str, str]] = {
     "verdict": "verdict",
 }
 """Events worth a mark on a graph, and what kind of mark."""
-OPERATIONS: Final = frozenset(
-    {"scale", "reshard", "promote", "cpu", "call", "start", "restart", "unpause", "heal"}
-)
-"""Verbs of faults.py that break nothing."""
-BEGUN: Final = "reshard begun"
-ENDED: Final = "reshard ended"
 HIDDEN_FIELDS: Final = frozenset(
     {"index", "time_s", "level", "event", "node", "tier", "region", "error"}
 )
@@ -39,35 +35,42 @@ def spans(
     timeline: Iterable[Mapping[str, Any]],
     events: Iterable[Mapping[str, Any]],
     active: Sequence[int],
+    operations: Mapping[str, Operation],
 ) -> list[Span]:
-    """Everything worth a mark, by time. `active`: numbers of the faults that go on."""
-    found = [_fault(record, record["number"] in active) for record in timeline]
+    """Everything worth a mark, by time. `active`: numbers of the faults that go on. `operations`:
+    what the cluster's kinds bring, by verb."""
+    breaking = [verb for verb, word in verbs_of(operations).items() if word.breaks]
+    found = [_fault(each, each["number"] in active, each["verb"] in breaking) for each in timeline]
     told = list(events)
     found += [_moment(event) for event in told if event["event"] in KINDS]
-    found += _reshards(told)
+    for operation in operations.values():
+        if operation.spans is not None:
+            found += _told_spans(told, operation.verb, *operation.spans)
     return sorted(found, key=lambda span: float(span["start_s"]))
 
 
-def _fault(record: Mapping[str, Any], is_active: bool) -> Span:
+def _fault(record: Mapping[str, Any], is_active: bool, breaks: bool) -> Span:
     return {
         "start_s": record["at_s"],
         "end_s": record.get("ended_s"),
         "active": is_active,
-        "kind": "operation" if record["verb"] in OPERATIONS else "fault",
+        "kind": "fault" if breaks else "operation",
         "text": fault_text(record),
         "tags": ["fault", str(record["verb"])],
     }
 
 
-def _reshards(events: Sequence[Mapping[str, Any]]) -> list[Span]:
-    """From the plan to the last slot at its new owner; whichever coordinator says so."""
+def _told_spans(
+    events: Sequence[Mapping[str, Any]], verb: str, begun: str, ended: str
+) -> list[Span]:
+    """From the beginning of an operation to its end, whichever node of the tier tells of them."""
     found = []
     for place, event in enumerate(events):
-        if event["event"] != BEGUN:
+        if event["event"] != begun:
             continue
-        span = {**_moment(event), "active": True}
+        span = {**_moment(event, verb), "active": True}
         for later in events[place:]:
-            if later["event"] == ENDED and later.get("tier") == event.get("tier"):
+            if later["event"] == ended and later.get("tier") == event.get("tier"):
                 span |= {"end_s": later["time_s"], "active": False}
                 span["text"] += f": {later.get('outcome')}"
                 break
@@ -99,8 +102,8 @@ def _option(key: str, value: Any) -> str:
     return f"{word.replace('_', ' ')} {shown}"
 
 
-def _moment(event: Mapping[str, Any]) -> Span:
-    kind = KINDS.get(event["event"], "reshard")
+def _moment(event: Mapping[str, Any], kind: str = "") -> Span:
+    kind = kind or KINDS[event["event"]]
     who = str(event.get("node") or event.get("tier") or "emu")
     told = [f"{key} {each}" for key, each in event.items() if key not in HIDDEN_FIELDS and each]
     error = str(event.get("error", ""))[:120]

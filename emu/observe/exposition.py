@@ -13,7 +13,6 @@ from typing import Any, Final
 import trio
 
 from emu.machine.events import LEVELS, Event
-from emu.observe.annotations import OPERATIONS
 from emu.observe.link_series import sum_up, tell
 from emu.running.active import ActiveFault
 from emu.running.slot import Slot
@@ -50,7 +49,7 @@ class Exposition:
         metrics.gauge(
             "faults_active",
             "Faults that are active now.",
-            lambda: sum(each.fault.verb not in OPERATIONS for each in cluster.active.values()),
+            lambda: sum(each.fault.breaks for each in cluster.active.values()),
         )
         metrics.gauge(
             "trustworthy",
@@ -107,7 +106,7 @@ class Exposition:
 
     def _tell_faults(self, metrics: Metrics) -> None:
         """One series per active fault, in bounds: of a flood of them only the number is told."""
-        shown = [each for each in self.cluster.active.values() if each.fault.verb not in OPERATIONS]
+        shown = [each for each in self.cluster.active.values() if each.fault.breaks]
         for each in shown[:MAX_FAULT_SERIES]:
             metrics.gauge(
                 "fault_active",

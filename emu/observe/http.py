@@ -19,6 +19,7 @@ import trio
 
 from emu.machine.world import OBSERVE_PORT, OPERATOR
 from emu.model import faults
+from emu.model.vocabulary import operations, verbs
 from emu.observe import guard, page
 from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition
@@ -182,7 +183,9 @@ class ObserveServer:
         """Faults, promotions, reshards and verdicts as Grafana's annotations."""
         cluster = self.cluster
         now_s = cluster.world.timers.now_s()
-        found = spans(cluster.timeline, cluster.events, tuple(cluster.active))
+        found = spans(
+            cluster.timeline, cluster.events, tuple(cluster.active), operations(cluster.topology)
+        )
         return json_response(for_grafana(found, time.time() - now_s, now_s))
 
     # --- for people and scripts --------------------------------------------------------------
@@ -218,10 +221,12 @@ class ObserveServer:
                 await self.cluster.undo(number)
             else:
                 for_s = order.pop("for_s", None)
-                fault = faults.from_record(order)
+                fault = faults.from_record(order, verbs(self.cluster.topology))
                 number = await self.cluster.inject(fault, for_s=for_s and float(for_s))
         except TargetError as error:
             return error_response(request, 404, "not_found", str(error))
+        except RpcError as error:  # an operation that the nodes refuse
+            return error_response(request, 409, error.code, error.message)
         except (ValueError, TypeError, AttributeError) as error:
             return error_response(request, 400, "bad_request", str(error))
         return json_response({"number": number})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from emu.model.vocabulary import operations
 from emu.observe.annotations import spans
 from emu.observe.sampling import Sampler
 from emu.observe.status import status
@@ -31,7 +32,9 @@ def record(cluster: Cluster, sampler: Sampler, summary: dict[str, Any]) -> Recor
         "ready_s": cluster.ready_s or 0.0,
         "summary": summary,
         "status": status(cluster, sampler) | {"events": []},
-        "spans": spans(cluster.timeline, cluster.events, tuple(cluster.active)),
+        "spans": spans(
+            cluster.timeline, cluster.events, tuple(cluster.active), operations(cluster.topology)
+        ),
         "events": [
             {key: each if _is_plain(each) else str(each) for key, each in event.items()}
             for event in events

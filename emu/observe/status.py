@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from emu.model.topology import Tier, Topology
-from emu.observe.annotations import OPERATIONS, fault_text
+from emu.observe.annotations import fault_text
 from emu.observe.sampling import Counts, Sample, Sampler
 from emu.running.supervisor import Cluster
 from emu.running.views import kinds, ps_row
@@ -139,7 +139,7 @@ def _faults(cluster: Cluster) -> list[dict[str, Any]]:
             "until_s": each.until_s,
         }
         for each in cluster.active.values()
-        if each.fault.verb not in OPERATIONS
+        if each.fault.breaks
     ]
 
 

@@ -1,30 +1,65 @@
-"""What each fault and operation does: those of every cluster, and those of one family.
+"""What each fault and operation does: those of every cluster, and those that its kinds bring.
 
-Whoever opens a cluster gives it these.
+Whoever opens a cluster gives it this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
-from emu.model import faults
-from emu.operations import resharding, switchover
-from emu.running import inject
-from emu.running.supervisor import Cluster, Injector
+from emu.model.faults import Fault, from_record
+from emu.model.vocabulary import operations, verbs
+from emu.operations.operating import Operating
+from emu.running import inject as general
+from emu.running.active import Undo
+from emu.running.supervisor import Cluster
+from emu.running.targets import TargetError
+from nodes.operations import Operation
+
+MAX_KEPT: Final = 100
+"""Operations whose end is remembered; the oldest are forgotten."""
 
 
-async def _promote(cluster: Cluster, fault: faults.Promote) -> None:
-    await switchover.promote(cluster, fault.target)
+async def inject(cluster: Cluster, fault: Fault) -> Undo | None:
+    """Do it now. An operation that takes its time goes on by itself. Raises TargetError, and
+    RpcError where nodes refuse."""
+    known = general.INJECTORS.get(type(fault))
+    if known is not None:
+        return await known(cluster, fault)
+    operating = Operating(cluster, operation_of(cluster, fault.verb), fault)
+    operating.check()
+    _keep(cluster, operating)
+    if operating.operation.undo is not None:
+        return await operating.lasting()
+    if operating.operation.progress is not None:
+        cluster.nursery.start_soon(operating.run_aside)
+    else:
+        await operating.run()
+    return None
 
 
-async def _reshard(cluster: Cluster, fault: faults.Reshard) -> None:
-    options: dict[str, Any] = {"partitioner": fault.partitioner} if fault.partitioner else {}
-    if fault.rate_per_s:
-        options["keys_per_s"] = max(1, int(fault.rate_per_s))
-    resharding.start(cluster, fault.tier, fault.to, **options)
+def operation_of(cluster: Cluster, verb: str) -> Operation:
+    """Raises TargetError."""
+    found = operations(cluster.topology).get(verb)
+    if found is None:
+        raise TargetError(f"nothing here is told to `{verb}`")
+    return found
 
 
-INJECTORS: Final[Mapping[type[faults.Fault], Injector]] = {
-    **inject.INJECTORS, faults.Promote: _promote, faults.Reshard: _reshard,
-}  # fmt: skip
+def latest(cluster: Cluster, fault: Fault) -> Operating | None:
+    """What was done last by this verb to what the word means."""
+    found = cluster.operations.get((fault.verb, str(getattr(fault, fault.main))))
+    return found if isinstance(found, Operating) else None
+
+
+def read(cluster: Cluster, record: dict[str, Any]) -> Fault:
+    """A fault of this cluster's vocabulary from its record. Raises ValueError."""
+    return from_record(record, verbs(cluster.topology))
+
+
+def _keep(cluster: Cluster, operating: Operating) -> None:
+    key = (operating.operation.verb, operating.main)
+    cluster.operations.pop(key, None)
+    cluster.operations[key] = operating
+    for old in list(cluster.operations)[:-MAX_KEPT]:
+        del cluster.operations[old]

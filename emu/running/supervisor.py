@@ -35,7 +35,7 @@ BOOT_TIMEOUT_S: Final = 60.0
 DRAIN_TIMEOUT_S: Final = 10.0
 SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
 Injector = Callable[["Cluster", Any], Awaitable[Undo | None]]
-"""Does a fault of one type now. Returns what undoes it, or None where nothing can. Raises
+"""Does a fault now. Returns what undoes it, or None where nothing can. Raises
 TargetError."""
 
 
@@ -48,15 +48,15 @@ class Cluster:
         topology: Topology,
         *,
         events: Events,
-        injectors: Mapping[type[faults.Fault], Injector],
+        inject: Injector,
         rng: random.Random | None = None,
         runners: Mapping[str, MakeRunner] = IN_PROCESS,
     ) -> None:
-        """`injectors`: what each fault does (emu/operations/inject.py has them all). `runners`:
-        who runs the nodes of kinds that ask for one by name. Raises TopologyError."""
+        """`inject`: does a fault (emu/operations/inject.py can do all). `runners`: who runs the
+        nodes of kinds that ask for one by name. Raises TopologyError."""
         check_runners(topology, runners)
         self.world = world
-        self._injectors = injectors
+        self._inject = inject
         self.topology = topology
         self.events = events
         self.log = events.logger()
@@ -65,6 +65,8 @@ class Cluster:
         self._faults = Faults(world.timers, self.log)
         self.active = self._faults.active
         self.timeline = self._faults.timeline
+        self.operations: dict[tuple[str, str], Any] = {}
+        """Whatever does them keeps here what is under way: by verb, and what it is done to."""
         self.membership = Membership()
         self.ready_s: float | None = None
         self._make_runners = {**IN_PROCESS, **runners}
@@ -350,7 +352,7 @@ class Cluster:
     async def inject(self, fault: faults.Fault, *, for_s: float | None = None) -> int:
         """Do a fault; with `for_s` it undoes itself. Returns its number. Raises TargetError."""
         now_s = self.world.timers.now_s()
-        undo = await self._injectors[type(fault)](self, fault)
+        undo = await self._inject(self, fault)
         number = self._faults.begun(fault, undo, now_s, for_s)
         if for_s is not None and undo is not None:
             self.nursery.start_soon(self._undo_later, number, for_s)

@@ -11,6 +11,7 @@ from typing import Final
 from emu.model import faults
 from emu.model.topology import FaultItem, Tier, Topology
 from emu.seeds.swarm import FIRST_S, PRIMARY, QUIET_END_S
+from nodes.operations import Reach
 
 LEAST_GAP_S: Final = 1.0
 GAPS_S: Final = (0.5, 2.0, 5.0)
@@ -20,7 +21,7 @@ LASTS_S: Final = 3.0
 def draw(topology: Topology, seed: int | str, for_s: float) -> tuple[FaultItem, ...]:
     """The timeline of a run of `for_s` under this seed: one thing after the other."""
     rng = random.Random(f"{seed}/planned")
-    tiers = [tier for tier in topology.tiers if _is_redundant(tier)]
+    tiers = [tier for tier in topology.tiers if _is_redundant(tier) and _has_plans(tier)]
     gap_s = rng.choice(GAPS_S)
     found: list[FaultItem] = []
     at_s = FIRST_S + rng.expovariate(1 / gap_s)
@@ -37,9 +38,17 @@ def _is_redundant(tier: Tier) -> bool:
     return len(tier.members) > 1 and not tier.public and not tier.kind.clients
 
 
+def _has_plans(tier: Tier) -> bool:
+    """A group's members change by its own rules: only what its family brings is done to it."""
+    own = any(each.planned is not None for each in tier.kind.operations)
+    return own or PRIMARY not in tier.kind.roles
+
+
 def _one(rng: random.Random, tier: Tier, at_s: float) -> FaultItem:
-    if PRIMARY in tier.kind.roles:
-        return FaultItem(faults.Promote(tier.name), at_s)
+    reach = Reach(tier.name, tier.group, len(tier.members))
+    own = [each.planned(reach) for each in tier.kind.operations if each.planned is not None]
+    if own:
+        return FaultItem(own[0] if len(own) == 1 else rng.choice(own), at_s)
     if rng.random() < 0.5:
         return FaultItem(faults.Restart(rng.choice(tier.node_names)), at_s)
     now = len(tier.members)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from emu.model import faults
 from emu.model.faults import Fault
 from emu.model.topology import FaultItem, Tier, Topology
+from emu.model.vocabulary import operations, operations_of
+from nodes.kinds import KINDS
+from nodes.operations import Operation, Reach
 
 FIRST_S: Final = 1.0
 """The users have come by then."""
@@ -35,7 +38,6 @@ MOVE_POINTS: Final = (
 )  # fmt: skip
 """Where a move of slots between shards is weakest."""
 PRIMARY: Final = "primary"
-SHARD_KIND: Final = "kv_shard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,19 @@ class _Draw:
         self.tiers = [tier for tier in topology.tiers if not tier.kind.clients and tier.members]
         self.groups = [tier for tier in self.tiers if PRIMARY in tier.kind.roles]
         self.replicated = [tier for tier in self.groups if len(tier.members) > 1]
-        self.sharded = _sharded(topology)
+        self.operations = [each for each in operations(topology).values() if self._is_drawn(each)]
+        self.sharded = dict.fromkeys(
+            tier.group for each in self.operations if each.resizing for tier in self.reached(each)
+        )
+        self.before: dict[str, list[Fault]] = {each.verb: [] for each in self.operations}
+        """The words of each operation that were drawn so far."""
         self.bearable = {tier.name: _may_lose(tier) for tier in self.tiers}
         self.gap_s = rng.choice(GAPS_S)
         self.lasting_s = rng.choice(LASTINGS_S)
         self.most_at_once = rng.choice(MOST_AT_ONCE)
         # each kind of fault is there or not: seeds that differ in this find what averages hide
-        self.makers = [maker for maker in MAKERS if rng.random() < 0.5] or [_kill, _cut]
+        makers = [*MAKERS, *(_operate(each) for each in self.operations)]
+        self.makers = [maker for maker in makers if rng.random() < 0.5] or [_kill, _cut]
         self.weights = [rng.choice((1, 1, 4)) for _ in self.makers]
         self._busy: list[tuple[float, float, tuple[str, ...]]] = []
 
@@ -108,7 +116,7 @@ class _Draw:
             drawn = maker(self)
             if drawn is not None and self._fits(at_s, at_s + lasts_s, drawn.takes):
                 self._busy.append((at_s, at_s + lasts_s, drawn.takes))
-                once = isinstance(drawn.fault, ONCE)
+                once = self._is_once(drawn.fault)
                 return FaultItem(drawn.fault, at_s, for_s=None if once else lasts_s)
         return None
 
@@ -138,10 +146,13 @@ class _Draw:
 
     def _moving(self, for_s: float) -> list[FaultItem]:
         """Where slots can move, they mostly do, so that the other faults meet them on their way."""
-        drawn = _reshard(self) if self.rng.random() < 0.8 else None
-        if drawn is None:
-            return []
-        return [FaultItem(drawn.fault, round(self.rng.uniform(FIRST_S, for_s / 2), 3))]
+        found = []
+        for each in self.operations:
+            drawn = _operate(each)(self) if each.mostly and self.rng.random() < 0.8 else None
+            if drawn is not None:
+                at_s = round(self.rng.uniform(FIRST_S, for_s / 2), 3)
+                found.append(FaultItem(drawn.fault, at_s))
+        return found
 
     def _triggered(self, for_s: float) -> list[FaultItem]:
         """Just after somebody was promoted, or came back: where protocols are weakest."""
@@ -167,8 +178,30 @@ class _Draw:
         rng = self.rng
         wait_s = rng.choice((0.0, round(rng.uniform(0.001, 1.0), 3)))
         lasts_s = min(0.05 + rng.expovariate(1 / self.lasting_s), for_s / 4)
-        once = isinstance(fault, ONCE)
+        once = self._is_once(fault)
         return FaultItem(fault, wait_s, event, None if once else max(0.001, round(lasts_s, 3)))
+
+    # --- operations --------------------------------------------------------------------------
+
+    def _is_drawn(self, operation: Operation) -> bool:
+        """What is shipped counts in every topology, so that a seed draws the same; what was
+        installed beside it only where some tier has it."""
+        shipped = operation.verb in operations_of(KINDS.values())
+        return operation.draw is not None and (shipped or bool(self.reached(operation)))
+
+    def reached(self, operation: Operation) -> list[Reach]:
+        """The tiers that it may be done to."""
+        return [
+            Reach(tier.name, tier.group, len(tier.members))
+            for tier in self.tiers
+            if operation in tier.kind.operations
+        ]
+
+    def _is_once(self, fault: Fault) -> bool:
+        """Whether it is over when it is done: there is nothing to undo."""
+        if isinstance(fault, faults.Restart):
+            return True
+        return any(each.undo is None for each in self.operations if each.verb == fault.verb)
 
     # --- targets -----------------------------------------------------------------------------
 
@@ -195,15 +228,6 @@ class _Draw:
 def _may_lose(tier: Tier) -> int:
     """How many members may be away at once: less than half, but one of one or two."""
     return max(1, (len(tier.members) - 1) // 2)
-
-
-def _sharded(topology: Topology) -> dict[str, int]:
-    """Groups of shards that slots can move between, and how many each has."""
-    found: dict[str, int] = {}
-    for tier in topology.tiers:
-        if tier.group and tier.word == SHARD_KIND:
-            found[tier.group] = found.get(tier.group, 0) + 1
-    return found
 
 
 # --- the faults ------------------------------------------------------------------------------
@@ -308,17 +332,6 @@ def _scale(draw: _Draw) -> Drawn | None:
     return Drawn(faults.Scale(tier.name, nodes), ("scaling", tier.name))
 
 
-def _reshard(draw: _Draw) -> Drawn | None:
-    """Slots on their way while all else goes on."""
-    if not draw.sharded:
-        return None
-    group = draw.rng.choice(list(draw.sharded))
-    now = draw.sharded[group]
-    to = draw.rng.choice([n for n in range(max(1, now - 1), now + 3) if n != now])
-    draw.sharded[group] = to
-    return Drawn(faults.Reshard(group, to), (f"resharding {group}",))
-
-
 def _cores(draw: _Draw) -> Drawn | None:
     tiers = [tier for tier in draw.tiers if tier.cpu.cores]
     if not tiers:
@@ -327,17 +340,22 @@ def _cores(draw: _Draw) -> Drawn | None:
     return Drawn(faults.Cpu(draw.node(tier), draw.rng.randint(1, 2 * tier.cpu.cores)))
 
 
-def _promote(draw: _Draw) -> Drawn | None:
-    """A planned switchover."""
-    if not draw.replicated:
-        return None
-    tier = draw.rng.choice(draw.replicated)
-    return Drawn(faults.Promote(tier.name), (tier.name,))
+def _operate(operation: Operation) -> Maker:
+    """What an operator does to a family, or a fault of its own, as the family draws it."""
+
+    def make(draw: _Draw) -> Drawn | None:
+        assert operation.draw is not None, "the others are left out"
+        before = draw.before[operation.verb]
+        drawn = operation.draw(draw.rng, draw.reached(operation), before)
+        if drawn is None:
+            return None
+        before.append(drawn.word)
+        return Drawn(drawn.word, drawn.takes)
+
+    return make
 
 
 MAKERS: Final[Sequence[Maker]] = (
     _kill, _crash, _pause, _restart, _cut, _cut, _slow, _loss, _throttle, _disk, _skew, _scale,
-    _cores, _promote, _reshard,
+    _cores,
 )  # fmt: skip
-ONCE: Final[tuple[type[Any], ...]] = (faults.Restart, faults.Promote, faults.Reshard)
-"""Over when they are done: there is nothing to undo."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from emu.model import faults
 from emu.model.expectations import METRICS, OPERATORS
 from emu.model.faults import Fault
 from emu.model.kinds import known_kinds
 from emu.model.shaping import LinkDefaults, LinkOptions
+from emu.model.vocabulary import operations_of, verbs_of
 from emu.topology import schema
 from emu.topology.lint import codes
 from emu.topology.loading import OutsideOptions
@@ -27,7 +27,6 @@ Schema = dict[str, Any]
 def json_schema(
     *,
     kinds: Mapping[str, Kind] | None = None,
-    verbs: Mapping[str, type[Fault]] = faults.VERBS,
 ) -> Schema:
     """The whole schema, as plain data."""
     kinds = known_kinds() if kinds is None else kinds
@@ -44,7 +43,7 @@ def json_schema(
         "outside": _defined(definitions, OutsideOptions),
         **{kind.outside: {"type": "object", "additionalProperties": _people(definitions, kind)}
            for kind in kinds.values() if kind.outside},
-        "faults": {"type": "array", "items": _fault(verbs)},
+        "faults": {"type": "array", "items": _fault(verbs_of(operations_of(kinds.values())))},
         "expect": {"type": "array", "items": _expectation()},
         "accepts": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1},
                     "propertyNames": {"pattern": f"^({'|'.join(codes(kinds.values()))})( \\S+)?$"}},

@@ -25,6 +25,7 @@ from emu.model.shaping import (
     Outside,
 )
 from emu.model.topology import MAX_NODES, FaultItem, Tier, Topology, check_runners
+from emu.model.vocabulary import operations_of, verbs_of
 from emu.topology import document as documents
 from emu.topology import schema
 from emu.topology.document import Document, Path
@@ -54,7 +55,6 @@ def load(
     path: str | FilePath,
     *,
     kinds: Mapping[str, Kind] | None = None,
-    verbs: Mapping[str, type[Fault]] = faults.VERBS,
     runners: Collection[str] = (),
 ) -> Topology:
     """Read a file. Raises TopologyError with every problem, OSError if it cannot be read.
@@ -70,7 +70,7 @@ def load(
         column = error.start - data.rfind(b"\n", 0, error.start)
         problem = Problem(line, column, str(path), "not UTF-8 text; save it as UTF-8")
         raise TopologyError([problem]) from None
-    return loads(text, path=path, kinds=kinds, verbs=verbs, runners=runners)
+    return loads(text, path=path, kinds=kinds, runners=runners)
 
 
 def loads(
@@ -78,7 +78,6 @@ def loads(
     *,
     path: str | FilePath = "topology.yaml",
     kinds: Mapping[str, Kind] | None = None,
-    verbs: Mapping[str, type[Fault]] = faults.VERBS,
     runners: Collection[str] = (),
 ) -> Topology:
     """Read a text as if it stood in `path`. Raises TopologyError with every problem."""
@@ -86,7 +85,7 @@ def loads(
     if kinds is None:
         kinds = _known_kinds(path)
     unreadable = bool(document.problems) and document.data is None
-    topology = None if unreadable else _Loader(document, FilePath(path), kinds, verbs).topology()
+    topology = None if unreadable else _Loader(document, FilePath(path), kinds).topology()
     if document.problems or topology is None:
         raise TopologyError(document.problems)
     check_runners(topology, runners)
@@ -108,12 +107,10 @@ class _Loader:
         document: Document,
         path: FilePath,
         kinds: Mapping[str, Kind],
-        verbs: Mapping[str, type[Fault]],
     ) -> None:
         self.document = document
         self.path = path
         self.kinds = kinds
-        self.verbs = verbs
         self.data: dict[str, Any] = {}
 
     def topology(self) -> Topology | None:
@@ -349,7 +346,7 @@ class _Loader:
         kinds = self.kinds.values() if tiers.broken else [t.kind for t in tiers.tiers.values()]
         reader = FaultReader(
             self.document,
-            self.verbs,
+            self._verbs(tiers),
             tuple(tiers.tiers.values()),
             tiers.regions,
             tuple(tiers.groups),
@@ -361,6 +358,15 @@ class _Loader:
             for index, value in enumerate(self._list("faults", "[{at: 10s, kill: web-1}]"))
         ]
         return tuple(item for item in items if item is not None)
+
+    def _verbs(self, tiers: TierReader) -> dict[str, type[Fault]]:
+        """The general verbs, and those of the kinds: also of kinds that this file alone loads."""
+        kinds = (*self.kinds.values(), *(tier.kind for tier in tiers.tiers.values()))
+        try:
+            return verbs_of(operations_of(kinds))
+        except ExtensionError as error:
+            self.document.problem((), str(error))
+            return dict(faults.VERBS)
 
     def _expect(self) -> tuple[expecting.Expectation, ...]:
         found = []

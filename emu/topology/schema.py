@@ -6,14 +6,10 @@ left out. So no tier parses anything, and the JSON Schema comes from the same pl
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
-from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
@@ -32,6 +28,7 @@ from pydantic import Field as ModelField
 from pydantic_core import PydanticCustomError
 
 from emu.machine import units
+from emu.model.docstrings import descriptions
 from emu.model.problems import hint
 from emu.topology.document import Document, Path
 
@@ -374,24 +371,6 @@ def _note_own_check(
                 return str(outer)
     document.problem(place, message, at_key=True)
     return ""
-
-
-@cache
-def descriptions(config: type) -> dict[str, str]:
-    """The docstrings under a dataclass's fields, by field name; none where its source is gone."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(config)))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    found = {}
-    for before, after in pairwise(body):
-        match before, after:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
-                value=ast.Constant(value=str(text))
-            ):
-                found[name] = " ".join(text.split())
-    return found
 
 
 def _example(config: type) -> str:

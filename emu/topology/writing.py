@@ -15,8 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from emu.machine import units
-from emu.model import faults
-from emu.model.faults import Fault
+from emu.model.faults import VERBS, Fault, from_record
 from emu.model.topology import FaultItem
 
 WIDTH = 4096
@@ -36,7 +35,9 @@ def with_timeline(path: str | Path, items: Iterable[FaultItem]) -> str:
     return _dumped(data)
 
 
-def recorded(records: Iterable[Mapping[str, Any]], began_s: float) -> list[FaultItem]:
+def recorded(
+    records: Iterable[Mapping[str, Any]], began_s: float, verbs: Mapping[str, type[Fault]] = VERBS
+) -> list[FaultItem]:
     """What was done to a cluster (Cluster.timeline) since `began_s`, as a timeline.
 
     A fault lasts as long as it did, also if it was undone by hand, and is of the nodes that it had
@@ -44,14 +45,15 @@ def recorded(records: Iterable[Mapping[str, Any]], began_s: float) -> list[Fault
     """
     items = []
     for record in records:
-        kind = faults.VERBS[record["verb"]]
+        kind = verbs[record["verb"]]
         words = {each.name: record[each.name] for each in fields(kind)}  # type: ignore[arg-type]
         if kind.main == "target" and record.get("affected"):
             words["target"] = ",".join(record["affected"])
         at_s = round(max(0.0, record["at_s"] - began_s), 3)
         ended_s = record.get("ended_s")
         for_s = None if ended_s is None else round(ended_s - record["at_s"], 3)
-        items.append(FaultItem(faults.from_record({"verb": kind.verb, **words}), at_s, for_s=for_s))
+        fault = from_record({"verb": kind.verb, **words}, verbs)
+        items.append(FaultItem(fault, at_s, for_s=for_s))
     return items
 
 

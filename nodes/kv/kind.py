@@ -7,6 +7,7 @@ from typing import Final
 from nodes.kind import Fact, Kind, StateCheck
 from nodes.kv import reach
 from nodes.kv.coordinator import CoordinatorConfig, CoordinatorNode
+from nodes.kv.resharding import RESHARD
 from nodes.kv.router import KvRouterConfig, KvRouterNode
 from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
 from nodes.kv.tier import KvConfig, expand
@@ -47,5 +48,6 @@ SHARD: Final = Kind(
         StateCheck("owners", OWNED_SLOTS, across_group=True),
     ),
     may_lose=may_lose,
+    operations=(RESHARD,),
     workloads=WORKLOADS,
 )

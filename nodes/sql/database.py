@@ -24,6 +24,7 @@ from nodes.replica.series import measure
 from nodes.sql.chance import Moment
 from nodes.sql.machine import SqlMachine
 from nodes.sql.state import SqlState, Transaction
+from nodes.sql.switchover import PROMOTE
 from nodes.sql.workloads import WORKLOADS
 from nodes.sql.writes import Writes
 from nodes.wire.admin import Admin
@@ -379,6 +380,7 @@ KIND: Final = Kind(
     facts=FACTS,
     checks=(StateCheck("replicas", STATE_DIGEST), StateCheck("logs", LOG_DIGEST)),
     may_lose=may_lose,
+    operations=(PROMOTE,),
     workloads=WORKLOADS,
     varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
 )

@@ -21,7 +21,7 @@ from typing import Any, Final
 import trio
 
 from emu.live.world import LiveWorld
-from emu.operations.inject import INJECTORS
+from emu.operations.inject import inject
 from emu.running.supervisor import Cluster
 from emu.topology.loading import load
 from tests.bench import alternate
@@ -102,9 +102,7 @@ async def _boot() -> dict[str, float]:
         topology = load(path)
         async with LiveWorld(7, Path(folder) / "data", temporary=True) as world:
             before, began_s = memory("self"), time.perf_counter()
-            async with Cluster(
-                world, topology, events=world.events, injectors=INJECTORS
-            ) as cluster:
+            async with Cluster(world, topology, events=world.events, inject=inject) as cluster:
                 await cluster.boot()
                 took_s = time.perf_counter() - began_s
                 assert all(slot.state == "up" for slot in cluster.slots.values())

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emu import state
-from emu.cli import promoting
+from emu.cli import operating
 from emu.cli.files import SHIPPED, default_file
 from emu.topology.lint import unaccepted
 from emu.topology.loading import load
+from nodes.sql.switchover import PROMOTE
 from tests.cli.conftest import Verb
 from tests.cli.running import TINY
 
@@ -150,17 +153,46 @@ def test_down_with_volumes_wipes_what_a_stopped_cluster_left(
     assert emu("down", "--volumes", "-c", "shop").exit_code == 1
 
 
+class Told:
+    """Stands in for a running cluster that is asked for an operation."""
+
+    def __init__(self, ended: dict[str, Any]) -> None:
+        self.ended = ended
+        self.asked: list[tuple[str, Any]] = []
+
+    def call(self, method: str, *params: Any) -> Any:
+        self.asked.append((method, params[0] if params else None))
+        return self.ended
+
+    def begin(self, method: str, *params: Any) -> Any:
+        return self.call(method, *params)
+
+    def wait(self, begun: Any, timeout_s: float | None = None) -> Any:
+        return begun
+
+
 def test_a_promotion_says_who_took_over_from_whom_and_how_long_writes_waited(
     emu: Verb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = {"tier": "db", "old": "db-1", "new": "db-2", "epoch": 4, "writes_waited_s": 0.0314}
-    asked: list[str] = []
-
-    def ask(cluster: str, method: str, words: str, **_: object) -> dict[str, object]:
-        asked.append(words)
-        return {**told, "event": "primary handed over", "time_s": 1.0}
-
-    monkeypatch.setattr(promoting, "ask", ask)
+    cluster = Told({"result": told, "text": PROMOTE.shown(told), "succeeded": True})
+    monkeypatch.setattr(operating, "attached", lambda *_, **__: nullcontext(cluster))
     assert emu("promote", "db", "db-2").stdout == "db-1 → db-2, epoch 4; writes waited 31.4 ms\n"
     assert json.loads(emu("promote", "db", "--json").stdout) == told
+    asked = [record["target"] for method, record in cluster.asked if method == "begin"]
     assert asked == ["db db-2", "db"]
+
+
+def test_an_operation_without_what_it_needs_or_with_what_it_has_not_is_a_usage_error(
+    emu: Verb,
+) -> None:
+    assert "say --to" in emu("reshard", "kv").stderr
+    assert emu("reshard", "kv").exit_code == 2
+    assert emu("reshard", "kv", "--to", "many").exit_code == 2
+    assert emu("promote", "db", "--dry-run").exit_code == 2
+
+
+def test_the_verbs_of_kinds_are_listed_beside_emus_own(emu: Verb) -> None:
+    shown = emu("--help").stdout
+    assert all(f" {verb} " in shown for verb in ("kill", "promote", "reshard", "sim"))
+    assert "How many shards it shall" in emu("reshard", "--help").stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu.live.world import LiveWorld
-from emu.operations.inject import INJECTORS
+from emu.operations.inject import inject
 from emu.running.supervisor import Cluster
 from emu.topology.loading import load
 from tests.bench.boot import NODES, TOPOLOGY, memory
@@ -17,7 +17,7 @@ async def test_a_thousand_web_nodes_are_up_in_one_process_and_answer(tmp_path):
     path.write_text(TOPOLOGY)
     before = memory("self")["rss_mb"]
     async with LiveWorld(7, tmp_path / "data", temporary=True) as world:
-        async with Cluster(world, load(path), events=world.events, injectors=INJECTORS) as cluster:
+        async with Cluster(world, load(path), events=world.events, inject=inject) as cluster:
             await cluster.boot()
             world.settle()
             assert {slot.state for slot in cluster.slots.values()} == {"up"}

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from emu import chaos
-from emu.model.faults import VERBS
+from emu.model.vocabulary import verbs
 from tests.observe.running import ROOT, Running, start
 from tests.peers import need
 
 EXPERIMENT = ROOT / "topologies" / "experiments" / "05-kill-the-primary.json"
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", verbs())
 def test_every_verb_is_an_action_with_its_own_fields(verb: str):
     parameters = inspect.signature(getattr(chaos, verb)).parameters
-    assert list(parameters) == [each.name for each in fields(VERBS[verb])] + ["for_s", "cluster"]
+    assert list(parameters) == [each.name for each in fields(verbs()[verb])] + ["for_s", "cluster"]
 
 
 def activities(experiment: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from emu import state
 from emu.model.topology import Topology, diff
-from emu.operations.resharding import kept_lines, shards_in, with_shards
+from emu.operations.tiers import kept_lines, resizable, with_kept
 from emu.running.targets import TargetError
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
@@ -23,21 +23,21 @@ def shard_names(count: int) -> list[str]:
 
 
 def test_the_shards_of_a_store_are_found_in_their_numbers_order() -> None:
-    assert shards_in(store(11)) == {"kv": shard_names(11)}
+    assert resizable(store(11)) == {"kv": shard_names(11)}
 
 
 @pytest.mark.parametrize("running", [2, 3, 5])
 def test_a_store_keeps_its_shards_when_its_file_is_applied(running: int) -> None:
-    kept = with_shards(store(3), {"kv": shard_names(running), "gone": ["gone-shard-1"]})
-    assert shards_in(kept) == {"kv": shard_names(running)}
-    moved = with_shards(store(running), {})
+    kept = with_kept(store(3), {"kv": shard_names(running), "gone": ["gone-shard-1"]})
+    assert resizable(kept) == {"kv": shard_names(running)}
+    moved = with_kept(store(running), {})
     assert not diff(moved, kept).removed and not diff(moved, kept).added
     assert bool(kept_lines(store(3), kept)) is (running != 3)
 
 
 def test_a_file_that_names_no_store_any_more_takes_it_away() -> None:
     without = loads("tiers: {web: {kind: web}}")
-    assert with_shards(without, shards_in(store(3))) == without
+    assert with_kept(without, resizable(store(3))) == without
 
 
 def test_shards_are_remembered_with_the_disks_and_forgotten_with_them(
@@ -45,11 +45,11 @@ def test_shards_are_remembered_with_the_disks_and_forgotten_with_them(
 ) -> None:
     monkeypatch.setenv("EMU_STATE_DIR", str(tmp_path))
     folder = state.claim("store")
-    assert folder.kept_shards() == {}
-    folder.keep_shards({"kv": shard_names(4)})
-    assert folder.kept_shards() == {"kv": shard_names(4)}
+    assert folder.kept_tiers() == {}
+    folder.keep_tiers({"kv": shard_names(4)})
+    assert folder.kept_tiers() == {"kv": shard_names(4)}
     folder.wipe()
-    assert folder.kept_shards() == {}
+    assert folder.kept_tiers() == {}
     folder.release()
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import trio
 
-from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes.base import RPC_PORT
 from nodes.kv.fanout import MAX_FAN_OUT
 from protocols.errors import RpcError
 from protocols.hashing.slots import SLOTS, slot_of
+from tests.sim.resharding import reshard
 
 STORE = """
 links: {defaults: {within: 0.3ms}}
@@ -196,7 +196,7 @@ def test_a_join_finds_every_row_once_while_slots_move() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
-            seen = await resharding.reshard(c.cluster, "kv", 4)
+            seen = await reshard(c.cluster, "kv", 4)
             assert seen["outcome"] == "done"
             ended.set()
         assert asked >= 3
@@ -232,7 +232,7 @@ def test_a_find_sees_every_document_at_every_moment_while_slots_move() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
             for shards in (4, 3):
-                seen = await resharding.reshard(c.cluster, "kv", shards)
+                seen = await reshard(c.cluster, "kv", shards)
                 assert seen["outcome"] == "done"
             ended.set()
         assert asked > 20
@@ -247,7 +247,7 @@ def test_what_is_on_its_way_until_the_time_is_over_is_not_passed_over() -> None:
         values = await filled(c)
         names = sorted(values)
         client = c.cluster.operator.client("kv-router-1", RPC_PORT)
-        resharding.start(c.cluster, "kv", 4)
+        await c.reshard("kv", 4)
         await c.until("move.source fenced")
         async with await c.pause("kv-coordinator"):
             for command, params in (*QUESTIONS, ("mget", [names])):
@@ -270,7 +270,7 @@ def test_a_router_whose_map_is_old_asks_for_a_new_one_before_it_answers_in_part(
     async def script(c: Scenario) -> None:
         values = await filled(c)
         for shards in (4, 2):
-            assert (await resharding.reshard(c.cluster, "kv", shards))["outcome"] == "done"
+            assert (await reshard(c.cluster, "kv", shards))["outcome"] == "done"
             await c.sleep(1.0)
             began_s = c.now_s
             for command, params in QUESTIONS:

@@ -6,10 +6,10 @@ from functools import partial
 
 import pytest
 
-from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from protocols.errors import RpcError
+from tests.sim.resharding import reshard
 from tests.sim.test_kv_moves import at
 
 STORE = """
@@ -64,7 +64,7 @@ def test_a_source_without_a_log_that_dies_while_slots_move_serves_again(point: s
         await served(c)
         kill = partial(c.kill, "kv-shard-1-1", for_s=0.3)
         at(c, point, lambda: c.cluster.nursery.start_soon(kill))
-        ended = await resharding.reshard(c.cluster, "kv", 3)
+        ended = await reshard(c.cluster, "kv", 3)
         assert ended["outcome"] in ("done", "incomplete")
         await served(c)
         await owned_once(c)
@@ -82,7 +82,7 @@ def test_a_target_without_a_log_that_dies_before_it_owns_copies_again(point: str
         await served(c)
         kill = partial(c.kill, "kv-shard-3-1", for_s=0.3)
         at(c, point, lambda: c.cluster.nursery.start_soon(kill))
-        ended = await resharding.reshard(c.cluster, "kv", 3)
+        ended = await reshard(c.cluster, "kv", 3)
         assert ended["outcome"] == "done"
         assert c.now_s < 5.0
         assert await c.call("kv", "mget", NAMES) == NAMES
@@ -100,7 +100,7 @@ def test_a_copy_that_both_ends_have_forgotten_is_told_and_its_slots_begin_empty(
                 c.cluster.nursery.start_soon(partial(c.kill, name, for_s=0.3))
 
         at(c, "move.map-published", kill_both)
-        ended = await resharding.reshard(c.cluster, "kv", 3)
+        ended = await reshard(c.cluster, "kv", 3)
         assert ended["outcome"] == "done"
         (lost,) = c.events("import lost")
         assert (lost["node"], lost["source"]) == ("kv-shard-3-1", "kv-shard-1")
@@ -123,7 +123,7 @@ def test_a_shard_without_a_log_takes_its_slots_again_between_the_moves_of_a_plan
         kill = partial(c.kill, victim, for_s=0.1)
         at(c, "move.done", lambda: c.cluster.nursery.start_soon(kill))
         began_s = c.now_s
-        ended = await resharding.reshard(c.cluster, "kv", 3)
+        ended = await reshard(c.cluster, "kv", 3)
         assert ended["outcome"] == "done"
         await served(c)
         assert c.now_s - began_s < 8.0

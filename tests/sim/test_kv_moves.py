@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from emu.machine.events import Event
-from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
+from tests.sim.resharding import cancel_reshard, reshard
 
 STORE = """
 seed: 3
@@ -45,7 +45,7 @@ def moved_under(script: Any, *, text: str = STORE, seed: int = 3) -> dict[str, A
     async def whole(c: Scenario) -> dict[str, Any]:
         await c.sleep(1.0)
         script(c)
-        ended = await resharding.reshard(c.cluster, "kv", 2)
+        ended = await reshard(c.cluster, "kv", 2)
         await c.sleep(0.5)
         summary = await c.finish()
         return {**summary, "outcome": ended["outcome"], "events": c.events()}
@@ -138,7 +138,7 @@ def test_a_copy_that_takes_long_goes_on_when_the_question_that_began_it_is_over(
         for number in range(60):
             await c.call("kv", "set", f"user:{number}", "x" * 20_000)
         began_s = c.now_s
-        ended = await resharding.reshard(c.cluster, "kv", 2, keys_per_s=8)
+        ended = await reshard(c.cluster, "kv", 2, rate_per_s=8)
         assert ended["outcome"] == "done" and c.events("move.aborting") == []
         assert 3.0 < c.now_s - began_s < 8.0
 
@@ -202,7 +202,7 @@ def test_a_target_that_does_not_drain_in_time_lets_the_source_serve_again() -> N
 
 def test_a_cancelled_reshard_leaves_every_slot_with_one_owner() -> None:
     def script(c: Scenario) -> None:
-        cancel = partial(c.cluster.nursery.start_soon, resharding.cancel, c.cluster, "kv")
+        cancel = partial(c.cluster.nursery.start_soon, cancel_reshard, c.cluster, "kv")
         at(c, "move.done", cancel)
 
     summary = moved_under(script, text=STORE.replace("8192", "512"))

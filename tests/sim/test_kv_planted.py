@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from emu.machine.events import Event
-from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes.kv import client as kv_client
@@ -28,6 +27,7 @@ from nodes.kv.state import DELETE, DONE, FENCE, KvState
 from protocols.errors import RpcError
 from protocols.kv import words
 from tests.planting import Plant
+from tests.sim.resharding import reshard
 from tests.sim.test_kv_moves import POINTS, VICTIMS, primary
 
 STORE = """
@@ -58,9 +58,9 @@ def anomaly(seed: int) -> str:
         if rng.random() < 0.25:  # the source's primary ships to nobody but the target
             point = rng.choice(("move.begun", "move.snapshot sent", "move.copied"))
             _when_moving(c, partial(_isolate_from_its_group, c, rng.uniform(0.5, 2.5)), point)
-        await resharding.reshard(c.cluster, "kv", 2)
+        await reshard(c.cluster, "kv", 2)
         await c.sleep(0.2)
-        await resharding.reshard(c.cluster, "kv", 1)
+        await reshard(c.cluster, "kv", 1)
         await c.sleep(0.2)
         summary = await c.finish()
         if summary["anomalies"]:

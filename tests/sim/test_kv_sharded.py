@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import trio
 
-from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from protocols.errors import RpcError
+from tests.sim.resharding import reshard
 
 KV = "tiers: {kv: {kind: kv, public: true, shards: 2, replicas: 1, slots_per_move: 2048}}"
 
@@ -83,12 +83,12 @@ def test_slots_move_to_a_new_shard_and_back_while_clients_write() -> None:
             for at in range(6):
                 nursery.start_soon(write, names[at::6])
             await c.sleep(0.5)
-            seen = await resharding.reshard(c.cluster, "kv", 3)
+            seen = await reshard(c.cluster, "kv", 3)
             assert seen["outcome"] == "done", seen
             assert max(seen["shares"].values()) - min(seen["shares"].values()) <= 1
             assert sum(each["slots"] for each in seen["moves"]) == 16384 // 3
             await c.sleep(0.5)
-            seen = await resharding.reshard(c.cluster, "kv", 2)
+            seen = await reshard(c.cluster, "kv", 2)
             assert seen["outcome"] == "done", seen
             assert not [name for name in c.cluster.slots if name.startswith("kv-shard-3")]
             stop.set()
@@ -106,7 +106,7 @@ def test_a_router_that_slept_through_a_reshard_asks_no_shard_that_is_gone_for_lo
         names = [f"user:{number}" for number in range(20)]
         for name in names:
             await c.call("kv", "set", name, name)
-        seen = await resharding.reshard(c.cluster, "kv", 1)
+        seen = await reshard(c.cluster, "kv", 1)
         assert seen["outcome"] == "done"
         await c.sleep(1.0)
         asked_s = c.now_s

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 import emu
-from emu.model import faults
+from emu.model.vocabulary import verbs
 from emu.running.targets import TargetError
 
 FOUR = "topologies/04-load-balancer.yaml"
@@ -36,7 +36,7 @@ def test_the_same_script_runs_in_both_worlds(world):
 
 
 def test_every_verb_of_the_vocabulary_is_a_method_with_its_own_arguments():
-    for verb, kind in faults.VERBS.items():
+    for verb, kind in verbs().items():
         method = getattr(emu.Scenario, verb)
         if verb != "call":  # asks and answers, where the fault only calls
             assert set(inspect.signature(kind).parameters) < set(

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from emu.operations import resharding
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes.site import kv_records, pages
 from nodes.site.pages import View
 from nodes.site.store import NAMES, SEED_POSTS, followed_by
 from protocols.errors import RpcError
+from tests.sim.resharding import reshard
 
 ON_KV = """
 links: {defaults: {within: 0.3ms}}
@@ -199,7 +199,7 @@ def test_no_acknowledged_post_is_lost_or_doubled_while_a_primary_dies_and_slots_
         await c.sleep(2)
         await c.kill("kv-shard-1 primary", for_s=3)
         await c.sleep(1.5)
-        seen = await resharding.reshard(c.cluster, "kv", 4)
+        seen = await reshard(c.cluster, "kv", 4)
         assert seen["outcome"] == "done"
         await c.sleep(1)
         summary = await c.finish()

@@ -1,0 +1,154 @@
+"""The verbs that kinds bring: operations of one family, and faults of its own. A running cluster
+says which it has; where none runs, those of the installed kinds can be asked for their help.
+
+An operation that takes its time has a bar on a terminal, of the progress that its nodes tell.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typer.core import TyperGroup
+
+from emu import state
+from emu.cli import faulting, injecting, output
+from emu.cli.attach import SOCKET, attached
+from emu.cli.words import command_of, missing
+from emu.control.client import ControlClient, ControlError
+from emu.model.faults import Fault
+from protocols.errors import RpcError
+
+POLL_S: Final = 0.1
+LOOK_S: Final = 1.0
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
+CANCEL = Annotated[bool, typer.Option("--cancel", help="Undo what is under way.")]
+Told = Mapping[str, Any]
+"""A verb as emu/model/vocabulary.py describes it."""
+
+
+class Verbs(TyperGroup):
+    """emu's own verbs, then those of kinds: looked for when they are typed, or listed."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        for source in (_of_running, _of_known_kinds):
+            for told in source():
+                if told["verb"] == cmd_name:
+                    return _command(told)
+        return None
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        brought = [told["verb"] for told in (*_of_known_kinds(), *_of_running())]
+        return list(dict.fromkeys([*super().list_commands(ctx), *brought]))
+
+
+def _of_running() -> Iterable[Told]:
+    """What the clusters that run now are told; who does not answer at once has nothing to say."""
+    wanted = os.environ.get("EMU_CLUSTER", "")
+    for each in state.running():
+        if wanted not in ("", each["name"], str(each["pid"])):
+            continue
+        try:
+            with ControlClient(Path(each["folder"]) / SOCKET, timeout_s=LOOK_S) as client:
+                yield from client.call("words")
+        except (ControlError, RpcError):
+            continue
+
+
+def _of_known_kinds() -> Iterable[Told]:
+    from emu.extensions import ExtensionError
+    from emu.model.vocabulary import described, operations  # all kinds: other verbs need them not
+
+    try:
+        return [described(each) for each in operations().values()]
+    except ExtensionError as error:
+        output.fail(str(error))
+
+
+def _command(told: Told) -> Any:
+    from emu.model.vocabulary import word_of
+
+    word = word_of(dict(told))
+    app = typer.Typer(add_completion=False)
+    made = faulting.lasting(word) if told["lasts"] else _operation(told, word)
+    app.command(told["verb"], help=told["help"])(made)
+    command: Any = typer.main.get_command(app)
+    command.name = told["verb"]
+    command.rich_help_panel = faulting.PANEL
+    return command
+
+
+def _operation(told: Told, word: type[Fault]) -> Any:
+    more: dict[str, Any] = {}
+    if told["plans"]:
+        more["dry_run"] = (DRY_RUN, False)
+    if told["cancels"]:
+        more["cancel"] = (CANCEL, False)
+
+    def act(given: dict[str, Any], others: dict[str, Any]) -> None:
+        verb, cluster, as_json = word.verb, others["cluster"], others["as_json"]
+        if others.get("cancel"):
+            _cancel(verb, str(given[word.main]), cluster, as_json)
+            return
+        unsaid = missing(word, given)
+        if unsaid:
+            output.fail(f"say {', '.join(unsaid)}: `emu {verb} --help`", output.USAGE)
+        with attached(cluster, timeout_s=None) as client:
+            _operate(client, told, {"verb": verb, **given}, as_json, others.get("dry_run", False))
+
+    return command_of(word, act, more)
+
+
+def _cancel(verb: str, main: str, cluster: str, as_json: bool) -> None:
+    with attached(cluster, timeout_s=None) as client:
+        found = client.call("cancel", verb, main)
+    output.result(found) if as_json else output.note(
+        "cancelled: what is not done yet is undone" if found else "nothing is under way"
+    )
+
+
+def _operate(
+    client: ControlClient, told: Told, record: dict[str, Any], as_json: bool, dry_run: bool
+) -> None:
+    if told["plans"] and (dry_run or not as_json):
+        plan = client.call("dry_run", record)
+        output.result(plan["result"]) if as_json else _print(plan["text"])
+        if dry_run:
+            return
+    injecting.until_done(client, client.begin("begin", record))
+    if told["progresses"]:
+        _watch(client, record, quiet=as_json)
+    ended = client.call("ended", record)
+    output.result(ended["result"]) if as_json else _print(ended["text"])
+    if not ended["succeeded"]:
+        raise typer.Exit(output.FAILURE)
+
+
+def _print(text: str) -> None:
+    output.out.print(text, markup=False)
+
+
+def _watch(client: ControlClient, record: dict[str, Any], *, quiet: bool) -> None:
+    """A bar of what is done, and what the nodes say of it, until it is over."""
+    text = TextColumn("{task.description}")
+    done = TextColumn("{task.completed}/{task.total}")
+    with Progress(
+        text, BarColumn(), done, TimeElapsedColumn(), console=output.err, disable=quiet
+    ) as bar:
+        task = bar.add_task(record["verb"], total=None)
+        while True:
+            seen = client.call("progress", record)
+            described = seen["text"] or record["verb"]
+            total = seen["of"] or None
+            bar.update(task, total=total, completed=seen["done"], description=described)
+            if seen["over"]:
+                return
+            time.sleep(POLL_S)

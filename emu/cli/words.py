@@ -1,0 +1,101 @@
+"""A word of the vocabulary as a command: its fields are the options, and the unit in a field's name
+says how its text is read. So a new fault or operation needs nothing here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from emu.cli import output
+from emu.cli.attach import ClusterOption, JsonOption, complete_target
+from emu.machine import units
+from emu.model.faults import Fault
+
+Option = tuple[Any, Any]
+"""The annotation that typer reads, and the default (... when it must be given)."""
+
+
+def command_of(
+    word: type[Fault],
+    act: Callable[[dict[str, Any], dict[str, Any]], None],
+    more: Mapping[str, Option],
+) -> Callable[..., None]:
+    """A function for typer that calls `act(fields, others)`: the values of the word's fields, and
+    those of `more`, of `cluster` and of `as_json`."""
+    hints = get_type_hints(word)
+    own = fields(word)  # type: ignore[arg-type]
+    options: dict[str, Option] = {each.name: _option(word, each, hints[each.name]) for each in own}
+    options |= more
+    options |= {"cluster": (ClusterOption, ""), "as_json": (JsonOption, False)}
+
+    def command(**values: Any) -> None:
+        mine = {each.name: values.pop(each.name) for each in own}
+        act({each.name: _value(each, hints[each.name], mine[each.name]) for each in own}, values)
+
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=inspect.Parameter.empty if default is ... else default,
+                annotation=annotation,
+            )
+            for name, (annotation, default) in sorted(
+                options.items(), key=lambda each: each[1][1] is not ...
+            )
+        ]
+    )
+    command.__annotations__ = {name: annotation for name, (annotation, _) in options.items()}
+    command.__name__ = word.verb
+    return command
+
+
+def _option(word: type[Fault], each: Field[Any], hint: Any) -> Option:
+    """Of one field. What must be said but is not the main field is asked for by `missing`."""
+    name = units.key_of(each.name)
+    if each.name == word.main:
+        metavar, default = name.upper(), ... if each.default is MISSING else [each.default]
+        words = typer.Argument(metavar=f"{metavar}...", autocompletion=complete_target)
+        return Annotated[list[str], words], default
+    text = each.metadata.get("help") or None
+    flag = f"--{name.replace('_', '-')}"
+    if hint is bool:
+        return Annotated[bool, typer.Option(flag, help=text)], bool(each.default)
+    if get_origin(hint) is Literal:
+        choices = " | ".join(get_args(hint))
+        return Annotated[str, typer.Option(flag, metavar=f"[{choices}]", help=text)], each.default
+    if each.default is MISSING:
+        return Annotated[str, typer.Option(flag, help=text, show_default=False)], ""
+    given: Any = each.default
+    shown = units.format_value(each.name, given) if hint is float else str(given)
+    return Annotated[str, typer.Option(flag, help=text)], shown
+
+
+def _value(each: Field[Any], hint: Any, text: Any) -> Any:
+    if get_origin(hint) is Literal and text not in get_args(hint):
+        output.fail(
+            f"{each.name}: {text!r} is not one of {', '.join(get_args(hint))}", output.USAGE
+        )
+    if hint not in (int, float):
+        return " ".join(text) if hint is str and isinstance(text, list) else text
+    if text == "" and each.default is MISSING:
+        return None
+    if str(text).isdigit() and each.name.endswith("_per_s"):
+        text = f"{text}/s"
+    try:
+        return int(text) if hint is int else units.parse_value(each.name, str(text))
+    except ValueError as error:
+        output.fail(f"--{units.key_of(each.name)}: {error}", output.USAGE)
+
+
+def missing(word: type[Fault], given: Mapping[str, Any]) -> list[str]:
+    """The options that must be given and are not: `--to`."""
+    return [
+        f"--{units.key_of(each.name).replace('_', '-')}"
+        for each in fields(word)  # type: ignore[arg-type]
+        if each.default is MISSING and given[each.name] is None
+    ]

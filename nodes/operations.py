@@ -1,0 +1,223 @@
+"""What an operator may do to the tiers of one family (promote, reshard, drain ...), and the faults
+that only this family can have. Records only: a Kind holds them, emu/operations/ runs them.
+
+An operation is an RPC of the family: a word with options, a method that begins it, and where it
+takes its time, one that says how far it is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
+
+OPERATOR_TIMEOUT_S: Final = 5.0
+
+
+class Word(Protocol):
+    """A frozen dataclass, as emu/model/faults.py has them: its fields are the options and carry
+    their units, its docstring is the help. `verb` is its word, `main` the field that the word's
+    own value fills: `target` (words that name nodes) or `tier` (a tier, or a group of them).
+    `breaks`: whether it is a fault, so that whoever watches sees that something is broken."""
+
+    verb: ClassVar[str]
+    main: ClassVar[str]
+    breaks: ClassVar[bool]
+
+
+def options_of(word: Any) -> list[Any]:
+    """Its fields but the main one, in order."""
+    return [getattr(word, each.name) for each in fields(word) if each.name != word.main]
+
+
+def nothing(word: Any) -> list[Any]:
+    """No params."""
+    return []
+
+
+class Method(NamedTuple):
+    """A method of the admin listener, and the params that it takes for a word."""
+
+    name: str
+    params: Callable[[Any], Sequence[Any]] = nothing
+
+
+class Progress(NamedTuple):
+    """How far an operation is: `{"done", "of", "text", "over"}` on the wire."""
+
+    done: int
+    of: int
+    """0: nobody knows how much there is to do."""
+    text: str
+    """In words, without the numbers: `moving`, `3 keys, longest pause 2 ms`."""
+    over: bool
+    answer: Any = None
+    """What the node said, from which the result is made."""
+    tiers: tuple[str, ...] | None = None
+    """Of an operation that adds or removes tiers: those that are still needed."""
+
+    @classmethod
+    def from_wire(cls, answer: Any) -> Progress:
+        """Raises ValueError for another shape."""
+        match answer:
+            case {"done": int(done), "of": int(of), "text": str(text), "over": bool(over)}:
+                return cls(done, of, text, over, answer)
+        raise ValueError(f"{str(answer)[:100]} is no progress: done, of, text, over")
+
+
+class Ended(NamedTuple):
+    """An operation that is over, for whoever makes its result."""
+
+    answers: Mapping[str, Any]
+    """Node → what it answered when it was begun."""
+    progress: Progress | None
+    counted: Mapping[str, float]
+    """How much the metrics that the operation names have grown meanwhile, over all nodes."""
+    took_s: float
+
+
+def plain_result(ended: Ended) -> dict[str, Any]:
+    """The answers, or what the progress came to."""
+    last = ended.progress
+    told = {"done": last.done, "of": last.of, "text": last.text} if last is not None else {}
+    return {**told, "answers": dict(ended.answers), "took_s": round(ended.took_s, 6)}
+
+
+def plain_text(result: Mapping[str, Any]) -> str:
+    """`done: evicted 7 of 7 in 0.31 s`, or an answer a line."""
+    if result.get("text"):
+        return f"{result['text']}: {result['done']} of {result['of']} in {result['took_s']:.2f} s"
+    return "\n".join(f"{name}: {answer}" for name, answer in result["answers"].items())
+
+
+class Reach(NamedTuple):
+    """A tier that an operation may be done to, as whoever draws one sees it."""
+
+    name: str
+    group: str
+    members: int
+
+
+class Drawn(NamedTuple):
+    """What was drawn, and what it takes: tiers that meanwhile lack a member, or another name for
+    something of which there is only one at a time."""
+
+    word: Any
+    takes: tuple[str, ...] = ()
+
+
+Draw = Callable[[random.Random, Sequence[Reach], Sequence[Any]], Drawn | None]
+"""(rng, the tiers that it may be done to, the words of this verb that were drawn before)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resizing:
+    """An operation that lets a group have more or fewer tiers of the kind. Machines are emu's: it
+    boots those that are missing before the operation begins, and takes away those that its
+    progress no longer names once it is over. What a group has come to is kept with its disks."""
+
+    wanted: Callable[[Any], Sequence[str]]
+    """The tiers that the word asks for. Raises ValueError."""
+    order: Callable[[str], Any]
+    """Sorts the group's tiers: a new one is made like the last."""
+    kept: Callable[[str, int, int], str]
+    """(group, tiers there, tiers in the file) → what to say where they differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One word that a kind brings. With `undo` it lasts (for so long, or until it is healed)."""
+
+    word: type[Any]
+    of: str
+    """What it may be done to, for messages: `database tier`."""
+    begin: Method | None = None
+    asks: Literal["leader", "one", "each"] = "each"
+    """Who is asked: of a tier whoever is primary, one node alone, or every node that is meant."""
+    led_by: Callable[[str], str] | None = None
+    """The tier whose leader is asked, by the group or tier that is meant; itself if not said."""
+    run: Callable[[Console, Any], Awaitable[dict[str, Any]]] | None = None
+    """Instead of `begin`, a procedure of more than one question; its result. Raises RpcError, and
+    ValueError where the word makes no sense."""
+    plan: Method | None = None
+    """What it would do; nothing is changed (`--dry-run`)."""
+    progress: Method | None = None
+    """Asked until it is over. Without it, it is over when it is answered."""
+    read: Callable[[Any], Progress] = Progress.from_wire
+    cancel: str = ""
+    """A method without params, which undoes what is under way as far as it can be undone; it
+    answers whether there was anything."""
+    undo: Method | None = None
+    resizing: Resizing | None = None
+    counts: tuple[str, ...] = ()
+    """Metrics whose growth is part of the result."""
+    result: Callable[[Ended], dict[str, Any]] = plain_result
+    shown: Callable[[Mapping[str, Any]], str] = plain_text
+    """The result for people."""
+    shown_plan: Callable[[Any], str] = str
+    succeeded: Callable[[Mapping[str, Any]], bool] = lambda result: True
+    spans: tuple[str, str] | None = None
+    """The events that begin and end it, where the nodes tell: a span on every graph."""
+    draw: Draw | None = None
+    """How the swarm draws it; None: it never does."""
+    mostly: bool = False
+    """Whether most runs of the swarm have it, so that other faults meet it on its way."""
+    planned: Callable[[Reach], Any] | None = None
+    """What a run of planned operations alone does to a tier of more than one member."""
+
+    @property
+    def verb(self) -> str:
+        return str(self.word.verb)
+
+
+class Member(NamedTuple):
+    """A node as an operation's procedure sees it, with what it last said of itself."""
+
+    name: str
+    tier: str
+    state: str
+    role: str
+    facts: Mapping[str, Any]
+
+
+class Console(Protocol):
+    """The operator's seat: what an operation's own procedure may do to the cluster. It sees nodes
+    by name, and asks them over the wire."""
+
+    def now_s(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    async def named(self, target: str) -> tuple[str, list[str]]:
+        """The one tier that target words are of (it must have the operation), and the nodes of it
+        that they name. Raises ValueError."""
+        ...
+
+    async def members(self, tier: str) -> list[Member]:
+        """All members of a tier, who are asked for their roles."""
+        ...
+
+    def is_running(self, name: str) -> bool: ...
+
+    async def ask(
+        self,
+        name: str,
+        method: str,
+        *params: Any,
+        timeout_s: float = OPERATOR_TIMEOUT_S,
+        main: bool = False,
+    ) -> Any:
+        """Call an admin method, or with `main` one of the main port. Raises RpcError."""
+        ...
+
+    @property
+    def next_event(self) -> int: ...
+
+    def events(self, since: int) -> Sequence[Mapping[str, Any]]:
+        """What happened from that event on."""
+        ...
+
+    def tell(self, event: str, **facts: Any) -> None:
+        """An event of the operation's own."""
+        ...
