@@ -41,7 +41,7 @@ def clients_counts(record: Record, start_s: float, end_s: float) -> Counts:
         if time_s > start_s and time_s - seconds < end_s:
             for name in clients:
                 if name in tiers:
-                    total.add(Counts(*tiers[name]))
+                    total.add(Counts.from_json(tiers[name]))
     return total
 
 
@@ -166,7 +166,7 @@ def weakest(tiers: Sequence[Mapping[str, Any]], record: Record) -> str:
         total = Counts()
         for _, _, counts in record["samples"]:
             if tier["name"] in counts:
-                total.add(Counts(*counts[tier["name"]]))
+                total.add(Counts.from_json(counts[tier["name"]]))
         if total.requests and total.errors / total.requests > share and not tier["clients"]:
             worst, share = tier["name"], total.errors / total.requests
     return f"{worst} failed {share:.1%} of what it was asked" if worst else ""

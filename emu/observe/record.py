@@ -21,7 +21,7 @@ Record = dict[str, Any]
 
 
 def record(cluster: Cluster, sampler: Sampler, summary: dict[str, Any]) -> Record:
-    """`samples`: `[time_s, seconds, {tier: [requests, errors, latency buckets]}]`."""
+    """`samples`: `[time_s, seconds, {tier: what Counts.to_json makes}]`."""
     events = list(cluster.events)
     if len(events) > MAX_EVENTS:
         events = events[: MAX_EVENTS // 2] + events[-MAX_EVENTS // 2 :]
@@ -43,10 +43,7 @@ def record(cluster: Cluster, sampler: Sampler, summary: dict[str, Any]) -> Recor
             [
                 round(sample.time_s, 3),
                 round(sample.seconds, 3),
-                {
-                    tier: [counts.requests, counts.errors, counts.buckets]
-                    for tier, counts in sample.tiers.items()
-                },
+                {tier: counts.to_json() for tier, counts in sample.tiers.items()},
             ]
             for sample in sampler.samples
         ],

@@ -136,7 +136,7 @@ def _sum(sample: Sequence[Any], tiers: Sequence[str]) -> tuple[float, float, Cou
     total = Counts()
     for name in tiers:
         if name in counts:
-            total.add(Counts(*counts[name]))
+            total.add(Counts.from_json(counts[name]))
     return time_s, max(seconds, 1e-9), total
 
 

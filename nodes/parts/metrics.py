@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from math import ceil, log
 
 Labels = tuple[tuple[str, str], ...]
 LATENCY_BUCKETS_S = (
@@ -27,6 +29,23 @@ LATENCY_BUCKETS_S = (
     5.0,
     10.0,
 )
+
+FINENESS = 1.09
+"""Neighbouring edges of a latency differ by at most so much: a quantile is within 4.5%."""
+LEAST_EDGE_S = 0.00001
+MOST_EDGE_S = 100.0
+
+
+def _edges(bounds: Sequence[float]) -> tuple[float, ...]:
+    """The bounds, and so many between, below and above them that none is far from the next."""
+    found: list[float] = []
+    for low, high in pairwise((LEAST_EDGE_S, *bounds, MOST_EDGE_S)):
+        steps = ceil(log(high / low) / log(FINENESS))
+        found += [low * (high / low) ** (step / steps) for step in range(steps)]
+    return (*found, MOST_EDGE_S)
+
+
+LATENCY_EDGES_S = _edges(LATENCY_BUCKETS_S)
 
 
 class Counter:
@@ -50,19 +69,34 @@ class Gauge:
 
 
 class Histogram:
-    """Counts of observations up to each bound, and their sum."""
+    """Counts of observations up to each edge, and their sum.
 
-    __slots__ = ("bounds", "counts", "sum")
+    Prometheus is shown those at `bounds`, which are edges too: a series costs it much. What emu
+    itself shows is read off the edges; of latencies those are fine.
+    """
+
+    __slots__ = ("bounds", "counts", "edges", "sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
+        self.edges = LATENCY_EDGES_S if bounds == LATENCY_BUCKETS_S else bounds
+        self.counts = [0] * (len(self.edges) + 1)
         self.sum = 0.0
 
     def observe(self, value: float, times: int = 1) -> None:
         """Count one observation, or several alike (same unit as the metric's name)."""
-        self.counts[bisect_left(self.bounds, value)] += times
+        self.counts[bisect_left(self.edges, value)] += times
         self.sum += value * times
+
+    def shown(self) -> list[int]:
+        """How many were at most each bound, and how many there are."""
+        found, total, place = [], 0, 0
+        for bound in self.bounds:
+            end = bisect_left(self.edges, bound, place) + 1
+            total += sum(self.counts[place:end])
+            found.append(total)
+            place = end
+        return [*found, total + sum(self.counts[place:])]
 
     @property
     def count(self) -> int:
@@ -224,12 +258,11 @@ def _write(lines: list[bytes], name: str, labels: Labels, series: _Series) -> No
     if not prefixes:
         prefixes = series.prefixes = [_prefix(name, each, labels) for each in _suffixes(value)]
     if isinstance(value, Histogram):
-        total = 0
-        for prefix, count in zip(prefixes, value.counts, strict=False):
-            total += count
-            lines.append(b"%b%d\n" % (prefix, total))
+        shown = value.shown()
+        for prefix, count in zip(prefixes, shown, strict=False):
+            lines.append(b"%b%d\n" % (prefix, count))
         lines.append(b"%b%b\n" % (prefixes[-2], _number(value.sum)))
-        lines.append(b"%b%d\n" % (prefixes[-1], total))
+        lines.append(b"%b%d\n" % (prefixes[-1], shown[-1]))
     else:
         lines.append(b"%b%b\n" % (prefixes[0], _number(_value(value))))
 

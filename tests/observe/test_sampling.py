@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import emu
 from emu.observe import sampling
 from emu.observe.sampling import Counts, Sampler
-from nodes.parts.metrics import LATENCY_BUCKETS_S
+from nodes.parts.metrics import LATENCY_BUCKETS_S, LATENCY_EDGES_S, Histogram
 from tests.observe.pages import FOUR
 
 
 def with_latencies(*latencies_s: float) -> Counts:
     counts = Counts(len(latencies_s))
     for latency_s in latencies_s:
-        counts.buckets[sum(bound < latency_s for bound in LATENCY_BUCKETS_S)] += 1
+        place = sum(edge < latency_s for edge in LATENCY_EDGES_S)
+        counts.buckets[place] = counts.buckets.get(place, 0) + 1
     return counts
 
 
-def test_quantiles_are_interpolated_within_their_bucket():
+def test_there_is_no_quantile_of_nothing_and_none_beyond_the_last_edge():
     assert Counts().quantile_s(0.99) is None
-    ten = with_latencies(*[0.02] * 10)  # all in (0.01, 0.025]
-    assert ten.quantile_s(0.5) == pytest.approx(0.0175)
-    assert ten.quantile_s(1.0) == pytest.approx(0.025)
-    assert with_latencies(60.0).quantile_s(0.5) == LATENCY_BUCKETS_S[-1], "beyond the last bound"
+    assert with_latencies(600.0).quantile_s(0.5) == LATENCY_EDGES_S[-1], "beyond the last edge"
+
+
+@given(st.lists(st.floats(0.00002, 99.0), min_size=1, max_size=30), st.floats(0.01, 1.0))
+def test_a_quantile_is_within_five_percent_of_an_observation(latencies_s, fraction):
+    found = with_latencies(*latencies_s).quantile_s(fraction)
+    rank = max(0, math.ceil(fraction * len(latencies_s)) - 1)
+    truth = sorted(latencies_s)[rank]
+    assert found == pytest.approx(truth, rel=0.045)
+
+
+def test_what_prometheus_is_shown_adds_up_at_its_bounds():
+    histogram = Histogram(LATENCY_BUCKETS_S)
+    values_s = [0.00001, 0.0005, 0.00051, 0.0312, 0.25, 0.2500001, 9.9, 10.0, 10.1, 500.0]
+    for value_s in values_s:
+        histogram.observe(value_s)
+    shown = [sum(value_s <= bound for value_s in values_s) for bound in LATENCY_BUCKETS_S]
+    assert histogram.shown() == [*shown, len(values_s)]
 
 
 async def sampled(c: emu.Scenario) -> Sampler:
@@ -40,7 +59,9 @@ def test_samples_add_up_to_what_was_counted_even_when_a_node_begins_anew():
         sampler = await sampled(c)
         await sampler.sample()
         web = [each.tiers["web"] for each in sampler.samples]
-        assert all(counts.requests >= 0 and min(counts.buckets) >= 0 for counts in web)
+        assert all(
+            counts.requests >= 0 and min(counts.buckets.values(), default=0) >= 0 for counts in web
+        )
         for tier, name in (("users-local", "user_requests_total"), ("db", "requests_total")):
             counted = sum(each.tiers[tier].requests for each in sampler.samples)
             assert counted == c.metrics(tier, name) > 100, tier
