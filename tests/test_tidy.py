@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -181,9 +183,17 @@ def test_import_linter_keeps_the_rooms_apart_and_notices_a_planted_import(copy: 
         "import emu.running.supervisor\nimport socket\nimport time\n"
     )
     (copy / "protocols" / "planted.py").write_text("import trio\nimport random\n")
+    (copy / "emu" / "planted.py").write_text("")
+    (copy / "emu" / "machine" / "planted.py").write_text("import emu.sim.run\n")
+    (copy / "nodes" / "wire" / "planted.py").write_text("import nodes.kv.client\n")
+    (copy / "nodes" / "site" / "planted.py").write_text("import nodes.sql.client\n")
     broken = run(copy, "lint-imports", "--no-logo", "--no-cache")
-    assert broken.returncode == 1 and "0 kept, 3 broken" in broken.stdout, broken.stdout
+    assert broken.returncode == 1 and "0 kept, 6 broken" in broken.stdout, broken.stdout
     for line in (
+        "- emu.planted\n",
+        "emu.machine.planted -> emu.sim.run",
+        "nodes.wire.planted -> nodes.kv.client",
+        "nodes.site.planted -> nodes.sql.client",
         "nodes.planted -> emu.running.supervisor",
         "nodes.planted -> socket",
         "nodes.planted -> time",
@@ -191,6 +201,16 @@ def test_import_linter_keeps_the_rooms_apart_and_notices_a_planted_import(copy: 
         "protocols.planted -> random",
     ):
         assert line in broken.stdout
+
+
+def test_every_room_of_nodes_has_a_floor():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    (floors,) = [
+        each["layers"] for each in contracts["contracts"] if each.get("containers") == ["nodes"]
+    ]
+    named = {room for floor in floors for room in re.split(r"[ |:]+", floor)}
+    rooms = {path.parent.name for path in (ROOT / "nodes").glob("*/__init__.py")}
+    assert rooms <= named, "pyproject.toml: give them a floor"
 
 
 @pytest.mark.slow
