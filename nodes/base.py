@@ -19,13 +19,18 @@ DNS_PORT = 5300
 HTTP_PORT = 8080
 RPC_PORT = 7000
 ADMIN_PORT = 7900
-"""The private listener of every node: ping, describe, metrics. Only emu itself may dial it."""
+"""The private listener of every node: ping, describe, metrics. For emu itself, and for members of
+tiers whose edges carry a right to it."""
 
 RELAY_BYTES = 65536
 
 DIRECTORY_HOST = "directory"
 OUTSIDE = "outside"
 """The name `accept` reports for a client that is no node of this cluster (curl, dig, a browser)."""
+
+
+OPERATE = "operate"
+"""The right of emu itself: to ask everything."""
 
 
 class Fenced(Exception):
@@ -46,6 +51,8 @@ class Peer(NamedTuple):
     name: str
     address: str
     port: int
+    rights: tuple[str, ...] = ()
+    """At an admin port, what it may ask there: words of protocols.control.RIGHTS, or OPERATE."""
 
 
 class Stream(trio.abc.HalfCloseableStream):

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 from nodes.base import ADMIN_PORT, HTTP_PORT, RPC_PORT, NodeFactory
 from nodes.history import Model
 from nodes.operations import Operation
+from protocols.control import METRICS, RIGHTS, SCALE
 
 # --- where a tier's machines listen --------------------------------------------------------------
 
@@ -42,6 +43,29 @@ PROXY: Final = "proxy"
 RPC: Final = Port("rpc", RPC_PORT)
 HTTP: Final = Port("http", HTTP_PORT, ("http", "rpc", PROXY))
 """A web port: HTTP, MessagePack and PROXY are told apart by the first byte."""
+
+
+# --- what its edges allow --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A Config field that holds other tiers' names. Members may dial the listed ports of those."""
+
+    field: str
+    rights: tuple[str, ...] = ()
+    """What it allows beside: `metrics` to read what their members measure and describe, `scale` to
+    ask the directory for more or fewer of them."""
+
+    def __post_init__(self) -> None:
+        unknown = [each for each in self.rights if each not in RIGHTS]
+        if unknown:
+            known = ", ".join(RIGHTS)
+            raise ValueError(f"edge `{self.field}`: no right `{unknown[0]}`; there are {known}")
+
+
+SCALES: Final = Edge("scales", (METRICS, SCALE))
+"""What a field `scales` is, also where a kind names it by a plain word."""
 
 
 # --- what a family says of a topology file -------------------------------------------------------
@@ -139,7 +163,8 @@ class Kind:
     """One line of the table of kinds: what a tier's `kind:` word stands for.
 
     `edges` names the Config fields that hold other tiers' names: the topology checks them, and the
-    network lets members of this tier dial those tiers (and nobody else's private ports).
+    network lets members of this tier dial those tiers (and nobody else's private ports). A plain
+    word allows nothing else.
     """
 
     config: type
@@ -147,7 +172,7 @@ class Kind:
     ports: tuple[Port, ...] = (RPC,)
     """Where members listen beside their admin port, the main one first: it is what the directory
     and `ps` name. Only these can be dialled, by who may."""
-    edges: tuple[str, ...] = ()
+    edges: tuple[str | Edge, ...] = ()
     passes: tuple[str, ...] = ()
     """Those of its edges along which every request goes on."""
     peers: bool = False
@@ -211,6 +236,14 @@ class Kind:
             values = [getattr(port, each) for port in self.ports]
             if len(set(values)) < len(values):
                 raise ValueError(f"two ports of a kind have one {each}: {values}")
+
+    @property
+    def edge_records(self) -> tuple[Edge, ...]:
+        """Its edges, those too that are plain words."""
+        return tuple(
+            each if isinstance(each, Edge) else SCALES if each == SCALES.field else Edge(each)
+            for each in self.edges
+        )
 
     @property
     def port(self) -> int:

@@ -1,5 +1,5 @@
-"""The directory's and the operator's words: who is a member of a tier, and `scale`
-for whoever may ask.
+"""The directory's and the operator's words: who is a member of a tier, and what else than to dial
+a member an edge may allow.
 
 The directory answers at host `directory`. `members(tier)` and
 `watch(tier, known_version, wait_ms)` give `[version, [member, ...]]`; `watch` answers when the
@@ -8,11 +8,21 @@ version differs from the known one, or the wait is over.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 MEMBERS: Final = "members"
 WATCH: Final = "watch"
 SCALE: Final = "scale"
+PING: Final = "ping"
+DESCRIBE: Final = "describe"
+METRICS: Final = "metrics"
+RIGHTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {METRICS: (PING, DESCRIBE, METRICS), SCALE: ()}
+)
+"""What an edge may carry beside the right to dial, and the admin methods of the other tier's
+members that each right opens. To scale is asked of the directory."""
 
 
 class Member(NamedTuple):

@@ -192,7 +192,8 @@ class LiveListener(Listener):
                 SocketSink(self._network, sock, link).close(reset=True)
                 continue
             prepare(sock, self._network.buffer_bytes)
-            peer = Peer(name, address[0], address[1])
+            rights = self._network.rights(self._host, self.port, name)
+            peer = Peer(name, address[0], address[1], rights)
             return LiveStream(self._network, sock, self._life, peer, self._host.spec.name)
 
     async def _wait(self) -> None:

@@ -1,5 +1,5 @@
-"""Who may dial whom: the identity rules that both worlds' networks apply at accept, by edge and
-port. Pure.
+"""Who may dial whom: the identity rules that both worlds' networks apply at accept, by edge, port
+and right. Pure.
 
 This emulates private networks; it is no defence against other programs of the same machine.
 """
@@ -7,7 +7,8 @@ This emulates private networks; it is no defence against other programs of the s
 from __future__ import annotations
 
 from emu.machine.world import OPERATOR, MachineSpec
-from nodes.base import ADMIN_PORT, DIRECTORY_HOST, OUTSIDE
+from nodes.base import ADMIN_PORT, DIRECTORY_HOST, OPERATE, OUTSIDE
+from protocols.control import METRICS, RIGHTS
 
 
 def may_dial(dialer: MachineSpec | None, name: str, target: MachineSpec, port: int) -> bool:
@@ -15,14 +16,31 @@ def may_dial(dialer: MachineSpec | None, name: str, target: MachineSpec, port: i
     that port of `target`."""
     if name == OPERATOR:
         return True
+    if port == ADMIN_PORT:
+        return bool(rights_at(dialer, name, target, port))
     door = target.listed(port)
-    if port == ADMIN_PORT or door is None:
+    if door is None:
         return False
     if target.public and door.public:
         return True
     if name == OUTSIDE or dialer is None:
         return False
     return target.tier == DIRECTORY_HOST or _has_edge(dialer, target)
+
+
+def rights_at(
+    dialer: MachineSpec | None, name: str, target: MachineSpec, port: int
+) -> tuple[str, ...]:
+    """What `name` may ask of `target` at that port, where that is for the admin listener to see."""
+    if port != ADMIN_PORT:
+        return ()
+    if name == OPERATOR:
+        return (OPERATE,)
+    if name == OUTSIDE or dialer is None or dialer.from_outside:
+        return ()
+    tiers = (target.tier, target.group) if target.group else (target.tier,)
+    held = [right for right, tier in dialer.rights if tier in tiers]
+    return tuple(right for right in dict.fromkeys(held) if RIGHTS[right])
 
 
 def _has_edge(dialer: MachineSpec, target: MachineSpec) -> bool:
@@ -34,7 +52,10 @@ def _has_edge(dialer: MachineSpec, target: MachineSpec) -> bool:
 def refusal(dialer: MachineSpec | None, name: str, target: MachineSpec, port: int) -> str:
     """Why, and which edge to declare."""
     if port == ADMIN_PORT:
-        return f"{target.name}'s admin port is for emu itself"
+        return (
+            f"{target.name}'s admin port is for emu itself, and for tiers that declare an edge to "
+            f"`{target.tier}` with the right `{METRICS}` (scales ...)"
+        )
     door = target.listed(port)
     if door is None:
         listed = ", ".join(f"{each.name} {each.number}" for each in target.ports) or "none"

@@ -79,6 +79,8 @@ class MachineSpec:
     dials: tuple[str, ...] = ()
     """Tiers and groups whose listed ports this machine may dial (its own tier included
     if it has peers)."""
+    rights: tuple[tuple[str, str], ...] = ()
+    """What else it may there: (right, tier or group), by words of protocols.control.RIGHTS."""
     cpu: CpuSpec = field(default_factory=CpuSpec)
     disk: DiskSpec = field(default_factory=DiskSpec)
     clock: ClockSpec = field(default_factory=ClockSpec)

@@ -18,8 +18,6 @@ from nodes.kind import Kind
 
 MAX_NODES = 10_000
 """Of a tier, and of a whole cluster."""
-SCALES = "scales"
-"""The Config field (and edge) that lets a tier scale others through the directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +29,6 @@ class Placement:
     kind: Kind
     restart: str = "no"
     """no or on-failure."""
-    scales: tuple[str, ...] = ()
-    """Tiers it may scale through the directory."""
     group: str = ""
     """The declared tier it comes from, where a kind expands to several."""
 
@@ -58,7 +54,8 @@ class Tier:
     dials: tuple[str, ...] = ()
     dials_groups: tuple[str, ...] = ()
     """Groups that it names: it may dial what they come to have, too."""
-    scales: tuple[str, ...] = ()
+    rights: tuple[tuple[str, str], ...] = ()
+    """What its edges allow beside: (right, tier or group)."""
     line: int = 0
     column: int = 0
 
@@ -76,8 +73,7 @@ class Tier:
 
     def placements(self) -> list[Placement]:
         return [
-            Placement(self._machine(name, region), self.config, self.kind, self.restart,
-                      self.scales, self.group)
+            Placement(self._machine(name, region), self.config, self.kind, self.restart, self.group)
             for name, region in zip(self.node_names, self.members, strict=True)
         ]  # fmt: skip
 
@@ -92,6 +88,7 @@ class Tier:
             from_outside=bool(self.kind.outside),
             group=self.group,
             dials=self.dials + self.dials_groups,
+            rights=self.rights,
             cpu=self.cpu,
             disk=self.disk,
             clock=self.clock,

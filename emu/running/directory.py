@@ -104,7 +104,10 @@ class DirectoryNode:
     async def _scale(self, call: Call, tier: str, nodes: int) -> int:
         if self.listing.scale is None or not self.listing.may_scale(call.peer, tier):
             raise RpcError("unauthorized", f"{call.peer} declares no `scales: {tier}` edge")
-        return await self.listing.scale(tier, nodes)
+        try:
+            return await self.listing.scale(tier, nodes)
+        except ValueError as error:  # no such tier any more, or too many
+            raise RpcError("bad_request", str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

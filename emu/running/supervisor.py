@@ -26,7 +26,7 @@ from emu.running.operator import Operator
 from emu.running.slot import Slot
 from emu.running.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
 from nodes.base import DIRECTORY_HOST
-from nodes.wire.admin import DESCRIBE
+from protocols import control
 from protocols.control import Member
 from protocols.errors import RpcError
 
@@ -138,7 +138,7 @@ class Cluster:
 
     def _may_scale(self, dialer: str, tier: str) -> bool:
         slot = self.slots.get(dialer)
-        return slot is not None and tier in slot.placement.scales
+        return slot is not None and (control.SCALE, tier) in slot.spec.rights
 
     async def apply(self, topology: Topology, plan: Any) -> None:
         """Change the running cluster into `topology`: remove, restart (one after the other, each
@@ -399,7 +399,7 @@ class Cluster:
     async def _refresh_role(self, slot: Slot, told: list[tuple[str, str, Any]]) -> None:
         """`told` takes what a leader knows of the others: name, fact, value."""
         try:
-            facts = await slot.handle.ask(DESCRIBE, timeout_s=1.0)
+            facts = await slot.handle.ask(control.DESCRIBE, timeout_s=1.0)
         except RpcError:
             slot.role, slot.facts = "", {}
         else:

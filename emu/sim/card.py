@@ -76,7 +76,8 @@ class SimCard:
         near = SimStream(
             network, self._life, self._name, Peer(target.spec.name, target.address, port)
         )
-        dialer = Peer(self._name, self.address, network.ephemeral_port())
+        rights = network.rights(target, port, self._name)
+        dialer = Peer(self._name, self.address, network.ephemeral_port(), rights)
         far = SimStream(network, listener.life, target.spec.name, dialer)
         network.connections += 1
         near.join(far, port, network.connections)

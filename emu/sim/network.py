@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import trio
 from trio.lowlevel import ParkingLot, checkpoint
 
-from emu.machine.access import may_dial, refusal
+from emu.machine.access import may_dial, refusal, rights_at
 from emu.machine.life import Life
 from emu.machine.links import Links
 from emu.machine.world import OPERATOR, MachineSpec
@@ -140,10 +140,17 @@ class SimNetwork:
             self._splits[source, target] = found
         return found
 
+    def rights(self, host: Host, port: int, name: str) -> tuple[str, ...]:
+        """What `name` may ask at that port, if the port is one where not all may ask everything."""
+        return rights_at(self._spec_of(name), name, host.spec, port)
+
+    def _spec_of(self, name: str) -> MachineSpec | None:
+        host = self.hosts.get(name)
+        return host.spec if host is not None else None
+
     def admit(self, host: Host, port: int, name: str) -> bool:
         """Whether `name` may talk to that port; a refusal is counted and told."""
-        dialer = self.hosts.get(name)
-        dialer_spec = dialer.spec if dialer is not None else None
+        dialer_spec = self._spec_of(name)
         if may_dial(dialer_spec, name, host.spec, port):
             return True
         self.refused_total += 1

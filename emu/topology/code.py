@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from nodes.base import RPC_PORT
-from nodes.kind import Kind, Port
+from nodes.kind import Edge, Kind, Port
 
 REFERENCE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 WRITE: Final = "write `package.module:Name`"
@@ -57,7 +57,8 @@ def kind_of(reference: str, folder: Path) -> tuple[Kind, str]:
     if not (isinstance(config, type) and is_dataclass(config)):
         raise ValueError(f"`{reference}`: its `Config` must be a frozen dataclass")
     edges = getattr(found, "edges", ())
-    unknown = [edge for edge in edges if edge not in (each.name for each in fields(config))]
+    words = [each.field if isinstance(each, Edge) else each for each in edges]
+    unknown = [word for word in words if word not in (each.name for each in fields(config))]
     if isinstance(edges, str) or unknown:
         raise ValueError(f"`{reference}`: its `edges` must be names of fields of its Config")
     node: Any = found  # the supervisor finds out whether its constructor fits

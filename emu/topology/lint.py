@@ -51,7 +51,8 @@ def _found(topology: Topology) -> Iterator[tuple[str, Tier | None, str]]:
         for tier, message in check(topology):
             yield code, tier, message
     for tier in topology.tiers:
-        seen = see(tier, {edge: _seen(topology, tier, edge) for edge in tier.kind.edges})
+        edges = [edge.field for edge in tier.kind.edge_records]
+        seen = see(tier, {edge: _seen(topology, tier, edge) for edge in edges})
         for code, warns in tier.kind.cautions.items():
             for text, about in warns(seen):
                 yield code, topology.tier(about.name) if about is not None else tier, text

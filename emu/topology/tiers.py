@@ -7,13 +7,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
 from emu.machine.units import shown
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec
 from emu.model.problems import hint
-from emu.model.topology import MAX_NODES, SCALES, Tier
+from emu.model.topology import MAX_NODES, Tier
 from emu.topology import code, schema
 from emu.topology.document import Document, Path
 from nodes.kind import Kind, TierSeen
@@ -258,21 +259,22 @@ class TierReader:
     def connect(self) -> None:
         """Check the tiers that edges name, and let each tier dial those."""
         for name, broken in self.broken.items():
-            for edge in broken.kind.edges if broken.kind is not None else ():
-                self._reached(name, None, broken.place, edge, broken.own.get(edge))
+            for edge in broken.kind.edge_records if broken.kind is not None else ():
+                word = edge.field
+                self._reached(name, None, broken.place, word, broken.own.get(word))
         for name, tier in list(self.tiers.items()):
             dials: dict[str, None] = {}
             groups: dict[str, None] = {}
-            scales: tuple[str, ...] = ()
+            rights: dict[tuple[str, str], None] = {}
             seen: dict[str, tuple[TierSeen, ...]] = {}
-            for edge in tier.kind.edges:
-                named = getattr(tier.config, edge)
-                groups |= {word: None for word in words_of(named) if word in self.groups}
-                reached = self._reached(name, tier, self.places[name], edge, named)
-                if edge == SCALES:
-                    scales = reached
+            for edge in tier.kind.edge_records:
+                word, named = edge.field, getattr(tier.config, edge.field)
+                whole = [each for each in words_of(named) if each in self.groups]
+                reached = self._reached(name, tier, self.places[name], word, named)
+                groups |= dict.fromkeys(whole)
                 dials |= dict.fromkeys(reached)
-                seen[edge] = tuple(see(self.tiers[each]) for each in reached if each in self.tiers)
+                rights |= dict.fromkeys(product(edge.rights, (*reached, *whole)))
+                seen[word] = tuple(see(self.tiers[each]) for each in reached if each in self.tiers)
             if tier.kind.mistakes is not None:
                 for mistake in tier.kind.mistakes(see(tier, seen)):
                     self.document.problem((*self.places[name], mistake.option), mistake.text)
@@ -284,7 +286,7 @@ class TierReader:
                 config=config,
                 dials=tuple(dials),
                 dials_groups=tuple(groups),
-                scales=scales,
+                rights=tuple(rights),
             )
 
     def _reached(

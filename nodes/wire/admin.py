@@ -1,21 +1,22 @@
 """The private listener that every node has: ping, describe, metrics, and what its tier adds.
 
-Only emu itself may dial it (the network sees to that). A paused node does not answer here;
-a dead one refuses.
+Whom the network lets in, it lets in with rights: emu itself asks everything, a member of another
+tier what its edge allows. A paused node does not answer here; a dead one refuses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from nodes.base import ADMIN_PORT, Context
+from nodes.base import ADMIN_PORT, OPERATE, Context, Peer
 from nodes.parts.metrics import Metrics
-from nodes.wire.service import Service
+from nodes.wire.answers import Method
+from nodes.wire.service import Call, Service
 from protocols import rpc
+from protocols.control import DESCRIBE, METRICS, RIGHTS
+from protocols.errors import RpcError
 
-DESCRIBE = "describe"
-METRICS = "metrics"
 METRICS_MAX_BYTES = 16 << 20
 
 
@@ -61,6 +62,22 @@ class Admin(Service):
             **self._facts(),
         }
 
+    def methods_for(self, peer: Peer) -> Mapping[str, Method]:
+        """Those that the peer's rights open, and for each other one a refusal."""
+        if OPERATE in peer.rights:
+            return self.methods
+        opened = [each for right in peer.rights for each in RIGHTS[right]]
+        refused = {
+            name: Method(name, _refuse, 0.0, method.ok, method.seconds)
+            for name, method in self.methods.items()
+            if name not in opened
+        }
+        return {**self.methods, **refused}
+
     async def listen_and_serve(self) -> None:
         """Serve until cancelled. Start it before reporting that the node has started."""
         await self.serve(await self.ctx.network.listen(ADMIN_PORT))
+
+
+def _refuse(call: Call, *params: Any) -> None:
+    raise RpcError("unauthorized", f"{call.peer} may only read here; this is for emu itself")

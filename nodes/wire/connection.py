@@ -4,12 +4,13 @@ time. Deadlines, cancellation, cpu and back-pressure are here; the methods are i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
 import trio
 
-from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Stream, Timer
+from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Peer, Stream, Timer
 from nodes.wire.answers import Batch, Call, Fused, Handler, Later, Method, current_call
 from nodes.wire.draining import DRAIN_QUIET_S, Draining
 from protocols import rpc
@@ -29,7 +30,6 @@ class Server(Protocol):
 
     ctx: Context
     limits: rpc.Limits
-    methods: dict[str, Method]
     notified: dict[str, Handler]
     charge_cpu: bool
     batch: Batch | None
@@ -39,6 +39,7 @@ class Server(Protocol):
 
     @property
     def charging(self) -> bool: ...
+    def methods_for(self, peer: Peer) -> Mapping[str, Method]: ...
     def settle_soon(self, arrived_s: float) -> None: ...
     def count_error(self, method: str, code: str) -> None: ...
 
@@ -51,6 +52,7 @@ class ServerConnection:
         self.service = service
         self.ctx = service.ctx
         self.stream = stream
+        self.methods = service.methods_for(stream.peer)
         self.nursery = nursery
         self.rpc = rpc.Connection(service.limits)
         self.receive_data = self.rpc.receive_data
@@ -175,7 +177,7 @@ class ServerConnection:
 
     def _answer_all(self, messages: list[rpc.Message], arrived_s: float) -> None:
         service = self.service
-        methods, batch, charging = service.methods, service.batch, service.charging
+        methods, batch, charging = self.methods, service.batch, service.charging
         if batch is not None:
             batch.begin(arrived_s)
         for message in messages:
@@ -306,7 +308,7 @@ class ServerConnection:
             return
         call = self._call(params, arrived_s)
         if method is None:
-            known = ", ".join(sorted(service.methods)[:20])
+            known = ", ".join(sorted(self.methods)[:20])
             self._fail(msgid, name, RpcError("no_such_method", f"{name}; there are: {known}"))
         elif refusal := method.arguments.refusal(name, params):
             self._fail(msgid, name, refusal)

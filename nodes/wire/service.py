@@ -6,11 +6,12 @@ what the bytes mean is protocols/rpc.py's. `Client` (client.py) asks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import trio
 
-from nodes.base import Context, Listener, Stream
+from nodes.base import Context, Listener, Peer, Stream
 from nodes.parts.metrics import Counter, Metrics
 from nodes.wire.accepting import accept_forever
 from nodes.wire.answers import Batch, Call, Fused, Handler, Method, current_call
@@ -74,6 +75,10 @@ class Service:
         ok = metrics.counter("requests_total", REQUESTS_HELP, method=name, code="ok")
         seconds = metrics.histogram("request_seconds", SECONDS_HELP, method=name)
         self.methods[name] = Method(name, handler, cost_s, ok, seconds)
+
+    def methods_for(self, peer: Peer) -> Mapping[str, Method]:
+        """What that peer is answered."""
+        return self.methods
 
     def fuse(self, name: str, fused: Fused) -> None:
         """Answer the method `name`, already added, by this wherever nothing has to be charged or

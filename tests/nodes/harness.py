@@ -12,7 +12,7 @@ from typing import Any
 import trio
 from trio.testing import memory_stream_pair
 
-from nodes.base import DIRECTORY_HOST, RPC_PORT, Listener, Peer, Stream
+from nodes.base import DIRECTORY_HOST, OPERATE, RPC_PORT, Listener, Peer, Stream
 from nodes.parts.metrics import Metrics
 from nodes.wire.service import Call, Service
 from protocols import control
@@ -116,7 +116,7 @@ class MemoryNetwork:
         near, far = memory_stream_pair()
         self.world.last_port += 1
         mine = MemoryStream(near, Peer(host, self.world.address_of(host), port))
-        theirs = MemoryStream(far, Peer(self.name, self.address, self.world.last_port))
+        theirs = MemoryStream(far, Peer(self.name, self.address, self.world.last_port, (OPERATE,)))
         mine.other, theirs.other = theirs, mine
         listener.put.send_nowait(theirs)
         return mine
