@@ -132,6 +132,17 @@ class Fact(NamedTuple):
     names. Of the leader itself it then says nothing."""
 
 
+class Mark(NamedTuple):
+    """An event of its members that matters to whoever looks at a run afterwards."""
+
+    event: str
+    word: str = ""
+    """What it is called on graphs: promotion, failure ...; "": it is not drawn."""
+    text: str = ""
+    """How it reads after the fault that it follows: `marks {server} down`, said of its node, with
+    the event's fields; "": it is not told."""
+
+
 class Try(NamedTuple):
     """A command for whoever meets a tier for the first time, and what it shows."""
 
@@ -210,6 +221,9 @@ class Kind:
     """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
     leader: Leader | None = None
     facts: tuple[Fact, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    labels: Mapping[str, Callable[[list[Any]], str]] = field(default_factory=dict, hash=False)
+    """Method → how its params read in a diagram of messages; "" where they say nothing."""
     look: Callable[[Any, str, int], Iterable[Try]] | None = None
     """(config, address, port) → how to look at a public member from outside, beside HTTP."""
     code: tuple[str, ...] = ()

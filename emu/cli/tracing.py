@@ -122,6 +122,7 @@ def _draw(topology: Topology, outcome: Outcome[dict[str, Any]], question: Questi
             outcome.trace.looked_at(),
             question,
             tiers={each.spec.name: each.spec.tier for each in topology.placements()},
+            labels={each: label for kind in topology.kinds for each, label in kind.labels.items()},
             faults=outcome.value["faults"] if outcome.value is not None else (),
             title=title,
         )

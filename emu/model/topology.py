@@ -132,6 +132,11 @@ class Topology:
         raise KeyError(name)
 
     @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Of its tiers, in their order."""
+        return tuple(tier.kind for tier in self.tiers)
+
+    @property
     def users(self) -> tuple[Tier, ...]:
         return tuple(tier for tier in self.tiers if tier.kind.outside)
 

@@ -10,18 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from emu.machine.units import format_value, key_of
-from emu.model.vocabulary import verbs_of
-from nodes.operations import Operation
+from emu.model.vocabulary import operations_of, verbs_of
+from nodes.kind import Kind, Mark
 
-KINDS: Final[Mapping[str, str]] = {
-    "promoted": "promotion",
-    "tier scaled": "scaling",
-    "topology changed": "scaling",
-    "node failed": "failure",
-    "crash loop: left down": "failure",
-    "verdict": "verdict",
-}
-"""Events worth a mark on a graph, and what kind of mark."""
+OWN_MARKS: Final = (
+    Mark("tier scaled", "scaling"),
+    Mark("topology changed", "scaling"),
+    Mark("node failed", "failure", text="fails: {error}"),
+    Mark("crash loop: left down", "failure"),
+    Mark("verdict", "verdict"),
+)
+"""Emu's own events; those of the nodes are their kinds' business."""
 HIDDEN_FIELDS: Final = frozenset(
     {"index", "time_s", "level", "event", "node", "tier", "region", "error"}
 )
@@ -35,14 +34,17 @@ def spans(
     timeline: Iterable[Mapping[str, Any]],
     events: Iterable[Mapping[str, Any]],
     active: Sequence[int],
-    operations: Mapping[str, Operation],
+    kinds: Sequence[Kind],
 ) -> list[Span]:
-    """Everything worth a mark, by time. `active`: numbers of the faults that go on. `operations`:
-    what the cluster's kinds bring, by verb."""
+    """Everything worth a mark, by time. `active`: numbers of the faults that go on. `kinds`: those
+    of the cluster, which bring operations and events."""
+    operations = operations_of(kinds)
     breaking = [verb for verb, word in verbs_of(operations).items() if word.breaks]
     found = [_fault(each, each["number"] in active, each["verb"] in breaking) for each in timeline]
     told = list(events)
-    found += [_moment(event) for event in told if event["event"] in KINDS]
+    marks = {mark.event: mark.word for kind in kinds for mark in kind.marks if mark.word}
+    marks |= {mark.event: mark.word for mark in OWN_MARKS}
+    found += [_moment(each, marks[each["event"]]) for each in told if each["event"] in marks]
     for operation in operations.values():
         if operation.spans is not None:
             found += _told_spans(told, operation.verb, *operation.spans)
@@ -102,8 +104,7 @@ def _option(key: str, value: Any) -> str:
     return f"{word.replace('_', ' ')} {shown}"
 
 
-def _moment(event: Mapping[str, Any], kind: str = "") -> Span:
-    kind = kind or KINDS[event["event"]]
+def _moment(event: Mapping[str, Any], kind: str) -> Span:
     who = str(event.get("node") or event.get("tier") or "emu")
     told = [f"{key} {each}" for key, each in event.items() if key not in HIDDEN_FIELDS and each]
     error = str(event.get("error", ""))[:120]

@@ -111,7 +111,8 @@ def _bands(spans: Sequence[Mapping[str, Any]], frame: _Frame) -> str:
                 f'<rect class="band {span["kind"]}" x="{x:.1f}" y="{TOP}" width="{width:.1f}" '
                 f'height="{HEIGHT - TOP - BOTTOM}">{title}</rect>'
             )
-            word = "reshard" if span["kind"] == "reshard" else span["text"].partition(" ")[0]
+            fault = span["kind"] in ("fault", "operation")
+            word = span["text"].partition(" ")[0] if fault else span["kind"]
             parts.append(
                 f'<text class="cause {span["kind"]}" x="{x + 4:.1f}" y="{TOP + 11}">'
                 f"{escape(word)}</text>"

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from emu.machine.trace import TraceEvent
 from emu.machine.world import OPERATOR
-from emu.observe.messages import REQUEST, RESPONSE, Message, read_messages
+from emu.observe.messages import REQUEST, RESPONSE, Labels, Message, read_messages
 from nodes.base import ADMIN_PORT, DIRECTORY_HOST
 from protocols import rpc
 
@@ -140,15 +140,18 @@ def draw(
     question: Question,
     *,
     tiers: Mapping[str, str],
+    labels: Labels,
     faults: Iterable[Mapping[str, Any]] = (),
     title: str = "",
 ) -> Diagram:
     """Answer a question about a trace.
 
-    `tiers`: every node's tier, in the topology's order. `faults`: the run's, as the
-    cluster records them. Raises NothingToShow.
+    `tiers`: every node's tier, in the topology's order. `labels`: see messages.py. `faults`: the
+    run's, as the cluster records them. Raises NothingToShow.
     """
-    messages = [each for each in read_messages(events) if question.everything or _is_shown(each)]
+    messages = read_messages(events, labels)
+    if not question.everything:
+        messages = [each for each in messages if _is_shown(each)]
     requests = _number(messages)
     if question.request is not None:
         if not 1 <= question.request <= requests:

@@ -5,16 +5,20 @@ It reads a record (record.py), and claims no more than that says.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from emu.observe.annotations import OWN_MARKS
 from emu.observe.sampling import Counts
 from emu.observe.shown import duration, number
 
 AFTERMATH_S: Final = 10.0
 """What happens so soon after a fault is told with it."""
 SHOWN_LOST: Final = 5
+MOST_OF_A_FIELD: Final = 100
+"""Characters of a value in a sentence."""
 ENDS: Final = ("kill", "crash", "stop", "pause")
 
 Record = Mapping[str, Any]
@@ -75,43 +79,51 @@ def _follow_ups(record: Record, fault: Mapping[str, Any]) -> list[str]:
     limits_s = [at_s for at_s in faults if at_s > start_s]
     limits_s.append((fault["end_s"] or record["status"]["time_s"]) + AFTERMATH_S)
     end_s = min(limits_s)
-    told = []
+    told, texts = [], _texts(record)
     for event in record["events"]:
         if not start_s < event["time_s"] <= end_s:
             continue
         after = f"{duration(event['time_s'] - start_s)} later"
         who = event.get("node", "emu")
-        if event["event"] == "promoted":
-            told.append(f"{after}: {who} is promoted to primary (epoch {event.get('epoch')})")
-        elif event["event"] in ("server down", "server up"):
-            told.append(f"{after}: {who} marks {event.get('server')} {event['event'][7:]}")
-        elif event["event"] == "divergent records saved":
-            told.append(f"{after}: {who} cuts {event.get('records')} records that the group lacks")
-        elif event["event"] == "node failed":
-            told.append(f"{after}: {who} fails: {str(event.get('error'))[:100]}")
+        text = texts.get(event["event"])
+        if text:
+            fields = {key: str(value)[:MOST_OF_A_FIELD] for key, value in event.items()}
+            told.append(f"{after}: {who} {text.format_map(defaultdict(str, fields))}")
     return told
+
+
+def _texts(record: Record) -> dict[str, str]:
+    """Event → how it reads, of emu's own and of those that the kinds of its nodes tell."""
+    kinds = record["status"]["kinds"].values()
+    return {mark.event: mark.text for mark in OWN_MARKS} | {
+        mark["event"]: mark["text"] for kind in kinds for mark in kind["marks"]
+    }
 
 
 def failovers(record: Record) -> list[str]:
     """Every promotion after the first of its tier: after what, how long it took, what it cost."""
     told = []
     first: dict[str, None] = {}
+    status = record["status"]
+    leaders = {
+        tier["name"]: status["kinds"].get(tier["kind"], {}).get("leader")
+        for tier in status["tiers"]
+    }
     for event in record["events"]:
-        if event["event"] != "promoted":
-            continue
         tier = str(event.get("tier"))
+        leader = leaders.get(tier)
+        if leader is None or event["event"] != leader["event"]:
+            continue
         if tier not in first:
             first[tier] = None
             continue
-        told.append(_failover(record, event))
+        told.append(_failover(record, event, leader["role"]))
     return told
 
 
-def _failover(record: Record, event: Mapping[str, Any]) -> str:
+def _failover(record: Record, event: Mapping[str, Any], role: str) -> str:
     at_s, who = event["time_s"], event.get("node")
-    text = (
-        f"At {at_s:.2f} s {who} became primary of {event.get('tier')}, epoch {event.get('epoch')}"
-    )
+    text = f"At {at_s:.2f} s {who} became {role} of {event.get('tier')}, epoch {event.get('epoch')}"
     causes = [
         span
         for span in record["spans"]

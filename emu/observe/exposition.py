@@ -17,6 +17,7 @@ from emu.observe.link_series import sum_up, tell
 from emu.running.active import ActiveFault
 from emu.running.slot import Slot
 from emu.running.supervisor import Cluster
+from emu.running.views import leads_now
 from nodes.parts.metrics import Counter, Metrics
 
 MAX_FAULT_SERIES: Final = 100
@@ -68,7 +69,7 @@ class Exposition:
         counter = self._events.get(event["level"])
         if counter is not None:
             counter.value += 1
-        if event["event"] == "promoted":
+        if leads_now(self.cluster, event):
             self._metrics.counter(
                 "promotions_total", "Primaries promoted.", tier=str(event.get("tier", ""))
             ).value += 1

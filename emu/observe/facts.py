@@ -40,5 +40,5 @@ def text(kinds: Kinds, row: Row, fact: Fact) -> str:
 
 def leads(kinds: Kinds, row: Row) -> bool:
     """Whether this node has the role of its tier's leader."""
-    role = kinds.get(row["kind"], {}).get("leader", "")
-    return bool(role) and row["role"] == role
+    leader = kinds.get(row["kind"], {}).get("leader")
+    return leader is not None and bool(row["role"] == leader["role"])

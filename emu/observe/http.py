@@ -19,7 +19,7 @@ import trio
 
 from emu.machine.world import OBSERVE_PORT, OPERATOR
 from emu.model import faults
-from emu.model.vocabulary import operations, verbs
+from emu.model.vocabulary import verbs
 from emu.observe import guard, page
 from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition
@@ -184,7 +184,7 @@ class ObserveServer:
         cluster = self.cluster
         now_s = cluster.world.timers.now_s()
         found = spans(
-            cluster.timeline, cluster.events, tuple(cluster.active), operations(cluster.topology)
+            cluster.timeline, cluster.events, tuple(cluster.active), cluster.topology.kinds
         )
         return json_response(for_grafana(found, time.time() - now_s, now_s))
 

@@ -7,9 +7,8 @@ many bytes. Drawing is done in diagram.py.
 from __future__ import annotations
 
 import json
-import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -21,9 +20,7 @@ import dns.rdatatype
 import msgpack
 
 from emu.machine.trace import TraceEvent
-from emu.observe.replicating import in_words
 from nodes.base import DNS_PORT
-from nodes.replica.driver import REPLICATE
 from protocols import proxy, rpc
 from protocols.http import connection as http
 
@@ -34,12 +31,8 @@ BYTES: Final = "bytes"
 SHOWN_PARAM_CHARS: Final = 24
 SHOWN_DETAIL_CHARS: Final = 400
 MAX_BUFFERED_BYTES: Final = 1 << 16
-CHANGING: Final = ("INSERT ", "UPDATE ", "DELETE ", "CREATE ")
-SQL: Final = re.compile(
-    r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE)\b"
-    r"(?:.*?\b(?:FROM|INTO|(?:TABLE|INDEX)(?: IF NOT EXISTS)?))?\s+(\w+)",
-    re.IGNORECASE | re.DOTALL,
-)
+Labels = Mapping[str, Callable[[list[Any]], str]]
+"""Method → how its params read, as the kinds of the nodes tell (nodes/kind.py)."""
 
 
 @dataclass(slots=True)
@@ -66,9 +59,9 @@ class Message:
     connection: str = ""
 
 
-def read_messages(events: Iterable[TraceEvent]) -> list[Message]:
+def read_messages(events: Iterable[TraceEvent], labels: Labels) -> list[Message]:
     """The messages of a trace in the order of their sending."""
-    reader = _Reader()
+    reader = _Reader(labels)
     for event in events:
         if event.kind in ("message", "datagram", "lost"):
             reader.take(event)
@@ -83,7 +76,8 @@ class Parser(Protocol):
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
         self.found: list[Message] = []
         self._connections: dict[tuple[str, str], _Connection] = {}
 
@@ -96,7 +90,7 @@ class _Reader:
         key = " ".join(ends), event.connection
         connection = self._connections.get(key)
         if connection is None:
-            connection = self._connections[key] = _Connection(event.source)
+            connection = self._connections[key] = _Connection(event.source, self.labels)
         lost = event.kind == "lost"
         for message in connection.receive(event):
             message.port, message.connection = int(port), event.connection
@@ -108,8 +102,9 @@ class _Reader:
 class _Connection:
     """Finds out what a connection speaks, by its first byte, as the servers do."""
 
-    def __init__(self, client: str) -> None:
+    def __init__(self, client: str, labels: Labels) -> None:
         self.client = client
+        self.labels = labels
         self.parser: Parser | None = None
 
     def receive(self, event: TraceEvent) -> list[Message]:
@@ -117,7 +112,7 @@ class _Connection:
         from_client = event.source == self.client
         if self.parser is None:
             data = _without_proxy_header(data)
-            self.parser = _parser_for(data)
+            self.parser = _parser_for(data, self.labels)
         return self.parser.receive(event, data, from_client)
 
 
@@ -129,12 +124,12 @@ def _without_proxy_header(data: bytes) -> bytes:
     return data[decoded[1] :] if decoded is not None else data
 
 
-def _parser_for(data: bytes) -> Parser:
+def _parser_for(data: bytes, labels: Labels) -> Parser:
     first = data[:1]
     if first.isalpha() and first.isupper():
         return _HttpParser()
     if first and (first[0] & 0xF0 == 0x90 or first[0] in (0xDC, 0xDD)):
-        return _RpcParser()
+        return _RpcParser(labels)
     return _NoParser()
 
 
@@ -155,7 +150,8 @@ class _NoParser:
 class _RpcParser:
     """Frames, in both directions; answers are told by the method that they answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
         self._unpackers: dict[bool, Any] = {}
         self._asked: dict[tuple[bool, int], Message] = {}
 
@@ -185,7 +181,7 @@ class _RpcParser:
                 asked = self._asked.pop((not from_client, msgid), None)
                 return _response(event, asked, error, result)
             case [rpc.NOTIFY, str(method), params]:
-                label = (in_words(params) if method == REPLICATE else "") or method
+                label = self._label(method, params) or method
                 detail = f"{method} {_shown(params, SHOWN_DETAIL_CHARS)}"
                 return _message(event, label, kind=NOTICE, protocol="rpc", detail=detail)
         return _message(event, event.detail, protocol="rpc")
@@ -193,9 +189,7 @@ class _RpcParser:
     def _request(self, event: TraceEvent, method: str, params: list[Any]) -> Message:
         metadata = params[-1] if params and isinstance(params[-1], dict) else {}
         own = params[:-1] if rpc.REMAINING_MS in metadata else params
-        hints = [_hint(each) for each in _scalars(own)]
-        changing = [each for each in hints if each.startswith(CHANGING)]
-        hint = next(iter(changing or hints), "")
+        hint = _cut(self._label(method, own)) or _hint(next(_scalars(own), None))
         return _message(
             event,
             f"{method} {hint}".rstrip(),
@@ -204,6 +198,10 @@ class _RpcParser:
             detail=_shown(own, SHOWN_DETAIL_CHARS),
             trace=metadata.get(rpc.TRACE),
         )
+
+    def _label(self, method: str, params: Any) -> str:
+        tell = self._labels.get(method)
+        return tell(params) if tell is not None and isinstance(params, list) else ""
 
 
 def _response(event: TraceEvent, asked: Message | None, error: Any, result: Any) -> Message:
@@ -244,13 +242,13 @@ def _scalars(values: Any) -> Iterator[Any]:
 
 
 def _hint(value: Any) -> str:
-    """A value in a label: short scalars, and of SQL what it does to which table."""
+    """A value in a label: short scalars."""
     if isinstance(value, bool) or value is None or not isinstance(value, str | int | float):
         return ""
-    text = str(value)
-    sql = SQL.match(text)
-    if sql is not None:
-        text = f"{sql[1].upper()} {sql[2]}"
+    return _cut(str(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= SHOWN_PARAM_CHARS else f"{text[: SHOWN_PARAM_CHARS - 1]}…"
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from emu.model.vocabulary import operations
 from emu.observe.annotations import spans
 from emu.observe.sampling import Sampler
 from emu.observe.status import status
@@ -33,7 +32,7 @@ def record(cluster: Cluster, sampler: Sampler, summary: dict[str, Any]) -> Recor
         "summary": summary,
         "status": status(cluster, sampler) | {"events": []},
         "spans": spans(
-            cluster.timeline, cluster.events, tuple(cluster.active), operations(cluster.topology)
+            cluster.timeline, cluster.events, tuple(cluster.active), cluster.topology.kinds
         ),
         "events": [
             {key: each if _is_plain(each) else str(each) for key, each in event.items()}

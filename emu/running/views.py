@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
+from emu.machine.events import Event
 from emu.model.problems import hint
 from emu.model.topology import Topology
 from emu.running.slot import Slot
@@ -50,11 +51,19 @@ def kinds(topology: Topology) -> dict[str, dict[str, Any]]:
     """What the kinds of the tiers say to whoever shows them, by their words, as plain data."""
     return {
         tier.word: {
-            "leader": tier.kind.leader.role if tier.kind.leader is not None else "",
+            "leader": tier.kind.leader._asdict() if tier.kind.leader is not None else None,
             "facts": [each._asdict() for each in tier.kind.facts],
+            "marks": [each._asdict() for each in tier.kind.marks],
         }
         for tier in topology.tiers
     }
+
+
+def leads_now(cluster: Cluster, event: Event) -> bool:
+    """Whether the node that says this has come to lead its tier."""
+    slot = cluster.slots.get(str(event.get("node")))
+    leader = slot.placement.kind.leader if slot is not None else None
+    return leader is not None and bool(event["event"] == leader.event)
 
 
 def fronts(cluster: Cluster, words: str, names: Sequence[str]) -> list[str]:

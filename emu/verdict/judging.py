@@ -6,8 +6,9 @@ must agree on is declared by its Kind. Nothing here knows a tier.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from emu.checks import Claim, check_logs, check_owners, check_replicas
@@ -17,6 +18,7 @@ from emu.machine.events import Event
 from emu.model.expectations import Expectation
 from emu.model.topology import Tier, Topology
 from emu.running.supervisor import Cluster
+from emu.running.views import leads_now
 from emu.verdict import summary as verdict
 from emu.verdict.promises import Kept, Promise, judge_history
 from nodes.kind import StateCheck
@@ -69,6 +71,8 @@ class Anomaly:
 class Watch:
     """What the events of a run say by themselves: nodes that failed, and who was promoted when."""
 
+    leads_now: Callable[[Event], bool]
+    """Whether the node that says this has come to lead its tier."""
     failures: list[tuple[str, str]] = field(default_factory=list)
     caught: dict[tuple[str, str, str], None] = field(default_factory=dict)
     """(node, event, error) of what a node survived, and should not have met."""
@@ -82,7 +86,7 @@ class Watch:
         elif event["event"] in CAUGHT:
             what = str(event.get("node")), event["event"], str(event.get("error"))
             self.caught[what] = None
-        elif event["event"] == "promoted" and "epoch" in event:
+        elif "epoch" in event and self.leads_now(event):
             place = str(event.get("tier")), int(event["epoch"])
             self.promotions.setdefault(place, {})[str(event.get("node"))] = None
 
@@ -117,7 +121,7 @@ class Judge:
         self.cluster = cluster
         if keep_history:
             cluster.world.history = Recorder(cluster.world.timers.now_s)
-        self.watch = Watch()
+        self.watch = Watch(partial(leads_now, cluster))
         cluster.events.listeners.append(self.watch.look)
 
     async def interim(self, expect: Sequence[Expectation], ran_s: float) -> dict[str, Any]:

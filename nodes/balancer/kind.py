@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nodes.balancer.node import BalancerConfig, BalancerNode
-from nodes.kind import HTTP, Caution, Kind, TierSeen
+from nodes.kind import HTTP, Caution, Kind, Mark, TierSeen
 
 BALANCES: Final = "balances"
 
@@ -26,4 +26,8 @@ KIND: Final = Kind(
     passes=(BALANCES,),
     visited=True,
     cautions={"public-private": _ways_around},
+    marks=(
+        Mark("server down", text="marks {server} down"),
+        Mark("server up", text="marks {server} up"),
+    ),
 )

@@ -12,7 +12,8 @@ from nodes.kv.router import KvRouterConfig, KvRouterNode
 from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
 from nodes.kv.tier import KvConfig, expand
 from nodes.kv.workloads import WORKLOADS
-from nodes.replica.kind import CAUTIONS, FACTS, LEADER, ROLES
+from nodes.replica.kind import CAUTIONS, FACTS, LEADER, MARKS, ROLES
+from nodes.replica.labels import LABELS
 
 STORE: Final = Kind(KvConfig, KvRouterNode, stores=True, expand=expand)
 COORDINATOR: Final = Kind(
@@ -27,6 +28,8 @@ COORDINATOR: Final = Kind(
     reaches=reach.COORDINATOR,
     varied={"slots_per_move": (16, 4096), "move_rate_per_s": (5.0, 50.0), "max_pause_s": (0.2,)},
     facts=FACTS,
+    marks=MARKS,
+    labels=LABELS,
 )
 ROUTER: Final = Kind(
     KvRouterConfig, KvRouterNode, edges=("group",), front=True, workloads=WORKLOADS
@@ -43,6 +46,8 @@ SHARD: Final = Kind(
     reaches=reach.SHARD,
     varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
     facts=(*FACTS, Fact("slots", ("ps", "page"))),
+    marks=MARKS,
+    labels=LABELS,
     checks=(
         StateCheck("replicas", STATE_DIGEST),
         StateCheck("owners", OWNED_SLOTS, across_group=True),

@@ -20,7 +20,7 @@ from nodes.parts.timing import take_steps
 from nodes.parts.wakeup import Wakeup
 from nodes.replica.alarm import Alarm
 from nodes.replica.applying import Applying
-from nodes.replica.event_words import in_words
+from nodes.replica.event_words import DIVERGED, in_words
 from nodes.replica.facts import facts_of
 from nodes.replica.files import ROOM_PAUSE_S, ReplicaFiles
 from nodes.replica.install import Installer
@@ -409,7 +409,7 @@ class ReplicaDriver:
         name = await self.files.save_divergent(event, self.core.epoch)
         self.divergent_records += len(event.records)
         fields = {"records": len(event.records), "from_lsn": event.from_lsn, "file": name}
-        self.ctx.log.warning("divergent records saved", **fields)
+        self.ctx.log.warning(DIVERGED, **fields)
 
     async def _restore(self, snapshot: Snapshot | None) -> None:
         """Make the state what the snapshot has, in steps; until then it is what it was."""

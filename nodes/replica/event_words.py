@@ -7,6 +7,7 @@ from typing import Any, Final
 from protocols.replication.replica import PRIMARY, RoleChanged
 
 PROMOTED: Final = "promoted"
+DIVERGED: Final = "divergent records saved"
 
 
 def in_words(event: Any) -> tuple[str, dict[str, Any]]:

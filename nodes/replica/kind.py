@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from nodes.kind import Caution, Fact, Leader, TierSeen
-from nodes.replica.event_words import PROMOTED
+from nodes.kind import Caution, Fact, Leader, Mark, TierSeen
+from nodes.replica.event_words import DIVERGED, PROMOTED
 from protocols.replication.replica import PRIMARY
 
 ROLES: Final = (PRIMARY, "replica")
@@ -16,6 +16,10 @@ FACTS: Final = (
     Fact("epoch", ("ps", "page")),
     Fact("lsn", ("ps",)),
     Fact("lag_s", ("ps", "top", "page"), of_others="lags_s"),
+)
+MARKS: Final = (
+    Mark(PROMOTED, "promotion", text="is promoted to primary (epoch {epoch})"),
+    Mark(DIVERGED, text="cuts {records} records that the group lacks"),
 )
 
 

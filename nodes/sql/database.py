@@ -17,11 +17,13 @@ from nodes.kind import Kind, StateCheck
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.keeper import LEAVE, GroupKeeper
-from nodes.replica.kind import CAUTIONS, FACTS, LEADER, ROLES
+from nodes.replica.kind import CAUTIONS, FACTS, LEADER, MARKS, ROLES
+from nodes.replica.labels import LABELS
 from nodes.replica.log_digest import log_digest
 from nodes.replica.membership import founders_of
 from nodes.replica.series import measure
 from nodes.sql.chance import Moment
+from nodes.sql.labels import LABELS as SQL_LABELS
 from nodes.sql.machine import SqlMachine
 from nodes.sql.state import SqlState, Transaction
 from nodes.sql.switchover import PROMOTE
@@ -378,6 +380,8 @@ KIND: Final = Kind(
     roles=(*ROLES, LEARNER, WITNESS),
     leader=LEADER,
     facts=FACTS,
+    marks=MARKS,
+    labels={**LABELS, **SQL_LABELS},
     checks=(StateCheck("replicas", STATE_DIGEST), StateCheck("logs", LOG_DIGEST)),
     may_lose=may_lose,
     operations=(PROMOTE,),

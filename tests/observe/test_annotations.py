@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emu.model.vocabulary import operations
 from emu.observe.annotations import fault_text, for_grafana, spans
+from nodes.kinds import KINDS
 
 KILL = {"number": 1, "at_s": 10.0, "verb": "kill", "target": "one web", "affected": ["web-2"]}
 PROMOTED = {"index": 7, "time_s": 12.5, "level": "info", "event": "promoted", "node": "db-2",
@@ -32,7 +32,7 @@ def test_a_fault_is_told_in_the_words_of_the_command_line(record, text):
 
 def test_spans_are_in_order_and_unremarkable_events_are_none():
     noise = {"index": 1, "time_s": 1.0, "level": "info", "event": "node up", "node": "web-1"}
-    found = spans([KILL], [PROMOTED, noise], active=[], operations=operations())
+    found = spans([KILL], [PROMOTED, noise], active=[], kinds=tuple(KINDS.values()))
     assert [(each["kind"], each["start_s"]) for each in found] == [
         ("fault", 10.0),
         ("promotion", 12.5),
@@ -45,24 +45,26 @@ def test_a_reshard_lasts_from_its_plan_to_its_end_whoever_says_so():
              "node": "kv-coordinator-1", "tier": "kv-coordinator", "plan": "p1"}  # fmt: skip
     ended = {**begun, "time_s": 8.5, "event": "reshard ended", "node": "kv-coordinator-2",
              "outcome": "done"}  # fmt: skip
-    (span,) = spans([], [begun, ended], active=[], operations=operations())
+    (span,) = spans([], [begun, ended], active=[], kinds=tuple(KINDS.values()))
     assert (span["kind"], span["start_s"], span["end_s"]) == ("reshard", 3.0, 8.5)
     assert span["text"] == "kv-coordinator-1: reshard begun (moves 4, plan p1): done"
-    (still,) = spans([], [begun], active=[], operations=operations())
+    (still,) = spans([], [begun], active=[], kinds=tuple(KINDS.values()))
     assert still["active"] and still["end_s"] is None
 
 
 def test_what_breaks_nothing_is_no_fault():
     scale = {"number": 1, "at_s": 1.0, "verb": "scale", "tier": "web", "nodes": 5}
     assert [
-        each["kind"] for each in spans([scale, KILL], [], active=[], operations=operations())
+        each["kind"] for each in spans([scale, KILL], [], active=[], kinds=tuple(KINDS.values()))
     ] == ["operation", "fault"]
 
 
 def test_grafana_gets_a_region_for_what_has_an_end_or_goes_on_and_a_line_for_a_moment():
     ended = {**KILL, "number": 2, "at_s": 1.0, "ended_s": 3.0}
     found = for_grafana(
-        spans([KILL, ended], [PROMOTED], active=[1], operations=operations()), 1_700_000_000.0, 20.0
+        spans([KILL, ended], [PROMOTED], active=[1], kinds=tuple(KINDS.values())),
+        1_700_000_000.0,
+        20.0,
     )
     assert [(each["time"], each.get("timeEnd"), each.get("isRegion")) for each in found] == [
         (1_700_000_001_000, 1_700_000_003_000, True),

@@ -19,7 +19,9 @@ from tests.peers import need
 
 
 def drawn(wire: Wire, faults=(), **question) -> Diagram:
-    return draw(wire.events, Question(**question), tiers=TIERS, faults=faults, title="a run")
+    return draw(
+        wire.events, Question(**question), tiers=TIERS, labels={}, faults=faults, title="a run"
+    )
 
 
 def labels(diagram: Diagram) -> list[str]:

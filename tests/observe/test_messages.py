@@ -7,18 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.observe.messages import Message, read_messages
+from nodes.kinds import KINDS
 from nodes.replica.driver import REPLICATE
 from protocols.replication import messages as said
 from protocols.replication.log import DATA
 from tests.observe.traces import CONNECTION, Wire, answer, http_request, http_response, request
 
+LABELS = {method: tell for kind in KINDS.values() for method, tell in kind.labels.items()}
+
 
 def told(wire: Wire) -> list[tuple[str, str]]:
-    return [(each.kind, each.label) for each in read_messages(wire.events)]
+    return [(each.kind, each.label) for each in read_messages(wire.events, LABELS)]
 
 
 def only(wire: Wire) -> Message:
-    (message,) = read_messages(wire.events)
+    (message,) = read_messages(wire.events, LABELS)
     return message
 
 
@@ -26,7 +29,7 @@ def test_a_request_and_its_answer_are_told_by_method_and_trace():
     wire = Wire()
     wire.send("web-1", "db-1", request(1, "get", "ada", trace=9))
     wire.send("db-1", "web-1", answer(1, "Ada"))
-    asked, answered = read_messages(wire.events)
+    asked, answered = read_messages(wire.events, LABELS)
     assert (asked.label, asked.detail, asked.trace) == ("get ada", '["ada"]', 9)
     assert (answered.label, answered.trace, answered.failed) == ("get: Ada", 9, False)
     assert asked.answered_s == answered.sent_s == 0.002
@@ -36,7 +39,7 @@ def test_a_refusal_says_its_code():
     wire = Wire()
     wire.send("web-1", "db-1", request(1, "get", "ada"))
     wire.send("db-1", "web-1", answer(1, error=["not_primary", "ask db-2"]))
-    message = read_messages(wire.events)[1]
+    message = read_messages(wire.events, LABELS)[1]
     assert message.label == "get: not_primary" and message.failed
 
 
@@ -98,7 +101,7 @@ def test_http_is_told_by_its_first_lines():
         ("request", "GET /"),
         ("response", "404 Not Found"),
     ]
-    messages = read_messages(wire.events)
+    messages = read_messages(wire.events, LABELS)
     assert [each.trace for each in messages] == [255, 255, None, None]
     assert [each.failed for each in messages] == [False, False, False, True]
 
@@ -126,7 +129,7 @@ def test_no_bytes_break_the_reader(chunks, begin_well):
         wire.send("a", "b", request(1, "get", "ada"))
     for number, chunk in enumerate(chunks):
         wire.send(*(("a", "b"), ("b", "a"))[number % 2], chunk)
-    for message in read_messages(wire.events):
+    for message in read_messages(wire.events, LABELS):
         assert message.label
 
 

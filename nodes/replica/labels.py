@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
+from nodes.replica.driver import REPLICATE
 from protocols.replication import messages as said
 
 
-def in_words(params: Any) -> str:
+def in_words(params: list[Any]) -> str:
     """The label of a `replicate` notification; "" if it is none."""
     try:
         message = said.from_wire(params[0])
@@ -29,3 +30,6 @@ def in_words(params: Any) -> str:
         case said.VoteReply(granted=granted, epoch=epoch):
             return f"{'yes' if granted else 'no'} {epoch}"
     return re.sub(r"(?<!^)(?=[A-Z])", " ", type(message).__name__).lower()
+
+
+LABELS: Final = {REPLICATE: in_words}
