@@ -20,7 +20,7 @@ from nodes.kv.state import Fact, KvState
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.series import measure
-from nodes.wire.answers import Fused, Later
+from nodes.wire.answers import Fused, Future
 from protocols.errors import RpcError
 from protocols.kv import words
 from protocols.kv.words import routing_keys
@@ -99,7 +99,7 @@ async def execute(
         result = engine.fused[name](params, epoch)
     finally:
         engine.end()
-    return await result.wait() if type(result) is Later else result
+    return await result.wait() if type(result) is Future else result
 
 
 class LoggedEngine:
@@ -139,9 +139,9 @@ class LoggedEngine:
         self._noted = 0
         """How many of the commands' facts have their keys in `_dirty` already."""
         self._next_lsn = 1
-        self._waiting: deque[tuple[int, int, Later]] = deque()
+        self._waiting: deque[tuple[int, int, Future]] = deque()
         """(LSN, our epoch, answer), in order."""
-        self._late: list[Later] = []
+        self._late: list[Future] = []
         """Answers to what goes into the next record."""
         self._wanted = trio.Event()
         self.fused = {name: self._fuse(name, each) for name, each in commands.handlers.items()}
@@ -190,13 +190,13 @@ class LoggedEngine:
         except RpcError as error:  # the state ran ahead of a log that does not take it
             self._forget_unwritten()
             self.driver.rebuild()
-            for later in late:
-                later.settle(error=RpcError(error.code, error.message))
+            for future in late:
+                future.settle(error=RpcError(error.code, error.message))
             return
         self._next_lsn = lsn + 1
         epoch = self.driver.core.epoch
-        for later in late:
-            self._waiting.append((lsn, epoch, later))
+        for future in late:
+            self._waiting.append((lsn, epoch, future))
         if late:
             self._wanted.set()
 
@@ -264,25 +264,25 @@ class LoggedEngine:
             self._dirty[fact[2]] = self._next_lsn
             self._dirty_order.append((self._next_lsn, fact[2]))
         self._noted = len(facts)
-        later = Later()
-        later.result, later.error = result, error
-        self._late.append(later)
+        future = Future()
+        future.result, future.error = result, error
+        self._late.append(future)
         self._limit_record()
-        return later
+        return future
 
     def _limit_record(self) -> None:
         if self.commands.fact_bytes > RECORD_BYTES:
             self._close_record()
 
-    def _wait_for(self, lsn: int, result: Any, error: RpcError | None = None) -> Later:
-        later = Later()
-        later.result, later.error = result, error
+    def _wait_for(self, lsn: int, result: Any, error: RpcError | None = None) -> Future:
+        future = Future()
+        future.result, future.error = result, error
         if lsn >= self._next_lsn:
-            self._late.append(later)
+            self._late.append(future)
         else:
-            self._waiting.append((lsn, self.driver.core.epoch, later))
+            self._waiting.append((lsn, self.driver.core.epoch, future))
             self._wanted.set()
-        return later
+        return future
 
     def _seen(self, name: str, params: list[Any]) -> int:
         """The LSN that an answer rests on: 0 if all it saw is acknowledged."""
@@ -323,8 +323,8 @@ class LoggedEngine:
             if dirty.get(key) == when:
                 del dirty[key]
         while waiting and waiting[0][0] <= lsn:
-            later = waiting.popleft()[2]
-            later.settle(later.result, later.error)
+            future = waiting.popleft()[2]
+            future.settle(future.result, future.error)
 
     def _fail_waiting(self, epoch: int) -> None:
         """That epoch of ours is over: nobody knows what became of its last records."""

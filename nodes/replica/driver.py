@@ -28,7 +28,7 @@ from nodes.replica.lag import LagClock
 from nodes.replica.snapshots import Snapshots
 from nodes.replica.state_machine import StateMachine, restore_in_steps
 from nodes.replica.waiters import Tell, Waiters
-from nodes.wire.answers import Later
+from nodes.wire.answers import Future
 from nodes.wire.client import Client
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
@@ -208,15 +208,15 @@ class ReplicaDriver:
 
     async def acknowledged(self, lsn: int) -> None:
         """Return when `lsn` is acknowledged. Raises RpcError if that may fail."""
-        later = Later()
-        self.when_acknowledged(lsn, partial(later.settle, None))
-        await later.wait()
+        future = Future()
+        self.when_acknowledged(lsn, partial(future.settle, None))
+        await future.wait()
 
     async def visible(self, lsn: int) -> None:
         """Return when `lsn` is visible. Raises RpcError if this node loses its role first."""
-        later = Later()
-        self.when_visible(lsn, partial(later.settle, None))
-        await later.wait()
+        future = Future()
+        self.when_visible(lsn, partial(future.settle, None))
+        await future.wait()
 
     def lag_s(self) -> float:
         """How old the state here may be: it has all that was acknowledged so long ago."""

@@ -30,7 +30,7 @@ from nodes.sql.switchover import PROMOTE
 from nodes.sql.workloads import WORKLOADS
 from nodes.sql.writes import Writes
 from nodes.wire.admin import Admin
-from nodes.wire.answers import Later
+from nodes.wire.answers import Future
 from nodes.wire.arguments import arguments_of
 from nodes.wire.directory import Directory, TierView
 from nodes.wire.service import Call, Service
@@ -191,7 +191,7 @@ class Engine:
         await self._wait_for_lease()
         return dict(await self.write_soon(statements, options).wait())
 
-    def write_soon(self, statements: Sequence[Any], options: dict[str, Any]) -> Later:
+    def write_soon(self, statements: Sequence[Any], options: dict[str, Any]) -> Future:
         """One transaction, while nobody holds the writers' lease. Raises RpcError."""
         request_id = str(options.get("request_id") or "")
         return self.writes.add(Transaction(statements, request_id))
@@ -241,9 +241,9 @@ class Engine:
         if not held.statements:
             return {"results": [], "lsn": self.driver.state_lsn}
         with self.sql.chance.repeating(held.moment):
-            later = self.write_soon(held.statements, options or {})
+            future = self.write_soon(held.statements, options or {})
             self.writes.flush()  # before anybody changes what they rest on
-        return dict(await later.wait())
+        return dict(await future.wait())
 
     async def rollback(self, call: Call, lease: int) -> bool:
         self._end_lease(self._held(lease))

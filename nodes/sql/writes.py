@@ -17,7 +17,7 @@ from nodes.base import Context, Timer
 from nodes.parts.wakeup import Wakeup
 from nodes.replica.driver import ReplicaDriver
 from nodes.sql.state import Outcome, SqlState, Transaction
-from nodes.wire.answers import Later
+from nodes.wire.answers import Future
 from protocols.errors import RpcError
 
 MAX_WAITING: Final = 10_000
@@ -26,7 +26,7 @@ GATHER_S: Final = 0.001
 """So long at most a group waits for the one before it to be acknowledged: what costs is each
 record and its round to the replicas, not the transactions in it."""
 
-Answer = tuple[Later, Any]
+Answer = tuple[Future, Any]
 
 
 class Writes:
@@ -36,7 +36,7 @@ class Writes:
         self._clock = ctx.clock
         self._driver = driver
         self._sql = sql
-        self._waiting: deque[tuple[Transaction, Later]] = deque()
+        self._waiting: deque[tuple[Transaction, Future]] = deque()
         self._wanted = Wakeup()
         self._group = 0
         """Groups executed so far."""
@@ -48,16 +48,16 @@ class Writes:
         self._refused = metrics.counter("transactions_refused_total", "Transactions refused.")
         self._seconds = metrics.histogram("commit_seconds", "Seconds from execution to commit.")
 
-    def add(self, transaction: Transaction) -> Later:
+    def add(self, transaction: Transaction) -> Future:
         """Settled when all that the answer rests on is committed. Raises RpcError."""
         if not self._driver.is_primary:
             self._driver.check_can_write()
         if len(self._waiting) >= MAX_WAITING:
             raise RpcError("overloaded", f"{MAX_WAITING} transactions wait already")
-        later = Later()
-        self._waiting.append((transaction, later))
+        future = Future()
+        self._waiting.append((transaction, future))
         self._look()
-        return later
+        return future
 
     async def run(self) -> None:
         """Execute what is added, until cancelled."""
@@ -106,7 +106,7 @@ class Writes:
         seen_lsn = driver.state_lsn
         asked = [transaction for transaction, _ in islice(waiting, MAX_GROUP)]
         outcomes, record = self._sql.execute(asked, driver.next_lsn)
-        laters = self._take(len(outcomes))
+        futures = self._take(len(outcomes))
         lsn = seen_lsn
         if record is not None:
             try:
@@ -114,20 +114,20 @@ class Writes:
             except RpcError as refusal:  # the state has the effect already: it must go back
                 driver.rebuild()
                 outcomes = [_without_effect(each, refusal, seen_lsn) for each in outcomes]
-        self._settle_later(outcomes, laters, lsn)
+        self._settle_later(outcomes, futures, lsn)
 
-    def _take(self, count: int) -> list[Later]:
+    def _take(self, count: int) -> list[Future]:
         return [self._waiting.popleft()[1] for _ in range(count)]
 
-    def _settle_later(self, outcomes: list[Outcome], laters: list[Later], lsn: int) -> None:
+    def _settle_later(self, outcomes: list[Outcome], futures: list[Future], lsn: int) -> None:
         """The answers rest on the record that they share, refusals too, and on what was before."""
         done: list[Answer] = []
-        refused: list[tuple[Later, RpcError]] = []
-        for (results, refusal, repeated_lsn), later in zip(outcomes, laters, strict=True):
+        refused: list[tuple[Future, RpcError]] = []
+        for (results, refusal, repeated_lsn), future in zip(outcomes, futures, strict=True):
             if refusal is None:
-                done.append((later, {"results": results, "lsn": repeated_lsn or lsn}))
+                done.append((future, {"results": results, "lsn": repeated_lsn or lsn}))
             else:
-                refused.append((later, refusal))
+                refused.append((future, refusal))
         if done:
             self._group += 1
             self._is_held = True
@@ -156,11 +156,11 @@ def _without_effect(outcome: Outcome, refusal: RpcError, seen_lsn: int) -> Outco
 
 def _settle(answers: Iterable[Answer], error: RpcError | None) -> None:
     """With an error of each one's own: every waiter raises it."""
-    for later, answer in answers:
+    for future, answer in answers:
         own = None if error is None else RpcError(error.code, error.message, *error.details)
-        later.settle(answer, own)
+        future.settle(answer, own)
 
 
-def _refuse(refused: list[tuple[Later, RpcError]], lost: RpcError | None) -> None:
-    for later, refusal in refused:
-        _settle([(later, None)], lost or refusal)
+def _refuse(refused: list[tuple[Future, RpcError]], lost: RpcError | None) -> None:
+    for future, refusal in refused:
+        _settle([(future, None)], lost or refusal)

@@ -45,30 +45,30 @@ current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 its deadline and trace."""
 
 
-class Later:
+class Future:
     """An answer that waits for something else than a task: a fused handler returns it, and whoever
     made it settles it, once."""
 
-    __slots__ = ("_tell", "error", "result", "settled")
+    __slots__ = ("_callback", "error", "result", "settled")
 
     def __init__(self) -> None:
         self.result: Any = None
         self.error: RpcError | None = None
         self.settled = False
-        self._tell: Callable[[], object] | None = None
+        self._callback: Callable[[], object] | None = None
 
     def settle(self, result: Any = None, error: RpcError | None = None) -> None:
         self.result, self.error, self.settled = result, error, True
-        tell, self._tell = self._tell, None
-        if tell is not None:
-            tell()
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
 
-    def when_settled(self, tell: Callable[[], object]) -> None:
-        """Call `tell()` once, at once if it is settled already."""
+    def when_settled(self, callback: Callable[[], object]) -> None:
+        """Call it once, at once if this is settled already."""
         if self.settled:
-            tell()
+            callback()
         else:
-            self._tell = tell
+            self._callback = callback
 
     async def wait(self) -> Any:
         """The result. Raises RpcError."""
@@ -90,7 +90,7 @@ class Batch(Protocol):
 
 
 Fused = Callable[[list[Any], int | None], Any]
-"""`fused(params, epoch)`: checks its own params, never waits. It may return a Later; or
+"""`fused(params, epoch)`: checks its own params, never waits. It may return a Future; or
 NotImplemented, and the handler is asked instead, in a task of its own."""
 
 

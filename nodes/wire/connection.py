@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import trio
 
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Peer, Stream, Timer
-from nodes.wire.answers import Batch, Call, Fused, Handler, Later, Method, current_call
+from nodes.wire.answers import Batch, Call, Fused, Future, Handler, Method, current_call
 from nodes.wire.draining import DRAIN_QUIET_S, Draining
 from protocols import rpc
 from protocols.errors import RpcError
@@ -66,7 +66,7 @@ class ServerConnection:
         self.unsent_bytes = 0
         self.writing = False
         self.will_flush = False
-        self.later = 0
+        self.pending = 0
         """Answers that somebody will settle."""
         self.stopped = False
         self.fault: rpc.RemoteProtocolError | None = None
@@ -95,7 +95,7 @@ class ServerConnection:
     def _look(self) -> None:
         """Close what is idle for too long, or has begun a message that never ends."""
         now_s = self.ctx.clock.monotonic_s()
-        quiet = not (self.running or self.later or self.writing)
+        quiet = not (self.running or self.pending or self.writing)
         idle = quiet and now_s - self.active_s > self._idle_timeout_s
         frame_timeout_s = self.service.limits.frame_timeout_s
         stuck = self.begun_s is not None and now_s - self.begun_s > frame_timeout_s
@@ -149,16 +149,16 @@ class ServerConnection:
             return False
         if self.unsent and not self.writing and not self._flush_now():
             return False
-        return not (self.running or self.later or self.unsent) or self._has_room()
+        return not (self.running or self.pending or self.unsent) or self._has_room()
 
     def _has_room(self) -> bool:
-        in_hand = len(self.running) + self.later
+        in_hand = len(self.running) + self.pending
         room = in_hand < self.service.limits.max_pipeline
         return room and self.unsent_bytes <= MAX_UNSENT_BYTES
 
     async def _finish(self) -> None:
         """The peer half-closed: answer what it had asked, then end."""
-        while self.running or self.later or self.writing:
+        while self.running or self.pending or self.writing:
             self.room = trio.Event()
             await self.room.wait()
         await self._flush()
@@ -226,8 +226,8 @@ class ServerConnection:
                 if metadata.get(rpc.REMAINING_MS) == 0:
                     raise RpcError("expired", LATE)
             result = fused(params, epoch)
-            if type(result) is Later:
-                self.later += 1
+            if type(result) is Future:
+                self.pending += 1
                 self.service.in_flight += 1
                 result.when_settled(partial(self._settled, result, method, msgid, arrived_s))
                 return
@@ -252,19 +252,19 @@ class ServerConnection:
         self.unsent.append(answer)
         self.unsent_bytes += len(answer)
 
-    def _settled(self, later: Later, method: Method, msgid: int, arrived_s: float) -> None:
-        self.later -= 1
+    def _settled(self, future: Future, method: Method, msgid: int, arrived_s: float) -> None:
+        self.pending -= 1
         self.service.in_flight -= 1
         if self.stopped:
             return
-        if later.error is not None:
-            self._fail(msgid, method.name, later.error)
+        if future.error is not None:
+            self._fail(msgid, method.name, future.error)
         else:
-            self._respond(msgid, method, later.result, arrived_s)
+            self._respond(msgid, method, future.result, arrived_s)
         self.room.set()
         if self.writing or self.will_flush:
             return
-        if self.later or not self._flush_now():  # others may follow in this turn
+        if self.pending or not self._flush_now():  # others may follow in this turn
             self.will_flush = True
             self.nursery.start_soon(self._flush_soon)
 

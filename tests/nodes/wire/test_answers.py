@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from nodes.base import RPC_PORT
-from nodes.wire.answers import Later
+from nodes.wire.answers import Future
 from nodes.wire.client import Client
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
@@ -22,7 +22,7 @@ class Rig:
 
     def __init__(self, world: MemoryWorld) -> None:
         self.seen: list[Any] = []
-        self.later: list[Later] = []
+        self.futures: list[Future] = []
         self.service = Service(world.context("kv-1"))
         self.service.batch = self
         self.service.add("do", self._in_a_task)
@@ -42,8 +42,8 @@ class Rig:
         self.seen.append((*params, epoch))
         match params:
             case ["later"]:
-                self.later.append(Later())
-                return self.later[-1]
+                self.futures.append(Future())
+                return self.futures[-1]
             case ["refuse"]:
                 raise RpcError("refused", "no")
             case ["too large"]:
@@ -100,8 +100,8 @@ async def test_an_answer_that_comes_later_holds_back_no_other(rig: Any) -> None:
 
     async def settle() -> None:
         await trio.sleep(1)
-        made.later[0].settle("now")
-        made.later[1].settle(error=RpcError("refused", "not now"))
+        made.futures[0].settle("now")
+        made.futures[1].settle(error=RpcError("refused", "not now"))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(settle)
@@ -116,7 +116,7 @@ async def test_a_connection_that_is_gone_is_not_answered_later(rig: Any) -> None
     world, made = rig
     await ask(world, [0, 1, "do", ["later"]], [0, 2, "do", [1]], answers=1)
     await trio.sleep(1)
-    made.later[0].settle("nobody hears this")
+    made.futures[0].settle("nobody hears this")
     await trio.sleep(1)
     assert (await ask(world, [0, 1, "do", [1]], answers=1)) == [[1, 1, None, [1]]]
 
@@ -141,10 +141,10 @@ async def test_where_cpu_is_charged_the_ordinary_handler_answers(rig: Any) -> No
 
 
 async def test_a_later_that_is_settled_already_tells_at_once() -> None:
-    later = Later()
-    later.settle(5)
-    assert await later.wait() == 5
-    failed = Later()
+    future = Future()
+    future.settle(5)
+    assert await future.wait() == 5
+    failed = Future()
     failed.settle(error=RpcError("refused", "no"))
     with pytest.raises(RpcError, match="no"):
         await failed.wait()
