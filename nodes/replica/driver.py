@@ -27,7 +27,7 @@ from nodes.replica.install import Installer
 from nodes.replica.lag import LagClock
 from nodes.replica.snapshots import Snapshots
 from nodes.replica.state_machine import StateMachine, restore_in_steps
-from nodes.replica.waiters import Tell, Waiters
+from nodes.replica.waiters import Callback, Waiters
 from nodes.wire.answers import Future
 from nodes.wire.client import Client
 from nodes.wire.service import Call, Service
@@ -189,22 +189,22 @@ class ReplicaDriver:
         self.replace_state(at_once(restore_in_steps(self.machine, data)), lsn)
         self._applying.start()
 
-    def when_acknowledged(self, lsn: int, tell: Tell) -> None:
-        """Tell when `lsn` is committed at the configured level, or that it may never be."""
+    def when_acknowledged(self, lsn: int, callback: Callback) -> None:
+        """Call it when `lsn` is committed at the configured level, or that it may never be."""
         core = self.core
         if core.role == PRIMARY and core.acknowledgeable_lsn >= lsn:
-            tell(None)
+            callback(None)
         else:
-            self._acknowledged.add(lsn, core.epoch, tell)
+            self._acknowledged.add(lsn, core.epoch, callback)
 
-    def when_visible(self, lsn: int, tell: Tell) -> None:
-        """Tell when what the state had at `lsn` is committed, so that an answer that saw it may go
-        out; an error if this node loses its role first."""
+    def when_visible(self, lsn: int, callback: Callback) -> None:
+        """Call it when what the state had at `lsn` is committed, so that an answer that saw it may
+        go out; with an error if this node loses its role first."""
         core = self.core
         if core.role == PRIMARY and core.visible_lsn >= lsn:
-            tell(None)
+            callback(None)
         else:
-            self._visible.add(lsn, core.epoch, tell)
+            self._visible.add(lsn, core.epoch, callback)
 
     async def acknowledged(self, lsn: int) -> None:
         """Return when `lsn` is acknowledged. Raises RpcError if that may fail."""

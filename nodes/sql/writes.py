@@ -131,8 +131,8 @@ class Writes:
         if done:
             self._group += 1
             self._is_held = True
-            tell = partial(self._committed, self._group, done, self._clock.monotonic_s())
-            self._driver.when_acknowledged(lsn, tell)
+            callback = partial(self._committed, self._group, done, self._clock.monotonic_s())
+            self._driver.when_acknowledged(lsn, callback)
         if refused:
             self._refused.value += len(refused)
             self._driver.when_visible(lsn, partial(_refuse, refused))
