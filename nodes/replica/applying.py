@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import trio
 
 from nodes.base import Context, Timer
-from nodes.parts.wakeup import Wakeup
+from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.replica.state_machine import StateMachine, apply_entries
 from protocols.replication.replica import PRIMARY, Replica
 
@@ -40,7 +40,7 @@ class Applying:
         """`pause_s`: how long records may gather on a replica while nobody asks for them."""
         self._driver = driver
         self._pause_s = pause_s
-        self._wanted = Wakeup()
+        self._wanted = AutoResetEvent()
         self._timer: Timer | None = None
         self._changed: trio.Event | None = None
         """Set when the state moves on; None while nobody waits for that."""

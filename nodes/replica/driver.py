@@ -16,8 +16,8 @@ from typing import Any, Final
 import trio
 
 from nodes.base import RPC_PORT, Context
+from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.parts.timing import take_steps
-from nodes.parts.wakeup import Wakeup
 from nodes.replica.alarm import Alarm
 from nodes.replica.applying import Applying
 from nodes.replica.event_words import DIVERGED, in_words
@@ -93,12 +93,12 @@ class ReplicaDriver:
         self._acknowledged = Waiters("unknown_outcome", LOST_WRITE)
         self._visible = Waiters("unavailable", LOST_ANSWER)
         self._slow: Ready | None = None
-        self._pump_wanted = Wakeup()
+        self._pump_wanted = AutoResetEvent()
         self._failure: Exception | None = None
         """What went wrong in another's task, for one of ours to raise."""
-        self._room_wanted = Wakeup()
-        self._slow_wanted = Wakeup()
-        self._sync_wanted = Wakeup()
+        self._room_wanted = AutoResetEvent()
+        self._slow_wanted = AutoResetEvent()
+        self._sync_wanted = AutoResetEvent()
         stall_s = STALL_RATIO * config.detection_timeout_s
         self._alarm = Alarm(ctx.clock, stall_s, self._tick, self._stalled)
 

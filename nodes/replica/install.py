@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from nodes.base import Context
+from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.parts.timing import take_steps
-from nodes.parts.wakeup import Wakeup
 from nodes.replica.files import ReplicaFiles
 from nodes.replica.state_machine import StateMachine, restore_in_steps
 from protocols.replication.replica import Replica, Snapshot
@@ -36,7 +36,7 @@ class Installer:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._wanted = Wakeup()
+        self._wanted = AutoResetEvent()
         self._snapshot: Snapshot | None = None
         self._become: Callable[[], None] | None = None
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from trio import lowlevel
 
 from nodes.base import Context, Timer
-from nodes.parts.wakeup import Wakeup
+from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.replica.driver import ReplicaDriver
 from nodes.sql.state import Outcome, SqlState, Transaction
 from nodes.wire.answers import Future
@@ -37,7 +37,7 @@ class Writes:
         self._driver = driver
         self._sql = sql
         self._waiting: deque[tuple[Transaction, Future]] = deque()
-        self._wanted = Wakeup()
+        self._wanted = AutoResetEvent()
         self._group = 0
         """Groups executed so far."""
         self._is_held = False

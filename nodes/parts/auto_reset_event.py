@@ -1,4 +1,4 @@
-"""How a task that works on demand waits for work, without an event for every time. No I/O."""
+"""How a task that works on demand waits for work, without a new event for every time. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from trio import lowlevel
 
 
-class Wakeup:
+class AutoResetEvent:
     """One task waits; whoever has work for it calls `set`. What is set while it works is kept."""
 
     __slots__ = ("_is_set", "_task")
