@@ -11,7 +11,7 @@ from typing import Final
 from nodes.base import Clock, Timer
 from protocols.replication.replica import NEVER
 
-BREATH_S: Final = 0.01
+GRACE_S: Final = 0.01
 
 
 class Alarm:
@@ -34,13 +34,13 @@ class Alarm:
         self._stalled = stalled
         self._timer: Timer | None = None
         self._timer_s = 0.0
-        self._takes_breath = False
+        self._in_grace = False
 
     def set(self, deadline_s: float) -> None:
         """A timer that comes too early is left as it is: most deadlines are put off again before
         they come."""
         if self._timer is not None:
-            if self._takes_breath or self._timer_s <= deadline_s != NEVER:
+            if self._in_grace or self._timer_s <= deadline_s != NEVER:
                 return
             self._timer.cancel()
             self._timer = None
@@ -55,9 +55,9 @@ class Alarm:
         self._timer = None
         now_s = self._clock.monotonic_s()
         late_s = now_s - self._timer_s
-        self._takes_breath = late_s > self._stall_s and not self._takes_breath
-        if self._takes_breath:
+        self._in_grace = late_s > self._stall_s and not self._in_grace
+        if self._in_grace:
             self._stalled(late_s)
-            self._call_at(now_s + BREATH_S)
+            self._call_at(now_s + GRACE_S)
         else:
             self._due()
