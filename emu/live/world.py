@@ -181,7 +181,7 @@ class LiveWorld:
     def machines(self) -> Iterable[EmulatedMachine]:
         return self._machines.values()
 
-    # --- emu.machine.machine.Surroundings --------------------------------------------------------
+    # --- emu.machine.machine.Hypervisor -----------------------------------------------------------
 
     def card(self, spec: MachineSpec, life: Life) -> Network:
         return LiveCard(self.network, self.network.hosts[spec.name], life)

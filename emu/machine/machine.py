@@ -16,7 +16,7 @@ from nodes.base import Context, History, Log, Network
 from nodes.parts.metrics import Metrics
 
 
-class Surroundings(Protocol):
+class Hypervisor(Protocol):
     """What a machine needs of its world."""
 
     seed: int | str
@@ -38,7 +38,7 @@ class EmulatedMachine:
 
     def __init__(
         self,
-        world: Surroundings,
+        world: Hypervisor,
         spec: MachineSpec,
         address: str,
         disk: MachineDisk,
@@ -99,7 +99,7 @@ class EmulatedMachine:
 class _Power:
     """A crash turns the machine's power off, before its sockets are touched."""
 
-    def __init__(self, world: Surroundings, name: str, disk: MachineDisk) -> None:
+    def __init__(self, world: Hypervisor, name: str, disk: MachineDisk) -> None:
         self._world = world
         self._name = name
         self._disk = disk

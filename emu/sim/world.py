@@ -141,7 +141,7 @@ class SimWorld:
     def machines(self) -> Iterable[EmulatedMachine]:
         return self._machines.values()
 
-    # --- emu.machine.machine.Surroundings --------------------------------------------------------
+    # --- emu.machine.machine.Hypervisor -----------------------------------------------------------
 
     def card(self, spec: MachineSpec, life: Life) -> Network:
         self._note("boot", spec.name, f"generation {life.generation}")
