@@ -15,6 +15,7 @@ from emu.checks.history import Operation
 from emu.checks.lists import check_list
 from emu.checks.objects import check_object
 from emu.checks.queues import check_queue
+from emu.checks.result import Anomaly, Checker, CheckResult, Finding, Undecided, about
 from emu.checks.search import MAX_STEPS
 from emu.checks.sessions import (
     check_monotonic_reads,
@@ -25,11 +26,17 @@ from emu.checks.sessions import (
 from emu.checks.sets import check_set
 from emu.checks.states import Claim, check_logs, check_owners, check_replicas
 from emu.checks.values import freeze
-from emu.checks.verdict import Anomaly, Checker, Finding, Undecided, Verdict, about
 from nodes.history import Found, Model
 
 __all__ = [
-    "GUARANTEES", "MODELS", "Anomaly", "Claim", "Verdict", "check", "check_logs", "check_owners",
+    "GUARANTEES",
+    "MODELS",
+    "Anomaly",
+    "CheckResult",
+    "Claim",
+    "check",
+    "check_logs",
+    "check_owners",
     "check_replicas",
 ]  # fmt: skip
 
@@ -67,25 +74,25 @@ def check(
     guarantee: str = "",
     max_steps: int = MAX_STEPS,
     models: Mapping[str, Model] = NO_MODELS,
-) -> Verdict:
+) -> CheckResult:
     """Judge operations on objects of one model, each object (`key`) by itself.
 
     `guarantee`: one of GUARANTEES; empty for the model's own. `models`: what there is beside
     MODELS. Raises ValueError for a name that neither has.
     """
     checker = _checker(model, guarantee, max_steps, models)
-    verdict = Verdict()
+    result = CheckResult()
     for mine in _by_key(operations).values():
         key = mine[0].key
         try:
-            verdict.anomalies += [
+            result.anomalies += [
                 Anomaly(model, key, each.text, tuple(each.operations)) for each in checker(mine)
             ]
         except Undecided:
-            verdict.unknown.append(
+            result.unknown.append(
                 f"{about(model, key)}: {max_steps} steps were not enough for {len(mine)} operations"
             )
-    return verdict
+    return result
 
 
 def _checker(model: str, guarantee: str, max_steps: int, models: Mapping[str, Model]) -> _Judge:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from emu.checks.history import Operation
-from emu.checks.verdict import Finding, at, show
+from emu.checks.result import Finding, at, show
 
 BALANCES: Final = "balances"
 TOLERANCE: Final = 1e-9

@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from emu.checks.history import FAIL, Operation
+from emu.checks.result import Finding, at, known_at, show, what, who
 from emu.checks.search import ILLEGAL, MAX_STEPS, Effect, linearize
 from emu.checks.values import freeze
-from emu.checks.verdict import Finding, at, known_at, show, what, who
 
 READ: Final = "read"
 

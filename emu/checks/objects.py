@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from emu.checks.history import FAIL, Operation
+from emu.checks.result import Finding, at, show, what, who
 from emu.checks.search import ILLEGAL, MAX_STEPS, Effect, Stuck, linearize
 from emu.checks.values import freeze
-from emu.checks.verdict import Finding, at, show, what, who
 from emu.checks.zones import check_zones
 
 READS: Final = ("read", "get")

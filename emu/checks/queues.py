@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from emu.checks.history import FAIL, INFO, Operation
+from emu.checks.result import Finding, at, known_at, show, who
 from emu.checks.values import freeze
-from emu.checks.verdict import Finding, at, known_at, show, who
 
 DEQUEUE: Final = "dequeue"
 EMPTY: Final = None

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from emu.checks.history import FAIL, OK, Operation
+from emu.checks.result import Undecided
 from emu.checks.values import freeze
-from emu.checks.verdict import Undecided
 
 MAX_STEPS: Final = 1_000_000
 """Per object. A step is one attempt to let one operation happen next: about 1 to 3 µs."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from emu.checks.history import Operation
+from emu.checks.result import Finding, at, known_at, show
 from emu.checks.values import freeze
-from emu.checks.verdict import Finding, at, known_at, show
 
 READS: Final = ("read", "get")
 WRITES: Final = ("write", "set")

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from emu.checks.history import FAIL, Operation
+from emu.checks.result import Finding, at, known_at, show, who
 from emu.checks.values import freeze
-from emu.checks.verdict import Finding, at, known_at, show, who
 
 READ: Final = "read"
 

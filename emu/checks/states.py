@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from emu.checks.result import Anomaly, show
 from emu.checks.values import freeze
-from emu.checks.verdict import Anomaly, show
 
 MAX_SHOWN: Final = 5
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from emu.checks.history import FAIL, Operation
+from emu.checks.result import Finding, at, known_at, show, who
 from emu.checks.values import freeze
-from emu.checks.verdict import Finding, at, known_at, show, who
 
 WRITES: Final = ("write", "set")
 START: Final = -1

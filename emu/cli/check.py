@@ -6,13 +6,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from emu.checks import GUARANTEES, MODELS, Anomaly, Verdict, guarantees_of
+from emu.checks import GUARANTEES, MODELS, Anomaly, CheckResult, guarantees_of
 from emu.checks import check as judge
 from emu.checks.history import Operation
 from emu.checks.history_file import HistoryError, read_history
+from emu.checks.result import UNKNOWN, about, line
 from emu.checks.search import MAX_STEPS
 from emu.checks.shapes import shape_of
-from emu.checks.verdict import UNKNOWN, about, line
 from emu.cli import output
 from emu.cli.attach import JsonOption
 from emu.extensions import ExtensionError
@@ -50,14 +50,14 @@ def check(
         output.fail(str(error))
     except OSError as error:
         output.fail(f"cannot read {history}: {error.strerror}")
-    verdict = judge(operations, model, guarantee=guarantee, max_steps=steps, models=models)
+    result = judge(operations, model, guarantee=guarantee, max_steps=steps, models=models)
     if as_json:
-        output.result(as_record(verdict, len(operations)))
+        output.result(as_record(result, len(operations)))
     else:
-        _print(verdict, model, len(operations))
-    if verdict.valid is False:
+        _print(result, model, len(operations))
+    if result.valid is False:
         raise typer.Exit(output.VERDICT_FAILED)
-    if verdict.valid == UNKNOWN:
+    if result.valid == UNKNOWN:
         raise typer.Exit(output.FAILURE)
 
 
@@ -71,13 +71,13 @@ def _models_of_kinds() -> dict[str, Model]:
         output.fail(str(error))
 
 
-def as_record(verdict: Verdict, operations: int) -> dict[str, Any]:
-    """The verdict for scripts."""
+def as_record(result: CheckResult, operations: int) -> dict[str, Any]:
+    """What a check came to, for scripts."""
     return {
-        "valid": verdict.valid,
+        "valid": result.valid,
         "operations": operations,
-        "anomalies": [_anomaly(each) for each in verdict.anomalies],
-        "unknown": verdict.unknown,
+        "anomalies": [_anomaly(each) for each in result.anomalies],
+        "unknown": result.unknown,
     }
 
 
@@ -102,15 +102,15 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
 
 
-def _print(verdict: Verdict, model: str, operations: int) -> None:
-    for anomaly in verdict.anomalies[:SHOWN_ANOMALIES]:
+def _print(result: CheckResult, model: str, operations: int) -> None:
+    for anomaly in result.anomalies[:SHOWN_ANOMALIES]:
         output.out.print(f"{about(anomaly.model, anomaly.key)}: {anomaly.text}", markup=False)
         for each in anomaly.operations:
             output.out.print(f"    {line(each)}", markup=False, style="dim")
-    more = len(verdict.anomalies) - SHOWN_ANOMALIES
+    more = len(result.anomalies) - SHOWN_ANOMALIES
     if more > 0:
         output.out.print(f"... and {more} more (--json tells all)")
-    for text in verdict.unknown:
+    for text in result.unknown:
         output.out.print(f"unknown: {text}; try --steps", markup=False)
-    word, style = WORDS[verdict.valid]
+    word, style = WORDS[result.valid]
     output.out.print(f"{model}, {operations} operations: {word}", style=style, markup=False)

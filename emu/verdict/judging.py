@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from emu.checks import Claim, check_logs, check_owners, check_replicas
 from emu.checks.history import Recorder
-from emu.checks.verdict import line
+from emu.checks.result import line
 from emu.machine.events import Event
 from emu.model.expectations import Expectation
 from emu.model.topology import Tier, Topology

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from emu.checks import Verdict, check
+from emu.checks import CheckResult, check
 from emu.checks.history import Operation, Recorder
 from emu.checks.losses import Losses, find_losses
 from emu.checks.registry import models_of
@@ -36,7 +36,7 @@ class Judged(NamedTuple):
     permitted: str
     """Why anomalies count and do not condemn; "": they condemn."""
     operations: int
-    found: Verdict
+    found: CheckResult
     losses: Losses | None
 
     def as_fields(self) -> dict[str, Any]:
@@ -71,8 +71,8 @@ class Judged(NamedTuple):
 class Kept:
     """What came of judging every client's history."""
 
-    broken: Verdict = field(default_factory=Verdict)
-    permitted: Verdict = field(default_factory=Verdict)
+    broken: CheckResult = field(default_factory=CheckResult)
+    permitted: CheckResult = field(default_factory=CheckResult)
     """What the settings allow."""
     judged: list[Judged] = field(default_factory=list)
 

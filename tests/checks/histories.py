@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from emu.checks import Verdict, check
+from emu.checks import CheckResult, check
 from emu.checks.history import Operation, Recorder
 
 
@@ -62,18 +62,18 @@ def recorded(*parts: list[Event], model: str = "register") -> Recorder:
     return recorder
 
 
-def verdict(*parts: list[Event], model: str, guarantee: str = "") -> Verdict:
+def checked(*parts: list[Event], model: str, guarantee: str = "") -> CheckResult:
     return check(recorded(*parts, model=model).operations, model, guarantee=guarantee)
 
 
 def anomaly(*parts: list[Event], model: str, guarantee: str = "") -> str:
     """The text of the only anomaly there is."""
-    found = verdict(*parts, model=model, guarantee=guarantee)
+    found = checked(*parts, model=model, guarantee=guarantee)
     assert found.valid is False and len(found.anomalies) == 1, found
     return found.anomalies[0].text
 
 
 def is_valid(*parts: list[Event], model: str, guarantee: str = "") -> bool:
-    found = verdict(*parts, model=model, guarantee=guarantee)
+    found = checked(*parts, model=model, guarantee=guarantee)
     assert not found.unknown, found
     return not found.anomalies

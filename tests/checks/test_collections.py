@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.checks.histories import (
     anomaly,
+    checked,
     did,
     fail,
     info,
@@ -12,7 +13,6 @@ from tests.checks.histories import (
     ok,
     recorded,
     saw,
-    verdict,
 )
 
 # --- lists -------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_money_below_zero_and_accounts_that_come_or_go():
 
 
 def test_several_anomalies_are_all_told():
-    found = verdict(saw("r", "read", [1, 2]), model="set")
+    found = checked(saw("r", "read", [1, 2]), model="set")
     assert len(found.anomalies) == 2
 
 

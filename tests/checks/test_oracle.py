@@ -117,8 +117,8 @@ def test_what_an_anomaly_shows_is_wrong_by_itself(seed, kind):
     operations = history(
         random.Random(seed), simulate, asks, clients=4, operations=40, lies=0.2, initial=initial
     )
-    verdict = check(operations, model)
-    for anomaly in verdict.anomalies:
+    result = check(operations, model)
+    for anomaly in result.anomalies:
         assert len(anomaly.operations) <= 4
         if kind == "register":
             assert not check(anomaly.operations, model).valid

@@ -40,7 +40,7 @@ class Anomaly:
 
 
 @dataclass(slots=True)
-class Verdict:
+class CheckResult:
     """What came of checking a history."""
 
     anomalies: list[Anomaly] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Verdict:
             return False
         return UNKNOWN if self.unknown else True
 
-    def add(self, other: Verdict) -> None:
+    def add(self, other: CheckResult) -> None:
         self.anomalies += other.anomalies
         self.unknown += other.unknown
 
