@@ -16,7 +16,7 @@ from emu.machine import units
 
 if TYPE_CHECKING:
     from emu.load.plan import Endpoint
-    from emu.load.tally import Tally
+    from emu.load.stats import Stats
 
 CONNECTIONS: Final = 50
 
@@ -86,7 +86,7 @@ def load(
     if not generator.HAS_UVLOOP:
         output.note("uvloop is not installed: on plain asyncio the generator tires sooner")
     output.note(f"{'open' if rate else 'closed'} loop against {_names(endpoints)} for {for_text}")
-    summary = generator.run(plan, _tell_second if output.err.is_terminal else lambda tally: None)
+    summary = generator.run(plan, _tell_second if output.err.is_terminal else lambda stats: None)
     if as_json:
         output.result(summary)
     else:
@@ -131,10 +131,10 @@ def _names(endpoints: tuple[Endpoint, ...]) -> str:
     return endpoints[0].shown + more
 
 
-def _tell_second(tally: Tally) -> None:
-    p99_s = tally.latency.quantile(0.99)
+def _tell_second(stats: Stats) -> None:
+    p99_s = stats.latency.quantile(0.99)
     shown = f", p99 {output.seconds(p99_s)}" if p99_s is not None else ""
-    output.err.print(f"  {tally.ok:,} answered, {tally.failed:,} failed{shown}     ", end="\r")
+    output.err.print(f"  {stats.ok:,} answered, {stats.failed:,} failed{shown}     ", end="\r")
 
 
 def _show(summary: Mapping[str, Any]) -> None:

@@ -10,24 +10,24 @@ import signal
 from collections.abc import Callable
 from typing import Any, Final
 
-from emu.load.engine import Engine
+from emu.load.generator import Generator
 from emu.load.plan import Plan
-from emu.load.tally import Tally
+from emu.load.stats import Stats
 
 HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
 
 
-def run(plan: Plan, on_second: Callable[[Tally], object] = lambda tally: None) -> dict[str, Any]:
-    """The summary of a run (see Tally.summary), with `interrupted` if Ctrl-C ended it early."""
+def run(plan: Plan, on_second: Callable[[Stats], object] = lambda stats: None) -> dict[str, Any]:
+    """The summary of a run (see Stats.summary), with `interrupted` if Ctrl-C ended it early."""
     gc.freeze()
     with asyncio.Runner(loop_factory=_uvloop if HAS_UVLOOP else None) as runner:
         return runner.run(_run(plan, on_second))
 
 
-async def _run(plan: Plan, on_second: Callable[[Tally], object]) -> dict[str, Any]:
-    engine = Engine(plan, on_second)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, engine.ended.set)
-    summary = await engine.run()
+async def _run(plan: Plan, on_second: Callable[[Stats], object]) -> dict[str, Any]:
+    generator = Generator(plan, on_second)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, generator.ended.set)
+    summary = await generator.run()
     return {
         "target": [each.shown for each in plan.endpoints],
         "loop": "open" if plan.rate_per_s else "closed",
@@ -36,7 +36,7 @@ async def _run(plan: Plan, on_second: Callable[[Tally], object]) -> dict[str, An
         "depth": plan.depth,
         **summary,
         "uvloop": HAS_UVLOOP,
-        "interrupted": engine.ended.is_set(),
+        "interrupted": generator.ended.is_set(),
     }
 
 

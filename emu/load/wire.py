@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 from emu.load.plan import Endpoint, Plan
-from emu.load.tally import OK
+from emu.load.stats import OK
 from protocols import rpc
 from protocols.errors import RpcError
 

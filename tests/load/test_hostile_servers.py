@@ -10,9 +10,9 @@ import struct
 import msgpack
 import pytest
 
-from emu.load.engine import Engine
+from emu.load.generator import Generator
 from emu.load.plan import Endpoint, Plan
-from emu.load.tally import OK
+from emu.load.stats import OK
 from emu.load.wire import Broken, speaker
 
 HTTP = (
@@ -103,4 +103,4 @@ async def _run(protocol: str) -> dict:
     port = server.sockets[0].getsockname()[1]
     plan = Plan((endpoint(protocol, port),), 0.5, connections=8, timeout_s=0.2)
     async with server:
-        return await Engine(plan).run()
+        return await Generator(plan).run()

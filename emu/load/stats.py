@@ -12,7 +12,7 @@ QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99_9": 0.999}
 TRUSTED_LATE_P99_S: Final = 0.01
 
 
-class Tally:
+class Stats:
     """Requests by outcome. The latency of a request runs from when it was due to be sent, and
     counts what was answered well and what was waited for in vain (timeouts)."""
 

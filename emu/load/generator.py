@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from emu.load.plan import Endpoint, Plan
-from emu.load.tally import TIMEOUT, Tally
+from emu.load.stats import TIMEOUT, Stats
 from emu.load.wire import Broken, speaker
 
 TICK_S: Final = 0.001
@@ -26,29 +26,29 @@ RECONNECT_S: Final = 0.1
 class Connection(asyncio.Protocol):
     """One connection with its requests in flight: number -> when it was due."""
 
-    def __init__(self, engine: Engine, endpoint: Endpoint, first: list[float]) -> None:
-        self.engine = engine
+    def __init__(self, generator: Generator, endpoint: Endpoint, first: list[float]) -> None:
+        self.generator = generator
         self.first = first
         """What waits for the connection to stand."""
-        self.speaker = speaker(endpoint, engine.plan)
+        self.speaker = speaker(endpoint, generator.plan)
         self.in_flight: dict[int, float] = {}
         self.transport: Any = None
-        self.began_s = engine.now_s()
+        self.began_s = generator.now_s()
 
     @property
     def room(self) -> int:
         if self.transport is None or self.speaker.closes:
             return 0
-        return self.engine.plan.depth - len(self.in_flight)
+        return self.generator.plan.depth - len(self.in_flight)
 
     def connection_made(self, transport: Any) -> None:
-        if not self.engine.knows(self):  # given up while it was being made
+        if not self.generator.knows(self):  # given up while it was being made
             transport.abort()
             return
         self.transport = transport
         first, self.first = self.first, []
         self.send(first)
-        self.engine.freed(self)
+        self.generator.freed(self)
 
     def send(self, due: list[float]) -> None:
         """Send one request for each of the times."""
@@ -66,50 +66,50 @@ class Connection(asyncio.Protocol):
         except (Broken, ValueError):
             self.fail("protocol")
             return
-        now_s = self.engine.now_s()
+        now_s = self.generator.now_s()
         for number, code in answers:
             due_s = self.in_flight.pop(number, None)
             if due_s is not None:  # else it was given up before
-                self.engine.tally.count(code, due_s, now_s)
+                self.generator.stats.count(code, due_s, now_s)
         if self.speaker.closes:
             self.transport.close()
         else:
-            self.engine.freed(self)
+            self.generator.freed(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.fail("reset" if error is not None else "closed")
 
     def fail(self, code: str) -> None:
         """The connection is of no more use; whatever was in flight on it failed."""
-        now_s = self.engine.now_s()
+        now_s = self.generator.now_s()
         for due_s in (*self.in_flight.values(), *self.first):
-            self.engine.tally.count(code, due_s, now_s)
+            self.generator.stats.count(code, due_s, now_s)
         failed = bool(self.in_flight or self.first)
         self.in_flight.clear()
         self.first.clear()
         if self.transport is not None:
             self.transport.abort()
-        self.engine.gone(self, failed)
+        self.generator.gone(self, failed)
 
     def sweep(self, oldest_s: float) -> None:
         """Give up what was due before `oldest_s`; over HTTP the connection goes with it."""
         late = [number for number, due_s in self.in_flight.items() if due_s < oldest_s]
         connecting = self.transport is None and self.began_s < oldest_s
-        if connecting or (late and self.engine.plan.endpoints[0].protocol == "http"):
+        if connecting or (late and self.generator.plan.endpoints[0].protocol == "http"):
             self.fail(TIMEOUT)
             return
         for number in late:
-            self.engine.tally.count(TIMEOUT, self.in_flight.pop(number), self.engine.now_s())
+            self.generator.stats.count(TIMEOUT, self.in_flight.pop(number), self.generator.now_s())
         if late:
-            self.engine.freed(self)
+            self.generator.freed(self)
 
 
-class Engine:
-    """One run of a plan. `on_second(tally)` is called once a second."""
+class Generator:
+    """One run of a plan. `on_second(stats)` is called once a second."""
 
-    def __init__(self, plan: Plan, on_second: Callable[[Tally], object] = lambda tally: None):
+    def __init__(self, plan: Plan, on_second: Callable[[Stats], object] = lambda stats: None):
         self.plan = plan
-        self.tally = Tally()
+        self.stats = Stats()
         self.ended = asyncio.Event()
         self._on_second = on_second
         self._open: dict[Connection, None] = {}
@@ -122,7 +122,7 @@ class Engine:
         self._sending = True
 
     async def run(self) -> dict[str, Any]:
-        """The whole run; `ended.set()` ends it early. Gives the tally's summary."""
+        """The whole run; `ended.set()` ends it early. Gives what the stats come to."""
         plan, began_s = self.plan, self.now_s()
         drivers = [self._sweep_forever(), self._tell_forever()]
         drivers += [self._open_loop(began_s)] if plan.rate_per_s else []
@@ -137,9 +137,9 @@ class Engine:
             pass
         self._sending = False
         ran_s = self.now_s() - began_s
-        summary = self.tally.summary(ran_s)
+        summary = self.stats.summary(ran_s)
         await self._settle()
-        return {**self.tally.summary(ran_s), "throughput_per_s": summary["throughput_per_s"]}
+        return {**self.stats.summary(ran_s), "throughput_per_s": summary["throughput_per_s"]}
 
     def _spawn(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -152,7 +152,7 @@ class Engine:
             await asyncio.sleep(TICK_S)
         now_s = self.now_s()
         for due_s in self._due:
-            self.tally.count("not_sent", due_s, now_s)
+            self.stats.count("not_sent", due_s, now_s)
         for connection in list(self._open):
             connection.in_flight.clear()
             connection.first.clear()
@@ -168,7 +168,7 @@ class Engine:
         tick_s = began_s
         while self._sending:
             now_s = self.now_s()
-            self.tally.late.observe(max(0.0, now_s - tick_s))
+            self.stats.late.observe(max(0.0, now_s - tick_s))
             due = int((now_s - began_s) / interval_s) + 1
             for number in range(sent, due):
                 self._ask(began_s + number * interval_s)
@@ -181,7 +181,7 @@ class Engine:
         if len(self._due) < MAX_WAITING:
             self._due.append(due_s)
         else:
-            self.tally.count("not_sent", due_s, self.now_s())
+            self.stats.count("not_sent", due_s, self.now_s())
 
     def _pump(self) -> None:
         """Hand what is due to connections with room; dial more while there may be more."""
@@ -249,9 +249,9 @@ class Engine:
             for connection in list(self._open):
                 connection.sweep(oldest_s)
             while self._due and self._due[0] < oldest_s:
-                self.tally.count("not_sent", self._due.popleft(), now_s)
+                self.stats.count("not_sent", self._due.popleft(), now_s)
 
     async def _tell_forever(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            self._on_second(self.tally)
+            self._on_second(self.stats)
