@@ -38,7 +38,7 @@ AHEAD_MARGIN: Final = 0.9
 """Of what the log lets run ahead: beyond it writes are refused before they touch the state."""
 
 
-class Engine(Protocol):
+class KvEngine(Protocol):
     """What a shard needs of its log, whether there is one or not."""
 
     commands: KvCommands
@@ -91,7 +91,7 @@ class Engine(Protocol):
 
 
 async def execute(
-    engine: Engine, ctx: Context, name: str, params: list[Any], epoch: int | None
+    engine: KvEngine, ctx: Context, name: str, params: list[Any], epoch: int | None
 ) -> Any:
     """One command outside of a batch. Raises RpcError."""
     engine.begin(ctx.clock.monotonic_s())
@@ -359,7 +359,7 @@ class LoggedEngine:
         return self.driver.core.quorum_lsn
 
     async def record(self, facts: list[Fact]) -> int:
-        """See Engine."""
+        """See KvEngine."""
         self.driver.check_can_write()
         self.begin(self.ctx.clock.monotonic_s())
         self.end()
@@ -373,7 +373,7 @@ class LoggedEngine:
         return lsn
 
     async def committed(self, lsn: int) -> None:
-        """See Engine."""
+        """See KvEngine."""
         core = self.driver.core
         epoch = core.epoch
         await self.driver.acknowledged(lsn)
@@ -387,14 +387,14 @@ class LoggedEngine:
         return self.driver.state_lsn
 
     async def advanced(self, lsn: int, wait_s: float) -> None:
-        """See Engine."""
+        """See KvEngine."""
         with move_on_after(self.ctx.clock, wait_s):
             await self.driver.applied(lsn + 1)
             while self.committed_lsn <= lsn:
                 await self.ctx.clock.sleep(QUORUM_POLL_S)
 
     def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
-        """See Engine."""
+        """See KvEngine."""
         storage, last_lsn = self.driver.core.storage, self.committed_lsn
         if from_lsn + 1 < storage.first_lsn:
             return None
@@ -409,7 +409,7 @@ class LoggedEngine:
         """The log has them anyway."""
 
     def facts(self) -> dict[str, Any]:
-        """See Engine."""
+        """See KvEngine."""
         return self.driver.facts()
 
 
@@ -447,7 +447,7 @@ class UnloggedEngine:
             self.commands.fact_bytes = 0
 
     async def record(self, facts: list[Fact]) -> int:
-        """See Engine."""
+        """See KvEngine."""
         self.end()
         for fact in facts:
             self.state.apply_fact(fact)
@@ -457,7 +457,7 @@ class UnloggedEngine:
         return self.committed_lsn
 
     async def committed(self, lsn: int) -> None:
-        """See Engine."""
+        """See KvEngine."""
         await trio.lowlevel.checkpoint()
 
     @property
@@ -465,24 +465,24 @@ class UnloggedEngine:
         return self.committed_lsn
 
     async def advanced(self, lsn: int, wait_s: float) -> None:
-        """See Engine."""
+        """See KvEngine."""
         with move_on_after(self.ctx.clock, wait_s):
             while self.committed_lsn <= lsn:
                 await self._advanced.wait()
 
     def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
-        """See Engine."""
+        """See KvEngine."""
         first_lsn = self._feed[0][0] if self._feed else self.committed_lsn + 1
         if not self._feeding or from_lsn + 1 < first_lsn:
             return None
         return [each for each in self._feed if each[0] > from_lsn]
 
     def keep_changes(self, wanted: bool) -> None:
-        """See Engine."""
+        """See KvEngine."""
         self._feeding = wanted
         if not wanted:
             self._feed.clear()
 
     def facts(self) -> dict[str, Any]:
-        """See Engine."""
+        """See KvEngine."""
         return {"role": "primary", "epoch": 1, "lsn": self.committed_lsn}

@@ -14,7 +14,7 @@ import trio
 from nodes.base import Context
 from nodes.kv import reach
 from nodes.kv.arguments import key_slot
-from nodes.kv.engine import Engine, execute
+from nodes.kv.engine import KvEngine, execute
 from nodes.kv.moves import PAGE_BYTES, ShardMoves, changes_for
 from nodes.kv.state import ADOPT, Incoming
 from nodes.parts.timing import move_on_after
@@ -44,7 +44,7 @@ FORGOTTEN: Final = "forgotten"
 class Mover:
     """One node's part in moves."""
 
-    def __init__(self, ctx: Context, nursery: trio.Nursery, engine: Engine,
+    def __init__(self, ctx: Context, nursery: trio.Nursery, engine: KvEngine,
                  clients: GroupClients) -> None:  # fmt: skip
         self.ctx = ctx
         self.engine = engine

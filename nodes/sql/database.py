@@ -90,7 +90,7 @@ def may_lose(config: DatabaseConfig, members: int) -> str:
     return f"`ack: {config.ack}` answers before a majority has the record"
 
 
-class Engine:
+class SqlEngine:
     """SQL over one replicated log: what both the database tier and a web server's own store are."""
 
     def __init__(
@@ -298,7 +298,7 @@ class DatabaseNode:
         ctx = self.ctx
         async with trio.open_nursery() as nursery:
             view = await Directory(ctx, nursery).follow(ctx.tier)
-            engine = Engine(ctx, nursery, self.config, self._founders(view))
+            engine = SqlEngine(ctx, nursery, self.config, self._founders(view))
             await engine.driver.recover()
             keeper = GroupKeeper(
                 ctx,
@@ -324,7 +324,7 @@ class DatabaseNode:
             nursery.start_soon(engine.run)
             task_status.started()
 
-    def _service(self, engine: Engine) -> Service:
+    def _service(self, engine: SqlEngine) -> Service:
         service = Service(self.ctx)
         engine.driver.add_methods(service)
 

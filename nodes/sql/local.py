@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 from nodes.base import Context
-from nodes.sql.database import DatabaseConfig, Engine
+from nodes.sql.database import DatabaseConfig, SqlEngine
 from protocols.database import Rows, Written
 from protocols.replication.replica import VOTER
 
@@ -17,7 +17,7 @@ class LocalDatabase:
     """What DatabaseClient is to a tier: a group of one, without a network."""
 
     def __init__(self, ctx: Context, nursery: trio.Nursery) -> None:
-        self._engine = Engine(ctx, nursery, DatabaseConfig(), ((ctx.name, VOTER),))
+        self._engine = SqlEngine(ctx, nursery, DatabaseConfig(), ((ctx.name, VOTER),))
         self._nursery = nursery
 
     async def start(self) -> None:

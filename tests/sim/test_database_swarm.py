@@ -14,7 +14,7 @@ from emu.seeds.campaign import run_all
 from emu.seeds.run import SeedResult, SeedRun, run_seed
 from emu.topology.loading import load
 from emu.verdict import promises
-from nodes.sql.database import Engine
+from nodes.sql.database import SqlEngine
 from nodes.sql.state import SqlState
 from protocols.replication.primary import Primary
 from protocols.replication.replica import PRIMARY
@@ -66,7 +66,7 @@ def test_a_short_life_of_step_5s_database_is_clean(seed):
     assert (found.anomaly, found.undecided) == ("", False)
 
 
-async def _answers_without_the_token(self: Engine, min_lsn: int) -> None:
+async def _answers_without_the_token(self: SqlEngine, min_lsn: int) -> None:
     return
 
 
@@ -90,7 +90,7 @@ def _applies_half(self: SqlState, records: Sequence[bytes]) -> None:
 Planted = Sequence[tuple[Any, str, Any]]
 PLANTED: dict[str, Planted] = {
     "a replica answers without having what the token names": [
-        (Engine, "_wait_for_token", _answers_without_the_token)
+        (SqlEngine, "_wait_for_token", _answers_without_the_token)
     ],
     "retries are done again": [(SqlState, "_known_request", _knows_no_request)],
     "an old primary goes on serving": [
