@@ -196,6 +196,10 @@ class Clock(Protocol):
         """Seconds since the Unix epoch, as this node believes."""
         ...
 
+    def cpu_s(self) -> float:
+        """Seconds of processor that all nodes have used together; a simulation's take none."""
+        ...
+
     async def sleep(self, seconds: float) -> None: ...
     def call_at(self, monotonic_s: float, callback: Callable[[], object]) -> Timer:
         """Run a short synchronous callback at that time; never in a dead or paused node."""

@@ -7,7 +7,7 @@
     `more_at_least` there are others). `lsn` is what the answer saw.
 `write(statements, options)` → `{"results": [{"changes": n, "columns": [...], "rows": [...]}, ...],
 "lsn": n}`
-    One transaction: all statements or none. A statement is `[sql, params]` or `[sql, params,
+    One transaction: all statements or none. The result of a schema change says so as `did`. A statement is `[sql, params]` or `[sql, params,
     guard]`; guard `{"rows": n}` refuses the whole batch unless the statement changed (or returned)
     exactly n rows. options: `request_id` (a retry with the same id gets the first outcome). `lsn`
     is the read-your-writes token.
@@ -16,7 +16,7 @@
     option of `begin`: `timeout_ms` (how long that may be; else as the tier says).
 
 Refusals are definite: `refused` (constraint, guard), `bad_request` (details: line and column in the
-SQL, where they are known), `not_primary` (details: the primary's node name or nil), `unavailable`,
+SQL, where they are known; "writes" where a query should have been a `write`), `not_primary` (details: the primary's node name or nil), `unavailable`,
 `no_space`, `overloaded`, `expired`.
 """
 
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+WRITES: Final = "writes"
 QUERY: Final = "query"
 WRITE: Final = "write"
 BEGIN: Final = "begin"

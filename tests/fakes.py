@@ -29,6 +29,9 @@ class FakeTimers:
     def now_s(self) -> float:
         return self.time_s
 
+    def cpu_s(self) -> float:
+        return 0.0
+
     def call_at(self, when_s: float, callback: Callable[[], object]) -> FakeTimer:
         timer = FakeTimer(callback)
         self._asked += 1

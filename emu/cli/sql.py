@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -86,7 +88,7 @@ def _run_script(session: Session, command: str) -> None:
 
     splitter = Splitter()
     try:
-        for line in command.splitlines() if command else sys.stdin:
+        for line in command.split("\n") if command else _lines():
             if not splitter.begun and line.lstrip().startswith("\\"):
                 _run_command(session, line)
                 continue
@@ -102,6 +104,13 @@ def _run_script(session: Session, command: str) -> None:
         left_open = not session.end()
     if left_open:
         output.fail("the script ended inside a transaction: it is rolled back")
+
+
+def _lines() -> Iterable[str]:
+    """Of stdin, as they are: a carriage return may be part of a value."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(newline="\n")
+    return sys.stdin
 
 
 def _run_command(session: Session, line: str) -> None:

@@ -14,7 +14,6 @@ from emu import state
 from emu.cli import output, sql_commands
 from emu.cli.sql_session import Session
 from emu.cli.sql_text import Splitter, Statement
-from nodes.sql.rules import first_word, is_schema
 from protocols.errors import RpcError
 
 HISTORY_FILE: Final = "sql_history"
@@ -93,13 +92,12 @@ class Prompt:
 
     def _run(self, statement: Statement) -> None:
         try:
-            went_well = self._session.run(statement)
+            self._session.run(statement)
         except KeyboardInterrupt:
-            reads = first_word(statement.text) in ("SELECT", "VALUES", "EXPLAIN", "PRAGMA")
-            text = "cancelled" if reads else "cancelled; yet what it writes may take effect"
-            output.note(text, "yellow")
+            output.note("cancelled; if it writes, that may yet take effect", "yellow")
             raise
-        if went_well and is_schema(statement.text):
+        if self._session.changed_schema:
+            self._session.changed_schema = False
             self._completer.forget()
 
 

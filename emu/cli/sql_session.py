@@ -16,7 +16,7 @@ from rich.text import Text
 from emu.cli import output, sql_shown
 from emu.cli.sql_text import Statement
 from emu.control.client import ControlClient
-from nodes.sql.rules import check_length, first_word
+from nodes.sql.rules import check_length
 from protocols.errors import RpcError
 
 PROMPT_TRANSACTION_MS: Final = 60_000
@@ -51,6 +51,8 @@ class Session:
         self.look = look
         self.replica = replica
         self._typed = typed
+        self.changed_schema = False
+        """Since somebody set this back."""
         self._lease: Any = None
         self._seen_lsn = 0
         """The latest that an answer saw: no later one is without that, whoever gives it."""
@@ -94,7 +96,8 @@ class Session:
             if was_open and not self.in_transaction:
                 output.note("the transaction is gone, and nothing of it was done", "red")
             return False
-        self.show(answer, first_word(statement.text))
+        self.changed_schema = self.changed_schema or bool(answer.get("did"))
+        self.show(answer)
         if self.in_transaction and not was_open:
             self._tell_of_transaction(answer)
         return True
@@ -115,8 +118,8 @@ class Session:
             pass  # it is over
         return False
 
-    def show(self, answer: Answer, word: str = "") -> None:
-        """Print it; `word` is the statement's verb."""
+    def show(self, answer: Answer) -> None:
+        """Print it."""
         look = self.look
         if look.as_json:
             output.result(sql_shown.as_json(answer))
@@ -124,14 +127,14 @@ class Session:
             if answer["columns"]:
                 for line in sql_shown.table(answer, _width(), blocks=look.blocks):
                     output.out.print(line)
-            foot = sql_shown.foot(answer, word, timing=look.timing, lsn=look.lsn)
+            foot = sql_shown.foot(answer, timing=look.timing, lsn=look.lsn)
             output.out.print(Text(foot, style="dim"))
         else:
             for row in sql_shown.tabbed(answer):
                 sys.stdout.write(row + "\n")
             sys.stdout.flush()
             if look.timing or look.lsn:
-                output.note(sql_shown.foot(answer, word, timing=look.timing, lsn=look.lsn))
+                output.note(sql_shown.foot(answer, timing=look.timing, lsn=look.lsn))
 
     def _show_problem(self, error: RpcError, statement: Statement) -> None:
         if self.look.as_json:

@@ -17,7 +17,6 @@ NULL: Final = "NULL"
 LEAST_CHARS: Final = 8
 """A column is not cut to less than this."""
 ESCAPES: Final = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
-CHANGING: Final = ("INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "COMMIT", "END")
 Answer = Mapping[str, Any]
 
 
@@ -76,9 +75,9 @@ def _blocks(
     return lines
 
 
-def foot(answer: Answer, word: str, *, timing: bool, lsn: bool) -> str:
-    """`(3 rows)  db-2, primary`, with LSN and time where they are wanted. `word`: the verb."""
-    parts = [_counted(answer, word), f"{answer['node']}, {answer['role'] or 'unknown role'}"]
+def foot(answer: Answer, *, timing: bool, lsn: bool) -> str:
+    """`(3 rows)  db-2, primary`, with LSN and time where they are wanted."""
+    parts = [_counted(answer), f"{answer['node']}, {answer['role'] or 'unknown role'}"]
     if lsn and answer.get("lsn") is not None:
         parts.append(f"LSN {answer['lsn']}")
     if timing:
@@ -86,9 +85,9 @@ def foot(answer: Answer, word: str, *, timing: bool, lsn: bool) -> str:
     return "  ".join(parts)
 
 
-def _counted(answer: Answer, word: str) -> str:
+def _counted(answer: Answer) -> str:
     if not answer["columns"]:
-        return f"({_plural(answer['changes'], 'row')} changed)" if word in CHANGING else word
+        return str(answer.get("did") or f"({_plural(answer.get('changes', 0), 'row')} changed)")
     told, more = f"({_plural(len(answer['rows']), 'row')})", answer.get("more", 0)
     if answer.get("more_at_least"):
         return f"{told}  … {f'at least {more:,} ' if more else ''}more rows"
@@ -159,7 +158,8 @@ def _tabbed_cell(value: Any) -> str:
 def as_json(answer: Answer) -> dict[str, Any]:
     """The answer for `--json`: a blob is its hex digits."""
     rows = [[_json_cell(value) for value in row] for row in answer["rows"]]
-    keys = ("node", "role", "lsn", "took_s", "columns", "rows", "changes", "more", "more_at_least")
+    keys: tuple[str, ...] = ("node", "role", "lsn", "took_s", "columns", "rows", "changes", "did")
+    keys += ("more", "more_at_least")
     return {key: rows if key == "rows" else answer[key] for key in keys if key in answer}
 
 

@@ -73,6 +73,9 @@ class LiveTimers:
         now_s = time.monotonic() - self._zero_s
         return now_s if now_s < self._most_s else self._most_s
 
+    def cpu_s(self) -> float:
+        return time.thread_time()
+
     def call_at(self, when_s: float, callback: Callable[[], object]) -> _Entry:
         entry = _Entry(callback)
         if when_s < self._armed_s:

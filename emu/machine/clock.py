@@ -60,6 +60,9 @@ class MachineClock:
     def wall_s(self) -> float:
         return self._wall_ahead_s + self.monotonic_s()
 
+    def cpu_s(self) -> float:
+        return self._timers.cpu_s()
+
     def step(self, seconds: float) -> None:
         """Jump the wall clock; monotonic time does not move."""
         self._wall_ahead_s += seconds
@@ -139,6 +142,7 @@ class NodeClock:
         self._clock = clock
         self._life = life
         self.monotonic_s = clock.monotonic_s
+        self.cpu_s = clock.cpu_s
         life.own(self)
 
     def wall_s(self) -> float:

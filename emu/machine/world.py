@@ -27,6 +27,10 @@ class Timers(Protocol):
     """The world's true time (seconds since the run began) and its one heap of things to come."""
 
     def now_s(self) -> float: ...
+    def cpu_s(self) -> float:
+        """Seconds of processor that the loop has used; virtual time takes none."""
+        ...
+
     def call_at(self, when_s: float, callback: Callable[[], object]) -> Timer:
         """Equal times run in the order in which they were asked for."""
         ...

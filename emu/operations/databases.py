@@ -12,7 +12,8 @@ from typing import Any, Final
 from emu.running.slot import Slot
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
-from nodes.sql.rules import READING_WORDS, check_length, first_word
+from nodes.sql.grammar import Grammar
+from nodes.sql.rules import check_length
 from protocols import database as words
 from protocols.errors import RpcError
 
@@ -27,8 +28,6 @@ ELSEWHERE: Final = frozenset(
     {"not_primary", "unavailable", "disconnected", "timeout", "unknown_outcome"}
 )
 """Worth asking another member, or again."""
-BEGIN_WORDS: Final = ("BEGIN",)
-COMMIT_WORDS: Final = ("COMMIT", "END")
 
 
 async def members_of(cluster: Cluster, target: str) -> tuple[str, list[str]]:
@@ -111,40 +110,44 @@ async def run_statement(
     check_length(len(sql))  # a frame of that size would end the connection instead
     tier, names = await members_of(cluster, target)
     began_s = cluster.world.timers.now_s()
-    word = first_word(sql)
+    control = Grammar().control(sql)
     lease = options.get("lease")
-    if word in BEGIN_WORDS and lease is None:
+    if lease is not None:
+        answer = await _in_transaction(cluster, lease, control, sql, options)
+    elif control == "BEGIN":
         answer = await _begin(cluster, tier, options)
-    elif lease is not None:
-        answer = await _in_transaction(cluster, lease, word, sql, options)
-    elif word in (*COMMIT_WORDS, "ROLLBACK"):
-        raise RpcError("refused", f"{word}: no transaction is open; BEGIN opens one")
-    elif word in READING_WORDS:
-        answer = await _read(cluster, tier, names, sql, options)
+    elif control:
+        raise RpcError("refused", f"{control}: no transaction is open; BEGIN opens one")
     else:
-        answer = await _write(cluster, tier, sql, options)
+        answer = await _read_or_write(cluster, tier, names, sql, options)
     slot = cluster.slots.get(answer["node"])
     role = slot.role if slot is not None else ""
     took_s = cluster.world.timers.now_s() - began_s
     return {"role": role, "took_s": round(took_s, 6), **answer}
 
 
-async def _read(
+async def _read_or_write(
     cluster: Cluster, tier: str, names: list[str], sql: str, options: dict[str, Any]
 ) -> dict[str, Any]:
+    """Whoever is to answer says whether the statement only reads: it has the schema."""
     asked = {key: options[key] for key in ("max_rows", "min_lsn") if options.get(key)}
     whole = len(names) == len(cluster.tier_slots(tier))
+    at_primary = [sql, [], {**asked, "primary": True}]
     try:
         if whole and not options.get("replica"):
-            params = [sql, [], {**asked, "primary": True}]
-            name, answer = await ask_primary(cluster, tier, words.QUERY, params, again=True)
+            name, answer = await ask_primary(cluster, tier, words.QUERY, at_primary, again=True)
             return {"node": name, **answer, "role": PRIMARY}
-        if options.get("replica"):
-            names = await _replicas(cluster, tier, names)
-        return await _read_from(cluster, names, [sql, [], asked])
+        try:
+            if options.get("replica"):
+                names = await _replicas(cluster, tier, names)
+            return await _read_from(cluster, names, [sql, [], asked])
+        except RpcError as error:
+            if error.code in ELSEWHERE:  # then the primary says what it is, and does what writes
+                await ask_primary(cluster, tier, words.QUERY, at_primary, again=True)
+            raise
     except RpcError as error:
-        if error.code == "bad_request" and "this statement writes" in error.message:
-            return await _write(cluster, tier, sql, options)  # WITH ... INSERT
+        if error.details == (words.WRITES,):
+            return await _write(cluster, tier, sql, options)
         raise
 
 
@@ -192,26 +195,26 @@ async def _begin(cluster: Cluster, tier: str, options: dict[str, Any]) -> dict[s
     name, answer = await ask_primary(cluster, tier, words.BEGIN, [wanted], again=False)
     return {
         "node": name, "role": PRIMARY, "lsn": None, "columns": [], "rows": [], "changes": 0,
-        "lease": [name, answer["lease"]], "expires_ms": answer["expires_ms"],
+        "did": "BEGIN", "lease": [name, answer["lease"]], "expires_ms": answer["expires_ms"],
     }  # fmt: skip
 
 
 async def _in_transaction(
-    cluster: Cluster, lease: Sequence[Any], word: str, sql: str, options: dict[str, Any]
+    cluster: Cluster, lease: Sequence[Any], control: str, sql: str, options: dict[str, Any]
 ) -> dict[str, Any]:
     """A statement of the transaction at the node that holds it; COMMIT and ROLLBACK end it."""
     name, number = str(lease[0]), lease[1]
     told: dict[str, Any] = {"columns": [], "rows": [], "changes": 0, "lsn": None}
-    if word in BEGIN_WORDS:
+    if control == "BEGIN":
         raise RpcError("refused", "a transaction is open: COMMIT or ROLLBACK ends it")
-    if word in COMMIT_WORDS:
+    if control == "COMMIT":
         request = {"request_id": str(options.get("request_id") or "")}
         answer = await ask(cluster, name, words.COMMIT, [number, request], PATIENCE_S)
         changes = sum(each["changes"] for each in answer["results"])
         told = {**told, "lsn": answer["lsn"], "changes": changes, "lease": None}
-    elif word == "ROLLBACK":
+    elif control:
         await ask(cluster, name, words.ROLLBACK, [number], ATTEMPT_S)
-        told["lease"] = None
+        told |= {"lease": None, "did": control}
     else:
         told |= await ask(cluster, name, words.EXECUTE, [number, sql, []], PATIENCE_S)
     return {"node": name, "role": PRIMARY, **told}

@@ -37,6 +37,9 @@ class WorldClock:
     def wall_s(self) -> float:
         return self._timers.now_s()
 
+    def cpu_s(self) -> float:
+        return self._timers.cpu_s()
+
     def call_at(self, monotonic_s: float, callback: Any) -> Timer:
         return self._timers.call_at(monotonic_s, callback)
 

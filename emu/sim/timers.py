@@ -78,6 +78,9 @@ class SimClock(trio.abc.Clock):
     def now_s(self) -> float:
         return self.now
 
+    def cpu_s(self) -> float:
+        return 0.0
+
     def call_at(self, when_s: float, callback: Callable[[], object]) -> SimTimer:
         timer = SimTimer(callback)
         self._armed = number = self._armed + 1

@@ -102,6 +102,7 @@ class SqlEngine:
             f"{ctx.name}-{ctx.generation}-{ctx.rng('vfs').getrandbits(32)}",
             ctx.clock.wall_s,
             ctx.rng("sql"),
+            ctx.clock.cpu_s,
         )
         ack = AckRule.parse(config.ack)
         waits_for_apply = ack.level == "remote_apply"

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import apsw
 import msgpack
 
 from nodes.replica.state_machine import Applied
+from nodes.sql.changes import in_words
 from nodes.sql.state import SqlState
 from protocols.replication.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
@@ -18,8 +18,14 @@ from protocols.stepping import Steps, at_once
 class SqlMachine:
     """parts.state_machine.StateMachine over one SqlState."""
 
-    def __init__(self, name: str, now_s: Callable[[], float], rng: random.Random) -> None:
-        self.sql = SqlState(f"emu-clock-{name}", now_s, rng)
+    def __init__(
+        self,
+        name: str,
+        now_s: Callable[[], float],
+        rng: random.Random,
+        cpu_s: Callable[[], float] = float,
+    ) -> None:
+        self.sql = SqlState(f"emu-clock-{name}", now_s, rng, cpu_s)
 
     def close(self) -> None:
         self.sql.close()
@@ -51,25 +57,8 @@ class SqlMachine:
 
     def describe(self, payload: bytes) -> Any:
         """The rows or statements of a record, in words."""
-        changeset, statements, request_id, _, _ = msgpack.unpackb(payload)
-        if changeset is None:
-            return {"statements": statements, "request_id": request_id}
-        changes = []
-        for change in apsw.Changeset.iter(changeset):
-            changes.append(
-                {
-                    "table": change.name,
-                    "op": change.op,
-                    "old": _plain(change.old),
-                    "new": _plain(change.new),
-                }
-            )
-        return {"changes": changes}
-
-
-def _plain(values: Any) -> list[Any] | None:
-    if values is None:
-        return None
-    return [
-        each if isinstance(each, str | int | float | None) else repr(each)[:200] for each in values
-    ]
+        parts = []
+        for sql, changes in msgpack.unpackb(payload):
+            parts += [{"statement": sql}] if sql else []
+            parts += in_words(changes) if changes else []
+        return {"changes": parts}

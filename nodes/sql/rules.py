@@ -1,42 +1,52 @@
-"""What SQL may do on a node, and for how long: one statement at a time, no files, no endless loops.
+"""What SQL may do on a node, and how long: one statement at a time, no files, no endless loops.
 
-SQLite asks here before it acts (authorizer, trace, progress); what a changeset would miss is
-refused in state.py.
+What a statement is, SQLite says as it prepares it (authorizer, trace, progress): nothing here reads
+its text. What a schema may be is schema.py's business.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import apsw
 
+from protocols import database as words
 from protocols.errors import RpcError
 
 MAX_STATEMENT_BYTES: Final = 256 << 10
-MAX_VALUE_BYTES: Final = 2 << 20
-"""Of a string, a blob or a row: SQLite makes each in one step, which no budget can interrupt."""
+MAX_VALUE_BYTES: Final = 512 << 10
+"""Of a string, a blob or a row: SQLite makes each in one step, which no budget can interrupt. The
+log takes none that is larger."""
 STEP_BUDGET: Final = 1_000_000
 """Virtual machine steps of one query: 5 to 40 ms of a laptop's core, by what the steps do."""
 WRITE_STEP_BUDGET: Final = 300_000
 """Of one transaction: a step that writes costs several times as much, and may be undone."""
-STEPS_PER_LOOK: Final = 10_000
-MAX_VERBS: Final = 1000
-MAX_VERB_STATEMENT: Final = 1000
+HOLD_S: Final = 0.25
+"""Of the processor, for what is guarded: steps over large values cost a thousand times others."""
+STEPS_PER_LOOK: Final = 100
+MAX_KNOWN: Final = 1000
+MAX_KNOWN_STATEMENT: Final = 1000
 RANDOM_BYTES_PER_STEP: Final = 10
+CHARACTERS_PER_STEP: Final = 100
+OWN_NAMES: Final = "emu_"
+"""What the database's own tables begin with."""
 
 LIMITS: Final = {
     apsw.SQLITE_LIMIT_ATTACHED: 0,
     apsw.SQLITE_LIMIT_SQL_LENGTH: MAX_STATEMENT_BYTES,
     apsw.SQLITE_LIMIT_LENGTH: MAX_VALUE_BYTES,
-    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
+    apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 64,
     apsw.SQLITE_LIMIT_COMPOUND_SELECT: 200,
     apsw.SQLITE_LIMIT_TRIGGER_DEPTH: 50,
+    apsw.SQLITE_LIMIT_FUNCTION_ARG: 100,
+    apsw.SQLITE_LIMIT_VDBE_OP: 200_000,
 }
 DENIED: Final = {
     apsw.SQLITE_ATTACH: "ATTACH is not allowed: a node has one database, in its own memory",
     apsw.SQLITE_DETACH: "DETACH is not allowed",
-    apsw.SQLITE_CREATE_VTABLE: "virtual tables are not allowed: a changeset misses their rows",
+    apsw.SQLITE_CREATE_VTABLE: "virtual tables are not allowed: a record misses their rows",
+    apsw.SQLITE_ANALYZE: "ANALYZE is not allowed: a record misses its statistics",
 } | dict.fromkeys(
     (
         apsw.SQLITE_CREATE_TEMP_INDEX,
@@ -46,33 +56,45 @@ DENIED: Final = {
     ),
     "TEMP is not allowed: connections are shared, and a snapshot misses it",
 )
+CONTROL: Final = {
+    apsw.SQLITE_TRANSACTION: "{}: a batch is the transaction",
+    apsw.SQLITE_SAVEPOINT: "SAVEPOINT {}: a batch is the transaction",
+}
+SCHEMA_CHANGES: Final = {
+    apsw.SQLITE_CREATE_TABLE: "CREATE TABLE",
+    apsw.SQLITE_CREATE_INDEX: "CREATE INDEX",
+    apsw.SQLITE_CREATE_VIEW: "CREATE VIEW",
+    apsw.SQLITE_CREATE_TRIGGER: "CREATE TRIGGER",
+    apsw.SQLITE_DROP_TABLE: "DROP TABLE",
+    apsw.SQLITE_DROP_INDEX: "DROP INDEX",
+    apsw.SQLITE_DROP_VIEW: "DROP VIEW",
+    apsw.SQLITE_DROP_TRIGGER: "DROP TRIGGER",
+    apsw.SQLITE_ALTER_TABLE: "ALTER TABLE",
+    apsw.SQLITE_REINDEX: "REINDEX",
+}
+"""Actions of statements that ship as such."""
+STATISTICS: Final = "sqlite_stat"
 READABLE_PRAGMAS: Final = frozenset(
-    {"table_info", "table_list", "table_xinfo", "index_list", "index_info", "foreign_key_list"}
+    {"table_info", "table_list", "table_xinfo", "index_list", "index_info", "index_xinfo"}
+    | {"foreign_key_list"}
 )
-DENIED_FUNCTIONS: Final = frozenset({"load_extension", "readfile", "writefile", "edit"})
+DENIED_FUNCTIONS: Final = {
+    name: f"{name}() is not allowed: it reaches out of the database"
+    for name in ("load_extension", "readfile", "writefile", "edit", "sqlite_log", "fts3_tokenizer")
+} | {
+    name: f"{name}() is not allowed: its work grows with the square of what it is given"
+    for name in ("json_patch", "jsonb_patch", "geopoly_overlap", "geopoly_within")
+}
+DENIED_TABLES: Final = frozenset({"dbstat", "sqlite_dbpage", "sqlite_stmt", "bytecode"})
+"""What they show is another thing on each replica."""
+ROOT_PAGE: Final = "rootpage"
+SCHEMA_TABLES: Final = ("sqlite_master", "sqlite_schema")
 
-_BEFORE_WORD: Final = re.compile(r"(?:\s|;|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
-_WORD: Final = re.compile(r"[A-Za-z]+")
-_FILES: Final = frozenset({"VACUUM", "ATTACH", "DETACH"})
-_CONTROL: Final = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "END"})
-SCHEMA_WORDS: Final = frozenset({"CREATE", "DROP", "ALTER", "REINDEX", "ANALYZE"})
 _OK: Final = int(apsw.SQLITE_OK)
 ERRORS: Final = (apsw.Error, TypeError, ValueError, OverflowError)
 """What running a statement may raise, for `Rules.refusal`."""
-READING_WORDS: Final = frozenset({"SELECT", "VALUES", "WITH", "EXPLAIN", "PRAGMA"})
-"""What a statement begins with that most likely only reads (WITH may yet write)."""
-
-
-def first_word(sql: str) -> str:
-    """The verb, in capitals, behind whatever comments there are."""
-    start = _BEFORE_WORD.match(sql)
-    word = _WORD.match(sql, start.end() if start else 0)
-    return word[0].upper() if word else ""
-
-
-def is_schema(sql: str) -> bool:
-    """Whether it changes the schema, and ships as a statement."""
-    return first_word(sql) in SCHEMA_WORDS
+NO_UTF8: Final = "a text of this statement is not UTF-8: CAST it to a BLOB"
+WRITES: Final = "this statement writes: use `write`"
 
 
 def check_length(characters: int) -> None:
@@ -80,6 +102,11 @@ def check_length(characters: int) -> None:
     if characters > MAX_STATEMENT_BYTES:
         most = f"{MAX_STATEMENT_BYTES >> 10} KiB; pass long values as params"
         raise RpcError("too_large", f"a statement of {characters} characters is over {most}")
+
+
+def is_own(name: Any) -> bool:
+    """Whether a table, index, view or trigger of that name is the database's own."""
+    return isinstance(name, str) and name.lower().startswith(OWN_NAMES)
 
 
 class _Own:
@@ -111,22 +138,35 @@ class _Guard:
 
     def __exit__(self, *error: object) -> None:
         self.db.set_progress_handler(None)
+        self.rules.end()
         self.rules.is_reading = False
 
 
 class Rules:
     """The guard of one connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpu_s: Callable[[], float]) -> None:
+        """`cpu_s`: the seconds of processor that were used so far."""
+        self._cpu_s = cpu_s
         self._denied = ""
         self._own = _Own()
         self.is_reading = False
+        self.is_full: Callable[[], bool] = bool
+        """Whether the transaction has become too large for a record."""
         self._steps_left = 0
+        self._until_s = 0.0
         self._budget = STEP_BUDGET
-        self._verbs: dict[str, str] = {}
-        """The first words of the statements seen lately."""
+        self._asked = ""
+        self._known: dict[str, str] = {}
+        """What the statements seen lately change of the schema."""
         self.columns: list[str] = []
         """Of the statement that ran last; [] where it gives no rows."""
+        self._writes = False
+        self._running: apsw.Cursor | None = None
+        self.text = ""
+        """Of the statement that ran last, without what came behind it."""
+        self.did = ""
+        """What the statement that ran last changed of the schema; "" if nothing."""
 
     def install(self, db: apsw.Connection) -> None:
         for limit, value in LIMITS.items():
@@ -139,70 +179,96 @@ class Rules:
         """What the database itself does inside is not asked about."""
         return self._own
 
-    def verb(self, sql: str) -> str:
-        """`first_word`, which the same few statements are asked for again and again."""
-        word = self._verbs.get(sql)
-        if word is None:
-            word = first_word(sql)
-            if len(self._verbs) >= MAX_VERBS:
-                self._verbs.clear()
-            if len(sql) <= MAX_VERB_STATEMENT:
-                self._verbs[sql] = word
-        return word
-
-    def check(self, sql: Any) -> str:
-        """Its first word. Raises RpcError for what must not even be tried."""
-        if not isinstance(sql, str):
-            raise RpcError("bad_request", "a statement must be text")
-        check_length(len(sql))
-        word = self.verb(sql)
-        if word in _FILES:
-            raise RpcError("bad_request", f"{word} is not allowed here")
-        if word in _CONTROL:
-            raise RpcError("bad_request", f"{word}: a batch is the transaction")
-        return word
-
     def guarded(self, db: apsw.Connection, *, reading: bool) -> _Guard:
         """Bound the steps of what runs inside."""
         self.is_reading = reading
         self._steps_left = self._budget = STEP_BUDGET if reading else WRITE_STEP_BUDGET
+        self._until_s = self._cpu_s() + HOLD_S
         return _Guard(self, db)
 
-    def cursor(self, db: apsw.Connection) -> apsw.Cursor:
-        """For one statement of a client's; once it runs, `columns` has its columns' names."""
-        cursor, seen = db.cursor(), 0
-        self.columns, self._denied = [], ""
+    def run(self, db: apsw.Connection, sql: Any, params: Any) -> apsw.Cursor:
+        """Begin one statement of a client's; `columns` has its columns' names, `did` what it is.
 
-        def look(running: apsw.Cursor, sql: str, bindings: Any) -> bool:
+        Raises RpcError and ERRORS.
+        """
+        if not isinstance(sql, str):
+            raise RpcError("bad_request", "a statement must be text")
+        check_length(len(sql))
+        cursor, seen = db.cursor(), 0
+        self.columns, self.did, self._denied, self._asked = [], "", "", ""
+
+        def look(running: apsw.Cursor, text: str, bindings: Any) -> bool:
             # A cached statement is not authorized again, so what it does is asked of itself.
             nonlocal seen
-            seen += bool(self.verb(sql))  # a comment at the end is no statement
+            seen += running.has_vdbe  # a comment at the end is no statement
             if seen == 1 and not self.columns:
                 self.columns = [each[0] for each in running.get_description()]
+                self._writes = not (running.is_readonly or running.is_explain)
+                self.text = text
+                self.did = "" if running.is_explain else self._what(sql)
             if seen > 1:
                 self._denied = "one statement at a time: put them into a batch"
-            elif self.is_reading and not running.is_readonly:
-                self._denied = "this statement writes: use `write`"
+            elif self.is_reading and self._writes:
+                self._denied = WRITES
             return not self._denied
 
         cursor.exec_trace = look
-        return cursor
+        self.end()
+        self._running = cursor
+        return cursor.execute(sql, params, can_cache=sql in self._known)
+
+    def end(self) -> None:
+        """The statement that ran last is over, also if not all its rows were wanted: a transaction
+        cannot end before."""
+        if self._running is not None:
+            self._running.close(True)
+            self._running = None
+
+    def _what(self, sql: str) -> str:
+        """What the statement that was just prepared changes of the schema. It was authorized, or
+        is known: only those that are known are cached."""
+        known = self._known.get(sql)
+        if known is None:
+            known = self._asked
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            if len(sql) <= MAX_KNOWN_STATEMENT:
+                self._known[sql] = known
+        return known
 
     def refusal(self, error: Exception, sql: str) -> RpcError:
         """One of ERRORS as an answer: what is wrong, and where."""
         if isinstance(error, apsw.InterruptError):
-            why = f"stopped: it took more than {self._budget} steps; add an index or LIMIT"
-            return RpcError("refused", why)
-        if isinstance(error, apsw.AuthError | apsw.ExecTraceAbort):
-            return RpcError("bad_request", self._denied or str(error))
+            return self._interrupted()
+        if self._denied:
+            details = (words.WRITES,) if self._denied == WRITES else ()
+            return RpcError("bad_request", self._denied, *details)
         if isinstance(error, apsw.ConstraintError):
             return RpcError("refused", str(error))
         if isinstance(error, apsw.TooBigError):
-            most = f"{MAX_VALUE_BYTES >> 20} MiB"
+            most = f"{MAX_VALUE_BYTES >> 10} KiB"
             return RpcError("too_large", f"{error}: a value has at most {most}")
+        if isinstance(error, UnicodeDecodeError):
+            return RpcError("refused", NO_UTF8)
+        if "cannot VACUUM" in str(error):
+            return RpcError("bad_request", "VACUUM is not allowed here")
         place = _place(error, sql)
         where = f" (line {place[0]}, column {place[1]})" if place else ""
         return RpcError("bad_request", f"{error}{where}", *place)
+
+    def must_read(self) -> None:
+        """Raises RpcError unless the statement that ran last may run again as a subquery."""
+        if self._writes or self.did or not self.columns:
+            raise RpcError("refused", NO_UTF8)
+
+    def _interrupted(self) -> RpcError:
+        if self.is_full():
+            return RpcError("too_large", "a transaction changes too much; make several of it")
+        if self._steps_left >= 0:
+            why = f"stopped: it held the node for more than {HOLD_S * 1000:.0f} ms; ask for less"
+            return RpcError("refused", why)
+        why = f"stopped: it took more than {self._budget} steps; add an index or LIMIT"
+        return RpcError("refused", why)
 
     @property
     def steps_spent(self) -> int:
@@ -215,29 +281,54 @@ class Rules:
         if self._steps_left < 0 and not self._own.depth:
             raise RpcError("refused", "stopped: randomblob() made too many bytes")
 
+    def spend_characters(self, count: int) -> None:
+        """A function of ours looks at so many. Raises RpcError."""
+        self._steps_left -= count // CHARACTERS_PER_STEP
+        if self._steps_left < 0 and not self._own.depth:
+            raise RpcError("refused", "stopped: a function looked at too many characters")
+
     def spend(self) -> bool:
         """The progress handler: whether to stop."""
         self._steps_left -= STEPS_PER_LOOK
-        return self._steps_left < 0
+        return self._steps_left < 0 or self.is_full() or self._cpu_s() > self._until_s
 
     def _authorize(
         self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None
     ) -> int:
         if self._own.depth:
             return _OK
-        if action in DENIED:
-            return self._deny(DENIED[action])
-        if action == apsw.SQLITE_PRAGMA and first not in READABLE_PRAGMAS:
-            return self._deny(f"PRAGMA {first} is not allowed")
-        if action == apsw.SQLITE_FUNCTION and second in DENIED_FUNCTIONS:
-            return self._deny(f"{second}() is not allowed")
-        if first is not None and str(first).startswith("emu_") and action != apsw.SQLITE_READ:
-            return self._deny(f"{first} belongs to the database itself")
+        if action == apsw.SQLITE_READ and second == ROOT_PAGE and first in SCHEMA_TABLES:
+            return int(apsw.SQLITE_IGNORE)  # NULL: each replica has its own
+        why = _denial(action, first, second)
+        if why:
+            self._denied = why
+            return int(apsw.SQLITE_DENY)
+        if action in SCHEMA_CHANGES and not self._asked:
+            name = second if action == apsw.SQLITE_ALTER_TABLE else first
+            self._asked = f"{SCHEMA_CHANGES[action]} {name}"
         return _OK
 
-    def _deny(self, why: str) -> int:
-        self._denied = why
-        return int(apsw.SQLITE_DENY)
+
+def _denial(action: int, first: str | None, second: str | None) -> str:
+    """Why a statement may not do that; "" if it may."""
+    if action in DENIED:
+        return DENIED[action]
+    if action in CONTROL:
+        return CONTROL[action].format(first)
+    if action == apsw.SQLITE_PRAGMA:
+        return "" if first in READABLE_PRAGMAS else f"PRAGMA {first} is not allowed"
+    if action == apsw.SQLITE_FUNCTION:
+        return DENIED_FUNCTIONS.get(second or "", "")
+    if action == apsw.SQLITE_READ:
+        return f"{first} is not allowed" if first in DENIED_TABLES else ""
+    if action == apsw.SQLITE_REINDEX:
+        return ""
+    for name in (first, second):
+        if is_own(name) and not (action == apsw.SQLITE_UPDATE and name is second):
+            return f"{name} belongs to the database itself"
+    if action == apsw.SQLITE_CREATE_TABLE and str(first).startswith(STATISTICS):
+        return DENIED[apsw.SQLITE_ANALYZE]
+    return ""
 
 
 def _place(error: Exception, sql: str) -> tuple[int, ...]:

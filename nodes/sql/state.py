@@ -1,17 +1,14 @@
-"""SQL as a replicated state machine: an in-memory SQLite that turns each
-transaction into a changeset.
+"""SQL as a replicated state machine: an in-memory SQLite that notes what each transaction changes.
 
 `execute` runs transactions on the state and yields one record of them; `apply` repeats it
-elsewhere. What a changeset misses (keyless tables, AUTOINCREMENT, DDL) is refused or shipped as a
-statement. No clock, disk or network here.
+elsewhere: rows by changes.py, changes of the schema as statements. No clock, disk or network here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -19,9 +16,13 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgpack
 
+from nodes.sql import schema
 from nodes.sql.chance import Chance
+from nodes.sql.changes import Layouts, Misfit, Noted, quoted, repeat
 from nodes.sql.copy import copy_in, copy_out, open_in_memory
-from nodes.sql.rules import ERRORS, SCHEMA_WORDS, Rules
+from nodes.sql.functions import Functions
+from nodes.sql.rules import ERRORS, Rules
+from nodes.sql.texts import as_bytes, decoded, raw
 from protocols.errors import RpcError
 from protocols.replication.pieces import Content, Pieces
 from protocols.stepping import Steps
@@ -30,6 +31,8 @@ MAX_ROWS: Final = 20_000
 MAX_ANSWER_BYTES: Final = 900_000
 MAX_RECORD_BYTES: Final = 480 << 10
 """Of one transaction: a little less than what the log takes as one record."""
+MAX_NOTED_BYTES: Final = 16 << 20
+"""Of a transaction that is stopped in its middle."""
 MAX_STATEMENTS: Final = 1000
 GROUP_BYTES: Final = 64 << 10
 GROUP_STATEMENTS: Final = 256
@@ -64,6 +67,10 @@ class Group(NamedTuple):
     """None: they changed nothing."""
 
 
+Part = tuple[str, bytes]
+"""Of a record: a statement that changed the schema, or "", and then the rows that changed."""
+
+
 class _Full(Exception):
     """The transaction finds no room in the record that others have begun."""
 
@@ -75,12 +82,21 @@ class ReplicaDiverged(Exception):
 class SqlState:
     """One copy of the database. `now_s` and `rng` stand in for SQLite's own clock and dice."""
 
-    def __init__(self, vfs_name: str, now_s: Callable[[], float], rng: random.Random) -> None:
+    def __init__(
+        self,
+        vfs_name: str,
+        now_s: Callable[[], float],
+        rng: random.Random,
+        cpu_s: Callable[[], float] = float,
+    ) -> None:
+        """`cpu_s`: the seconds of processor that were used so far."""
         self.chance = Chance(vfs_name, now_s, rng)
         self._vfs_name = vfs_name
-        self._rules = Rules()
+        self._rules = Rules(cpu_s)
+        self._functions = Functions(self._rules, self.chance)
         self._copies = 0
-        self.db = self._open()
+        self._repeats: bool | None = None
+        self._use(self._open())
         self._create_own_tables()
 
     # --- reading -------------------------------------------------------------------------
@@ -93,7 +109,6 @@ class SqlState:
         With `max_rows`, what comes after so many is counted as `more`, up to MAX_ROWS of it, where
         `more_at_least` says that there may be others.
         """
-        self._rules.check(sql)
         with self._rules.guarded(self.db, reading=True):
             if max_rows is None:
                 result = self._run(sql, params)
@@ -103,8 +118,12 @@ class SqlState:
     def _first_rows(self, sql: str, params: Sequence[Any], max_rows: int) -> dict[str, Any]:
         more = 0
         try:
-            cursor = self._rules.cursor(self.db).execute(sql, _bindable(params))
-            rows = _bounded(islice(cursor, max_rows))
+            cursor: Iterator[Any] = self._rules.run(self.db, sql, _bindable(params))
+            try:
+                rows = _bounded(islice(cursor, max_rows))
+            except UnicodeDecodeError:
+                cursor = self._as_bytes(params)
+                rows = _bounded(islice(cursor, max_rows))
             try:
                 for _ in islice(cursor, MAX_ROWS + 1):
                     more += 1
@@ -124,54 +143,49 @@ class SqlState:
 
         Schema changes are records of their own.
         """
-        session = apsw.Session(self.db, "main")
-        session.config(apsw.SQLITE_SESSION_OBJCONFIG_SIZE, True)
-        session.attach()
+        self._turn(to_repeat=False)
         outcomes: list[Outcome] = []
-        statements = steps = 0
-        try:
-            for each in asked:
-                is_alone = self._changes_schema(each.statements)
-                if is_alone and outcomes:
-                    break
-                try:
-                    outcome, record = self._transact(each, lsn, session, bool(outcomes))
-                except _Full:
-                    break
-                except RpcError as refusal:
-                    outcome, record = Outcome([], refusal), None
-                outcomes.append(outcome)
-                if is_alone or record is not None:
-                    return Group(outcomes, record)
-                statements += len(outcome.results)
-                steps += self._rules.steps_spent
-                full = statements >= GROUP_STATEMENTS or steps >= GROUP_STEPS
-                if full or session.changeset_size > GROUP_BYTES:
-                    break
-            return Group(outcomes, self._record(session, [], "", lsn, []))
-        finally:
-            session.close()
+        parts: list[Part] = []
+        statements = steps = size_bytes = 0
+        for each in asked:
+            try:
+                outcome, made = self._transact(each, lsn, bool(outcomes))
+            except _Full:
+                break
+            except RpcError as refusal:
+                outcome, made = Outcome([], refusal), []
+            outcomes.append(outcome)
+            parts += made
+            size_bytes += sum(len(changes) for _, changes in made)
+            statements += len(outcome.results)
+            steps += self._rules.steps_spent
+            full = statements >= GROUP_STATEMENTS or steps >= GROUP_STEPS
+            if full or size_bytes > GROUP_BYTES or any(sql for sql, _ in made):
+                break
+        return Group(outcomes, msgpack.packb(parts) if parts else None)
 
-    def _transact(
-        self, asked: Transaction, lsn: int, session: apsw.Session, joins: bool
-    ) -> tuple[Outcome, bytes | None]:
-        """One of a group, and its record if it takes a whole one. Raises RpcError, and _Full if it
-        would be too much where it `joins`: then nothing changed."""
+    def _transact(self, asked: Transaction, lsn: int, joins: bool) -> tuple[Outcome, list[Part]]:
+        """One of a group, and its part of the record. Raises RpcError, and _Full if it would be
+        too much where it `joins`: then nothing changed."""
         request_id = asked.request_id
         if request_id and (known := self._known_request(request_id)) is not None:
-            return Outcome(known["results"], None, known["lsn"]), None
+            return Outcome(known["results"], None, known["lsn"]), []
         parsed = _parse(asked.statements)
-        ddl: list[str] = []
-        record = None
         self._begin()
         try:
-            results = self._steps(parsed, ddl)
+            parts: list[Part] = []
+            results = self._steps(parsed, parts)
             if request_id:
                 self._remember(request_id, lsn, results)
-            if ddl or session.changeset_size > MAX_RECORD_BYTES:
-                if joins:
-                    raise _Full
-                record = self._record(session, ddl, request_id, lsn, results)
+            if rows := self._noted.take():
+                parts.append(("", rows))
+            size_bytes = sum(len(sql) + len(rows) for sql, rows in parts)
+            most_bytes = min(GROUP_BYTES, MAX_RECORD_BYTES)
+            if joins and (size_bytes > most_bytes or (parts and parts[0][0])):
+                raise _Full
+            if size_bytes > MAX_RECORD_BYTES:
+                most = f"{MAX_RECORD_BYTES >> 10} KiB; make several of it"
+                raise RpcError("too_large", f"a transaction of {size_bytes} bytes is over {most}")
             with self._rules.own():
                 self.db.execute("RELEASE emu")
         except apsw.Error as error:  # a deferred constraint: only the end looks at it
@@ -180,37 +194,16 @@ class SqlState:
         except Exception:
             self._roll_back()
             raise
-        return Outcome(results), record
+        return Outcome(results), parts
 
-    def _steps(self, parsed: list[tuple[str, Any, Any]], ddl: list[str]) -> list[dict[str, Any]]:
+    def _steps(self, parsed: list[tuple[str, Any, Any]], parts: list[Part]) -> list[dict[str, Any]]:
         with self._rules.guarded(self.db, reading=False):
-            return [self._step(index, each, ddl) for index, each in enumerate(parsed)]
-
-    def _record(
-        self,
-        session: apsw.Session,
-        ddl: list[str],
-        request_id: str,
-        lsn: int,
-        results: list[dict[str, Any]],
-    ) -> bytes | None:
-        """What repeats the transactions elsewhere. Raises RpcError if that is too large."""
-        if ddl:
-            record = _pack_record(None, ddl, request_id, lsn, results)
-        else:
-            with self._rules.own():
-                changeset = session.changeset()
-            if not changeset:
-                return None
-            record = _pack_record(changeset, [], "", lsn, [])
-        if len(record) > MAX_RECORD_BYTES:
-            most = f"{MAX_RECORD_BYTES >> 10} KiB; make several of it"
-            raise RpcError("too_large", f"a transaction of {len(record)} bytes is over {most}")
-        return record
+            return [self._step(index, each, parts) for index, each in enumerate(parsed)]
 
     def rehearse(self, statements: Sequence[Any]) -> list[dict[str, Any]]:
         """What the statements would give, together; the state is as before. Raises RpcError."""
         parsed = _parse(statements)
+        self._turn(to_repeat=False)
         self._begin()
         try:
             return self._steps(parsed, [])
@@ -219,63 +212,42 @@ class SqlState:
 
     def apply(self, record: bytes) -> None:
         """Repeat a committed record. Raises ReplicaDiverged if it does not fit."""
-        changeset, statements, request_id, lsn, results = msgpack.unpackb(record)
-        try:
-            with self._rules.own():
-                if changeset is not None:
-                    self._apply_changeset(changeset)
-                    return
-                for sql in statements:
-                    self.db.execute(sql)
-                if request_id:
-                    self._remember(request_id, lsn, results)
-        except apsw.Error as error:
-            raise ReplicaDiverged(str(error)) from error
+        self.apply_batch([record])
 
     def apply_batch(self, records: Sequence[bytes]) -> None:
-        """Repeat committed records. Runs of changesets are merged: what costs is each application,
-        not its rows. Raises ReplicaDiverged."""
-        run: list[bytes] = []
-        for record in records:
-            if msgpack.unpackb(record)[0] is None:  # DDL: rows before and after do not merge
-                self._apply_run(run)
-                run = []
-                self.apply(record)
-            else:
-                run.append(record)
-        self._apply_run(run)
-
-    def _apply_run(self, records: Sequence[bytes]) -> None:
-        if len(records) > 1:
-            merged = apsw.ChangesetBuilder()  # type: ignore[no-untyped-call]
-            for record in records:
-                merged.add(msgpack.unpackb(record)[0])
+        """Repeat committed records, all or none of them. Raises ReplicaDiverged."""
+        self._turn(to_repeat=True)
+        with self._rules.own():
+            self.db.execute("SAVEPOINT emu")
             try:
-                with self._rules.own():
-                    self._apply_changeset(merged.output())
-                return
-            except (ReplicaDiverged, apsw.Error):
-                pass  # nothing was done; rows that swap unique values fit only one by one
-        for record in records:
-            self.apply(record)
+                for record in records:
+                    for sql, changes in msgpack.unpackb(record):
+                        self._repeat(sql, changes)
+                self.db.execute("RELEASE emu")
+            except (Misfit, apsw.Error, TypeError, ValueError) as error:
+                self._roll_back()
+                raise ReplicaDiverged(str(error)) from error
 
-    def _apply_changeset(self, changeset: bytes) -> None:
-        problems: list[str] = []
+    def _repeat(self, sql: str, changes: bytes) -> None:
+        if sql:
+            self.db.execute(sql)
+            self._layouts.forget()
+        if changes:
+            repeat(self.db, self._layouts, changes)
 
-        def conflict(reason: int, change: Any) -> int:
-            problems.append(f"{change.name}: conflict {reason}")
-            return int(apsw.SQLITE_CHANGESET_ABORT)
-
-        # What triggers and cascades did is in the changeset: they must not do it again.
-        self.db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
-        try:
-            apsw.Changeset.apply(
-                changeset, self.db, conflict=conflict, flags=apsw.SQLITE_CHANGESETAPPLY_FKNOACTION
-            )
-        except apsw.AbortError as error:
-            raise ReplicaDiverged(problems[0] if problems else str(error)) from error
-        finally:
-            self.db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
+    def _turn(self, *, to_repeat: bool) -> None:
+        """Executing, SQLite notes the rows that change. Repeating, it must do what is written and
+        no more: what triggers and cascades did is in the record, and so are checks, which may have
+        thrown dice. (SQLite prepares all statements again when this changes.)"""
+        if self._repeats == to_repeat:
+            return
+        self._repeats = to_repeat
+        db = self.db
+        db.preupdate_hook(None if to_repeat else self._noted.note)
+        db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, not to_repeat)
+        db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, not to_repeat)
+        with self._rules.own():
+            db.execute(f"PRAGMA ignore_check_constraints={int(to_repeat)}")
 
     # --- snapshots -----------------------------------------------------------------------
 
@@ -284,14 +256,20 @@ class SqlState:
         return copy_out(self.db, self._copy_name())
 
     def digests(self) -> dict[str, str]:
-        """Each table's content in short: the same for copies that hold the same rows."""
-        found = {}
-        for table in sorted(self._tables()):
-            quoted = table.replace('"', '""')
-            rows = sorted(msgpack.packb(row) for row in self._own(f'SELECT * FROM "{quoted}"'))
-            digest = hashlib.sha256(b"".join(rows)).hexdigest()[:16]
-            found[table] = f"{len(rows)} rows, {digest}"
+        """Each table's content in short, with its rowids, and the schema's: the same for copies
+        that hold the same."""
+        found = {"sqlite_schema": _digest(sorted(map(repr, schema.objects(self.db))))}
+        for table in self._tables():
+            rows = self._own(f"SELECT {self._everything(table)} FROM {quoted(table)}")
+            found[table] = f"{len(rows)} rows, {_digest(sorted(map(msgpack.packb, rows)))}"
         return found
+
+    def _everything(self, table: str) -> str:
+        """All that can be seen of a table's rows; texts as bytes, for they may be any."""
+        layout = self._layouts.of(table)
+        names = [row[0] for row in self._own("SELECT name FROM pragma_table_xinfo(?)", table)]
+        columns = [f"typeof({each}), {raw(each)}" for each in map(quoted, names)]
+        return ", ".join([layout.rowid, *columns] if layout.rowid else columns)
 
     def load_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
         """What makes this the state that a dump gave; until it is called, all is as it was."""
@@ -302,7 +280,17 @@ class SqlState:
 
     def _become(self, db: apsw.Connection) -> None:
         self.db.close()
+        self._use(db)
+
+    def _use(self, db: apsw.Connection) -> None:
         self.db = db
+        self._functions.install(db)
+        self._layouts = Layouts(db)
+        self._noted = Noted(db, self._layouts)
+        self._checker = schema.Checker(db)
+        self._rules.is_full = lambda: self._noted.size_bytes > MAX_NOTED_BYTES
+        self._repeats = None
+        self._turn(to_repeat=False)
 
     def _copy_name(self) -> str:
         """Of a VFS, while a copy is made."""
@@ -312,12 +300,13 @@ class SqlState:
     def reset(self) -> None:
         """Become empty."""
         self.db.close()
-        self.db = self._open()
+        self._use(self._open())
         self._create_own_tables()
 
     def close(self) -> None:
         """Forget everything, for good."""
         self.db.close()
+        self._functions.close()
         self.chance.close()
 
     # --- inside --------------------------------------------------------------------------
@@ -328,19 +317,9 @@ class SqlState:
         return db
 
     def _prepare(self, db: apsw.Connection) -> None:
-        db.create_scalar_function("random", self._random, 0)
-        db.create_scalar_function("randomblob", self._random_blob, 1)
         with self._rules.own():
             db.execute("PRAGMA foreign_keys=ON")
         self._rules.install(db)
-
-    def _random(self, *_: Any) -> int:
-        return self.chance.rng.getrandbits(63)
-
-    def _random_blob(self, *size_bytes: Any) -> bytes:
-        wanted_bytes = min(max(0, int(size_bytes[0])), MAX_ANSWER_BYTES)
-        self._rules.spend_random(wanted_bytes)
-        return self.chance.rng.randbytes(wanted_bytes)
 
     def _create_own_tables(self) -> None:
         with self._rules.own():
@@ -349,6 +328,7 @@ class SqlState:
                 "(id TEXT PRIMARY KEY NOT NULL, lsn INTEGER NOT NULL, results BLOB NOT NULL)"
             )
             self.db.execute(f"CREATE INDEX {REQUESTS_TABLE}_by_lsn ON {REQUESTS_TABLE} (lsn)")
+        self._checker = schema.Checker(self.db)
 
     def _known_request(self, request_id: str) -> dict[str, Any] | None:
         sql = f"SELECT lsn, results FROM {REQUESTS_TABLE} WHERE id = ?"
@@ -361,16 +341,18 @@ class SqlState:
         self._own(insert, request_id, lsn, msgpack.packb(results))
         self._own(f"DELETE FROM {REQUESTS_TABLE} WHERE lsn < ?", lsn - REMEMBERED_REQUESTS)
 
-    def _step(self, index: int, statement: tuple[str, Any, Any], ddl: list[str]) -> dict[str, Any]:
+    def _step(
+        self, index: int, statement: tuple[str, Any, Any], parts: list[Part]
+    ) -> dict[str, Any]:
         sql, params, guard = statement
-        is_ddl = self._rules.check(sql) in SCHEMA_WORDS
-        if is_ddl != bool(ddl) and index:
-            raise RpcError("bad_request", "put schema changes into a batch of their own")
-        tables = self._tables() if is_ddl else ()
         result = self._run(sql, params)
-        if is_ddl:
-            self._check_new_tables(tables)
-            ddl.append(sql)
+        changed_schema = self._rules.did
+        if bool(changed_schema) != bool(parts) and index:
+            raise RpcError("bad_request", "put schema changes into a batch of their own")
+        if changed_schema:
+            self._check_schema()
+            parts.append((sql, self._noted.take(schema_changed=True)))
+            result["did"] = changed_schema
         wanted = guard.get("rows") if isinstance(guard, dict) else None
         got = len(result["rows"]) if result["columns"] else result["changes"]
         if wanted is not None and got != wanted:
@@ -381,46 +363,47 @@ class SqlState:
         """One statement, with its bounds: `{"changes", "columns", "rows"}`."""
         before = self.db.total_changes()
         try:
-            rows = _bounded(self._rules.cursor(self.db).execute(sql, _bindable(params)))
+            try:
+                rows = _bounded(self._rules.run(self.db, sql, _bindable(params)))
+            except UnicodeDecodeError:
+                rows = _bounded(self._as_bytes(params))
         except ERRORS as error:
             raise self._rules.refusal(error, sql) from error
         changes = self.db.total_changes() - before
         return {"changes": changes, "columns": self._rules.columns, "rows": rows}
 
-    def _changes_schema(self, statements: Any) -> bool:
-        """Whether it begins with a schema change, whatever else may be wrong with it."""
-        first = statements[0] if isinstance(statements, list | tuple) and statements else None
-        sql = first[0] if isinstance(first, list | tuple) and first else first
-        return isinstance(sql, str) and self._rules.verb(sql) in SCHEMA_WORDS
+    def _as_bytes(self, params: Sequence[Any]) -> Iterator[list[Any]]:
+        """The rows of the statement that ran last, whose texts are not all UTF-8. Raises RpcError,
+        for one that writes cannot run twice, and ERRORS."""
+        columns = self._rules.columns
+        self._rules.must_read()
+        again = as_bytes(self._rules.text, len(columns))
+        cursor = self._rules.run(self.db, again, _bindable(params))
+        self._rules.columns = columns
+        return decoded(cursor)
 
-    def _check_new_tables(self, before: tuple[str, ...]) -> None:
-        """What a changeset would miss is refused at birth."""
-        for name in self._tables():
-            if name in before:
-                continue
-            sql = next(iter(self._own("SELECT sql FROM sqlite_master WHERE name = ?", name)))[0]
-            if re.search(r"\bAUTOINCREMENT\b", sql, re.IGNORECASE):
-                raise RpcError("refused", f"{name}: AUTOINCREMENT would reuse ids after a failover")
-            info = self._own(f"PRAGMA table_info('{name.replace(chr(39), chr(39) * 2)}')")
-            keys = [(kind.upper(), notnull) for _, _, kind, notnull, _, key in info if key]
-            rowid_alias = len(keys) == 1 and keys[0][0] == "INTEGER"
-            if not keys or not (rowid_alias or all(notnull for _, notnull in keys)):
-                raise RpcError("refused", f"{name}: give it a PRIMARY KEY that is NOT NULL")
+    def _check_schema(self) -> None:
+        """Raises RpcError."""
+        self._layouts.forget()
+        with self._rules.own():
+            self._checker.check()
 
     def _tables(self) -> tuple[str, ...]:
-        return tuple(
-            row[0] for row in self._own("SELECT name FROM sqlite_master WHERE type='table'")
-        )
+        return tuple(schema.tables(self.db))
 
     def _own(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         with self._rules.own():
             return list(self.db.execute(sql, params))
 
     def _begin(self) -> None:
+        self._noted.clear()
+        self._functions.begin()
         with self._rules.own():
             self.db.execute("SAVEPOINT emu")
 
     def _roll_back(self) -> None:
+        self._noted.clear()
+        self._layouts.forget()
         if not self.db.getautocommit():
             with self._rules.own():
                 self.db.execute("ROLLBACK TO emu")
@@ -464,12 +447,6 @@ def _bindable(params: Any) -> Any:
     return tuple(params)
 
 
-def _pack_record(
-    changeset: bytes | None,
-    statements: list[Any],
-    request_id: str,
-    lsn: int,
-    results: list[dict[str, Any]],
-) -> bytes:
-    packed: bytes = msgpack.packb([changeset, statements, request_id, lsn, results])
-    return packed
+def _digest(parts: Iterable[str | bytes]) -> str:
+    whole = b"".join(each if isinstance(each, bytes) else each.encode() for each in parts)
+    return hashlib.sha256(whole).hexdigest()[:16]

@@ -23,9 +23,9 @@ def drawn(columns: list[str], rows: list[list[object]], width: int = 80, **more:
     return [line.plain for line in lines]
 
 
-def foot(word: str = "SELECT", **answer: object) -> str:
+def foot(**answer: object) -> str:
     whole = {"node": "db-1", "role": "primary", "columns": ["x"], "rows": [[1]], **answer}
-    return sql_shown.foot(whole, word, timing=False, lsn=False)
+    return sql_shown.foot(whole, timing=False, lsn=False)
 
 
 def test_a_statement_ends_at_its_semicolon_and_at_no_other():
@@ -102,8 +102,8 @@ def test_the_foot_says_how_many_rows_are_not_shown():
     assert foot() == "(1 row)  db-1, primary"
     assert foot(more=12_345) == "(1 row)  … 12,345 more rows  db-1, primary"
     assert "at least 20,000 more rows" in foot(more=20_000, more_at_least=True)
-    assert foot("INSERT", columns=[], changes=2) == "(2 rows changed)  db-1, primary"
-    assert foot("CREATE", columns=[], changes=0) == "CREATE  db-1, primary"
+    assert foot(columns=[], changes=2) == "(2 rows changed)  db-1, primary"
+    assert foot(columns=[], changes=0, did="DROP TABLE t") == "DROP TABLE t  db-1, primary"
 
 
 def test_a_mistake_is_shown_with_a_caret_under_its_place():

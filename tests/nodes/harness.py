@@ -156,6 +156,9 @@ class MemoryClock:
     def wall_s(self) -> float:
         return 1.7e9 + trio.current_time()
 
+    def cpu_s(self) -> float:
+        return 0.0
+
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
 

@@ -95,8 +95,8 @@ def test_a_group_ends_where_its_record_is_full(monkeypatch):
     monkeypatch.setattr(sql, "MAX_RECORD_BYTES", 30_000)
     group = together(replica, [insert("a")], [large], [insert("b")])
     assert refusals(group) == [""]
-    assert refusals(together(replica, [large], [insert("b")])) == ["too_large"]
-    assert rows(replica) == [["a", 0]]
+    assert refusals(together(replica, [large], [insert("b")])) == ["too_large", ""]
+    assert rows(replica) == [["a", 0], ["b", 0]]
 
 
 def test_a_group_of_many_statements_or_steps_leaves_the_others_to_the_next():

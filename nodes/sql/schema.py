@@ -1,0 +1,94 @@
+"""What a schema may be, asked of the schema itself after every statement that changed it.
+
+A statement's text, or what a table was at its birth, says too little: keys are weakened, tables
+renamed, triggers put where nobody expects them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import apsw
+
+from nodes.sql.changes import Misfit, layout_of
+from nodes.sql.rules import is_own
+from protocols.errors import RpcError
+
+
+class Object(NamedTuple):
+    """A row of SQLite's own table of tables, indexes, views and triggers."""
+
+    kind: str
+    name: str
+    table: str
+    sql: str | None
+
+
+def objects(db: apsw.Connection) -> frozenset[Object]:
+    rows = db.execute("SELECT type, name, tbl_name, sql FROM main.sqlite_schema")
+    return frozenset(Object(*row) for row in rows)
+
+
+def tables(db: apsw.Connection) -> list[str]:
+    """Their names, in order."""
+    return sorted(each.name for each in objects(db) if each.kind == "table")
+
+
+class Checker:
+    """Of one connection. What was found right once is not asked about again."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        """All that is there now is right."""
+        self._db = db
+        self._right = objects(db)
+        self._own = _own(self._right)
+
+    def check(self) -> None:
+        """Raises RpcError unless all that has changed may be so."""
+        found = objects(self._db)
+        for each in sorted(_own(found) ^ self._own, key=_order):
+            raise RpcError("refused", f"{each.name}: what is called emu_ is the database's own")
+        for each in sorted(found - self._right, key=_order):
+            if each.name == "sqlite_sequence":
+                raise RpcError("refused", "AUTOINCREMENT would reuse ids after a failover")
+            if each.kind == "table":
+                _check_table(self._db, each.name)
+        self._right = found
+
+
+def _own(found: frozenset[Object]) -> frozenset[Object]:
+    return frozenset(each for each in found if is_own(each.name) or is_own(each.table))
+
+
+def _order(each: Object) -> tuple[str, ...]:
+    return each[:3]
+
+
+def _check_table(db: apsw.Connection, name: str) -> None:
+    def ask(pragma: str, columns: str) -> list[tuple[Any, ...]]:
+        return list(db.execute(f"SELECT {columns} FROM pragma_{pragma}(?)", (name,)))
+
+    try:
+        layout = layout_of(db, name)
+    except Misfit as error:
+        raise RpcError("refused", str(error)) from error
+    keys = [notnull for pk, notnull in ask("table_xinfo", 'pk, "notnull"') if pk]
+    if not keys or not (layout.is_alias or all(keys)):
+        raise RpcError("refused", f"{name}: give it a PRIMARY KEY that is NOT NULL")
+    for column, default in ask("table_xinfo", "name, dflt_value"):
+        if default is not None and not _is_shown(db, default):
+            raise RpcError("refused", f"{name}: the default of {column} is a text and no UTF-8")
+    for (parent,) in ask("foreign_key_list", '"table"'):
+        if is_own(parent):
+            raise RpcError("refused", f"{name}: {parent} belongs to the database itself")
+
+
+def _is_shown(db: apsw.Connection, expression: str) -> bool:
+    """Whether its value can be read; what SQLite refuses to compute will never be one."""
+    try:
+        list(db.execute(f"SELECT {expression}"))
+    except UnicodeDecodeError:
+        return False
+    except apsw.Error:
+        pass
+    return True

@@ -1,0 +1,148 @@
+"""What a schema may be is asked of the schema, however it came to be so."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.nodes.sql.rig import executed, state
+from tests.nodes.sql.test_state import refused
+
+TABLE = "CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, n INTEGER)"
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "(n INTEGER)",
+        "(n)",
+        "(id INTEGER PRIMARY KEY DESC, n)",
+        "(id INT PRIMARY KEY, n)",
+        "(id BIGINT PRIMARY KEY)",
+        "(id TEXT, n, PRIMARY KEY (id, n))",
+        "(id TEXT NOT NULL, n, PRIMARY KEY (id, n))",
+        "(id TEXT UNIQUE NOT NULL)",
+        "AS SELECT 1 AS id",
+        "AS SELECT random() AS id",
+    ],
+)
+def test_a_key_that_may_be_null_is_refused(definition):
+    refused(state(), f"CREATE TABLE t {definition}", code="refused", match="PRIMARY KEY")
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "(id INTEGER PRIMARY KEY, n)",
+        "(id INTEGER, n, PRIMARY KEY (id))",
+        "(id INTEGER, n, PRIMARY KEY (id DESC))",
+        "(id TEXT PRIMARY KEY) STRICT",
+        "(\"AUTOINCREMENT\" INTEGER PRIMARY KEY, n DEFAULT 'AUTOINCREMENT')",
+        "(id TEXT PRIMARY KEY) WITHOUT ROWID",
+        "(id TEXT, n, PRIMARY KEY (n, id)) WITHOUT ROWID, STRICT".replace("n,", "n ANY,", 1),
+        "(id INTEGER PRIMARY KEY DESC NOT NULL, n)",
+        "(id TEXT PRIMARY KEY NOT NULL COLLATE NOCASE)",
+        "(rowid TEXT PRIMARY KEY NOT NULL, oid)",
+        "(id INTEGER PRIMARY KEY, rowid, oid, _rowid_)",
+    ],
+)
+def test_a_key_that_names_each_row_is_taken(definition):
+    assert executed(state(), [f"CREATE TABLE t {definition}"], 1).record
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("ALTER TABLE t ALTER COLUMN id DROP NOT NULL", "PRIMARY KEY"),
+        ("CREATE TABLE z (id INTEGER PRIMARY KEY AUTOINCREMENT)", "AUTOINCREMENT"),
+        ("CREATE TABLE z (rowid, oid, _rowid_, k TEXT NOT NULL PRIMARY KEY)", "hide the rowid"),
+        ("CREATE TABLE z (k PRIMARY KEY, g AS (k + 1)) WITHOUT ROWID", "STORED"),
+        ("CREATE TABLE z (k INTEGER PRIMARY KEY, v DEFAULT (CAST(x'ff' AS TEXT)))", "UTF-8"),
+        ("ALTER TABLE t ADD COLUMN z TEXT DEFAULT (CAST(x'ff' AS TEXT))", "UTF-8"),
+    ],
+)
+def test_what_replicas_or_clients_could_not_live_with_is_refused(sql, why):
+    made = state()
+    executed(made, [TABLE], 1)
+    before = made.digests()
+    refused(made, sql, code="refused", match=why)
+    assert made.digests() == before
+
+
+def test_a_key_is_not_weakened_by_a_detour_within_one_batch():
+    made = state()
+    detour = ["ALTER TABLE t RENAME TO u", "ALTER TABLE u ALTER COLUMN id DROP NOT NULL"]
+    executed(made, [TABLE], 1)
+    refused(made, *detour, "ALTER TABLE u RENAME TO t", code="refused", match="PRIMARY KEY")
+    assert made._tables() == ("emu_requests", "t")
+
+
+OWN = "emu_requests"
+
+
+@pytest.mark.parametrize("own", [OWN, OWN.upper(), f'"{OWN}"', f"main.{OWN}", f"[{OWN}]"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO {} VALUES ('a', 1, x'')",
+        "REPLACE INTO {} VALUES ('a', 1, x'')",
+        "UPDATE {} SET lsn = 0",
+        "DELETE FROM {}",
+        "WITH x AS (SELECT 1) DELETE FROM {}",
+        "ALTER TABLE {} RENAME TO gone",
+        "ALTER TABLE {} RENAME COLUMN lsn TO gone",
+        "ALTER TABLE {} ADD COLUMN more",
+        "ALTER TABLE {} DROP COLUMN lsn",
+        "DROP TABLE {}",
+        "DROP TABLE IF EXISTS {}",
+        "CREATE TRIGGER z AFTER INSERT ON {} BEGIN SELECT 1; END",
+        "CREATE TRIGGER main.z BEFORE DELETE ON {} BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "CREATE INDEX z ON {} (lsn)",
+        "CREATE UNIQUE INDEX z ON {} (lsn)",
+        "CREATE TABLE {}_too (id INTEGER PRIMARY KEY)",
+        "CREATE VIEW {}_too AS SELECT 1",
+        "CREATE INDEX {}_too ON t (n)",
+        "CREATE TRIGGER {}_too AFTER INSERT ON t BEGIN SELECT 1; END",
+        "ALTER TABLE t RENAME TO {}_too",
+        "CREATE TABLE z (id INTEGER PRIMARY KEY, r REFERENCES {} (id))",
+        "ALTER TABLE t ADD COLUMN r REFERENCES {} (id) ON DELETE CASCADE",
+        "DROP INDEX {}_by_lsn",
+    ],
+)
+def test_the_databases_own_tables_are_nobody_elses(sql, own):
+    made = state()
+    executed(made, [TABLE], 1, "request")
+    before = made.digests()
+    inside = own.replace(OWN, f"{OWN}_too") if "{}_too" in sql else own
+    inside = inside.replace(f"{OWN.upper()}", f"{OWN.upper()}_TOO") if own.isupper() else inside
+    text = sql.replace("{}_too", inside).replace("{}_by_lsn", f"{OWN}_by_lsn").format(own)
+    for code in ("bad_request", "refused"):
+        try:
+            refused(made, text, code=code)
+        except AssertionError:
+            continue
+        break
+    else:
+        raise AssertionError(f"{text} was not refused")
+    assert made.digests() == before
+    assert executed(made, [["INSERT INTO t VALUES ('a', 1)"]], 3, "another").record
+
+
+def test_a_trigger_of_a_clients_table_cannot_write_to_the_databases_own():
+    made = state()
+    executed(made, [TABLE], 1)
+    body = f"BEGIN DELETE FROM {OWN}; END"
+    executed(made, [f"CREATE TRIGGER z AFTER INSERT ON t {body}"], 2)
+    refused(made, "INSERT INTO t VALUES ('a', 1)", match="belongs to the database itself")
+
+
+def test_a_default_that_is_computed_anew_is_no_reason_to_refuse():
+    made = state()
+    sql = "CREATE TABLE z (id INTEGER PRIMARY KEY, r DEFAULT (random()), d DEFAULT CURRENT_DATE)"
+    assert executed(made, [sql], 1).record
+
+
+def test_the_page_of_a_table_is_not_shown_for_each_replica_has_its_own():
+    made = state()
+    executed(made, [TABLE], 1)
+    shown = made.query("SELECT rootpage, name FROM sqlite_master WHERE name = 't'")["rows"]
+    assert shown == [[None, "t"]]
