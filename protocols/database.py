@@ -7,17 +7,17 @@
     `more_at_least` there are others). `lsn` is what the answer saw.
 `write(statements, options)` → `{"results": [{"changes": n, "columns": [...], "rows": [...]}, ...],
 "lsn": n}`
-    One transaction: all statements or none. The result of a schema change says so as `did`. A statement is `[sql, params]` or `[sql, params,
+    One transaction: all statements or none. A statement is `[sql, params]` or `[sql, params,
     guard]`; guard `{"rows": n}` refuses the whole batch unless the statement changed (or returned)
     exactly n rows. options: `request_id` (a retry with the same id gets the first outcome). `lsn`
-    is the read-your-writes token.
+    is the read-your-writes token. The result of a schema change says which as `did`.
 `begin(options)` → `{"lease": id, "expires_ms": n}`, `execute(lease, sql, params)`,
 `commit(lease, options)`, `rollback(lease)`: one interactive writer at a time, until its lease ends.
     option of `begin`: `timeout_ms` (how long that may be; else as the tier says).
 
 Refusals are definite: `refused` (constraint, guard), `bad_request` (details: line and column in the
-SQL, where they are known; "writes" where a query should have been a `write`), `not_primary` (details: the primary's node name or nil), `unavailable`,
-`no_space`, `overloaded`, `expired`.
+SQL, where they are known; "writes" where a query should have been a `write`), `not_primary`
+(details: the primary's node name or nil), `unavailable`, `no_space`, `overloaded`, `expired`.
 """
 
 from __future__ import annotations

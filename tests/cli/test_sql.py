@@ -88,6 +88,20 @@ def test_tables_and_their_columns_are_listed(ask: Verb) -> None:
     assert "there is no table `nope`" in ask("sql", "db", "-c", "\\d nope").stderr
 
 
+def test_the_text_of_a_literal_arrives_as_it_was_given(ask: Verb) -> None:
+    run(ask, "CREATE TABLE ends (id INTEGER PRIMARY KEY, v TEXT)")
+    inside = ["\r\n", "\r", "\f", "\x85", "\u2028", "\n"]
+    for number, end in enumerate(inside):
+        run(ask, f"INSERT INTO ends VALUES ({number}, 'a{end}b')")
+    script = "".join(
+        f"INSERT INTO ends VALUES ({9 + n}, 'a{each}b');\n" for n, each in enumerate(inside)
+    )
+    assert ask("sql", "db", stdin="\ufeff" + script).exit_code == 0
+    _, *shown = run(ask, "SELECT hex(v) FROM ends").splitlines()
+    assert shown == [f"a{each}b".encode().hex().upper() for each in inside] * 2
+    run(ask, "DROP TABLE ends")
+
+
 def test_what_is_too_much_gets_a_clear_answer_and_the_node_goes_on(ask: Verb) -> None:
     huge = ask("sql", "db", stdin="SELECT '" + "x" * 10_000_000 + "';\n")
     assert "10000010 characters is over 256 KiB" in huge.stderr

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import time
+
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emu.cli import sql_shown
-from emu.cli.sql_text import Splitter, Statement, place_in
+from emu.cli import sql_shown, sql_text
+from emu.cli.sql_text import Splitter, Statement, opened, place_in
 from nodes.sql.rules import MAX_STATEMENT_BYTES
 from protocols.errors import RpcError
 
 
 def split(text: str) -> list[str]:
     splitter = Splitter()
-    found = [each.text for line in text.splitlines() for each in splitter.feed(line)]
+    found = [each.text for line in text.split("\n") for each in splitter.feed(line)]
     rest = splitter.rest()
     return [*found, *([rest.text] if rest else [])]
 
@@ -46,6 +49,81 @@ def test_the_body_of_a_trigger_is_one_statement():
     body = "begin update t set a = 1; update t set b = ';'; end;"
     trigger = f"create trigger x after insert on t {body}"
     assert split(f"{trigger} select 1;") == [trigger, "select 1;"]
+
+
+TRIGGER = "TRIGGER x AFTER INSERT ON t BEGIN SELECT ';' /* ; */; UPDATE t SET a = 1; END;"
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        "CREATE ",
+        "/* x */ CREATE /* ; */ ",
+        "-- x\nCREATE\n",
+        "\ufeffCREATE ",
+        "CREATE\tTEMP ",
+        "/* x */\ufeff create temporary ",
+        "EXPLAIN CREATE ",
+        "EXPLAIN QUERY PLAN CREATE ",
+    ],
+)
+def test_a_trigger_is_one_whatever_stands_before_it(create):
+    (one, two) = split(f"{create}{TRIGGER} SELECT 1;")
+    assert one.endswith("END;")
+    assert two == "SELECT 1;"
+
+
+@pytest.mark.parametrize(
+    "inside",
+    ["\r\n", "\r", "\f", "\x85", "\u2028", "\u2029", "\v", "\x1c", "\n", ";\n", "''", "\ufeff"],
+)
+def test_a_literal_keeps_its_line_ends(inside):
+    sql = f"INSERT INTO t VALUES ('a{inside}b');"
+    splitter = Splitter()
+    lines = f"{sql} SELECT 2;".split("\n")
+    assert [each.text for line in lines for each in splitter.feed(line)] == [sql, "SELECT 2;"]
+
+
+def test_the_prompt_knows_what_is_open():
+    for text, mark in [("select 'a", "'"), ("/* x", "/*"), ('"', '"'), ("[a", "["), ("x", "")]:
+        splitter = Splitter()
+        assert list(splitter.feed(text)) == []
+        assert splitter.opened == mark
+    assert opened("create trigger x begin select '") == "'"
+
+
+PIECES = [
+    "CREATE ",
+    "TRIGGER ",
+    "TEMP ",
+    "EXPLAIN ",
+    "END",
+    "; ",
+    ";",
+    "'",
+    '"',
+    "`",
+    "[",
+    "]",
+    "--",
+]
+PIECES += ["/*", "*/", "\n", "x ", " ", "BEGIN ", "\ufeff", "\0"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
+def test_long_texts_are_cut_as_short_ones_are(text):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sql_text, "_SETTLED_CHARACTERS", 0)
+        often = split(text)
+    assert split(text) == often
+
+
+def test_a_long_statement_takes_linear_time():
+    began_s = time.thread_time()
+    assert len(split("INSERT INTO t VALUES\n" + "(1, 'a;b'),\n" * 15_000 + "(1, 'c');")) == 1
+    assert len(split("INSERT INTO t VALUES ('" + "x;" * 100_000 + "');")) == 1
+    assert time.thread_time() - began_s < 10
 
 
 def test_statements_know_where_they_began():

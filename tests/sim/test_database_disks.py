@@ -235,7 +235,7 @@ def test_a_snapshot_that_finds_the_disk_full_halfway_leaves_its_room_to_the_log(
         names = c.cluster.slots[primary].handle.disk.files.names()
         return {"told": told > 0, "names": names}
 
-    plan = group(nodes=1, more=", snapshot_every: 5MB, disk: {capacity: 7.5MB}")
+    plan = group(nodes=1, more=", snapshot_every: 3MB, disk: {capacity: 5.2MB}")
     names = ["log", "state"]
     assert emu.run(script, plan, seed=10) == {"told": True, "names": names}
 
