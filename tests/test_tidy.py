@@ -187,11 +187,13 @@ def test_import_linter_keeps_the_rooms_apart_and_notices_a_planted_import(copy: 
     (copy / "emu" / "machine" / "planted.py").write_text("import emu.sim.run\n")
     (copy / "nodes" / "wire" / "planted.py").write_text("import nodes.kv.client\n")
     (copy / "nodes" / "site" / "planted.py").write_text("import nodes.sql.client\n")
+    (copy / "emu" / "observe" / "planted.py").write_text("import emu.machine.life\n")
     broken = run(copy, "lint-imports", "--no-logo", "--no-cache")
-    assert broken.returncode == 1 and "0 kept, 6 broken" in broken.stdout, broken.stdout
+    assert broken.returncode == 1 and "0 kept, 7 broken" in broken.stdout, broken.stdout
     for line in (
         "- emu.planted\n",
         "emu.machine.planted -> emu.sim.run",
+        "emu.observe.planted -> emu.machine.life",
         "nodes.wire.planted -> nodes.kv.client",
         "nodes.site.planted -> nodes.sql.client",
         "nodes.planted -> emu.running.supervisor",

@@ -21,7 +21,7 @@ ASK_TIMEOUT_S: Final = 5.0
 
 
 class NodeHandle(Protocol):
-    """One node and its machine, over all its generations. Nothing here waits but `ask`.
+    """One node and its machine, over all its generations. Nothing waits but `ask` and `in_force`.
 
     What a runner cannot do it refuses with an OSError that says so.
     """
@@ -65,6 +65,11 @@ class NodeHandle(Protocol):
         ...
 
     def resume(self) -> None: ...
+    async def in_force(self) -> None:
+        """Return when what was changed from here holds there, or nobody is there to hear of it: at
+        once in emu's own process."""
+        ...
+
     async def ask(self, method: str, *params: Any, timeout_s: float = ASK_TIMEOUT_S) -> Any:
         """Call an admin method. Raises RpcError."""
         ...

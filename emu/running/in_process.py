@@ -108,6 +108,9 @@ class InProcessNode:
         if self._life is not None:
             self._life.resume()
 
+    async def in_force(self) -> None:
+        """It is."""
+
     async def ask(self, method: str, *params: Any, timeout_s: float = ASK_TIMEOUT_S) -> Any:
         name = self._placement.spec.name
         return await self._runner.operator.ask(name, method, *params, timeout_s=timeout_s)

@@ -353,6 +353,7 @@ class Cluster:
         """Do a fault; with `for_s` it undoes itself. Returns its number. Raises TargetError."""
         now_s = self.world.timers.now_s()
         undo = await self._inject(self, fault)
+        await self._in_force()
         number = self._faults.begun(fault, undo, now_s, for_s)
         if for_s is not None and undo is not None:
             self.nursery.start_soon(self._undo_later, number, for_s)
@@ -365,11 +366,18 @@ class Cluster:
     async def undo(self, number: int) -> None:
         """End one active fault; nothing happens if it has ended."""
         await self._faults.undo(number)
+        await self._in_force()
 
     async def heal(self) -> None:
         """Undo every active fault, the newest first, and whatever a link still has."""
         await self._faults.undo_all()
         self.world.links.heal()
+        await self._in_force()
+
+    async def _in_force(self) -> None:
+        """What was changed holds in every node, wherever it runs."""
+        for slot in list(self.slots.values()):
+            await slot.handle.in_force()
 
     # --- asking ------------------------------------------------------------------------------
 
