@@ -38,7 +38,7 @@ def run_in_virtual_time(test, clock=None, instruments=()):
 def pytest_collection_modifyitems(items):
     for item in items:
         callspec = getattr(item, "callspec", None)
-        if callspec is not None and callspec.params.get("make_world") == "sim":
+        if callspec is not None and "sim" in callspec.params.values():
             item.add_marker(pytest.mark.trio(run=run_in_virtual_time), append=False)
 
 

@@ -1,0 +1,137 @@
+"""A whole cluster some of whose tiers run in child processes: the supervisor and all above it talk
+to handles, and see no difference."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import emu
+from emu.observe.sampling import Sampler
+from emu.operations.inject import inject
+from emu.running.supervisor import Cluster
+from emu.scenario import Scenario
+from emu.topology.loading import loads
+from nodes.kind import Kind
+from nodes.kinds import KINDS
+from protocols.errors import RpcError
+from tests.processes.notebook import NOTEBOOK
+from tests.processes.runner import Processes
+from tests.processes.shared import SharedWorld
+
+pytestmark = pytest.mark.slow
+
+PADS = """
+tiers:
+  pad: {kind: pad, nodes: 2, restart: on-failure}
+  desk: {kind: desk}
+"""
+DATABASE = """
+seed: 5
+links: {defaults: {within: 0.3ms, bandwidth: 1Gbit}}
+tiers:
+  db: {kind: database, nodes: 3, ack: quorum, detection_timeout: 1s, restart: on-failure}
+  load: {kind: clients, asks: db, workload: set, processes: 4, think_time: 50ms, timeout: 3s}
+"""
+
+
+def elsewhere(kind: Kind) -> Kind:
+    return replace(kind, runner="process")
+
+
+@asynccontextmanager
+async def running(
+    text: str, kinds: Mapping[str, Kind], folder: Path
+) -> AsyncIterator[emu.Scenario]:
+    topology = loads(text, kinds=kinds, runners=["process"])
+    async with (
+        SharedWorld(topology.seed, folder, temporary=True) as world,
+        Cluster(
+            world,
+            topology,
+            events=world.events,
+            inject=inject,
+            runners={"process": Processes},
+        ) as cluster,
+    ):
+        scenario = Scenario(cluster)
+        await cluster.boot()
+        world.settle()
+        yield scenario
+
+
+@asynccontextmanager
+async def pads(folder: Path) -> AsyncIterator[emu.Scenario]:
+    async with running(PADS, {"pad": elsewhere(NOTEBOOK), "desk": NOTEBOOK}, folder) as c:
+        yield c
+
+
+async def test_every_verb_does_to_a_process_what_it_does_to_a_task(tmp_path):
+    async with pads(tmp_path) as c:
+        assert [(row["name"], row["state"]) for row in await c.ps()] == [
+            ("pad-1", "up"), ("pad-2", "up"), ("desk-1", "up")]  # fmt: skip
+        for name in ("pad-1", "desk-1"):
+            async with await c.disk(name, full=True):
+                with pytest.raises(RpcError):
+                    await c.call(name, "note", "no room")
+            await c.call(name, "note", "kept")
+            await c.call(name, "keep")
+            async with await c.skew(name, step_s=500.0):
+                later_s = (await c.call(name, "time"))[1]
+            assert later_s - (await c.call(name, "time"))[1] > 400
+            async with await c.cpu(name, cores=3):
+                assert await c.call(name, "cores") == 3
+            async with await c.pause(name):
+                assert (await c.ps(name))[0]["state"] == "paused"
+                assert isinstance((await c.call_admin(name, "ping"))[name], RpcError)
+            async with await c.kill(name):
+                assert (await c.ps(name))[0]["state"] == "killed"
+            await c.crash(name, in_write=True)
+            await c.start(name)
+            row = (await c.ps(name))[0]
+            assert (row["state"], row["generation"]) == ("up", 3)
+            assert await c.call(name, "read") == "kept"
+            await c.restart(name)
+        assert not c.cluster.active
+
+
+async def test_a_process_that_fails_is_started_again_as_its_tier_says(tmp_path):
+    async with pads(tmp_path) as c:
+        await c.call("pad-1", "fail", "out of paper")
+        await c.until("node up", node="pad-1", timeout_s=30)
+        (failure,) = c.events("node failed")
+        assert (failure["node"], failure["error"]) == ("pad-1", "RuntimeError: out of paper")
+        assert (await c.ps("pad-1"))[0]["generation"] == 2
+
+
+async def test_processes_come_and_go_with_their_tier_and_are_measured(tmp_path):
+    async with pads(tmp_path) as c:
+        sampler = Sampler(c.cluster)
+        for _ in range(5):
+            await c.call("pad-2", "note", "x")
+        while c.metrics("pad-2", "notes_total") < 5:
+            await c.sleep(0.02)
+        await c.sleep(0.2)
+        await sampler.sample()
+        assert sampler.nodes["pad-2"].counts.requests >= 5
+        await c.scale("pad", 3)
+        assert await c.call("pad-3", "read") == ""
+        await c.scale("pad", 1)
+        assert sorted(c.cluster.slots) == ["desk-1", "pad-1"]
+
+
+async def test_a_quorum_of_processes_loses_nothing_acknowledged_when_they_are_killed(tmp_path):
+    kinds = {**KINDS, "database": elsewhere(KINDS["database"])}
+    async with running(DATABASE, kinds, tmp_path) as c:
+        for break_it in (c.kill, c.crash, c.kill):
+            await c.sleep(1.0)
+            async with await break_it("db primary"):
+                await c.until("promoted", timeout_s=30)
+        summary = await c.finish()
+        assert (summary["anomalies"], summary["lost_acknowledged_writes"]) == ([], 0)
+        assert summary["acknowledged_writes"] > 50
+        assert len(c.events("promoted")) >= 4
