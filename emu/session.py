@@ -22,7 +22,6 @@ from emu.model.topology import Topology, diff
 from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
-from emu.operations.databases import PRIMARY
 from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
 from emu.running import timeline
@@ -222,10 +221,12 @@ async def _until_led(cluster: Cluster) -> None:
     with trio.move_on_after(ELECTION_S):
         while True:
             await cluster.refresh_roles()
-            groups = [
-                each for each in cluster.slots.values() if PRIMARY in each.placement.kind.roles
-            ]
-            led = {each.spec.tier for each in groups if each.role == PRIMARY}
-            if all(each.spec.tier in led for each in groups):
+            led: dict[str, bool] = {}
+            for slot in cluster.slots.values():
+                leader = slot.placement.kind.leader
+                if leader is not None:
+                    tier = slot.spec.tier
+                    led[tier] = led.get(tier, False) or slot.role == leader.role
+            if all(led.values()):
                 return
             await cluster.operator.sleep(ELECTION_PAUSE_S)

@@ -210,6 +210,10 @@ class Kind:
     varied: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Config fields that a swarm may set otherwise than the file, and to what: small limits, quick
     clients. What the tier promises must be the same with each."""
+    weak_after: tuple[str, ...] = ()
+    """Events of its members after which a swarm hits its group: where its protocol is weakest."""
+    damaged: tuple[str, ...] = ()
+    """Files of a member's disk whose bits a swarm may flip, when it is asked to damage."""
     checks: tuple[StateCheck, ...] = ()
     """What is asked of the members' state at the end of a run."""
     may_lose: Callable[[Any, int], str] | None = None

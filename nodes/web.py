@@ -18,6 +18,7 @@ from nodes.kv.client import KvClient
 from nodes.parts.breaker import State
 from nodes.parts.stores import DATABASE_KINDS, KV_KINDS, misread
 from nodes.parts.timing import move_on_after
+from nodes.replica.kind import DAMAGED
 from nodes.site import app as apps
 from nodes.site.kv_records import KvRecords, KvSessions
 from nodes.site.routes import Routes
@@ -297,5 +298,6 @@ KIND: Final = Kind(
     edges=("uses",),
     visited=True,
     mistakes=misread,
+    damaged=DAMAGED,
     code=("app",),
 )

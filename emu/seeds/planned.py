@@ -10,7 +10,7 @@ from typing import Final
 
 from emu.model import faults
 from emu.model.topology import FaultItem, Tier, Topology
-from emu.seeds.swarm import FIRST_S, PRIMARY, QUIET_END_S
+from emu.seeds.swarm import FIRST_S, QUIET_END_S
 from nodes.operations import Reach
 
 LEAST_GAP_S: Final = 1.0
@@ -41,7 +41,7 @@ def _is_redundant(tier: Tier) -> bool:
 def _has_plans(tier: Tier) -> bool:
     """A group's members change by its own rules: only what its family brings is done to it."""
     own = any(each.planned is not None for each in tier.kind.operations)
-    return own or PRIMARY not in tier.kind.roles
+    return own or tier.kind.leader is None
 
 
 def _one(rng: random.Random, tier: Tier, at_s: float) -> FaultItem:

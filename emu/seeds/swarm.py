@@ -30,14 +30,6 @@ MOST_AT_ONCE: Final = (1, 2, 4)
 MOST_POWER_CUTS: Final = 4
 MAX_DRIFT: Final = 0.008
 """Below what leases state that they bear (protocols/replication/core.py)."""
-EVENTS: Final = ("promoted", "node up")
-MOVE_POINTS: Final = (
-    "move.begun", "move.import-begun", "move.snapshot-sent", "move.copied", "move.source-fenced",
-    "move.target-drained", "move.map-published", "move.target-adopted", "move.source-released",
-    "move.aborting", "move.source-resumed",
-)  # fmt: skip
-"""Where a move of slots between shards is weakest."""
-PRIMARY: Final = "primary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +37,6 @@ class Damage:
     """What no protocol can bear, so it is drawn only when asked for."""
 
     flip_bits: bool = False
-    files: tuple[str, ...] = ("log", "snapshot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +70,12 @@ class _Draw:
         self.damage = damage
         self.topology = topology
         self.tiers = [tier for tier in topology.tiers if not tier.kind.clients and tier.members]
-        self.groups = [tier for tier in self.tiers if PRIMARY in tier.kind.roles]
+        self.groups = [tier for tier in self.tiers if tier.kind.leader is not None]
         self.replicated = [tier for tier in self.groups if len(tier.members) > 1]
         self.operations = [each for each in operations(topology).values() if self._is_drawn(each)]
-        self.sharded = dict.fromkeys(
-            tier.group for each in self.operations if each.resizing for tier in self.reached(each)
-        )
+        self.weak = {tier.group or tier.name: tier.kind.weak_after
+                     for tier in self.tiers if tier.kind.weak_after}  # fmt: skip
+        """Tier or group → the events after which it is to be hit."""
         self.before: dict[str, list[Fault]] = {each.verb: [] for each in self.operations}
         """The words of each operation that were drawn so far."""
         self.bearable = {tier.name: _may_lose(tier) for tier in self.tiers}
@@ -160,18 +151,19 @@ class _Draw:
         if self.replicated and rng.random() < 0.5:
             tier = rng.choice(self.replicated)
             kind = rng.choice((faults.Kill, faults.Crash, faults.Pause))
-            fault: Fault = kind(f"{tier.name} {PRIMARY}")
-            found.append(self._after("promoted", fault, for_s))
+            fault: Fault = kind(self.leading(tier))
+            assert tier.kind.leader is not None, "so it is replicated"
+            found.append(self._after(tier.kind.leader.event, fault, for_s))
         if rng.random() < 0.25:
             tier = rng.choice(self.tiers)
             fault = rng.choice((faults.Kill, faults.Crash))(self.node(tier))
             found.append(self._after("node up", fault, for_s))
-        if self.sharded:
-            group = rng.choice(list(self.sharded))
-            tiers = [tier for tier in self.groups if tier.group == group]
+        if self.weak:
+            name = rng.choice(list(self.weak))
+            tiers = [tier for tier in self.groups if name in (tier.group, tier.name)]
             hit = rng.choice((faults.Kill, faults.Crash, faults.Pause, faults.Restart))
-            fault = hit(f"{rng.choice(tiers).name} {PRIMARY}")
-            found.append(self._after(rng.choice(MOVE_POINTS), fault, for_s))
+            fault = hit(self.leading(rng.choice(tiers)) if tiers else name)
+            found.append(self._after(rng.choice(self.weak[name]), fault, for_s))
         return found
 
     def _after(self, event: str, fault: Fault, for_s: float) -> FaultItem:
@@ -211,8 +203,13 @@ class _Draw:
     def node(self, tier: Tier) -> str:
         """One of a tier, sometimes by its role: then whoever has it when the fault comes."""
         if tier in self.replicated and self.rng.random() < 0.5:
-            return f"{tier.name} {PRIMARY}"
+            return self.leading(tier)
         return self.rng.choice(tier.node_names)
+
+    def leading(self, tier: Tier) -> str:
+        """Whoever leads it then."""
+        assert tier.kind.leader is not None, "nobody ever leads it"
+        return f"{tier.name} {tier.kind.leader.role}"
 
     def some(self, tier: Tier) -> str:
         """One node, or so many as the tier may lose."""
@@ -274,7 +271,7 @@ def _cut(draw: _Draw) -> Drawn | None:
         between = (draw.some(tier), "all")
         if tier in draw.replicated and draw.moments.random() < 0.5:
             # clients go on reaching who has lost its group
-            alone = draw.moments.choice((between[0], f"{tier.name} {PRIMARY}"))
+            alone = draw.moments.choice((between[0], draw.leading(tier)))
             between = (alone, tier.name)
     one_way = rng.random() < 0.4
     mode = "reject" if rng.random() < 0.2 else "hold"
@@ -303,8 +300,8 @@ def _throttle(draw: _Draw) -> Drawn:
 def _disk(draw: _Draw) -> Drawn:
     tier = draw.rng.choice(draw.groups) if draw.groups else draw.tier()
     node = draw.node(tier)
-    if draw.damage.flip_bits and draw.rng.random() < 0.3:
-        file = draw.rng.choice(draw.damage.files)
+    if draw.damage.flip_bits and tier.kind.damaged and draw.rng.random() < 0.3:
+        file = draw.rng.choice(tier.kind.damaged)
         return Drawn(faults.Disk(node, flip_bit=file), (tier.name,))
     broken = draw.rng.random()
     if broken < 0.1:  # whoever cannot write gives up, and is away until the end

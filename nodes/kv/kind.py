@@ -12,9 +12,15 @@ from nodes.kv.router import KvRouterConfig, KvRouterNode
 from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
 from nodes.kv.tier import KvConfig, expand
 from nodes.kv.workloads import WORKLOADS
-from nodes.replica.kind import CAUTIONS, FACTS, LEADER, MARKS, ROLES
+from nodes.replica.kind import CAUTIONS, DAMAGED, FACTS, LEADER, MARKS, ROLES
 from nodes.replica.labels import LABELS
 
+MOVE_POINTS: Final = (
+    "move.begun", "move.import-begun", "move.snapshot-sent", "move.copied", "move.source-fenced",
+    "move.target-drained", "move.map-published", "move.target-adopted", "move.source-released",
+    "move.aborting", "move.source-resumed",
+)  # fmt: skip
+"""Where a move of slots between shards is weakest: both of them and the coordinators know it."""
 STORE: Final = Kind(KvConfig, KvRouterNode, stores=True, expand=expand)
 COORDINATOR: Final = Kind(
     CoordinatorConfig,
@@ -27,6 +33,8 @@ COORDINATOR: Final = Kind(
     leader=LEADER,
     reaches=reach.COORDINATOR,
     varied={"slots_per_move": (16, 4096), "move_rate_per_s": (5.0, 50.0), "max_pause_s": (0.2,)},
+    weak_after=MOVE_POINTS,
+    damaged=DAMAGED,
     facts=FACTS,
     marks=MARKS,
     labels=LABELS,
@@ -45,6 +53,7 @@ SHARD: Final = Kind(
     leader=LEADER,
     reaches=reach.SHARD,
     varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
+    damaged=DAMAGED,
     facts=(*FACTS, Fact("slots", ("ps", "page"))),
     marks=MARKS,
     labels=LABELS,

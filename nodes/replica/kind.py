@@ -8,6 +8,7 @@ from typing import Final
 
 from nodes.kind import Caution, Fact, Leader, Mark, TierSeen
 from nodes.replica.event_words import DIVERGED, PROMOTED
+from nodes.replica.files import LOG, SNAPSHOT
 from protocols.replication.replica import PRIMARY
 
 ROLES: Final = (PRIMARY, "replica")
@@ -17,6 +18,7 @@ FACTS: Final = (
     Fact("lsn", ("ps",)),
     Fact("lag_s", ("ps", "top", "page"), of_others="lags_s"),
 )
+DAMAGED: Final = (LOG, SNAPSHOT)
 MARKS: Final = (
     Mark(PROMOTED, "promotion", text="is promoted to primary (epoch {epoch})"),
     Mark(DIVERGED, text="cuts {records} records that the group lacks"),

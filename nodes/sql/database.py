@@ -17,7 +17,7 @@ from nodes.kind import Kind, StateCheck
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.keeper import LEAVE, GroupKeeper
-from nodes.replica.kind import CAUTIONS, FACTS, LEADER, MARKS, ROLES
+from nodes.replica.kind import CAUTIONS, DAMAGED, FACTS, LEADER, MARKS, ROLES
 from nodes.replica.labels import LABELS
 from nodes.replica.log_digest import log_digest
 from nodes.replica.membership import founders_of
@@ -380,6 +380,7 @@ KIND: Final = Kind(
     cautions=CAUTIONS,
     roles=(*ROLES, LEARNER, WITNESS),
     leader=LEADER,
+    damaged=DAMAGED,
     facts=FACTS,
     marks=MARKS,
     labels={**LABELS, **SQL_LABELS},
