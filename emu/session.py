@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import trio
 
+from emu.checks.history import MAX_OPERATIONS
 from emu.control.server import ControlServer
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.model.problems import TopologyError
 from emu.model.topology import Topology, diff
+from emu.observe.explaining import consequences
 from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
@@ -26,12 +28,16 @@ from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
 from emu.running import timeline
 from emu.running.supervisor import Cluster
-from emu.state import StateFolder
+from emu.state import StateFolder, keep_record
 from emu.topology.loading import load
 from emu.verdict.judging import Judge
 from nodes.wire.service import Call
 from protocols.errors import RpcError
 
+TOLD_S: Final = 0.1
+"""For the answer to whoever asked for the end to leave before the control socket goes."""
+MAX_OPEN_ENDED_OPERATIONS: Final = 100_000
+"""Of a run without `--for`: what clients do after so many is counted, and no longer judged."""
 ELECTION_S: Final = 5.0
 ELECTION_PAUSE_S: Final = 0.02
 
@@ -60,6 +66,11 @@ class Session:
         self.summary: dict[str, Any] | None = None
         self.wipe_at_end = False
         self.ending = trio.Event()
+        self.hurried = trio.Event()
+        self._judged = trio.Event()
+        self._patience = trio.CancelScope()
+        """Around healing, reading back and judging: `hurry` cuts it short."""
+        self._told_at_end = False
         self._timeline = trio.CancelScope()
         self._changing = trio.Lock()
         self.prometheus: Prometheus | None = None
@@ -83,7 +94,8 @@ class Session:
             self.world = world
             async with Cluster(world, self.topology, events=world.events, inject=inject) as cluster:
                 self.cluster = cluster
-                self._judge = Judge(cluster, keep_history=self.options.for_s is not None)
+                most = MAX_OPEN_ENDED_OPERATIONS if options.for_s is None else MAX_OPERATIONS
+                self._judge = Judge(cluster, most_operations=most)
                 await self._serve(cluster)
                 self._keep_tiers()
                 cluster.events.listeners.append(self._look_for_changes)
@@ -106,8 +118,9 @@ class Session:
             "info": lambda call: self.facts(),
             "plan": self._plan,
             "apply": self._apply,
+            "down": self._down,
         }
-        control = ControlServer(cluster, end=self.end, extra=extra)
+        control = ControlServer(cluster, extra=extra)
         self.observe = ObserveServer(cluster, interim=self._interim)
         await cluster.nursery.start(control.serve, self.folder.socket)
         await cluster.nursery.start(self.observe.serve)
@@ -131,12 +144,29 @@ class Session:
         with trio.move_on_after(self.options.for_s if self.options.for_s is not None else math.inf):
             await self.ending.wait()
         ran_s = self.world.timers.now_s() - began_s
-        ended_by_hand = self.ending.is_set()
-        sum_up = self._judge.hurry if ended_by_hand else self._judge.finish
-        summary = await sum_up(self.topology.expect, ran_s)
+        self._timeline.cancel()
+        summary = None
+        with self._patience:
+            summary = await self._judge.finish(self.topology.expect, ran_s)
+        if summary is None:
+            summary = await self._judge.hurry(self.topology.expect, ran_s)
         self.observe.judged(summary)
         self.record = record(cluster, self.observe.sampler, summary)
+        summary["consequences"] = [asdict(each) for each in consequences(self.record)]
+        if not self.folder.temporary:
+            self._keep_record(self.record)
+        self.summary = summary
+        self._judged.set()
+        if self._told_at_end:
+            await trio.sleep(TOLD_S)
         return summary
+
+    def _keep_record(self, found: Record) -> None:
+        """For `emu report`, once nobody runs that could be asked."""
+        try:
+            keep_record(self.topology.name, found)
+        except (OSError, ValueError) as error:
+            self.cluster.log.warning("record not kept", why=str(error))
 
     async def _play(self) -> None:
         """Play the faults of the topology; `apply` cancels and plays those of the new one."""
@@ -151,9 +181,26 @@ class Session:
         self.folder.keep_tiers(resizable(self.cluster.topology))
 
     def end(self, wipe: bool = False) -> None:
-        """End the run; with `wipe`, forget the disks afterwards."""
+        """End the run as `--for` does: heal, let clients read back, judge. `wipe`: forget the disks
+        afterwards."""
         self.wipe_at_end = self.wipe_at_end or wipe
         self.ending.set()
+
+    def hurry(self) -> None:
+        """End it with what is known in a moment."""
+        self.ending.set()
+        self.hurried.set()
+        self._patience.cancel()
+
+    async def _down(self, call: Call, wipe: bool = False, now: bool = False) -> dict[str, Any]:
+        """End the run; the answer is its summary."""
+        self._told_at_end = True
+        self.end(wipe)
+        if now:
+            self.hurry()
+        await self._judged.wait()
+        assert self.summary is not None
+        return self.summary
 
     def facts(self) -> dict[str, Any]:
         """Who runs here: what `emu ps` and the first screen need to find it."""

@@ -20,6 +20,7 @@ from typing import IO, Any, Final
 
 MAX_SOCKET_PATH_BYTES: Final = 100
 TIERS: Final = "shards.json"
+RECORD: Final = ".record.json"
 LOOK_S: Final = 0.2
 """Whoever only asks whether a folder is held holds it for a moment; a claim outlasts that."""
 
@@ -156,6 +157,23 @@ def running() -> list[dict[str, Any]]:
             except (OSError, ValueError):
                 continue
     return found
+
+
+def keep_record(name: str, record: dict[str, Any]) -> None:
+    """Remember a run that has ended, for `emu report`: the last of each name. Raises OSError."""
+    new = root() / f".{name}.{os.getpid()}.new"
+    try:
+        new.write_text(json.dumps(record, allow_nan=False))
+        new.replace(root() / f"{name}{RECORD}")
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def last_record(name: str = "") -> Path | None:
+    """The file of the last run of that name (or of all) that has ended, if there is one."""
+    found = [root() / f"{name}{RECORD}"] if name else list(root().glob(f"*{RECORD}"))
+    found = [path for path in found if path.is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def stopped() -> list[str]:

@@ -18,18 +18,32 @@ DOWN_TIMEOUT_S: Final = 15.0
 def down(
     cluster: ClusterOption = "",
     volumes: Annotated[bool, typer.Option("--volumes", help="Also forget the disks.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Do not wait for what clients read back.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """End a running cluster (its disks stay, unless --volumes)."""
+    """End a running cluster, and say what the run came to (its disks stay, unless --volumes).
+
+    Faults are healed, clients stop and read back what they wrote, and that is judged.
+    """
+    from emu.cli.screen import summary_screen
+
     if volumes and (cluster or not state.running()) and _wipe_stopped(cluster):
         return
     facts = chosen(cluster)
     name = facts["name"]
-    ask(str(facts["pid"]), "down", volumes)
+    output.note(f"ending `{name}`: clients read back what they wrote (--now: do not wait)")
+    summary = ask(str(facts["pid"]), "down", volumes, now, timeout_s=None)
     give_up_s = time.monotonic() + DOWN_TIMEOUT_S
     while state.is_locked(Path(facts["folder"])):
         if time.monotonic() > give_up_s:
             output.fail(f"`{name}` (pid {facts['pid']}) has not ended after {DOWN_TIMEOUT_S:g} s")
         time.sleep(0.02)
+    if as_json:
+        output.result(summary)
+    else:
+        output.err.print(summary_screen(summary))
     output.note(f"`{name}` is down" + (", its disks wiped" if volumes else ""))
 
 

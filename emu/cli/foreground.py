@@ -24,9 +24,12 @@ from emu.session import Session
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SOFT_END_S: Final = 1.1
-"""After an end asked for by hand, whatever has not answered by then is cancelled."""
+"""After an end asked for at once, whatever has not answered by then is cancelled."""
 HARD_END_S: Final = 1.4
 """And then the process goes, however many tasks are still unwinding: the kernel closes the rest."""
+ENDING: Final = (
+    "Ending: faults are healed, clients stop and read back what they wrote. Ctrl-C again: at once."
+)
 MANY_NODES: Final = 100
 """Above it, something is said before the boot."""
 
@@ -38,7 +41,10 @@ class Foreground:
         self.session = session
         self.json_events = json_events
         self.as_json = as_json
+        self.asked = False
+        """Whether Ctrl-C has asked for the end."""
         self.interrupted = False
+        """Whether it is to end at once, judged or not."""
         self.ready = False
         self.unread = False
         self.token: trio.lowlevel.TrioToken | None = None
@@ -65,12 +71,18 @@ class Foreground:
         return self._finish(problem)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        """At once, even while the loop is busy; asked twice, it ends without another word."""
+        """Heard even while the loop is busy. The first Ctrl-C ends the run in order, the second (or
+        another signal) in a moment, and after that it ends without another word."""
         if self.interrupted:
             os._exit(output.INTERRUPTED)
-        self.interrupted = True
         if self.token is None:
             raise KeyboardInterrupt
+        first = number == signal.SIGINT and not self.asked
+        self.asked = True
+        if first and self.ready:
+            self.token.run_sync_soon(self.session.end)
+            return
+        self.interrupted = True
         self._limit_the_end()
         self.token.run_sync_soon(self._end)
 
@@ -82,7 +94,7 @@ class Foreground:
                 self.token.run_sync_soon(self._end)
 
     def _end(self) -> None:
-        self.session.end()
+        self.session.hurry()
         if not self.ready:
             self.scope.cancel()
 
@@ -110,7 +122,10 @@ class Foreground:
 
     async def _await_the_end(self) -> None:
         await self.session.ending.wait()
-        if not self.interrupted:  # `emu down`, or nobody reads: a signal has set it already
+        if not (self.interrupted or self.as_json or self.json_events):
+            self.printer.show(Text(ENDING, style="dim"))
+        await self.session.hurried.wait()
+        if not self.interrupted:  # `emu down --now`, or nobody reads: a signal has set it already
             self._limit_the_end()
         await trio.sleep(SOFT_END_S)
         self.scope.cancel()

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from emu import state
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask
 
@@ -28,8 +29,12 @@ def report(
     cluster: ClusterOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run as one HTML page: its verdict, timeline, faults and what they cost."""
-    found = _read(record) if record else ask(cluster, "record")
+    """Write a run as one HTML page: its verdict, timeline, faults and what they cost.
+
+    Of the cluster that runs; where none does, of the last run that ended.
+    """
+    last = None if record or running(cluster) else state.last_record(cluster)
+    found = _read(record or str(last)) if record or last else ask(cluster, "record")
     if as_json:
         output.result(found)
     else:
@@ -58,3 +63,9 @@ def write_report(record: Mapping[str, Any] | None, out: Path) -> None:
     except OSError as error:
         output.fail(f"cannot write {out}: {error.strerror}")
     output.note(f"the report of `{record['summary']['name']}` is in {out}")
+
+
+def running(cluster: str) -> bool:
+    """Whether there is a cluster to ask: of that name or pid, or any."""
+    names = [(each["name"], str(each["pid"])) for each in state.running()]
+    return any(cluster in each for each in names) if cluster else bool(names)

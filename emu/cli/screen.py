@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from emu.session import Session
 
 MAX_FAILED_SHOWN: Final = 5
+MAX_DONE_SHOWN: Final = 10
+VERDICT_STYLES: Final = {
+    "passed": "bold green",
+    "failed": "bold red",
+    "untrusted": "bold yellow",
+    "unknown": "bold",
+}
 
 
 def command_name() -> str:
@@ -155,7 +162,7 @@ def to_break(slots: Sequence[Slot]) -> list[tuple[str, str]]:
 def _how_it_ends(session: Session) -> str:
     if session.options.for_s is not None:
         return f"It ends by itself in {seconds(session.options.for_s)}, its disks with it."
-    return "Ctrl-C ends it; its disks are kept. What happens is told below."
+    return "Ctrl-C ends it, and says what was lost; its disks are kept. What happens is told below."
 
 
 def _headed(title: str, aside: str = "") -> Text:
@@ -191,13 +198,37 @@ def summary_screen(summary: Mapping[str, Any]) -> RenderableType:
     head = Text(summary["name"], style="bold")
     head.append(f", {seconds(summary['ran_s'])}", style="not bold")
     parts: list[RenderableType] = ["", head, _aligned(figures)]
+    if summary.get("consequences"):
+        parts += ["", _headed("What was done, and what users paid"), *_paid(summary), ""]
     parts += [_expectation(each) for each in summary["expectations"]]
     if not summary["trustworthy"]:
         warning = "  Do not trust these numbers: the laptop was too busy."
         parts.append(Text(warning, style="bold yellow"))
         parts += [Text(f"    {reason}", style="yellow") for reason in summary["reasons"]]
-    parts.append(Text(f"verdict: {summary['verdict']}", style="bold"))
+    parts.append(Text(f"verdict: {summary['verdict']}", style=VERDICT_STYLES[summary["verdict"]]))
+    if summary["verdict"] != "untrusted":  # its reasons stand above
+        parts += [Text(f"  because  {each}") for each in summary["why"]]
+    if summary.get("consequences"):
+        parts.append(Text("The whole story as a page: emu report", style="dim"))
     return Group(*parts)
+
+
+def _paid(summary: Mapping[str, Any]) -> Iterable[RenderableType]:
+    """A line for each thing that was done, and below it what followed."""
+    done = summary["consequences"]
+    for each in done[:MAX_DONE_SHOWN]:
+        line = Text(f"  {each['start_s']:7.1f} s  ")
+        line.append(each["text"], style="cyan")
+        if each["end_s"] is not None:
+            line.append(f" for {seconds(each['end_s'] - each['start_s'])}")
+        failed = f"{each['errors']:.0f} of {each['requests']:.0f} requests failed"
+        line.append(f": {failed}", style="red" if each["errors"] else "green")
+        if each["p99_s"] is not None:
+            line.append(f", p99 {seconds(each['p99_s'])}", style="dim")
+        yield line
+        yield from (Text(f"             {told}", style="dim") for told in each["follow_ups"][:3])
+    if len(done) > MAX_DONE_SHOWN:
+        yield Text(f"  and {len(done) - MAX_DONE_SHOWN} more; the report has all", style="dim")
 
 
 def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -211,7 +242,7 @@ def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "latency", f"p50 {seconds(latency['p50'])}, p99 {seconds(latency['p99'])}"
     lost = summary["lost_acknowledged_writes"]
     if lost is not None:
-        yield "writes", f"{summary['acknowledged_writes']} acknowledged, {lost} of them lost"
+        yield "writes", f"{lost:,} of {summary['acknowledged_writes']:,} acknowledged writes lost"
     if summary["lost_writes"]:
         yield "lost", shown_writes(summary["lost_writes"])
     for judged in summary["judged"]:

@@ -162,12 +162,12 @@ def _change(topology: Topology, yes: bool, as_json: bool) -> None:
 
 def _confirm(plan: list[str], yes: bool) -> None:
     disturbing = any(line.startswith(DISTURBING) for line in plan)
-    if yes or not disturbing or not sys.stdin.isatty():
+    if yes or not disturbing:
         return
     try:
-        typer.confirm("Do it?", default=True, abort=True, err=True)
+        typer.confirm("Do it?", default=False, abort=True, err=True)
     except typer.Abort:
-        output.fail("nothing was changed")
+        output.fail("nothing was changed; `y` or --yes does it")
 
 
 # --- in the background ------------------------------------------------------------------------

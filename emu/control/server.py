@@ -29,18 +29,15 @@ MAX_WAIT_S: Final = 30.0
 
 
 class ControlServer:
-    """Serves one cluster. `end(volumes)` is called by `down`; `extra` adds
-    a session's own methods."""
+    """Serves one cluster. `extra` adds a session's own methods."""
 
     def __init__(
         self,
         cluster: Cluster,
         *,
-        end: Callable[[bool], None],
         extra: dict[str, Callable[..., Any]] | None = None,
     ) -> None:
         self.cluster = cluster
-        self._end = end
         self.service = Service(cluster.operator.ctx, limits=ADMIN_LIMITS, charge_cpu=False)
         methods: dict[str, Callable[..., Any]] = {
             "ps": self._ps,
@@ -63,7 +60,6 @@ class ControlServer:
             "dry_run": self._dry_run,
             "cancel": self._cancel,
             "sql": self._sql,
-            "down": self._down,
             **(extra or {}),
         }
         for name, method in methods.items():
@@ -244,10 +240,6 @@ class ControlServer:
         self, call: Call, words: str, sql: str, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         return await databases.run_statement(self.cluster, words, sql, options or {})
-
-    def _down(self, call: Call, volumes: bool = False) -> str:
-        self._end(volumes)
-        return "ending"
 
 
 def _one_name(names: list[str]) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from emu.checks import Claim, check_logs, check_owners, check_replicas
-from emu.checks.history import Recorder
+from emu.checks.history import MAX_OPERATIONS, Recorder
 from emu.checks.result import line
 from emu.machine.events import Event
 from emu.model.expectations import Expectation
@@ -114,13 +114,13 @@ class Watch:
 class Judge:
     """Watches a cluster from before its boot, and sums it up. Make it first, `finish` at the end.
 
-    `keep_history`: off for a run that has no end to be judged at.
+    `most_operations`: how many of the clients' are kept to be judged.
     """
 
-    def __init__(self, cluster: Cluster, *, keep_history: bool = True) -> None:
+    def __init__(self, cluster: Cluster, *, most_operations: int = MAX_OPERATIONS) -> None:
         self.cluster = cluster
-        if keep_history:
-            cluster.world.history = Recorder(cluster.world.timers.now_s)
+        now_s = cluster.world.timers.now_s
+        cluster.world.history = Recorder(now_s, max_operations=most_operations)
         self.watch = Watch(partial(leads_now, cluster))
         cluster.events.listeners.append(self.watch.look)
 

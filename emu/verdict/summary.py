@@ -16,6 +16,7 @@ FAILED: Final = "failed"
 UNTRUSTED: Final = "untrusted"
 """Everything expected was seen, but the laptop was too busy for it to mean much."""
 MAX_SHOWN_LOST: Final = 100
+MAX_REASONS: Final = 5
 UNKNOWN: Final = "unknown"
 """Nothing expected was missed, but the run was ended before all of it could be measured."""
 
@@ -84,7 +85,28 @@ def summarize(
     held = [each["held"] for each in judged]
     checked = False if anomalies else None if undecided else True
     summary["verdict"] = _verdict([*held, checked], summary["trustworthy"])
+    summary["why"] = list(_why(summary, complete))
     return summary
+
+
+def _why(summary: Mapping[str, Any], complete: bool) -> Iterable[str]:
+    """What the verdict rests on, where it is not `passed`: a reason each, the gravest first."""
+    verdict, anomalies = summary["verdict"], summary["anomalies"]
+    if verdict == FAILED:
+        yield from (f"{each['kind']}: {each['text']}" for each in anomalies[:MAX_REASONS])
+        if len(anomalies) > MAX_REASONS:
+            yield f"and {len(anomalies) - MAX_REASONS} more anomalies"
+    for each in summary["expectations"]:
+        if each["held"] is False and each["actual"] is None:
+            yield f"expected {each['text']}, and nothing here measures it"
+        elif each["held"] is False:
+            yield f"expected {each['text']}, it was {each['actual']:.6g}"
+    if verdict == UNKNOWN:
+        if not complete:
+            yield "the run was not judged to its end"
+        yield from summary["undecided"]
+    if verdict == UNTRUSTED:
+        yield from summary["reasons"]
 
 
 def _writes(

@@ -74,8 +74,9 @@ class Up:
             time.sleep(0.01)
         raise AssertionError(f"not ready: {self.said}")
 
-    def end(self, how: signal.Signals = signal.SIGINT) -> int:
-        """Send the signal and wait. Gives the exit code."""
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal (of these SIGINT alone lets the run be judged) and wait. Gives the exit
+        code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         return self.process.wait(PATIENCE_S)

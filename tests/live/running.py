@@ -63,7 +63,7 @@ def emu_up(state: Path, file: str, *words: str) -> Iterator[Running]:
     try:
         yield Running(process, state, _facts(process, state))
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:

@@ -64,7 +64,7 @@ def start(topology: str, *options: str) -> Iterator[Running]:
         )  # fmt: skip
         try:
             yield Running(process, environment, _ready(process, folder))
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
             _, told = process.communicate(timeout=20)
             assert process.returncode == 130, told.decode()
         finally:
