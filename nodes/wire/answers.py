@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 import trio
 
+from nodes.base import Context, CpuBusy, CpuExpired, Fenced
 from nodes.parts.metrics import Counter, Histogram
 from nodes.wire.arguments import arguments_of
+from protocols import rpc
 from protocols.errors import RpcError
 
 Handler = Callable[..., Any]
@@ -43,6 +45,26 @@ class Call:
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 """The request on whose behalf this task works: calls made from it inherit
 its deadline and trace."""
+
+
+def as_rpc_error(ctx: Context, error: Exception, **where: str) -> RpcError:
+    """What a caller is told of what a handler raised; what nobody foresaw is logged, with `where`.
+
+    Raises Fenced: a dead node tells nobody anything.
+    """
+    match error:
+        case RpcError():
+            return error
+        case rpc.LocalProtocolError():
+            return RpcError("too_large", str(error))
+        case Fenced():
+            raise error
+        case CpuBusy():
+            return RpcError("overloaded", "the cpu's queue is full")
+        case CpuExpired():
+            return RpcError("expired", "dropped from the cpu's queue: its time was over")
+    ctx.log.error("handler failed", **where, error=repr(error))
+    return RpcError("internal", f"{type(error).__name__}: {error}"[:300])
 
 
 class Future:

@@ -10,8 +10,17 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Peer, Stream, Timer
-from nodes.wire.answers import Batch, Call, Fused, Future, Handler, Method, current_call
+from nodes.base import Context, Peer, Stream, Timer
+from nodes.wire.answers import (
+    Batch,
+    Call,
+    Fused,
+    Future,
+    Handler,
+    Method,
+    as_rpc_error,
+    current_call,
+)
 from nodes.wire.draining import DRAIN_QUIET_S, Draining
 from protocols import rpc
 from protocols.errors import RpcError
@@ -237,7 +246,7 @@ class ServerConnection:
                 return
             answer = self.send_response(msgid, None, result)
         except Exception as error:
-            self._fail(msgid, method.name, self._as_rpc_error(method.name, error))
+            self._fail(msgid, method.name, as_rpc_error(self.ctx, error, method=method.name))
             return
         if not method.batched:
             self.service.answered.append(method)
@@ -331,7 +340,7 @@ class ServerConnection:
         try:
             answer = self.send_response(msgid, None, method.handler(call, *params))
         except Exception as error:
-            self._fail(msgid, method.name, self._as_rpc_error(method.name, error))
+            self._fail(msgid, method.name, as_rpc_error(self.ctx, error, method=method.name))
             return
         self._answered(method, answer)
 
@@ -374,7 +383,7 @@ class ServerConnection:
                     if method.is_async:
                         result = await result
                 except Exception as error:
-                    failure = self._as_rpc_error(method.name, error)
+                    failure = as_rpc_error(self.ctx, error, method=method.name)
         finally:
             service.in_flight -= 1
             if timer is not None:
@@ -388,21 +397,6 @@ class ServerConnection:
         else:
             self._respond(msgid, method, result, arrived_s)
         await self._flush()
-
-    def _as_rpc_error(self, method: str, error: Exception) -> RpcError:
-        match error:
-            case RpcError():
-                return error
-            case rpc.LocalProtocolError():
-                return RpcError("too_large", str(error))
-            case Fenced():
-                raise error
-            case CpuBusy():
-                return RpcError("overloaded", "the cpu's queue is full")
-            case CpuExpired():
-                return RpcError("expired", "dropped from the cpu's queue: its time was over")
-        self.ctx.log.error("handler failed", method=method, error=repr(error))
-        return RpcError("internal", f"{type(error).__name__}: {error}"[:300])
 
     def _respond(self, msgid: int, method: Method, result: Any, arrived_s: float) -> None:
         try:

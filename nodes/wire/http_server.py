@@ -14,9 +14,10 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from nodes.base import Context, CpuBusy, CpuExpired, Fenced, Stream, Timer
+from nodes.base import Context, Stream, Timer
 from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.timing import move_on_after
+from nodes.wire.answers import as_rpc_error
 from nodes.wire.draining import DRAIN_QUIET_S, Draining
 from nodes.wire.service import (
     ERRORS_HELP,
@@ -170,24 +171,11 @@ class HttpService:
                     await self.ctx.cpu.run(endpoint.cost_s, expires_at_s=call.deadline_s)
                 return await endpoint.handler(request, via)
         except Exception as problem:
-            return self._refuse(request, self._as_rpc_error(endpoint.name, problem))
+            return self._refuse(request, as_rpc_error(self.ctx, problem, route=endpoint.name))
         finally:
             current_call.reset(token)
         assert scope.cancelled_caught
         return self._refuse(request, RpcError("timeout", f"no answer within {limit_s:g} s"))
-
-    def _as_rpc_error(self, name: str, problem: Exception) -> RpcError:
-        match problem:
-            case RpcError():
-                return problem
-            case Fenced():
-                raise problem
-            case CpuBusy():
-                return RpcError("overloaded", "the cpu's queue is full")
-            case CpuExpired():
-                return RpcError("expired", "dropped from the cpu's queue: its time was over")
-        self.ctx.log.error("handler failed", route=name, error=repr(problem))
-        return RpcError("internal", f"{type(problem).__name__}: {problem}"[:300])
 
     def _refuse(self, request: Request, error: RpcError) -> Response:
         status = STATUS_OF_ERROR.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE)
