@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
@@ -51,6 +52,9 @@ STATUS_OF_ERROR: Final = {
 }
 """HTTP status by error code; other codes are 503. 500 and 504: nobody knows whether it happened."""
 RETRY_AFTER_S: Final = 1
+FIRST_DATE_S: Final = -62_135_596_800
+LAST_DATE_S: Final = 253_402_300_799
+"""The years 1 and 9999: a node's clock may be stepped beyond them."""
 CLOSE: Final = ("connection", "close")
 
 
@@ -361,26 +365,6 @@ def _trace(request: Request) -> int | None:
         return None
 
 
-_DAYS: Final = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")
-_MONTHS: Final = "JanFebMarAprMayJunJulAugSepOctNovDec"
-
-
 def http_date(wall_s: float) -> str:
     """RFC 9110's fixed form: `Sun, 06 Nov 1994 08:49:37 GMT`."""
-    days, second = divmod(int(wall_s), 86400)
-    year, month, day = civil_date(days)
-    clock = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
-    return f"{_DAYS[days % 7]}, {day:02} {_MONTHS[3 * month - 3 : 3 * month]} {year} {clock} GMT"
-
-
-def civil_date(days: int) -> tuple[int, int, int]:
-    """(year, month, day) of a day counted from 1970-01-01, in the proleptic Gregorian calendar."""
-    era, day_of_era = divmod(days + 719468, 146097)
-    year_of_era = (
-        day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096
-    ) // 365
-    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
-    shifted = (5 * day_of_year + 2) // 153
-    day = day_of_year - (153 * shifted + 2) // 5 + 1
-    month = shifted + 3 if shifted < 10 else shifted - 9
-    return year_of_era + era * 400 + (month <= 2), month, day
+    return formatdate(min(max(int(wall_s), FIRST_DATE_S), LAST_DATE_S), usegmt=True)
