@@ -68,9 +68,13 @@ def planted(room: Path, path: str, text: str) -> list[str]:
         ("emu/x.py", "import trio\nr = trio._core.x", "private Trio"),
         ("emu/x.py", "import trio._core._run", "private Trio"),
         ("emu/x.py", "for x in {1, 2}: pass", "iterates a set"),
-        ("nodes/x.py", "x = [y for y in set('abc')]", "iterates a set"),
-        ("nodes/x.py", "x = list({1} | set([2]))", "iterates a set"),
+        ("nodes/x.py", "def f():\n    return [y for y in set('abc')]", "iterates a set"),
+        ("nodes/x.py", "x = tuple({1} | set([2]))", "iterates a set"),
         ("nodes/x.py", "x = ','.join({'a', 'b'})", "iterates a set"),
+        ("nodes/x.py", "seen = []", "seen may change"),
+        ("nodes/x.py", "seen: dict[str, int] = {}", "seen may change"),
+        ("nodes/x.py", "from collections import deque\nx = deque()", "x may change"),
+        ("protocols/x.py", "n = 0\ndef f():\n    global n\n    n = 1", "global n: state belongs"),
         ("nodes/x.py", LONG_FUNCTION, "long has 71 lines; the cap is 70"),
         ("nodes/x.py", "x = 1\n" * 500, "502 lines; the cap is 500"),
         ("nodes/x.py", '"""' + "a\n" * 6 + '"""', "opens with 6 lines; say it in 5"),
@@ -90,6 +94,7 @@ def test_a_planted_breach_is_found(tmp_path: Path, path: str, text: str, message
         ("nodes/x.py", "from random import Random"),
         ("nodes/x.py", "import trio\nscope = trio.CancelScope()"),
         ("nodes/x.py", "x = sorted({1, 2})"),
+        ("nodes/x.py", "from typing import Final\nX: Final = {1: 2}\ndef f():\n    x = []"),
         ("nodes/x.py", ALLOWED_FUNCTION),
         ("emu/cli/x.py", "print('hello')"),
         ("emu/x.py", "import time\nx = open('/dev/null')"),
@@ -107,6 +112,17 @@ def test_a_module_without_an_opening_or_a_user_is_found(tmp_path: Path):
     first, second = tidy.problems(tmp_path)
     assert "nodes/x.py:1: no docstring" in first
     assert "nodes/x.py:1: nothing imports it" in second
+
+
+def test_a_room_that_becomes_a_corridor_is_found(tmp_path: Path):
+    (tmp_path / "nodes").mkdir()
+    (tmp_path / "emu").mkdir()
+    names = [f"x{number}" for number in range(tidy.MAX_TOP_FILES + 1)]
+    main = "".join(f"import nodes.{name}\n" for name in names)
+    (tmp_path / "emu" / "__main__.py").write_text(f'"""Main."""\n{main}')
+    for name in names:
+        (tmp_path / "nodes" / f"{name}.py").write_text('"""One of many."""\n')
+    assert tidy.problems(tmp_path) == ["nodes/: 15 files at its top; the cap is 14: make rooms"]
 
 
 def test_modules_that_import_each_other_for_types_only_are_a_circle(tmp_path: Path):
@@ -185,6 +201,7 @@ def test_import_linter_keeps_the_rooms_apart_and_notices_a_planted_import(copy: 
     (copy / "protocols" / "planted.py").write_text("import trio\nimport random\n")
     (copy / "emu" / "planted.py").write_text("")
     (copy / "emu" / "machine" / "planted.py").write_text("import emu.sim.run\n")
+    (copy / "emu" / "running" / "planted.py").write_text("import emu.machine.life\n")
     (copy / "nodes" / "wire" / "planted.py").write_text("import nodes.kv.client\n")
     (copy / "nodes" / "site" / "planted.py").write_text("import nodes.sql.client\n")
     (copy / "emu" / "observe" / "planted.py").write_text("import emu.machine.life\n")
@@ -194,6 +211,7 @@ def test_import_linter_keeps_the_rooms_apart_and_notices_a_planted_import(copy: 
         "- emu.planted\n",
         "emu.machine.planted -> emu.sim.run",
         "emu.observe.planted -> emu.machine.life",
+        "emu.running.planted -> emu.machine.life",
         "nodes.wire.planted -> nodes.kv.client",
         "nodes.site.planted -> nodes.sql.client",
         "nodes.planted -> emu.running.supervisor",

@@ -17,6 +17,8 @@ ROOMS: Final = ("emu", "nodes", "protocols")
 MAX_FILE_LINES: Final = 500
 MAX_FUNCTION_LINES: Final = 70
 MAX_OPENING_LINES: Final = 5
+MAX_TOP_FILES: Final = 14
+"""Of a room, beside its packages: a family of several files has a package."""
 HOT_FUNCTIONS: Final[Mapping[str, str]] = {}
 """File -> the one function of that tier that may be longer than the cap; its profile says why."""
 PURE_MODULES: Final = frozenset({
@@ -41,6 +43,8 @@ REAL_TIME: Final = frozenset({
 node's own."""
 BUILTINS_WITH_REACH: Final = ("open", "input", "exec", "eval", "breakpoint", "__import__")
 HASH_ORDERED: Final = ("set", "frozenset")
+CONTAINERS: Final = ("dict", "list", "set", "bytearray", "deque", "defaultdict", "OrderedDict",
+                     "Counter")  # fmt: skip
 ENTRY_POINTS: Final = ("emu.__main__", "emu.chaos", "emu.pytest_plugin")
 KINDS: Final = "nodes.kinds"
 RECORD: Final = "nodes.kind"
@@ -97,7 +101,7 @@ def problems(root: Path) -> list[str]:
     found = [line for module in modules for rule in RULES for line in rule(module)]
     tests = read(root, ("tests",))
     found += [line for test in tests for rule in (_length, _opening) for line in rule(test)]
-    whole = (_dead_modules, _circles, _tiers_apart)
+    whole = (_top_files, _dead_modules, _circles, _tiers_apart)
     return found + [line for rule in whole for line in rule(modules)]
 
 
@@ -213,7 +217,35 @@ def _is_set(node: ast.expr) -> bool:
     return False
 
 
-RULES: Final = (_length, _opening, _imports, _calls, _handlers, _set_order)
+def _module_state(module: Module) -> Iterator[str]:
+    """What a module holds is constant: nodes of one process must share nothing, nor two runs."""
+    if not module.inner:
+        return
+    for node in module.tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name != "__all__":
+                if _is_container(value):
+                    yield module.at(node, f"{name} may change: make it Final, or a node's own")
+            case ast.AnnAssign(
+                target=ast.Name(id=name), annotation=hint, value=ast.expr() as value
+            ):
+                if _is_container(value) and not ast.unparse(hint).startswith("Final"):
+                    yield module.at(node, f"{name} may change: make it Final, or a node's own")
+    for each in ast.walk(module.tree):
+        if isinstance(each, ast.Global):
+            yield module.at(each, f"global {each.names[0]}: state belongs to a node")
+
+
+def _is_container(node: ast.expr) -> bool:
+    match node:
+        case ast.List() | ast.Dict() | ast.Set() | ast.ListComp() | ast.DictComp() | ast.SetComp():
+            return True
+        case ast.Call(func=ast.Name(id=name)):
+            return name in CONTAINERS
+    return False
+
+
+RULES: Final = (_length, _opening, _imports, _calls, _handlers, _set_order, _module_state)
 
 
 # --- the whole -------------------------------------------------------------------------------
@@ -231,6 +263,13 @@ def _graph(modules: list[Module]) -> dict[str, dict[str, None]]:
             found |= {each: None for each in whole if each in names and each != module.name}
         graph[module.name] = found
     return graph
+
+
+def _top_files(modules: list[Module]) -> Iterator[str]:
+    for room in ("emu", "nodes"):
+        files = sum(module.path.count("/") == 1 and module.room == room for module in modules)
+        if files > MAX_TOP_FILES:
+            yield f"{room}/: {files} files at its top; the cap is {MAX_TOP_FILES}: make rooms"
 
 
 def _dead_modules(modules: list[Module]) -> Iterator[str]:

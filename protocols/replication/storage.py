@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgpack
 
@@ -20,7 +20,7 @@ from protocols.replication.pieces import Content, Pieces
 
 MAX_REMEMBERED_EPOCHS = 1000
 _BIN32 = b"\xc6"
-_BIN_SIZE_BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4}
+_BIN_SIZE_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 """MessagePack's three forms of bytes: how long the length is behind the mark."""
 
 
