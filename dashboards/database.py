@@ -34,9 +34,11 @@ REPLICATION = Row(
                 Ask(q.most("emu_replica_flushed_lsn", "replica"), "{{replica}} flushed"),
                 Ask(q.most("emu_replica_replayed_lsn", "replica"), "{{replica}} replayed")]),
         series("Failovers and divergence",
-               "Times a node became primary in place of another; records cut at a rejoin.",
+               "Times a node became primary in place of another; records cut at a rejoin; messages"
+               " of another group.",
                [Ask(q.total("emu_failovers_total", "node"), "{{node}} failovers"),
-                Ask(q.total("emu_divergent_records_total", "node"), "{{node}} divergent records")],
+                Ask(q.total("emu_divergent_records_total", "node"), "{{node}} divergent records"),
+                Ask(q.total("emu_foreign_messages_total", "node"), "{{node}} foreign messages")],
                thresholds=[(1, "orange")]),
     ],
 )  # fmt: skip

@@ -103,6 +103,8 @@ class Coordination:
         self.epochs: list[int] = []
         self.adopted: dict[str, bool] = {}
         """Shard → whether it has taken its first slots (a shard that came later needs none)."""
+        self.since: dict[str, int] = {}
+        """Shard that came later → the map's version then: one of that name may have been before."""
         self.plan = ""
         """The plan under way, or ""."""
         self.plan_shards: list[str] = []
@@ -177,6 +179,7 @@ class Coordination:
             if shard not in self.adopted:
                 self.shards.append(shard)
                 self.adopted[shard] = True
+                self.since[shard] = self.version + 1
         self.version += 1
         self.moves = {name: Move(name, *rest) for name, *rest in moves}
 
@@ -211,6 +214,7 @@ class Coordination:
         for shard in self.shards:
             if shard not in kept:
                 del self.adopted[shard]
+                self.since.pop(shard, None)
         self.shards = kept
         self.version += 1
 
@@ -231,13 +235,14 @@ class Coordination:
             return
         whole = msgpack.unpackb(bytes(data), strict_map_key=False)
         for name in _DUMPED:
-            setattr(self, name, whole[name])
+            if name in whole:  # an older snapshot has not all of them
+                setattr(self, name, whole[name])
         self.moves = {each["name"]: Move.from_dict(each) for each in whole["moves"]}
 
 
 _DUMPED: Final = (
-    "version", "partitioner", "shards", "owners", "epochs", "adopted", "plan", "plan_shards",
-    "plan_outcome", "cancelled", "keys_per_s", "ended",
+    "version", "partitioner", "shards", "owners", "epochs", "adopted", "since", "plan",
+    "plan_shards", "plan_outcome", "cancelled", "keys_per_s", "ended",
 )  # fmt: skip
 _APPLY: Final[dict[int, Callable[[Coordination, Sequence[Any]], None]]] = {
     FOUND: Coordination._found,

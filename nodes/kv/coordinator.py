@@ -103,6 +103,7 @@ class CoordinatorNode:
             names = [each.name for each in view.members if each.founder] or [ctx.name]
             group = GroupConfig(
                 name=ctx.name,
+                group=ctx.tier,
                 ack=AckRule.parse("quorum"),
                 detection_timeout_s=config.detection_timeout_s,
             )
@@ -129,7 +130,7 @@ class CoordinatorNode:
     def _service(self) -> Service:
         service = Service(self.ctx, charge_cpu=False)
         self.driver.add_methods(service)
-        self.witnesses.route(service)
+        self.witnesses.route(service, self.driver)
         service.add(words.MAP, self._map)
         service.add(words.PLAN, self._plan)
         service.add(words.RESHARD, self._reshard)
@@ -250,13 +251,16 @@ class CoordinatorNode:
 
     async def _witness_forever(self) -> None:
         """Vote for every shard of two that the map names and that we are the witness of."""
-        config = self.config
+        config, driver, state = self.config, self.driver, self.state
         numbers = range(1, config.shards + 1)
         known = [shard_tier(config.group, number) for number in numbers]
         while True:
-            for shard in dict.fromkeys([*known, *self.state.shards, *self.state.plan_shards]):
-                await self.witnesses.join(shard)
-            await self.driver.applied(self.driver.state_lsn + 1)
+            seen_lsn = driver.state_lsn
+            for shard in state.shards or known:
+                await self.witnesses.join(shard, state.since.get(shard, 0))
+            if driver.core.visible_lsn >= seen_lsn == driver.state_lsn and state.version:
+                await self.witnesses.leave_all_but(state.shards)
+            await driver.applied(seen_lsn + 1)
 
     # --- methods -------------------------------------------------------------------------
 

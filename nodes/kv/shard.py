@@ -139,6 +139,7 @@ class KvShardNode:
             return
         group = GroupConfig(
             name=ctx.name,
+            group=ctx.tier,
             ack=AckRule.parse(config.ack),
             detection_timeout_s=config.detection_timeout_s,
             retained_bytes=config.retained_bytes,

@@ -33,7 +33,7 @@ from nodes.wire.client import Client
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 from protocols.replication import replica as replication
-from protocols.replication.messages import Members
+from protocols.replication.messages import Members, Message
 from protocols.replication.replica import (
     PRIMARY,
     Diverged,
@@ -53,6 +53,17 @@ LOST_WRITE: Final = "this node lost its role while the write was on its way"
 LOST_ANSWER: Final = "this node lost its role while it answered"
 STALL_RATIO: Final = 0.2
 """A timer this part of the detection time-out late means that this process was held up."""
+
+
+def read_message(call: Call, wire: Any) -> Message:
+    """What a peer says in its own name; ValueError ends its connection."""
+    try:
+        message = replication.from_wire(wire)
+    except replication.BadMessage as error:
+        raise ValueError(str(error)) from error
+    if call.peer != message.sender:
+        raise ValueError(f"{call.peer} speaks for {message.sender}")
+    return message
 
 
 class ReplicaDriver:
@@ -127,7 +138,7 @@ class ReplicaDriver:
 
     def add_methods(self, service: Service) -> None:
         """Take the peers' messages at the node's main listener."""
-        service.notified[REPLICATE] = self._receive
+        service.notified[REPLICATE] = lambda call, wire: self.take(read_message(call, wire))
 
     # --- what tiers use ------------------------------------------------------------------
 
@@ -260,13 +271,8 @@ class ReplicaDriver:
     def _now_s(self) -> float:
         return self.ctx.clock.monotonic_s()
 
-    def _receive(self, call: Call, wire: Any) -> None:
-        try:
-            message = replication.from_wire(wire)
-        except replication.BadMessage as error:
-            raise ValueError(str(error)) from error
-        if call.peer != message.sender:
-            raise ValueError(f"{call.peer} speaks for {message.sender}")
+    def take(self, message: Message) -> None:
+        """A peer's message, which came for this group or has nobody else to take it."""
         try:
             self.core.step(message, self._now_s())
         except Exception as error:

@@ -30,6 +30,7 @@ def facts_of(driver: Driver) -> dict[str, Any]:
         "role": role_word(driver),
         "lag_s": round(lag_s, 3) if lag_s < NEVER else None,
         "epoch": core.epoch,
+        "founding": core.founding,
         "lsn": core.storage.last_lsn,
         "committed_lsn": core.visible_lsn,
         "applied_lsn": driver.state_lsn,

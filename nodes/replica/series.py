@@ -39,6 +39,10 @@ def measure(ctx: Context, driver: ReplicaDriver) -> None:
         "divergent_records_total", "Records that were cut at a rejoin, and saved.",
         lambda: driver.divergent_records,
     )  # fmt: skip
+    metrics.counter(
+        "foreign_messages_total", "Messages of another group, or founding of it, refused.",
+        lambda: core.foreign_messages,
+    )  # fmt: skip
     metrics.collectors.append(_Replicas(ctx, driver).collect)
 
 

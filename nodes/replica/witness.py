@@ -1,18 +1,20 @@
 """Voting without data: a coordinator as the third voter of shards that have two replicas.
 
 Each shard's witness is a member of that shard's group with a log of its own that stays empty; its
-files live beside the coordinator's under the shard's name.
+files live beside the coordinator's under the shard's name, and when there has been a shard of that
+name before, since when it is there: a witness remembers for one group, and not for the next.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any, Final
 
 import trio
 
 from nodes.base import Context, Disk, Syncing
-from nodes.replica.driver import REPLICATE, ReplicaDriver
+from nodes.replica.driver import REPLICATE, ReplicaDriver, read_message
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, Service
 from protocols.kv.coordinator import shard_number
@@ -46,46 +48,82 @@ class Witnesses:
         self._nursery = nursery
         self._directory = directory
         self._detection_timeout_s = detection_timeout_s
-        self._receivers: dict[str, Any] = {}
-        """Member of a shard → who takes its messages."""
-        self._joined: dict[str, None] = {}
+        self._joined: dict[str, _Witness] = {}
+        """By the group's name, which is the shard's."""
 
-    def route(self, service: Service) -> None:
-        """Messages of shards go to their witness, all others to whoever took them before."""
-        own = service.notified[REPLICATE]
+    def route(self, service: Service, own: ReplicaDriver) -> None:
+        """Messages of a shard go to its witness; all others to our own group's member, which
+        refuses what is not of its group."""
 
         def receive(call: Call, wire: Any) -> None:
-            self._receivers.get(call.peer, own)(call, wire)
+            message = read_message(call, wire)
+            witness = self._joined.get(message.group)
+            (own if witness is None else witness.driver).take(message)
 
         service.notified[REPLICATE] = receive
 
-    async def join(self, tier: str) -> None:
-        """Become the witness of that shard, if it has two replicas and we are the one; once."""
-        if tier in self._joined:
+    async def join(self, tier: str, since: int) -> None:
+        """Become the witness of the shard that is there `since` a version of the map (0: always),
+        if it has two replicas and we are the one; once."""
+        joined = self._joined.get(tier)
+        if joined is not None and joined.since == since:
             return
+        if joined is not None:
+            await self._leave(tier, joined)
         shard = await self._directory.follow(tier)
         coordinators = await self._directory.follow(self.ctx.tier)
         members = [each.name for each in shard.members if each.founder]
         if not members:
             return
-        self._joined[tier] = None
         names = [each.name for each in coordinators.members if each.founder]
         founders = founders_with_witness(members, tier, names)
         if (self.ctx.name, WITNESS) not in founders:
             return
         group = GroupConfig(
-            name=self.ctx.name, witness=True, detection_timeout_s=self._detection_timeout_s
+            name=self.ctx.name,
+            group=tier,
+            witness=True,
+            detection_timeout_s=self._detection_timeout_s,
         )
-        driver = ReplicaDriver(
-            _Compartment(self.ctx, tier), self._nursery, _Nothing(), group, founders
-        )
+        place = _Compartment(self.ctx, f"{tier}-since-{since}" if since else tier)
+        driver = ReplicaDriver(place, self._nursery, _Nothing(), group, founders)
         await driver.recover()
-        inner = Service(self.ctx, charge_cpu=False)
-        driver.add_methods(inner)
-        for name in members:
-            self._receivers[name] = inner.notified[REPLICATE]
-        self._nursery.start_soon(driver.run)
+        witness = self._joined[tier] = _Witness(driver, since)
+        self._nursery.start_soon(witness.run)
         self.ctx.log.info("witness joined", shard=tier)
+
+    async def leave_all_but(self, tiers: Sequence[str]) -> None:
+        """The other shards are gone, and whoever takes such a name again is another group."""
+        for tier, witness in list(self._joined.items()):
+            if tier not in tiers:
+                await self._leave(tier, witness)
+
+    async def _leave(self, tier: str, witness: _Witness) -> None:
+        del self._joined[tier]
+        await witness.end()
+        self.ctx.log.info("witness left", shard=tier)
+
+
+class _Witness:
+    """The member of one shard's group, and what it remembers."""
+
+    def __init__(self, driver: ReplicaDriver, since: int) -> None:
+        self.driver, self.since = driver, since
+        self._life = trio.CancelScope()
+        self._ended = trio.Event()
+
+    async def run(self) -> None:
+        with self._life:
+            await self.driver.run()
+        self._ended.set()
+
+    async def end(self) -> None:
+        """Stop, and forget everything."""
+        self._life.cancel()
+        await self._ended.wait()
+        disk = self.driver.ctx.disk
+        for name in disk.names():
+            await disk.remove(name)
 
 
 class _Nothing:

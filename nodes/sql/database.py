@@ -108,6 +108,7 @@ class SqlEngine:
         waits_for_apply = ack.level == "remote_apply"
         group = GroupConfig(
             name=ctx.name,
+            group=ctx.tier,
             witness=dict(founders).get(ctx.name) == WITNESS,
             ack=ack,
             announce_delay_s=0.0 if waits_for_apply else ANNOUNCE_DELAY_S,

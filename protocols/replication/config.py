@@ -34,6 +34,8 @@ class GroupConfig:
     """What all members of a group agree on, and this member's name."""
 
     name: str
+    group: str = ""
+    """The group's own name: what is said in another is refused."""
     witness: bool = False
     """This member votes and holds no data."""
     ack: AckRule = field(default_factory=AckRule)

@@ -103,10 +103,10 @@ class Elector:
         self._election = Election(epoch, pre, {state.name: was_blank and pre})
         retry_s = state.config.detection_timeout_s * (0.3 + 0.4 * self._rng.random())
         self._due_s = state.now_s + retry_s
-        log = (state.last_epoch, state.last_lsn)
+        about = (epoch, pre, state.last_epoch, state.last_lsn, released_epoch)
         for name in state.membership.voters:
             if name != state.name:
-                state.send(VoteRequest(state.name, name, epoch, pre, *log, released_epoch))
+                state.send(VoteRequest(state.name, name, *about, state.group, state.founding))
         self._count(self._election)
 
     def hear(self, reply: VoteReply) -> None:

@@ -131,7 +131,7 @@ class Follower:
         new = entries[known:]
         if new:
             state.append(new)
-            state.adopt_members(new)
+            state.adopt(new)
         return True
 
     def _accept(self, message: Append) -> None:
@@ -168,6 +168,8 @@ class Follower:
             state.applied_lsn,
             memory.standing,
             memory.vouched_version if memory.vouched_epoch == state.epoch else 0,
+            state.group,
+            state.founding,
         )
         state.send(reply)
 
@@ -216,8 +218,8 @@ class Follower:
 
     def _reply_to_chunk(self, chunk: SnapshotChunk, received_bytes: int) -> None:
         state = self._state
-        reply = SnapshotReply(state.name, chunk.sender, state.epoch, chunk.lsn, received_bytes)
-        state.send(reply)
+        about = (state.epoch, chunk.lsn, received_bytes)
+        state.send(SnapshotReply(state.name, chunk.sender, *about, state.group, state.founding))
 
     def _agree_up_to(self, lsn: int) -> None:
         """The quorum has what the snapshot was made of, and so have we."""

@@ -1,7 +1,9 @@
 """What replicas of a group say to each other, and what the core reports to its driver.
 
 Plain named tuples: on the wire a message is `[kind, *fields]`, any MessagePack params. Every one
-carries its sender, its addressee and the sender's epoch. What they mean is in replica.py.
+carries its sender, its addressee and the sender's epoch, and last the group that it is said in:
+its name, and which founding of that name (0 until that is committed). What they mean is in
+replica.py.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class VoteRequest(NamedTuple):
     last_lsn: int
     released_epoch: int
     """The epoch whose primary gave up its lease for this election (switchover), or 0."""
+    group: str
+    founding: int
 
 
 class VoteReply(NamedTuple):
@@ -45,6 +49,8 @@ class VoteReply(NamedTuple):
     granted: bool
     blank: bool
     """The voter has never held anything: its vote counts only if all voters grant theirs."""
+    group: str
+    founding: int
 
 
 class Append(NamedTuple):
@@ -67,6 +73,8 @@ class Append(NamedTuple):
     in_sync_version: int
     in_sync: Sequence[str]
     """For witnesses: who may be elected, see quorum.py."""
+    group: str
+    founding: int
 
 
 class AppendReply(NamedTuple):
@@ -85,6 +93,8 @@ class AppendReply(NamedTuple):
     applied_lsn: int
     standing: bool
     in_sync_version: int
+    group: str
+    founding: int
 
 
 class SnapshotChunk(NamedTuple):
@@ -98,6 +108,8 @@ class SnapshotChunk(NamedTuple):
     offset: int
     total_bytes: int
     data: bytes
+    group: str
+    founding: int
 
 
 class SnapshotReply(NamedTuple):
@@ -106,6 +118,8 @@ class SnapshotReply(NamedTuple):
     epoch: int
     lsn: int
     received_bytes: int
+    group: str
+    founding: int
 
 
 class HandOver(NamedTuple):
@@ -114,6 +128,8 @@ class HandOver(NamedTuple):
     sender: str
     to: str
     epoch: int
+    group: str
+    founding: int
 
 
 class StaleEpoch(NamedTuple):
@@ -122,6 +138,8 @@ class StaleEpoch(NamedTuple):
     sender: str
     to: str
     epoch: int
+    group: str
+    founding: int
 
 
 Message = (
@@ -270,4 +288,20 @@ class SwitchoverEnded(NamedTuple):
     reason: str
 
 
-Event = RoleChanged | Diverged | MembersChanged | Admitted | PrimaryRefused | SwitchoverEnded
+class ForeignMessage(NamedTuple):
+    """Somebody speaks in another group, or of another founding of ours; told once of each."""
+
+    sender: str
+    group: str
+    founding: int
+
+
+Event = (
+    RoleChanged
+    | Diverged
+    | MembersChanged
+    | Admitted
+    | PrimaryRefused
+    | SwitchoverEnded
+    | ForeignMessage
+)

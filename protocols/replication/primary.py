@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from protocols.replication.config import NEVER, NotPrimary, Refused
+from protocols.replication.config import NEVER, NotPrimary, Refused, Rng
 from protocols.replication.counting import Counting
 from protocols.replication.lease import Lease
 from protocols.replication.log import EPOCH_START, MEMBERS
@@ -29,14 +29,18 @@ from protocols.replication.progress import SNAPSHOT, Progress
 from protocols.replication.quorum import InSync, majority, reached_by
 from protocols.replication.shipping import Shipping
 from protocols.replication.state import ALL_BYTES, State
-from protocols.replication.storage import encode_members
+from protocols.replication.storage import encode_founding, encode_members
+
+MAX_FOUNDING = 1 << 53
 
 
 class Primary:
     """The role for one epoch, from its first record until its lease ends or is given up."""
 
-    def __init__(self, state: State, become_follower: Callable[[int, str | None], None]) -> None:
-        self._state, self._become_follower = state, become_follower
+    def __init__(
+        self, state: State, rng: Rng, become_follower: Callable[[int, str | None], None]
+    ) -> None:
+        self._state, self._rng, self._become_follower = state, rng, become_follower
         self.progress: dict[str, Progress] = {}
         """What is known of every other member."""
         self.lease = Lease(state.config, state.now_s)
@@ -53,11 +57,18 @@ class Primary:
         state.matched_lsn = state.quorum_lsn
         if state.last_lsn == 0:
             founders = tuple(members.roles.items())
-            state.append([(state.epoch, 1, MEMBERS, encode_members(founders))])
+            first = (state.epoch, 1, MEMBERS, encode_founding(self._new_founding(), founders))
             members.change(1, founders)
         else:
-            state.append([(state.epoch, state.last_lsn + 1, EPOCH_START, b"")])
+            payload = b"" if state.names_founding else encode_founding(self._new_founding())
+            first = (state.epoch, state.last_lsn + 1, EPOCH_START, payload)
+        state.append([first])
+        state.adopt([first])
         self._know_members()
+
+    def _new_founding(self) -> int:
+        """By chance: two groups of one name must never take each other's records."""
+        return 1 + int(self._rng.random() * MAX_FOUNDING)
 
     def _know_members(self) -> None:
         """Start or stop shipping to whoever the membership now names."""
@@ -78,8 +89,12 @@ class Primary:
                 self._on_append_reply(message)
             case SnapshotReply():
                 self._on_snapshot_reply(message)
-            case VoteRequest(sender, _, epoch, pre):
-                self._state.send(VoteReply(self._state.name, sender, epoch, pre, False, False))
+            case VoteRequest():
+                self._refuse_vote(message)
+
+    def _refuse_vote(self, request: VoteRequest) -> None:
+        state, about = self._state, (request.epoch, request.pre, False, False)
+        state.send(VoteReply(state.name, request.sender, *about, state.group, state.founding))
 
     @property
     def deadline_s(self) -> float:
@@ -216,7 +231,7 @@ class Primary:
             raise Refused("a membership change is already under way")
         members = self._changed(name, role)
         lsn = self.propose(encode_members(members), MEMBERS)
-        state.adopt_members(state.storage.entries(lsn, lsn, ALL_BYTES))
+        state.adopt(state.storage.entries(lsn, lsn, ALL_BYTES))
         self._know_members()
         return lsn
 
@@ -299,7 +314,7 @@ class Primary:
         epoch = state.epoch
         self._step_down()
         state.acknowledgeable_lsn = acknowledged_lsn  # its clients still hear that
-        state.send(HandOver(state.name, target, epoch))
+        state.send(HandOver(state.name, target, epoch, state.group, state.founding))
 
     def _abort_hand_over(self, reason: str) -> None:
         assert self._handing is not None

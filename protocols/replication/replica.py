@@ -17,7 +17,7 @@ How to drive it:
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocols.replication.candidate import Candidate
 from protocols.replication.config import (
@@ -44,6 +44,7 @@ from protocols.replication.messages import (
     BadMessage,
     Diverged,
     Event,
+    ForeignMessage,
     HandOver,
     Members,
     MembersChanged,
@@ -82,6 +83,7 @@ __all__ = [
     "Diverged",
     "Entry",
     "Event",
+    "ForeignMessage",
     "GroupConfig",
     "HardState",
     "Members",
@@ -101,6 +103,10 @@ __all__ = [
     "from_wire",
     "to_wire",
 ]
+
+
+MAX_STRANGERS: Final = 32
+"""Of whom an event tells; beyond that they are only counted."""
 
 
 class Role(Protocol):
@@ -135,6 +141,10 @@ class Replica:
         self.config, self.name, self.storage = config, config.name, storage
         self._state = state = State(config, storage, hard_state, founders, now_s)
         self._freshness, self._incoming = Freshness(), Incoming()
+        self._rng = rng
+        self.foreign_messages = 0
+        """How many were refused because they were said in another group."""
+        self._strangers: dict[ForeignMessage, None] = {}
         self._voter = Voter(state, self._become_follower)
         self._elector = Elector(
             state, rng, self._voter, self._incoming, self._become_candidate, self._become_primary
@@ -152,17 +162,38 @@ class Replica:
         state.now_s = now_s
         if message.to != self.name:
             return
+        known = message.founding == state.founding and message.group == state.group
+        if not known and self._is_foreign(message):
+            return
         if message.epoch < state.epoch:
             if isinstance(message, Append | SnapshotChunk | VoteRequest | HandOver):
-                state.send(StaleEpoch(self.name, message.sender, state.epoch))
+                about = (state.epoch, state.group, state.founding)
+                state.send(StaleEpoch(self.name, message.sender, *about))
             return
         if isinstance(message, Append | SnapshotChunk):
+            if message.founding and not state.founding:
+                state.adopt_founding(message.founding)
             self._follow(message.epoch, message.sender)
         elif isinstance(message, StaleEpoch):
             if message.epoch > state.epoch and (state.standing or not state.blank):
                 self._become_follower(message.epoch, None)
             return
         self._role.step(message)
+
+    def _is_foreign(self, message: Message) -> bool:
+        """Whether it is said in another group, or of another founding of this one. Who does not
+        know yet which founding it is in (it is empty, or its disk is of an older format) learns it
+        from its primary, and is heard."""
+        state = self._state
+        unknown = not message.founding or not state.founding
+        if message.group == state.group and (unknown or message.founding == state.founding):
+            return False
+        self.foreign_messages += 1
+        stranger = ForeignMessage(message.sender, message.group, message.founding)
+        if stranger not in self._strangers and len(self._strangers) < MAX_STRANGERS:
+            self._strangers[stranger] = None
+            state.tell(stranger)
+        return True
 
     def tick(self, now_s: float) -> None:
         """Let time pass: heartbeats, the end of a lease, a primary's silence."""
@@ -248,7 +279,7 @@ class Replica:
         state.primary = self.name
         state.tell(RoleChanged(PRIMARY, state.epoch, self.name))
         self.role = PRIMARY
-        self._role = self._leading = Primary(state, self._become_follower)
+        self._role = self._leading = Primary(state, self._rng, self._become_follower)
 
     # -- being primary
 
@@ -309,6 +340,11 @@ class Replica:
     @property
     def epoch(self) -> int:
         return self._state.epoch
+
+    @property
+    def founding(self) -> int:
+        """Which founding of the group's name this is; 0: not known yet."""
+        return self._state.founding
 
     @property
     def hard_state(self) -> HardState:

@@ -133,6 +133,8 @@ class Shipping:
             to.admit,
             self._in_sync.version if witness else 0,
             self._in_sync.declared if witness else (),
+            state.group,
+            state.founding,
         )
         state.send(message)
 
@@ -149,6 +151,8 @@ class Shipping:
             data = snapshot.data[offset : offset + config.max_batch_bytes]
             to.sent_snapshot(len(data), now_s, config.snapshot_bytes_per_s)
             about = (snapshot.lsn, snapshot.epoch, snapshot.members, snapshot.epochs)
-            state.send(SnapshotChunk(state.name, name, state.epoch, *about, offset, size, data))
+            group = (state.group, state.founding)
+            chunk = (state.name, name, state.epoch, *about, offset, size, data, *group)
+            state.send(SnapshotChunk(*chunk))
         if to.may_send_snapshot(size, config.max_in_flight_bytes):
             self._snapshot_s = min(self._snapshot_s, to.snapshot_next_s)

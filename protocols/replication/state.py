@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from protocols.replication.config import GroupConfig
-from protocols.replication.log import MEMBERS, Entry
+from protocols.replication.log import DATA, MEMBERS, Entry
 from protocols.replication.members import Membership
 from protocols.replication.messages import (
     Diverged,
@@ -19,7 +19,13 @@ from protocols.replication.messages import (
     MembersChanged,
     Message,
 )
-from protocols.replication.storage import HardState, Snapshot, Storage, decode_members
+from protocols.replication.storage import (
+    HardState,
+    Snapshot,
+    Storage,
+    decode_members,
+    founding_in,
+)
 
 ALL_BYTES = 1 << 62
 
@@ -91,10 +97,14 @@ class State:
         """On the primary: what clients may be told is committed, at the configured level."""
         self.pending = Ready()
         """What the driver is told next."""
+        self.group, self.founding = config.group, hard_state.founding
+        self._named_founding: tuple[int, int] | None = None
+        """A record of the log that names the founding, and what it says: to go by once the quorum
+        has it."""
         self.membership = Membership(self.name, base_lsn, members)
         if founders and storage.last_lsn == 0:
             self.membership.change(0, tuple(sorted(founders)))
-        self.adopt_members(storage.entries(storage.first_lsn, storage.last_lsn, ALL_BYTES))
+        self.adopt(storage.entries(storage.first_lsn, storage.last_lsn, ALL_BYTES))
         self.pending.events.clear()  # what the log knew before is no news
         self._marks: deque[tuple[int, int]] = deque()
         self._mark = 0
@@ -115,7 +125,7 @@ class State:
     def remember(self, state: HardState) -> None:
         """Durable before anything is sent."""
         self.hard_state = self.pending.hard_state = state
-        self.epoch = state.epoch
+        self.epoch, self.founding = state.epoch, state.founding
 
     def enter_epoch(self, epoch: int, vote: str | None) -> None:
         """Move to a later epoch, or cast this epoch's vote."""
@@ -137,17 +147,30 @@ class State:
     def last_epoch(self) -> int:
         return self.storage.epoch_at(self.storage.last_lsn) or 0
 
+    @property
+    def names_founding(self) -> bool:
+        """Whether it is known which founding this is, or will be once the log is committed."""
+        return bool(self.founding or self._named_founding)
+
+    def adopt_founding(self, founding: int) -> None:
+        """From a primary, which knows it."""
+        self._named_founding = None
+        self.remember(self.hard_state._replace(founding=founding))
+
     def append(self, entries: list[Entry]) -> None:
         self.storage.append(entries)
         self.pending.entries += entries
 
-    def adopt_members(self, entries: Sequence[Entry]) -> None:
-        """Whoever the records say is a member is one from now on."""
-        for _, lsn, kind, payload in entries:
+    def adopt(self, entries: Sequence[Entry]) -> None:
+        """Whoever the records say is a member is one from now on; and which group this is."""
+        for entry in entries:
+            _, lsn, kind, payload = entry
             if kind == MEMBERS and lsn > self.membership.lsn:
                 members = decode_members(payload)
                 self.membership.change(lsn, members)
                 self.tell(MembersChanged(lsn, members))
+            if kind != DATA and not self.founding and (founding := founding_in(entry)):
+                self._named_founding = lsn, founding
 
     def truncate(self, lsn: int) -> None:
         """Cut what the group does not have, and say what it was."""
@@ -165,6 +188,8 @@ class State:
         self.flushed_lsn = min(self.flushed_lsn, lsn - 1)
         self.visible_lsn = min(self.visible_lsn, lsn - 1)
         self.applied_lsn = min(self.applied_lsn, lsn - 1)
+        if self._named_founding is not None and self._named_founding[0] >= lsn:
+            self._named_founding = None
         while self.membership.lsn >= lsn:
             ready.events.append(MembersChanged(*self.membership.undo()))
 
@@ -177,6 +202,7 @@ class State:
         self._handed_lsn = self.flushed_lsn = self.applied_lsn = snapshot.lsn
         self.quorum_lsn = self.visible_lsn = snapshot.lsn
         self.matched_lsn = max(self.matched_lsn, snapshot.lsn)
+        self._named_founding = None
         self.membership.restart(snapshot.lsn, snapshot.members)
 
     def mark_flushed(self, mark: int) -> bool:
@@ -197,6 +223,8 @@ class State:
         self.pending.events.append(event)
 
     def take_ready(self) -> Ready | None:
+        if self._named_founding is not None and self._named_founding[0] <= self.quorum_lsn:
+            self.adopt_founding(self._named_founding[1])
         ready = self.pending
         lsns = (self.visible_lsn, self.quorum_lsn, self.acknowledgeable_lsn)
         if not (

@@ -35,6 +35,8 @@ class HardState(NamedTuple):
     vouched_version: int = 0
     vouched: tuple[str, ...] = ()
     """A witness's memory of whom a primary declared in sync: only those may be elected."""
+    founding: int = 0
+    """Which founding of the group's name this is; 0 while it is not known, and in older files."""
 
     def encode(self) -> bytes:
         """The whole content of a state file: write it aside, sync, rename."""
@@ -272,4 +274,22 @@ def encode_members(members: Members) -> bytes:
 
 
 def decode_members(payload: bytes) -> Members:
-    return members_from_wire(msgpack.unpackb(payload))
+    """Who the members are from a MEMBERS record on."""
+    found = msgpack.unpackb(payload)
+    return members_from_wire(found["members"] if type(found) is dict else found)
+
+
+def encode_founding(founding: int, members: Members = ()) -> bytes:
+    """The record that names a founding: the group's first (MEMBERS), or, in a log that began
+    without, a primary's first (EPOCH_START)."""
+    packed: bytes = msgpack.packb({"founding": founding, "members": members})
+    return packed
+
+
+def founding_in(entry: Entry) -> int:
+    """The founding that the record names, or 0."""
+    _, _, kind, payload = entry
+    if kind not in (log.MEMBERS, log.EPOCH_START) or not payload:
+        return 0
+    found = msgpack.unpackb(payload)
+    return int(found["founding"]) if type(found) is dict else 0

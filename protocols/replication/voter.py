@@ -37,8 +37,8 @@ class Voter:
         granted = self._grants(request)
         if granted and not request.pre:
             self._vote_for(request, blank)
-        reply = VoteReply(state.name, request.sender, request.epoch, request.pre, granted, blank)
-        state.send(reply)
+        about = (request.epoch, request.pre, granted, blank)
+        state.send(VoteReply(state.name, request.sender, *about, state.group, state.founding))
 
     def _vote_for(self, request: VoteRequest, blank: bool) -> None:
         state = self._state

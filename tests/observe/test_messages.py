@@ -136,15 +136,15 @@ def test_no_bytes_break_the_reader(chunks, begin_well):
 def test_replicas_are_told_by_what_they_say():
     wire = Wire()
     entries = [(1, 8, DATA, b"x"), (1, 9, DATA, b"y")]
-    append = said.Append("db-1", "db-2", 1, 7, 1, entries, 7, 7, 3, 0, False, 0, ())
+    append = said.Append("db-1", "db-2", 1, 7, 1, entries, 7, 7, 3, 0, False, 0, (), "db", 9)
     for message in (
         append,
         append._replace(entries=()),
-        said.AppendReply("db-2", "db-1", 1, 3, 0, -1, 0, 0, 9, 9, 7, True, 0),
-        said.AppendReply("db-2", "db-1", 1, 3, 0, 7, 0, 0, 9, 9, 7, True, 0),
-        said.VoteRequest("db-2", "db-1", 2, False, 1, 9, 0),
-        said.VoteReply("db-1", "db-2", 2, False, True, False),
-        said.HandOver("db-1", "db-2", 1),
+        said.AppendReply("db-2", "db-1", 1, 3, 0, -1, 0, 0, 9, 9, 7, True, 0, "db", 9),
+        said.AppendReply("db-2", "db-1", 1, 3, 0, 7, 0, 0, 9, 9, 7, True, 0, "db", 9),
+        said.VoteRequest("db-2", "db-1", 2, False, 1, 9, 0, "db", 9),
+        said.VoteReply("db-1", "db-2", 2, False, True, False, "db", 9),
+        said.HandOver("db-1", "db-2", 1, "db", 9),
     ):
         data = CONNECTION.send_notify(REPLICATE, [said.to_wire(message)])
         wire.send(message.sender, message.to, data)

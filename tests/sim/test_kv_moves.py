@@ -209,3 +209,33 @@ def test_a_cancelled_reshard_leaves_every_slot_with_one_owner() -> None:
     assert summary["anomalies"] == []
     assert summary["outcome"] == "cancelled"
     assert 0 < len([each for each in summary["events"] if each["event"] == "move.done"]) < 16
+
+
+def test_a_coordinator_that_comes_back_is_the_witness_of_every_shard_and_disturbs_none() -> None:
+    """A shard of that name had been there before, and what shards say to their witness arrives
+    before it knows of them: it must not be taken for the coordinators' own."""
+    text = """
+links: {defaults: {within: 20ms}}
+tiers:
+  kv: {kind: kv, public: true, shards: 1, replicas: 1, coordinators: 1}
+accepts: {single-point: test}
+"""
+
+    async def script(c: Scenario) -> None:
+        await c.sleep(2.0)
+        for shards in (2, 1, 2):
+            assert (await reshard(c.cluster, "kv", shards))["outcome"] == "done"
+            await c.sleep(1.0)
+        began_s, kills = c.now_s, 4
+        for _ in range(kills):
+            async with await c.kill("kv-coordinator"):
+                await c.sleep(0.5)
+            await c.sleep(1.5)
+        since = [each for each in c.events() if each["time_s"] > began_s]
+        joined = [each["shard"] for each in since if each["event"] == "witness joined"]
+        assert sorted(joined) == ["kv-shard-1"] * kills + ["kv-shard-2"] * kills
+        shaken = [each for each in since if each["event"] in ("role changed", "promoted")]
+        assert not [each for each in shaken if each["tier"] != "kv-coordinator"]
+        assert len(c.events("witness left", shard="kv-shard-2")) == 1
+
+    run(script, loads(text), seed=3)

@@ -207,7 +207,7 @@ class ServesWhileHandingOver(Primary):
         super().hand_over(target)
         state = self._state
         if state.primary == state.name:
-            state.send(HandOver(state.name, target, state.epoch))
+            state.send(HandOver(state.name, target, state.epoch, state.group, state.founding))
 
 
 # --- counting --------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ class SuffixKept(Follower):
         new = [entry for entry in entries if entry[1] > self._state.last_lsn]
         if new:
             self._state.append(new)
-            self._state.adopt_members(new)
+            self._state.adopt(new)
         return True
 
 

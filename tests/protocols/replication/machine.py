@@ -55,6 +55,7 @@ class Settings:
     retained_bytes: int = 1 << 20
     batch_bytes: int = 4096
     timeout_s: float = 1.0
+    group: str = ""
 
 
 @dataclass
@@ -107,6 +108,7 @@ class Machine:
             founders = ()  # whoever lost the disk of a group of one must not found another
         config = GroupConfig(
             name=self.name,
+            group=settings.group,
             witness=dict(founders).get(self.name) == WITNESS,
             ack=AckRule.parse(settings.ack),
             detection_timeout_s=settings.timeout_s,

@@ -268,6 +268,8 @@ class Script:
         member = self.members[name]
         self.out += [f"{name}: {line}" for line in show_ready(ready)]
         if ready.hard_state is not None:
+            if ready.hard_state.founding != member.state.founding:
+                self.out.append(f"{name}: remembers which founding this is")
             member.state = ready.hard_state
         if ready.truncate_from is not None:
             member.log = [e for e in member.log if e[1] < ready.truncate_from]
@@ -341,6 +343,8 @@ def show_event(event: Any) -> str:
         case replication.MembersChanged(lsn, members):
             roles = ", ".join(f"{name} {role}" for name, role in members)
             return f"members from {lsn}: {roles}"
+        case replication.ForeignMessage(sender, group):
+            return f"does not hear {sender}, which speaks in another group, {group}"
     raise AssertionError(event)
 
 

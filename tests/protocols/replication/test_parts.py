@@ -64,7 +64,7 @@ def test_what_is_no_commit_level_is_refused(text):
 
 
 def test_a_message_survives_the_wire_and_nonsense_does_not():
-    message = Append("a", "b", 3, 6, 2, (entry(3, 7),), 5, 5, 1, 9, False, 0, ())
+    message = Append("a", "b", 3, 6, 2, (entry(3, 7),), 5, 5, 1, 9, False, 0, (), "db", 8)
     assert from_wire(to_wire(message)) == message._replace(entries=[entry(3, 7)])
     wire = to_wire(message)
     for broken in ([], [99], wire[:-1], ["x", *wire[1:]], [*wire[:3], "epoch", *wire[4:]]):
@@ -83,7 +83,7 @@ def test_the_highest_lsn_of_a_majority():
 
 
 def test_a_state_file_gives_back_what_was_written():
-    state = HardState(7, "a", True, 6, 2, ("a", "b"))
+    state = HardState(7, "a", True, 6, 2, ("a", "b"), 5)
     assert HardState.decode(state.encode()) == state
 
 
@@ -345,6 +345,7 @@ def test_a_primary_without_a_lease_vouches_for_no_freshness():
     core, name = primary.replica, next(n for n in world.machines if n != primary.name)
     before = core.progress[name].echo_us
     core._leading.lease.give_up()
-    reply = AppendReply(name, primary.name, core.epoch, 0, 10**15, -1, 0, 0, 1, 1, 1, True, 0)
+    said = (core.epoch, 0, 10**15, -1, 0, 0, 1, 1, 1, True, 0)
+    reply = AppendReply(name, primary.name, *said, "", core.founding)
     core.step(reply, primary.now_s() + 5.0)
     assert core.progress[name].echo_us == before
