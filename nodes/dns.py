@@ -6,10 +6,10 @@ message is, in protocols/dns.py.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from typing import Any, Final, NamedTuple
 
 import trio
@@ -36,6 +36,10 @@ MAX_REMEMBERED: Final = 1024
 REMEMBERED_TURNS: Final = 12
 """Replies kept per question, each with its addresses in another order."""
 DROPPED: Final = -1
+PLACING: Final = ("latency", "geolocation")
+"""Policies by which the place of the asker decides."""
+MAX_ZONE_BYTES: Final = 190
+"""With the longest name of a node in front it is still a domain name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,20 @@ class DnsConfig:
                 choices = ", ".join(known)
                 raise ValueError(f"`{name}: {value}` is not known; choose from {choices}")
         try:
-            dns.encode_query(0, self.zone)
+            zone = dns.canonical(self.zone)
         except ValueError as error:
             raise ValueError(f"`zone`: {error}") from None
-        if self.max_answers < 1 or self.ttl_s < 0 or self.check_interval_s <= 0:
-            raise ValueError("`max_answers` and `check_interval` must be above 0, `ttl` not below")
+        if len(zone) > MAX_ZONE_BYTES:
+            raise ValueError(
+                f"`zone`: {len(zone)} bytes; at most {MAX_ZONE_BYTES}, so that names fit in front"
+            )
+        for name, ttl_s in (("ttl", self.ttl_s), ("negative_ttl", self.negative_ttl_s)):
+            if not 0 <= ttl_s <= dns.MAX_TTL_S:
+                raise ValueError(f"`{name}` must be from 0 to {dns.MAX_TTL_S} seconds, 68 years")
+        if self.max_answers < 1 or self.check_interval_s <= 0:
+            raise ValueError("`max_answers` and `check_interval` must be above 0")
+        if any(weight < 0 for weight in self.weights.values()):
+            raise ValueError("`weights` must not be below 0")
 
 
 class _Reply(NamedTuple):
@@ -98,7 +111,7 @@ class DnsNode:
         self.ctx = ctx
         self.config = config
         self.zone = Zone(
-            config.zone,
+            dns.canonical(config.zone),
             config.answers,
             server_address=ctx.network.address,
             ttl_s=int(config.ttl_s),
@@ -222,11 +235,11 @@ class DnsNode:
             query = dns.decode_query(wire)
         except dns.Malformed as error:
             return _Reply(error.reply, error.reply[3] & 0x0F if error.reply else DROPPED, "")
-        seen_region = self._subnet_region(query)
+        seen_region, scope = self._subnet_region(query)
         place = query.region or seen_region or asker
         answer, region = self.zone.answer(query, place, self._healthy)
-        if query.subnet is not None and seen_region and not query.region:
-            answer = replace(answer, scope=query.subnet[1])
+        if region and not query.region and self.config.policy in PLACING:
+            answer = replace(answer, scope=scope)
         authority = None if answer.rcode == dns.REFUSED else self._authority()
         limit_bytes = query.udp_bytes if over == "udp" else dns.MAX_TCP_BYTES
         rcode = dns.BADVERS if query.edns_version > 0 else answer.rcode
@@ -235,16 +248,12 @@ class DnsNode:
             self._replies.setdefault((wire[2:], asker, over), deque()).append(reply)
         return reply
 
-    def _subnet_region(self, query: dns.Query) -> str:
-        """The region of the client's subnet, if a node of ours is in it."""
+    def _subnet_region(self, query: dns.Query) -> tuple[str, int]:
+        """The region of the client's subnet, if nodes of ours are in it, and the scope of that."""
         if query.subnet is None:
-            return ""
+            return "", 0
         address, bits = query.subnet
-        try:
-            network = ipaddress.ip_network(f"{address}/{bits}", strict=False)
-        except ValueError:
-            return ""
-        return self.zone.region_of(str(network.network_address)) if bits == 32 else ""
+        return self.zone.region_within(ip_network(f"{address}/{bits}", strict=False))
 
     def _authority(self) -> dns.Authority:
         zone = self.zone
@@ -296,14 +305,9 @@ class DnsNode:
     async def _serve_stream(self, stream: Stream) -> None:
         asker = self._asker(stream.peer)
         frames = dns.TcpFrames()
-        while True:
-            data: bytes | bytearray = b""
-            with move_on_after(self.ctx.clock, self.config.tcp_idle_timeout_s):
-                data = await stream.receive_some(TCP_CHUNK_BYTES)
-            if not data:
-                return
+        while messages := await self._next_messages(stream, frames):
             arrived_s = self.ctx.clock.monotonic_s()
-            for message in frames.receive_data(data):
+            for message in messages:
                 if self.ctx.cpu.cores:
                     try:
                         await self.ctx.cpu.run()
@@ -313,7 +317,18 @@ class DnsNode:
                 reply = self.respond(message, asker, over="tcp", arrived_s=arrived_s)
                 if not reply:
                     return
-                await stream.send_all(dns.frame(reply))
+                with move_on_after(self.ctx.clock, self.config.tcp_idle_timeout_s) as scope:
+                    await stream.send_all(dns.frame(reply))
+                if scope.cancelled_caught:
+                    return  # it does not read
+
+    async def _next_messages(self, stream: Stream, frames: dns.TcpFrames) -> list[bytes]:
+        """Those that end next; none when the client has ended, or takes too long for one."""
+        with move_on_after(self.ctx.clock, self.config.tcp_idle_timeout_s):
+            while data := await stream.receive_some(TCP_CHUNK_BYTES):
+                if messages := frames.receive_data(data):
+                    return messages
+        return []
 
     # --- what can be seen --------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ comes from the network ends in a value or in Malformed, never in one of dnspytho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from struct import Struct
@@ -42,10 +43,12 @@ EDNS_UDP_BYTES: Final = 1232
 """What we take and send at most in a datagram; longer answers are truncated, and
 asked for over TCP."""
 MAX_TCP_BYTES: Final = 65535
+MAX_TTL_S: Final = 2**31 - 1
 REGION_OPTION: Final = 65001
 """Local-use EDNS option: the asker's region, in place of the address database of a real GeoDNS."""
 
 _FLAG_QR = 0x8000
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 _HEADER = Struct("!HHHHHH")
 _LENGTH = Struct("!H")
 
@@ -73,6 +76,12 @@ class Query:
     rdclass: int = 1
     message: dns.message.Message = field(compare=False, repr=False, kw_only=True)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The name's parts, lower case; unlike in `name`, a part may hold a dot."""
+        parts = self.message.question[0].name.labels[:-1]
+        return tuple(part.decode("latin-1").lower() for part in parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Authority:
@@ -97,6 +106,23 @@ class Answer:
     """SOA or NS: answer with the zone's own record."""
     scope: int = 0
     """Prefix length for which the answer holds, for clients that sent their subnet."""
+
+
+def canonical(name: str) -> str:
+    """A host's name as it is on the wire: lower case, without the last dot, other scripts by IDNA.
+
+    Raises ValueError for what is none: parts of letters, digits, `-` and `_`, 63 bytes each.
+    """
+    try:
+        text = dns.name.from_text(name).to_text(omit_final_dot=True).lower()
+    except (dns.exception.DNSException, UnicodeError) as error:
+        raise ValueError(f"`{name}` is no domain name: {error}") from None
+    for label in text.split("."):
+        if not _LABEL.fullmatch(label):
+            raise ValueError(
+                f"`{name}` is no name of a host: its parts are of letters, digits, `-` and `_`"
+            )
+    return text
 
 
 def header_reply(wire: bytes | bytearray, rcode: int) -> bytes:
@@ -143,6 +169,8 @@ def _options(message: dns.message.Message) -> tuple[str, tuple[str, int] | None]
     region, subnet = "", None
     for option in message.options:
         if isinstance(option, dns.edns.ECSOption):
+            if option.scopelen:
+                raise ValueError("a query's client subnet has a scope")
             subnet = (option.address, option.srclen)
         elif isinstance(option, dns.edns.GenericOption) and int(option.otype) == REGION_OPTION:
             region = bytes(option.data)[:64].decode("ascii", "replace")
@@ -157,12 +185,15 @@ def encode_answer(
         answer = Answer(BADVERS)
         authority = None
     response = dns.message.make_response(query.message, our_payload=EDNS_UDP_BYTES, pad=0)
+    if query.edns_version >= 0:
+        options: list[dns.edns.Option] = []
+        if query.subnet is not None and query.edns_version == 0:
+            options = [dns.edns.ECSOption(*query.subnet, answer.scope)]
+        echoed = query.message.ednsflags & dns.flags.DO
+        response.use_edns(0, echoed, EDNS_UDP_BYTES, query.message.payload, options)
     response.set_rcode(dns.rcode.Rcode(answer.rcode))
     if answer.rcode in (NOERROR, NXDOMAIN):
         response.flags |= dns.flags.AA
-    if query.subnet is not None and query.edns_version == 0:
-        option = dns.edns.ECSOption(query.subnet[0], query.subnet[1], answer.scope)
-        response.use_edns(0, 0, EDNS_UDP_BYTES, query.message.payload, [option])
     if authority is not None:
         _fill(response, query, answer, authority)
     try:

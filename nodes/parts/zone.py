@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, Literal, get_args
 
 from protocols import dns
@@ -16,6 +17,9 @@ from protocols.control import Member
 PolicyName = Literal["latency", "geolocation", "weighted", "failover"]
 POLICIES: Final[tuple[str, ...]] = get_args(PolicyName)
 DEFAULT_PLACE: Final = "default"
+SERVER: Final = "ns"
+"""The zone's own server, by name."""
+ZONE_TRANSFERS: Final = (251, 252)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,9 @@ class Zone:
         steering: Steering,
         rng: random.Random,
     ) -> None:
-        self.name = name.strip(".").lower()
+        """`name`: canonical, as in protocols/dns.py."""
+        self.name = name
+        self._labels = tuple(name.split("."))
         self.answers = answers
         self.server_address = server_address
         self.ttl_s = ttl_s
@@ -99,34 +105,41 @@ class Zone:
         """The region of a node of ours that has this address, else empty."""
         return self._regions.get(address, "")
 
+    def region_within(self, subnet: IPv4Network | IPv6Network) -> tuple[str, int]:
+        """The region of our nodes in a client's subnet (of most of them; empty where there is
+        none), and the length of the prefix for which that holds: longer than the subnet's own where
+        it holds for a part of it only."""
+        inside: dict[str, int] = {}
+        for address, region in self._regions.items():
+            if ip_address(address) in subnet:
+                inside[region] = inside.get(region, 0) + 1
+        region = max(inside, key=lambda each: inside[each], default="")
+        return region, subnet.max_prefixlen if len(inside) > 1 else subnet.prefixlen
+
     def answer(
         self, query: dns.Query, asker: str, healthy: Callable[[Member], bool]
     ) -> tuple[dns.Answer, str]:
         """What to say to an asker of that region, and the region it is sent to (if any)."""
-        label = self._label(query.name)
-        if label is None or query.rdclass != 1 or query.rdtype in (251, 252):  # zone transfers
+        labels = query.labels
+        front, back = labels[: -len(self._labels)], labels[-len(self._labels) :]
+        if back != self._labels or query.rdclass != 1 or query.rdtype in ZONE_TRANSFERS:
             return dns.Answer(dns.REFUSED), ""
-        if not label and query.rdtype in (dns.SOA, dns.NS):
+        if not front and query.rdtype in (dns.SOA, dns.NS):
             return dns.Answer(apex_type=query.rdtype, ttl_s=self.ttl_s), ""
-        if label == "ns" and query.rdtype in (dns.A, dns.ANY):
-            return dns.Answer(addresses=(self.server_address,), ttl_s=self.ttl_s), ""
+        label = ".".join(front)
         members = self._members(label)
-        if members is None:
+        if members is None or any("." in part for part in front):
             return dns.Answer(dns.NXDOMAIN), ""
-        if query.rdtype not in (dns.A, dns.ANY) or not members:
+        if query.rdtype not in (dns.A, dns.ANY):
+            return dns.Answer(), ""
+        if label == SERVER:
+            return dns.Answer(addresses=(self.server_address,), ttl_s=self.ttl_s), ""
+        if not members:
             return dns.Answer(), ""
         usable = [member for member in members if healthy(member)] or list(members)
         chosen = self.steering.choose(usable, asker, self._rng)
         addresses = self._rotated(label, [member.address for member in chosen])
         return dns.Answer(addresses=addresses, ttl_s=self.ttl_s), chosen[0].region
-
-    def _label(self, name: str) -> str | None:
-        """The part in front of the zone, empty for the apex; None: not our zone."""
-        if name == self.name:
-            return ""
-        if name.endswith("." + self.name):
-            return name[: -len(self.name) - 1]
-        return None
 
     def _members(self, label: str) -> tuple[Member, ...] | None:
         """The members behind a name; None if there is no such name."""
@@ -135,7 +148,10 @@ class Zone:
         if label in self._tiers:
             return self._listed(label)
         node = self._nodes.get(label)
-        return (node,) if node is not None else None
+        if node is not None:
+            return (node,)
+        below = any(each.endswith(f".{label}") for each in (*self._tiers, *self._nodes))
+        return () if label == SERVER or below else None  # what is between exists, and has nothing
 
     def _listed(self, tier: str) -> tuple[Member, ...]:
         members = self._tiers.get(tier, ())

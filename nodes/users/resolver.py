@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,7 +107,7 @@ class Resolver:
 
     async def resolve(self, name: str, *, client: str = "") -> list[str]:
         """Addresses in the order in which they shall be tried. Raises ResolveError."""
-        name = name.strip(".").lower()
+        name = _canonical(name)
         while True:
             now_s = self.ctx.clock.monotonic_s()
             entry = self._cache.get(name, now_s)
@@ -134,7 +135,7 @@ class Resolver:
 
     def failed(self, name: str) -> None:
         """What was resolved does not answer: even those who pin ask again."""
-        self._cache.unpin(name.strip(".").lower())
+        self._cache.unpin(_canonical(name))
 
     async def _ask_once(self, name: str) -> Entry:
         """Ask the servers, on behalf of everyone who wants this name now."""
@@ -214,6 +215,14 @@ class Resolver:
                     raise dns.Malformed("the connection ended without an answer")
                 for message in frames.receive_data(data):
                     return dns.decode_response(message)
+
+
+def _canonical(name: str) -> str:
+    """As answers have it; a name that can be none is left for its question to fail."""
+    if not name.isascii():
+        with suppress(ValueError):
+            return dns.canonical(name)
+    return name.strip(".").lower()
 
 
 RESOLUTIONS_HELP: Final = "Names resolved, from the cache (hit) or by asking (miss)."
