@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from emu import state
+from emu.children import PYTHON
 from emu.cli import output
 from emu.cli.attach import JsonOption, ask
 from emu.cli.files import (
@@ -194,7 +194,7 @@ def _begin_in_background(topology: Topology, words: list[str]) -> None:
         output.fail(f"cannot write {log_path}: {error.strerror}; set EMU_STATE_DIR")
     with log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "emu", "up", *words],
+            [*PYTHON, "-m", "emu", "up", *words],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -18,6 +18,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
+from emu.children import safely_spawned
 from emu.machine import units
 from emu.model.topology import FaultItem, Topology
 from emu.seeds.run import SeedResult, SeedRun, run_seed, topology_of
@@ -55,11 +56,14 @@ def _one_after_the_other(runs: Sequence[SeedRun]) -> Generator[SeedResult, None,
 def _in_processes(runs: Sequence[SeedRun], jobs: int) -> Generator[SeedResult, None, None]:
     """In the order in which they end."""
     # spawn: a forked process would inherit whatever this one has, and runs must not depend on that
-    pool = ProcessPoolExecutor(
-        min(jobs, len(runs)), multiprocessing.get_context("spawn"), initializer=_leave_signals
-    )
+    with safely_spawned():
+        pool = ProcessPoolExecutor(
+            min(jobs, len(runs)), multiprocessing.get_context("spawn"), initializer=_leave_signals
+        )
     try:
-        for future in as_completed([pool.submit(run_seed, run) for run in runs]):
+        with safely_spawned():  # with the first of its work
+            futures = [pool.submit(run_seed, run) for run in runs]
+        for future in as_completed(futures):
             yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
