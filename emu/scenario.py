@@ -24,7 +24,7 @@ from emu.model.faults import Fault
 from emu.model.problems import hint
 from emu.model.topology import FaultItem, Topology
 from emu.model.vocabulary import verbs
-from emu.operations import databases
+from emu.operations.console import run_statement
 from emu.operations.inject import inject, latest
 from emu.operations.operating import Operating
 from emu.running import doors, timeline, views
@@ -144,9 +144,9 @@ class Scenario:
         return str(row["url"])
 
     async def sql(self, words: str, statement: str, **options: Any) -> dict[str, Any]:
-        """Run one SQL statement on a database tier, as `emu sql` does (databases.run_statement has
+        """Run one SQL statement on a database tier, as `emu sql` does (nodes/sql/statements.py has
         the options). Raises RpcError, TargetError."""
-        return await databases.run_statement(self.cluster, words, statement, options)
+        return await run_statement(self.cluster, words, statement, options)
 
     async def call_admin(self, words: str, method: str, *params: Any) -> dict[str, Any]:
         """Call an admin method of each node that `words` mean: its answer, or the RpcError."""

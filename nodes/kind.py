@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from nodes.base import ADMIN_PORT, HTTP_PORT, RPC_PORT, NodeFactory
 from nodes.history import Model
-from nodes.operations import Operation
+from nodes.operations import Operation, Statements
 from protocols.control import METRICS, RIGHTS, SCALE
 
 # --- where a tier's machines listen --------------------------------------------------------------
@@ -243,6 +243,8 @@ class Kind:
     Raises ValueError that names the key in backticks."""
     operations: tuple[Operation, ...] = ()
     """What an operator may do to such a tier, and the faults that only it can have."""
+    statements: Statements | None = None
+    """The query language that members understand, if any."""
     workloads: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict, hash=False)
     """What `kind: clients` can run against the tier: name → (Setting) → Workload (see
     nodes/workloads/)."""

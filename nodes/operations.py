@@ -171,11 +171,22 @@ class Operation:
         return str(self.word.verb)
 
 
+class Statements(NamedTuple):
+    """A query language that a kind understands, a statement at a time (`emu sql`)."""
+
+    of: str
+    """What understands it, for messages: `database tier`."""
+    run: Callable[[Console, str, str, dict[str, Any]], Awaitable[dict[str, Any]]]
+    """(console, target words, statement, options) → who answered, and what. Raises RpcError,
+    ValueError."""
+
+
 class Member(NamedTuple):
     """A node as an operation's procedure sees it, with what it last said of itself."""
 
     name: str
-    tier: str
+    running: bool
+    """Paused or not."""
     state: str
     role: str
     facts: Mapping[str, Any]
@@ -190,12 +201,16 @@ class Console(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
     async def named(self, target: str) -> tuple[str, list[str]]:
-        """The one tier that target words are of (it must have the operation), and the nodes of it
-        that they name. Raises ValueError."""
+        """The one tier that target words are of (it must be of the kind that is meant), and the
+        nodes of it that they name. Raises ValueError."""
+        ...
+
+    def seen(self, tier: str) -> list[Member]:
+        """All members of a tier, with the roles that they last had."""
         ...
 
     async def members(self, tier: str) -> list[Member]:
-        """All members of a tier, who are asked for their roles."""
+        """The same, where each is asked what it is now."""
         ...
 
     def is_running(self, name: str) -> bool: ...

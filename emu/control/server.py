@@ -15,7 +15,7 @@ import trio
 from emu.control.unix import UnixListener
 from emu.model import faults
 from emu.model.vocabulary import described, operations
-from emu.operations import databases
+from emu.operations.console import run_statement
 from emu.operations.inject import latest, operation_of, read
 from emu.operations.operating import Operating, cancel
 from emu.running import doors, views
@@ -239,7 +239,7 @@ class ControlServer:
     async def _sql(
         self, call: Call, words: str, sql: str, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        return await databases.run_statement(self.cluster, words, sql, options or {})
+        return await run_statement(self.cluster, words, sql, options or {})
 
 
 def _one_name(names: list[str]) -> str:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from emu.running.slot import Slot
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
-from nodes.operations import OPERATOR_TIMEOUT_S, Member, Operation
+from nodes.kind import Kind
+from nodes.operations import OPERATOR_TIMEOUT_S, Member, Operation, Statements
 from protocols.errors import RpcError
-
-LEADER_FOR_S: Final = 30.0
-LEADER_PAUSE_S: Final = 0.1
-ELSEWHERE: Final = ("not_primary", "unavailable", "disconnected", "timeout")
 
 
 class ClusterConsole:
-    """nodes.operations.Console over a cluster, for one operation."""
+    """nodes.operations.Console over a cluster, for what nodes of some kinds can do: `of` says what
+    they are, for messages. `grouped`: it is meant by its group, not by its tier."""
 
-    def __init__(self, cluster: Cluster, operation: Operation) -> None:
+    def __init__(
+        self, cluster: Cluster, of: str, can: Callable[[Kind], bool], *, grouped: bool = False
+    ) -> None:
         self.cluster = cluster
-        self.operation = operation
+        self._of = of
+        self._can = can
+        self._grouped = grouped
 
     def now_s(self) -> float:
         return self.cluster.world.timers.now_s()
@@ -31,22 +32,20 @@ class ClusterConsole:
 
     # --- who is meant --------------------------------------------------------------------------
 
-    def has_it(self, slot: Slot) -> bool:
-        return self.operation in slot.placement.kind.operations
-
     def refusal(self, words: str) -> TargetError:
-        """Why nothing that has the operation is meant, and what there is."""
-        slots = [slot for slot in self.cluster.slots.values() if self.has_it(slot)]
-        grouped = self.operation.resizing is not None
-        there = dict.fromkeys(slot.placement.group if grouped else slot.spec.tier for slot in slots)
+        """Why nothing that can do it is meant, and what there is."""
+        slots = [each for each in self.cluster.slots.values() if self._can(each.placement.kind)]
+        there = dict.fromkeys(
+            slot.placement.group if self._grouped else slot.spec.tier for slot in slots
+        )
         known = f"there is: {', '.join(there)}" if there else "this cluster has none"
-        return TargetError(f"`{words}` is no {self.operation.of}; {known}")
+        return TargetError(f"`{words}` is no {self._of}; {known}")
 
     async def nodes(self, target: str) -> list[str]:
-        """The nodes that target words name, which all have the operation. Raises TargetError."""
+        """The nodes that target words name, which can all do it. Raises TargetError."""
         names = await self.cluster.resolve(target)
         slots = self.cluster.slots
-        if not all(name in slots and self.has_it(slots[name]) for name in names):
+        if not all(name in slots and self._can(slots[name].placement.kind) for name in names):
             raise self.refusal(target)
         return names
 
@@ -57,12 +56,15 @@ class ClusterConsole:
             raise self.refusal(target)
         return next(iter(tiers)), names
 
-    async def members(self, tier: str) -> list[Member]:
-        await self.cluster.refresh_roles(tier)
+    def seen(self, tier: str) -> list[Member]:
         return [
-            Member(slot.spec.name, tier, slot.shown_state, slot.role, dict(slot.facts))
+            Member(slot.spec.name, slot.running, slot.shown_state, slot.role, dict(slot.facts))
             for slot in self.cluster.tier_slots(tier)
         ]
+
+    async def members(self, tier: str) -> list[Member]:
+        await self.cluster.refresh_roles(tier)
+        return self.seen(tier)
 
     def is_running(self, name: str) -> bool:
         slot = self.cluster.slots.get(name)
@@ -86,22 +88,6 @@ class ClusterConsole:
         ask = self.cluster.operator.ask
         return await ask(name, method, *params, timeout_s=timeout_s, port=slot.spec.port)
 
-    async def ask_leader(self, tier: str, method: str, *params: Any) -> Any:
-        """Call an admin method of whoever leads a tier, wherever that moves. Raises RpcError."""
-        names = [slot.spec.name for slot in self.cluster.tier_slots(tier)]
-        last = RpcError("unavailable", f"no node of `{tier}` is there to be asked")
-        until_s = self.now_s() + LEADER_FOR_S
-        while self.now_s() < until_s:
-            for name in names:
-                try:
-                    return await self.ask(name, method, *params)
-                except RpcError as error:
-                    last = error
-                    if error.code not in ELSEWHERE:
-                        raise
-            await self.sleep(LEADER_PAUSE_S)
-        raise last
-
     # --- events --------------------------------------------------------------------------------
 
     @property
@@ -113,3 +99,40 @@ class ClusterConsole:
 
     def tell(self, event: str, **facts: Any) -> None:
         self.cluster.log.info(event, **facts)
+
+
+def seat_for(cluster: Cluster, operation: Operation) -> ClusterConsole:
+    """The console for one operation."""
+    grouped = operation.resizing is not None
+    return ClusterConsole(
+        cluster, operation.of, lambda kind: operation in kind.operations, grouped=grouped
+    )
+
+
+async def run_statement(
+    cluster: Cluster, target: str, statement: str, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Run one statement of a query language on the tier that target words are of, which must have
+    one (its family says what the options are). Raises RpcError, TargetError."""
+    statements = await _language(cluster, target)
+    console = ClusterConsole(cluster, statements.of, lambda kind: kind.statements is statements)
+    try:
+        return await statements.run(console, target, statement, options)
+    except TargetError:
+        raise
+    except ValueError as error:
+        raise TargetError(str(error)) from error
+
+
+async def _language(cluster: Cluster, target: str) -> Statements:
+    """What the target understands; where it understands none, what another tier does, which then
+    refuses. Raises TargetError."""
+    found = [slot.placement.kind.statements for slot in cluster.slots.values()]
+    known = list(dict.fromkeys(each for each in found if each is not None))
+    if not known:
+        raise TargetError(f"`{target}` understands no statements: no tier of this cluster does")
+    if len(known) > 1:
+        names = [name for name in await cluster.resolve(target) if name in cluster.slots]
+        meant = [cluster.slots[name].placement.kind.statements for name in names]
+        return next((each for each in meant if each is not None), known[0])
+    return known[0]

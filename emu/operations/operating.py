@@ -10,25 +10,28 @@ import trio
 
 from emu.model import faults
 from emu.model.topology import Topology, diff
-from emu.operations.console import ClusterConsole
+from emu.operations.console import ClusterConsole, seat_for
 from emu.operations.tiers import with_tiers, without_tiers
 from emu.running import views
 from emu.running.active import Undo
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
-from nodes.operations import Ended, Method, Operation, Progress
+from nodes.operations import OPERATOR_TIMEOUT_S, Ended, Method, Operation, Progress
+from nodes.replica.asking import ask_leader
 from protocols.errors import RpcError
 
 POLL_S: Final = 0.2
+LEADER_FOR_S: Final = 30.0
+"""How long a leader is looked for: nodes may just be coming."""
 GONE: Final = ("unavailable", "disconnected")
 
 
 class Asked:
     """Who is asked for an operation, by what its word means."""
 
-    def __init__(self, console: ClusterConsole, main: str) -> None:
+    def __init__(self, console: ClusterConsole, operation: Operation, main: str) -> None:
         self.console = console
-        self.operation = console.operation
+        self.operation = operation
         self.main = main
         self._of_tier = self.operation.word.main == "tier"
 
@@ -38,10 +41,14 @@ class Asked:
             self._tier()
 
     async def all(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
-        """The answers by node, or that of the leader by its tier. Raises RpcError, TargetError."""
+        """The answers by node; of a group only its leader's. Raises RpcError, TargetError."""
         if self.operation.asks == "leader":
             tier = self._tier() if self._of_tier else (await self.console.named(self.main))[0]
-            return {tier: await self.console.ask_leader(tier, method, *params)}
+            asked = ask_leader(
+                self.console, tier, method, *params,
+                again=True, patience_s=LEADER_FOR_S, attempt_s=OPERATOR_TIMEOUT_S,
+            )  # fmt: skip
+            return dict([await asked])
         return {name: await self.console.ask(name, method, *params) for name in await self.nodes()}
 
     async def nodes(self) -> list[str]:
@@ -71,8 +78,8 @@ class Operating:
         self.operation = operation
         self.word = word
         self.main = str(getattr(word, word.main))
-        self.console = ClusterConsole(cluster, operation)
-        self.asked = Asked(self.console, self.main)
+        self.console = seat_for(cluster, operation)
+        self.asked = Asked(self.console, operation, self.main)
         self.progress: Progress | None = None
         self.result: dict[str, Any] | None = None
         self.error: RpcError | ValueError | None = None
@@ -93,7 +100,7 @@ class Operating:
                 raise TargetError(str(error)) from error
 
     async def ask(self, method: Method) -> dict[str, Any]:
-        """The method's answers, by node (of a leader: by tier). Raises RpcError, TargetError."""
+        """The method's answers, by node. Raises RpcError, TargetError."""
         return await self.asked.all(method.name, method.params(self.word))
 
     async def run(self) -> None:
@@ -239,6 +246,6 @@ async def cancel(cluster: Cluster, operation: Operation, main: str) -> bool:
     RpcError, TargetError."""
     if not operation.cancel:
         raise TargetError(f"`{operation.verb}` cannot be cancelled")
-    asked = Asked(ClusterConsole(cluster, operation), main)
+    asked = Asked(seat_for(cluster, operation), operation, main)
     answers = await asked.all(operation.cancel, [])
     return any(bool(each) for each in answers.values())

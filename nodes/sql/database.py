@@ -26,6 +26,7 @@ from nodes.sql.chance import Moment
 from nodes.sql.labels import LABELS as SQL_LABELS
 from nodes.sql.machine import SqlMachine
 from nodes.sql.state import SqlState, Transaction
+from nodes.sql.statements import SQL
 from nodes.sql.switchover import PROMOTE
 from nodes.sql.workloads import WORKLOADS
 from nodes.sql.writes import Writes
@@ -388,6 +389,7 @@ KIND: Final = Kind(
     checks=(StateCheck("replicas", STATE_DIGEST), StateCheck("logs", LOG_DIGEST)),
     may_lose=may_lose,
     operations=(PROMOTE,),
+    statements=SQL,
     workloads=WORKLOADS,
     varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
 )

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Final
 from nodes.operations import Console, Drawn, Member, Operation, Reach
 from protocols import database as words
 from protocols.errors import RpcError
+from protocols.replication.replica import PRIMARY
 
-PRIMARY: Final = "primary"
 UP: Final = "up"
 SWITCHED: Final = "primary handed over"
 ENDED: Final = "switchover ended"
