@@ -26,6 +26,8 @@ from emu.sim.world import SimWorld
 
 WATCHDOG_S: Final = 20.0
 """A task that holds the loop for so long (real seconds) never gives it back."""
+LOOKS: Final = 50
+"""How often the watchdog looks in that time."""
 
 T = TypeVar("T")
 
@@ -159,7 +161,7 @@ def _collector_off() -> Iterator[None]:
 def _watchdog(clock: SimClock, seconds: float) -> Iterator[None]:
     """Raise in the very frame that has held the loop for `seconds`.
 
-    It looks twice in that time, and twice must find the same turn: a process that was stopped
+    It looks LOOKS times in that time, and each must find the same turn: a process that was stopped
     meanwhile (SIGSTOP, a closed laptop) is looked at once when it goes on, whatever it missed.
     """
     in_main = threading.current_thread() is threading.main_thread()
@@ -167,21 +169,22 @@ def _watchdog(clock: SimClock, seconds: float) -> Iterator[None]:
         yield
         return
     last_turn = -1
-    was_same = False
+    same = 0
 
     def look(number: int, frame: FrameType | None) -> None:
-        nonlocal last_turn, was_same
-        is_same = clock.turns == last_turn
-        if is_same and was_same and clock.failure is None:
+        nonlocal last_turn, same
+        same = same + 1 if clock.turns == last_turn else 0
+        if same >= LOOKS and clock.failure is None:
+            signal.setitimer(signal.ITIMER_REAL, 0)  # once is enough
             stack = "".join(traceback.format_stack(frame, limit=12))
             why = f"a task has not yielded for {seconds:g} real seconds"
             error = SimulationStuck("runaway task", why, stack)
             clock.interrupt(error)
             raise error
-        last_turn, was_same = clock.turns, is_same
+        last_turn = clock.turns
 
     before = signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, seconds / 2, seconds / 2)
+    signal.setitimer(signal.ITIMER_REAL, seconds / LOOKS, seconds / LOOKS)
     try:
         yield
     finally:
