@@ -38,7 +38,8 @@ def run_in_virtual_time(test, clock=None, instruments=()):
 def pytest_collection_modifyitems(items):
     for item in items:
         callspec = getattr(item, "callspec", None)
-        if callspec is not None and "sim" in callspec.params.values():
+        params = callspec.params if callspec is not None else {}
+        if "sim" in (params.get("make_world"), params.get("where")):
             item.add_marker(pytest.mark.trio(run=run_in_virtual_time), append=False)
 
 
