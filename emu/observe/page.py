@@ -60,6 +60,7 @@ def inside(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> st
             _top(status),
             _doubts(status),
             _faults(status),
+            _operations(status),
             f'<h2>Tiers</h2><div class="card">{draw(status)}</div>',
             '<div class="columns"><section><h2>Nodes</h2><div class="card scroll">',
             _nodes(status),
@@ -106,6 +107,20 @@ def _faults(status: Mapping[str, Any]) -> str:
         undo = _button("undo", {"undo": fault["number"]})
         rows += f'<li>{escape(fault["text"])}<span class="soft">{told}</span>{undo}</li>'
     return f'<ul class="faults">{rows}</ul>'
+
+
+def _operations(status: Mapping[str, Any]) -> str:
+    """What is under way, and what can be done to each tier by its kind alone."""
+    rows = ""
+    for each in status["under_way"]:
+        told = f" {each['done']} of {each['of']}" if each["of"] else ""
+        bar = f'<progress value="{each["done"]}" max="{each["of"]}"></progress>' if told else ""
+        rows += f"<li>{escape(each['text'])}{bar}"
+        rows += f'<span class="soft">{escape(each["told"])}{told}</span></li>'
+    for each in status["offered"]:
+        button = _button(each["order"]["verb"], each["order"], once=not each["lasts"])
+        rows += f'<li class="act">{escape(each["tier"])} {button}</li>'
+    return f'<ul class="operations">{rows}</ul>' if rows else ""
 
 
 # --- nodes -----------------------------------------------------------------------------------
@@ -156,9 +171,12 @@ def _actions(name: str, state: str) -> str:
     return "".join(_button(verb, {"verb": verb, "target": name}) for verb in verbs)
 
 
-def _button(text: str, order: Mapping[str, Any]) -> str:
+def _button(text: str, order: Mapping[str, Any], *, once: bool = False) -> str:
+    """`once`: there is nothing to undo, so it does not last."""
     risky = " risky" if text in ("kill", "crash", "pause") else ""
-    return f"<button class=\"act{risky}\" data-do='{escape(json.dumps(order))}'>{text}</button>"
+    only = " data-once" if once else ""
+    told = escape(json.dumps(order))
+    return f"<button class=\"act{risky}\"{only} data-do='{told}'>{escape(text)}</button>"
 
 
 def _error_class(errors: float, rate: float) -> str:

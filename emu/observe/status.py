@@ -6,6 +6,8 @@ changes anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from typing import Any, Final
 
 from emu.model.topology import Tier, Topology
@@ -49,6 +51,8 @@ def status(cluster: Cluster, sampler: Sampler, *, since: int = 0) -> Status:
         "nodes": [node for node in nodes if node["name"] in names],
         "nodes_left_out": len(nodes) - len(shown),
         "faults": _faults(cluster),
+        "under_way": _under_way(cluster),
+        "offered": list(offered(topology)),
         "events": _events(cluster, since),
     }
 
@@ -141,6 +145,31 @@ def _faults(cluster: Cluster) -> list[dict[str, Any]]:
         for each in cluster.active.values()
         if each.fault.breaks
     ]
+
+
+def _under_way(cluster: Cluster) -> list[dict[str, Any]]:
+    """The operations that are not over yet, and how far they are."""
+    return [
+        {
+            "text": f"{each.verb} {each.main}",
+            "done": each.progress.done if each.progress is not None else 0,
+            "of": each.progress.of if each.progress is not None else 0,
+            "told": each.progress.text if each.progress is not None else "",
+        }
+        for each in cluster.operations.values()
+        if not each.over.is_set()
+    ]
+
+
+def offered(topology: Topology) -> Iterator[dict[str, Any]]:
+    """What a tier's kind lets be done to it without another word: `{"tier", "order", "lasts"}`."""
+    for tier in topology.tiers:
+        for each in tier.kind.operations:
+            word = each.word
+            needed = [one.name for one in fields(word) if one.default is MISSING]
+            if needed == [word.main] and each.resizing is None:
+                order = {"verb": each.verb, word.main: tier.name}
+                yield {"tier": tier.name, "order": order, "lasts": each.undo is not None}
 
 
 def _events(cluster: Cluster, since: int) -> list[dict[str, Any]]:

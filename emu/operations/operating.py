@@ -76,6 +76,7 @@ class Operating:
     def __init__(self, cluster: Cluster, operation: Operation, word: Any) -> None:
         self.cluster = cluster
         self.operation = operation
+        self.verb = operation.verb
         self.word = word
         self.main = str(getattr(word, word.main))
         self.console = seat_for(cluster, operation)

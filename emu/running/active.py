@@ -5,13 +5,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+import trio
 
 from emu.machine.world import Timers
 from emu.model.faults import Fault, to_record
 from nodes.base import Log
+from nodes.operations import Progress
 
 Undo = Callable[[], Awaitable[None]]
+
+
+class UnderWay(Protocol):
+    """An operation as everybody may look at it (emu/operations/operating.py does it)."""
+
+    verb: str
+    main: str
+    """What it is done to."""
+    progress: Progress | None
+    """As it was when last looked at."""
+    over: trio.Event
 
 
 @dataclass(slots=True)

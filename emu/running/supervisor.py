@@ -18,7 +18,7 @@ from emu.machine.world import MachineSpec, World
 from emu.model import faults
 from emu.model.topology import MAX_NODES, Placement, Topology, check_runners
 from emu.running import directory
-from emu.running.active import Faults, Undo
+from emu.running.active import Faults, UnderWay, Undo
 from emu.running.directory import DirectoryConfig, Listing, Membership
 from emu.running.handle import ASK_TIMEOUT_S, MakeRunner
 from emu.running.in_process import InProcess
@@ -65,7 +65,7 @@ class Cluster:
         self._faults = Faults(world.timers, self.log)
         self.active = self._faults.active
         self.timeline = self._faults.timeline
-        self.operations: dict[tuple[str, str], Any] = {}
+        self.operations: dict[tuple[str, str], UnderWay] = {}
         """Whatever does them keeps here what is under way: by verb, and what it is done to."""
         self.membership = Membership()
         self.ready_s: float | None = None

@@ -17,6 +17,8 @@ from emu import extensions
 from emu.checks import registry
 from emu.model import kinds
 from emu.model.problems import TopologyError
+from emu.observe.sampling import Sampler
+from emu.observe.status import status
 from emu.running.targets import TargetError
 from emu.seeds import swarm
 from emu.topology.loading import load
@@ -120,6 +122,27 @@ def test_what_it_cannot_be_done_to_is_said() -> None:
             await c.brn("machine")
 
     emu.run(script, STAMPS)
+
+
+# --- the page ---------------------------------------------------------------------------------
+
+
+def test_the_page_shows_how_far_it_is_and_offers_both() -> None:
+    async def script(c: emu.Scenario) -> tuple[Any, ...]:
+        sampler = Sampler(c.cluster)
+        await c.burn("machine", 5)
+        await c.sleep(0.25)
+        seen = status(c.cluster, sampler)
+        await c.sleep(1)
+        return seen["under_way"], seen["offered"], status(c.cluster, sampler)["under_way"]
+
+    during, offered, after = emu.run(script, STAMPS)
+    assert during == [{"text": "burn machine", "done": 2, "of": 5, "told": "burnt"}]
+    assert after == []
+    assert [(each["order"], each["lasts"]) for each in offered] == [
+        ({"verb": "burn", "target": "machine"}, False),
+        ({"verb": "stick", "target": "machine"}, True),
+    ]
 
 
 # --- the command line -----------------------------------------------------------------------------

@@ -61,6 +61,20 @@ def test_it_tells_tiers_nodes_faults_and_events():
     assert found.text.count("server down") == page.EVENTS_SHOWN
 
 
+def test_it_tells_how_far_an_operation_is_and_offers_what_a_kind_brings():
+    way = {"text": "reshard kv", "done": 300, "of": 4096, "told": "12 keys"}
+    offered = [
+        {"tier": "db", "order": {"verb": "promote", "target": "db"}, "lasts": False},
+        {"tier": "machine", "order": {"verb": "stick", "target": "machine"}, "lasts": True},
+    ]
+    found = shown(nodes=[], under_way=[way], offered=offered)
+    assert "reshard kv12 keys 300 of 4096" in found.text
+    assert ("progress", {"value": "300", "max": "4096"}) in found.tags
+    buttons = {attrs["data-do"]: attrs for tag, attrs in found.tags if tag == "button"}
+    assert "data-once" in buttons['{"verb": "promote", "target": "db"}']
+    assert "data-once" not in buttons['{"verb": "stick", "target": "machine"}']
+
+
 def test_a_node_that_is_down_can_be_started_and_one_that_is_paused_resumed():
     nodes = [node("web-0", state="crashed", error="boom"), node("web-1", state="paused")]
     found = shown(nodes=nodes)
@@ -79,8 +93,11 @@ def test_what_nodes_and_files_say_is_never_markup():
     nodes = [node(hostile, role=hostile, state=hostile, error=hostile)]
     faults = [{"number": 1, "text": hostile, "since_s": 0.0, "until_s": None}]
     tiers = [tier(hostile, kind=hostile)]
+    way = {"text": hostile, "done": 1, "of": 0, "told": hostile}
+    offered = [{"tier": hostile, "order": {"verb": hostile, "target": hostile}, "lasts": True}]
     found = shown(events, name=hostile, nodes=nodes, faults=faults, tiers=tiers,
-                  trustworthy=False, reasons=[hostile])  # fmt: skip
+                  trustworthy=False, reasons=[hostile], under_way=[way],
+                  offered=offered)  # fmt: skip
     assert not [tag for tag, _ in found.tags if tag in ("img", "script")]
     assert not [name for _, attrs in found.tags for name in attrs if name.startswith("on")]
     assert read(page.frame(hostile)).text.count(hostile) >= 2

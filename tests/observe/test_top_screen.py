@@ -30,7 +30,8 @@ def status(tiers: int = 5, nodes: int = 7, **fields: Any) -> dict[str, Any]:
         "loop_lag_s": {"p50": 0.0001, "p99": 0.0004, "max": 0.01},
         "tiers": [tier(f"tier-{number}") for number in range(tiers)],
         "nodes": [node(f"web-{number}") for number in range(nodes)],
-        "nodes_left_out": 0, "faults": [], "kinds": {}, **fields,
+        "nodes_left_out": 0, "faults": [], "under_way": [], "offered": [],
+        "kinds": {}, **fields,
     }  # fmt: skip
 
 

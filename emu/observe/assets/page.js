@@ -71,9 +71,9 @@ function choose() {
   }
 }
 
-async function act(order) {
+async function act(order, once) {
   const lasts = document.getElementById("lasts").value;
-  if (lasts && order.verb && order.verb !== "heal" && order.verb !== "start") {
+  if (lasts && !once && order.verb && order.verb !== "heal" && order.verb !== "start") {
     order.for_s = Number(lasts);
   }
   const answer = await fetch("/do", {
@@ -90,7 +90,7 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-do]");
   const tier = event.target.closest(".tier");
   if (button) {
-    act(JSON.parse(button.dataset.do));
+    act(JSON.parse(button.dataset.do), "once" in button.dataset);
   } else if (tier) {
     chosen = chosen === tier.dataset.tier ? "" : tier.dataset.tier;
     choose();
