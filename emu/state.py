@@ -25,6 +25,10 @@ LOOK_S: Final = 0.2
 """Whoever only asks whether a folder is held holds it for a moment; a claim outlasts that."""
 
 
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
 class StateError(Exception):
     """Something about the state folder that the user can mend; the message says how."""
 
@@ -67,11 +71,20 @@ class StateFolder:
         new.replace(self.data / TIERS)
 
     def kept_tiers(self) -> dict[str, list[str]]:
-        """What `keep_tiers` was told last; {} where the disks are new."""
+        """What `keep_tiers` was told last; {} where the disks are new. Raises StateError."""
+        path = self.data / TIERS
         try:
-            return dict(json.loads((self.data / TIERS).read_text()))
+            found = json.loads(path.read_text())
         except FileNotFoundError:
             return {}
+        except (ValueError, OSError) as error:
+            found = error
+        if not isinstance(found, dict) or not all(map(_are_names, found.values())):
+            raise StateError(
+                f"{path} does not say which shards there are ({found}): put back the file, or "
+                "`emu down --volumes` forgets the disks"
+            )
+        return found
 
     def wipe(self) -> None:
         """Forget every node's disk."""

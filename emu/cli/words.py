@@ -84,7 +84,7 @@ def _value(each: Field[Any], hint: Any, text: Any) -> Any:
         return " ".join(text) if hint is str and isinstance(text, list) else text
     if text == "" and each.default is MISSING:
         return None
-    if str(text).isdigit() and each.name.endswith("_per_s"):
+    if str(text).isdigit() and each.name == "rate_per_s":
         text = f"{text}/s"
     try:
         return int(text) if hint is int else units.parse_value(each.name, str(text))

@@ -16,6 +16,9 @@ from typing import Any, Final, Literal, get_args, get_origin
 MAX_TEXT: Final = 64
 MOST: Final = 2.0**53
 """Beyond this a float no longer counts by ones, and no laptop has so much of anything."""
+LEAST_DRIFT: Final = -0.9
+MOST_DRIFT: Final = 10.0
+"""A clock that drifts stands never still, and runs at eleven times its rate at most."""
 SIGNED: Final = frozenset({"offset_s", "step_s", "drift_ratio"})
 """The fields that may be negative."""
 
@@ -167,6 +170,12 @@ def _in_range(field_name: str, unit: Unit, number: float, text: str) -> float:
 def check_value(field_name: str, number: float) -> float:
     """The number, if the field can have it. Raises ValueError."""
     return _in_range(field_name, unit_of(field_name), number, f"{number:g}")
+
+
+def check_drift(drift_ratio: float) -> None:
+    """Raises ValueError for a rate that no clock could run at."""
+    if not LEAST_DRIFT <= drift_ratio <= MOST_DRIFT:
+        raise ValueError(f"`drift` must be from {LEAST_DRIFT:.0%} to {MOST_DRIFT:.0%}")
 
 
 def format_value(field_name: str, value: float) -> str:

@@ -147,6 +147,10 @@ class Throttle:
     bandwidth_bytes_per_s: float = 125_000.0
     to: str = "all"
 
+    def __post_init__(self) -> None:
+        if self.bandwidth_bytes_per_s < 1:
+            raise ValueError("`bandwidth` must be at least 1B/s; `partition` lets nothing through")
+
 
 @dataclass(frozen=True, slots=True)
 class Disk:
@@ -173,6 +177,9 @@ class Skew:
     target: str
     step_s: float = 0.0
     drift_ratio: float = 0.0
+
+    def __post_init__(self) -> None:
+        units.check_drift(self.drift_ratio)
 
 
 @dataclass(frozen=True, slots=True)

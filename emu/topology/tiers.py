@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
-from emu.machine.units import shown
+from emu.machine.units import check_drift, shown
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec
 from emu.model.problems import hint
 from emu.model.topology import MAX_NODES, Tier
@@ -64,6 +64,9 @@ class ClockOptions:
 
     offset_s: float = 0.0
     drift_ratio: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_drift(self.drift_ratio)
 
 
 @dataclass(frozen=True, slots=True)
