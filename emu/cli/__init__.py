@@ -8,8 +8,23 @@ import sys
 def main() -> None:
     """The console script."""
     try:
-        from emu.cli.verbs import app
+        from emu.cli import streams
 
-        app(prog_name="emu")
+        streams.guard()
+        try:
+            from emu.cli.verbs import app
+
+            try:
+                app(prog_name="emu")
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            sys.exit(1)
+        except BaseException as error:
+            refused = streams.refusal_in(error)
+            if refused is None:
+                raise
+            print(f"emu: {refused}", file=sys.stderr)
+            sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
