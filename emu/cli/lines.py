@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from rich.text import Text
+
+from nodes.parts import jsons
 
 OWN_COLUMNS: Final = ("index", "time_s", "level", "event", "node", "tier", "region")
 MAX_VALUE_CHARS: Final = 60
@@ -30,7 +31,7 @@ def as_text(event: Mapping[str, Any]) -> Text:
 
 
 def as_json(event: Mapping[str, Any]) -> str:
-    return json.dumps(event, default=str)
+    return jsons.dumps(event)
 
 
 def _extra(event: Mapping[str, Any]) -> list[tuple[str, Any]]:

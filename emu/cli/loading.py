@@ -71,11 +71,11 @@ def load(
     try:
         plan = Plan(
             endpoints,
-            duration_s("--for", for_text) or 10.0,
-            units.parse_value("rate_per_s", rate) if rate else 0.0,
+            _above_0("--for", duration_s("--for", for_text) or 0.0),
+            _above_0("--rate", units.parse_value("rate_per_s", rate)) if rate else 0.0,
             connections,
             depth,
-            duration_s("--timeout", timeout) or 5.0,
+            _above_0("--timeout", duration_s("--timeout", timeout) or 0.0),
             method or "ping",
             _params(params),
             tuple(_header(each) for each in header or []),
@@ -109,10 +109,16 @@ def _endpoints(target: str, method: str, path: str, cluster: str) -> tuple[Endpo
     return tuple(replace(parse_url(row["url"]), path=path) for row in rows)
 
 
+def _above_0(option: str, value: float) -> float:
+    if value <= 0:
+        raise ValueError(f"{option} must be above 0")
+    return value
+
+
 def _params(text: str) -> tuple[Any, ...]:
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, list):
         raise ValueError(f"--params: `{text[:60]}` is no JSON list; write for example '[\"a\", 1]'")

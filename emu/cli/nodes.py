@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask, attached, complete_target
@@ -13,10 +15,15 @@ from emu.cli.lines import as_text
 from emu.control.client import ControlEnded
 from emu.observe import facts
 from emu.observe.shown import duration
+from nodes.parts import jsons
 
 TARGET_HELP: Final = "A node, tier, region or glob; `db primary`, `one web`, `all`."
 DROPPABLE: Final = ("public", "kind", "uptime")
 """What a narrow terminal does without first; --json has it all."""
+
+MARK: Final = "\0"
+"""In front of a negative number, so that it is taken for no option; no argument can hold it."""
+_NEGATIVE: Final = re.compile(r"-[0-9][-+.0-9eE]*")
 
 Target = Annotated[str, typer.Argument(help=TARGET_HELP, autocompletion=complete_target)]
 Words = Annotated[
@@ -111,6 +118,15 @@ def _show_events(target: str, follow: bool, tail: int, cluster: str, as_json: bo
             output.note("the cluster has ended")
 
 
+class TakesNumbers(TyperCommand):
+    """A word such as `-1` or `-2.5e3` is a param, as no option is called so."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        plain = args.index("--") if "--" in args else len(args)
+        marked = [MARK + each if _NEGATIVE.fullmatch(each) else each for each in args[:plain]]
+        return super().parse_args(ctx, marked + args[plain:])
+
+
 def call(
     target: Target,
     method: Annotated[str, typer.Argument(help="For example `ping`, `get`, `query`.")],
@@ -120,7 +136,7 @@ def call(
     as_json: JsonOption = False,
 ) -> None:
     """Call a method of a node (or of several) and print what it answers."""
-    values = [_json_or_text(each) for each in params or []]
+    values = [_json_or_text(each.removeprefix(MARK)) for each in params or []]
     answers = ask(cluster, "call", target, method, values, admin)
     if as_json:
         output.result(answers)
@@ -134,13 +150,8 @@ def call(
             output.note(f"{prefix}{': '.join(str(part) for part in answer['error'])}", style="red")
         else:
             value = answer["ok"]
-            if isinstance(value, bytes):
-                value = value.decode("utf-8", "replace")
-            text = (
-                value
-                if isinstance(value, str)
-                else json.dumps(value, indent=1, default=output.as_json)
-            )
+            shown = jsons.plain(value)
+            text = shown if isinstance(value, str | bytes) else jsons.dumps(shown, indent=1)
             typer.echo(f"{prefix}{text}")
     if failed:
         raise typer.Exit(output.FAILURE)
@@ -153,12 +164,14 @@ def _print_event(event: dict[str, Any], as_json: bool) -> None:
         output.out.print(as_text(event))
 
 
-def _indented(value: Any) -> str:
-    return json.dumps(value, indent=1, default=output.as_json)
-
-
 def _json_or_text(word: str) -> Any:
     try:
-        return json.loads(word)
+        return json.loads(word, parse_constant=_no_json)
     except ValueError:
         return word
+    except RecursionError:
+        output.fail(f"`{word[:40]}...` is nested too deep", output.USAGE)
+
+
+def _no_json(word: str) -> Any:
+    raise ValueError(f"{word} is a word of Python's")

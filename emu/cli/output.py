@@ -6,7 +6,6 @@ Colour and boxes appear on a terminal, plain aligned text in a pipe; NO_COLOR is
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emu.observe.shown import duration
+from nodes.parts import jsons
 
 OK: Final = 0
 FAILURE: Final = 1
@@ -58,7 +58,7 @@ seconds: Final = duration
 
 def result(value: Any) -> None:
     """One JSON value on stdout, on one line."""
-    sys.stdout.write(json.dumps(value, default=as_json) + "\n")
+    sys.stdout.write(jsons.dumps(value) + "\n")
     sys.stdout.flush()
 
 
@@ -124,10 +124,4 @@ def _cell(value: Any) -> str:
         return "yes" if value else "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
-
-
-def as_json(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
     return str(value)

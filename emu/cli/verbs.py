@@ -46,7 +46,8 @@ PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, tracing.trace, che
 for verb in RUN_VERBS:
     app.command(verb.__name__, rich_help_panel=RUN)(verb)
 for verb in WATCH_VERBS:
-    app.command(verb.__name__, rich_help_panel=WATCH)(verb)
+    takes_numbers = nodes.TakesNumbers if verb is nodes.call else None
+    app.command(verb.__name__, cls=takes_numbers, rich_help_panel=WATCH)(verb)
 faulting.register(app)
 for verb in PROVE_VERBS:
     app.command(verb.__name__, rich_help_panel=PROVE)(verb)

@@ -69,7 +69,11 @@ class ControlClient:
         msgid = self._next_msgid
         self._next_msgid += 1
         try:
-            self._socket.sendall(self._rpc.send_request(msgid, method, list(params)))
+            packed = self._rpc.send_request(msgid, method, list(params))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise RpcError("bad_request", f"this cannot be sent: {error}") from error
+        try:
+            self._socket.sendall(packed)
         except (ConnectionResetError, BrokenPipeError) as error:
             raise ControlEnded("emu ended while answering") from error
         except OSError as error:

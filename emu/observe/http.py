@@ -28,6 +28,7 @@ from emu.observe.status import Status, status
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
 from emu.running.views import ps_row
+from nodes.parts import jsons
 from nodes.wire.accepting import accept_forever
 from nodes.wire.http_server import Endpoint, HttpService, Via, error_response, json_response
 from protocols.errors import RpcError
@@ -205,7 +206,7 @@ class ObserveServer:
 
     async def _events(self, request: Request, via: Via) -> Response:
         events = self.cluster.events.since(_since(request))[-MAX_EVENTS:]
-        body = json.dumps(events, default=str).encode()
+        body = jsons.dumps(events).encode()
         return Response(200, (("content-type", "application/json"), NO_STORE), body)
 
     async def _health(self, request: Request, via: Via) -> Response:

@@ -5,7 +5,6 @@ It is drawn from a record (record.py), which it carries along as JSON.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
@@ -16,6 +15,7 @@ from emu.observe.drawing import draw as draw_tiers
 from emu.observe.page import asset, events_list
 from emu.observe.sampling import Counts
 from emu.observe.shown import duration, number
+from nodes.parts import jsons
 
 VERDICTS: Final[Mapping[str, tuple[str, str]]] = {
     "passed": ("good", "Everything that was expected was seen."),
@@ -30,7 +30,7 @@ def render(record: Record) -> str:
     """The whole HTML document."""
     name = escape(record["summary"]["name"])
     style = (asset("theme.css") + asset("report.css")).decode()
-    data = json.dumps(record).replace("<", "\\u003c")
+    data = jsons.dumps(record).replace("<", "\\u003c")
     body = "".join(part for section in SECTIONS for part in section(record))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'

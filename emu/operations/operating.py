@@ -142,9 +142,15 @@ class Operating:
         resizing = self.operation.resizing
         if resizing is not None:
             wanted = resizing.wanted(self.word)
+            before = [tier.name for tier in self.cluster.topology.tiers]
             await self._apply(with_tiers(self.cluster.topology, self.main, wanted))
         assert self.operation.begin is not None, "it has no procedure of its own"
-        self.answers = await self.ask(self.operation.begin)
+        try:
+            self.answers = await self.ask(self.operation.begin)
+        except RpcError as error:
+            if resizing is not None and error.definite:  # what came for it has nothing to do
+                await self._apply(without_tiers(self.cluster.topology, self.main, before))
+            raise
 
     async def _follow(self) -> None:
         """Until it is over; then the machines that are left over go."""

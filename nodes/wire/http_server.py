@@ -6,7 +6,6 @@ path means is the tier's business (its `find`), what the bytes mean is protocols
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -16,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nodes.base import Context, Stream, Timer
+from nodes.parts import jsons
 from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.timing import move_on_after
 from nodes.wire.answers import as_rpc_error
@@ -89,7 +89,8 @@ def json_response(
     value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()
 ) -> Response:
     """`value` as JSON, never cached unless `headers` say so."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    text = jsons.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    body = text.encode("utf-8", "backslashreplace") + b"\n"  # of a lone surrogate: JSON's escape
     if not any(name == "cache-control" for name, _ in headers):
         headers = (*headers, ("cache-control", "no-store"))
     return Response(status, (("content-type", "application/json"), *headers), body)

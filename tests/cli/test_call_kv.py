@@ -50,6 +50,22 @@ def test_get_set_and_join_work_from_the_shell(call: Call) -> None:
     assert joined["cost"]["shards"] == 2 and not joined["partial"]
 
 
+def test_a_negative_number_is_a_param_and_no_option(call: Call) -> None:
+    for words in (("-1",), ("--", "-1"), ("--json", "-1"), ("-1", "--json")):
+        before = json.loads(call("kv", "incr", "n", "0", "--json").stdout)["kv-router-1"]["ok"]
+        assert call("kv", "incr", "n", *words).exit_code == 0
+        after = json.loads(call("kv", "incr", "n", "0", "--json").stdout)["kv-router-1"]["ok"]
+        assert after == before - 1, words
+    assert call("kv", "set", "text", "--", "--text").exit_code == 0
+    assert call("kv", "get", "text").stdout == "--text\n"
+
+
+def test_python_words_for_numbers_that_are_none_are_texts(call: Call) -> None:
+    for word in ("NaN", "Infinity", "-Infinity"):
+        assert call("kv", "set", "c", "--", word).exit_code == 0
+        assert call("kv", "get", "c").stdout == f"{word}\n"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -59,6 +75,11 @@ def test_get_set_and_join_work_from_the_shell(call: Call) -> None:
         (("kv", "got", "k"), 1, "no_such_method: got; there are: append, compare_and_set"),
         (("kv", "get"), 1, "bad_request: get"),
         (("kv", "incr"), 1, "bad_request: incr"),
+        (("kv", "set", "k", "9" * 23), 1, "this cannot be sent: Integer value out of range"),
+        (("kv", "set", "k", str(-(2**63) - 1)), 1, "this cannot be sent"),
+        (("kv", "set", "k", "a\udcff"), 1, "this cannot be sent"),
+        (("kv", "set", "k", "[" * 5000 + "]" * 5000), 2, "is nested too deep"),
+        (("kv", "get", "k", "--bogus"), 2, "No such option"),
         (("kv", "set", "k", "null"), 1, "bad_request: nil is no value"),
         (("kv", "transact", '[["incr", "a"], ["incr", "b"]]'), 1, "crossslot: `a` and `b`"),
         (("kv", "join", "post:", "user:*"), 1, "bad_request: join takes"),

@@ -12,6 +12,8 @@ from emu.operations.tiers import kept_lines, resizable, with_kept
 from emu.running.targets import TargetError
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
+from protocols.errors import RpcError
+from tests.sim.resharding import reshard
 
 
 def store(shards: int) -> Topology:
@@ -57,5 +59,17 @@ def test_to_scale_a_sharded_store_is_refused_with_what_to_do() -> None:
     async def script(c: Scenario) -> None:
         with pytest.raises(TargetError, match=r"name one of kv-shard-1.*or `reshard` the group"):
             await c.cluster.scale("kv", 4)
+
+    run(script, store(1))
+
+
+def test_nodes_that_came_for_a_refused_reshard_go_again() -> None:
+    async def script(c: Scenario) -> None:
+        before = list(c.cluster.slots)
+        with pytest.raises(RpcError, match="partitioners: "):
+            await reshard(c.cluster, "kv", 3, partitioner="dice")
+            assert list(c.cluster.slots) == before
+            assert resizable(c.cluster.topology) == {"kv": shard_names(1)}
+        assert (await reshard(c.cluster, "kv", 2))["outcome"] == "done"
 
     run(script, store(1))
