@@ -46,7 +46,7 @@ def _read(path: str) -> dict[str, Any]:
         found = json.loads(Path(path).read_text("utf-8"))
         if not {"summary", "status", "samples", "spans"} <= found.keys():
             raise ValueError("it is no record of a run")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         output.fail(f"cannot read {path}: {error}; `emu report --json` writes one", output.USAGE)
     return dict(found)
 

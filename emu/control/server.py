@@ -263,7 +263,7 @@ def _with_clear_errors(method: Callable[..., Any]) -> Callable[..., Any]:
                 result = await result
         except TargetError as error:
             raise RpcError("not_found", str(error)) from error
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise RpcError("bad_request", str(error)) from error
         return result
 

@@ -228,7 +228,7 @@ class ObserveServer:
             return error_response(request, 404, "not_found", str(error))
         except RpcError as error:  # an operation that the nodes refuse
             return error_response(request, 409, error.code, error.message)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             return error_response(request, 400, "bad_request", str(error))
         return json_response({"number": number})
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
@@ -21,6 +22,7 @@ from emu.model.problems import Position, Problem, hint
 
 MAX_FILE_BYTES: Final = 1 << 18
 MAX_DEPTH: Final = 32
+TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels; flatten it"
 MAX_VALUES: Final = 100_000
 """Bounds what aliases can blow up ("billion laughs")."""
 
@@ -82,6 +84,7 @@ def read(text: str, path: str) -> Document:
         document.problem((), f"the file is larger than {MAX_FILE_BYTES} bytes; split it")
         return document
     parser = YAML(typ="rt", pure=True)
+    parser.max_depth = MAX_DEPTH + 1  # each level costs a scanner as much as all that follows
     parser.composer.warn_double_anchors = False  # YAML 1.2 allows to use an anchor's name again
     try:
         root = parser.compose(text)
@@ -99,6 +102,8 @@ def _syntax_problem(error: Exception, path: str, text: str) -> Problem:
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         what = " ".join(str(part) for part in (error.context, error.problem) if part)
+        if mark is not None and isinstance(error, MaxDepthExceededError):
+            return Problem(mark.line + 1, mark.column + 1, path, TOO_DEEP)
         if mark is not None:
             advice = "check the indentation, quotes and brackets here"
             if "'\\t'" in what:
@@ -112,8 +117,6 @@ def _syntax_problem(error: Exception, path: str, text: str) -> Problem:
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         what = f"not YAML: character {shown_character(error.character)} is not allowed; remove it"
         return Problem(line, column, path, what)
-    if isinstance(error, RecursionError):
-        return Problem(1, 1, path, f"nested deeper than {MAX_DEPTH} levels; make it flatter")
     return Problem(1, 1, path, f"not YAML: {str(error)[:200]}; check directives and escapes")
 
 
@@ -142,7 +145,7 @@ class _Reader:
         if len(place) > MAX_DEPTH:
             if not self.too_deep:
                 self.too_deep = True
-                self.document.problem(place, f"nested deeper than {MAX_DEPTH} levels; flatten it")
+                self.document.problem(place, TOO_DEEP)
             return None
         self._check_tag(node, place)
         match node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,18 @@ def test_a_mapping_that_holds_itself_is_refused() -> None:
                                   "- " * 5000, "? " * 5000])  # fmt: skip
 def test_deep_nesting_is_refused(text: str) -> None:
     assert any("nested deeper than 32 levels" in each for each in mistakes(text))
+
+
+@pytest.mark.parametrize(
+    ("opening", "column"), [("[", 40), ("{a: ", 133), ("[{a: ", 85), ("{[", 40), ("&a [", 136)]
+)
+def test_the_level_that_is_too_deep_is_named_and_what_follows_is_not_read(
+    opening: str, column: int
+) -> None:
+    began_s = time.process_time()
+    (found,) = mistakes("tiers: " + opening * 40_000)
+    assert found == f"1:{column}: nested deeper than 32 levels; flatten it"
+    assert time.process_time() - began_s < 1.0
 
 
 def test_a_huge_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
