@@ -198,6 +198,8 @@ class Kind:
     """(config) → what each member asks for."""
     visited: bool = False
     """Whether it is there to be visited: of no use where nobody can."""
+    fixed: str = ""
+    """Why the number of its members is for good, and what to do instead; empty: `scale` it."""
     stores: bool = False
     """Whether it keeps data: of no use where nobody asks, and not to be public."""
     mistakes: Callable[[TierSeen], Iterable[Mistake]] | None = None

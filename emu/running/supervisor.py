@@ -13,16 +13,18 @@ from typing import Any, Final
 
 import trio
 
+from emu.machine import units
 from emu.machine.events import Events
 from emu.machine.world import MachineSpec, World
 from emu.model import faults
-from emu.model.topology import MAX_NODES, Placement, Topology, check_runners
+from emu.model.topology import Placement, Topology, check_runners
 from emu.running import directory
 from emu.running.active import Faults, UnderWay, Undo
 from emu.running.directory import DirectoryConfig, Listing, Membership
 from emu.running.handle import ASK_TIMEOUT_S, MakeRunner
 from emu.running.in_process import InProcess
 from emu.running.operator import Operator
+from emu.running.scaling import check_scaling
 from emu.running.slot import Slot
 from emu.running.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
 from nodes.base import DIRECTORY_HOST
@@ -304,10 +306,10 @@ class Cluster:
 
     async def scale(self, tier: str, nodes: int) -> int:
         """Let `tier` have `nodes` members; the youngest go first, drained. Returns the number."""
-        if not any(slot.spec.tier == tier for slot in self.slots.values()):
+        if not any(each.name == tier for each in self.topology.tiers):
             raise TargetError(unknown_tier(self.candidates(), tier))
-        if not 0 <= nodes <= MAX_NODES:
-            raise TargetError(f"a tier has 0 to {MAX_NODES} nodes, not {nodes}")
+        check_scaling(self.topology.tier(tier), self.tier_slots(tier), nodes)
+        before = self.topology
         self.topology = self.topology.scaled(tier, nodes)
         wanted = {
             each.spec.name: each for each in self.topology.placements() if each.spec.tier == tier
@@ -317,8 +319,15 @@ class Cluster:
         for name in coming:
             self._add(wanted[name]).founder = False
             self.launch(name)
-        for name in reversed(leaving):  # one after the other: a group must never lose its majority
-            await self._let_leave(name)
+        try:
+            for name in reversed(leaving):  # one by one: a group must never lose its majority
+                await self._let_leave(name)
+        except RpcError as error:  # whoever has left its group already goes; the others stay
+            staying = leaving[: leaving.index(name) + 1]
+            self.topology = before.scaled(tier, nodes + len(staying))
+            await self._remove_all(leaving[len(staying) :])
+            self._take_back(self.slots[name])
+            raise TargetError(f"{name} stays in its group: {error.message}") from error
         async with trio.open_nursery() as nursery:
             for name in leaving:
                 nursery.start_soon(self.remove, name)
@@ -329,12 +338,28 @@ class Cluster:
         return len(wanted)
 
     async def _let_leave(self, name: str) -> None:
-        """A member of a replicated group gets out of it before its node is taken away."""
+        """A member of a replicated group gets out of it before its node is taken away. Raises
+        RpcError where it cannot."""
         slot = self.slots[name]
-        if slot.placement.kind.peers and slot.running:
-            slot.state = "draining"  # so that nobody takes it in again
+        if not (slot.placement.kind.peers and slot.running):
+            return
+        slot.state = "draining"  # so that nobody takes it in again
+        self._list(slot)
+        try:
+            await slot.handle.ask("leave", timeout_s=DRAIN_TIMEOUT_S)
+        except RpcError as error:
+            if error.code != "no_such_method" and slot.running:
+                raise
+
+    def _take_back(self, slot: Slot) -> None:
+        if slot.running:
+            slot.state = "up"
             self._list(slot)
-            await self._ask_in_order(slot, "leave", "still in its group")
+
+    async def _remove_all(self, names: list[str]) -> None:
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(self.remove, name)
 
     async def remove(self, name: str) -> None:
         """Stop a node and take its place away."""
@@ -350,7 +375,10 @@ class Cluster:
     # --- faults ------------------------------------------------------------------------------
 
     async def inject(self, fault: faults.Fault, *, for_s: float | None = None) -> int:
-        """Do a fault; with `for_s` it undoes itself. Returns its number. Raises TargetError."""
+        """Do a fault; with `for_s` it undoes itself. Returns its number. Raises TargetError,
+        ValueError."""
+        if for_s is not None:
+            units.check_value("for_s", for_s)
         now_s = self.world.timers.now_s()
         undo = await self._inject(self, fault)
         await self._in_force()

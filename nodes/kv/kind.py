@@ -25,6 +25,7 @@ STORE: Final = Kind(KvConfig, KvRouterNode, stores=True, expand=expand)
 COORDINATOR: Final = Kind(
     CoordinatorConfig,
     CoordinatorNode,
+    fixed="a store's coordinators are a group of voters that is founded with it",
     edges=("group",),
     peers=True,
     stores=True,
@@ -45,6 +46,7 @@ ROUTER: Final = Kind(
 SHARD: Final = Kind(
     KvShardConfig,
     KvShardNode,
+    fixed="a shard's members are founded with it; `reshard` changes how many shards there are",
     edges=("group",),
     peers=True,
     stores=True,

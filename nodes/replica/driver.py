@@ -34,8 +34,11 @@ from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 from protocols.replication import replica as replication
 from protocols.replication.messages import Members, Message
+from protocols.replication.quorum import majority
 from protocols.replication.replica import (
     PRIMARY,
+    VOTER,
+    WITNESS,
     Diverged,
     GroupConfig,
     Ready,
@@ -171,9 +174,13 @@ class ReplicaDriver:
 
     def _as_primary(self) -> Replica:
         core = self.core
-        if core.role != PRIMARY:
+        if core.role == PRIMARY:
+            return core
+        if core.primary is not None:
             raise RpcError("not_primary", f"the primary may be {core.primary}", core.primary)
-        return core
+        votes = sorted(name for name, role in core.members.items() if role in (VOTER, WITNESS))
+        most = f"{majority(len(votes))} of {len(votes)} votes ({', '.join(votes)})"
+        raise RpcError("not_primary", f"no primary just now: to elect one takes {most}", None)
 
     def propose(self, payload: bytes, *, now: bool = False) -> int:
         """Append a record whose effect the state has already; its LSN. Raises RpcError.

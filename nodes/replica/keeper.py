@@ -116,7 +116,7 @@ class GroupKeeper:
 
     async def leave(self, call: Call) -> str:
         """Get out of the group, before this node is taken away for good. Raises RpcError."""
-        driver = self._driver
+        driver, why = self._driver, "no primary answers"
         with move_on_after(self.ctx.clock, LEAVE_TIMEOUT_S):
             while True:
                 try:
@@ -125,9 +125,10 @@ class GroupKeeper:
                     elif await self._ask_to_dismiss(driver.core.primary):
                         return "left"
                 except RpcError as error:
+                    why = error.message
                     self.ctx.log.debug("not left yet", why=str(error))
                 await self.ctx.clock.sleep(LOOK_S / 5)
-        raise RpcError("unavailable", f"still a member after {LEAVE_TIMEOUT_S:g} s")
+        raise RpcError("unavailable", f"still a member after {LEAVE_TIMEOUT_S:g} s: {why}")
 
     async def _ask_to_dismiss(self, primary: str | None) -> bool:
         if primary is None:
