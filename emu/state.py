@@ -91,7 +91,18 @@ class StateFolder:
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.mkdir(mode=0o700, parents=True)
 
+    def discard(self) -> None:
+        """`release` it for good: nothing of the cluster stays, neither disks nor log."""
+        if self._lock is None:
+            return  # it may be another's by now
+        with _one_at_a_time(self.path.parent):  # nobody may hold the lock of what goes
+            self.temporary = True
+            self.release()
+            log_of(self.path.name).unlink(missing_ok=True)
+
     def release(self) -> None:
+        if self._lock is None:
+            return
         for name in ("control.sock", "run.json"):
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
@@ -100,6 +111,11 @@ class StateFolder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def log_of(name: str) -> Path:
+    """What `emu up -d` says, beside the cluster's folder."""
+    return root() / f"{name}.log"
 
 
 def claim(name: str, *, temporary: bool = False, fresh: bool = False) -> StateFolder:
@@ -167,7 +183,7 @@ def running() -> list[dict[str, Any]]:
         if is_locked(path.parent):
             try:
                 found.append({**json.loads(path.read_text()), "folder": str(path.parent)})
-            except (OSError, ValueError):
+            except (OSError, ValueError, TypeError):
                 continue
     return found
 
@@ -218,4 +234,5 @@ def wipe(name: str) -> bool:
     shutil.rmtree(path, ignore_errors=True)
     if path.exists():
         raise StateError(f"cannot remove {path}: look at who owns it")
+    log_of(name).unlink(missing_ok=True)
     return True

@@ -150,9 +150,8 @@ class Foreground:
             self.printer.show(lines.as_text(event))
 
     def _free(self) -> None:
-        if self.session.wipe_at_end:
-            self.session.folder.wipe()
-        self.session.folder.release()
+        folder = self.session.folder
+        folder.discard() if self.session.wipe_at_end else folder.release()
 
     def _finish(self, problem: str) -> int:
         """The summary; then what the run came to, as an exit code."""

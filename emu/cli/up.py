@@ -106,9 +106,7 @@ def up(
         if report:
             write_report(session.record, Path(report))
     finally:
-        if session.wipe_at_end:
-            folder.wipe()
-        folder.release()
+        folder.discard() if session.wipe_at_end else folder.release()
     raise typer.Exit(code)
 
 
@@ -186,7 +184,7 @@ def _options(**given: Any) -> list[str]:
 
 def _begin_in_background(topology: Topology, words: list[str]) -> None:
     """Start the same command in the background, and wait until it is ready or has failed."""
-    log_path = state.root() / f"{topology.name}.log"
+    log_path = state.log_of(topology.name)
     try:
         log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = open(log_path, "wb")  # noqa: SIM115 - closed below
