@@ -2,7 +2,7 @@
 
 `web-1` a node · `web*` a glob · `web` a tier · `us-east` a region · `all` · `db primary` by role ·
 `web us-east` a tier's share of a region · `one web`, `two web`, `minority db`, `majority db`,
-`half web` a random choice · `web-1,web-2` several.
+`half web` a random choice · `web-1,web-2` or `lb web` several.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ def _resolve_one(words: list[str], nodes: Sequence[Candidate], rng: random.Rando
         raise TargetError(_nothing_named(first, nodes))
     for word in rest:
         narrower = [node for node in found if _matches(word, node) or node.role == word]
+        others = [node for node in nodes if word in (node.name, node.tier, node.group)]
+        if not narrower and others:
+            found += others
+            continue
         if not narrower:
             roles = sorted({node.role for node in found if node.role})
             have = f"; roles just now: {', '.join(roles)}" if roles else ""

@@ -30,6 +30,14 @@ def test_a_glob_and_a_list_join_without_doubles():
     assert names("web-[12],web-1,lb-1") == ["lb-1", "web-1", "web-2"]
 
 
+def test_two_that_have_nothing_in_common_are_both_meant():
+    assert names("lb web-1") == ["lb-1", "web-1"]
+    assert names("web db-1 lb") == names("web,db-1,lb")
+    assert names("web web-3") == ["web-3"], "this one is among those"
+    with pytest.raises(TargetError, match="no `eu-west` in `lb eu-west`"):
+        names("lb eu-west")
+
+
 def test_roles_and_regions_narrow_a_tier():
     assert names("db primary") == ["db-2"]
     assert names("db replica us-east") == ["db-1"]
