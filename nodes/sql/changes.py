@@ -12,12 +12,15 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgpack
 
+from protocols.errors import RpcError
+
 INSERT: Final = 1
 DELETE: Final = 2
 UPDATE: Final = 3
 ROWID: Final = -1
 """In an update's list of columns: the rowid itself."""
 ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
+LAST_ROWID: Final = (1 << 63) - 1
 VALUE_BYTES: Final = 9
 """Of what is no text or blob, at most."""
 VIRTUAL: Final = 2
@@ -143,9 +146,12 @@ class Noted:
         self._changes, self._unseen, self.size_bytes = [], {}, 0
 
     def note(self, update: apsw.PreUpdate) -> None:
-        """The hook: one row is about to change."""
+        """The hook: one row is about to change. Raises RpcError."""
         table = update.table_name
         layout = self._layouts.of(table)
+        if layout.rowid and update.rowid_new == LAST_ROWID and update.op != "DELETE":
+            why = f"rowid {LAST_ROWID} is the last: SQLite would draw those of later rows by chance"
+            raise RpcError("refused", f"{table}: {why}")
         if layout.is_blind:
             self._touch(table, update)
             return
@@ -231,18 +237,19 @@ def _key(layout: Layout, update: apsw.PreUpdate) -> list[Any]:
 
 def _difference(layout: Layout, update: apsw.PreUpdate) -> tuple[tuple[int, ...], list[Any]]:
     """Which columns an update changes, and its parameters: new values, key, old values."""
-    changed, old = update.update or (), update.old or ()
-    places = [
-        place
-        for place, value in enumerate(changed)
-        if value is not apsw.no_change and layout.columns[place]
-    ]
-    new, before = [changed[place] for place in places], [old[place] for place in places]
+    old, new = update.old or (), update.new or ()
+    places = [place for place in layout.written if not _is_same(old[place], new[place])]
+    after, before = [new[place] for place in places], [old[place] for place in places]
     if layout.rowid and not layout.is_alias and update.rowid != update.rowid_new:
         places.append(ROWID)
-        new.append(update.rowid_new)
+        after.append(update.rowid_new)
         before.append(update.rowid)
-    return tuple(places), [*new, *_key(layout, update), *before]
+    return tuple(places), [*after, *_key(layout, update), *before]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Not only equal: 1 is not 1.0, and 0.0 not -0.0."""
+    return type(one) is type(other) and one == other and (one or repr(one) == repr(other))
 
 
 def _runs(changes: Iterable[tuple[int, str, Sequence[int], list[Any]]]) -> Iterator[Run]:

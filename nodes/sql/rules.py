@@ -224,6 +224,10 @@ class Rules:
             self._running.close(True)
             self._running = None
 
+    def forget(self) -> None:
+        """The schema is another: what statements change of it may be, too."""
+        self._known.clear()
+
     def _what(self, sql: str) -> str:
         """What the statement that was just prepared changes of the schema. It was authorized, or
         is known: only those that are known are cached."""

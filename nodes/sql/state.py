@@ -21,7 +21,7 @@ from nodes.sql.chance import Chance
 from nodes.sql.changes import Layouts, Misfit, Noted, quoted, repeat
 from nodes.sql.copy import copy_in, copy_out, open_in_memory
 from nodes.sql.functions import Functions
-from nodes.sql.rules import ERRORS, Rules
+from nodes.sql.rules import ERRORS, NO_UTF8, Rules
 from nodes.sql.texts import as_bytes, decoded, raw
 from protocols.errors import RpcError
 from protocols.replication.pieces import Content, Pieces
@@ -217,6 +217,7 @@ class SqlState:
     def apply_batch(self, records: Sequence[bytes]) -> None:
         """Repeat committed records, all or none of them. Raises ReplicaDiverged."""
         self._turn(to_repeat=True)
+        self._has_new_schema = True
         with self._rules.own():
             self.db.execute("SAVEPOINT emu")
             try:
@@ -231,7 +232,7 @@ class SqlState:
     def _repeat(self, sql: str, changes: bytes) -> None:
         if sql:
             self.db.execute(sql)
-            self._layouts.forget()
+            self._schema_changed()
         if changes:
             repeat(self.db, self._layouts, changes)
 
@@ -284,6 +285,7 @@ class SqlState:
 
     def _use(self, db: apsw.Connection) -> None:
         self.db = db
+        self._rules.forget()
         self._functions.install(db)
         self._layouts = Layouts(db)
         self._noted = Noted(db, self._layouts)
@@ -378,15 +380,24 @@ class SqlState:
         columns = self._rules.columns
         self._rules.must_read()
         again = as_bytes(self._rules.text, len(columns))
-        cursor = self._rules.run(self.db, again, _bindable(params))
+        try:
+            cursor = self._rules.run(self.db, again, _bindable(params))
+        except apsw.SQLError as error:  # a comment without an end: it does not fit in another
+            raise RpcError("refused", NO_UTF8) from error
         self._rules.columns = columns
         return decoded(cursor)
 
     def _check_schema(self) -> None:
         """Raises RpcError."""
-        self._layouts.forget()
+        self._schema_changed()
+        self._has_new_schema = True
         with self._rules.own():
             self._checker.check()
+
+    def _schema_changed(self) -> None:
+        """Forget what was known of it."""
+        self._layouts.forget()
+        self._rules.forget()
 
     def _tables(self) -> tuple[str, ...]:
         return tuple(schema.tables(self.db))
@@ -397,13 +408,15 @@ class SqlState:
 
     def _begin(self) -> None:
         self._noted.clear()
+        self._has_new_schema = False
         self._functions.begin()
         with self._rules.own():
             self.db.execute("SAVEPOINT emu")
 
     def _roll_back(self) -> None:
         self._noted.clear()
-        self._layouts.forget()
+        if self._has_new_schema:
+            self._schema_changed()
         if not self.db.getautocommit():
             with self._rules.own():
                 self.db.execute("ROLLBACK TO emu")

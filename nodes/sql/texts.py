@@ -15,7 +15,7 @@ def as_bytes(sql: str, columns: int) -> str:
     """A reading statement whose rows have a type beside each value, and no texts: see `decoded`."""
     names = [f"c{place}" for place in range(columns)]
     shown = ", ".join(f"typeof({name}), {raw(name)}" for name in names)
-    body = sql.rstrip(" \t\r\n\f;")
+    body = sql.strip(" \t\r\n\f;\ufeff")
     return f"WITH emu_raw({', '.join(names)}) AS (\n{body}\n) SELECT {shown} FROM emu_raw"
 
 

@@ -140,6 +140,45 @@ def test_the_digest_looks_at_rowids_and_at_the_schema():
     assert one.digests()["sqlite_schema"] != other.digests()["sqlite_schema"]
 
 
+def test_a_change_of_kind_or_sign_alone_is_a_change():
+    primary, replica = state(), state()
+    steps = [
+        f"UPDATE t SET v = {each}" for each in ("0", "0.0", "-0.0", "0", "'0'", "x'30'", "-0.0")
+    ]
+    repeated(
+        primary,
+        replica,
+        ["CREATE TABLE t (k INTEGER PRIMARY KEY, v)"],
+        ["INSERT INTO t VALUES (1, NULL)"],
+    )
+    for lsn, step in enumerate(steps, 4):
+        replica.apply(executed(primary, [step], lsn).record or b"")
+        shown = [repr(made.query("SELECT v, typeof(v) FROM t")) for made in (primary, replica)]
+        assert shown[0] == shown[1]
+    assert executed(primary, [steps[-1]], 20).record is None
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO t (id) VALUES (9223372036854775807)",
+        "UPDATE t SET id = 9223372036854775807",
+        "INSERT INTO u (rowid, k) VALUES (9223372036854775807, 'b')",
+        "UPDATE u SET rowid = 9223372036854775807",
+    ],
+)
+def test_the_last_rowid_is_refused_for_sqlite_would_draw_the_next_by_chance(sql):
+    made = state()
+    repeated(
+        made,
+        state(),
+        ["CREATE TABLE t (id INTEGER PRIMARY KEY)", "CREATE TABLE u (k PRIMARY KEY NOT NULL)"],
+        ["INSERT INTO t VALUES (1)", "INSERT INTO u VALUES ('a')"],
+    )
+    with pytest.raises(RpcError, match="is the last"):
+        executed(made, [sql], 9)
+
+
 def test_a_swap_of_unique_values_in_one_transaction_is_repeated():
     primary, replica = state(), state()
     swap = [f"UPDATE t SET u = '{u}' WHERE k = {k}" for u, k in (("x", 1), ("a", 2), ("b", 1))]

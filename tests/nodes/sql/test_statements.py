@@ -78,6 +78,26 @@ def test_what_a_statement_is_stays_known_when_others_have_been_forgotten():
     assert replica.digests() == primary.digests()
 
 
+@pytest.mark.parametrize(
+    ("sql", "makes"),
+    [
+        ("DROP TABLE IF EXISTS z", "CREATE TABLE z (id INTEGER PRIMARY KEY)"),
+        ("DROP INDEX IF EXISTS z", "CREATE INDEX z ON t (n)"),
+        ("DROP VIEW IF EXISTS z", "CREATE VIEW z AS SELECT 1"),
+        ("DROP TRIGGER IF EXISTS z", "CREATE TRIGGER z AFTER INSERT ON t BEGIN SELECT 1; END"),
+        ("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY)", "ALTER TABLE t RENAME TO u"),
+    ],
+)
+def test_what_a_statement_changes_depends_on_the_schema_that_it_meets(sql, makes):
+    """It was first seen where it had nothing to do."""
+    primary, replica = pair()
+    for lsn, each in enumerate([sql, sql, makes, sql, makes.replace("TO u", "TO v"), sql], 2):
+        record = executed(primary, [each], lsn).record
+        if record is not None:
+            replica.apply(record)
+        assert replica.digests() == primary.digests(), each
+
+
 def test_vacuum_and_analyze_are_refused_for_what_they_are():
     made = with_table()
     refused(made, "VACUUM", match="VACUUM is not allowed")

@@ -1,0 +1,1 @@
+"""Generated SQL against plain SQLite: a generator, three copies that replicate, and a judge."""
