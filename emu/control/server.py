@@ -7,6 +7,8 @@ only read, called and answered.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +40,8 @@ class ControlServer:
         extra: dict[str, Callable[..., Any]] | None = None,
     ) -> None:
         self.cluster = cluster
+        self._open: dict[tuple[Any, ...], Callable[[], None]] = {}
+        """What ends each open transaction, by its lease."""
         self.service = Service(cluster.operator.ctx, limits=ADMIN_LIMITS, charge_cpu=False)
         methods: dict[str, Callable[..., Any]] = {
             "ps": self._ps,
@@ -239,7 +243,24 @@ class ControlServer:
     async def _sql(
         self, call: Call, words: str, sql: str, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        return await run_statement(self.cluster, words, sql, options or {})
+        """Who begins a transaction ends it: its connection does, if nobody else."""
+        answer = await run_statement(self.cluster, words, sql, options or {})
+        if answer.get("lease"):
+            lease = tuple(answer["lease"])
+            self._open[lease] = partial(self._give_up, words, lease)
+            call.ending.add(self._open[lease])
+        elif "lease" in answer and (ended := self._open.pop(tuple((options or {})["lease"]), None)):
+            call.ending.discard(ended)
+        return answer
+
+    def _give_up(self, words: str, lease: tuple[Any, ...]) -> None:
+        self._open.pop(lease, None)
+        self.cluster.nursery.start_soon(self._roll_back, words, lease)
+
+    async def _roll_back(self, words: str, lease: tuple[Any, ...]) -> None:
+        """If that fails, its time ends it."""
+        with suppress(RpcError, TargetError):
+            await run_statement(self.cluster, words, "ROLLBACK", {"lease": list(lease)})
 
 
 def _one_name(names: list[str]) -> str:

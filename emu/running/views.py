@@ -75,12 +75,10 @@ def fronts(cluster: Cluster, words: str, names: Sequence[str]) -> list[str]:
 
 
 async def ask_front(cluster: Cluster, name: str, method: str, params: Sequence[Any]) -> Any:
-    """Call a method of a node's main port, on a connection of its own. Raises RpcError."""
-    client = cluster.operator.client(name, cluster.slots[name].spec.port)
-    try:
-        return await client.call(method, *params)
-    finally:
-        client.close()
+    """Call a method of a node's main port, on the operator's one connection: what a call has opened
+    there the next may use. Raises RpcError."""
+    port = cluster.slots[name].spec.port
+    return await cluster.operator.ask(name, method, *params, port=port)
 
 
 async def draining(cluster: Cluster) -> dict[str, int | None]:

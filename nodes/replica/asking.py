@@ -25,13 +25,15 @@ async def ask_leader(
     method: str,
     *params: Any,
     again: bool,
+    reads: bool = False,
     main: bool = False,
     patience_s: float = PATIENCE_S,
     attempt_s: float = ATTEMPT_S,
 ) -> tuple[str, Any]:
     """The leader's name and its answer. `main`: at the main port, else on the admin listener.
 
-    `again`: it may be asked twice, so even an unknown outcome is tried again. Raises RpcError.
+    `again`: it may be asked twice, so even an unknown outcome is tried again. `reads`: it has no
+    effect that could still come. Raises RpcError.
     """
     until_s = console.now_s() + patience_s
     last = RpcError("unavailable", f"no node of `{tier}` is up: `emu ps {tier}` shows them")
@@ -51,7 +53,7 @@ async def ask_leader(
                 if not error.definite:
                     unknown = error
                 if error.code not in ELSEWHERE or not (again or error.definite):
-                    raise error from unknown
+                    raise (error if reads else after(unknown, error)) from unknown
                 last = error
                 if error.code == "not_primary" and error.details and error.details[0]:
                     hint = str(error.details[0])
@@ -59,6 +61,14 @@ async def ask_leader(
             raise unknown or last
         await console.sleep(PAUSE_S)
         await console.members(tier)
+
+
+def after(unknown: RpcError | None, error: RpcError) -> RpcError:
+    """An error as an answer: a refusal says nothing of an earlier attempt of unknown outcome."""
+    if unknown is None or not error.definite:
+        return error
+    text = f"{error}, but an earlier attempt may still take effect"
+    return RpcError("unknown_outcome", text)
 
 
 def _likeliest_first(console: Console, tier: str, hint: str) -> list[str]:

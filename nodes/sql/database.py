@@ -6,8 +6,9 @@ What SQL can do is in state.py, how the log survives in nodes/replica/driver.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -202,7 +203,8 @@ class SqlEngine:
     # --- interactive transactions ----------------------------------------------------------
 
     async def begin(self, call: Call, options: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Take the writers' lease: other writers wait until it ends."""
+        """Take the writers' lease: other writers wait until it ends, with this connection at the
+        latest."""
         asked_s = _number(options or {}, "timeout_ms") / 1000
         timeout_s = min(asked_s, MAX_TRANSACTION_S) or self.config.transaction_timeout_s
         await self._wait_for_lease()
@@ -213,7 +215,10 @@ class SqlEngine:
         )
         self._next_lease += 1
         until_s = self.ctx.clock.monotonic_s() + timeout_s
-        self.ctx.clock.call_at(until_s, lambda: self._end_lease(lease))
+        give_up = partial(self._end_lease, lease)
+        self.ctx.clock.call_at(until_s, give_up)
+        call.ending.add(give_up)
+        lease.when_over = partial(call.ending.discard, give_up)
         return {"lease": lease.number, "expires_ms": int(timeout_s * 1000)}
 
     async def execute(
@@ -262,6 +267,7 @@ class SqlEngine:
     def _end_lease(self, lease: _Lease) -> None:
         if self.lease is lease:
             self.lease = None
+            lease.when_over()
             free, self._lease_free = self._lease_free, trio.Event()
             free.set()
 
@@ -273,7 +279,7 @@ class SqlEngine:
 class _Lease:
     """The one open interactive transaction: its statements so far."""
 
-    __slots__ = ("epoch", "moment", "number", "statements")
+    __slots__ = ("epoch", "moment", "number", "statements", "when_over")
 
     def __init__(self, number: int, epoch: int, moment: Moment) -> None:
         self.number = number
@@ -281,6 +287,8 @@ class _Lease:
         self.moment = moment
         """For each repetition of the statements: what was answered is what is committed."""
         self.statements: list[list[Any]] = []
+        self.when_over: Callable[[], object] = bool
+        """Whoever would end it need not any more."""
 
 
 def _number(options: dict[str, Any], name: str) -> int:

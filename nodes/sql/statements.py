@@ -58,9 +58,7 @@ async def _read_or_write(
     at_primary = [sql, [], {**asked, "primary": True}]
     try:
         if whole and not options.get("replica"):
-            name, answer = await ask_leader(
-                console, tier, words.QUERY, *at_primary, again=True, main=True
-            )
+            name, answer = await _ask_primary(console, tier, at_primary)
             return {"node": name, **answer, "role": PRIMARY}
         try:
             if options.get("replica"):
@@ -68,12 +66,16 @@ async def _read_or_write(
             return await _read_from(console, names, [sql, [], asked])
         except RpcError as error:
             if error.code in ELSEWHERE:  # then the primary says what it is, and does what writes
-                await ask_leader(console, tier, words.QUERY, *at_primary, again=True, main=True)
+                await _ask_primary(console, tier, at_primary)
             raise
     except RpcError as error:
         if error.details == (words.WRITES,):
             return await _write(console, tier, sql, options)
         raise
+
+
+async def _ask_primary(console: Console, tier: str, params: list[Any]) -> tuple[str, Any]:
+    return await ask_leader(console, tier, words.QUERY, *params, again=True, reads=True, main=True)
 
 
 async def _replicas(console: Console, tier: str, names: list[str]) -> list[str]:

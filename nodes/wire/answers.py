@@ -23,10 +23,32 @@ Handler = Callable[..., Any]
 task."""
 
 
+class Ending:
+    """What is to be done when a connection ends: what its peer has opened ends with it."""
+
+    __slots__ = ("_todo",)
+
+    def __init__(self) -> None:
+        self._todo: dict[Callable[[], object], None] = {}
+
+    def add(self, action: Callable[[], object]) -> None:
+        """A short synchronous one; `discard` it when nothing is open any more."""
+        self._todo[action] = None
+
+    def discard(self, action: Callable[[], object]) -> None:
+        self._todo.pop(action, None)
+
+    def come(self) -> None:
+        """The connection has ended."""
+        todo, self._todo = self._todo, {}
+        for action in todo:
+            action()
+
+
 class Call:
     """The circumstances of one request: who asks, until when, in whose name."""
 
-    __slots__ = ("deadline_s", "epoch", "peer", "trace")
+    __slots__ = ("deadline_s", "ending", "epoch", "peer", "trace")
 
     def __init__(
         self,
@@ -34,8 +56,11 @@ class Call:
         deadline_s: float | None = None,
         trace: int | None = None,
         epoch: int | None = None,
+        ending: Ending | None = None,
     ) -> None:
         self.peer = peer
+        self.ending = ending or Ending()
+        """Of the connection that it came by."""
         self.deadline_s = deadline_s
         """On this node's monotonic clock; None: the caller named no limit."""
         self.trace = trace

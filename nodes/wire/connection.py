@@ -14,6 +14,7 @@ from nodes.base import Context, Peer, Stream, Timer
 from nodes.wire.answers import (
     Batch,
     Call,
+    Ending,
     Fused,
     Future,
     Handler,
@@ -67,7 +68,8 @@ class ServerConnection:
         self.receive_data = self.rpc.receive_data
         self.send_response = self.rpc.send_response
         self.monotonic_s = service.ctx.clock.monotonic_s
-        self.plain_call = Call(stream.peer.name)
+        self.ending = Ending()
+        self.plain_call = Call(stream.peer.name, ending=self.ending)
         """Of every request without metadata: a Call is only read."""
         self.knows_metadata = False
         self.running: dict[int, trio.CancelScope] = {}
@@ -353,9 +355,8 @@ class ServerConnection:
         deadline_s = None
         if isinstance(remaining_ms, int | float) and remaining_ms < MAX_REMAINING_MS:
             deadline_s = arrived_s + max(0, remaining_ms) / 1000
-        return Call(
-            self.stream.peer.name, deadline_s, metadata.get(rpc.TRACE), metadata.get(rpc.EPOCH)
-        )
+        trace, epoch = metadata.get(rpc.TRACE), metadata.get(rpc.EPOCH)
+        return Call(self.stream.peer.name, deadline_s, trace, epoch, self.ending)
 
     async def _work(
         self,

@@ -137,6 +137,7 @@ class Service:
                 pass  # the peer left; nobody is there to be answered
             finally:
                 connection.stop()
+                connection.ending.come()
                 self.draining.remove(connection)
             nursery.cancel_scope.cancel()
 

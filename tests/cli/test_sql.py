@@ -193,6 +193,20 @@ def test_the_prompt_takes_many_lines_transactions_and_ctrl_c(cluster: Up, ask: V
 
 
 @pytest.mark.slow
+def test_a_prompt_that_is_killed_inside_a_transaction_holds_nobody(cluster: Up, ask: Verb) -> None:
+    run(ask, "CREATE TABLE held (id INTEGER PRIMARY KEY)")
+    with prompt(cluster.state) as terminal:
+        terminal.wait_for("db=> ")
+        terminal.type("BEGIN;\nINSERT INTO held VALUES (100);\n")
+        terminal.wait_for("(1 row changed)")
+    began_s = time.monotonic()
+    run(ask, "INSERT INTO held VALUES (1)")
+    assert time.monotonic() - began_s < 20, "a prompt's transaction lasts a minute"
+    assert run(ask, "SELECT * FROM held") == "id\n1\n"
+    run(ask, "DROP TABLE held")
+
+
+@pytest.mark.slow
 def test_the_prompt_keeps_its_history_in_the_state_folder(cluster: Up) -> None:
     with prompt(cluster.state) as terminal:
         terminal.wait_for("db=> ")

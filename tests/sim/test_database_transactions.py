@@ -9,6 +9,7 @@ import trio
 
 import emu
 from emu.topology.loading import loads
+from nodes.wire.client import Client
 from protocols.errors import RpcError
 from tests.sim.test_database_disks import INSERT, count, group, with_table, write
 
@@ -32,6 +33,52 @@ def test_an_open_transaction_sees_its_own_rows_and_nobody_else_does_before_it_co
         return [inside["rows"], outside, await count(c, primary)]
 
     assert emu.run(script, group(), seed=1) == [[[1]], 0, 1]
+
+
+@pytest.mark.parametrize("when", ["begun", "after a statement", "while a statement runs"])
+def test_a_transaction_ends_with_the_connection_of_its_client(when):
+    async def script(c: emu.Scenario) -> list[Any]:
+        primary = await with_table(c)
+        client = c.cluster.operator.client(primary, c.cluster.slots[primary].spec.port)
+        lease = (await client.call("begin", {"timeout_ms": 60_000}, timeout_s=5))["lease"]
+        if when == "after a statement":
+            await client.call("execute", lease, INSERT, [1, "x"], timeout_s=5)
+        async with trio.open_nursery() as nursery:
+            if when == "while a statement runs":
+                with trio.CancelScope() as scope:
+                    nursery.start_soon(code_of_client, client, lease)
+                    await c.sleep(0.0001)
+                    scope.cancel()
+            client.close()
+        began_s = c.now_s
+        await write(c, primary, INSERT, 2, "y")
+        return [c.now_s - began_s < 1, await count(c, primary)]
+
+    assert emu.run(script, group(), seed=1) == [True, 1]
+
+
+async def code_of_client(client: Client, lease: int) -> str:
+    try:
+        await client.call("execute", lease, INSERT, [1, "x"], timeout_s=5)
+    except RpcError as error:
+        return error.code
+    return "ok"
+
+
+def test_a_transaction_that_has_ended_leaves_nothing_for_the_end_of_its_connection():
+    async def script(c: emu.Scenario) -> list[Any]:
+        primary = await with_table(c)
+        client = c.cluster.operator.client(primary, c.cluster.slots[primary].spec.port)
+        first = (await client.call("begin", timeout_s=5))["lease"]
+        await client.call("commit", first, timeout_s=5)
+        lease = (await c.call(primary, "begin"))["lease"]
+        client.close()
+        await c.sleep(0.5)
+        await c.call(primary, "execute", lease, INSERT, [1, "x"])
+        await c.call(primary, "commit", lease)
+        return [await count(c, primary)]
+
+    assert emu.run(script, group(), seed=1) == [1]
 
 
 def test_what_chance_and_the_clock_gave_in_a_transaction_is_what_it_commits():
