@@ -172,6 +172,60 @@ def test_a_family_s_kind_stands_for_its_tiers(tmp_path: Path):
     ]
 
 
+def planted_beside_kinds(room: Path, path: str, text: str) -> list[str]:
+    """`planted`, where there is a table of a few kinds."""
+    used = ("kind", "lake", "kv.kind", "kv.shard", "wire.service")
+    files = {f"nodes/{name.replace('.', '/')}.py": "" for name in used}
+    files["nodes/kinds.py"] = (
+        "from nodes import lake\nfrom nodes.kv import kind as kv\n"
+        "KINDS: Final = {'clients': 1, 'kv_shard': kv, 'lake': lake}"
+    )
+    files["emu/chaos.py"] = "import nodes.kinds\nimport nodes.x"
+    files["nodes/x.py"] = "\n".join(f"import nodes.{name}" for name in used)
+    for name, content in files.items():
+        (room / name).parent.mkdir(parents=True, exist_ok=True)
+        (room / name).write_text(f'"""A file."""\n{content}\n')
+    found = planted(room, path, text)
+    return [line for line in found if not line.startswith("emu/chaos.py")]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("emu/y.py", "x = tier.word == 'kv_shard'", "names the kind `kv_shard`: ask the Kind"),
+        ("emu/y.py", "SHOWN = ('lake',)", "names the kind `lake`"),
+        ("emu/y.py", "SPEAKS = {'lake': 'http'}", "names the kind `lake`"),
+        ("emu/y.py", "x = tier.word == 'clients'", "names the kind `clients`"),
+        ("emu/y.py", "x = folder / 'kv'", "names the kind `kv`"),
+        ("emu/y.py", "from nodes.kv import shard", "imports nodes.kv: ask the Kind"),
+        ("emu/y.py", "from nodes import lake", "imports nodes.lake: ask the Kind"),
+        ("emu/y.py", "def f():\n    import nodes.kv.shard", "imports nodes.kv: ask the Kind"),
+        ("emu/checks/y.py", "MODEL = 'lake'", "names the kind `lake`"),
+    ],
+)
+def test_a_kind_or_family_that_emu_names_is_found(
+    tmp_path: Path, path: str, text: str, message: str
+):
+    found = planted_beside_kinds(tmp_path, path, text)
+    assert len(found) == 1 and message in found[0], found
+    assert found[0].startswith(f"{path}:")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("emu/y.py", "x = tier['clients']\ny = {'clients': x}"),
+        ("emu/y.py", "x = 'a lake of kv'"),
+        ("emu/y.py", "from nodes.kind import Kind\nfrom nodes.wire import service"),
+        ("emu/checks/y.py", "MODEL = 'kv'"),
+        ("emu/operations/y.py", "from nodes.kv import shard\nx = 'lake'"),
+        ("nodes/parts/y.py", "x = 'lake'"),
+    ],
+)
+def test_what_only_looks_like_a_kind_is_not_complained_of(tmp_path: Path, path: str, text: str):
+    assert planted_beside_kinds(tmp_path, path, text) == []
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the source, for the tools that look at the whole of it."""

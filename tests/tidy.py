@@ -48,6 +48,20 @@ CONTAINERS: Final = ("dict", "list", "set", "bytearray", "deque", "defaultdict",
 ENTRY_POINTS: Final = ("emu.__main__", "emu.chaos", "emu.pytest_plugin")
 KINDS: Final = "nodes.kinds"
 RECORD: Final = "nodes.kind"
+OPEN_NODES: Final = (
+    "base", "checking", "history", "kind", "kinds", "operations", "parts", "wire",
+)  # fmt: skip
+"""Of nodes/: what emu/ may import. The rest are families, of which emu/ asks their Kind."""
+FAMILY_ROOMS: Final = ("emu/operations/", "emu/cli/sql")
+"""Of emu/: what may know one family. (`emu sql` is a shell of that language.)"""
+OTHER_MEANINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "emu/checks/": ("kv",),
+    "emu/machine/context.py": ("kv",),
+    "emu/observe/messages.py": ("dns",),
+}
+"""Where -> a kind's word that is something else there: a model of histories, a protocol."""
+RECORD_KEYS: Final = ("clients",)
+"""Words of kinds that are keys of what is told of a run, too."""
 SAME_PROGRAM: Final = (("nodes.web", "nodes.sql.database"),)
 """(tier, what it may contain): a web server without a database tier runs the engine in itself."""
 
@@ -101,7 +115,7 @@ def problems(root: Path) -> list[str]:
     found = [line for module in modules for rule in RULES for line in rule(module)]
     tests = read(root, ("tests",))
     found += [line for test in tests for rule in (_length, _opening) for line in rule(test)]
-    whole = (_top_files, _dead_modules, _circles, _tiers_apart)
+    whole = (_top_files, _dead_modules, _circles, _tiers_apart, _families_unnamed)
     return found + [line for rule in whole for line in rule(modules)]
 
 
@@ -351,3 +365,57 @@ def _tiers_of(name: str, graph: dict[str, dict[str, None]]) -> list[str]:
 def _family(name: str) -> str:
     """`nodes.kv` of `nodes.kv.shard`, `nodes.web` of itself."""
     return ".".join(name.split(".")[:2])
+
+
+def _families_unnamed(modules: list[Module]) -> Iterator[str]:
+    """emu/ names no kind and imports no family: it asks the Kind of a tier."""
+    table = next((module for module in modules if module.name == KINDS), None)
+    if table is None:
+        return
+    words = dict.fromkeys(_words_of(table))
+    for module in modules:
+        if module.room == "emu" and not module.path.startswith(FAMILY_ROOMS):
+            yield from _imported_families(module)
+            yield from _named_kinds(module, words)
+
+
+def _words_of(table: Module) -> Iterator[str]:
+    """The table's words, and the names of the families that it imports."""
+    for node in ast.walk(table.tree):
+        if isinstance(node, ast.Dict):
+            yield from (str(key.value) for key in node.keys if isinstance(key, ast.Constant))
+    for _, name, taken in table.imports():
+        if name.startswith("nodes.") and name != RECORD:
+            yield name.split(".")[1]
+        elif name == "nodes":
+            yield from taken
+
+
+def _imported_families(module: Module) -> Iterator[str]:
+    for node, name, taken in module.imports():
+        top, _, rest = name.partition(".")
+        for room in (rest.partition(".")[:1] if rest else taken) if top == "nodes" else ():
+            if room not in OPEN_NODES:
+                yield module.at(node, f"imports nodes.{room}: ask the Kind of the tier")
+
+
+def _named_kinds(module: Module, words: Mapping[str, None]) -> Iterator[str]:
+    others = [each for path, found in OTHER_MEANINGS.items() for each in found
+              if module.path.startswith(path)]  # fmt: skip
+    keys = list(_keys(module.tree))
+    for node in ast.walk(module.tree):
+        if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+            continue
+        word = node.value
+        means_else = word in others or (word in RECORD_KEYS and node in keys)
+        if word in words and not means_else:
+            yield module.at(node, f"names the kind `{word}`: ask the Kind of the tier")
+
+
+def _keys(tree: ast.Module) -> Iterator[ast.expr | None]:
+    """Keys of literal mappings, and what stands in brackets."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            yield from node.keys
+        elif isinstance(node, ast.Subscript):
+            yield node.slice

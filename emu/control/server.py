@@ -17,7 +17,7 @@ import trio
 from emu.control.unix import UnixListener
 from emu.model import faults
 from emu.model.vocabulary import described, operations
-from emu.operations.console import run_statement
+from emu.operations.console import STATEMENT, run_statement
 from emu.operations.inject import latest, operation_of, read
 from emu.operations.operating import Operating, cancel
 from emu.running import doors, views
@@ -63,7 +63,7 @@ class ControlServer:
             "ended": self._ended,
             "dry_run": self._dry_run,
             "cancel": self._cancel,
-            "sql": self._sql,
+            STATEMENT: self._sql,
             **(extra or {}),
         }
         for name, method in methods.items():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
 from nodes.kind import Kind
 from nodes.operations import OPERATOR_TIMEOUT_S, Member, Operation, Statements
 from protocols.errors import RpcError
+
+STATEMENT: Final = "sql"
+"""The control method that runs a statement, in whatever language."""
 
 
 class ClusterConsole:

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from nodes.base import RPC_PORT
-from nodes.kind import Edge, Kind, Port
+from nodes.kind import Edge, Kind, Leader, Port
 
 REFERENCE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 WRITE: Final = "write `package.module:Name`"
@@ -46,7 +46,7 @@ def kind_of(reference: str, folder: Path) -> tuple[Kind, str]:
     """The Kind of a user's own node: a `Kind`, or a Node class.
 
     A class may say more in attributes: `Config` (a frozen dataclass), `port` (a number) or `ports`,
-    `edges`, `peers`, `roles`. Raises ValueError.
+    `edges`, `peers`, `roles`, and of those the `leader`. Raises ValueError.
     """
     found, file = load(reference, folder)
     if isinstance(found, Kind):
@@ -61,6 +61,7 @@ def kind_of(reference: str, folder: Path) -> tuple[Kind, str]:
     unknown = [word for word in words if word not in (each.name for each in fields(config))]
     if isinstance(edges, str) or unknown:
         raise ValueError(f"`{reference}`: its `edges` must be names of fields of its Config")
+    leader = getattr(found, "leader", None)
     node: Any = found  # the supervisor finds out whether its constructor fits
     kind = Kind(
         config,
@@ -69,6 +70,7 @@ def kind_of(reference: str, folder: Path) -> tuple[Kind, str]:
         edges=tuple(edges),
         peers=bool(getattr(found, "peers", False)),
         roles=tuple(getattr(found, "roles", ())),
+        leader=leader if isinstance(leader, Leader) else None,
     )
     return kind, file
 

@@ -13,6 +13,7 @@ from emu.cli.verbs import app
 from emu.model.problems import TopologyError
 from emu.topology import code
 from emu.topology.loading import load
+from nodes.kind import Leader
 from tests.topology.kinds import KINDS
 
 NODE = """
@@ -77,6 +78,13 @@ def test_a_node_kind_beside_the_file_is_loaded_and_its_file_named(
     tier = topology.tier("echo")
     assert (tier.kind.port, tier.config.size) == (9000, 5)
     assert topology.code == (str(module),)
+
+
+def test_a_class_of_its_own_may_say_who_leads(write: Callable[..., Path]) -> None:
+    leads = 'from nodes.kind import Leader\nEcho.roles, Echo.leader = ("first",), Leader("first")\n'
+    write("mine_n.py", NODE + leads)
+    file = write("t.yaml", "tiers: {echo: {kind: 'mine_n:Echo', public: true}}\n")
+    assert load(file, kinds=KINDS).tier("echo").kind.leader == Leader("first", "promoted")
 
 
 def test_the_command_says_which_code_a_topology_runs(write: Callable[..., Path]) -> None:
