@@ -208,7 +208,7 @@ class Session:
             "name": self.topology.name,
             "file": self.topology.path,
             "pid": os.getpid(),
-            "nodes": len(self.cluster.slots),
+            "nodes": len(self.cluster.instances),
             "ready_s": self.cluster.ready_s,
             "observe": self.observe.url,
             "page": self.observe.page_url,
@@ -269,11 +269,11 @@ async def _until_led(cluster: Cluster) -> None:
         while True:
             await cluster.refresh_roles()
             led: dict[str, bool] = {}
-            for slot in cluster.slots.values():
-                leader = slot.placement.kind.leader
+            for instance in cluster.instances.values():
+                leader = instance.placement.kind.leader
                 if leader is not None:
-                    tier = slot.spec.tier
-                    led[tier] = led.get(tier, False) or slot.role == leader.role
+                    tier = instance.spec.tier
+                    led[tier] = led.get(tier, False) or instance.role == leader.role
             if all(led.values()):
                 return
             await cluster.operator.sleep(ELECTION_PAUSE_S)

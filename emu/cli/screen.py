@@ -21,7 +21,7 @@ from emu.topology.tiers import words_of
 
 if TYPE_CHECKING:
     from emu.model.topology import Tier
-    from emu.running.slot import Slot
+    from emu.running.instance import Instance
     from emu.session import Session
 
 MAX_FAILED_SHOWN: Final = 5
@@ -50,26 +50,26 @@ def welcome_screen(
     session: Session, took_s: float, *, emu: str = "emu", others: bool = False
 ) -> RenderableType:
     """The first screen: what runs, where to point what, what to type next."""
-    slots = list(session.cluster.slots.values())
-    up = sum(slot.state == "up" for slot in slots)
+    instances = list(session.cluster.instances.values())
+    up = sum(instance.state == "up" for instance in instances)
     head = Text()
     head.append(session.topology.name, style="bold")
-    head.append(f" is up: {up} of {len(slots)} nodes in {seconds(took_s)}")
-    parts: list[RenderableType] = ["", head, *_failed(slots), _tiers(session), ""]
-    parts += [_headed("Look at it"), _two_columns(_look(session, slots)), ""]
+    head.append(f" is up: {up} of {len(instances)} nodes in {seconds(took_s)}")
+    parts: list[RenderableType] = ["", head, *_failed(instances), _tiers(session), ""]
+    parts += [_headed("Look at it"), _two_columns(_look(session, instances)), ""]
     parts.append(_headed("Break it", "from a second terminal"))
     if others:
         parts.append(f"  export EMU_CLUSTER={session.topology.name}")
-    commands = [*to_break(slots), ("ps", "who is up; more verbs: --help")]
+    commands = [*to_break(instances), ("ps", "who is up; more verbs: --help")]
     parts += [_two_columns([(f"{emu} {what}", why) for what, why in commands]), ""]
     parts.append(Text(_how_it_ends(session), style="dim"))
     return Group(*parts)
 
 
-def _failed(slots: list[Slot]) -> Iterable[RenderableType]:
-    failed = [slot for slot in slots if slot.state == "failed"]
-    for slot in failed[:MAX_FAILED_SHOWN]:
-        yield Text(f"  {slot.spec.name} failed: {slot.error}", style="bold red")
+def _failed(instances: list[Instance]) -> Iterable[RenderableType]:
+    failed = [instance for instance in instances if instance.state == "failed"]
+    for instance in failed[:MAX_FAILED_SHOWN]:
+        yield Text(f"  {instance.spec.name} failed: {instance.error}", style="bold red")
     if len(failed) > MAX_FAILED_SHOWN:
         yield Text(f"  and {len(failed) - MAX_FAILED_SHOWN} more: emu ps", style="bold red")
 
@@ -78,10 +78,10 @@ def _tiers(session: Session) -> Text:
     rows = []
     several = len(session.topology.regions) > 1
     for tier in session.topology.tiers:
-        members = session.cluster.tier_slots(tier.name)
+        members = session.cluster.tier_instances(tier.name)
         row = [Text(f"  {tier.name}", style="cyan"), Text(f"{len(members)} × {tier.word}")]
         if several:
-            row.append(Text(", ".join(dict.fromkeys(slot.spec.region for slot in members))))
+            row.append(Text(", ".join(dict.fromkeys(instance.spec.region for instance in members))))
         if tier.kind.demand is not None:
             row.append(Text(_visits(tier)))
         elif members:
@@ -101,22 +101,24 @@ def _visits(tier: Tier) -> str:
     return f"{' and '.join(load)} → {', '.join(visited)}"
 
 
-def _where(session: Session, slot: Slot) -> str:
-    return session.world.endpoint(slot.spec.name, slot.spec.port)
+def _where(session: Session, instance: Instance) -> str:
+    return session.world.endpoint(instance.spec.name, instance.spec.port)
 
 
-def _look(session: Session, slots: list[Slot]) -> list[tuple[str, str]]:
-    public = [slot for slot in slots if slot.spec.public and slot.state == "up"]
+def _look(session: Session, instances: list[Instance]) -> list[tuple[str, str]]:
+    public = [instance for instance in instances if instance.spec.public and instance.state == "up"]
     passing, ending = _fronts(public)
     lines: list[tuple[str, str]] = []
     for front in [*passing, *ending][:1]:  # the outermost
         where = _where(session, front)
         lines.append((f"curl -i http://{where}/", f"the site, through {front.spec.tier}"))
         lines.append((f"http://{where}/", "the same in a browser"))
-    for look, slot in {slot.placement.kind.look: slot for slot in reversed(public)}.items():
+    for look, instance in {
+        instance.placement.kind.look: instance for instance in reversed(public)
+    }.items():
         if look is not None:
-            address, _, port = _where(session, slot).rpartition(":")
-            lines += look(slot.placement.config, address, int(port))
+            address, _, port = _where(session, instance).rpartition(":")
+            lines += look(instance.placement.config, address, int(port))
     lines.append((session.observe.page_url, "watch and break it, in a browser"))
     if session.prometheus is not None:
         lines.append((f"{session.prometheus.url}/alerts", "Prometheus, which scrapes it"))
@@ -126,25 +128,33 @@ def _look(session: Session, slots: list[Slot]) -> list[tuple[str, str]]:
     return lines
 
 
-def _fronts(slots: Sequence[Slot]) -> tuple[list[Slot], list[Slot]]:
+def _fronts(instances: Sequence[Instance]) -> tuple[list[Instance], list[Instance]]:
     """Who shows the site: those that pass requests on, and those where they end."""
-    shown = [slot for slot in slots if slot.placement.kind.visited and _speaks_http(slot)]
-    passing = [slot for slot in shown if slot.placement.kind.passes]
-    return passing, [slot for slot in shown if not slot.placement.kind.passes]
+    shown = [
+        instance
+        for instance in instances
+        if instance.placement.kind.visited and _speaks_http(instance)
+    ]
+    passing = [instance for instance in shown if instance.placement.kind.passes]
+    return passing, [instance for instance in shown if not instance.placement.kind.passes]
 
 
-def _speaks_http(slot: Slot) -> bool:
-    return any("http" in port.speaks for port in slot.placement.kind.ports[:1])
+def _speaks_http(instance: Instance) -> bool:
+    return any("http" in port.speaks for port in instance.placement.kind.ports[:1])
 
 
-def to_break(slots: Sequence[Slot]) -> list[tuple[str, str]]:
+def to_break(instances: Sequence[Instance]) -> list[tuple[str, str]]:
     """What to try first: a command for `emu`, and what it does."""
-    counts = Counter(slot.spec.tier for slot in slots)
-    passing, ending = _fronts(slots)
-    server = (ending or slots)[0].spec.tier
+    counts = Counter(instance.spec.tier for instance in instances)
+    passing, ending = _fronts(instances)
+    server = (ending or instances)[0].spec.tier
     one = server if counts[server] == 1 else f"'one {server}'"
     lines = [(f"kill {one} --for 5s", "its process dies")]
-    led = {slot.spec.tier: leader for slot in slots if (leader := slot.placement.kind.leader)}
+    led = {
+        instance.spec.tier: leader
+        for instance in instances
+        if (leader := instance.placement.kind.leader)
+    }
     for tier, leader in list(led.items())[:1]:
         if counts[tier] == 1:
             lines.append((f"crash {tier} --for 3s", "a power cut"))

@@ -109,9 +109,9 @@ class ControlServer:
         self, call: Call, record: dict[str, Any], for_s: float | None = None
     ) -> dict[str, Any]:
         fault = self._fault(record)
-        before = {name: slot.shown_state for name, slot in self.cluster.slots.items()}
+        before = {name: instance.shown_state for name, instance in self.cluster.instances.items()}
         number = await self.cluster.inject(fault, for_s=for_s)
-        after = {name: slot.shown_state for name, slot in self.cluster.slots.items()}
+        after = {name: instance.shown_state for name, instance in self.cluster.instances.items()}
         changed = {name: state for name, state in after.items() if before.get(name) != state}
         gone = [name for name in before if name not in after]
         return {"number": number, "changed": changed, "removed": gone}

@@ -15,7 +15,7 @@ import trio
 from emu.machine.events import LEVELS, Event
 from emu.observe.link_series import sum_up, tell
 from emu.running.active import ActiveFault
-from emu.running.slot import Slot
+from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
 from emu.running.views import leads_now
 from nodes.parts.metrics import Counter, Metrics
@@ -97,11 +97,11 @@ class Exposition:
     # --- nodes -------------------------------------------------------------------------------
 
     def _adopt_nodes(self) -> None:
-        slots = self.cluster.slots
-        self._nodes = {name: each for name, each in self._nodes.items() if name in slots}
-        for name, slot in slots.items():
+        instances = self.cluster.instances
+        self._nodes = {name: each for name, each in self._nodes.items() if name in instances}
+        for name, instance in instances.items():
             if name not in self._nodes:
-                self._nodes[name] = _node_series(self.cluster, slot)
+                self._nodes[name] = _node_series(self.cluster, instance)
 
     # --- what changes ------------------------------------------------------------------------
 
@@ -127,17 +127,17 @@ class Exposition:
             ).value = float(each["held"])
 
 
-def _node_series(cluster: Cluster, slot: Slot) -> Metrics:
+def _node_series(cluster: Cluster, instance: Instance) -> Metrics:
     """What emu itself says of a node: it is there when the node cannot speak."""
-    spec, name = slot.spec, slot.spec.name
+    spec, name = instance.spec, instance.spec.name
     metrics = Metrics({"node": name, "tier": spec.tier, "region": spec.region})
 
     def up() -> float:
-        found = cluster.slots.get(name)
+        found = cluster.instances.get(name)
         return float(found is not None and found.running and found.shown_state != "paused")
 
     def generation() -> float:
-        found = cluster.slots.get(name)
+        found = cluster.instances.get(name)
         return float(found.generation if found is not None else 0)
 
     metrics.gauge("node_up", "1 while the node runs and is not paused.", up)

@@ -109,7 +109,7 @@ class ObserveServer:
         for turn in itertools.count():
             await cluster.operator.sleep(ROLES_EVERY_S)
             await cluster.refresh_roles()
-            clients = [each for each in cluster.slots.values() if each.placement.kind.clients]
+            clients = [each for each in cluster.instances.values() if each.placement.kind.clients]
             if turn % EXPECTATIONS_TURNS == 0 and all(each.shown_state == "up" for each in clients):
                 self.exposition.expectations = (await self._interim())["expectations"]
 
@@ -150,11 +150,11 @@ class ObserveServer:
 
     async def _node_metrics(self, request: Request, via: Via) -> Response:
         name = request.path.removeprefix("/metrics/")
-        slot = self.cluster.slots.get(name)
-        if slot is None:
+        instance = self.cluster.instances.get(name)
+        if instance is None:
             return error_response(request, 404, "not_found", f"no node is called {name}")
-        if not slot.running:
-            return error_response(request, 503, "unavailable", f"{name} is {slot.shown_state}")
+        if not instance.running:
+            return error_response(request, 503, "unavailable", f"{name} is {instance.shown_state}")
         try:
             body = await self.cluster.call_admin(name, "metrics", timeout_s=PAUSED_TIMEOUT_S)
         except RpcError as error:
@@ -171,10 +171,10 @@ class ObserveServer:
         here = self.endpoint
         own = {"__metrics_path__": "/metrics", "cluster": name, "instance": OPERATOR}
         groups: list[dict[str, Any]] = [{"targets": [here], "labels": own}]
-        for slot in self.cluster.slots.values():
+        for instance in self.cluster.instances.values():
             labels = {
-                "__metrics_path__": f"/metrics/{slot.spec.name}",
-                "instance": slot.spec.name,
+                "__metrics_path__": f"/metrics/{instance.spec.name}",
+                "instance": instance.spec.name,
                 "cluster": name,
             }
             groups.append({"targets": [here], "labels": labels})
@@ -202,7 +202,9 @@ class ObserveServer:
         return json_response(self.status(_since(request)))
 
     async def _nodes(self, request: Request, via: Via) -> Response:
-        return json_response([ps_row(self.cluster, each) for each in self.cluster.slots.values()])
+        return json_response(
+            [ps_row(self.cluster, each) for each in self.cluster.instances.values()]
+        )
 
     async def _events(self, request: Request, via: Via) -> Response:
         events = self.cluster.events.since(_since(request))[-MAX_EVENTS:]

@@ -58,9 +58,9 @@ async def sum_up(cluster: Cluster) -> Ways:
 
 def _tier_of(cluster: Cluster, name: str) -> str:
     """Of a link's end; "" for emu's own."""
-    slot = cluster.slots.get(name)
-    if slot is not None:
-        return slot.spec.tier
+    instance = cluster.instances.get(name)
+    if instance is not None:
+        return instance.spec.tier
     return name if name in (OUTSIDE, DIRECTORY_HOST) else ""
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import trio
 
 from emu.observe.link_series import Ways, sum_up
-from emu.running.slot import Slot
+from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
 from nodes.parts.metrics import LATENCY_EDGES_S, Counter, Gauge, Histogram, Metrics
 
@@ -129,7 +129,9 @@ class Sampler:
     async def run(self) -> None:
         """Sample until cancelled."""
         while True:
-            await self.cluster.operator.sleep(max(1.0, len(self.cluster.slots) / NODES_PER_SECOND))
+            await self.cluster.operator.sleep(
+                max(1.0, len(self.cluster.instances) / NODES_PER_SECOND)
+            )
             await self.sample()
 
     async def sample(self) -> None:
@@ -138,29 +140,31 @@ class Sampler:
         seconds, self._last_s = now_s - self._last_s, now_s
         tiers: dict[str, Counts] = {}
         nodes: dict[str, NodeSample] = {}
-        for place, (name, slot) in enumerate(list(self.cluster.slots.items())):
+        for place, (name, instance) in enumerate(list(self.cluster.instances.items())):
             if place % NODES_PER_TURN == NODES_PER_TURN - 1:
                 await trio.lowlevel.checkpoint()
-            found = nodes[name] = self._read(slot, seconds)
-            tiers.setdefault(slot.spec.tier, Counts()).add(found.counts)
+            found = nodes[name] = self._read(instance, seconds)
+            tiers.setdefault(instance.spec.tier, Counts()).add(found.counts)
         self.nodes, self.ways = nodes, await sum_up(self.cluster)
         self._readings = {name: each for name, each in self._readings.items() if name in nodes}
         self.samples.append(Sample(now_s, seconds, tiers))
         if len(self.samples) > MAX_SAMPLES:
             self._thin_out()
 
-    def _read(self, slot: Slot, seconds: float) -> NodeSample:
-        metrics = slot.handle.metrics
+    def _read(self, instance: Instance, seconds: float) -> NodeSample:
+        metrics = instance.handle.metrics
         now = _Reading(metrics, _counts(metrics), metrics.total("cpu_busy_seconds_total") or 0.0)
-        before = self._readings.get(slot.spec.name)
+        before = self._readings.get(instance.spec.name)
         if before is None or before.metrics is not metrics:
             before = _Reading(metrics, Counts(), 0.0)
-        self._readings[slot.spec.name] = now
+        self._readings[instance.spec.name] = now
         busy = None
-        if slot.handle.cores and seconds > 0:
-            busy = min(1.0, (now.cpu_busy_s - before.cpu_busy_s) / seconds / slot.handle.cores)
+        if instance.handle.cores and seconds > 0:
+            busy = min(1.0, (now.cpu_busy_s - before.cpu_busy_s) / seconds / instance.handle.cores)
         waiting = _sum(each for name in WAITING for each in metrics.series(name))
-        return NodeSample(now.counts.since(before.counts), waiting if slot.running else 0.0, busy)
+        return NodeSample(
+            now.counts.since(before.counts), waiting if instance.running else 0.0, busy
+        )
 
     def _thin_out(self) -> None:
         older = self.samples

@@ -31,7 +31,7 @@ def status(cluster: Cluster, sampler: Sampler, *, since: int = 0) -> Status:
     now_s = cluster.world.timers.now_s()
     fidelity = cluster.world.fidelity()
     topology = cluster.topology
-    nodes = [_node(cluster, sampler, name) for name in cluster.slots]
+    nodes = [_node(cluster, sampler, name) for name in cluster.instances]
     shown = sorted(nodes, key=lambda node: node["state"] == "up")[:MAX_NODES]
     names = dict.fromkeys(node["name"] for node in shown)
     return {
@@ -68,7 +68,7 @@ def edges(topology: Topology) -> list[list[str]]:
 
 
 def _tier(cluster: Cluster, sampler: Sampler, tier: Tier) -> dict[str, Any]:
-    slots = cluster.tier_slots(tier.name)
+    instances = cluster.tier_instances(tier.name)
     recent = _recent(sampler.samples, tier.name)
     history = sampler.samples[-HISTORY_SAMPLES:]
     return {
@@ -77,10 +77,10 @@ def _tier(cluster: Cluster, sampler: Sampler, tier: Tier) -> dict[str, Any]:
         "group": tier.group,
         "public": tier.public,
         "clients": tier.kind.clients,
-        "nodes": len(slots),
-        "up": sum(slot.shown_state == "up" for slot in slots),
+        "nodes": len(instances),
+        "up": sum(instance.shown_state == "up" for instance in instances),
         **_rates(recent),
-        "waiting": sum(_waiting(sampler, slot.spec.name) for slot in slots),
+        "waiting": sum(_waiting(sampler, instance.spec.name) for instance in instances),
         "history": [_per_second(sample, tier.name, "requests") for sample in history],
         "error_history": [_per_second(sample, tier.name, "errors") for sample in history],
     }
@@ -119,7 +119,7 @@ def _waiting(sampler: Sampler, name: str) -> int:
 
 def _node(cluster: Cluster, sampler: Sampler, name: str) -> dict[str, Any]:
     """The row of `emu ps`, and the newest sample."""
-    row = ps_row(cluster, cluster.slots[name])
+    row = ps_row(cluster, cluster.instances[name])
     sample = sampler.nodes.get(name)
     if sample is None or not sampler.samples:
         return {**row, **_rates((Counts(), 0.0)), "waiting": 0, "cpu_busy_ratio": None}

@@ -37,9 +37,12 @@ class ClusterConsole:
 
     def refusal(self, words: str) -> TargetError:
         """Why nothing that can do it is meant, and what there is."""
-        slots = [each for each in self.cluster.slots.values() if self._can(each.placement.kind)]
+        instances = [
+            each for each in self.cluster.instances.values() if self._can(each.placement.kind)
+        ]
         there = dict.fromkeys(
-            slot.placement.group if self._grouped else slot.spec.tier for slot in slots
+            instance.placement.group if self._grouped else instance.spec.tier
+            for instance in instances
         )
         known = f"there is: {', '.join(there)}" if there else "this cluster has none"
         return TargetError(f"`{words}` is no {self._of}; {known}")
@@ -47,22 +50,30 @@ class ClusterConsole:
     async def nodes(self, target: str) -> list[str]:
         """The nodes that target words name, which can all do it. Raises TargetError."""
         names = await self.cluster.resolve(target)
-        slots = self.cluster.slots
-        if not all(name in slots and self._can(slots[name].placement.kind) for name in names):
+        instances = self.cluster.instances
+        if not all(
+            name in instances and self._can(instances[name].placement.kind) for name in names
+        ):
             raise self.refusal(target)
         return names
 
     async def named(self, target: str) -> tuple[str, list[str]]:
         names = await self.nodes(target)
-        tiers = dict.fromkeys(self.cluster.slots[name].spec.tier for name in names)
+        tiers = dict.fromkeys(self.cluster.instances[name].spec.tier for name in names)
         if len(tiers) != 1:
             raise self.refusal(target)
         return next(iter(tiers)), names
 
     def seen(self, tier: str) -> list[Member]:
         return [
-            Member(slot.spec.name, slot.running, slot.shown_state, slot.role, dict(slot.facts))
-            for slot in self.cluster.tier_slots(tier)
+            Member(
+                instance.spec.name,
+                instance.running,
+                instance.shown_state,
+                instance.role,
+                dict(instance.facts),
+            )
+            for instance in self.cluster.tier_instances(tier)
         ]
 
     async def members(self, tier: str) -> list[Member]:
@@ -70,8 +81,8 @@ class ClusterConsole:
         return self.seen(tier)
 
     def is_running(self, name: str) -> bool:
-        slot = self.cluster.slots.get(name)
-        return slot is not None and slot.running
+        instance = self.cluster.instances.get(name)
+        return instance is not None and instance.running
 
     # --- asking --------------------------------------------------------------------------------
 
@@ -85,11 +96,13 @@ class ClusterConsole:
     ) -> Any:
         if not main:
             return await self.cluster.call_admin(name, method, *params, timeout_s=timeout_s)
-        slot = self.cluster.slots.get(name)
-        if slot is None or not slot.running:
-            raise RpcError("unavailable", f"{name} is {slot.shown_state if slot else 'gone'}")
+        instance = self.cluster.instances.get(name)
+        if instance is None or not instance.running:
+            raise RpcError(
+                "unavailable", f"{name} is {instance.shown_state if instance else 'gone'}"
+            )
         ask = self.cluster.operator.ask
-        return await ask(name, method, *params, timeout_s=timeout_s, port=slot.spec.port)
+        return await ask(name, method, *params, timeout_s=timeout_s, port=instance.spec.port)
 
     # --- events --------------------------------------------------------------------------------
 
@@ -130,12 +143,12 @@ async def run_statement(
 async def _language(cluster: Cluster, target: str) -> Statements:
     """What the target understands; where it understands none, what another tier does, which then
     refuses. Raises TargetError."""
-    found = [slot.placement.kind.statements for slot in cluster.slots.values()]
+    found = [instance.placement.kind.statements for instance in cluster.instances.values()]
     known = list(dict.fromkeys(each for each in found if each is not None))
     if not known:
         raise TargetError(f"`{target}` understands no statements: no tier of this cluster does")
     if len(known) > 1:
-        names = [name for name in await cluster.resolve(target) if name in cluster.slots]
-        meant = [cluster.slots[name].placement.kind.statements for name in names]
+        names = [name for name in await cluster.resolve(target) if name in cluster.instances]
+        meant = [cluster.instances[name].placement.kind.statements for name in names]
         return next((each for each in meant if each is not None), known[0])
     return known[0]

@@ -243,7 +243,7 @@ def _sum(found: Sequence[Progress]) -> Progress:
 
 def _total(cluster: Cluster, metric: str) -> float:
     try:
-        return views.metric(cluster, list(cluster.slots), metric)
+        return views.metric(cluster, list(cluster.instances), metric)
     except KeyError:
         return 0.0
 

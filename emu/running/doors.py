@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from emu.model.problems import hint
-from emu.running.slot import Slot
+from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
 from nodes.kind import PROXY, Port
@@ -17,7 +17,7 @@ from nodes.kind import PROXY, Port
 async def url(cluster: Cluster, words: str, door: str = "") -> dict[str, Any]:
     """That of one node, which runs: its URL, and whose it is. Raises TargetError."""
     row, *_ = await urls(cluster, words, [door] if door else [])
-    if not cluster.slots[row["node"]].running:
+    if not cluster.instances[row["node"]].running:
         raise TargetError(f"{row['node']} is {row['state']}; `emu start {row['node']}`")
     return row
 
@@ -29,13 +29,13 @@ async def urls(cluster: Cluster, words: str, wanted: Sequence[str] = ()) -> list
     Raises TargetError that says which doors there are, or what to declare.
     """
     names = await cluster.resolve(words)
-    slots = [cluster.slots[name] for name in names if name in cluster.slots]
+    instances = [cluster.instances[name] for name in names if name in cluster.instances]
     there: dict[str, None] = {}
-    found: list[tuple[Slot, str, Port]] = []
-    for slot in sorted(slots, key=lambda slot: not slot.running):
-        doors = _doors(slot.spec.ports)
+    found: list[tuple[Instance, str, Port]] = []
+    for instance in sorted(instances, key=lambda instance: not instance.running):
+        doors = _doors(instance.spec.ports)
         there |= dict.fromkeys(doors)
-        found += [(slot, each, doors[each]) for each in wanted or doors if each in doors][:1]
+        found += [(instance, each, doors[each]) for each in wanted or doors if each in doors][:1]
     if not there:
         raise TargetError(f"`{words}` has no door: nobody can dial it")
     if not found:
@@ -56,21 +56,21 @@ def _doors(ports: tuple[Port, ...]) -> dict[str, Port]:
     return doors
 
 
-def _row(cluster: Cluster, slot: Slot, door: str, port: Port) -> dict[str, Any]:
+def _row(cluster: Cluster, instance: Instance, door: str, port: Port) -> dict[str, Any]:
     scheme = door if door in port.speaks else port.speaks[0]
     path = "/" if scheme == "http" else ""
     return {
-        "url": f"{scheme}://{cluster.world.endpoint(slot.spec.name, port.number)}{path}",
-        "node": slot.spec.name,
-        "tier": slot.spec.tier,
+        "url": f"{scheme}://{cluster.world.endpoint(instance.spec.name, port.number)}{path}",
+        "node": instance.spec.name,
+        "tier": instance.spec.tier,
         "door": door,
-        "state": slot.shown_state,
+        "state": instance.shown_state,
     }
 
 
-def _private(cluster: Cluster, words: str, slot: Slot, door: str, port: Port) -> str:
+def _private(cluster: Cluster, words: str, instance: Instance, door: str, port: Port) -> str:
     """Why nobody from outside comes in there, and what to do."""
-    spec = slot.spec
+    spec = instance.spec
     if spec.public:
         return (
             f"the door `{door}` of `{words}` is private: it is for tiers that declare an edge to "
@@ -87,6 +87,10 @@ def _open(ports: tuple[Port, ...]) -> Iterator[str]:
     return (name for name, port in _doors(ports).items() if port.public)
 
 
-def _public(cluster: Cluster) -> list[Slot]:
-    slots = cluster.slots.values()
-    return [slot for slot in slots if slot.spec.public and any(_open(slot.spec.ports))]
+def _public(cluster: Cluster) -> list[Instance]:
+    instances = cluster.instances.values()
+    return [
+        instance
+        for instance in instances
+        if instance.spec.public and any(_open(instance.spec.ports))
+    ]

@@ -40,7 +40,7 @@ async def _crash(cluster: Cluster, fault: faults.Crash) -> Undo:
 async def _stop(cluster: Cluster, fault: faults.Stop) -> Undo:
     names = await cluster.resolve(fault.target)
     for name in names:
-        if name in cluster.slots:
+        if name in cluster.instances:
             await cluster.stop(name, now=fault.now)
     return Revive(cluster, tuple(names))
 
@@ -51,7 +51,7 @@ async def _start(cluster: Cluster, fault: faults.Start) -> None:
 
 async def _restart(cluster: Cluster, fault: faults.Restart) -> None:
     for name in await cluster.resolve(fault.target):
-        if name in cluster.slots:
+        if name in cluster.instances:
             await cluster.stop(name, now=fault.now)
         await start_all(cluster, [name])
 
@@ -69,7 +69,7 @@ async def _unpause(cluster: Cluster, fault: faults.Unpause) -> None:
 
 
 async def _scale(cluster: Cluster, fault: faults.Scale) -> Undo:
-    before = len(cluster.tier_slots(fault.tier))
+    before = len(cluster.tier_instances(fault.tier))
     await cluster.scale(fault.tier, fault.nodes)
 
     async def undo() -> None:
@@ -117,7 +117,7 @@ async def _two_groups(
     """Two groups of endpoint names. With one word, or `all` as the second: it against the rest."""
     first = frozenset(await cluster.resolve(one))
     if other == "all":
-        everyone = frozenset((*cluster.slots, "outside"))
+        everyone = frozenset((*cluster.instances, "outside"))
         rest = everyone - first
         return first, rest or everyone
     second = frozenset(await cluster.resolve(other))
@@ -138,7 +138,7 @@ def _added(cluster: Cluster, rule: links.Rule) -> Undo:
 
 async def _disk(cluster: Cluster, fault: faults.Disk) -> Undo:
     names = await cluster.resolve(fault.target)
-    disks = [cluster.slots[name].handle.disk for name in names]
+    disks = [cluster.instances[name].handle.disk for name in names]
     for disk in disks:
         disk.slow_factor = fault.slow_factor
         disk.fail_reads = fault.fail in ("reads", "both")
@@ -156,21 +156,21 @@ async def _disk(cluster: Cluster, fault: faults.Disk) -> Undo:
 
 
 async def _skew(cluster: Cluster, fault: faults.Skew) -> Undo:
-    slots = [cluster.slots[name] for name in await cluster.resolve(fault.target)]
-    for slot in slots:
-        slot.handle.clock.step(fault.step_s)
-        slot.handle.clock.set_drift(fault.drift_ratio)
+    instances = [cluster.instances[name] for name in await cluster.resolve(fault.target)]
+    for instance in instances:
+        instance.handle.clock.step(fault.step_s)
+        instance.handle.clock.set_drift(fault.drift_ratio)
 
     async def undo() -> None:
-        for slot in slots:
-            slot.handle.clock.step(-fault.step_s)
-            slot.handle.clock.set_drift(slot.spec.clock.drift_ratio)
+        for instance in instances:
+            instance.handle.clock.step(-fault.step_s)
+            instance.handle.clock.set_drift(instance.spec.clock.drift_ratio)
 
     return undo
 
 
 async def _cpu(cluster: Cluster, fault: faults.Cpu) -> Undo:
-    handles = [cluster.slots[name].handle for name in await cluster.resolve(fault.target)]
+    handles = [cluster.instances[name].handle for name in await cluster.resolve(fault.target)]
     before = [handle.cores for handle in handles]
     for handle in handles:
         handle.cores = fault.cores

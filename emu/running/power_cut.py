@@ -23,11 +23,11 @@ async def crash_in_next_writes(cluster: Cluster, names: Sequence[str]) -> None:
 
 
 async def _crash_in_write(cluster: Cluster, name: str) -> None:
-    disk, begun = cluster.slots[name].handle.disk, trio.Event()
+    disk, begun = cluster.instances[name].handle.disk, trio.Event()
     disk.on_change = begun.set
     with cluster.operator.move_on_after(MOST_S):
         await begun.wait()
         await cluster.operator.sleep(cluster.rng.uniform(0.0, MID_WRITE_S))
     disk.on_change = None
-    if name in cluster.slots:
+    if name in cluster.instances:
         cluster.crash(name)

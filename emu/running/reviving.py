@@ -22,8 +22,8 @@ class Revive:
 
     def over(self) -> bool:
         """Whether somebody else has started them all meanwhile."""
-        slots = self.cluster.slots
-        return all(slots[name].running for name in self.names if name in slots)
+        instances = self.cluster.instances
+        return all(instances[name].running for name in self.names if name in instances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,19 @@ class Resume:
 
     async def __call__(self) -> None:
         for name in self.names:
-            if name in self.cluster.slots:
+            if name in self.cluster.instances:
                 self.cluster.unpause(name)
 
     def over(self) -> bool:
         """Whether none of them is paused any more."""
-        slots = self.cluster.slots
-        return not any(slots[name].shown_state == "paused" for name in self.names if name in slots)
+        instances = self.cluster.instances
+        return not any(
+            instances[name].shown_state == "paused" for name in self.names if name in instances
+        )
 
 
 async def start_all(cluster: Cluster, names: Sequence[str]) -> None:
     """Start those that are down, one after the other, each until it is up or has failed."""
     for name in names:
-        if name in cluster.slots and not cluster.slots[name].running:
+        if name in cluster.instances and not cluster.instances[name].running:
             await cluster.start(name)

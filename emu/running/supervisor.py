@@ -1,7 +1,7 @@
 """A running cluster in either world: boot, supervise, break, scale, stop. It knows no tier.
 
-Everything that happens to a node goes through its Slot and the handle of whatever runs it; what a
-fault does is in inject.py, and which world it is nobody here asks.
+Everything that happens to a node goes through its Instance and the handle of whatever runs it; what
+a fault does is in inject.py, and which world it is nobody here asks.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from emu.running.active import Faults, UnderWay, Undo
 from emu.running.directory import DirectoryConfig, Listing, Membership
 from emu.running.handle import ASK_TIMEOUT_S, MakeRunner
 from emu.running.in_process import InProcess
+from emu.running.instance import Instance
 from emu.running.operator import Operator
 from emu.running.scaling import check_scaling
-from emu.running.slot import Slot
 from emu.running.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
 from nodes.base import DIRECTORY_HOST
 from protocols import control
@@ -63,7 +63,7 @@ class Cluster:
         self.events = events
         self.log = events.logger()
         self.rng = rng or random.Random(f"{topology.seed}/cluster")
-        self.slots: dict[str, Slot] = {}
+        self.instances: dict[str, Instance] = {}
         self._faults = Faults(world.timers, self.log)
         self.active = self._faults.active
         self.timeline = self._faults.timeline
@@ -88,8 +88,8 @@ class Cluster:
 
     async def __aexit__(self, *exc: Any) -> bool | None:
         self._stopping = True
-        for slot in self.slots.values():
-            slot.handle.end(crash=False)
+        for instance in self.instances.values():
+            instance.handle.end(crash=False)
         self.nursery.cancel_scope.cancel()
         return await self._nursery_manager.__aexit__(*exc)
 
@@ -107,8 +107,8 @@ class Cluster:
         self.topology.arm(self.world.links)
         await self._boot_all([each for each in placements if each.kind.clients])
         self.ready_s = self.world.timers.now_s()
-        up = sum(slot.state == "up" for slot in self.slots.values())
-        self.log.info("cluster up", nodes=up, of=len(self.slots))
+        up = sum(instance.state == "up" for instance in self.instances.values())
+        self.log.info("cluster up", nodes=up, of=len(self.instances))
 
     async def _boot_all(self, placements: list[Placement]) -> None:
         for placement in placements:
@@ -117,30 +117,30 @@ class Cluster:
             self.launch(placement.spec.name)
         with self.operator.move_on_after(BOOT_TIMEOUT_S) as scope:
             for placement in placements:
-                await self.slots[placement.spec.name].settled.wait()
+                await self.instances[placement.spec.name].settled.wait()
         if scope.cancelled_caught:
             late = [each.spec.name for each in placements if not self._settled(each.spec.name)]
             raise TimeoutError(f"not up after {BOOT_TIMEOUT_S:g} s: {', '.join(late[:10])}")
 
     def _settled(self, name: str) -> bool:
-        return self.slots[name].settled.is_set()
+        return self.instances[name].settled.is_set()
 
-    def _add(self, placement: Placement) -> Slot:
+    def _add(self, placement: Placement) -> Instance:
         name = placement.spec.name
         handle = self._runners[placement.kind.runner].handle(placement)
-        slot = self.slots[name] = Slot(placement, handle)
-        slot.generation = self._generations.pop(name, 0)
-        return slot
+        instance = self.instances[name] = Instance(placement, handle)
+        instance.generation = self._generations.pop(name, 0)
+        return instance
 
     def _start_directory(self) -> None:
         spec = MachineSpec(DIRECTORY_HOST, DIRECTORY_HOST, DIRECTORY_HOST, "", public=False)
         kind = directory.kind_of(Listing(self.membership, self.scale, self._may_scale))
         placement = Placement(spec, DirectoryConfig(), kind)
-        self._boot(Slot(placement, self._runners[kind.runner].handle(placement)))
+        self._boot(Instance(placement, self._runners[kind.runner].handle(placement)))
 
     def _may_scale(self, dialer: str, tier: str) -> bool:
-        slot = self.slots.get(dialer)
-        return slot is not None and (control.SCALE, tier) in slot.spec.rights
+        instance = self.instances.get(dialer)
+        return instance is not None and (control.SCALE, tier) in instance.spec.rights
 
     async def apply(self, topology: Topology, plan: Any) -> None:
         """Change the running cluster into `topology`: remove, restart (one after the other, each
@@ -166,83 +166,83 @@ class Cluster:
             self.launch(name)
         with self.operator.move_on_after(BOOT_TIMEOUT_S):
             for name in names:
-                await self.slots[name].settled.wait()
+                await self.instances[name].settled.wait()
 
     # --- one node's life ---------------------------------------------------------------------
 
     def launch(self, name: str) -> None:
         """Start a node that is down; it settles (up or failed) later."""
-        slot = self.slots[name]
-        assert not slot.running, f"{name} is running"
-        self._boot(slot)
+        instance = self.instances[name]
+        assert not instance.running, f"{name} is running"
+        self._boot(instance)
 
     async def start(self, name: str) -> None:
         """Start a node (if it is down), and wait until it is up or has failed."""
-        slot = self.slots[name]
-        if not slot.running:
-            self._boot(slot)
-        await slot.settled.wait()
+        instance = self.instances[name]
+        if not instance.running:
+            self._boot(instance)
+        await instance.settled.wait()
 
-    def _boot(self, slot: Slot) -> None:
-        slot.generation += 1
-        slot.state, slot.error = "starting", ""
-        slot.settled = trio.Event()
-        slot.started_s = self.world.timers.now_s()
-        slot.handle.boot(
-            slot.generation,
-            started=partial(self._started, slot),
-            failed=partial(self._failed, slot),
+    def _boot(self, instance: Instance) -> None:
+        instance.generation += 1
+        instance.state, instance.error = "starting", ""
+        instance.settled = trio.Event()
+        instance.started_s = self.world.timers.now_s()
+        instance.handle.boot(
+            instance.generation,
+            started=partial(self._started, instance),
+            failed=partial(self._failed, instance),
         )
-        self._list(slot)
+        self._list(instance)
 
-    def _started(self, slot: Slot) -> None:
-        slot.state, slot.listed = "up", True
-        slot.settled.set()
-        self._list(slot)
-        if slot.spec.name != DIRECTORY_HOST:
-            took_s = self.world.timers.now_s() - slot.started_s
-            self._log(slot, "node up", generation=slot.generation, took_s=round(took_s, 4))
+    def _started(self, instance: Instance) -> None:
+        instance.state, instance.listed = "up", True
+        instance.settled.set()
+        self._list(instance)
+        if instance.spec.name != DIRECTORY_HOST:
+            took_s = self.world.timers.now_s() - instance.started_s
+            self._log(instance, "node up", generation=instance.generation, took_s=round(took_s, 4))
             self._faults.end_what_is_over()
 
-    def _failed(self, slot: Slot, error: str) -> None:
+    def _failed(self, instance: Instance, error: str) -> None:
         """It has ended by itself: down, with its error as an event."""
         if self._stopping:
             return
-        slot.error = error
-        self._down(slot, "failed")
+        instance.error = error
+        self._down(instance, "failed")
         self.events.add(
-            "error", "node failed", {**_identity(slot.spec), "error": slot.error[:2000]}
+            "error", "node failed", {**_identity(instance.spec), "error": instance.error[:2000]}
         )
         now_s = self.world.timers.now_s()
-        wait_s = slot.restart_wait_s(now_s)
-        if slot.placement.restart != "on-failure":
+        wait_s = instance.restart_wait_s(now_s)
+        if instance.placement.restart != "on-failure":
             return
         if wait_s is None:
-            self._log(slot, "crash loop: left down", failures=len(slot.failures_s))
+            self._log(instance, "crash loop: left down", failures=len(instance.failures_s))
         else:
-            self.world.timers.call_at(now_s + wait_s, lambda: self._restart(slot))
+            self.world.timers.call_at(now_s + wait_s, lambda: self._restart(instance))
 
-    def _restart(self, slot: Slot) -> None:
-        if slot.state == "failed" and not self._stopping and not slot.running:
-            self._boot(slot)
+    def _restart(self, instance: Instance) -> None:
+        if instance.state == "failed" and not self._stopping and not instance.running:
+            self._boot(instance)
 
-    def _down(self, slot: Slot, state: str) -> None:
-        slot.state = state
-        slot.role = ""
-        slot.settled.set()
-        self._list(slot)
+    def _down(self, instance: Instance, state: str) -> None:
+        instance.state = state
+        instance.role = ""
+        instance.settled.set()
+        self._list(instance)
 
-    def _list(self, slot: Slot) -> None:
+    def _list(self, instance: Instance) -> None:
         """Tell the directory. A dead node stays a member, as in life: health checks find out."""
-        spec = slot.spec
+        spec = instance.spec
         if spec.name == DIRECTORY_HOST:
             return
-        draining = slot.state in ("draining", "stopped")
-        address = slot.handle.address
+        draining = instance.state in ("draining", "stopped")
+        address = instance.handle.address
         self.membership.put(
             Member(
                 spec.name, spec.tier, spec.kind, spec.region, address, spec.port,
-                slot.listed, slot.generation, draining, slot.founder,
+                instance.listed, instance.generation, draining, instance.founder,
             ),
             spec.group,
         )  # fmt: skip
@@ -256,66 +256,70 @@ class Cluster:
         self._end(name, "crashed", crash=True)
 
     def _end(self, name: str, state: str, *, crash: bool) -> None:
-        slot = self.slots[name]
-        if not slot.running:
+        instance = self.instances[name]
+        if not instance.running:
             return
-        slot.handle.end(crash=crash)
-        self._down(slot, state)
-        self._log(slot, f"node {state}", generation=slot.generation)
+        instance.handle.end(crash=crash)
+        self._down(instance, state)
+        self._log(instance, f"node {state}", generation=instance.generation)
 
     async def stop(self, name: str, *, now: bool = False) -> None:
         """Announce, drain (at most DRAIN_TIMEOUT_S), end. `now`: no drain, nor one under way."""
-        slot = self.slots[name]
-        if not slot.running:
+        instance = self.instances[name]
+        if not instance.running:
             return
-        generation, slot.state = slot.generation, "draining"
-        self._list(slot)
+        generation, instance.state = instance.generation, "draining"
+        self._list(instance)
         if not now:
-            await self._ask_in_order(slot, "drain", "drain not finished")
-        if slot.running and slot.generation == generation:
-            slot.handle.end(crash=False)
-            slot.listed = False
-            self._down(slot, "stopped")
-            self._log(slot, "node stopped", generation=slot.generation)
+            await self._ask_in_order(instance, "drain", "drain not finished")
+        if instance.running and instance.generation == generation:
+            instance.handle.end(crash=False)
+            instance.listed = False
+            self._down(instance, "stopped")
+            self._log(instance, "node stopped", generation=instance.generation)
 
-    async def _ask_in_order(self, slot: Slot, method: str, if_not: str) -> None:
+    async def _ask_in_order(self, instance: Instance, method: str, if_not: str) -> None:
         """What a node does before it ends, where its tier knows of such a thing."""
         try:
-            await slot.handle.ask(method, timeout_s=DRAIN_TIMEOUT_S)
+            await instance.handle.ask(method, timeout_s=DRAIN_TIMEOUT_S)
         except RpcError as error:
-            if error.code != "no_such_method" and slot.running:
-                self._log(slot, if_not, why=str(error))
+            if error.code != "no_such_method" and instance.running:
+                self._log(instance, if_not, why=str(error))
 
     def pause(self, name: str) -> None:
-        slot = self.slots[name]
-        if slot.running and not slot.handle.paused:
-            slot.handle.pause()
-            self._log(slot, "node paused")
+        instance = self.instances[name]
+        if instance.running and not instance.handle.paused:
+            instance.handle.pause()
+            self._log(instance, "node paused")
 
     def unpause(self, name: str) -> None:
-        slot = self.slots[name]
-        if slot.handle.paused:
-            slot.handle.resume()
-            self._log(slot, "node resumed")
+        instance = self.instances[name]
+        if instance.handle.paused:
+            instance.handle.resume()
+            self._log(instance, "node resumed")
             self._faults.end_what_is_over()
 
     # --- scaling -----------------------------------------------------------------------------
 
-    def tier_slots(self, tier: str) -> list[Slot]:
-        return [slot for slot in self.slots.values() if slot.spec.tier == tier]
+    def tier_instances(self, tier: str) -> list[Instance]:
+        return [instance for instance in self.instances.values() if instance.spec.tier == tier]
 
     async def scale(self, tier: str, nodes: int) -> int:
         """Let `tier` have `nodes` members; the youngest go first, drained. Returns the number."""
         if not any(each.name == tier for each in self.topology.tiers):
             raise TargetError(unknown_tier(self.candidates(), tier))
-        check_scaling(self.topology.tier(tier), self.tier_slots(tier), nodes)
+        check_scaling(self.topology.tier(tier), self.tier_instances(tier), nodes)
         before = self.topology
         self.topology = self.topology.scaled(tier, nodes)
         wanted = {
             each.spec.name: each for each in self.topology.placements() if each.spec.tier == tier
         }
-        leaving = [slot.spec.name for slot in self.tier_slots(tier) if slot.spec.name not in wanted]
-        coming = [name for name in wanted if name not in self.slots]
+        leaving = [
+            instance.spec.name
+            for instance in self.tier_instances(tier)
+            if instance.spec.name not in wanted
+        ]
+        coming = [name for name in wanted if name not in self.instances]
         for name in coming:
             self._add(wanted[name]).founder = False
             self.launch(name)
@@ -326,13 +330,13 @@ class Cluster:
             staying = leaving[: leaving.index(name) + 1]
             self.topology = before.scaled(tier, nodes + len(staying))
             await self._remove_all(leaving[len(staying) :])
-            self._take_back(self.slots[name])
+            self._take_back(self.instances[name])
             raise TargetError(f"{name} stays in its group: {error.message}") from error
         async with trio.open_nursery() as nursery:
             for name in leaving:
                 nursery.start_soon(self.remove, name)
             for name in coming:
-                nursery.start_soon(self.slots[name].settled.wait)
+                nursery.start_soon(self.instances[name].settled.wait)
         self.topology.arm(self.world.links)
         self.log.info("tier scaled", tier=tier, nodes=len(wanted))
         return len(wanted)
@@ -340,21 +344,21 @@ class Cluster:
     async def _let_leave(self, name: str) -> None:
         """A member of a replicated group gets out of it before its node is taken away. Raises
         RpcError where it cannot."""
-        slot = self.slots[name]
-        if not (slot.placement.kind.peers and slot.running):
+        instance = self.instances[name]
+        if not (instance.placement.kind.peers and instance.running):
             return
-        slot.state = "draining"  # so that nobody takes it in again
-        self._list(slot)
+        instance.state = "draining"  # so that nobody takes it in again
+        self._list(instance)
         try:
-            await slot.handle.ask("leave", timeout_s=DRAIN_TIMEOUT_S)
+            await instance.handle.ask("leave", timeout_s=DRAIN_TIMEOUT_S)
         except RpcError as error:
-            if error.code != "no_such_method" and slot.running:
+            if error.code != "no_such_method" and instance.running:
                 raise
 
-    def _take_back(self, slot: Slot) -> None:
-        if slot.running:
-            slot.state = "up"
-            self._list(slot)
+    def _take_back(self, instance: Instance) -> None:
+        if instance.running:
+            instance.state = "up"
+            self._list(instance)
 
     async def _remove_all(self, names: list[str]) -> None:
         async with trio.open_nursery() as nursery:
@@ -364,13 +368,13 @@ class Cluster:
     async def remove(self, name: str) -> None:
         """Stop a node and take its place away."""
         await self.stop(name)
-        slot = self.slots.pop(name, None)
-        if slot is None:
+        instance = self.instances.pop(name, None)
+        if instance is None:
             return  # somebody else removed it meanwhile
-        slot.handle.end(crash=False)
-        self._generations[name] = slot.generation
-        self.membership.remove(slot.spec.tier, name, slot.spec.group)
-        slot.handle.remove()
+        instance.handle.end(crash=False)
+        self._generations[name] = instance.generation
+        self.membership.remove(instance.spec.tier, name, instance.spec.group)
+        instance.handle.remove()
 
     # --- faults ------------------------------------------------------------------------------
 
@@ -404,8 +408,8 @@ class Cluster:
 
     async def _in_force(self) -> None:
         """What was changed holds in every node, wherever it runs."""
-        for slot in list(self.slots.values()):
-            await slot.handle.in_force()
+        for instance in list(self.instances.values()):
+            await instance.handle.in_force()
 
     # --- asking ------------------------------------------------------------------------------
 
@@ -417,31 +421,31 @@ class Cluster:
 
     def candidates(self) -> list[Candidate]:
         """Every node as targets see it, with the role it last had."""
-        return [_candidate(slot) for slot in self.slots.values()]
+        return [_candidate(instance) for instance in self.instances.values()]
 
     async def refresh_roles(self, words: str = "") -> None:
         """Ask the running members of every tier that has roles or facts what they are now."""
         told: list[tuple[str, str, Any]] = []
         async with trio.open_nursery() as nursery:
-            for slot in list(self.slots.values()):
-                named = not words or slot.spec.tier in words or slot.spec.region in words
-                kind = slot.placement.kind
-                if (kind.roles or kind.facts) and slot.running and named:
-                    nursery.start_soon(self._refresh_role, slot, told)
+            for instance in list(self.instances.values()):
+                named = not words or instance.spec.tier in words or instance.spec.region in words
+                kind = instance.placement.kind
+                if (kind.roles or kind.facts) and instance.running and named:
+                    nursery.start_soon(self._refresh_role, instance, told)
         for name, key, value in told:
-            if name in self.slots and self.slots[name].running:
-                self.slots[name].facts[key] = value
+            if name in self.instances and self.instances[name].running:
+                self.instances[name].facts[key] = value
 
-    async def _refresh_role(self, slot: Slot, told: list[tuple[str, str, Any]]) -> None:
+    async def _refresh_role(self, instance: Instance, told: list[tuple[str, str, Any]]) -> None:
         """`told` takes what a leader knows of the others: name, fact, value."""
         try:
-            facts = await slot.handle.ask(control.DESCRIBE, timeout_s=1.0)
+            facts = await instance.handle.ask(control.DESCRIBE, timeout_s=1.0)
         except RpcError:
-            slot.role, slot.facts = "", {}
+            instance.role, instance.facts = "", {}
         else:
-            slot.role = str(facts.get("role", ""))
-            known = slot.placement.kind.facts
-            slot.facts = {each.key: facts[each.key] for each in known if each.key in facts}
+            instance.role = str(facts.get("role", ""))
+            known = instance.placement.kind.facts
+            instance.facts = {each.key: facts[each.key] for each in known if each.key in facts}
             for fact in known:
                 others = facts.get(fact.of_others, {}) if fact.of_others else {}
                 told += [(name, fact.key, value) for name, value in others.items()]
@@ -450,10 +454,10 @@ class Cluster:
         self, name: str, method: str, *params: Any, timeout_s: float = ASK_TIMEOUT_S
     ) -> Any:
         """Call a node's admin method. Raises RpcError."""
-        slot = self.slots.get(name)
-        if slot is None:
+        instance = self.instances.get(name)
+        if instance is None:
             raise RpcError("unavailable", f"no node is called {name}")
-        return await slot.handle.ask(method, *params, timeout_s=timeout_s)
+        return await instance.handle.ask(method, *params, timeout_s=timeout_s)
 
     async def each(
         self, names: list[str], ask: Callable[[str], Awaitable[Any]]
@@ -472,14 +476,16 @@ class Cluster:
                 nursery.start_soon(one, name)
         return {name: answers[name] for name in names}
 
-    def _log(self, slot: Slot, event: str, **fields: Any) -> None:
-        self.events.add("info", event, {**_identity(slot.spec), **fields})
+    def _log(self, instance: Instance, event: str, **fields: Any) -> None:
+        self.events.add("info", event, {**_identity(instance.spec), **fields})
 
 
 def _identity(spec: MachineSpec) -> dict[str, Any]:
     return {"node": spec.name, "tier": spec.tier, "region": spec.region}
 
 
-def _candidate(slot: Slot) -> Candidate:
-    spec = slot.spec
-    return Candidate(spec.name, spec.tier, spec.kind, spec.region, slot.role, slot.placement.group)
+def _candidate(instance: Instance) -> Candidate:
+    spec = instance.spec
+    return Candidate(
+        spec.name, spec.tier, spec.kind, spec.region, instance.role, instance.placement.group
+    )

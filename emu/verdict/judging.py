@@ -131,8 +131,8 @@ class Judge:
     async def hurry(self, expect: Sequence[Expectation], ran_s: float) -> dict[str, Any]:
         """The end of a run that was ended by hand: if nothing is broken, the clients have a moment
         to read back; what they cannot tell is unknown."""
-        slots = self.cluster.slots.values()
-        whole = not self.cluster.active and all(slot.state == "up" for slot in slots)
+        instances = self.cluster.instances.values()
+        whole = not self.cluster.active and all(instance.state == "up" for instance in instances)
         answers = await self._ask_clients("finish", HURRIED_S) if whole else {}
         return await self._summarize(expect, ran_s, answers, complete=False)
 
@@ -180,18 +180,20 @@ class Judge:
     async def _wait_until_healed(self) -> list[Anomaly]:
         """Start whatever gave up under a fault, and wait until everything runs."""
         cluster = self.cluster
-        for name in [name for name, slot in cluster.slots.items() if slot.state == "failed"]:
-            if name in cluster.slots and not cluster.slots[name].running:
+        for name in [
+            name for name, instance in cluster.instances.items() if instance.state == "failed"
+        ]:
+            if name in cluster.instances and not cluster.instances[name].running:
                 await cluster.start(name)
         down: list[str] = []
         give_up_s = self._now_s() + HEALED_TIMEOUT_S
         while self._now_s() < give_up_s:
-            down = [name for name, slot in cluster.slots.items() if slot.state != "up"]
+            down = [name for name, instance in cluster.instances.items() if instance.state != "up"]
             if not down and not cluster.active:
                 return []
             await cluster.operator.sleep(POLL_S)
             await cluster.heal()  # what had begun before may have ended only now
-        states = ", ".join(f"{name} ({cluster.slots[name].state})" for name in down)
+        states = ", ".join(f"{name} ({cluster.instances[name].state})" for name in down)
         return [Anomaly("liveness", f"not up {HEALED_TIMEOUT_S:g} s after healing: {states}")]
 
     async def _wait_for_progress(self) -> list[Anomaly]:
@@ -219,8 +221,8 @@ class Judge:
     # --- asking ------------------------------------------------------------------------------
 
     def _clients(self) -> list[str]:
-        slots = self.cluster.slots
-        return [name for name, slot in slots.items() if slot.placement.kind.clients]
+        instances = self.cluster.instances
+        return [name for name, instance in instances.items() if instance.placement.kind.clients]
 
     async def _ask_clients(
         self, method: str, timeout_s: float, names: list[str] | None = None
@@ -240,8 +242,8 @@ class Judge:
         cluster = self.cluster
         names = [
             name
-            for name, slot in cluster.slots.items()
-            if slot.placement.kind.roles and slot.running
+            for name, instance in cluster.instances.items()
+            if instance.placement.kind.roles and instance.running
         ]
         answers = await cluster.each(
             names, lambda name: cluster.call_admin(name, "describe", timeout_s=ANSWER_S)
@@ -263,7 +265,9 @@ class Judge:
         cluster = self.cluster
         give_up_s = self._now_s() + AGREE_TIMEOUT_S
         while True:
-            names = [name for name, slot in cluster.slots.items() if slot.spec.tier in tiers]
+            names = [
+                name for name, instance in cluster.instances.items() if instance.spec.tier in tiers
+            ]
             answers = await cluster.each(names, lambda name: cluster.call_admin(name, check.method))
             answers = {name: each for name, each in answers.items() if not _has_no_state(each)}
             silent = [name for name, each in answers.items() if isinstance(each, RpcError)]
@@ -279,7 +283,7 @@ class Judge:
         if not isinstance(recorder, Recorder):
             return Kept()
         promises = {
-            cluster.slots[name].spec.tier: Promise(
+            cluster.instances[name].spec.tier: Promise(
                 str(answer.get("guarantee", "")), bool(answer.get("promised", True))
             )
             for name, answer in answers.items()
@@ -304,11 +308,11 @@ class Judge:
         described = await self._describe()
         kept = kept or Kept()
         self_counting = [
-            cluster.slots[name].spec.tier for name, each in answers.items() if "lost" in each
+            cluster.instances[name].spec.tier for name, each in answers.items() if "lost" in each
         ]
         return verdict.summarize(
             name=cluster.topology.name,
-            nodes=len(cluster.slots),
+            nodes=len(cluster.instances),
             ready_s=cluster.ready_s or 0.0,
             ran_s=ran_s,
             clients=list(answers.values()),

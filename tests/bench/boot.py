@@ -105,7 +105,7 @@ async def _boot() -> dict[str, float]:
             async with Cluster(world, topology, events=world.events, inject=inject) as cluster:
                 await cluster.boot()
                 took_s = time.perf_counter() - began_s
-                assert all(slot.state == "up" for slot in cluster.slots.values())
+                assert all(slot.state == "up" for slot in cluster.instances.values())
                 after = memory("self")
                 return {"took_s": took_s, **{key: after[key] - before[key] for key in after}}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emu.cli.screen import to_break
-from emu.running.slot import Slot
+from emu.running.instance import Instance
 from emu.topology.loading import loads
 
 WEB = "web: {kind: web, nodes: 2, uses: db}"
@@ -15,7 +15,7 @@ WEB = "web: {kind: web, nodes: 2, uses: db}"
 
 def tried(text: str) -> list[str]:
     machine: Any = None
-    slots = [Slot(each, machine) for each in loads(f"tiers: {{{text}}}").placements()]
+    slots = [Instance(each, machine) for each in loads(f"tiers: {{{text}}}").placements()]
     return [command for command, _ in to_break(slots)]
 
 

@@ -20,8 +20,8 @@ async def test_a_thousand_web_nodes_are_up_in_one_process_and_answer(tmp_path):
         async with Cluster(world, load(path), events=world.events, inject=inject) as cluster:
             await cluster.boot()
             world.settle()
-            assert {slot.state for slot in cluster.slots.values()} == {"up"}
-            names = [name for name in cluster.slots if name.startswith("web-")]
+            assert {slot.state for slot in cluster.instances.values()} == {"up"}
+            names = [name for name in cluster.instances if name.startswith("web-")]
             assert len(names) == NODES
             answers = await cluster.each(names, lambda name: cluster.call_admin(name, "ping"))
             assert set(answers.values()) == {"pong"}

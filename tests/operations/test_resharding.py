@@ -65,10 +65,10 @@ def test_to_scale_a_sharded_store_is_refused_with_what_to_do() -> None:
 
 def test_nodes_that_came_for_a_refused_reshard_go_again() -> None:
     async def script(c: Scenario) -> None:
-        before = list(c.cluster.slots)
+        before = list(c.cluster.instances)
         with pytest.raises(RpcError, match="partitioners: "):
             await reshard(c.cluster, "kv", 3, partitioner="dice")
-            assert list(c.cluster.slots) == before
+            assert list(c.cluster.instances) == before
             assert resizable(c.cluster.topology) == {"kv": shard_names(1)}
         assert (await reshard(c.cluster, "kv", 2))["outcome"] == "done"
 

@@ -121,7 +121,7 @@ async def test_processes_come_and_go_with_their_tier_and_are_measured(tmp_path):
         await c.scale("pad", 3)
         assert await c.call("pad-3", "read") == ""
         await c.scale("pad", 1)
-        assert sorted(c.cluster.slots) == ["desk-1", "pad-1"]
+        assert sorted(c.cluster.instances) == ["desk-1", "pad-1"]
 
 
 async def test_a_quorum_of_processes_loses_nothing_acknowledged_when_they_are_killed(tmp_path):

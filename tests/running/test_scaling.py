@@ -19,14 +19,14 @@ def test_a_tier_without_data_goes_to_nothing_and_comes_back() -> None:
     async def script(c: Scenario) -> None:
         for _ in range(2):
             number = await c.cluster.inject(Scale("web", 0))
-            assert not c.cluster.tier_slots("web")
+            assert not c.cluster.tier_instances("web")
             await c.cluster.undo(number)
-            assert [slot.state for slot in c.cluster.tier_slots("web")] == ["up", "up"]
+            assert [slot.state for slot in c.cluster.tier_instances("web")] == ["up", "up"]
         await c.scale("web", 0)
         await c.scale("web", 3)
-        assert len(c.cluster.tier_slots("web")) == 3
+        assert len(c.cluster.tier_instances("web")) == 3
         await c.heal()
-        assert len(c.cluster.tier_slots("web")) == 2
+        assert len(c.cluster.tier_instances("web")) == 2
 
     run(script, loads(GROUP))
 
@@ -46,10 +46,10 @@ def test_a_tier_without_data_goes_to_nothing_and_comes_back() -> None:
 )
 def test_what_could_not_be_undone_is_refused(file: str, tier: str, nodes: int, why: str) -> None:
     async def script(c: Scenario) -> None:
-        before = list(c.cluster.slots)
+        before = list(c.cluster.instances)
         with pytest.raises(TargetError, match=re.escape(why)):
             await c.cluster.inject(Scale(tier, nodes))
-        assert list(c.cluster.slots) == before
+        assert list(c.cluster.instances) == before
         assert not c.cluster.active
 
     run(script, loads(file))
@@ -63,13 +63,13 @@ def test_a_group_without_a_majority_lets_nobody_go_and_says_whose_votes_are_miss
             why = "2 of 3 votes are missing: db-2 (killed), db-3 (paused)"
             with pytest.raises(TargetError, match=re.escape(why)):
                 await c.cluster.scale("db", nodes)
-        assert len(c.cluster.tier_slots("db")) == 3
+        assert len(c.cluster.tier_instances("db")) == 3
         await c.unpause("db-3")
         await c.start("db-2")
         await c.scale("db", 1)
-        assert len(c.cluster.tier_slots("db")) == 1
+        assert len(c.cluster.tier_instances("db")) == 1
         await c.scale("db", 3)
-        assert len(c.cluster.tier_slots("db")) == 3
+        assert len(c.cluster.tier_instances("db")) == 3
 
     run(script, loads(GROUP))
 
@@ -79,9 +79,9 @@ def test_a_member_that_cannot_leave_stays_and_says_why() -> None:
         await c.partition("db-3", "db-1,db-2")
         with pytest.raises(TargetError, match=r"db-3 stays in its group: still a member after 5 s"):
             await c.cluster.scale("db", 1)
-        assert [slot.state for slot in c.cluster.tier_slots("db")] == ["up"] * 3
+        assert [slot.state for slot in c.cluster.tier_instances("db")] == ["up"] * 3
         await c.heal()
         await c.scale("db", 1)
-        assert len(c.cluster.tier_slots("db")) == 1
+        assert len(c.cluster.tier_instances("db")) == 1
 
     run(script, loads(GROUP))

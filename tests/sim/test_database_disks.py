@@ -112,11 +112,11 @@ def test_a_bit_that_flipped_inside_the_log_is_found_and_healed_from_a_peer():
             last = await write(c, primary, INSERT, number, "x" * 50)
         replica = (await c.resolve("db replica"))[0]
         await c.kill(replica)
-        c.cluster.slots[replica].handle.disk.flip_bit("log", 2000, 3)
+        c.cluster.instances[replica].handle.disk.flip_bit("log", 2000, 3)
         await c.start(replica)
         (damaged,) = c.events("log damaged")
         await c.sleep(3)
-        disk = c.cluster.slots[replica].handle.disk
+        disk = c.cluster.instances[replica].handle.disk
         return {
             "where": damaged["where"].startswith("file log, byte "),
             "rows": await count(c, replica, min_lsn=last),
@@ -137,7 +137,7 @@ def test_a_damaged_snapshot_or_state_is_healed_too(name):
         await c.sleep(3)
         replica = (await c.resolve("db replica"))[0]
         await c.kill(replica)
-        c.cluster.slots[replica].handle.disk.flip_bit(name, -3, 3)
+        c.cluster.instances[replica].handle.disk.flip_bit(name, -3, 3)
         await c.start(replica)
         await c.sleep(3)
         rows = await count(c, replica, min_lsn=last)
@@ -152,9 +152,9 @@ def test_where_nobody_has_a_copy_a_damaged_log_is_refused_with_file_and_offset()
         for number in range(50):
             await write(c, primary, INSERT, number, "x" * 50)
         await c.kill(primary)
-        c.cluster.slots[primary].handle.disk.flip_bit("log", 2000, 3)
+        c.cluster.instances[primary].handle.disk.flip_bit("log", 2000, 3)
         await c.start(primary)
-        return c.cluster.slots[primary].error
+        return c.cluster.instances[primary].error
 
     error = emu.run(script, loads("tiers:\n  db: {kind: database}\n"), seed=6)
     assert "CorruptLog: file log, byte " in error and "no peer has a copy" in error
@@ -232,7 +232,7 @@ def test_a_snapshot_that_finds_the_disk_full_halfway_leaves_its_room_to_the_log(
         await c.sleep(3)
         told = len(c.events("no snapshot: the disk is full", node=primary))
         await write(c, primary, BLOBS, 1000, "x" * 100_000)
-        names = c.cluster.slots[primary].handle.disk.files.names()
+        names = c.cluster.instances[primary].handle.disk.files.names()
         return {"told": told > 0, "names": names}
 
     plan = group(nodes=1, more=", snapshot_every: 3MB, disk: {capacity: 5.2MB}")

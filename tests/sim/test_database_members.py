@@ -101,7 +101,7 @@ def test_a_group_of_one_that_grew_is_not_founded_again_by_a_lost_disk():
         await c.sleep(5)
         last = await write(c, primary, INSERT, 1, "x")
         await c.kill(primary)
-        c.cluster.slots[primary].handle.disk.wipe()
+        c.cluster.instances[primary].handle.disk.wipe()
         await c.start(primary)
         await c.sleep(5)
         (now,) = await c.resolve("db primary")

@@ -39,7 +39,7 @@ def test_an_open_transaction_sees_its_own_rows_and_nobody_else_does_before_it_co
 def test_a_transaction_ends_with_the_connection_of_its_client(when):
     async def script(c: emu.Scenario) -> list[Any]:
         primary = await with_table(c)
-        client = c.cluster.operator.client(primary, c.cluster.slots[primary].spec.port)
+        client = c.cluster.operator.client(primary, c.cluster.instances[primary].spec.port)
         lease = (await client.call("begin", {"timeout_ms": 60_000}, timeout_s=5))["lease"]
         if when == "after a statement":
             await client.call("execute", lease, INSERT, [1, "x"], timeout_s=5)
@@ -68,7 +68,7 @@ async def code_of_client(client: Client, lease: int) -> str:
 def test_a_transaction_that_has_ended_leaves_nothing_for_the_end_of_its_connection():
     async def script(c: emu.Scenario) -> list[Any]:
         primary = await with_table(c)
-        client = c.cluster.operator.client(primary, c.cluster.slots[primary].spec.port)
+        client = c.cluster.operator.client(primary, c.cluster.instances[primary].spec.port)
         first = (await client.call("begin", timeout_s=5))["lease"]
         await client.call("commit", first, timeout_s=5)
         lease = (await c.call(primary, "begin"))["lease"]

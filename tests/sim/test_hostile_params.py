@@ -50,7 +50,7 @@ def methods_by_node(services: list[Service], nodes: set[str]) -> dict[str, list[
 async def ask_everything(c: emu.Scenario, services: list[Service], times: int) -> dict[str, str]:
     """Call every method with anything; by node and method, what was answered `internal`."""
     await c.sleep(3)
-    rng, operator, slots = random.Random(7), c.cluster.operator, c.cluster.slots
+    rng, operator, slots = random.Random(7), c.cluster.operator, c.cluster.instances
     internal: dict[str, str] = {}
     for name, methods in methods_by_node(services, set(slots)).items():
         client = operator.client(name, slots[name].spec.port)

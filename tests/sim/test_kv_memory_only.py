@@ -38,7 +38,7 @@ async def served(c: Scenario) -> None:
 
 async def owned_once(c: Scenario) -> None:
     """Every slot is served by one shard."""
-    slots = [slot for name in c.cluster.slots if name.startswith("kv-shard")
+    slots = [slot for name in c.cluster.instances if name.startswith("kv-shard")
              for slot, _ in await c.cluster.call_admin(name, "owned_slots")]  # fmt: skip
     assert sorted(slots) == list(range(16384))
 

@@ -79,7 +79,7 @@ def take_away(c: Scenario, how: str, tier: str) -> None:
         await c.sleep(LASTS_S)
         if how == "pause":
             c.cluster.unpause(name)
-        elif name in c.cluster.slots and not c.cluster.slots[name].running:
+        elif name in c.cluster.instances and not c.cluster.instances[name].running:
             await c.cluster.start(name)
 
     c.cluster.nursery.start_soon(bring_back)

@@ -81,12 +81,12 @@ def _break_at(c: Scenario, rng: random.Random) -> None:
 
     def act() -> None:
         name = primary(c, tier)
-        if name in c.cluster.slots:
+        if name in c.cluster.instances:
             (c.cluster.crash if crash else c.cluster.kill)(name)
             c.cluster.world.timers.call_at(c.now_s + lasts_s, lambda: start(name))
 
     def start(name: str) -> None:
-        if name in c.cluster.slots and not c.cluster.slots[name].running:
+        if name in c.cluster.instances and not c.cluster.instances[name].running:
             c.cluster.launch(name)
 
     def look(event: Event) -> None:

@@ -90,7 +90,7 @@ def test_slots_move_to_a_new_shard_and_back_while_clients_write() -> None:
             await c.sleep(0.5)
             seen = await reshard(c.cluster, "kv", 2)
             assert seen["outcome"] == "done", seen
-            assert not [name for name in c.cluster.slots if name.startswith("kv-shard-3")]
+            assert not [name for name in c.cluster.instances if name.startswith("kv-shard-3")]
             stop.set()
         assert await c.call("kv", "mget", names) == list(counts.values())
         assert max(each["pause_s"] for each in seen["moves"]) < 0.1

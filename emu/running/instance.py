@@ -18,7 +18,7 @@ RESTART_MOST_S: Final = 10.0
 
 
 @dataclass(slots=True)
-class Slot:
+class Instance:
     """A node as the cluster keeps it, over all its generations."""
 
     placement: Placement
