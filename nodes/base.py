@@ -154,6 +154,10 @@ class Disk(Protocol):
         new size in bytes."""
         ...
 
+    def check_room(self, size_bytes: int) -> None:
+        """Raises OSError if so much could not be appended now."""
+        ...
+
     async def sync(self, name: str) -> None:
         """Return when everything that was appended before this call is on the platter."""
         ...

@@ -19,6 +19,9 @@ from emu.machine.disk import Pending, Work
 MAX_OPEN_FILES: Final = 512
 LARGE_BYTES: Final = 4 << 20
 """To free what a file of this size had takes the kernel milliseconds: not on the loop."""
+MUCH_ROOM_BYTES: Final = 4 << 30
+ROOM_LOOKS: Final = 256
+"""With so much room on the device, it is looked at once in so many times."""
 
 
 class LiveFile:
@@ -84,6 +87,7 @@ class LiveFiles:
         self._open = open_files
         self._files: dict[str, LiveFile] = {}
         self.used_bytes = 0
+        self._room_bytes = self._room_looks = 0
         if folder.is_dir():
             for entry in os.scandir(folder):
                 if entry.is_file(follow_symlinks=False):
@@ -111,6 +115,17 @@ class LiveFiles:
         file.size_bytes += written
         self.used_bytes += written
         return file.size_bytes
+
+    def room_bytes(self) -> float:
+        """Looked up each time where there is little of it, else now and then."""
+        self._room_looks -= 1
+        if self._room_looks < 0:
+            if not self._files:
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = os.statvfs(self.folder)
+            self._room_bytes = found.f_bavail * found.f_frsize
+            self._room_looks = ROOM_LOOKS if self._room_bytes > MUCH_ROOM_BYTES else 0
+        return self._room_bytes
 
     def read(self, name: str, offset: int, size_bytes: int) -> bytes:
         return os.pread(self._open.fd(self._find(name)), size_bytes, offset)

@@ -65,6 +65,10 @@ class Files(Protocol):
     used_bytes: int
 
     def append(self, name: str, data: bytes) -> int: ...
+    def room_bytes(self) -> float:
+        """What the device has left for all that share it; `math.inf` where there is none."""
+        ...
+
     def read(self, name: str, offset: int, size_bytes: int) -> bytes: ...
     def size_bytes(self, name: str) -> int: ...
     def names(self) -> list[str]: ...
@@ -289,6 +293,19 @@ class NodeDisk:
             raise
         self._appended_bytes.value += len(data)
         return size_bytes
+
+    def check_room(self, size_bytes: int) -> None:
+        """Raises OSError if so much could not be appended now."""
+        self._life.check()
+        try:
+            if self._disk.fail_writes:
+                raise _error(errno.EIO)
+            self._disk.check_space(size_bytes)
+            if self._files.room_bytes() < size_bytes:
+                raise _error(errno.ENOSPC)
+        except OSError:
+            self._errors.value += 1
+            raise
 
     async def sync(self, name: str) -> None:
         """Return when everything that was appended before this call is on the platter."""

@@ -8,6 +8,7 @@ syncs that are late, and syncs that lie. Not modelled: damage to what an honest 
 
 from __future__ import annotations
 
+import math
 import random
 import zlib
 from collections import deque
@@ -76,6 +77,9 @@ class SimFiles:
         file.data += data
         self.used_bytes += len(data)
         return len(file.data)
+
+    def room_bytes(self) -> float:
+        return math.inf
 
     def read(self, name: str, offset: int, size_bytes: int) -> bytes:
         return bytes(self._find(name).data[offset : offset + size_bytes])

@@ -52,6 +52,8 @@ REPLICATE: Final = "replicate"
 CATCH_UP_BYTES: Final = 256 << 10
 CATCH_UP_BYTES_PER_S: Final = 50e6
 """Written at once, so much is a catch-up; and it is taken no faster than this."""
+SPARE_BYTES: Final = 64 << 10
+"""Of the disk, beside a record: what else is written meanwhile."""
 LOST_WRITE: Final = "this node lost its role while the write was on its way"
 LOST_ANSWER: Final = "this node lost its role while it answered"
 STALL_RATIO: Final = 0.2
@@ -110,6 +112,8 @@ class ReplicaDriver:
         self._pump_wanted = AutoResetEvent()
         self._failure: Exception | None = None
         """What went wrong in another's task, for one of ours to raise."""
+        self._needs_bytes = 0
+        """What the latest record wanted of the disk that was refused for it."""
         self._room_wanted = AutoResetEvent()
         self._slow_wanted = AutoResetEvent()
         self._sync_wanted = AutoResetEvent()
@@ -158,11 +162,15 @@ class ReplicaDriver:
         core = self._as_primary()
         if not core.can_write(self._now_s()) or self.state_lsn != core.storage.last_lsn:
             raise RpcError("unavailable", "the primary is not ready to write yet")
+        self._check_room(max(self._needs_bytes, SPARE_BYTES))
+
+    def _check_room(self, size_bytes: int) -> None:
         try:
-            self.files.check_room()
+            self.files.check_room(size_bytes)
         except OSError as error:
             code = "no_space" if error.errno == errno.ENOSPC else "unavailable"
             raise RpcError(code, f"the disk refuses writes: {error.strerror}") from error
+        self._needs_bytes = 0
 
     def check_can_read(self) -> None:
         """Raises RpcError unless this is a primary that may serve now."""
@@ -185,8 +193,12 @@ class ReplicaDriver:
     def propose(self, payload: bytes, *, now: bool = False) -> int:
         """Append a record whose effect the state has already; its LSN. Raises RpcError.
 
-        It leaves with what else is proposed in this turn of the scheduler, or `now`.
+        It leaves with what else is proposed in this turn of the scheduler, or `now`. It is taken
+        only if the disk has room for it, and for its copies, which may share a real one: what was
+        refused for that never happens.
         """
+        self._needs_bytes = len(payload) * len(self.core.members) + SPARE_BYTES
+        self._check_room(self._needs_bytes)
         try:
             lsn = self.core.propose(payload)
         except replication.NotPrimary as error:

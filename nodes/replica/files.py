@@ -215,11 +215,11 @@ class ReplicaFiles:
         before = self._ends[min(place, len(self._ends) - 1)] if place >= 0 and self._ends else 0
         return self.size_bytes - before
 
-    def check_room(self) -> None:
-        """Raises OSError if the disk takes nothing just now."""
+    def check_room(self, size_bytes: int) -> None:
+        """Raises OSError if the log could not grow by so much just now."""
         if self._unwritten:
             raise OSError(errno.ENOSPC, "No space left on device")
-        self.ctx.disk.append(LOG, b"")
+        self.ctx.disk.check_room(size_bytes)
 
     def append(self, entries: Sequence[Entry], synced_lsn: int, mark: int) -> bool:
         """Write records, or keep them in memory while the disk is full (False): see `retry`.

@@ -171,6 +171,9 @@ class _Files:
     def append(self, name: str, data: bytes) -> int:
         return self._disk.append(self._prefix + name, data)
 
+    def check_room(self, size_bytes: int) -> None:
+        self._disk.check_room(size_bytes)
+
     async def sync(self, name: str) -> None:
         await self._disk.sync(self._prefix + name)
 

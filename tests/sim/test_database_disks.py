@@ -266,3 +266,33 @@ def test_power_that_fails_in_the_middle_of_writes_leaves_torn_tails_and_loses_no
         return rows >= len(acknowledged) > 0, len(c.events("torn log tail cut")) > 2
 
     assert emu.run(script, group(nodes=1), seed=1) == (True, True)
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+@pytest.mark.parametrize("size", [300, 40_000, 200_000])
+def test_what_a_disk_without_room_refuses_never_happens_and_reads_go_on(nodes, size):
+    async def script(c: emu.Scenario) -> dict[str, Any]:
+        primary = await with_table(c)
+        outcomes = {}
+        for number in range(2_200_000 // size if size > 1000 else 200):
+            blob = "x" * (size if number > 5 else 250_000)
+            outcomes[number] = await code_of(c, primary, INSERT, number, blob)
+        rows = await c.call(primary, "query", "SELECT id FROM t ORDER BY id", [], {})
+        return {
+            "codes": sorted(set(outcomes.values())),
+            "same": [row[0] for row in rows["rows"]]
+            == [number for number, code in outcomes.items() if code == "ok"],
+        }
+
+    plan = group(nodes=nodes, more=", disk: {capacity: 1600kB}")
+    found = emu.run(script, plan, seed=10)
+    assert found["same"]
+    assert found["codes"] == ["no_space", "ok"]
+
+
+async def code_of(c: emu.Scenario, name: str, sql: str, *params: Any) -> str:
+    try:
+        await write(c, name, sql, *params)
+    except RpcError as error:
+        return error.code
+    return "ok"
