@@ -80,7 +80,10 @@ def _primary(tier: str, members: Sequence[Member]) -> str:
     """Who is in office; of two that say so, the one of the later epoch. Raises RpcError."""
     primaries = [each for each in members if each.role == PRIMARY]
     if not primaries:
-        why = f"`{tier}` has no primary that could hand over: `emu ps {tier}`"
+        why = f"`{tier}` has no primary that could hand over"
+        away = [f"{each.name} ({each.state})" for each in members if each.state != UP]
+        if away:
+            why += f"; {len(away)} of {len(members)} votes are missing: {', '.join(away)}"
         raise RpcError("unavailable", why)
     return max(primaries, key=lambda each: each.facts.get("epoch", 0)).name
 

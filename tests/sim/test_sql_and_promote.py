@@ -186,3 +186,20 @@ def test_a_group_without_replica_or_primary_says_so() -> None:
         assert "db-1 is killed" in await not_promoted(c, "db")
 
     emu.run(script, group("nodes: 1"), seed=9)
+
+
+def test_without_a_majority_it_is_said_whose_votes_are_missing() -> None:
+    async def script(c: emu.Scenario) -> None:
+        await with_table(c)
+        await c.kill("db-1")
+        await c.pause("db-2")
+        await c.sleep(3)
+        with pytest.raises(RpcError, match=r"2 of 3 votes are missing: db-1 \(killed\), db-2"):
+            await c.promote("db")
+        await c.kill("db-2,db-3")
+        await c.start("db-3")
+        await c.sleep(3)
+        with pytest.raises(RpcError, match=r"takes 2 of 3 votes \(db-1, db-2, db-3\)"):
+            await c.call("db-3", "write", [["INSERT INTO t VALUES (9, 'x')"]])
+
+    emu.run(script, group(), seed=1)
