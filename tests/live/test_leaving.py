@@ -32,10 +32,16 @@ SITE = asks(("site.home", []), ("site.profile", ["ada"]), ("ping", []), ("no.suc
 PAGES = gets("/", "/api/home", "/u/ada", "/health/live", "/static/mark.svg", "/nothing")
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+LINES = {"near": "", "far": "outside: {link: {latency: 3ms, jitter: 1ms, bandwidth: 2MB/s}}\n"}
+"""How far off the clients are: what comes over a line that takes time is held, and ends, apart."""
+
+
+@pytest.fixture(scope="module", params=LINES)
+def house(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("house")
-    (folder / "house.yaml").write_text(HOUSE)
+    (folder / "house.yaml").write_text(HOUSE + LINES[request.param])
     with emu_up(folder, str(folder / "house.yaml")) as running:
         yield running
     assert running.process.returncode == 130, (folder / "up.log").read_text()
@@ -109,10 +115,10 @@ def test_who_leaves_ends_nothing_but_its_own_session(house: Running, leaver: Lea
 
 
 @pytest.mark.soak
-def test_a_hundred_thousand_who_leave_end_nothing_but_their_own_sessions(
+def test_fifty_thousand_who_leave_end_nothing_but_their_own_sessions(
     house: Running, leaver: Leaver, record_property: Any
 ) -> None:
     for _ in range(10):
-        leave_everywhere(house, leaver, 1_150)
+        leave_everywhere(house, leaver, 575)
     record_property("figures", {"sessions": leaver.sessions})
-    assert leaver.sessions > 100_000
+    assert leaver.sessions > 50_000
