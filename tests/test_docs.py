@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 import sys
 import types
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from typer.main import get_command
 
 import emu
+from dashboards.board import panel_queries
 from emu.cli.verbs import app
 from emu.pytest_plugin import Opener
+from emu.seeds.run import SeedRun, run_seed
 from emu.topology.loading import loads
 from nodes.kind import Kind
 from nodes.kinds import KINDS
+from tests.cli import running
+from tests.cli.running import Up
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -117,3 +124,62 @@ def test_every_shipped_topology_is_told_in_the_readme(path: Path) -> None:
 def test_the_architecture_is_two_pages() -> None:
     assert len(ARCHITECTURE.splitlines()) <= 2 * PAGE_LINES
     assert max(len(line) for line in ARCHITECTURE.splitlines()) <= 130
+
+
+# --- a family with everything ---------------------------------------------------------------------
+
+LOTTERY = ROOT / "tests" / "examples" / "lottery"
+
+
+def test_a_family_with_everything_keeps_its_promise_under_its_own_faults_and_the_swarms() -> None:
+    for faults in ("timeline", "swarm"):
+        for seed in range(1, 4):
+            result = run_seed(SeedRun(str(LOTTERY / "lottery.yaml"), seed, 8.0, faults))
+            assert result.anomaly == "", (faults, seed)
+
+
+def test_its_own_model_finds_the_numbers_that_come_twice() -> None:
+    path = str(LOTTERY / "forgetful.yaml")
+    found = [run_seed(SeedRun(path, seed, 8.0, "timeline")) for seed in range(1, 5)]
+    assert {each.kind for each in found} - {""} == {"lottery"}
+    assert any("was won twice" in each.anomaly for each in found)
+
+
+@pytest.mark.slow
+def test_it_is_operated_watched_and_broken_by_commands_that_know_nothing_of_it(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    up = Up(state, str(LOTTERY / "lottery.yaml"))
+    up.wait_ready()
+    emu_ = partial(running.emu, state)
+    try:
+        rows = json.loads(emu_("ps", "office", "--json").stdout)
+        assert sorted(row["role"] for row in rows) == ["primary", "replica", "replica"]
+        assert all(row["next"] > 0 for row in rows), "a fact of its own"
+        url = urlsplit(emu_("url", "office", "--door", "board").stdout.strip())
+        with socket.create_connection((url.hostname, url.port), timeout=10) as board:
+            assert board.recv(100).startswith(b"next: ")
+        told = emu_("void", "office", "--numbers", "3")
+        assert (told.exit_code, told.stdout) == (0, "3 numbers are void\n")
+        assert emu_("jam", "office-1", "--for", "5s").exit_code == 0
+        assert "jam office-1" in emu_("faults").stdout
+        page = json.loads(emu_("report", "--json").stdout)["status"]["nodes"]
+        assert all("next" in node for node in page if node["tier"] == "office")
+    finally:
+        up.end()
+    assert "Traceback" not in up.said
+
+
+def test_its_dashboard_asks_for_what_it_measures() -> None:
+    board = pretend_module("lottery_board", (LOTTERY / "board.py").read_text("utf-8"), made := [])
+    queries = " ".join(query for _, query in panel_queries(board["BOARD"].to_json()))
+    for name in made:
+        del sys.modules[name]
+    assert "emu_lottery_next" in queries
+    assert '"lottery_next"' in (LOTTERY / "lottery.py").read_text("utf-8")
+
+
+def test_contributing_shows_its_record_as_it_is() -> None:
+    (shown,) = blocks(CONTRIBUTING, "py")
+    assert shown in (LOTTERY / "lottery.py").read_text("utf-8")
