@@ -23,7 +23,8 @@ from protocols.errors import RpcError
 POLL_S: Final = 0.2
 LEADER_FOR_S: Final = 30.0
 """How long a leader is looked for: nodes may just be coming."""
-GONE: Final = ("unavailable", "disconnected")
+SILENT: Final = ("unavailable", "disconnected", "timeout")
+"""Who is paused or cut off goes on later; who is down does not."""
 
 
 class Asked:
@@ -88,7 +89,8 @@ class Operating:
         """It was answered, or refused."""
         self.over = trio.Event()
         self.answers: dict[str, Any] = {}
-        self._counted: dict[str, float] = {}
+        self._seen: dict[str, Progress] = {}
+        self._down: RpcError | None = None
 
     def check(self) -> None:
         """Raises TargetError where it cannot be meant so."""
@@ -113,6 +115,7 @@ class Operating:
                 self.result = await operation.run(self.console, self.word)
                 return
             await self._begin()
+            self._seen = dict.fromkeys(self.answers, Progress(0, 0, "", False))
             self.begun.set()
             await self._follow()
             after = self._metrics()
@@ -172,16 +175,19 @@ class Operating:
         if self.operation.asks == "leader":
             (answer,) = (await self.ask(method)).values()
             return self.operation.read(answer)
-        found: list[Progress] = []
         for name in self.answers:
             try:
                 answer = await self.console.ask(name, method.name, *method.params(self.word))
+                self._seen[name] = self.operation.read(answer)
             except RpcError as error:
-                if self.console.is_running(name) or error.code not in GONE:
+                if error.code not in SILENT:
                     raise
-            else:
-                found.append(self.operation.read(answer))
-        return _sum(found)
+                if not self.console.is_running(name):  # what it did went with it
+                    self._seen.pop(name, None)
+                    self._down = error
+        if not self._seen:
+            raise self._down or RpcError("unavailable", "nobody who was asked is up any more")
+        return _sum(list(self._seen.values()))
 
     def _metrics(self) -> dict[str, float]:
         return {name: _total(self.cluster, name) for name in self.operation.counts}

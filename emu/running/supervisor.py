@@ -307,7 +307,9 @@ class Cluster:
     async def scale(self, tier: str, nodes: int) -> int:
         """Let `tier` have `nodes` members; the youngest go first, drained. Returns the number."""
         if not any(each.name == tier for each in self.topology.tiers):
-            raise TargetError(unknown_tier(self.candidates(), tier))
+            kinds = [each.kind for each in self.topology.tiers if each.group == tier]
+            verbs = [each.verb for kind in kinds for each in kind.operations if each.resizing]
+            raise TargetError(unknown_tier(self.candidates(), tier, dict.fromkeys(verbs)))
         check_scaling(self.topology.tier(tier), self.tier_instances(tier), nodes)
         before = self.topology
         self.topology = self.topology.scaled(tier, nodes)

@@ -100,9 +100,11 @@ def _nothing_named(word: str, nodes: Sequence[Candidate]) -> str:
     return f"nothing is called `{word}`; {hint}"
 
 
-def unknown_tier(nodes: Iterable[Candidate], name: str) -> str:
-    """Why nothing can be done with the tier `name`, and what can, if it is a group of tiers."""
+def unknown_tier(nodes: Iterable[Candidate], name: str, verbs: Iterable[str] = ()) -> str:
+    """Why nothing can be done with the tier `name`, and what can, if it is a group of tiers
+    (`verbs`: what lets it have more or fewer)."""
     tiers = dict.fromkeys(each.tier for each in nodes if each.group == name)
     if not tiers:
         return f"no tier is called `{name}`"
-    return f"`{name}` is a group of tiers: name one of {', '.join(tiers)}, or `reshard` the group"
+    others = "".join(f", or `{verb}` the group" for verb in verbs)
+    return f"`{name}` is a group of tiers: name one of {', '.join(tiers)}{others}"

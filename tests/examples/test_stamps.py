@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -17,6 +18,7 @@ from emu import extensions
 from emu.checks import registry
 from emu.model import kinds
 from emu.model.problems import TopologyError
+from emu.model.topology import Topology
 from emu.observe.sampling import Sampler
 from emu.observe.status import status
 from emu.running.targets import TargetError
@@ -106,6 +108,48 @@ def test_its_fault_lasts_as_long_as_the_block_or_until_it_is_healed() -> None:
         assert await take() != await take()
 
     emu.run(script, STAMPS)
+
+
+def two_machines() -> Topology:
+    return replace(load(STAMPS), faults=()).scaled("machine", 2)
+
+
+def test_of_several_machines_the_progress_is_added_up_and_who_dies_is_left_out() -> None:
+    async def script(c: emu.Scenario) -> tuple[Any, ...]:
+        burning = await c.burn("machine", 5)
+        await c.sleep(0.25)
+        both = burning.progress
+        await c.kill("machine-1")
+        one = await burning.ended()
+        burning = await c.burn("machine-2", 5)
+        await c.sleep(0.25)
+        await c.pause("machine-2", for_s=7.0)  # longer than an answer may take
+        paused = await burning.ended()
+        burning = await c.burn("machine-2", 50)
+        await c.sleep(0.25)
+        await c.kill("machine-2")
+        with pytest.raises(RpcError):
+            await burning.ended()
+        assert c.events("burn not done", target="machine-2")
+        return both, one, paused
+
+    both, one, paused = emu.run(script, two_machines())
+    assert (both.done, both.of, both.text, both.over) == (4, 10, "burnt", False)
+    assert one == {"sheets": 5, "nodes": ["machine-1", "machine-2"]}
+    assert paused == {"sheets": 5, "nodes": ["machine-2"]}
+
+
+def test_where_one_machine_refuses_a_fault_none_is_left_with_it() -> None:
+    async def script(c: emu.Scenario) -> None:
+        await c.kill("machine-2")
+        with pytest.raises(RpcError):
+            await c.stick("machine")
+        first, second = [await c.call("machine-1", "take") for _ in range(2)]
+        assert first != second and not [
+            each for each in c.cluster.active.values() if each.fault.verb == "stick"
+        ]
+
+    emu.run(script, two_machines())
 
 
 def test_what_it_cannot_be_done_to_is_said() -> None:
