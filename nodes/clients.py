@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import trio
 
 from nodes.base import Context
-from nodes.kind import Kind
+from nodes.kind import Kind, Traffic
 from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.stores import misread
 from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
@@ -279,12 +279,16 @@ class ClientsNode:
         return True
 
 
+TRAFFIC: Final = Traffic(
+    "client_operations_total", "client_failures_total", "client_operation_seconds"
+)
 KIND: Final = Kind(
     ClientsConfig,
     ClientsNode,
     (),
     edges=("asks",),
     clients=True,
+    traffic=(TRAFFIC,),
     mistakes=misread,
     joined=assigned,
     varied={

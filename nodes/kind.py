@@ -132,6 +132,23 @@ class Fact(NamedTuple):
     names. Of the leader itself it then says nothing."""
 
 
+class Traffic(NamedTuple):
+    """The metrics of its members that are a tier's traffic on every screen."""
+
+    requests: str
+    errors: str
+    seconds: str = ""
+    """A histogram; "": nobody measures how long they take."""
+    in_hand: str = ""
+    """A gauge of those that wait for their end."""
+
+
+REQUESTS: Final = Traffic(
+    "requests_total", "request_errors_total", "request_seconds", "requests_in_flight"
+)
+CONNECTIONS: Final = Traffic("connections_total", "request_errors_total", "", "current_sessions")
+
+
 class Mark(NamedTuple):
     """An event of its members that matters to whoever looks at a run afterwards."""
 
@@ -226,6 +243,8 @@ class Kind:
     roles: tuple[str, ...] = ()
     """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
     leader: Leader | None = None
+    traffic: tuple[Traffic, ...] = (REQUESTS, CONNECTIONS)
+    """The first whose requests a member counts is what it does."""
     facts: tuple[Fact, ...] = ()
     marks: tuple[Mark, ...] = ()
     labels: Mapping[str, Callable[[list[Any]], str]] = field(default_factory=dict, hash=False)

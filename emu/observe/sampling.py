@@ -16,6 +16,7 @@ import trio
 from emu.observe.link_series import Ways, sum_up
 from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
+from nodes.kind import Traffic
 from nodes.parts.metrics import LATENCY_EDGES_S, Counter, Gauge, Histogram, Metrics
 
 MAX_SAMPLES: Final = 1200
@@ -24,14 +25,6 @@ NODES_PER_TURN: Final = 20
 """Nodes that are read before other tasks get their turn."""
 NODES_PER_SECOND: Final = 500
 """With more nodes the samples become rarer."""
-SOURCES: Final = (
-    ("user_requests_total", "user_failures_total", "user_request_seconds"),
-    ("client_operations_total", "client_failures_total", "client_operation_seconds"),
-    ("requests_total", "request_errors_total", "request_seconds"),
-    ("connections_total", "request_errors_total", ""),
-)
-"""(requests, errors, latency): the first whose requests a node counts is its traffic."""
-WAITING: Final = ("user_requests_in_flight", "requests_in_flight", "current_sessions")
 
 
 @dataclass(slots=True)
@@ -152,8 +145,9 @@ class Sampler:
             self._thin_out()
 
     def _read(self, instance: Instance, seconds: float) -> NodeSample:
-        metrics = instance.handle.metrics
-        now = _Reading(metrics, _counts(metrics), metrics.total("cpu_busy_seconds_total") or 0.0)
+        metrics, traffic = instance.handle.metrics, instance.placement.kind.traffic
+        cpu_busy_s = metrics.total("cpu_busy_seconds_total") or 0.0
+        now = _Reading(metrics, _counts(metrics, traffic), cpu_busy_s)
         before = self._readings.get(instance.spec.name)
         if before is None or before.metrics is not metrics:
             before = _Reading(metrics, Counts(), 0.0)
@@ -161,7 +155,7 @@ class Sampler:
         busy = None
         if instance.handle.cores and seconds > 0:
             busy = min(1.0, (now.cpu_busy_s - before.cpu_busy_s) / seconds / instance.handle.cores)
-        waiting = _sum(each for name in WAITING for each in metrics.series(name))
+        waiting = _sum(each for found in traffic for each in _series(metrics, found.in_hand))
         return NodeSample(
             now.counts.since(before.counts), waiting if instance.running else 0.0, busy
         )
@@ -173,13 +167,13 @@ class Sampler:
         self.samples = [*(first.merged(second) for first, second in pairs), *rest]
 
 
-def _counts(metrics: Metrics) -> Counts:
-    for requests, errors, latency in SOURCES:
-        series = metrics.series(requests)
+def _counts(metrics: Metrics, traffic: Iterable[Traffic]) -> Counts:
+    for found in traffic:
+        series = metrics.series(found.requests)
         if not series:
             continue
-        counts = Counts(_sum(series), _sum(metrics.series(errors)))
-        for histogram in metrics.series(latency) if latency else ():
+        counts = Counts(_sum(series), _sum(metrics.series(found.errors)))
+        for histogram in _series(metrics, found.seconds):
             assert isinstance(histogram, Histogram)
             if histogram.edges is LATENCY_EDGES_S:
                 for place, count in enumerate(histogram.counts):
@@ -187,6 +181,10 @@ def _counts(metrics: Metrics) -> Counts:
                         counts.buckets[place] = counts.buckets.get(place, 0) + count
         return counts
     return Counts()
+
+
+def _series(metrics: Metrics, name: str) -> Iterable[object]:
+    return metrics.series(name) if name else ()
 
 
 def _sum(series: Iterable[object]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nodes.kind import Demand, Kind
+from nodes.kind import Demand, Kind, Traffic
 from nodes.users.node import UsersConfig, UsersNode
 
 VISITS: Final = "visits"
@@ -14,6 +14,12 @@ def _demand(config: UsersConfig) -> Demand:
     return Demand(config.rate_per_s, config.clients)
 
 
+TRAFFIC: Final = Traffic(
+    "user_requests_total",
+    "user_failures_total",
+    "user_request_seconds",
+    "user_requests_in_flight",
+)
 KIND: Final = Kind(
     UsersConfig,
     UsersNode,
@@ -23,4 +29,5 @@ KIND: Final = Kind(
     clients=True,
     outside="users",
     demand=_demand,
+    traffic=(TRAFFIC,),
 )
