@@ -18,7 +18,7 @@ from emu import state
 from emu.cli import lines, output
 from emu.cli.printing import Printer
 from emu.cli.screen import command_name, summary_screen, welcome_screen
-from emu.live.addresses import SlotError
+from emu.live.addresses import SubnetError
 from emu.machine.events import Event
 from emu.session import Session
 
@@ -61,7 +61,7 @@ class Foreground:
             trio.run(self._main)
         except* KeyboardInterrupt:
             self.interrupted = True
-        except* (SlotError, TimeoutError, OSError) as group:
+        except* (SubnetError, TimeoutError, OSError) as group:
             problem = "; ".join(_explained(each) for each in _leaves(group))
         finally:
             self._finishing.acquire()  # kept: from here on the hard end would come too late

@@ -1,7 +1,7 @@
-"""Loopback addresses: one 127.SLOT network per running cluster, one address per
+"""Loopback addresses: one 127.N network per running cluster, one address per
 machine, stable over restarts.
 
-The slot is claimed by flock on a file, so the kernel frees it if emu dies.
+The subnet is claimed by flock on a file, so the kernel frees it if emu dies.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import tempfile
 from pathlib import Path
 from typing import IO, Final
 
-FIRST_SLOT: Final = 7
-LAST_SLOT: Final = 250
+FIRST_SUBNET: Final = 7
+LAST_SUBNET: Final = 250
 
 
-class SlotError(Exception):
+class SubnetError(Exception):
     """No loopback network is free."""
 
 
-class AddressSlot:
-    """The claimed 127.SLOT.0.0/16; without aliases every machine is 127.0.0.1."""
+class Subnet:
+    """The claimed 127.N.0.0/16; without aliases every machine is 127.0.0.1."""
 
     def __init__(self, *, aliases: bool = True) -> None:
         self.aliases = aliases and has_aliases()
@@ -63,7 +63,7 @@ def has_aliases() -> bool:
 def _claim() -> tuple[int, IO[str]]:
     folder = Path(tempfile.gettempdir()) / f"emu-slots-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    for number in range(FIRST_SLOT, LAST_SLOT + 1):
+    for number in range(FIRST_SUBNET, LAST_SUBNET + 1):
         lock = open(folder / str(number), "w")  # noqa: SIM115 - held open: it is the claim
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,4 +71,4 @@ def _claim() -> tuple[int, IO[str]]:
             lock.close()
             continue
         return number, lock
-    raise SlotError(f"all {LAST_SLOT} loopback networks are in use: end some clusters")
+    raise SubnetError(f"all {LAST_SUBNET} loopback networks are in use: end some clusters")

@@ -74,14 +74,14 @@ class LiveCard:
     async def _connect(self, target: Host, port: int) -> Stream:
         network = self._network
         where = target.ports.get(port, (target.address, port))
-        if not network.slot.aliases and port not in target.ports:
+        if not network.subnet.aliases and port not in target.ports:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{target.spec.name}:{port} is closed")
         sock = socket.socket()
         prepare(sock, network.buffer_bytes)
         local = ("", 0)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((self.address if network.slot.aliases else "127.0.0.1", 0))
+            sock.bind((self.address if network.subnet.aliases else "127.0.0.1", 0))
             local = sock.getsockname()
             if self._name != OUTSIDE:
                 network.remember(local, self._name)

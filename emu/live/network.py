@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import trio
 from trio.lowlevel import checkpoint
 
-from emu.live.addresses import AddressSlot
+from emu.live.addresses import Subnet
 from emu.live.readiness import Readiness
 from emu.live.relay import Relays
 from emu.live.timers import LiveTimers
@@ -84,7 +84,7 @@ class LiveNetwork:
         self.checkpoint_every = checkpoint_every
         self.buffer_bytes = buffer_bytes
         self.refused_total = 0
-        self.slot = AddressSlot(aliases=aliases)
+        self.subnet = Subnet(aliases=aliases)
         self.sinks: dict[Destroyable, None] = {}
         """Every socket of a connection that is open, to be closed with the world."""
         self.relays = Relays(self.spawn)
@@ -106,7 +106,7 @@ class LiveNetwork:
     def add_machine(self, spec: MachineSpec) -> str:
         """Give the machine its address. Raises OSError EMFILE where the system cannot hold more."""
         self._check_room(spec)
-        address = self.slot.address(spec.name, FIXED_HOSTS.get(spec.name))
+        address = self.subnet.address(spec.name, FIXED_HOSTS.get(spec.name))
         self.hosts[spec.name] = Host(spec, address)
         self._listed_ports += len(spec.ports)
         self._name_by_address[address] = spec.name
@@ -158,7 +158,7 @@ class LiveNetwork:
     def name_of(self, address: str, port: int) -> str:
         """Who dials: by source address, or (without aliases) by the port it was given."""
         found = self._name_by_endpoint.get((address, port))
-        if found is None and self.slot.aliases:
+        if found is None and self.subnet.aliases:
             found = self._name_by_address.get(address)
         return found or OUTSIDE
 
@@ -187,7 +187,7 @@ class LiveNetwork:
 
     def bind(self, sock: socket.socket, host: Host, port: int) -> None:
         """Take the machine's own port; where another program has it, any other, with an event."""
-        if not self.slot.aliases:
+        if not self.subnet.aliases:
             self._bind_elsewhere(sock, host, "127.0.0.1", port)
             return
         try:
@@ -214,7 +214,7 @@ class LiveNetwork:
             self.set_power(host, True)
         for sink in list(self.sinks):
             sink.destroy(reset=True)
-        self.slot.release()
+        self.subnet.release()
         await checkpoint()
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from emu.live.addresses import AddressSlot
+from emu.live.addresses import Subnet
 from emu.live.sync import Syncer
 from emu.live.world import PROBE_S, LiveWorld
 from emu.machine.disk import Work
@@ -346,15 +346,15 @@ async def test_a_hundred_machines_raise_the_soft_limit_of_open_files(tmp_path):
 
 CLAIMANT = """
 import sys
-from emu.live.addresses import AddressSlot
-slot = AddressSlot()
-print(slot.number, flush=True)
+from emu.live.addresses import Subnet
+subnet = Subnet()
+print(subnet.number, flush=True)
 sys.stdin.read()
 """
 
 
 def claimant() -> subprocess.Popen[str]:
-    """A process that holds an address slot until it is told to end, and has said which."""
+    """A process that holds a subnet until it is told to end, and has said which."""
     return subprocess.Popen(
         [sys.executable, "-c", CLAIMANT],
         stdin=subprocess.PIPE,
@@ -365,7 +365,7 @@ def claimant() -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_a_slot_is_ones_own_and_free_again_when_its_emu_is_killed(tmp_path, monkeypatch):
+def test_a_subnet_is_ones_own_and_free_again_when_its_emu_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     with claimant() as one, claimant() as two:
@@ -373,7 +373,7 @@ def test_a_slot_is_ones_own_and_free_again_when_its_emu_is_killed(tmp_path, monk
         assert sorted(numbers) == ["7", "8"], "two clusters, two networks"
         one.kill()
         one.wait(10)
-        again = AddressSlot()
+        again = Subnet()
         assert str(again.number) == numbers[0], "the kernel freed it"
         again.release()
         two.stdin.close()

@@ -59,8 +59,8 @@ class Processes:
     def __init__(
         self, world: SharedWorld, events: Events, operator: Operator, nursery: trio.Nursery
     ) -> None:
-        if not isinstance(world, SharedWorld) or not world.network.slot.aliases:
-            raise OSError("child processes need a live world that is shared, with its own 127.SLOT")
+        if not isinstance(world, SharedWorld) or not world.network.subnet.aliases:
+            raise OSError("child processes need a live world that is shared, with its own 127.N")
         self.world = world
         self.events = events
         self.operator = operator

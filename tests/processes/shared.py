@@ -1,6 +1,6 @@
 """One emulated network in several processes: who is on it, and what its links do, as data.
 
-emu's own world tells of every change; a child's world joins the 127.SLOT network that emu claimed,
+emu's own world tells of every change; a child's world joins the 127.N network that emu claimed,
 knows every machine by its address, and applies the same shapes and rules to what it sends itself.
 What several senders share (bandwidth) is counted by each process for itself.
 """
@@ -13,7 +13,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from emu.live.addresses import AddressSlot
+from emu.live.addresses import Subnet
 from emu.live.world import LiveWorld
 from emu.machine.clock import MachineClock
 from emu.machine.events import Events
@@ -27,7 +27,7 @@ from nodes.base import OUTSIDE, Operation
 class NetworkState:
     """All that a process needs to know of a network, whatever it knew before."""
 
-    slot: int
+    subnet: int
     machines: dict[str, tuple[MachineSpec, str]] = field(default_factory=dict)
     """Name → spec and address."""
     shapes: dict[tuple[str, str], tuple[Shape, str]] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class SharedWorld(LiveWorld):
     def network_state(self) -> NetworkState:
         machines = {each.spec.name: (each.spec, each.address) for each in self.machines()}
         return NetworkState(
-            self.network.slot.number,
+            self.network.subnet.number,
             machines,
             self.links.shapes([*machines, OUTSIDE]),
             self.links.rules(),
@@ -139,7 +139,7 @@ class JoinedWorld(LiveWorld):
 
     async def __aenter__(self) -> JoinedWorld:
         await super().__aenter__()
-        self.network.slot = self._slot = JoinedSlot(self._state.slot)
+        self.network.subnet = self._subnet = JoinedSubnet(self._state.subnet)
         self.apply(self._state)
         return self
 
@@ -154,7 +154,7 @@ class JoinedWorld(LiveWorld):
         """Make it so: other machines by name and address, shapes, rules, power."""
         before, self._state = self._state, state
         for name, (spec, address) in state.machines.items():
-            self._slot.know(name, address)
+            self._subnet.know(name, address)
             if name != self._own.name and self.network.host(name) is None:
                 self.network.add_machine(spec)
         for name in before.machines:
@@ -171,7 +171,7 @@ class JoinedWorld(LiveWorld):
                 self.links.set_power(name, name not in state.dark)
 
 
-class JoinedSlot(AddressSlot):
+class JoinedSubnet(Subnet):
     """The network that another process has claimed, with the addresses that it gave."""
 
     def __init__(self, number: int) -> None:
