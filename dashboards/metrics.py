@@ -126,7 +126,8 @@ def as_markdown(metrics: Iterable[Metric], drawn_on: Mapping[str, list[str]]) ->
             "# Metrics",
             "",
             "Made by `python -m dashboards` from the source; a test keeps it up to date. Every "
-            "series has the label `cluster` besides, from service discovery.",
+            "series has the label `cluster` besides, from service discovery. Of emu's own process "
+            "there are prometheus-client's `process_*` and `python_*`.",
             "",
             "| name | type | labels | meaning | dashboards |",
             "|---|---|---|---|---|",

@@ -1,16 +1,19 @@
 """What emu tells Prometheus of itself: nodes up, faults, links, fidelity, expectations.
 
-The nodes' own metrics are theirs (http.py asks them). Series are registered once and read at each
-scrape; a scrape hands the loop over between families.
+The nodes' own metrics are theirs (http.py asks them), those of emu's process prometheus-client's.
+Series are registered once and read at each scrape; a scrape hands the loop over between families.
 """
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Mapping
 from typing import Any, Final
 
 import trio
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
 
 from emu.machine.events import LEVELS, Event
 from emu.observe.link_series import sum_up, tell
@@ -22,7 +25,6 @@ from nodes.parts.metrics import Counter, Metrics
 
 MAX_FAULT_SERIES: Final = 100
 NAMES_SHOWN: Final = 5
-PAGE_BYTES: Final = resource.getpagesize()
 
 
 class Exposition:
@@ -34,6 +36,9 @@ class Exposition:
         """As emu/verdict/summary.py judges them, so far; refreshed by whoever asks the users."""
         self._metrics = Metrics()
         self._nodes: dict[str, Metrics] = {}
+        self._process = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._process)
         self._events: dict[str, Counter] = {
             level: self._metrics.counter(
                 "events_total", "Events of the run, by level.", level=level
@@ -57,8 +62,6 @@ class Exposition:
             "1 while the laptop keeps up with the emulation.",
             lambda: float(cluster.world.fidelity()["trustworthy"]),
         )
-        metrics.counter("process_cpu_seconds_total", "Cpu time of the emulator.", _cpu_seconds)
-        metrics.gauge("process_resident_memory_bytes", "Memory of the emulator.", _resident_bytes)
         metrics.gauge(
             "process_tasks",
             "Tasks of the emulator's loop.",
@@ -92,7 +95,8 @@ class Exposition:
                 merged.setdefault(name, (header, []))[1].extend(lines)
             if place % 100 == 99:
                 await trio.lowlevel.checkpoint()
-        return b"".join(part for header, lines in merged.values() for part in (header, *lines))
+        ours = (part for header, lines in merged.values() for part in (header, *lines))
+        return b"".join((*ours, generate_latest(self._process)))
 
     # --- nodes -------------------------------------------------------------------------------
 
@@ -152,17 +156,3 @@ def target_of(active: ActiveFault) -> str:
         return ", ".join(active.nodes)
     words = getattr(active.fault, active.fault.main)
     return " / ".join(words) if isinstance(words, tuple) else str(words)
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def _resident_bytes() -> float:
-    """Now, where /proc tells; else the most it ever was."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return float(int(file.read().split()[1]) * PAGE_BYTES)
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0

@@ -23,6 +23,7 @@ from emu.model.vocabulary import verbs
 from emu.observe import guard, page
 from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition
+from emu.observe.openmetrics import negotiated
 from emu.observe.sampling import Sampler
 from emu.observe.status import Status, status
 from emu.running.supervisor import Cluster
@@ -34,7 +35,6 @@ from nodes.wire.http_server import Endpoint, HttpService, Via, error_response, j
 from protocols.errors import RpcError
 from protocols.http.connection import Request, Response
 
-METRICS_TYPE: Final = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
 HTML: Final = ("content-type", "text/html; charset=utf-8")
 ASSET_TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 NO_STORE: Final = ("cache-control", "no-store")
@@ -159,11 +159,11 @@ class ObserveServer:
             body = await self.cluster.call_admin(name, "metrics", timeout_s=PAUSED_TIMEOUT_S)
         except RpcError as error:
             return error_response(request, 503, error.code, str(error))
-        return Response(200, (METRICS_TYPE,), bytes(body))
+        return _metrics_page(request, bytes(body))
 
     async def _metrics(self, request: Request, via: Via) -> Response:
         """The emulator's own state: nodes up, active faults, links, loop lag, fidelity."""
-        return Response(200, (METRICS_TYPE,), await self.exposition.render())
+        return _metrics_page(request, await self.exposition.render())
 
     async def _discovery(self, request: Request, via: Via) -> Response:
         """Prometheus http_sd: one target per node, and emu itself."""
@@ -233,6 +233,12 @@ class ObserveServer:
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             return error_response(request, 400, "bad_request", str(error))
         return json_response({"number": number})
+
+
+def _metrics_page(request: Request, page: bytes) -> Response:
+    """In the format that the scraper asks for."""
+    kind, body = negotiated(page, request.headers.get("accept", ""))
+    return Response(200, (("content-type", kind), ("vary", "accept")), body)
 
 
 async def _asset(name: str, request: Request, via: Via) -> Response:

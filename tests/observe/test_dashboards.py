@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import promql_parser
 import pytest
+from prometheus_client import CollectorRegistry, ProcessCollector
 from ruamel.yaml import YAML
 
 from dashboards import metrics
@@ -23,6 +24,11 @@ from tests.peers import need
 RULES = sorted((HERE / "rules").glob("*.yaml"))
 VALUES = {"__rate_interval": "4s", "cluster": "c", "tier": "web|db", "node": "web-1|db-1"}
 OWN_SERIES = {"up", "scrape_duration_seconds", "ALERTS"}
+OF_EMUS_PROCESS = {
+    sample.name
+    for family in ProcessCollector(registry=CollectorRegistry()).collect()
+    for sample in family.samples
+}
 """What Prometheus itself makes."""
 MODELS = {board.uid: board.to_json() for board in BOARDS}
 
@@ -121,7 +127,7 @@ def vectors(node: Any) -> list[str]:
 
 def test_every_metric_that_is_asked_for_exists():
     known = {name for metric in metrics.registered().values() for name in metric.samples}
-    known |= OWN_SERIES | {each["record"] for each in rules() if "record" in each}
+    known |= OWN_SERIES | OF_EMUS_PROCESS | {each["record"] for each in rules() if "record" in each}
     for where, query in every_query():
         named = vectors(promql_parser.parse(filled_in(query, VALUES)))
         assert named, where

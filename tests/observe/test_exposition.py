@@ -5,14 +5,23 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as strictly_parsed,
+)
 
 import emu
 from emu.model import faults
 from emu.observe.exposition import MAX_FAULT_SERIES, Exposition
+from emu.observe.openmetrics import openmetrics
 from tests.observe.pages import node_page, observed, parsed, values
 from tests.peers import need
 
 NODES = ("dns-1", "lb-1", "web-1", "web-2", "web-3", "db-1", "users-local-1")
+
+
+OF_ITS_PROCESS = ("process_", "python_")
+"""What prometheus-client tells of emu itself has the names that all its programs have."""
 
 
 async def all_pages(c: emu.Scenario, exposition: Exposition) -> dict[str, bytes]:
@@ -33,6 +42,8 @@ def pages() -> dict[str, bytes]:
 def test_every_family_is_named_emu_in_base_units_and_says_whose_it_is(pages: dict[str, bytes]):
     for node, page in pages.items():
         for family in parsed(page).values():
+            if node == "emu" and family.name.startswith(OF_ITS_PROCESS):
+                continue
             assert family.name.startswith("emu_"), family.name
             assert not family.name.endswith(("_ms", "_milliseconds", "_percent", "_kb")), family
             assert family.documentation.endswith("."), f"{family.name}: {family.documentation}"
@@ -58,6 +69,48 @@ def test_promtool_finds_nothing_to_say_of_any_page(pages: dict[str, bytes]):
             [promtool, "check", "metrics"], input=page, capture_output=True, check=False
         )
         assert found.returncode == 0 and not found.stderr, f"{node}: {found.stderr.decode()}"
+
+
+def test_emus_own_page_tells_of_its_process_its_python_and_its_collector(pages: dict[str, bytes]):
+    families = parsed(pages["emu"])
+    assert families["process_cpu_seconds"].samples[0].value > 0
+    assert families["process_resident_memory_bytes"].samples[0].value > 1e6
+    assert families["python_info"].samples[0].labels["implementation"]
+    assert {each.labels["generation"] for each in families["python_gc_collections"].samples} == {
+        "0", "1", "2"}  # fmt: skip
+    assert not any(
+        OF_ITS_PROCESS[0].encode() in page for node, page in pages.items() if node != "emu"
+    )
+
+
+def test_openmetrics_says_the_same_as_the_text_and_its_own_parser_takes_it(
+    pages: dict[str, bytes],
+):
+    for page in pages.values():
+        told = strictly_parsed(openmetrics(page).decode())
+        assert {each.name: canonical(each) for each in told} == {
+            name: canonical(each) for name, each in parsed(page).items()
+        }
+
+
+def canonical(family: Metric) -> list[tuple[str, dict[str, str], float]]:
+    """Its samples; an edge of 1 is one of 1.0."""
+    return [
+        (
+            name,
+            {key: repr(float(each)) if key == "le" else each for key, each in labels.items()},
+            at,
+        )
+        for name, labels, at, *_ in family.samples
+    ]
+
+
+def test_a_meaning_with_quotes_and_a_family_at_the_end_are_turned_too():
+    page = b'# HELP a_total Says "no".\n# TYPE a_total counter\na_total{x="# HELP"} 1\n'
+    assert openmetrics(page) == (
+        b'# HELP a Says \\"no\\".\n# TYPE a counter\na_total{x="# HELP"} 1\n# EOF\n'
+    )
+    assert openmetrics(b"") == b"# EOF\n"
 
 
 def test_red_of_every_tier_is_in_the_same_series(pages: dict[str, bytes]):

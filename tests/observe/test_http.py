@@ -8,6 +8,9 @@ import urllib.request
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as strictly_parsed,
+)
 
 from tests.observe.pages import parsed
 from tests.observe.running import Running
@@ -41,6 +44,15 @@ def test_http_sd_names_one_target_per_node_and_each_can_be_scraped(running: Runn
         status, headers, page = fetch(f"http://{target}{labels['__metrics_path__']}")
         assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
         assert parsed(page)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/web-1"])
+def test_a_scraper_that_asks_for_openmetrics_gets_it(running: Running, path: str):
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    status, headers, page = fetch(f"{running.url}{path}", {"Accept": accept})
+    assert status == 200 and headers["content-type"].startswith("application/openmetrics-text")
+    families = list(strictly_parsed(page.decode()))
+    assert page.endswith(b"# EOF\n") and len(families) > 10
 
 
 def test_a_dead_node_fails_its_scrape_and_an_unknown_one_is_not_found(running: Running):
