@@ -5,13 +5,15 @@ What a record means is the StateMachine's business; what is committed, the core'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import trio
 
 from nodes.base import Context, Timer
 from nodes.parts.auto_reset_event import AutoResetEvent
-from nodes.replica.state_machine import StateMachine, apply_entries
+from nodes.replica.state_machine import DoesNotApply, StateMachine, apply_entries
+from protocols.replication.log import Entry
 from protocols.replication.replica import PRIMARY, Replica
 
 SLICE: Final = 100
@@ -30,6 +32,9 @@ class Driver(Protocol):
     def held(self) -> bool: ...
     @property
     def is_cut(self) -> bool: ...
+    @property
+    def is_stopped(self) -> bool: ...
+    def stop_state(self, lsn: int, error: Exception) -> None: ...
     def pump(self) -> None: ...
 
 
@@ -82,10 +87,24 @@ class Applying:
         while True:
             await self._wanted.wait()
             self._timer = None
-            while not driver.held and driver.state_lsn < self._target():
+            while not (driver.held or driver.is_stopped) and driver.state_lsn < self._target():
                 self._apply_some()
                 await driver.ctx.clock.sleep(0)
             driver.pump()
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        """All of them, or those before one that does not apply."""
+        driver = self._driver
+        try:
+            apply_entries(driver.machine, entries)
+            driver.state_lsn = entries[-1][1]
+        except DoesNotApply as error:
+            if len(entries) == 1:
+                driver.stop_state(entries[0][1], error)
+                return
+            for each in entries:
+                if not driver.is_stopped:
+                    self._apply([each])
 
     def _target(self) -> int:
         core = self._driver.core
@@ -98,16 +117,17 @@ class Applying:
         driver, core = self._driver, self._driver.core
         if core.cut_from is not None:
             return False  # the next Ready takes the state back first
+        if driver.is_stopped:
+            return False
         target = self._target()
         if driver.state_lsn < target:
             stop = min(target, driver.state_lsn + SLICE)
             entries = core.storage.entries(driver.state_lsn + 1, stop, SLICE_BYTES)
-            apply_entries(driver.machine, entries)
-            driver.state_lsn = entries[-1][1]
+            self._apply(entries)
         applied_lsn = min(driver.state_lsn, core.visible_lsn)
         if core.applied_lsn != applied_lsn:
             core.applied(applied_lsn, driver.ctx.clock.monotonic_s())
         changed, self._changed = self._changed, None
         if changed is not None:
             changed.set()
-        return driver.state_lsn < target
+        return driver.state_lsn < target and not driver.is_stopped

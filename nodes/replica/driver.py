@@ -25,6 +25,7 @@ from nodes.replica.facts import facts_of
 from nodes.replica.files import ROOM_PAUSE_S, ReplicaFiles
 from nodes.replica.install import Installer
 from nodes.replica.lag import LagClock
+from nodes.replica.refill import SNAPSHOT_AFTER, Refill
 from nodes.replica.snapshots import Snapshots
 from nodes.replica.state_machine import StateMachine, restore_in_steps
 from nodes.replica.waiters import Callback, Waiters
@@ -105,6 +106,10 @@ class ReplicaDriver:
         self._snapshots = Snapshots(self, snapshot_every_bytes)
         self._installer = Installer(self)
         self._applying = Applying(self, apply_pause_s)
+        self._refill = Refill(self)
+        self.want_snapshot = self._snapshots.want
+        self.follow_again = self._applying.start
+        self.stop_state = self._refill.begin
         self._peers: dict[str, Client] = {}
         self._acknowledged = Waiters("unknown_outcome", LOST_WRITE)
         self._visible = Waiters("unavailable", LOST_ANSWER)
@@ -140,12 +145,14 @@ class ReplicaDriver:
             nursery.start_soon(self._slow_forever)
             nursery.start_soon(self._snapshots.run)
             nursery.start_soon(self._installer.run)
+            nursery.start_soon(self._refill.run)
             nursery.start_soon(self._make_room_forever)
             self.pump()
 
     def add_methods(self, service: Service) -> None:
         """Take the peers' messages at the node's main listener."""
         service.notified[REPLICATE] = lambda call, wire: self.take(read_message(call, wire))
+        service.add(SNAPSHOT_AFTER, self._refill.serve, cost_s=0.0)
 
     # --- what tiers use ------------------------------------------------------------------
 
@@ -175,6 +182,7 @@ class ReplicaDriver:
     def check_can_read(self) -> None:
         """Raises RpcError unless this is a primary that may serve now."""
         core = self._as_primary()
+        self._refill.check()
         if self.state_lsn < core.storage.last_lsn:
             raise RpcError("unavailable", "the primary is still replaying its log")
         if not core.can_serve(self._now_s()):
@@ -258,8 +266,15 @@ class ReplicaDriver:
         return bool(self.core.cut_from or (self._slow is not None and self._slow.rebuild_from))
 
     def catch_up(self) -> None:
-        """Somebody looks at the state: apply now what has gathered, a slice of it at most."""
+        """Somebody looks at the state: apply now what has gathered, a slice of it at most. Raises
+        RpcError if it has stopped."""
         self._applying.catch_up()
+        self._refill.check()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the state waits for a peer's: a record did not apply to it."""
+        return bool(self._refill.problem)
 
     async def applied(self, lsn: int) -> None:
         """Return when the state contains `lsn`, committed."""
@@ -361,7 +376,7 @@ class ReplicaDriver:
         if ready.entries:
             self._write(ready)
         for message in ready.messages:
-            self._peer(message.to).notify(REPLICATE, replication.to_wire(message))
+            self.peer(message.to).notify(REPLICATE, replication.to_wire(message))
         self._applying.follow()
         self._wake(ready)
 
@@ -445,12 +460,13 @@ class ReplicaDriver:
     def replace_state(self, become: Callable[[], None], lsn: int) -> None:
         """The state is of another origin from now on, and contains so much."""
         become()
+        self._refill.replaced()
         self.state_lsn = lsn
         self.times_replaced += 1
 
     # --- peers, time, waiters ------------------------------------------------------------
 
-    def _peer(self, name: str) -> Client:
+    def peer(self, name: str) -> Client:
         client = self._peers.get(name)
         if client is None:
             client = self._peers[name] = Client(self.ctx, self._nursery, name, RPC_PORT)

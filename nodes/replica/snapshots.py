@@ -46,6 +46,11 @@ class Snapshots:
     def __init__(self, driver: Driver, every_bytes: int) -> None:
         self._driver = driver
         self._every_bytes = every_bytes
+        self._wanted_lsn = 0
+
+    def want(self, lsn: int) -> None:
+        """Somebody needs one that reaches so far, however short the log is."""
+        self._wanted_lsn = max(self._wanted_lsn, lsn)
 
     async def run(self) -> None:
         """When the log is long: snapshot what is committed, and drop what nobody needs."""
@@ -58,6 +63,8 @@ class Snapshots:
     def _is_due(self) -> bool:
         """Not for less log than the state is long: a large state would be written all the time."""
         last = self._driver.core.storage.snapshot
+        if (last.lsn if last is not None else 0) < self._wanted_lsn <= self._driver.state_lsn:
+            return True
         if last is None:
             return self._driver.files.size_bytes > self._every_bytes
         due_bytes = max(self._every_bytes, len(last.data))

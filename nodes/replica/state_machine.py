@@ -15,8 +15,12 @@ Applied = Callable[[], Sequence[bytes]]
 is dumped is the state at the last call."""
 
 
+class DoesNotApply(Exception):
+    """A record does not fit the state, which is as it was before."""
+
+
 class StateMachine(Protocol):
-    """Synchronous and deterministic."""
+    """Synchronous and deterministic. To apply raises DoesNotApply."""
 
     def apply(self, payload: bytes, lsn: int) -> None: ...
     def dump(self) -> Content: ...

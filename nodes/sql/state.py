@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgpack
 
+from nodes.replica.state_machine import DoesNotApply
 from nodes.sql import schema
 from nodes.sql.chance import Chance
 from nodes.sql.changes import Layouts, Misfit, Noted, quoted, repeat
@@ -75,7 +76,7 @@ class _Full(Exception):
     """The transaction finds no room in the record that others have begun."""
 
 
-class ReplicaDiverged(Exception):
+class ReplicaDiverged(DoesNotApply):
     """A record did not fit the state it was applied to: this copy must be rebuilt."""
 
 
