@@ -33,7 +33,8 @@ Told = Mapping[str, Any]
 
 
 class Verbs(TyperGroup):
-    """emu's own verbs, then those of kinds: looked for when they are typed, or listed."""
+    """emu's own verbs, then those of kinds: looked for when they are typed, or listed (of what
+    runs; where nothing does, of all known kinds, whose loading takes half a second)."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
@@ -46,8 +47,9 @@ class Verbs(TyperGroup):
         return None
 
     def list_commands(self, ctx: Any) -> list[str]:
-        brought = [told["verb"] for told in (*_of_known_kinds(), *_of_running())]
-        return list(dict.fromkeys([*super().list_commands(ctx), *brought]))
+        brought = list(_of_running()) or _of_known_kinds()
+        verbs = [*super().list_commands(ctx), *(told["verb"] for told in brought)]
+        return list(dict.fromkeys(verbs))
 
 
 def _of_running() -> Iterable[Told]:

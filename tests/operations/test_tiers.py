@@ -1,4 +1,5 @@
-"""Which shards a store has is said by its slot map, once it is founded; the file only founds it."""
+"""Tiers that come and go by an operation: which shards a store has is said by its slot map, once it
+is founded; the file only founds it."""
 
 from __future__ import annotations
 
