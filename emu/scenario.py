@@ -28,6 +28,7 @@ from emu.operations.console import run_statement
 from emu.operations.inject import inject, latest
 from emu.operations.operating import Operating
 from emu.running import doors, timeline, views
+from emu.running.asking import ask_each
 from emu.running.supervisor import Cluster
 from emu.running.targets import resolve
 from emu.sim.run import in_virtual_time
@@ -152,7 +153,7 @@ class Scenario:
         """Call an admin method of each node that `words` mean: its answer, or the RpcError."""
         names = await self.cluster.resolve(words)
         ask = self.cluster.call_admin
-        return dict(await self.cluster.each(names, lambda name: ask(name, method, *params)))
+        return await ask_each(names, lambda name: ask(name, method, *params))
 
     def metrics(self, words: str, name: str, **labels: str) -> float:
         """The sum of a metric over the nodes that `words` mean (of a histogram, its count).

@@ -21,6 +21,7 @@ from emu.operations.console import STATEMENT, run_statement
 from emu.operations.inject import latest, operation_of, read
 from emu.operations.operating import Operating, cancel
 from emu.running import doors, views
+from emu.running.asking import ask_each
 from emu.running.operator import ADMIN_LIMITS
 from emu.running.supervisor import DRAIN_TIMEOUT_S, Cluster
 from emu.running.targets import TargetError
@@ -161,7 +162,7 @@ class ControlServer:
         names = await self.cluster.resolve(words)
         if not admin:
             names = views.fronts(self.cluster, words, names)
-        answers = await self.cluster.each(names, lambda name: ask(name, method, params))
+        answers = await ask_each(names, lambda name: ask(name, method, params))
         return {
             name: {"error": answer.to_wire()} if isinstance(answer, RpcError) else {"ok": answer}
             for name, answer in answers.items()

@@ -10,6 +10,8 @@ import trio
 from emu.machine.world import MachineSpec
 from emu.model.topology import Placement
 from emu.running.handle import NodeHandle
+from emu.running.targets import Candidate
+from protocols.control import Member
 
 CRASH_LOOP: Final = 5
 CRASH_LOOP_WINDOW_S: Final = 60.0
@@ -48,6 +50,27 @@ class Instance:
     @property
     def shown_state(self) -> str:
         return "paused" if self.handle.paused else self.state
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What events say of it."""
+        return {"node": self.spec.name, "tier": self.spec.tier, "region": self.spec.region}
+
+    @property
+    def candidate(self) -> Candidate:
+        """It as targets see it, with the role it last had."""
+        spec = self.spec
+        return Candidate(
+            spec.name, spec.tier, spec.kind, spec.region, self.role, self.placement.group
+        )
+
+    def as_member(self) -> Member:
+        """It as the directory lists it."""
+        spec, draining = self.spec, self.state in ("draining", "stopped")
+        return Member(
+            spec.name, spec.tier, spec.kind, spec.region, self.handle.address, spec.port,
+            self.listed, self.generation, draining, self.founder,
+        )  # fmt: skip
 
     def restart_wait_s(self, now_s: float) -> float | None:
         """It has failed just now: how long to wait before it is started again. None: it has failed

@@ -18,7 +18,7 @@ from emu.machine.events import Events
 from emu.machine.world import MachineSpec, World
 from emu.model import faults
 from emu.model.topology import Placement, Topology, check_runners
-from emu.running import directory
+from emu.running import asking, directory
 from emu.running.active import Faults, UnderWay, Undo
 from emu.running.directory import DirectoryConfig, Listing, Membership
 from emu.running.handle import ASK_TIMEOUT_S, MakeRunner
@@ -29,7 +29,6 @@ from emu.running.scaling import check_scaling
 from emu.running.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
 from nodes.base import DIRECTORY_HOST
 from protocols import control
-from protocols.control import Member
 from protocols.errors import RpcError
 
 IN_PROCESS: Final[Mapping[str, MakeRunner]] = {"": InProcess}
@@ -211,7 +210,7 @@ class Cluster:
         instance.error = error
         self._down(instance, "failed")
         self.events.add(
-            "error", "node failed", {**_identity(instance.spec), "error": instance.error[:2000]}
+            "error", "node failed", {**instance.identity, "error": instance.error[:2000]}
         )
         now_s = self.world.timers.now_s()
         wait_s = instance.restart_wait_s(now_s)
@@ -234,18 +233,8 @@ class Cluster:
 
     def _list(self, instance: Instance) -> None:
         """Tell the directory. A dead node stays a member, as in life: health checks find out."""
-        spec = instance.spec
-        if spec.name == DIRECTORY_HOST:
-            return
-        draining = instance.state in ("draining", "stopped")
-        address = instance.handle.address
-        self.membership.put(
-            Member(
-                spec.name, spec.tier, spec.kind, spec.region, address, spec.port,
-                instance.listed, instance.generation, draining, instance.founder,
-            ),
-            spec.group,
-        )  # fmt: skip
+        if instance.spec.name != DIRECTORY_HOST:
+            self.membership.put(instance.as_member(), instance.spec.group)
 
     def kill(self, name: str) -> None:
         """The process dies at once; the disk keeps what was written."""
@@ -423,34 +412,11 @@ class Cluster:
 
     def candidates(self) -> list[Candidate]:
         """Every node as targets see it, with the role it last had."""
-        return [_candidate(instance) for instance in self.instances.values()]
+        return [instance.candidate for instance in self.instances.values()]
 
     async def refresh_roles(self, words: str = "") -> None:
         """Ask the running members of every tier that has roles or facts what they are now."""
-        told: list[tuple[str, str, Any]] = []
-        async with trio.open_nursery() as nursery:
-            for instance in list(self.instances.values()):
-                named = not words or instance.spec.tier in words or instance.spec.region in words
-                kind = instance.placement.kind
-                if (kind.roles or kind.facts) and instance.running and named:
-                    nursery.start_soon(self._refresh_role, instance, told)
-        for name, key, value in told:
-            if name in self.instances and self.instances[name].running:
-                self.instances[name].facts[key] = value
-
-    async def _refresh_role(self, instance: Instance, told: list[tuple[str, str, Any]]) -> None:
-        """`told` takes what a leader knows of the others: name, fact, value."""
-        try:
-            facts = await instance.handle.ask(control.DESCRIBE, timeout_s=1.0)
-        except RpcError:
-            instance.role, instance.facts = "", {}
-        else:
-            instance.role = str(facts.get("role", ""))
-            known = instance.placement.kind.facts
-            instance.facts = {each.key: facts[each.key] for each in known if each.key in facts}
-            for fact in known:
-                others = facts.get(fact.of_others, {}) if fact.of_others else {}
-                told += [(name, fact.key, value) for name, value in others.items()]
+        await asking.refresh_roles(self.instances, words)
 
     async def call_admin(
         self, name: str, method: str, *params: Any, timeout_s: float = ASK_TIMEOUT_S
@@ -461,33 +427,5 @@ class Cluster:
             raise RpcError("unavailable", f"no node is called {name}")
         return await instance.handle.ask(method, *params, timeout_s=timeout_s)
 
-    async def each(
-        self, names: list[str], ask: Callable[[str], Awaitable[Any]]
-    ) -> Mapping[str, Any]:
-        """`ask(name)` of every node at once; a failure is the RpcError itself."""
-        answers: dict[str, Any] = {}
-
-        async def one(name: str) -> None:
-            try:
-                answers[name] = await ask(name)
-            except RpcError as error:
-                answers[name] = error
-
-        async with trio.open_nursery() as nursery:
-            for name in names:
-                nursery.start_soon(one, name)
-        return {name: answers[name] for name in names}
-
     def _log(self, instance: Instance, event: str, **fields: Any) -> None:
-        self.events.add("info", event, {**_identity(instance.spec), **fields})
-
-
-def _identity(spec: MachineSpec) -> dict[str, Any]:
-    return {"node": spec.name, "tier": spec.tier, "region": spec.region}
-
-
-def _candidate(instance: Instance) -> Candidate:
-    spec = instance.spec
-    return Candidate(
-        spec.name, spec.tier, spec.kind, spec.region, instance.role, instance.placement.group
-    )
+        self.events.add("info", event, {**instance.identity, **fields})

@@ -12,6 +12,7 @@ from typing import Any, Final
 from emu.machine.events import Event
 from emu.model.problems import hint
 from emu.model.topology import Topology
+from emu.running.asking import ask_each
 from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
 from protocols.errors import RpcError
@@ -89,7 +90,7 @@ async def draining(cluster: Cluster) -> dict[str, int | None]:
     """The nodes that drain just now: how many connections each has left, where it says so."""
     names = [name for name, instance in cluster.instances.items() if instance.state == "draining"]
     ask = partial(cluster.call_admin, timeout_s=1.0)
-    answers = await cluster.each(names, lambda name: ask(name, "describe"))
+    answers = await ask_each(names, lambda name: ask(name, "describe"))
     return {
         name: None if isinstance(answer, RpcError) else answer.get("connections")
         for name, answer in answers.items()

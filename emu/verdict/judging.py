@@ -17,6 +17,7 @@ from emu.checks.result import line
 from emu.machine.events import Event
 from emu.model.expectations import Expectation
 from emu.model.topology import Tier, Topology
+from emu.running.asking import ask_each
 from emu.running.supervisor import Cluster
 from emu.running.views import leads_now
 from emu.verdict import summary as verdict
@@ -229,7 +230,7 @@ class Judge:
     ) -> dict[str, dict[str, Any]]:
         """The answers of the clients nodes (or of `names`); who says nothing is warned of."""
         cluster = self.cluster
-        answers = await cluster.each(
+        answers = await ask_each(
             self._clients() if names is None else names,
             lambda name: cluster.call_admin(name, method, timeout_s=timeout_s),
         )
@@ -245,7 +246,7 @@ class Judge:
             for name, instance in cluster.instances.items()
             if instance.placement.kind.roles and instance.running
         ]
-        answers = await cluster.each(
+        answers = await ask_each(
             names, lambda name: cluster.call_admin(name, "describe", timeout_s=ANSWER_S)
         )
         return [each for each in answers.values() if isinstance(each, dict)]
@@ -268,7 +269,7 @@ class Judge:
             names = [
                 name for name, instance in cluster.instances.items() if instance.spec.tier in tiers
             ]
-            answers = await cluster.each(names, lambda name: cluster.call_admin(name, check.method))
+            answers = await ask_each(names, lambda name: cluster.call_admin(name, check.method))
             answers = {name: each for name, each in answers.items() if not _has_no_state(each)}
             silent = [name for name, each in answers.items() if isinstance(each, RpcError)]
             problem = f"no answer from {', '.join(silent)}" if silent else _problem(check, answers)

@@ -6,6 +6,7 @@ import pytest
 
 from emu.live.world import LiveWorld
 from emu.operations.inject import inject
+from emu.running.asking import ask_each
 from emu.running.supervisor import Cluster
 from emu.topology.loading import load
 from tests.bench.boot import NODES, TOPOLOGY, memory
@@ -23,6 +24,6 @@ async def test_a_thousand_web_nodes_are_up_in_one_process_and_answer(tmp_path):
             assert {slot.state for slot in cluster.instances.values()} == {"up"}
             names = [name for name in cluster.instances if name.startswith("web-")]
             assert len(names) == NODES
-            answers = await cluster.each(names, lambda name: cluster.call_admin(name, "ping"))
+            answers = await ask_each(names, lambda name: cluster.call_admin(name, "ping"))
             assert set(answers.values()) == {"pong"}
             assert memory("self")["rss_mb"] - before < 500
