@@ -25,8 +25,11 @@ LOOK_S: Final = 0.2
 """Whoever only asks whether a folder is held holds it for a moment; a claim outlasts that."""
 
 
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+def _are_tiers(group: str, value: object) -> bool:
+    """Whether these can be names of the group's tiers."""
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(each, str) and each.startswith(f"{group}-") for each in value)
 
 
 class StateError(Exception):
@@ -79,7 +82,7 @@ class StateFolder:
             return {}
         except (ValueError, OSError) as error:
             found = error
-        if not isinstance(found, dict) or not all(map(_are_names, found.values())):
+        if not isinstance(found, dict) or not all(map(_are_tiers, found, found.values())):
             raise StateError(
                 f"{path} does not say which shards there are ({found}): put back the file, or "
                 "`emu down --volumes` forgets the disks"
@@ -142,6 +145,11 @@ def claim(name: str, *, temporary: bool = False, fresh: bool = False) -> StateFo
         folder.data.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StateError(f"cannot use {base}: {error.strerror}; set EMU_STATE_DIR") from error
+    try:
+        folder.kept_tiers()
+    except StateError:
+        folder.release()
+        raise
     return folder
 
 

@@ -89,3 +89,32 @@ def test_a_path_too_long_for_a_socket_is_refused_by_name(
     monkeypatch.setenv("EMU_STATE_DIR", str(tmp_path / ("x" * 100)))
     with pytest.raises(state.StateError, match="too long"):
         state.claim("shop")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"kv": 3}', '{"kv": []}', '{"kv": ["web-1"]}', "\x00" * 40]
+)
+def test_shards_that_cannot_be_read_are_an_error_with_what_to_do(text: str) -> None:
+    folder = state.claim("shop")
+    folder.keep_tiers({"kv": ["kv-shard-1"]})
+    folder.release()
+    (folder.data / state.TIERS).write_text(text)
+    for _ in range(2):  # and it is not held
+        with pytest.raises(state.StateError, match=r"does not say which shards .* --volumes"):
+            state.claim("shop")
+    fresh = state.claim("shop", fresh=True)
+    assert fresh.kept_tiers() == {}
+    fresh.release()
+
+
+def test_what_is_discarded_leaves_neither_folder_nor_log() -> None:
+    folder = state.claim("shop")
+    state.log_of("shop").write_text("it was up")
+    folder.discard()
+    assert not folder.path.exists() and not state.log_of("shop").exists()
+    assert state.stopped() == []
+    again = state.claim("shop")
+    folder.discard()
+    folder.release()
+    assert again.path.exists(), "it is another's now"
+    again.release()
