@@ -16,7 +16,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = ("nodes", "emu")
-REGISTRY: Final = "nodes/parts/metrics.py"
+REGISTRY: Final = "nodes/metrics.py"
 REGISTERING: Final = frozenset({"counter", "gauge", "histogram"})
 NO_LABELS: Final = frozenset({"read", "bounds", "help_text"})
 OF_A_NODE: Final = ("node", "tier", "region")

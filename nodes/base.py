@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import trio
 
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 DNS_PORT = 5300
 HTTP_PORT = 8080

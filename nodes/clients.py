@@ -14,7 +14,7 @@ import trio
 
 from nodes.base import Context
 from nodes.kind import Kind, Traffic
-from nodes.parts.metrics import Counter, Histogram
+from nodes.metrics import Counter, Histogram
 from nodes.parts.stores import misread
 from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
 from nodes.parts.timing import move_on_after

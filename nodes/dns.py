@@ -17,8 +17,8 @@ import trio
 from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, Peer, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
 from nodes.kind import Caution, Kind, Port, TierSeen, Try
+from nodes.metrics import Counter
 from nodes.parts.health import CheckTimes, Health
-from nodes.parts.metrics import Counter
 from nodes.parts.timing import move_on_after
 from nodes.parts.zone import POLICIES, PolicyName, Steering, Zone
 from nodes.wire.accepting import accept_forever, contained

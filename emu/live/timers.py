@@ -20,7 +20,7 @@ from typing import Any, Final
 import trio
 
 from emu.machine.life import current_life
-from nodes.parts.metrics import Counter, Histogram, Metrics
+from nodes.metrics import Counter, Histogram, Metrics
 
 LATE_SAMPLES: Final = 4096
 HOG_S: Final = 0.005

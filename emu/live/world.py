@@ -31,7 +31,7 @@ from emu.machine.machine import EmulatedMachine
 from emu.machine.private_trio import PauseHolder
 from emu.machine.world import MachineSpec
 from nodes.base import History, Log, Network
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 TRUSTED_LAG_P99_S: Final = 0.005
 TRUSTED_LAG_WORST_S: Final = 0.25

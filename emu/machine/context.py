@@ -9,7 +9,7 @@ from typing import Any
 from emu.machine.life import Life
 from emu.machine.world import MachineSpec
 from nodes.base import Clock, Cpu, Disk, History, Log, Network, Operation
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 
 def not_counted(state: str) -> None:

@@ -17,7 +17,7 @@ from emu.machine.life import Life
 from emu.machine.parking import Parked
 from emu.machine.world import CpuSpec, Timers
 from nodes.base import CpuBusy, CpuExpired, Timer
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 CATCH_UP_S: Final = 0.1
 """Timers are late by some 0.1 ms in the live world: a busy core starts its next work when the one

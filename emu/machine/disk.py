@@ -21,7 +21,7 @@ import trio
 from emu.machine.life import Life
 from emu.machine.parking import Parked
 from emu.machine.world import DiskSpec, Timers
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 FILE_NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
 SYNC_BUCKETS_S: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)

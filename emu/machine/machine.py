@@ -13,7 +13,7 @@ from emu.machine.disk import MachineDisk, NodeDisk
 from emu.machine.life import Holder, Life
 from emu.machine.world import ClockControl, DiskControl, MachineSpec, Timers
 from nodes.base import Context, History, Log, Network
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 
 class Hypervisor(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nodes.base import RPC_PORT, Context, History, Network, Timer
 from nodes.kind import RPC, Port
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 if TYPE_CHECKING:
     from emu.machine.life import Life

@@ -21,7 +21,7 @@ from emu.running.active import ActiveFault
 from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
 from emu.running.views import leads_now
-from nodes.parts.metrics import Counter, Metrics
+from nodes.metrics import Counter, Metrics
 
 MAX_FAULT_SERIES: Final = 100
 NAMES_SHOWN: Final = 5

@@ -12,7 +12,7 @@ import trio
 
 from emu.running.supervisor import Cluster
 from nodes.base import DIRECTORY_HOST, OUTSIDE
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 LINKS_PER_TURN: Final = 2000
 

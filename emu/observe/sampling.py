@@ -17,7 +17,7 @@ from emu.observe.link_series import Ways, sum_up
 from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
 from nodes.kind import Traffic
-from nodes.parts.metrics import LATENCY_EDGES_S, Counter, Gauge, Histogram, Metrics
+from nodes.metrics import LATENCY_EDGES_S, Counter, Gauge, Histogram, Metrics
 
 MAX_SAMPLES: Final = 1200
 """When so many are kept, neighbours are merged: a long run has coarser ones."""

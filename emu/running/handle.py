@@ -15,7 +15,7 @@ from emu.machine.events import Events
 from emu.machine.world import ClockControl, DiskControl, World
 from emu.model.topology import Placement
 from emu.running.operator import Operator
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 ASK_TIMEOUT_S: Final = 5.0
 

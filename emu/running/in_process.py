@@ -17,7 +17,7 @@ from emu.model.topology import Placement
 from emu.running.handle import ASK_TIMEOUT_S
 from emu.running.operator import Operator
 from nodes.base import Context
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 
 class InProcess:

@@ -17,7 +17,7 @@ from emu.machine.context import not_counted
 from emu.machine.events import Events
 from emu.machine.world import OPERATOR, World
 from nodes.base import ADMIN_PORT, Clock, Cpu, Timer
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 from nodes.parts.timing import move_on_after
 from nodes.wire.client import Client
 from protocols import rpc

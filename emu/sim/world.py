@@ -26,7 +26,7 @@ from emu.sim.files import Habits, SimFiles
 from emu.sim.network import SimNetwork
 from emu.sim.timers import SimClock
 from nodes.base import History, Log, Network
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 
 SPLITS: Final = (0.0, 0.01, 0.2)
 

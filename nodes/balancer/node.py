@@ -13,8 +13,8 @@ import trio
 from nodes.balancer.pump import Flow, Pump
 from nodes.base import HTTP_PORT, Context, CpuBusy, CpuExpired, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
+from nodes.metrics import Counter
 from nodes.parts.health import CheckTimes
-from nodes.parts.metrics import Counter
 from nodes.parts.picking import ALGORITHMS, AlgorithmName, Maglev
 from nodes.parts.pool import ALL_DOWN, Pool, PoolConfig
 from nodes.parts.server import DOWN, Server, Waiting

@@ -9,7 +9,7 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Context, Stream
-from nodes.parts.metrics import Counter
+from nodes.metrics import Counter
 
 BYTES_HELP: Final = "Bytes forwarded: in from clients to servers, out from servers to clients."
 

@@ -14,7 +14,7 @@ import trio
 from nodes.base import Context
 from nodes.kv.client import KvClient
 from nodes.kv.state import size_of
-from nodes.parts.metrics import Counter
+from nodes.metrics import Counter
 from nodes.replica.client import ELSEWHERE
 from protocols.errors import RpcError
 from protocols.hashing.partitioning import from_ranges

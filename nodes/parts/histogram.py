@@ -1,6 +1,6 @@
 """A log-bucketed histogram: any quantile within one percent, in bounded memory. Pure.
 
-For numbers in reports; what Prometheus scrapes is nodes/parts/metrics.py's coarser one.
+For numbers in reports; what Prometheus scrapes is nodes/metrics.py's coarser one.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ membership.
 from __future__ import annotations
 
 from nodes.base import Context
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 from nodes.replica.driver import ReplicaDriver
 from protocols.replication.progress import Progress
 from protocols.replication.replica import WITNESS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nodes.parts.metrics import Counter, Metrics
+from nodes.metrics import Counter, Metrics
 from nodes.parts.tally import ERROR, OK, SHED, UNKNOWN
 
 ANY = "any"

@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from nodes.base import Context, Fenced, Listener, Peer, Stream
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 from protocols import rpc
 
 MAX_CONNECTIONS: Final = 4096

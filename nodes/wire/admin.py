@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nodes.base import ADMIN_PORT, OPERATE, Context, Peer
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 from nodes.wire.answers import Method
 from nodes.wire.service import Call, Service
 from protocols import rpc

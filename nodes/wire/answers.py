@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import trio
 
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced
-from nodes.parts.metrics import Counter, Histogram
+from nodes.metrics import Counter, Histogram
 from nodes.wire.arguments import arguments_of
 from protocols import rpc
 from protocols.errors import RpcError

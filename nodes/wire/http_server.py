@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nodes.base import Context, Stream, Timer
+from nodes.metrics import Counter, Histogram
 from nodes.parts import jsons
-from nodes.parts.metrics import Counter, Histogram
 from nodes.parts.timing import move_on_after
 from nodes.wire.answers import as_rpc_error
 from nodes.wire.draining import DRAIN_QUIET_S, Draining

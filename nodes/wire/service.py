@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from nodes.base import Context, Listener, Peer, Stream
-from nodes.parts.metrics import Counter, Metrics
+from nodes.metrics import Counter, Metrics
 from nodes.wire.accepting import accept_forever
 from nodes.wire.answers import Batch, Call, Fused, Handler, Method, current_call
 from nodes.wire.connection import ServerConnection

@@ -9,7 +9,7 @@ from emu.machine.clock import MachineClock, NodeClock
 from emu.machine.cpu import NodeCpu
 from emu.machine.world import CpuSpec
 from nodes.base import CpuBusy, CpuExpired, Fenced
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 from tests.fakes import FakeTimers, a_life
 
 

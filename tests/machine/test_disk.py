@@ -14,7 +14,7 @@ from emu.machine.disk import MachineDisk, NodeDisk
 from emu.machine.world import DiskSpec
 from emu.sim.files import Habits, SimFiles
 from nodes.base import Fenced
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 from tests.fakes import FakeTimers, a_life
 
 SPEC = DiskSpec(

@@ -13,7 +13,7 @@ import trio
 from trio.testing import memory_stream_pair
 
 from nodes.base import DIRECTORY_HOST, OPERATE, RPC_PORT, Listener, Peer, Stream
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 from nodes.wire.service import Call, Service
 from protocols import control
 from protocols.control import Member

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import emu
 from emu.observe import sampling
 from emu.observe.sampling import Counts, Sampler
-from nodes.parts.metrics import LATENCY_BUCKETS_S, LATENCY_EDGES_S, Histogram
+from nodes.metrics import LATENCY_BUCKETS_S, LATENCY_EDGES_S, Histogram
 from tests.observe.pages import FOUR
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from nodes.parts.metrics import Counter, Gauge, Histogram, Metrics
+from nodes.metrics import Counter, Gauge, Histogram, Metrics
 
 Told = list[list[Any]]
 """[kind, name, help, labels, value], and of a histogram [bounds, counts, sum] for the value."""

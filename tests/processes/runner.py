@@ -26,7 +26,7 @@ from emu.model.topology import Placement
 from emu.running.handle import ASK_TIMEOUT_S
 from emu.running.operator import Operator
 from nodes.kind import Kind
-from nodes.parts.metrics import Metrics
+from nodes.metrics import Metrics
 from tests.processes.control import Control, packed, unpacked
 from tests.processes.registry import take_over
 from tests.processes.shared import NetworkState, SharedWorld
