@@ -90,6 +90,8 @@ class Machine:
         self.applied_lsn = 0
         self.replica: Replica
         self.replies: dict[int, bytes] = {}
+        self.unwritten: Ready | None = None
+        """What waits for the state file: nobody has heard of it."""
 
     @property
     def running(self) -> bool:
@@ -132,6 +134,9 @@ class Machine:
     def stop(self, *, power_cut: bool) -> None:
         self.up = False
         self.generation += 1
+        if self.unwritten is not None:
+            self.world.forget(self, self.unwritten)
+            self.unwritten = None
         if power_cut:
             self.disk.lose_unsynced(self.world.rng)
 
@@ -177,7 +182,7 @@ class Machine:
                 break
             self.world.observe(self, ready)
             if ready.hard_state is not None:
-                self.persisting = True
+                self.persisting, self.unwritten = True, ready
                 self.later(self.world.sync_delay_s(), lambda ready=ready: self.persisted(ready))
             else:
                 self.carry_out(ready)
@@ -186,7 +191,7 @@ class Machine:
     def persisted(self, ready: Ready) -> None:
         assert ready.hard_state is not None
         self.disk.state = ready.hard_state
-        self.persisting = False
+        self.persisting, self.unwritten = False, None
         self.carry_out(ready)
         self.pump()
 

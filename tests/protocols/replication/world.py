@@ -107,6 +107,12 @@ class World:
         if replica.role == "primary" and replica.config.ack.survives_failover(len(replica.voters)):
             self.acked_lsn = max(self.acked_lsn, ready.acknowledgeable_lsn)
 
+    def forget(self, machine: Machine, ready: Ready) -> None:
+        """What a primary made and died with, before its own disk had its epoch."""
+        for epoch, lsn, _, _ in ready.entries:
+            if self.primaries.get(epoch) == machine.name:
+                self.written.pop((lsn, epoch), None)
+
     def see_primary(self, machine: Machine, epoch: int) -> None:
         if self.primaries.setdefault(epoch, machine.name) != machine.name:
             raise Broken(f"epoch {epoch} has two primaries")
