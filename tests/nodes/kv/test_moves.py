@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.kv import moves as kv_moves
 from nodes.kv.machine import KvMachine
-from nodes.kv.moves import ShardMoves, changes_for
+from nodes.kv.moves import PAGE_BYTES, ShardMoves, changes_for
 from nodes.kv.state import FENCE
 from protocols.errors import RpcError
 from protocols.hashing.partitioning import from_ranges
@@ -28,7 +27,8 @@ SLOTS_MOVED = frozenset(from_ranges(RANGES))
 class Ends:
     """A source that has the slots, and a target that has none; LSNs count the source's facts."""
 
-    def __init__(self) -> None:
+    def __init__(self, page_bytes: int = PAGE_BYTES) -> None:
+        self.page_bytes = page_bytes
         self.source = Shard(ranges=[list(each) for each in RANGES], index="a")
         self.target = Shard(ranges=[[SLOTS - 1, SLOTS - 1]], index="a")
         self.giving = ShardMoves(self.source.state)
@@ -48,7 +48,7 @@ class Ends:
     def copy_page(self) -> bool:
         """Whether there is more."""
         cursor = self.incoming.cursor
-        page = self.giving.page(ORDER.ranges, cursor)
+        page = self.giving.page(ORDER.ranges, cursor, self.page_bytes)
         self.take(self.taking.take_chunk(ORDER.move, cursor, page))
         return self.incoming.cursor is not None
 
@@ -126,18 +126,14 @@ def do(ends: Ends, number: int, name: str, key: Any, value: Any) -> None:
 def test_a_copy_that_was_taken_while_it_changed_ends_equal_with_its_request_ids(
     plan: list[Any], page_bytes: int
 ) -> None:
-    before, kv_moves.PAGE_BYTES = kv_moves.PAGE_BYTES, page_bytes
-    try:
-        ends = Ends()
-        for number, key in enumerate(KEYS):
-            ends.source.call("set", key, "first", {"request_id": f"first-{number}"})
-        ends.begin()
-        for number, step in enumerate(plan):
-            do(ends, number, *step)
-        ends.fence()
-        ends.drain()
-    finally:
-        kv_moves.PAGE_BYTES = before
+    ends = Ends(page_bytes)
+    for number, key in enumerate(KEYS):
+        ends.source.call("set", key, "first", {"request_id": f"first-{number}"})
+    ends.begin()
+    for number, step in enumerate(plan):
+        do(ends, number, *step)
+    ends.fence()
+    ends.drain()
     for fact in ends.taking.adopt(ORDER, 7):
         ends.target.do(fact)
     source = ends.source
@@ -241,11 +237,8 @@ def test_pages_and_changes_that_do_not_continue_are_refused() -> None:
     refused(ends.taking.take_chunk, ORDER.move, "", page)
 
 
-def test_a_page_is_bounded_even_for_a_slot_with_very_many_request_ids(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(kv_moves, "PAGE_BYTES", 500)
-    ends = Ends()
+def test_a_page_is_bounded_even_for_a_slot_with_very_many_request_ids() -> None:
+    ends = Ends(page_bytes=500)
     for number in range(200):
         ends.source.call("set", "a", number, {"request_id": f"id-{number:04}"})
     ends.begin()
