@@ -19,6 +19,7 @@ from nodes.kv.machine import KvMachine
 from nodes.kv.state import Fact, KvState
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
+from nodes.replica.group_commit import Commits
 from nodes.replica.series import measure
 from nodes.wire.answers import Fused, Future
 from protocols.errors import RpcError
@@ -139,20 +140,14 @@ class LoggedEngine:
         self._noted = 0
         """How many of the commands' facts have their keys in `_dirty` already."""
         self._next_lsn = 1
-        self._waiting: deque[tuple[int, int, Future]] = deque()
-        """(LSN, our epoch, answer), in order."""
-        self._late: list[Future] = []
-        """Answers to what goes into the next record."""
-        self._wanted = trio.Event()
+        self._commits = Commits(self.driver, self._acknowledged)
         self.fused = {name: self._fuse(name, each) for name, each in commands.handlers.items()}
         self.fused[words.GET] = self._fused_get()
 
     async def run(self) -> None:
         """Drive the log until cancelled; recover the driver first."""
         measure(self.ctx, self.driver)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.driver.run)
-            nursery.start_soon(self._settle_forever)
+        await self.driver.run()
 
     # --- batches -------------------------------------------------------------------------
 
@@ -180,25 +175,14 @@ class LoggedEngine:
 
     def _close_record(self) -> None:
         """Everything since the last record becomes one, and the answers wait for it."""
-        commands, late = self.commands, self._late
+        commands = self.commands
         payload = self._packer.pack(commands.facts)
         commands.facts.clear()
         commands.fact_bytes = self._noted = 0
-        self._late = []
         try:
-            lsn = self.driver.propose(payload)
-        except RpcError as error:  # the state ran ahead of a log that does not take it
+            self._next_lsn = self._commits.close(payload) + 1
+        except RpcError:  # the state ran ahead of a log that does not take it
             self._forget_unwritten()
-            self.driver.rebuild()
-            for future in late:
-                future.settle(error=RpcError(error.code, error.message))
-            return
-        self._next_lsn = lsn + 1
-        epoch = self.driver.core.epoch
-        for future in late:
-            self._waiting.append((lsn, epoch, future))
-        if late:
-            self._wanted.set()
 
     def _forget_unwritten(self) -> None:
         """The record that was open is none: its keys are as of the one before."""
@@ -266,7 +250,7 @@ class LoggedEngine:
         self._noted = len(facts)
         future = Future()
         future.result, future.error = result, error
-        self._late.append(future)
+        self._commits.join(future)
         self._limit_record()
         return future
 
@@ -278,10 +262,9 @@ class LoggedEngine:
         future = Future()
         future.result, future.error = result, error
         if lsn >= self._next_lsn:
-            self._late.append(future)
+            self._commits.join(future)
         else:
-            self._waiting.append((lsn, self.driver.core.epoch, future))
-            self._wanted.set()
+            self._commits.rest_on(lsn, future)
         return future
 
     def _seen(self, name: str, params: list[Any]) -> int:
@@ -296,47 +279,17 @@ class LoggedEngine:
 
     # --- acknowledgements ----------------------------------------------------------------
 
-    async def _settle_forever(self) -> None:
-        driver, waiting = self.driver, self._waiting
-        while True:
-            if not waiting:
-                self._wanted = trio.Event()
-                await self._wanted.wait()
-                continue
-            lsn, epoch, _ = waiting[0]
-            core = driver.core
-            if epoch != core.epoch or not driver.is_primary:
-                self._fail_waiting(epoch)
-                continue
-            try:
-                await driver.acknowledged(lsn)
-            except RpcError:
-                self._fail_waiting(epoch)
-                continue
-            if epoch == core.epoch and driver.is_primary:
-                self._settle_up_to(core.acknowledgeable_lsn)
-
-    def _settle_up_to(self, lsn: int) -> None:
-        order, dirty, waiting = self._dirty_order, self._dirty, self._waiting
+    def _acknowledged(self, lsn: int) -> None:
+        """What was changed up to there may be seen without waiting."""
+        order, dirty = self._dirty_order, self._dirty
         while order and order[0][0] <= lsn:
             when, key = order.popleft()
             if dirty.get(key) == when:
                 del dirty[key]
-        while waiting and waiting[0][0] <= lsn:
-            future = waiting.popleft()[2]
-            future.settle(future.result, future.error)
-
-    def _fail_waiting(self, epoch: int) -> None:
-        """That epoch of ours is over: nobody knows what became of its last records."""
-        while self._waiting and self._waiting[0][1] <= epoch:
-            self._waiting.popleft()[2].settle(error=RpcError(
-                "unknown_outcome", "this node lost its role while the write was on its way"
-            ))  # fmt: skip
 
     def _role_changed(self, role: str) -> None:
         self._dirty.clear()
         self._dirty_order.clear()
-        self._wanted.set()
 
     def _age_s(self) -> float | None:
         """As of when a replica knows the primary's state: by what the primary echoes of our clock,

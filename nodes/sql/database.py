@@ -17,6 +17,7 @@ from nodes.base import RPC_PORT, Context
 from nodes.kind import Kind, StateCheck
 from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
+from nodes.replica.group_commit import Gathering
 from nodes.replica.keeper import LEAVE, GroupKeeper
 from nodes.replica.kind import CAUTIONS, DAMAGED, FACTS, LEADER, MARKS, ROLES
 from nodes.replica.labels import LABELS
@@ -127,7 +128,7 @@ class SqlEngine:
             snapshot_every_bytes=config.snapshot_every_bytes,
             apply_pause_s=0.0 if waits_for_apply else APPLY_PAUSE_S,
         )
-        self.writes = Writes(ctx, self.driver, self.machine.sql)
+        self.writes = Gathering(ctx, self.driver, Writes(ctx, self.machine.sql))
         self.lease: _Lease | None = None
         self._next_lease = ctx.generation * LEASES_PER_LIFE
         self._lease_free = trio.Event()

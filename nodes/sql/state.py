@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgpack
 
+from nodes.replica.family import Group, Outcome
 from nodes.replica.state_machine import DoesNotApply
 from nodes.sql import schema
 from nodes.sql.chance import Chance
@@ -48,24 +49,6 @@ class Transaction(NamedTuple):
 
     statements: Sequence[Any]
     request_id: str = ""
-
-
-class Outcome(NamedTuple):
-    """What one client hears."""
-
-    results: list[dict[str, Any]]
-    refusal: RpcError | None = None
-    """Nothing changed, for this reason."""
-    repeated_lsn: int | None = None
-    """The record that has its effect already: the request was known."""
-
-
-class Group(NamedTuple):
-    """Transactions that were executed together, and what replicas must apply."""
-
-    outcomes: list[Outcome]
-    record: bytes | None
-    """None: they changed nothing."""
 
 
 Part = tuple[str, bytes]

@@ -147,10 +147,10 @@ def test_a_key_whose_write_the_log_refused_is_read_at_once(monkeypatch: pytest.M
     refuse = False
     sound = ReplicaDriver.propose
 
-    def propose(self: ReplicaDriver, payload: bytes) -> int:
+    def propose(self: ReplicaDriver, payload: bytes, *, now: bool = False) -> int:
         if refuse:
             raise RpcError("overloaded", "too many records wait for the quorum")
-        return sound(self, payload)
+        return sound(self, payload, now=now)
 
     monkeypatch.setattr(ReplicaDriver, "propose", propose)
 
