@@ -200,6 +200,10 @@ class Kind:
     ports: tuple[Port, ...] = (RPC,)
     """Where members listen beside their admin port, the main one first: it is what the directory
     and `ps` name. Only these can be dialled, by who may."""
+    runner: str = ""
+    """Who runs members, by the name that the cluster has for it; "": emu's own process."""
+
+    # who asks whom
     edges: tuple[str | Edge, ...] = ()
     passes: tuple[str, ...] = ()
     """Those of its edges along which every request goes on."""
@@ -215,34 +219,36 @@ class Kind:
     """(config) → what each member asks for."""
     visited: bool = False
     """Whether it is there to be visited: of no use where nobody can."""
-    fixed: str = ""
-    """Why the number of its members is for good, and what to do instead; empty: `scale` it."""
     stores: bool = False
     """Whether it keeps data: of no use where nobody asks, and not to be public."""
+
+    # the file
+    fixed: str = ""
+    """Why the number of its members is for good, and what to do instead; empty: `scale` it."""
     mistakes: Callable[[TierSeen], Iterable[Mistake]] | None = None
     """What its family alone finds wrong in a file."""
-    cautions: Mapping[str, Callable[[TierSeen], Iterable[Caution]]] = field(default_factory=dict)
+    cautions: Mapping[str, Callable[[TierSeen], Iterable[Caution]]] = field(
+        default_factory=dict, hash=False
+    )
     """Warning code → what its family warns of."""
-    reaches: tuple[str, ...] = ()
-    """States that its members tell `ctx.reached` of: what a campaign of seeds has to meet, or it
-    says little. Words for people: `a group of two or more transactions`."""
-    varied: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Config fields that a swarm may set otherwise than the file, and to what: small limits, quick
-    clients. What the tier promises must be the same with each."""
-    weak_after: tuple[str, ...] = ()
-    """Events of its members after which a swarm hits its group: where its protocol is weakest."""
-    damaged: tuple[str, ...] = ()
-    """Files of a member's disk whose bits a swarm may flip, when it is asked to damage."""
-    checks: tuple[StateCheck, ...] = ()
-    """What is asked of the members' state at the end of a run."""
-    may_lose: Callable[[Any, int], str] | None = None
-    """(config, members) → why acknowledged writes may get lost at this setting, or "" if they may
-    not. What is lost where it may be is a number, no anomaly."""
+    code: tuple[str, ...] = ()
+    """Config fields that name Python code (`module:function`): the loader imports
+    it, by its rules."""
+    expand: Callable[[str, dict[str, Any]], dict[str, dict[str, Any]]] | None = None
+    """A kind that stands for several tiers: (name, the YAML options but `kind`) → tier name → YAML
+    options (with `kind`). Those who name it as an edge reach all of them."""
+    joined: Callable[[Any, Mapping[str, Kind]], Any] | None = None
+    """(config, tier → kind of those that its edges reach) → the config that members run with.
+    Raises ValueError that names the key in backticks."""
+
+    # a group, and who leads it
     front: bool = False
     """Whether a member answers calls to the whole group that its tier comes from."""
     roles: tuple[str, ...] = ()
     """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
     leader: Leader | None = None
+
+    # what people see
     traffic: tuple[Traffic, ...] = (REQUESTS, CONNECTIONS)
     """The first whose requests a member counts is what it does."""
     facts: tuple[Fact, ...] = ()
@@ -251,17 +257,8 @@ class Kind:
     """Method → how its params read in a diagram of messages; "" where they say nothing."""
     look: Callable[[Any, str, int], Iterable[Try]] | None = None
     """(config, address, port) → how to look at a public member from outside, beside HTTP."""
-    code: tuple[str, ...] = ()
-    """Config fields that name Python code (`module:function`): the loader imports
-    it, by its rules."""
-    expand: Callable[[str, dict[str, Any]], dict[str, dict[str, Any]]] | None = None
-    """A kind that stands for several tiers: (name, the YAML options but `kind`) → tier name → YAML
-    options (with `kind`). Those who name it as an edge reach all of them."""
-    runner: str = ""
-    """Who runs members, by the name that the cluster has for it; "": emu's own process."""
-    joined: Callable[[Any, Mapping[str, Kind]], Any] | None = None
-    """(config, tier → kind of those that its edges reach) → the config that members run with.
-    Raises ValueError that names the key in backticks."""
+
+    # what is done to it
     operations: tuple[Operation, ...] = ()
     """What an operator may do to such a tier, and the faults that only it can have."""
     statements: Statements | None = None
@@ -269,8 +266,25 @@ class Kind:
     workloads: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict, hash=False)
     """What `kind: clients` can run against the tier: name → (Setting) → Workload (see
     nodes/workloads/)."""
+
+    # what is asked of it, and how it is put to the test
+    checks: tuple[StateCheck, ...] = ()
+    """What is asked of the members' state at the end of a run."""
     models: Mapping[str, Model] = field(default_factory=dict, hash=False)
     """What judges the histories of those workloads, where no general model does (emu/checks/)."""
+    may_lose: Callable[[Any, int], str] | None = None
+    """(config, members) → why acknowledged writes may get lost at this setting, or "" if they may
+    not. What is lost where it may be is a number, no anomaly."""
+    reaches: tuple[str, ...] = ()
+    """States that its members tell `ctx.reached` of: what a campaign of seeds has to meet, or it
+    says little. Words for people: `a group of two or more transactions`."""
+    varied: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
+    """Config fields that a swarm may set otherwise than the file, and to what: small limits, quick
+    clients. What the tier promises must be the same with each."""
+    weak_after: tuple[str, ...] = ()
+    """Events of its members after which a swarm hits its group: where its protocol is weakest."""
+    damaged: tuple[str, ...] = ()
+    """Files of a member's disk whose bits a swarm may flip, when it is asked to damage."""
 
     def __post_init__(self) -> None:
         for each in ("name", "number"):
