@@ -50,7 +50,7 @@ def test_replicas_that_cannot_apply_a_record_are_refilled_and_the_group_goes_on(
         await c.sleep(5)
         for victim in victims:  # what it took is its own now: another life does not meet the record
             await c.kill(victim, for_s=1)
-        await c.sleep(5)
+            await c.sleep(5)
         last = await write(c, primary, INSERT, 99, "x")
         counts = [await count(c, name, min_lsn=last) for name in await c.resolve("db")]
         digests = await c.call_admin("db", "state_digest")
