@@ -1,21 +1,24 @@
 """What one client may expect of replicas that lag: its own writes, and time that never runs back.
 
-A process is a session. The order of two writes is known only where one ended before the other
+A process is a session. The order of two changes is known only where one ended before the other
 began (or from the longest read of a list), so what is found here is certain; what is not may be.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from emu.checks.history import Operation
+from emu.checks.history import FAIL, Operation
 from emu.checks.result import Finding, at, known_at, show
 from emu.checks.values import freeze
 
 READS: Final = ("read", "get")
 WRITES: Final = ("write", "set")
 GROWING: Final = ("append", "add")
+NOTHING: Final = object()
+ANYTHING: Final = object()
 
 Older = Callable[[Operation, Operation], bool]
 """(a, b) → whether `a` read a state that is certainly older than the one `b` read or made."""
@@ -27,7 +30,8 @@ def check_read_your_writes(operations: Sequence[Operation]) -> Iterator[Finding]
     last_write: dict[str | int, Operation] = {}
     for operation in _in_session_order(operations):
         if operation.f not in READS:
-            last_write[operation.process] = operation
+            if _made(operation) is not NOTHING:
+                last_write[operation.process] = operation
             continue
         write = last_write.get(operation.process)
         if write is not None and older(operation, write):
@@ -60,14 +64,18 @@ def check_monotonic_reads(operations: Sequence[Operation]) -> Iterator[Finding]:
 
 def check_monotonic_writes(operations: Sequence[Operation]) -> Iterator[Finding]:
     """A list shows the appends of one process in the order in which it made them."""
+    if not _only_grows(operations):
+        return
     lists = [each for each in operations if each.f in READS and isinstance(each.result, list)]
     longest = max(lists, key=lambda each: len(each.result), default=None)
     if longest is None:
         return
     place = {freeze(element): number for number, element in enumerate(longest.result)}
+    made = Counter(freeze(each.value) for each in operations if each.f == "append")
     last: dict[str | int, Operation] = {}
     for operation in _in_session_order(operations):
-        if operation.f != "append" or freeze(operation.value) not in place:
+        value = freeze(operation.value)
+        if operation.f != "append" or value not in place or made[value] > 1:
             continue
         before = last.get(operation.process)
         if before is not None and place[freeze(before.value)] > place[freeze(operation.value)]:
@@ -93,23 +101,69 @@ def _in_session_order(operations: Sequence[Operation]) -> list[Operation]:
 
 
 def _order(operations: Sequence[Operation]) -> Older:
-    """How to compare states: lists by what they hold, sets likewise, registers by their writes."""
-    if any(each.f in GROWING for each in operations):
+    """How to compare states: lists and sets, which only grow, by what they hold; others by what
+    may have made them."""
+    if _only_grows(operations):
         return lambda a, b: not _holds(b) <= _holds(a)
-    writes = {freeze(each.value): each for each in operations if each.f in WRITES}
-    emptied = None in writes or any(each.f == "delete" for each in operations)
+    return _Sources(operations).is_older
 
-    def older(a: Operation, b: Operation) -> bool:
-        ours = b if b.f not in READS else writes.get(freeze(b.result))
-        shown = freeze(a.result)
-        theirs = writes.get(shown)
-        if ours is None or theirs is ours:
+
+def _only_grows(operations: Sequence[Operation]) -> bool:
+    return any(each.f in GROWING for each in operations) and all(
+        each.f in GROWING or (each.f in READS and isinstance(each.result, list | None))
+        for each in operations
+    )
+
+
+class _Sources:
+    """Of each value, whatever may have made it: a state is older than another for certain only if
+    all of its own sources had ended before any of the other's began."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._of: dict[Any, list[Operation]] = {}
+        self._any: list[Operation] = []
+        """They may have made any value."""
+        for operation in operations:
+            made = _made(operation)
+            if made is ANYTHING:
+                self._any.append(operation)
+            elif made is not NOTHING:
+                self._of.setdefault(made, []).append(operation)
+
+    def is_older(self, a: Operation, b: Operation) -> bool:
+        shown = _value(a.result)
+        theirs = [*self._of.get(shown, ()), *self._any]
+        if b in theirs or not (theirs or shown is None):
             return False
-        if theirs is None:
-            return shown is None and not emptied
-        return theirs.end < ours.begin
+        ours = [b]
+        if b.f in READS:
+            seen = _value(b.result)
+            ours = [*self._of.get(seen, ()), *self._any]
+            if seen == shown or seen is None or not ours:
+                return False  # null was there before anything
+        return max((each.end for each in theirs), default=-1) < min(each.begin for each in ours)
 
-    return older
+
+def _made(operation: Operation) -> Any:
+    """The value that is there behind it, if it had an effect; NOTHING if it had none."""
+    if operation.f in READS or operation.outcome == FAIL:
+        return NOTHING
+    answer = operation.result if operation.is_ok else None
+    if operation.f in WRITES:
+        return _value(operation.value)
+    if operation.f == "cas":
+        refused = answer is not None and not answer[2]
+        return NOTHING if refused else _value(operation.value[1])
+    if operation.f == "delete":
+        return NOTHING if answer is False else None
+    if operation.f == "incr" and type(answer) in (int, float):
+        return _value(answer)
+    return ANYTHING
+
+
+def _value(shown: Any) -> Any:
+    """As it is compared: a number may be shown as a text."""
+    return str(shown) if type(shown) in (int, float) else freeze(shown)
 
 
 def _holds(operation: Operation) -> frozenset[Any]:

@@ -60,6 +60,28 @@ def test_one_process_appends_in_its_own_order():
     assert "a appended 1 before 2, but r read them the other way round" in text
 
 
+def test_a_change_that_was_refused_is_none_and_a_value_may_come_back():
+    first = did("w", "write", 1), did("w", "write", 2)
+    refused = did("p", "cas", [9, 10], [9, 10, False])
+    back = did("p", "cas", [2, 1], [2, 1, True])
+    for more in ((refused, saw("p", "read", 2)), (back, saw("p", "read", 1))):
+        assert is_valid(*first, *more, model="cas-register", guarantee="session")
+    seen = saw("r", "read", 2), back, saw("r", "read", 1)
+    assert is_valid(*first, *seen, model="cas-register", guarantee="session")
+    stale = did("w", "set", 6), did("w", "set", 5), did("p", "incr", None, 6), saw("p", "get", 6)
+    assert is_valid(*stale, model="kv", guarantee="session")
+    text = anomaly(*first, back, saw("p", "read", 7), did("q", "write", 8), saw("q", "read", 1),
+                   model="cas-register", guarantee="read-your-writes")  # fmt: skip
+    assert "q read 1 at 14 s, without its own write 8" in text
+
+
+def test_an_element_that_is_appended_twice_says_nothing_of_the_order():
+    twice = did("a", "append", 1), did("a", "append", 2), did("b", "append", 1)
+    assert is_valid(
+        *twice, saw("r", "read", [1, 2, 1]), model="list-append", guarantee="monotonic-writes"
+    )
+
+
 # --- states ------------------------------------------------------------------------------------
 
 
