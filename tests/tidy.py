@@ -49,7 +49,7 @@ ENTRY_POINTS: Final = ("emu.__main__", "emu.chaos", "emu.pytest_plugin")
 KINDS: Final = "nodes.kinds"
 RECORD: Final = "nodes.kind"
 OPEN_NODES: Final = (
-    "base", "checking", "history", "kind", "kinds", "operations", "parts", "wire",
+    "base", "checking", "history", "kind", "kinds", "metrics", "operations", "parts", "wire",
 )  # fmt: skip
 """Of nodes/: what emu/ may import. The rest are families, of which emu/ asks their Kind."""
 FAMILY_ROOMS: Final = ("emu/operations/", "emu/cli/sql")
