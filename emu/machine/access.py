@@ -50,17 +50,17 @@ def _has_edge(dialer: MachineSpec, target: MachineSpec) -> bool:
 
 
 def refusal(dialer: MachineSpec | None, name: str, target: MachineSpec, port: int) -> str:
-    """Why, and which edge to declare."""
+    """Why, and which edge to declare: by the word that the file has for the tier."""
+    tier = target.group or target.tier
     if port == ADMIN_PORT:
         return (
             f"{target.name}'s admin port is for emu itself, and for tiers that declare an edge to "
-            f"`{target.tier}` with the right `{METRICS}` (scales ...)"
+            f"`{tier}` with the right `{METRICS}` (scales ...)"
         )
     door = target.listed(port)
     if door is None:
         listed = ", ".join(f"{each.name} {each.number}" for each in target.ports) or "none"
         return f"{target.name} lists no port {port} (but {listed}): its Kind's `ports` open one"
-    tier = target.tier
     if name != OUTSIDE and dialer is not None and not dialer.from_outside:
         return f"tier `{dialer.tier}` declares no edge to `{tier}` (uses, balances, peers ...)"
     if target.public:

@@ -64,6 +64,17 @@ async def test_emu_itself_asks_everything(make_world):
         await stream.aclose()
 
 
+async def test_a_refusal_names_the_tier_as_the_file_does(make_world):
+    async with (
+        make_world() as world,
+        trio.open_nursery() as nursery,
+        watched(world, nursery, group="store"),
+    ):
+        _, client = world.machine(spec("client-1", dials=())).boot(1)
+        assert await refused(client.network, ADMIN_PORT)
+        assert "declare an edge to `store` with the right `metrics`" in why_refused(world)
+
+
 async def test_a_right_to_a_group_holds_for_every_tier_of_it(make_world):
     async with (
         make_world() as world,
