@@ -16,7 +16,7 @@ from protocols.stepping import Steps, at_once
 
 
 class SqlMachine:
-    """parts.state_machine.StateMachine over one SqlState."""
+    """replica.state_machine.StateMachine over one SqlState."""
 
     def __init__(
         self,
@@ -34,11 +34,11 @@ class SqlMachine:
         self.sql.apply(payload)
 
     def apply_batch(self, payloads: Sequence[bytes]) -> None:
-        """parts.state_machine.AppliesBatches."""
+        """replica.state_machine.AppliesBatches."""
         self.sql.apply_batch(payloads)
 
     def dump_in_steps(self, applied: Applied) -> Steps[Pieces]:
-        """parts.state_machine.CopiesInSteps."""
+        """replica.state_machine.CopiesInSteps."""
         pages = yield from self.sql.dump_in_steps()
         applied()
         return pages
