@@ -72,7 +72,7 @@ def test_a_change_that_was_refused_is_none_and_a_value_may_come_back():
     assert is_valid(*stale, model="kv", guarantee="session")
     text = anomaly(*first, back, saw("p", "read", 7), did("q", "write", 8), saw("q", "read", 1),
                    model="cas-register", guarantee="read-your-writes")  # fmt: skip
-    assert "q read 1 at 14 s, without its own write 8" in text
+    assert "q read 1 at 12 s, without its own write 8" in text
 
 
 def test_an_element_that_is_appended_twice_says_nothing_of_the_order():
