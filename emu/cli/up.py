@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -162,9 +163,8 @@ def _confirm(plan: list[str], yes: bool) -> None:
     disturbing = any(line.startswith(DISTURBING) for line in plan)
     if yes or not disturbing:
         return
-    try:
-        typer.confirm("Do it?", default=False, abort=True, err=True)
-    except typer.Abort:
+    output.err.print("Do it? [y/N] ", end="", markup=False)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         output.fail("nothing was changed; `y` or --yes does it")
 
 

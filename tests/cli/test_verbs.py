@@ -221,7 +221,11 @@ def test_up_again_shows_the_changes_and_makes_them(ask: Verb, cluster: Up) -> No
     assert "  add: web-3\n" in ask("up", str(file)).stderr
     assert states(ask)["web-3"] == "up"
     file.write_text(SMALL)
-    result = ask("up", "--json", str(file))
+    for said in ("n\n", "\n", ""):
+        refused = ask("up", "--json", str(file), stdin=said)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "nothing was changed" in refused.stderr and states(ask)["web-3"] == "up"
+    result = ask("up", "--json", "--yes", str(file))
     assert json.loads(result.stdout) == {"name": "small", "changed": ["remove: web-3"]}
     assert "web-3" not in states(ask)
 
