@@ -1,7 +1,7 @@
 """Clients of one tier: a few sequential processes run a workload against it and record all of it.
 
-Every operation goes into the history, by which the run is judged. What is asked and how lives in
-workloads/; users (nodes/users/node.py) are the clients of a whole site.
+Every operation goes into the history, by which the run is judged. What is asked and how lives with
+the family that is asked (its `workloads`); users (nodes/users/node.py) are clients of a whole site.
 """
 
 from __future__ import annotations

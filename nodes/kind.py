@@ -265,7 +265,7 @@ class Kind:
     """The query language that members understand, if any."""
     workloads: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict, hash=False)
     """What `kind: clients` can run against the tier: name → (Setting) → Workload (see
-    nodes/workloads/)."""
+    nodes/workloads/base.py)."""
 
     # what is asked of it, and how it is put to the test
     checks: tuple[StateCheck, ...] = ()

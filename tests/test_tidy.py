@@ -75,6 +75,7 @@ def planted(room: Path, path: str, text: str) -> list[str]:
         ("nodes/x.py", "seen: dict[str, int] = {}", "seen may change"),
         ("nodes/x.py", "from collections import deque\nx = deque()", "x may change"),
         ("protocols/x.py", "n = 0\ndef f():\n    global n\n    n = 1", "global n: state belongs"),
+        ("nodes/x.py", "# as nodes/gone.py has it", "there is no nodes/gone.py"),
         ("nodes/x.py", LONG_FUNCTION, "long has 71 lines; the cap is 70"),
         ("nodes/x.py", "x = 1\n" * 500, "502 lines; the cap is 500"),
         ("nodes/x.py", '"""' + "a\n" * 6 + '"""', "opens with 6 lines; say it in 5"),

@@ -7,6 +7,7 @@ test_tidy.py to prove, by planting a breach of each.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,6 +49,8 @@ CONTAINERS: Final = ("dict", "list", "set", "bytearray", "deque", "defaultdict",
 ENTRY_POINTS: Final = ("emu.__main__", "emu.chaos", "emu.pytest_plugin")
 KINDS: Final = "nodes.kinds"
 RECORD: Final = "nodes.kind"
+MADE_UP_FILES: Final = ("emu/children.py", "tests/test_tidy.py")
+"""Where a file that is named is somebody else's, or none."""
 OPEN_NODES: Final = (
     "base", "checking", "history", "kind", "kinds", "metrics", "operations", "parts", "wire",
 )  # fmt: skip
@@ -55,7 +58,7 @@ OPEN_NODES: Final = (
 FAMILY_ROOMS: Final = ("emu/operations/", "emu/cli/sql")
 """Of emu/: what may know one family. (`emu sql` is a shell of that language.)"""
 OTHER_MEANINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "emu/checks/": ("kv",),
+    "emu/checks/": ("kv", "queue"),
     "emu/machine/context.py": ("kv",),
     "emu/observe/messages.py": ("dns",),
 }
@@ -116,7 +119,8 @@ def problems(root: Path) -> list[str]:
     tests = read(root, ("tests",))
     found += [line for test in tests for rule in (_length, _opening) for line in rule(test)]
     whole = (_top_files, _dead_modules, _circles, _tiers_apart, _families_unnamed)
-    return found + [line for rule in whole for line in rule(modules)]
+    found += [line for rule in whole for line in rule(modules)]
+    return found + list(_named_files(root, [*modules, *tests]))
 
 
 # --- size and prose --------------------------------------------------------------------------
@@ -145,6 +149,18 @@ def _opening(module: Module) -> Iterator[str]:
         yield f"{module.path}:1: no docstring; say what lives here and what does not"
     elif size > MAX_OPENING_LINES:
         yield f"{module.path}:1: opens with {size} lines; say it in {MAX_OPENING_LINES}"
+
+
+def _named_files(root: Path, modules: list[Module]) -> Iterator[str]:
+    """A file that prose names exists: with its path from the root, or where it stands beside."""
+    for module in modules:
+        if module.path in MADE_UP_FILES:
+            continue
+        here = (root / module.path).parent
+        for number, line in enumerate(module.source.splitlines(), 1):
+            for name in re.findall(r"(?<![\w/.*{])((?:[a-z_]+/)*[a-z_]+\.py)\b(?![\"'}])", line):
+                if not ((root / name).exists() or (here / name).exists()):
+                    yield f"{module.path}:{number}: there is no {name}"
 
 
 # --- what a module may touch -----------------------------------------------------------------

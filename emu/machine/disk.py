@@ -2,7 +2,7 @@
 and its fault switches.
 
 How long things take, and who waits for what, lives here; where the bytes are, and what a power cut
-leaves of them, is the world's (live/files.py, sim/files.py). Not modelled: a read cache (every read
+leaves of them, is the world's (emu/live/files.py, emu/sim/files.py). Not modelled: a read cache (every read
 pays the device), write-back without a sync, partial appends.
 """
 

@@ -29,7 +29,7 @@ LASTINGS_S: Final = (0.3, 2.0, 8.0)
 MOST_AT_ONCE: Final = (1, 2, 4)
 MOST_POWER_CUTS: Final = 4
 MAX_DRIFT: Final = 0.008
-"""Below what leases state that they bear (protocols/replication/core.py)."""
+"""Below what leases state that they bear (protocols/replication/)."""
 
 
 @dataclass(frozen=True, slots=True)

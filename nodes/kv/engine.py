@@ -1,8 +1,8 @@
 """A shard's commands over its log: who may serve now, one record for what arrives together, and
 answers that wait until what they saw is committed.
 
-What commands and records mean is in commands.py and state.py; how a log survives is the driver of
-nodes/replica/.
+What commands and records mean is in keys.py, commands.py and state.py; how a log survives is the
+driver of nodes/replica/.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class KvScans(KvKeys):
         """The rows whose left keys are here, with those of their right keys that are here too.
 
         For clients of one slot this is the whole join; a router asks shard by shard, for `slots`
-        and from `after` on (see nodes/kv_join.py).
+        and from `after` on (see join.py).
         """
         query, options = JoinQuery.of(params, "slots", "after")
         if self.no_reads is not None:

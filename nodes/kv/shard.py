@@ -1,6 +1,6 @@
 """One member of a shard of the KV store: protocols/kv/ over a replicated log, or over memory.
 
-The commands are in commands.py, the log's rules in engine.py, moves in mover.py.
+The commands are in keys.py and commands.py, the log's rules in engine.py, moves in mover.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A record is a batch of facts, lists that begin with an op below. Facts are absolute (what is so
 from now on), need no clock, and may be repeated in order from an earlier one: the state ends up
 the same. That is what lets a slot be copied while it changes. What a command decides is in
-commands.py, what a move may do in moves.py.
+keys.py and commands.py, what a move may do in moves.py.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Incoming:
 
 
 class KvState:
-    """The state of one shard. It changes by `apply_fact` only."""
+    """The state of one shard. It changes by `apply_fact`, or on the hot path by what that calls."""
 
     def __init__(self, *, index: str = "", request_ids: int = DEFAULT_REQUEST_IDS) -> None:
         self._index_path = index

@@ -1,7 +1,7 @@
 """The users: sessions that come at a rate, or that wait and think, and remember what they posted.
 
 An operation is tried again within the budget; its outcome is ok, refused for certain, or unknown.
-How a request reaches the site is in visiting.py; the numbers are kept in parts/tally.py.
+How a request reaches the site is in visiting.py; the numbers are kept in nodes/parts/tally.py.
 """
 
 from __future__ import annotations

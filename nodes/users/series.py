@@ -1,6 +1,6 @@
 """The metrics of a users tier: operations by outcome, their latency, and why they failed.
 
-For Prometheus; the run's own numbers are kept in tally.py.
+For Prometheus; the run's own numbers are kept in nodes/parts/tally.py.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ PLANTED: dict[str, Planted] = {
     ],
     "a replay skips records": [(SqlState, "apply_batch", _applies_half)],
 }
-"""Bugs of the driver and the SQL above it; those of the core are in replication_bugs.py."""
+"""Bugs of the driver and the SQL above it; the core's: tests/protocols/replication/bugs.py."""
 
 
 @pytest.mark.soak

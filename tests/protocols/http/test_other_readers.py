@@ -1,5 +1,5 @@
 """What we read, h11 and httptools read too, and as the same; what both read, we refuse only where
-head.py says why."""
+protocols/http/head.py says why."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One simulated replica with its driver: it carries out each Ready as a real driver would.
 
 State before messages, sync in the background, a disk that forgets. What must hold is judged by
-replication_world.py.
+world.py.
 """
 
 from __future__ import annotations

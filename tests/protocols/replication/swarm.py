@@ -1,6 +1,6 @@
 """Random lives of a small group: each seed draws a shape, a rule of acknowledgement, and faults.
 
-What must hold at every step is replication_world.py's business; here is only what happens.
+What must hold at every step is world.py's business; here is only what happens.
 """
 
 from __future__ import annotations

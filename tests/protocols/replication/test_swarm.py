@@ -1,4 +1,4 @@
-"""Random groups in memory, with every fault there is; replication_world.py judges each step."""
+"""Random groups in memory, with every fault there is; world.py judges each step."""
 
 from __future__ import annotations
 
