@@ -175,6 +175,9 @@ class SqlState:
         except apsw.Error as error:  # a deferred constraint: only the end looks at it
             self._roll_back()
             raise RpcError("refused", str(error)) from error
+        except UnicodeDecodeError as error:  # of a row that is read only at the end
+            self._roll_back()
+            raise RpcError("refused", NO_UTF8) from error
         except Exception:
             self._roll_back()
             raise

@@ -159,6 +159,15 @@ def test_a_text_that_is_no_utf8_is_not_stored(sql):
     assert made.digests() == before
 
 
+def test_a_text_that_is_no_utf8_is_not_stored_beside_a_virtual_column_either():
+    made = state()
+    executed(made, ["CREATE TABLE g (id INTEGER PRIMARY KEY, v, w AS (1))"], 1)
+    for sql in (f"INSERT INTO g VALUES (1, {NO_UTF8})", f"REPLACE INTO g VALUES (1, {NO_UTF8})"):
+        with pytest.raises(RpcError, match="not UTF-8: CAST it to a BLOB"):
+            executed(made, [sql], 3)
+    assert made.query("SELECT * FROM g")["rows"] == []
+
+
 def test_a_column_that_makes_such_texts_breaks_neither_select_nor_digest():
     primary, replica = state(), state()
     for lsn, sql in enumerate(
