@@ -1,4 +1,4 @@
-"""What `emu top` draws: one status (see emu/observe/status.py) in so many columns and lines. Pure."""
+"""What `emu top` draws: a status (emu/observe/status.py) in so many columns and lines. Pure."""
 
 from __future__ import annotations
 

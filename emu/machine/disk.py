@@ -2,8 +2,8 @@
 and its fault switches.
 
 How long things take, and who waits for what, lives here; where the bytes are, and what a power cut
-leaves of them, is the world's (emu/live/files.py, emu/sim/files.py). Not modelled: a read cache (every read
-pays the device), write-back without a sync, partial appends.
+leaves of them, is the world's (emu/live/files.py, emu/sim/files.py). Not modelled: a read cache
+(every read pays the device), write-back without a sync, partial appends.
 """
 
 from __future__ import annotations
