@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from emu import state
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Short, for a socket's path has a limit, whoever runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="emu-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)

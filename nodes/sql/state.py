@@ -77,6 +77,8 @@ class SqlState:
         self.chance = Chance(vfs_name, now_s, rng)
         self._vfs_name = vfs_name
         self._rules = Rules(cpu_s)
+        self._touched_rows = False
+        """Whether a statement of this batch has read or changed rows."""
         self._functions = Functions(self._rules, self.chance)
         self._copies = 0
         self._repeats: bool | None = None
@@ -184,6 +186,7 @@ class SqlState:
         return Outcome(results), parts
 
     def _steps(self, parsed: list[tuple[str, Any, Any]], parts: list[Part]) -> list[dict[str, Any]]:
+        self._touched_rows = False
         with self._rules.guarded(self.db, reading=False):
             return [self._step(index, each, parts) for index, each in enumerate(parsed)]
 
@@ -334,9 +337,12 @@ class SqlState:
         self, index: int, statement: tuple[str, Any, Any], parts: list[Part]
     ) -> dict[str, Any]:
         sql, params, guard = statement
+        noted_bytes = self._noted.size_bytes
         result = self._run(sql, params)
         changed_schema = self._rules.did
-        if bool(changed_schema) != bool(parts) and index:
+        if not changed_schema and (result["columns"] or self._noted.size_bytes > noted_bytes):
+            self._touched_rows = True  # CREATE ... IF NOT EXISTS may have done nothing at all
+        if self._touched_rows and (changed_schema or parts):
             raise RpcError("bad_request", "put schema changes into a batch of their own")
         if changed_schema:
             self._check_schema()

@@ -43,9 +43,9 @@ def test_every_promise_of_the_database_is_among_what_is_judged(monkeypatch):
     judged: dict[tuple[str, str], int] = {}
     sound = promises.check
 
-    def check(operations: Any, model: str, *, guarantee: str) -> Any:
+    def check(operations: Any, model: str, *, guarantee: str, **more: Any) -> Any:
         judged[model, guarantee] = len(operations)
-        return sound(operations, model, guarantee=guarantee)
+        return sound(operations, model, guarantee=guarantee, **more)
 
     monkeypatch.setattr(promises, "check", check)
     assert lived(1, 20.0).anomaly == ""

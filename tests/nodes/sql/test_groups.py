@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.sql import state as sql
 from nodes.sql.state import Group, SqlState, Transaction
+from protocols.errors import RpcError
 from tests.nodes.sql.rig import executed, state, with_table
 from tests.nodes.sql.test_state import STATEMENTS, rows
 
@@ -164,3 +166,29 @@ def test_a_group_gives_the_state_and_the_answers_that_one_by_one_gives(batches, 
     assert answers == one_by_one
     assert rows(grouped) == rows(replica) == rows(alone)
     assert replica.digests() == grouped.digests()
+
+
+def test_schema_changes_that_do_nothing_go_with_those_that_do_something():
+    several = [
+        "CREATE TABLE IF NOT EXISTS a (k TEXT PRIMARY KEY NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS b (k TEXT PRIMARY KEY NOT NULL)",
+        "CREATE INDEX IF NOT EXISTS by_k ON b (k)",
+    ]
+    for first in several:
+        primary, replica = state(), state()
+        for lsn, batch in enumerate(([first] if "INDEX" not in first else [], several, several), 1):
+            record = executed(primary, batch, lsn).record if batch else None
+            if record is not None:
+                replica.apply(record)
+        assert executed(replica, ["SELECT name FROM sqlite_schema"], 9).results == (
+            executed(primary, ["SELECT name FROM sqlite_schema"], 9).results
+        )
+
+
+def test_schema_changes_do_not_mix_with_rows_or_questions():
+    made = with_table()
+    create = "CREATE TABLE c (k TEXT PRIMARY KEY NOT NULL)"
+    for mixed in ([create, insert("a")], [insert("a"), create], ["SELECT 1", create]):
+        with pytest.raises(RpcError, match="a batch of their own"):
+            executed(made, mixed, 2)
+    assert rows(made) == []
