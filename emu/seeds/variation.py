@@ -25,6 +25,7 @@ def _varied(tier: Tier, stream: str) -> Tier:
     changes: dict[str, Any] = {}
     for option, values in tier.kind.varied.items():
         drawn, value = rng.random() < VARIED_RATIO, rng.choice(values)
-        if drawn:
+        declared = getattr(tier.config, option)
+        if drawn and not 0 < declared < value:  # a file's own limit is never widened
             changes[option] = value
     return replace(tier, config=replace(tier.config, **changes)) if changes else tier
