@@ -66,7 +66,7 @@ def _never_synced(swap: Swap) -> None:
     swap.setattr(replica_files.ReplicaFiles, "sync", sync)
 
 
-@bug("single", seed=18)
+@bug("single", seed=10)
 def _acknowledged_before_sync(swap: Swap) -> None:
     """a write is acknowledged when its sync begins, not when it ends"""
     sound = replica_files.ReplicaFiles.sync
@@ -82,7 +82,7 @@ def _acknowledged_before_sync(swap: Swap) -> None:
     swap.setattr(replica.ReplicaDriver, "_sync_forever", sync_forever)
 
 
-@bug("single", seed=30)
+@bug("single", seed=54)
 def _crc_ignored(swap: Swap) -> None:
     """recovery does not compare a record's checksum"""
 
@@ -138,7 +138,7 @@ def _named_before_synced(swap: Swap) -> None:
 # --- the database's transactions -------------------------------------------------------------
 
 
-@bug("replicated", seed=34)
+@bug("replicated", seed=38)
 def _request_ids_ignored(swap: Swap) -> None:
     """nobody looks whether a request id is known"""
     sound = sql.SqlState.execute
@@ -183,7 +183,7 @@ def _answered_before_commit(swap: Swap) -> None:
     swap.setattr(replica.ReplicaDriver, "when_acknowledged", when_acknowledged)
 
 
-@bug("replicated", seed=18)
+@bug("replicated", seed=12)
 def _read_before_commit(swap: Swap) -> None:
     """a read is answered before what it saw is committed"""
 
@@ -193,7 +193,7 @@ def _read_before_commit(swap: Swap) -> None:
     swap.setattr(replica.ReplicaDriver, "visible", visible)
 
 
-@bug("replicated", seed=34)
+@bug("replicated", seed=46)
 def _retried_under_a_new_id(swap: Swap) -> None:
     """a write that is tried again has a new request id"""
     sound = client.Client.call
@@ -230,7 +230,7 @@ def _wrong_msgid(swap: Swap) -> None:
     swap.setattr(wire_connection.ServerConnection, "_respond", respond_wrongly)
 
 
-@bug("single", seed=5)
+@bug("single", seed=11)
 def _msgid_used_again(swap: Swap) -> None:
     """a call that gave up leaves its msgid to the next, and with it its answer"""
     sound = client.Client._forget
@@ -242,7 +242,7 @@ def _msgid_used_again(swap: Swap) -> None:
     swap.setattr(client.Client, "_forget", forget)
 
 
-@bug("single", seed=74)
+@bug("single", seed=4)
 def _broken_is_definite(swap: Swap) -> None:
     """a call whose connection broke is said not to have happened"""
 
@@ -256,7 +256,7 @@ def _broken_is_definite(swap: Swap) -> None:
     swap.setattr(client.Client, "_fail_all", fail_all)
 
 
-@bug("single", seed=31)
+@bug("single", seed=5)
 def _timeout_is_definite(swap: Swap) -> None:
     """a call that was not answered in time is said not to have happened"""
     sound = client._Waiter.fail
@@ -267,7 +267,7 @@ def _timeout_is_definite(swap: Swap) -> None:
     swap.setattr(client._Waiter, "fail", fail)
 
 
-@bug("single", seed=34)
+@bug("single", seed=4)
 def _sent_again(swap: Swap) -> None:
     """a call whose connection broke is sent again over the next one, and nobody is told"""
 
@@ -315,7 +315,7 @@ def _down_is_used(swap: Swap) -> None:
     swap.setattr(pool.Pool, "_healthy", healthy)
 
 
-@bug("maintenance", seed=7, faults="planned")
+@bug("maintenance", seed=38, faults="planned")
 def _drain_cuts(swap: Swap) -> None:
     """a server that drains loses the connections that it has"""
     sound = balancer.BalancerNode._members_changed
@@ -329,7 +329,7 @@ def _drain_cuts(swap: Swap) -> None:
     swap.setattr(balancer.BalancerNode, "_members_changed", members_changed)
 
 
-@bug("maintenance", seed=7, faults="planned")
+@bug("maintenance", seed=38, faults="planned")
 def _web_drains_at_once(swap: Swap) -> None:
     """a web server says that it has drained while requests are in its hands"""
 
@@ -372,7 +372,7 @@ def _session_kept(swap: Swap) -> None:
     swap.setattr(pool.Pool, "failed", failed)
 
 
-@bug("site", seed=9)
+@bug("site", seed=1)
 def _never_up_again(swap: Swap) -> None:
     """a server that was down once is never used again"""
     sound = pool.Pool.checked
