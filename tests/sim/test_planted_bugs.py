@@ -25,8 +25,7 @@ SAMPLE_SEEDS = 400
 CONTROL_SEEDS = 1000
 MISSED = {
     "a snapshot gets its name before its bytes are synced":
-        "not found in 200 seeds since the records of SQL are smaller, and snapshots rarer: the swarm "
-        "has to reach it again",
+        "not found in 200 seeds since records of SQL are smaller, and snapshots rarer",
 }  # fmt: skip
 CAMPAIGNS = tuple(dict.fromkeys((each.topology, each.faults) for each in BUGS))
 
