@@ -105,7 +105,7 @@ def test_observe_follows_a_running_cluster_until_it_is_told_to_end(running: Runn
     told = process.stderr.readline()
     url = next(word for word in told.split() if word.startswith("http")).removesuffix("/alerts")
     assert is_listening(url)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
     process.stderr.close()
     until(lambda: not is_listening(url), 5)
