@@ -382,8 +382,12 @@ def _dead_ends(tier: TierSeen) -> Iterator[Caution]:
             yield Caution(f"{what}; give `{target.name}` `public: true`")
 
 
+DIG_PORT: Final = 53
+"""What dig asks if it is told no port."""
+
+
 def _dig(config: DnsConfig, address: str, port: int) -> Iterator[Try]:
-    at_port = "" if port == DNS_PORT else f" -p {port}"
+    at_port = "" if port == DIG_PORT else f" -p {port}"
     yield Try(f"dig @{address}{at_port} www.{config.zone}", "what DNS answers")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -103,7 +104,9 @@ def test_the_first_screen_says_what_to_type(begin: Begin) -> None:
     screen = up.said
     address = front(up.state).rpartition(".")[0]
     assert "small is up: 6 of 6 nodes in " in screen
-    assert f"curl -i http://{address}" in screen and "dig @127." in screen
+    assert f"curl -i http://{address}" in screen and re.search(
+        r"dig @127\.\S+ -p 5300 www\.example\.test", screen
+    )
     assert f"{facts['observe']}/sd " in screen
     assert "emu kill 'one web' --for 5s" in screen
     assert "node up" not in screen and "\x1b" not in screen and " \n" not in screen
