@@ -1,10 +1,14 @@
-"""What the records of a replicated log mean: the side that a tier brings."""
+"""What the records of a replicated log mean: the side that a tier brings.
+
+A small state is dumped and restored in one piece (StateMachine), a large one in steps
+(CopiesInSteps); one that is larger than memory lies in files, which are not copied (KeepsFiles).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from protocols.replication.log import DATA, Entry
 from protocols.replication.pieces import Content
@@ -51,6 +55,49 @@ class CopiesInSteps(Protocol):
 
     def restore_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
         """What makes this the state that was dumped; until it is called, all is as it was."""
+        ...
+
+
+class StateFile(NamedTuple):
+    """A file of a KeepsFiles machine as a snapshot has it: its first `size_bytes`."""
+
+    name: str
+    size_bytes: int
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A StateMachine most of whose state lies in files on its node's disk: a snapshot of it is a
+    manifest, which is what it dumps, and those files as they lie there.
+
+    `apply` appends to a file (`disk.append`, which returns at once, and need not be synced: until
+    a snapshot has it, the log does). A file only grows, and once all of it was deleted from the
+    state the machine just stops naming it. It removes none: the driver removes what begins with
+    `file_prefix` and is neither in the latest snapshot nor in `files_in_use`.
+
+    A snapshot is made without reading the files: the driver syncs them, then gives it its name. A
+    peer gets the manifest and the files one after the other, and writes them under other names.
+    So a manifest speaks of its files by their place in the list, never by name.
+
+    After a restore the machine goes on in files of new names (none that `disk.names()` has):
+    those that were restored may be longer than the snapshot says, by what is replayed now.
+    """
+
+    file_prefix: str
+    """What the names of its files begin with, and no other file's."""
+
+    def dumped_files(self) -> Sequence[StateFile]:
+        """What belongs to the dump that has just ended (nothing was applied since)."""
+        ...
+
+    def restore_from_files(
+        self, manifest: Content, files: Sequence[StateFile]
+    ) -> Steps[Callable[[], None]]:
+        """As `restore_in_steps`; the files are those that belonged to the dump, in that order."""
+        ...
+
+    def files_in_use(self) -> Sequence[str]:
+        """What the state, as it is now, or somebody who reads from it, still needs."""
         ...
 
 
