@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -12,40 +12,35 @@ from emu.cli import output
 from emu.cli.attach import JsonOption
 from emu.machine import units
 from emu.model.problems import Problem, TopologyError
+from emu.topology import shipped
 
 if TYPE_CHECKING:
     from emu.model.topology import Topology
 
-SHIPPED: Final = Path(__file__).resolve().parents[2] / "topologies"
-FULL: Final = "full.yaml"
-STEPS: Final = "[0-9][0-9]-*.yaml"
-
-
 def complete_file(incomplete: str) -> list[str]:
-    """For the shell: YAML files and folders here."""
-    folder = Path(incomplete).parent if incomplete else Path()
-    found = sorted(Path().glob(f"{incomplete}*") if incomplete else folder.iterdir())
-    return [
+    """For the shell: YAML files and folders here, and the topologies that ship."""
+    found = sorted(Path().glob(f"{incomplete}*") if incomplete else Path().iterdir())
+    here = [
         f"{path}/" if path.is_dir() else str(path)
         for path in found
         if path.is_dir() or path.suffix in (".yaml", ".yml")
     ]
+    return [*here, *(name for name in shipped.names() if name.startswith(incomplete))]
 
 
 FileArgument = Annotated[
     str,
     typer.Argument(
         metavar="[FILE]",
-        help="A topology file; none: the full topology.",
+        help="A topology file, or one that ships (`04`); none: the full one.",
         autocompletion=complete_file,
     ),
 ]
 
 
 def default_file() -> str:
-    """The full topology; until it ships, the last step of the story."""
-    full = SHIPPED / FULL
-    return str(full if full.exists() else sorted(SHIPPED.glob(STEPS))[-1])
+    """The full topology."""
+    return str(shipped.FULL)
 
 
 def read_topology(file: str, *, name: str = "", seed: int | None = None) -> Topology:
@@ -57,7 +52,8 @@ def read_topology(file: str, *, name: str = "", seed: int | None = None) -> Topo
     except TopologyError as error:
         _tell(error.problems, file)
     except OSError as error:
-        output.fail(f"cannot read {file}: {error.strerror}", output.USAGE)
+        known = ", ".join(shipped.names())
+        output.fail(f"cannot read {file}: {error.strerror}; with emu come {known}", output.USAGE)
     for code in found.code:
         output.note(f"this topology runs Python code: {code}", style="yellow")
     if name:

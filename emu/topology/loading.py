@@ -27,7 +27,7 @@ from emu.model.shaping import (
 from emu.model.topology import MAX_NODES, FaultItem, Tier, Topology, check_runners
 from emu.model.vocabulary import operations_of, verbs_of
 from emu.topology import document as documents
-from emu.topology import schema
+from emu.topology import schema, shipped
 from emu.topology.document import Document, Path
 from emu.topology.lint import codes
 from emu.topology.tiers import MAX_NAME, MAX_TIERS, NAME, RESERVED, TierReader
@@ -57,10 +57,12 @@ def load(
     kinds: Mapping[str, Kind] | None = None,
     runners: Collection[str] = (),
 ) -> Topology:
-    """Read a file. Raises TopologyError with every problem, OSError if it cannot be read.
+    """Read a file, or a topology that ships (`04`). Raises TopologyError with every problem,
+    OSError if it cannot be read.
 
     `runners`: who may run nodes beside emu's own process, where a kind asks for one.
     """
+    path = shipped.find(path)
     with open(path, "rb") as file:
         data = file.read(documents.MAX_FILE_BYTES + 1)
     try:
