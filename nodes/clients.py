@@ -6,14 +6,14 @@ the family that is asked (its `workloads`); users (nodes/users/node.py) are clie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
 import trio
 
 from nodes.base import Context
-from nodes.kind import Kind, Traffic
+from nodes.kind import Kind, TierSeen, Traffic
 from nodes.metrics import Counter, Histogram
 from nodes.parts.stores import misread
 from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
@@ -80,9 +80,12 @@ class Assigned(ClientsConfig):
     make: Callable[[Setting], Workload] | None = None
 
 
-def assigned(config: ClientsConfig, reached: Mapping[str, Kind]) -> Assigned:
+def assigned(tier: TierSeen) -> Assigned:
     """The config that members run with. Raises ValueError where no kind has that workload."""
-    known = {name: make for kind in reached.values() for name, make in kind.workloads.items()}
+    config: ClientsConfig = tier.config
+    known = {
+        name: make for each in tier.reached["asks"] for name, make in each.kind.workloads.items()
+    }
     if config.workload not in known:
         there = f"there are: {', '.join(known)}" if known else "there are none"
         raise ValueError(

@@ -391,6 +391,12 @@ def _dig(config: DnsConfig, address: str, port: int) -> Iterator[Try]:
     yield Try(f"dig @{address}{at_port} www.{config.zone}", "what DNS answers")
 
 
+def _hosts(config: DnsConfig) -> tuple[str, ...]:
+    """What the zone gives out (nodes/parts/zone.py), but for single nodes."""
+    zone = dns.canonical(config.zone)
+    return (f"www.{zone}", zone, *(f"{tier}.{zone}" for tier in (config.answers, *config.names)))
+
+
 DNS: Final = Port("dns", DNS_PORT, ("dns", "rpc"))
 KIND: Final = Kind(
     DnsConfig,
@@ -400,5 +406,6 @@ KIND: Final = Kind(
     visited=True,
     passes=("answers",),
     look=_dig,
+    hosts=_hosts,
     cautions={"public-private": _dead_ends},
 )

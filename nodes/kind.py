@@ -81,6 +81,7 @@ class TierSeen:
     config: Any
     nodes: int
     public: bool
+    kind: Kind
     reached: Mapping[str, tuple[TierSeen, ...]] = field(default_factory=dict)
     """Edge → the tiers that it names. Theirs are not filled in."""
 
@@ -231,15 +232,17 @@ class Kind:
         default_factory=dict, hash=False
     )
     """Warning code → what its family warns of."""
-    code: tuple[str, ...] = ()
-    """Config fields that name Python code (`module:function`): the loader imports
-    it, by its rules."""
+    code: Mapping[str, Callable[[Any], None]] = field(default_factory=dict, hash=False)
+    """Config fields that name Python code (`module:function`), which the loader imports by its
+    rules → what refuses an object that will not do. Raises ValueError, as `is ...`."""
     expand: Callable[[str, dict[str, Any]], dict[str, dict[str, Any]]] | None = None
     """A kind that stands for several tiers: (name, the YAML options but `kind`) → tier name → YAML
     options (with `kind`). Those who name it as an edge reach all of them."""
-    joined: Callable[[Any, Mapping[str, Kind]], Any] | None = None
-    """(config, tier → kind of those that its edges reach) → the config that members run with.
-    Raises ValueError that names the key in backticks."""
+    joined: Callable[[TierSeen], Any] | None = None
+    """The tier → the config that its members run with, with what those that its edges reach bring
+    to it. Raises ValueError that names the key in backticks."""
+    hosts: Callable[[Any], tuple[str, ...]] | None = None
+    """(config) → the names by which it says where the site is, the one to ask for first."""
 
     # a group, and who leads it
     front: bool = False

@@ -299,5 +299,5 @@ KIND: Final = Kind(
     visited=True,
     mistakes=misread,
     damaged=DAMAGED,
-    code=("app",),
+    code={"app": apps.check},
 )

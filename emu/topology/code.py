@@ -9,7 +9,7 @@ import re
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -40,6 +40,14 @@ def load(reference: str, folder: Path) -> tuple[Any, str]:
     if not hasattr(module, name):
         raise ValueError(f"`{module_name}` has no `{name}`; look into {module.__file__}")
     return getattr(module, name), str(module.__file__)
+
+
+def fit(reference: str, found: Any, check: Callable[[Any], None]) -> None:
+    """Let a kind look at what a field of its names. Raises ValueError."""
+    try:
+        check(found)
+    except ValueError as error:
+        raise ValueError(f"`{reference}` {error}") from None
 
 
 def kind_of(reference: str, folder: Path) -> tuple[Kind, str]:

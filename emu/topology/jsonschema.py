@@ -16,7 +16,7 @@ from emu.model.vocabulary import operations_of, verbs_of
 from emu.topology import schema
 from emu.topology.lint import codes
 from emu.topology.loading import OutsideOptions
-from emu.topology.tiers import NAME, TierOptions
+from emu.topology.tiers import NAME, PEOPLE_KEYS, TierOptions
 from emu.topology.timelines import When
 from nodes.kind import Kind
 
@@ -106,7 +106,7 @@ def _both(definitions: Schema, common: Schema, config: type) -> Schema:
 
 def _people(definitions: Schema, kind: Kind) -> Schema:
     common = _common(definitions)
-    kept = {key: common[key] for key in ("nodes", "cpu", "disk", "clock", "restart")}
+    kept = {key: common[key] for key in PEOPLE_KEYS}
     made = schema.json_schema_of(kind.config)
     definitions.update(made.pop("$defs", {}))
     return {

@@ -30,7 +30,15 @@ from emu.topology import document as documents
 from emu.topology import schema, shipped
 from emu.topology.document import Document, Path
 from emu.topology.lint import codes
-from emu.topology.tiers import MAX_NAME, MAX_TIERS, NAME, RESERVED, TierReader
+from emu.topology.tiers import (
+    COMMON_KEYS,
+    MAX_NAME,
+    MAX_TIERS,
+    NAME,
+    PEOPLE_KEYS,
+    RESERVED,
+    TierReader,
+)
 from emu.topology.timelines import FaultReader
 from nodes.base import OUTSIDE
 from nodes.kind import Kind
@@ -252,12 +260,13 @@ class _Loader:
                 message = f"{section} are a mapping, not {shown(options)}; write {{rate: 10/s}}"
                 self.document.problem(place, message)
                 continue
-            for key in ("kind", "regions", "per_region", "public"):
-                if key in options:
+            for key in options:
+                if key in COMMON_KEYS and key not in PEOPLE_KEYS:
                     message = f"`{key}` does not belong to {section}; remove it"
                     self.document.problem((*place, key), message, at_key=True)
             value = {**options, "kind": word, "regions": [region]}
-            reader.read(place, f"{section}-{region}"[:MAX_NAME], value)
+            name = f"{section}-{region}"[:MAX_NAME]
+            reader.read(place, name, value, common_keys=PEOPLE_KEYS)
 
     def _check_node_names(self, reader: TierReader) -> None:
         total = sum(len(tier.members) for tier in reader.tiers.values())

@@ -91,6 +91,8 @@ class TierOptions:
 
 
 COMMON_KEYS: Final = tuple(schema.keys_of(TierOptions))
+PEOPLE_KEYS: Final = ("nodes", "cpu", "disk", "clock", "restart")
+"""Those that people may be told, too: who they are and where, their section says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,17 @@ class TierReader:
     """Tiers that were declared but did not come to be: naming them is no second mistake."""
     code_files: dict[str, None] = field(default_factory=dict)
 
-    def read(self, place: Path, name: str, value: Any, *, group: str = "") -> None:
-        """Read one declared tier; a kind that expands becomes several."""
+    def read(
+        self,
+        place: Path,
+        name: str,
+        value: Any,
+        *,
+        group: str = "",
+        common_keys: tuple[str, ...] = COMMON_KEYS,
+    ) -> None:
+        """Read one declared tier; a kind that expands becomes several. `common_keys`: those of
+        every tier that its section lets it have, for hints."""
         self._check_name(place, name)
         if not isinstance(value, dict):
             self.document.problem(
@@ -136,7 +147,7 @@ class TierReader:
         if kind is not None:
             self._import_code(place, kind, own)
             what = f"a {value['kind']} tier"
-            config = schema.build(self.document, place, own, kind.config, what, also=COMMON_KEYS)
+            config = schema.build(self.document, place, own, kind.config, what, also=common_keys)
         if kind is None or options is None or config is None or members is None:
             self.broken[name] = BrokenTier(place, kind, own)
             return
@@ -201,12 +212,13 @@ class TierReader:
 
     def _import_code(self, place: Path, kind: Kind, own: dict[str, Any]) -> None:
         """Import what code fields name, by the rules, before a node looks for it."""
-        for key in kind.code:
+        for key, check in kind.code.items():
             word = own.get(key)
             if not isinstance(word, str) or not word:
                 continue
             try:
-                _, file = code.load(word, self.folder)
+                found, file = code.load(word, self.folder)
+                code.fit(word, found, check)
             except ValueError as error:
                 self.document.problem((*place, key), f"`{key}`: {error}")
             else:
@@ -272,16 +284,17 @@ class TierReader:
             seen: dict[str, tuple[TierSeen, ...]] = {}
             for edge in tier.kind.edge_records:
                 word, named = edge.field, getattr(tier.config, edge.field)
-                whole = [each for each in words_of(named) if each in self.groups]
+                named_groups = [each for each in words_of(named) if each in self.groups]
                 reached = self._reached(name, tier, self.places[name], word, named)
-                groups |= dict.fromkeys(whole)
+                groups |= dict.fromkeys(named_groups)
                 dials |= dict.fromkeys(reached)
-                rights |= dict.fromkeys(product(edge.rights, (*reached, *whole)))
+                rights |= dict.fromkeys(product(edge.rights, (*reached, *named_groups)))
                 seen[word] = tuple(see(self.tiers[each]) for each in reached if each in self.tiers)
+            whole = see(tier, seen)
             if tier.kind.mistakes is not None:
-                for mistake in tier.kind.mistakes(see(tier, seen)):
+                for mistake in tier.kind.mistakes(whole):
                     self.document.problem((*self.places[name], mistake.option), mistake.text)
-            config = self._joined(tier, dials)
+            config = self._joined(whole) if dials else tier.config
             if tier.kind.peers:
                 dials[name] = None
             self.tiers[name] = replace(
@@ -313,13 +326,12 @@ class TierReader:
                 self.document.problem(at, f"`{edge}`: there is no tier `{word[:40]}`; {known}")
         return tuple(reached)
 
-    def _joined(self, tier: Tier, dials: Mapping[str, Any]) -> Any:
+    def _joined(self, tier: TierSeen) -> Any:
         """Its config, with what the tiers that it dials bring to it."""
-        if tier.kind.joined is None or not dials:
+        if tier.kind.joined is None:
             return tier.config
-        kinds = {name: self.tiers[name].kind for name in dials}
         try:
-            return tier.kind.joined(tier.config, kinds)
+            return tier.kind.joined(tier)
         except ValueError as error:
             message = str(error)
             key = message.split("`")[1] if message.count("`") > 1 else ""
@@ -337,7 +349,7 @@ class TierReader:
 def see(tier: Tier, reached: Mapping[str, tuple[TierSeen, ...]] | None = None) -> TierSeen:
     """The tier as its family's own checks see it."""
     return TierSeen(
-        tier.name, tier.word, tier.config, len(tier.members), tier.public, reached or {}
+        tier.name, tier.word, tier.config, len(tier.members), tier.public, tier.kind, reached or {}
     )
 
 

@@ -149,6 +149,8 @@ class Judge:
         if was_broken:
             stuck += await self._wait_for_progress()
         answers = await self._ask_clients("finish", FINISH_TIMEOUT_S)
+        if not was_broken:
+            stuck += _unanswered(answers)
         stuck += _unread(answers)
         unlike = await self._check_states()
         flipped = any(each.get("flip_bit") for each in cluster.timeline)
@@ -331,6 +333,17 @@ class Judge:
             undecided=kept.broken.unknown,
             complete=complete,
         )
+
+
+def _unanswered(answers: Mapping[str, Mapping[str, Any]]) -> list[Anomaly]:
+    """Nothing was ever broken, so who asked has been answered; if only while warming up."""
+    found = []
+    for name, answer in answers.items():
+        reasons = ", ".join(f"{count} × {why}" for why, count in answer.get("reasons", {}).items())
+        why = answer.get("unanswered") or reasons
+        if why and not answer.get("ok"):
+            found.append(Anomaly("liveness", f"{name} never had a good answer: {why}"))
+    return found
 
 
 def _unread(answers: Mapping[str, Mapping[str, Any]]) -> list[Anomaly]:

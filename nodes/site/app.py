@@ -8,15 +8,15 @@ async def app(request, services):
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from nodes.base import Context
 from nodes.site.service import Site
 from nodes.site.store import Store
 from nodes.wire.http_server import Endpoint, Via
-from protocols.errors import RpcError
 from protocols.http.connection import Request, Response
 
 
@@ -33,6 +33,7 @@ class Services:
     queue: Any = None
 
 
+WRITE: Final = "write `async def app(request, services)` that returns a Response"
 App = Callable[[Request, Services], Awaitable[Response]]
 
 
@@ -43,9 +44,27 @@ def load(name: str) -> App:
         found = getattr(importlib.import_module(module_name), attribute or "app")
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"app {name!r}: {error}") from error
-    if not callable(found):
-        raise ValueError(f"app {name!r} is not callable")
+    check(found)
     return found  # type: ignore[no-any-return]
+
+
+def check(found: Any) -> None:
+    """Raises ValueError, as `is ...`, where it is seen from outside that this is no App. What a
+    call comes to, a wrapper's for example, only a request can tell."""
+    if not callable(found) or isinstance(found, type):
+        raise ValueError(f"is no function; {WRITE}")
+    try:
+        signature = inspect.signature(found)
+    except ValueError:
+        return  # written in C: it says nothing of itself
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        raise ValueError(f"is called with a request and services, and takes {signature}; {WRITE}"
+                         ) from None  # fmt: skip
+    plain = inspect.isfunction(found) and not hasattr(found, "__wrapped__")
+    if plain and not inspect.iscoroutinefunction(found):
+        raise ValueError(f"is no `async def`; {WRITE}")
 
 
 def endpoint(app: App, services: Services) -> Endpoint:
@@ -54,7 +73,7 @@ def endpoint(app: App, services: Services) -> Endpoint:
     async def handler(request: Request, via: Via) -> Response:
         answer = await app(request, services)
         if not isinstance(answer, Response):
-            raise RpcError("internal", f"the app returned {type(answer).__name__}, not a Response")
+            raise TypeError(f"the app returned {type(answer).__name__}, not a Response")
         return answer
 
     return Endpoint("app", handler)

@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
-from nodes.kind import Demand, Kind, Traffic
+from nodes.kind import Demand, Kind, Mistake, TierSeen, Traffic
 from nodes.users.node import UsersConfig, UsersNode
+from protocols import dns
 
 VISITS: Final = "visits"
+RESOLVER: Final = "resolver"
+
+
+def _named(tier: TierSeen) -> UsersConfig:
+    """The config with the name that users ask for: what their resolver calls the site."""
+    config: UsersConfig = tier.config
+    known = _hosts(tier)
+    return replace(config, host=config.host or known[0]) if known else config
+
+
+def _unknown_host(tier: TierSeen) -> Iterator[Mistake]:
+    """A name that the resolver does not know is no site: nobody would ever come."""
+    host, known = tier.config.host, _hosts(tier)
+    if not host or not known:
+        return
+    try:
+        name = dns.canonical(host)
+    except ValueError as error:
+        yield Mistake("host", f"`host`: {error}")
+        return
+    of_its_tier = re.sub(r"-\d+\.", ".", name, count=1)
+    if name not in known and of_its_tier not in known:
+        names, resolver = ", ".join(known), tier.config.resolver
+        what = f"`host`: `{resolver}` knows no `{host}`, so nobody would find the site"
+        yield Mistake("host", f"{what}; leave it out, or choose from {names}")
+
+
+def _hosts(tier: TierSeen) -> tuple[str, ...]:
+    """The names that the resolver gives out, the site's first; none where there is no resolver."""
+    return tuple(
+        host
+        for each in tier.reached[RESOLVER]
+        if each.kind.hosts is not None
+        for host in each.kind.hosts(each.config)
+    )
 
 
 def _demand(config: UsersConfig) -> Demand:
@@ -24,10 +63,12 @@ KIND: Final = Kind(
     UsersConfig,
     UsersNode,
     (),
-    edges=(VISITS, "resolver"),
+    edges=(VISITS, RESOLVER),
     passes=(VISITS,),
     clients=True,
     outside="users",
     demand=_demand,
+    mistakes=_unknown_host,
+    joined=_named,
     traffic=(TRAFFIC,),
 )

@@ -47,6 +47,8 @@ FINISH_TIMEOUT_S: Final = 30.0
 STRAGGLERS_S: Final = 10.0
 FINAL_READ_IDS: Final = 250
 FINAL_READ_PAUSE_S: Final = 0.25
+HOST: Final = "www.example.test"
+"""What a site is called where no resolver says it."""
 MISSING_GRACE_S: Final = 3.0
 """Missing posts are looked for again for so long: a promoted replica may still be applying."""
 FINAL_ERRORS: Final = frozenset(
@@ -94,8 +96,8 @@ class UsersConfig:
     """Mean of the (exponential) pause between a client's operations."""
     resolver: str = ""
     """A dns tier: the site's name is resolved there at each request."""
-    host: str = "www.example.test"
-    """The site's name."""
+    host: str = ""
+    """The site's name, which they ask for: `www` in the resolver's zone if not said."""
     pin_share: float = 0.0
     """With a resolver: the share of clients that keep an address past its time to live."""
     protocol: Literal["http", "rpc"] = "http"
@@ -160,6 +162,8 @@ class UsersNode:
         self._stopped = trio.Event()
         self._idle = trio.Event()
         self._final: dict[str, Any] | None = None
+        self._unanswered = ""
+        """Why the site has not answered yet, while users warm up."""
         weights = dict(config.mix.weights())
         if config.protocol == "rpc":
             weights[ASSET] = 0
@@ -201,6 +205,7 @@ class UsersNode:
             "phase": self.phase,
             "retries_refused": self.budget.refused,
             **self.tally.summary(self.ctx.clock.monotonic_s()),
+            **({"unanswered": self._unanswered} if self._unanswered else {}),
             **(self._final or {}),
         }
 
@@ -219,7 +224,7 @@ class UsersNode:
                 ],
                 pin_share=config.pin_share,
             )
-        self._places = Places(ctx, view, resolver, config.host)
+        self._places = Places(ctx, view, resolver, config.host or HOST)
         self._rpc_clients = RpcClients(ctx, nursery)
 
     async def _warm_up(self) -> None:
@@ -232,11 +237,13 @@ class UsersNode:
                     place = await self._places.choose("warm-up", 0)
                     await user.visitor.ask(place, HOME, {}, self.config.timeout_s)
                     answered += 1
-                except RpcError:
+                    self._unanswered = ""
+                except RpcError as error:
                     answered = 0
+                    self._unanswered = str(error)
                     await self.ctx.clock.sleep(WARM_UP_PAUSE_S)
         if answered < WARM_UP_SUCCESSES:
-            self.ctx.log.warning("site not answering", after_s=WARM_UP_S)
+            self.ctx.log.warning("site not answering", after_s=WARM_UP_S, why=self._unanswered)
 
     def _new_user(self) -> _User:
         number, self._next_user = self._next_user, self._next_user + 1
@@ -246,7 +253,7 @@ class UsersNode:
             visitor = RpcVisitor(self._rpc_clients)
         else:
             most = self.config.requests_per_connection
-            visitor = HttpVisitor(self.ctx, self.config.host, most)
+            visitor = HttpVisitor(self.ctx, self.config.host or HOST, most)
         return _User(number, self._process(number), name, visitor)
 
     def _process(self, number: int) -> str:

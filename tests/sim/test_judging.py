@@ -165,3 +165,29 @@ def test_an_error_that_ends_one_request_only_is_an_anomaly_unless_the_world_fail
     found = [each.text for each in watch.anomalies(damaged=False)]
     assert found == ["web-1: handler failed: AssertionError('no')"]
     assert watch.anomalies(damaged=True) == []
+
+
+WRONG_APP = """
+async def app(request, services):
+    return "a text is no Response"
+"""
+
+
+def test_a_site_that_never_answers_is_a_failure_although_nothing_was_measured(tmp_path: Path):
+    (tmp_path / "wrong_app.py").write_text(WRONG_APP)
+    file = tmp_path / "wrong.yaml"
+    file.write_text(
+        "tiers: {web: {kind: web, public: true, app: 'wrong_app:app'}}\n"
+        "users: {local: {rate: 5/s, visits: web}}\n"
+        "accepts: {single-point: a test}\n"
+    )
+
+    async def script(c: emu.Scenario) -> dict:
+        await c.sleep(3)  # users are warming up still
+        return await c.finish()
+
+    summary = emu.run(script, file)
+    assert (summary["verdict"], summary["requests"]) == ("failed", 0)
+    raised = "TypeError('the app returned str, not a Response')"
+    assert any(raised in why for why in summary["why"]), summary["why"]
+    assert any("users-local-1 never had a good answer: internal" in why for why in summary["why"])

@@ -72,6 +72,11 @@ class ShardedConfig:
     shards: int = 2
 
 
+def checked_app(found: Any) -> None:
+    if not callable(found):
+        raise ValueError("it is no function")
+
+
 def expand_sharded(name: str, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     shards = options.get("shards", 2)
     if shards < 1:
@@ -84,7 +89,7 @@ def expand_sharded(name: str, options: dict[str, Any]) -> dict[str, dict[str, An
 
 KINDS: dict[str, Kind] = {
     "front": Kind(FrontConfig, Idle, (HTTP,), edges=("balances",)),
-    "site": Kind(SiteConfig, Idle, (HTTP,), edges=("uses",), code=("app",)),
+    "site": Kind(SiteConfig, Idle, (HTTP,), edges=("uses",), code={"app": checked_app}),
     "store": Kind(StoreConfig, Idle, peers=True, roles=("primary", "replica")),
     "users": Kind(UsersConfig, Idle, (), edges=("visits",), outside="users"),
     "sharded": Kind(ShardedConfig, Idle, expand=expand_sharded),

@@ -147,6 +147,8 @@ WEB = "tiers: {web: {kind: site}}\n"
         ("users: {local: {visits: web}}\n" + WEB, "1:25: `visits`: users reach public tiers only"),
         ("users: {local: {visits: web, public: true}}\ntiers: {web: {kind: site, public: true}}",
          "1:30: `public` does not belong to users; remove it"),
+        ("users: {local: {visits: web, region: local}}\ntiers: {web: {kind: site, public: true}}",
+         "1:30: unknown key `region` of a users tier; choose from visits, rate, nodes, cpu, disk,"),
         ("outside: {lnk: {}}\n" + WEB, "1:11: unknown key `lnk` of `outside`; did you mean `link`"),
         ("outside: {region: moon}\n" + WEB, "1:19: unknown region `moon`; choose from local"),
         # --- links
