@@ -17,6 +17,7 @@ from emu.topology import shipped
 if TYPE_CHECKING:
     from emu.model.topology import Topology
 
+
 def complete_file(incomplete: str) -> list[str]:
     """For the shell: YAML files and folders here, and the topologies that ship."""
     found = sorted(Path().glob(f"{incomplete}*") if incomplete else Path().iterdir())

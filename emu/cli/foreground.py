@@ -17,7 +17,7 @@ from rich.text import Text
 from emu import state
 from emu.cli import lines, output
 from emu.cli.printing import Printer
-from emu.cli.screen import command_name, summary_screen, welcome_screen
+from emu.cli.screen import summary_screen, welcome_screen
 from emu.live.addresses import SubnetError
 from emu.machine.events import Event
 from emu.session import Session
@@ -136,7 +136,7 @@ class Foreground:
             return
         others = len(state.running()) > 1
         took_s = time.monotonic() - self.began_s
-        screen = welcome_screen(session, took_s, emu=command_name(), others=others)
+        screen = welcome_screen(session, took_s, emu=output.command_name(), others=others)
         self.printer.show(screen)
         self.printer.show("")
 

@@ -7,8 +7,10 @@ Colour and boxes appear on a terminal, plain aligned text in a pipe; NO_COLOR is
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import typer
@@ -71,6 +73,18 @@ def fail(text: str, code: int = FAILURE) -> NoReturn:
     """Say what is wrong and what to do, and exit."""
     err.print(f"emu: {text}", style="red", markup=False)
     raise typer.Exit(code)
+
+
+def command_name() -> str:
+    """How to call emu from a second terminal: `emu` where that is this one, else its path."""
+    own = Path(sys.executable).with_name("emu")
+    found = shutil.which("emu")
+    if found is not None and (not own.exists() or os.path.samefile(found, own)):
+        return "emu"
+    try:
+        return str(own.relative_to(Path.cwd()))
+    except ValueError:
+        return str(own)
 
 
 def table(

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group, RenderableType
@@ -32,18 +28,6 @@ VERDICT_STYLES: Final = {
     "untrusted": "bold yellow",
     "unknown": "bold",
 }
-
-
-def command_name() -> str:
-    """How to call emu from a second terminal: `emu` where that is this one, else its path."""
-    own = Path(sys.executable).with_name("emu")
-    found = shutil.which("emu")
-    if found is not None and (not own.exists() or os.path.samefile(found, own)):
-        return "emu"
-    try:
-        return str(own.relative_to(Path.cwd()))
-    except ValueError:
-        return str(own)
 
 
 def welcome_screen(

@@ -12,6 +12,7 @@ from emu.cli import (
     faulting,
     files,
     loading,
+    new,
     nodes,
     observing,
     operating,
@@ -34,7 +35,7 @@ app = typer.Typer(
 RUN = "Run"
 WATCH = "Watch"
 PROVE = "Prove"
-RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, files.config,
+RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, new.new, files.config,
                                               clusters.clusters)  # fmt: skip
 WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.url, top.top,
                                                 nodes.events, nodes.logs,
