@@ -37,6 +37,10 @@ class Family(Protocol[Request]):
         all; one whose request id is known, in this group or before, is not done again."""
         ...
 
+    def answer(self, results: Any, lsn: int) -> Any:
+        """What the client hears of its results, which the record at `lsn` has."""
+        ...
+
     def acknowledged(self, requests: int, seconds: float) -> None:
         """So many are committed, so long after they were executed."""
         ...

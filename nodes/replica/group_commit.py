@@ -125,7 +125,7 @@ class Gathering(Generic[Request]):
     # --- gather --------------------------------------------------------------------------
 
     def add(self, request: Request) -> Future:
-        """Settled with `{"results", "lsn"}` when all that the answer rests on is committed. Raises
+        """Settled with the family's answer when all that it rests on is committed. Raises
         RpcError."""
         if not self._driver.is_primary:
             self._driver.check_can_write()
@@ -189,7 +189,7 @@ class Gathering(Generic[Request]):
         refused: list[Future] = []
         for outcome, future in zip(outcomes, self._take(len(outcomes)), strict=True):
             future.error = outcome.refusal
-            future.result = {"results": outcome.results, "lsn": outcome.repeated_lsn or lsn}
+            future.result = self._family.answer(outcome.results, outcome.repeated_lsn or lsn)
             if outcome.refusal is not None:
                 refused.append(future)
             elif record is None or (outcome.repeated_lsn or lsn) <= seen_lsn:

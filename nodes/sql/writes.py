@@ -6,6 +6,7 @@ What a transaction may do is state.py's business; when writers must wait, databa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from nodes.base import Context
 from nodes.replica.family import Group
@@ -24,6 +25,9 @@ class Writes:
 
     def execute(self, asked: Sequence[Transaction], lsn: int) -> Group:
         return self._sql.execute(asked, lsn)
+
+    def answer(self, results: Any, lsn: int) -> dict[str, Any]:
+        return {"results": results, "lsn": lsn}
 
     def acknowledged(self, requests: int, seconds: float) -> None:
         self._commits.value += requests

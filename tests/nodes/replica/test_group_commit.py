@@ -99,6 +99,9 @@ class Words:
                 outcomes.append(Outcome(word))
         return Group(outcomes, " ".join(added).encode() if added else None)
 
+    def answer(self, results: Any, lsn: int) -> dict[str, Any]:
+        return {"results": results, "lsn": lsn}
+
     def acknowledged(self, requests: int, seconds: float) -> None:
         self.done += requests
 
