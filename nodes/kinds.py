@@ -8,6 +8,7 @@ from nodes import clients, dns, web
 from nodes.balancer import kind as balancer
 from nodes.kind import Kind
 from nodes.kv import kind as kv
+from nodes.queue import kind as queue
 from nodes.sql import database
 from nodes.users import kind as users
 
@@ -20,6 +21,9 @@ KINDS: Final[dict[str, Kind]] = {
     "kv_coordinator": kv.COORDINATOR,
     "kv_router": kv.ROUTER,
     "kv_shard": kv.SHARD,
+    "queue": queue.QUEUE,
+    "queue_broker": queue.BROKER,
+    "queue_front": queue.FRONT,
     "users": users.KIND,
     "web": web.KIND,
 }

@@ -28,6 +28,14 @@ DEFINITE: Final = frozenset(
         "crossslot",
         "wrong_type",  # the key holds another kind of value than the command is for
         "no_space",  # the disk is full: reads go on
+        "full",  # a queue's topic is: come back when something was taken out
+        "out_of_range",  # details: the first offset that there is, and the end
+        "fenced",  # another has taken this producer's name
+        "unknown_producer",
+        "out_of_sequence",  # details: the sequence that is next
+        "stale_generation",  # a consumer group went on without this member
+        "stale_delivery",  # the record was delivered to another since
+        "settled",  # the record is done already
     }
 )
 INDEFINITE: Final = frozenset(

@@ -60,6 +60,7 @@ FAMILY_ROOMS: Final = ("emu/operations/", "emu/cli/sql")
 OTHER_MEANINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "emu/checks/": ("kv", "queue"),
     "emu/machine/context.py": ("kv",),
+    "emu/machine/private_trio.py": ("queue",),
     "emu/observe/messages.py": ("dns",),
 }
 """Where -> a kind's word that is something else there: a model of histories, a protocol."""

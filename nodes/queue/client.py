@@ -1,0 +1,297 @@
+"""The asking side of a queue tier: it knows where partitions live, finds their primaries, and
+repeats what is safe to repeat.
+
+Whoever names a queue tier in its edges uses this; the front is this behind a listener. Workers that
+take from a work queue are in work.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import trio
+
+from nodes.base import Context
+from nodes.replica.client import GroupClients
+from nodes.wire.directory import Directory
+from nodes.wire.service import current_call
+from protocols.errors import RpcError
+from protocols.queue import words
+from protocols.queue.placement import home_of, partition_of, place_of
+
+DEFAULT_TIMEOUT_S: Final = 5.0
+BROKER: Final = "queue_broker"
+PAUSE_S: Final = 0.05
+LEAST_LEFT_S: Final = 0.005
+
+
+class Record(NamedTuple):
+    """A record as a consumer reads it."""
+
+    topic: str
+    partition: int
+    offset: int
+    time_ms: int
+    key: str | bytes | None
+    value: Any
+    headers: Mapping[str, Any]
+
+
+class Polled(NamedTuple):
+    """What a poll brought."""
+
+    records: list[Record]
+    start: int
+    """The first offset that there is."""
+    end: int
+    """The high watermark."""
+
+
+class Place(NamedTuple):
+    """Where a record is."""
+
+    partition: int
+    offset: int
+
+
+class QueueClient:
+    """Requests to a queue tier.
+
+    What is published here is published once: this client is one producer in each broker group, and
+    repeats itself under the same sequence until it is answered. Publishers that share a client
+    wait for each other in a partition only.
+    """
+
+    def __init__(
+        self, ctx: Context, nursery: trio.Nursery, directory: Directory, queue: str
+    ) -> None:
+        self.ctx = ctx
+        self.queue = queue
+        self.tiers: list[str] = []
+        """Of the broker groups; empty until the first question."""
+        self.topics: dict[str, dict[str, Any]] = {}
+        self._directory = directory
+        self._groups = GroupClients(ctx, nursery, directory)
+        self._producers: dict[str, Producer] = {}
+        self._spread = ctx.rng(f"queue-client/{queue}")
+
+    # --- where things are ----------------------------------------------------------------
+
+    def deadline_s(self, timeout_s: float) -> float:
+        """On our clock, within what our own caller has left."""
+        deadline_s = self.ctx.clock.monotonic_s() + timeout_s
+        parent = current_call.get()
+        if parent is not None and parent.deadline_s is not None:
+            deadline_s = min(deadline_s, parent.deadline_s)
+        return deadline_s
+
+    async def look(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """Learn which broker groups and topics there are. Raises RpcError."""
+        view = await self._directory.follow(self.queue)
+        tiers = sorted({each.tier: None for each in view.members if each.kind == BROKER})
+        if not tiers:
+            raise RpcError("unavailable", f"{self.queue} has no brokers")
+        answer = await self._groups.of(tiers[0]).ask(words.TOPICS, timeout_s=timeout_s)
+        self.tiers, self.topics = list(answer["tiers"]), dict(answer["topics"])
+
+    async def partitions_of(self, topic: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> int:
+        """How many it has. Raises RpcError not_found."""
+        if topic not in self.topics:
+            await self.look(timeout_s)
+        if topic not in self.topics:
+            raise RpcError("not_found", f"there is no topic {topic[:100]!r}")
+        return int(self.topics[topic]["partitions"])
+
+    async def ask(
+        self, tier: str, method: str, *params: Any, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> Any:
+        """A broker group's primary. Raises RpcError."""
+        return await self._groups.of(tier).ask(method, *params, timeout_s=timeout_s)
+
+    async def settle(
+        self, tier: str, method: str, *params: Any, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> Any:
+        """Say what became of deliveries. Raises RpcError; that it is so already is no error after
+        an attempt that nobody answered."""
+        try:
+            return await self.ask(tier, method, *params, timeout_s=timeout_s)
+        except RpcError as error:
+            cause = error.__cause__
+            unheard = isinstance(cause, RpcError) and not cause.definite
+            done = "settled" if method == words.ACK else "stale_delivery"
+            if unheard and error.code == done and len(params[2]) == 1:
+                return None
+            raise
+
+    def tier_of(self, partition: int) -> str:
+        """The broker group that has the partition; `look` first."""
+        return self.tiers[place_of(partition, len(self.tiers))]
+
+    async def home_of(self, name: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+        """The broker group that coordinates that consumer group."""
+        if not self.tiers:
+            await self.look(timeout_s)
+        return self.tiers[home_of(name, len(self.tiers))]
+
+    async def declare(
+        self, topic: str, options: Mapping[str, Any], *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> bool:
+        """Make a topic; whether any broker group had it not yet. Raises RpcError."""
+        if not self.tiers:
+            await self.look(timeout_s)
+        new = False
+        for tier in self.tiers:
+            new |= await self.ask(tier, words.DECLARE, topic, dict(options), timeout_s=timeout_s)
+        await self.look(timeout_s)
+        return new
+
+    # --- publish -------------------------------------------------------------------------
+
+    async def publish(
+        self,
+        topic: str,
+        value: Any,
+        *,
+        key: str | bytes | None = None,
+        headers: Mapping[str, Any] | None = None,
+        partition: int | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Place:
+        """One record, once; where it is. Raises RpcError: an indefinite one if it may be there."""
+        deadline_s = self.deadline_s(timeout_s)
+        partitions = await self.partitions_of(topic, timeout_s)
+        if partition is None:
+            partition = self._choose(key, partitions)
+        record = [key, value, dict(headers or {})]
+        places = await self.publish_to(topic, partition, [record], deadline_s=deadline_s)
+        return places[0]
+
+    def _choose(self, key: str | bytes | None, partitions: int) -> int:
+        return self._spread.randrange(partitions) if key is None else partition_of(key, partitions)
+
+    async def publish_to(
+        self, topic: str, partition: int, records: Sequence[Any], *, deadline_s: float
+    ) -> list[Place]:
+        """Records to one partition, all or none. Raises RpcError."""
+        producer = self.producer_of(partition)
+        return await producer.publish(topic, partition, records, deadline_s)
+
+    def producer_of(self, partition: int) -> Producer:
+        """This client as the broker group that has the partition knows it."""
+        tier = self.tier_of(partition)
+        producer = self._producers.get(tier)
+        if producer is None:
+            producer = self._producers[tier] = Producer(self, tier)
+        return producer
+
+    # --- read ----------------------------------------------------------------------------
+
+    async def poll(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        *,
+        most: int = words.MAX_POLLED,
+        wait_s: float = 0.0,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Polled:
+        """Records from an offset on, waiting for the first. Raises RpcError; `out_of_range` has
+        the first offset that there is and the end as its details."""
+        await self.partitions_of(topic, timeout_s)
+        options = {"max_records": most, "wait_ms": int(wait_s * 1000)}
+        answer = await self.ask(
+            self.tier_of(partition), words.POLL, topic, partition, offset, options,
+            timeout_s=timeout_s + 3 * wait_s,
+        )  # fmt: skip
+        records = [Record(topic, partition, *each) for each in answer["records"]]
+        return Polled(records, answer["start"], answer["end"])
+
+    async def offsets(
+        self, topic: str, *, time_ms: int | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> dict[int, list[int]]:
+        """Partition → [start, end], and with `time_ms` the first offset that is not older. Raises
+        RpcError."""
+        await self.partitions_of(topic, timeout_s)
+        options = {} if time_ms is None else {"time_ms": time_ms}
+        found: dict[int, list[int]] = {}
+        for tier in self.tiers:
+            rows = await self.ask(tier, words.OFFSETS, topic, options, timeout_s=timeout_s)
+            found |= {number: rest for number, *rest in rows}
+        return dict(sorted(found.items()))
+
+
+class Producer:
+    """One broker group's view of a client that publishes: an id, and a sequence in each
+    partition."""
+
+    def __init__(self, client: QueueClient, tier: str, name: str = "") -> None:
+        self._client = client
+        self._tier = tier
+        self._name = name
+        self._id: list[Any] | None = None
+        self._sequences: dict[tuple[str, int], int] = {}
+        self._locks: dict[tuple[str, int], trio.Lock] = {}
+
+    async def publish(
+        self, topic: str, partition: int, records: Sequence[Any], deadline_s: float
+    ) -> list[Place]:
+        """Again under the same sequence until it is answered, or the time is over. Raises
+        RpcError."""
+
+        async def send(stamp: list[Any], left_s: float) -> Any:
+            options = {"partition": partition, "producer": stamp}
+            return await self._client.ask(
+                self._tier, words.PUBLISH, topic, list(records), options, timeout_s=left_s
+            )
+
+        answer = await self.in_turn((topic, partition), len(records), deadline_s, send)
+        return [Place(number, offset) for number, offset in answer]
+
+    async def in_turn(
+        self,
+        where: tuple[str, int],
+        count: int,
+        deadline_s: float,
+        send: Callable[[list[Any], float], Awaitable[Any]],
+    ) -> Any:
+        """What `send(stamp, seconds left)` answers, which publishes so many records there: one
+        at a time, so that sequences stay in order. Raises RpcError."""
+        async with self._locks.setdefault(where, trio.Lock()):
+            stamp = await self._stamp(where, deadline_s)
+            try:
+                answer = await send(stamp, self._left_s(deadline_s))
+            except RpcError as error:
+                self._failed(error)
+                raise
+            except trio.Cancelled:
+                self._id = None  # whether that sequence was taken nobody knows
+                raise
+            if self._id == stamp[:2]:
+                self._sequences[where] = stamp[2] + count
+        return answer
+
+    async def _stamp(self, where: tuple[str, int], deadline_s: float) -> list[Any]:
+        """[id, epoch, sequence] of what is published there next."""
+        if self._id is None:
+            left_s = self._left_s(deadline_s)
+            answer = await self._client.ask(
+                self._tier, words.PRODUCER, self._name, {"partition": where[1]}, timeout_s=left_s
+            )
+            self._id = list(answer)
+            self._sequences.clear()
+        return [*self._id, self._sequences.get(where, 0)]
+
+    def _failed(self, error: RpcError) -> None:
+        """After a refusal the sequence is free; after anything else nobody knows, and another
+        producer goes on."""
+        cause = error.__cause__ if isinstance(error.__cause__, RpcError) else error
+        if not (error.definite and cause.definite) or error.code in LOST_PRODUCER:
+            self._id = None
+
+    def _left_s(self, deadline_s: float) -> float:
+        return max(deadline_s - self._client.ctx.clock.monotonic_s(), LEAST_LEFT_S)
+
+
+LOST_PRODUCER: Final = ("unknown_producer", "fenced", "out_of_sequence")

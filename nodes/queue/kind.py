@@ -1,0 +1,36 @@
+"""What the queue's kinds say of themselves: `queue` stands for the tiers of the other two."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nodes.kind import Fact, Kind, StateCheck
+from nodes.queue.broker import STATE_DIGEST, QueueBrokerConfig, QueueBrokerNode, may_lose
+from nodes.queue.front import QueueFrontConfig, QueueFrontNode
+from nodes.queue.tier import QueueConfig, expand
+from nodes.queue.workloads import WORKLOADS
+from nodes.replica.kind import CAUTIONS, DAMAGED, FACTS, LEADER, MARKS, ROLES
+from nodes.replica.labels import LABELS
+
+QUEUE: Final = Kind(QueueConfig, QueueFrontNode, stores=True, expand=expand)
+FRONT: Final = Kind(
+    QueueFrontConfig, QueueFrontNode, edges=("queue",), front=True, workloads=WORKLOADS
+)
+BROKER: Final = Kind(
+    QueueBrokerConfig,
+    QueueBrokerNode,
+    fixed="a broker group's members are founded with it",
+    peers=True,
+    stores=True,
+    cautions=CAUTIONS,
+    roles=ROLES,
+    leader=LEADER,
+    damaged=DAMAGED,
+    facts=(*FACTS, Fact("records", ("ps", "page"))),
+    marks=MARKS,
+    labels=LABELS,
+    checks=(StateCheck("replicas", STATE_DIGEST),),
+    may_lose=may_lose,
+    workloads=WORKLOADS,
+    varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
+)

@@ -1,0 +1,149 @@
+"""What a primary decides about topics, producers and what they publish. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from nodes.queue.desk import Desk
+from nodes.queue.partition import FRAME
+from nodes.queue.state import BEGIN, DECLARE, PUBLISH, TRIM, Topic
+from nodes.queue.topics import TopicOptions
+from protocols.errors import RpcError
+
+MAX_TOPICS: Final = 1000
+
+
+class ProducerAt(NamedTuple):
+    """Who publishes, and which of its records comes first."""
+
+    id: str
+    epoch: int
+    sequence: int
+
+
+class Batch(NamedTuple):
+    """Packed records for one partition."""
+
+    topic: str
+    number: int
+    payloads: Sequence[bytes]
+    size_bytes: int
+    producer: ProducerAt | None = None
+
+
+class Publishing:
+    """Decisions, each a fact or a refusal."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.published = 0
+        self.dropped = 0
+        """Records that went to make room for others."""
+
+    def declare(self, name: str, options: TopicOptions) -> bool:
+        """Whether the topic is new."""
+        desk = self._desk
+        known = desk.state.topics.get(name)
+        if known is not None:
+            if known.options != options:
+                raise RpcError("refused", f"{name} is there, with other options")
+            return False
+        if len(desk.state.topics) >= MAX_TOPICS:
+            raise RpcError("overloaded", f"there are {MAX_TOPICS} topics already")
+        desk.do(DECLARE, name, options.to_wire())
+        return True
+
+    def begin(self, name: str) -> list[Any]:
+        """A producer's id and epoch."""
+        desk = self._desk
+        producer, epoch = desk.state.producers.named(name, desk.lsn)
+        desk.do(BEGIN, producer, epoch, name)
+        return [producer, epoch]
+
+    def publish(self, batches: Sequence[Batch]) -> list[list[int]]:
+        """All of them or none; [partition, offset] of each record."""
+        known = [self.check(batch) for batch in batches]
+        for batch, offset in zip(batches, known, strict=True):
+            if offset is None:
+                self._make_room(batch)
+        found: list[list[int]] = []
+        for batch, offset in zip(batches, known, strict=True):
+            first = self._append(batch) if offset is None else offset
+            found += [[batch.number, first + place] for place in range(len(batch.payloads))]
+        return found
+
+    def check(self, batch: Batch) -> int | None:
+        """The first offset of what was published already; None if it may be published now."""
+        desk = self._desk
+        topic = desk.topic(batch.topic)
+        desk.check_partition(topic, batch.number)
+        producer = batch.producer
+        if producer is not None:
+            where = batch.topic, batch.number
+            offset = desk.state.producers.published(*producer, len(batch.payloads), where)
+            if offset is not None:
+                return offset
+        if self._is_full(topic, batch) and topic.options.when_full != "drop_oldest":
+            raise RpcError("full", f"{batch.topic}/{batch.number} is full")
+        return None
+
+    def _is_full(self, topic: Topic, batch: Batch) -> bool:
+        wanted_bytes = batch.size_bytes + len(batch.payloads) * FRAME.size
+        capacity_bytes = topic.options.capacity_bytes
+        if wanted_bytes > capacity_bytes:
+            raise RpcError("too_large", f"{batch.topic} holds {capacity_bytes} bytes at most")
+        partition = topic.partitions[batch.number]
+        return partition.size_bytes + wanted_bytes > capacity_bytes
+
+    def _make_room(self, batch: Batch) -> None:
+        """Drop the oldest segments, where the topic says so."""
+        topic = self._desk.topic(batch.topic)
+        partition = topic.partitions[batch.number]
+        while self._is_full(topic, batch) and partition.segments:
+            self._trim(topic, batch.number, partition.oldest_end)
+
+    def _append(self, batch: Batch) -> int:
+        desk = self._desk
+        first = desk.topic(batch.topic).partitions[batch.number].end
+        desk.mark(batch.topic, batch.number, first)
+        producer, _, sequence = batch.producer or ("", 0, 0)
+        desk.do(
+            PUBLISH,
+            batch.topic,
+            batch.number,
+            desk.now_ms(),
+            producer,
+            sequence,
+            batch.payloads,
+            size_bytes=batch.size_bytes,
+        )
+        desk.woken[batch.topic, batch.number] = None
+        self.published += len(batch.payloads)
+        return first
+
+    def drop_old(self) -> int:
+        """Trim what is older than its topic's `max_age`; how many records that were."""
+        now_ms, before = self._desk.now_ms(), self.dropped
+        for topic in self._desk.state.topics.values():
+            if topic.options.max_age_s > 0:
+                oldest_ms = now_ms - int(topic.options.max_age_s * 1000)
+                for number, partition in topic.partitions.items():
+                    self._trim(topic, number, partition.end_of_older(oldest_ms))
+        return self.dropped - before
+
+    def is_any_old(self) -> bool:
+        """Whether `drop_old` would find something."""
+        now_ms = self._desk.now_ms()
+        return any(
+            partition.end_of_older(now_ms - int(topic.options.max_age_s * 1000)) > partition.start
+            for topic in self._desk.state.topics.values()
+            if topic.options.max_age_s > 0
+            for partition in topic.partitions.values()
+        )
+
+    def _trim(self, topic: Topic, number: int, start: int) -> None:
+        before = topic.partitions[number].start
+        if start > before:
+            self.dropped += start - before
+            self._desk.do(TRIM, topic.name, number, start)

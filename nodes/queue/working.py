@@ -1,0 +1,325 @@
+"""What a primary decides about work queues: who gets a record, and what becomes of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from nodes.queue.cursor import ACQUIRED, DYING, RESTING, Cursor, Entry
+from nodes.queue.desk import Desk
+from nodes.queue.publishing import Batch, Publishing
+from nodes.queue.state import (
+    ACQUIRE,
+    BURY,
+    GIVE_BACK,
+    RESTED,
+    SETTLE,
+    TERMINATE,
+    WORK,
+    Topic,
+)
+from protocols.errors import RpcError
+
+MAX_GROUPS: Final = 64
+"""Work groups of a topic."""
+LOCK: Final = "lock"
+REST: Final = "rest"
+
+
+class Asked(NamedTuple):
+    """What a consumer asks for."""
+
+    topic: str
+    group: str
+    consumer: str
+    attempt: int
+    """0: it has no number, and is no repetition."""
+    most: int
+    lock_ms: int
+    """0: as the topic says."""
+    keys: Mapping[int, tuple[int, Sequence[int | None]]]
+    """Of an ordered topic: partition → (an offset, the keys of the records from there on)."""
+
+
+class Delivered(NamedTuple):
+    """A record that a consumer has."""
+
+    number: int
+    offset: int
+    delivery: int
+    failed: int
+
+
+class Delivery(NamedTuple):
+    """How a consumer names it."""
+
+    number: int
+    offset: int
+    delivery: int
+
+
+class Working:
+    """Decisions, each a fact or a refusal."""
+
+    def __init__(self, desk: Desk, publishing: Publishing, end_of: Callable[[Topic, int], int]):
+        """`end_of(topic, partition)`: up to where its records are safe to be handed out."""
+        self._desk = desk
+        self._publishing = publishing
+        self._end_of = end_of
+        self._turn = 0
+        self.redelivered = 0
+        self.delivered = 0
+        self.buried = 0
+
+    def begin_office(self) -> None:
+        """Every lock and every rest has its whole length from now on."""
+        for topic, group, number, cursor in self._desk.state.cursor_list():
+            for offset, entry in cursor.entries.items():
+                if entry.state in (ACQUIRED, RESTING):
+                    self._wait(topic.name, group, number, offset, entry)
+
+    def _wait(self, topic: str, group: str, number: int, offset: int, entry: Entry) -> None:
+        word = LOCK if entry.state == ACQUIRED else REST
+        due_s = self._desk.now_s() + entry.wait_ms / 1000
+        self._desk.deadlines.set((word, topic, group, number, offset), due_s)
+
+    # --- to get a record -----------------------------------------------------------------
+
+    def cursors(self, topic: Topic, group: str) -> dict[int, Cursor]:
+        """Of a work group, which begins if there is none of that name."""
+        found = topic.cursors.get(group)
+        if found is not None:
+            return found
+        if len(topic.cursors) >= MAX_GROUPS:
+            raise RpcError("overloaded", f"{topic.name} has {MAX_GROUPS} work groups already")
+        self._desk.do(WORK, topic.name, group)
+        return topic.cursors[group]
+
+    def acquire(self, asked: Asked) -> list[Delivered]:
+        """What the consumer has now; nothing, where nothing may be handed out."""
+        topic = self._desk.topic(asked.topic)
+        cursors = self.cursors(topic, asked.group)
+        if asked.attempt and (again := self._given_before(asked, cursors)):
+            return again
+        options = topic.options
+        in_flight = sum(each.in_flight for each in cursors.values())
+        most = min(asked.most, options.max_ack_pending - in_flight)
+        found: list[Delivered] = []
+        self._turn += 1
+        numbers = sorted(cursors)
+        for place in range(len(numbers)):
+            if most <= len(found):
+                break
+            number = numbers[(self._turn + place) % len(numbers)]
+            found += self._take(topic, asked, number, cursors[number], most - len(found))
+        return found
+
+    def _given_before(self, asked: Asked, cursors: Mapping[int, Cursor]) -> list[Delivered]:
+        """To an attempt that was answered, but not heard."""
+        return [
+            Delivered(number, offset, entry.delivered, entry.failed)
+            for number, cursor in cursors.items()
+            if cursor.in_flight
+            for offset, entry in cursor.entries.items()
+            if entry.state == ACQUIRED
+            and entry.attempt == asked.attempt
+            and entry.consumer == asked.consumer
+        ]
+
+    def _take(
+        self, topic: Topic, asked: Asked, number: int, cursor: Cursor, most: int
+    ) -> list[Delivered]:
+        base, keys = 0, None
+        if topic.options.ordered:
+            base, keys = asked.keys.get(number, (cursor.next, ()))
+            if base > cursor.next:
+                base, keys = cursor.next, ()
+        records = cursor.find(self._end_of(topic, number), most, keys, base)
+        if not records.taken:
+            return []
+        taken = zip(records.taken, records.keys, strict=True)
+        rows = [*((*each, True) for each in taken), *((*each, False) for each in records.passed)]
+        lock_ms = asked.lock_ms or int(topic.options.ack_wait_s * 1000)
+        self._desk.do(
+            ACQUIRE, asked.topic, asked.group, asked.consumer, asked.attempt, lock_ms, number,
+            sorted(rows, key=lambda row: row[0]), size_bytes=16 * len(rows),
+        )  # fmt: skip
+        found = []
+        for offset in records.taken:
+            entry = cursor.entries[offset]
+            self._wait(asked.topic, asked.group, number, offset, entry)
+            found.append(Delivered(number, offset, entry.delivered, entry.failed))
+            self.redelivered += entry.delivered > 1
+        self.delivered += len(found)
+        return found
+
+    # --- what becomes of it --------------------------------------------------------------
+
+    def ack(
+        self, topic: str, group: str, deliveries: Sequence[Delivery], batches: Sequence[Batch]
+    ) -> list[list[int]]:
+        """Done; and these are published with it, or neither."""
+        if batches and all(self._publishing.check(each) is not None for each in batches):
+            return self._publishing.publish(batches)  # it was done, and not heard
+        found = self._held(topic, group, deliveries)
+        published = self._publishing.publish(batches)
+        for number, offsets in _by_partition(deliveries).items():
+            self._desk.do(SETTLE, topic, group, number, offsets, size_bytes=8 * len(offsets))
+            self._over(found, group, number, offsets)
+        return published
+
+    def nack(
+        self, topic: str, group: str, deliveries: Sequence[Delivery], delay_ms: int | None
+    ) -> int:
+        """They failed; after `delay_ms`, or as long as the topic says, they may be tried again."""
+        found = self._held(topic, group, deliveries)
+        for number, offsets in _by_partition(deliveries).items():
+            for offset in offsets:
+                self._fail(found, group, number, offset, delay_ms)
+        return len(deliveries)
+
+    def renew(self, topic: str, group: str, deliveries: Sequence[Delivery], lock_ms: int) -> int:
+        """They take longer. (Nothing is written: who comes into office gives every lock its whole
+        length anyway.)"""
+        found = self._held(topic, group, deliveries)
+        due_s = self._desk.now_s() + (lock_ms / 1000 or found.options.ack_wait_s)
+        for number, offset, _ in deliveries:
+            self._desk.deadlines.set((LOCK, topic, group, number, offset), due_s)
+        return len(deliveries)
+
+    def terminate(self, topic: str, group: str, deliveries: Sequence[Delivery]) -> int:
+        """They shall not be tried again."""
+        found = self._held(topic, group, deliveries)
+        for number, offsets in _by_partition(deliveries).items():
+            self._desk.do(TERMINATE, topic, group, number, offsets)
+            self._over(found, group, number, offsets)
+        return len(deliveries)
+
+    def release(self, consumer: str, topic: str = "", group: str = "", *, failed: bool) -> int:
+        """Whatever a consumer has (of one topic's group) is to be had by others."""
+        mine = [
+            (found, its_group, number, offset)
+            for found, its_group, number, offset in self._desk.state.locked()
+            if found.cursors[its_group][number].entries[offset].consumer == consumer
+            and topic in ("", found.name)
+            and group in ("", its_group)
+        ]
+        for found, its_group, number, offset in mine:
+            if failed:
+                self._fail(found, its_group, number, offset, None)
+            else:
+                self._give_back(found, its_group, number, offset, failed=False, delay_ms=0)
+        return len(mine)
+
+    def expire(self, word: str, topic: str, group: str, number: int, offset: int) -> None:
+        """A lock, or a rest, is over."""
+        found = self._desk.state.topics.get(topic)
+        entry = found.cursors[group][number].entries.get(offset) if found is not None else None
+        if found is None or entry is None:
+            return
+        if word == LOCK and entry.state == ACQUIRED:
+            self._fail(found, group, number, offset, None)
+        elif word == REST and entry.state == RESTING:
+            self._desk.do(RESTED, topic, group, number, [offset])
+            self._desk.woken[topic, number] = None
+
+    def _fail(
+        self, topic: Topic, group: str, number: int, offset: int, delay_ms: int | None
+    ) -> None:
+        entry = topic.cursors[group][number].entries[offset]
+        if delay_ms is None:
+            delay_ms = topic.options.delay_ms(entry.failed + 1)
+        self._give_back(topic, group, number, offset, failed=True, delay_ms=delay_ms)
+
+    def _give_back(
+        self, topic: Topic, group: str, number: int, offset: int, *, failed: bool, delay_ms: int
+    ) -> None:
+        self._desk.do(GIVE_BACK, topic.name, group, number, [offset], failed, delay_ms)
+        self._over(topic, group, number, [offset])
+        entry = topic.cursors[group][number].entries[offset]
+        if entry.state == RESTING:
+            self._wait(topic.name, group, number, offset, entry)
+
+    def _over(self, topic: Topic, group: str, number: int, offsets: Iterable[int]) -> None:
+        """Nobody has these any more, and somebody may want what comes next."""
+        entries = topic.cursors[group][number].entries
+        for offset in offsets:
+            self._desk.deadlines.drop((LOCK, topic.name, group, number, offset))
+            if offset in entries and entries[offset].state == DYING:
+                self._desk.has_dying = True
+        self._desk.woken[topic.name, number] = None
+
+    def _held(self, name: str, group: str, deliveries: Sequence[Delivery]) -> Topic:
+        """Raises RpcError unless all of these are the latest deliveries, and not over."""
+        topic = self._desk.topic(name)
+        cursors = topic.cursors.get(group)
+        if cursors is None:
+            raise RpcError("not_found", f"{name} has no work group {group[:40]!r}")
+        seen: dict[tuple[int, int], None] = {}
+        for number, offset, delivery in deliveries:
+            self._desk.check_partition(topic, number)
+            problem = _problem(cursors[number], offset, delivery)
+            if problem or (number, offset) in seen:
+                raise RpcError(
+                    problem or "bad_request", f"{name}/{number} offset {offset}, delivery"
+                    f" {delivery}: {REASONS.get(problem, 'named twice')}",
+                    number, offset,
+                )  # fmt: skip
+            seen[number, offset] = None
+        return topic
+
+    # --- the dead ------------------------------------------------------------------------
+
+    def bury(self, topic: str, group: str, number: int, offset: int, payload: bytes | None) -> bool:
+        """Move it to the dead letters, both in one record; whether it is still to be done.
+
+        `payload`: what it is to be there; None if the record itself is gone.
+        """
+        found = self._desk.topic(topic)
+        entry = found.cursors[group][number].entries.get(offset)
+        if entry is None or entry.state != DYING:
+            return False
+        dead = found.options.dead_letters
+        if payload is not None and offset not in found.buried[number]:
+            target = self._desk.topic(dead)
+            at = number % target.options.partitions
+            self._publishing.publish([Batch(dead, at, [payload], len(payload))])
+            self.buried += 1
+        self._desk.do(BURY, topic, group, number, offset)
+        self._desk.woken[topic, number] = None
+        return True
+
+    def revive(self, topic: str, group: str, number: int, offsets: Sequence[int]) -> int:
+        """What is parked may be tried again, as if it had never failed."""
+        cursor = self._desk.topic(topic).cursors[group][number]
+        parked = [
+            offset
+            for offset in offsets
+            if offset in cursor.entries and cursor.entries[offset].state == DYING
+        ]
+        if parked:
+            self._desk.do(RESTED, topic, group, number, parked)
+            self._desk.woken[topic, number] = None
+        return len(parked)
+
+
+STALE: Final = "stale_delivery"
+SETTLED: Final = "settled"
+REASONS: Final = {
+    STALE: "it is not that consumer's any more",
+    SETTLED: "it is done already",
+}
+
+
+def _problem(cursor: Cursor, offset: int, delivery: int) -> str:
+    entry = cursor.entries.get(offset)
+    if entry is None:
+        return SETTLED if offset < cursor.floor or offset in cursor.done else STALE
+    return "" if entry.state == ACQUIRED and entry.delivered == delivery else STALE
+
+
+def _by_partition(deliveries: Sequence[Delivery]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for number, offset, _ in deliveries:
+        found.setdefault(number, []).append(offset)
+    return found

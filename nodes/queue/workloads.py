@@ -1,0 +1,156 @@
+"""Workloads on a queue tier: partitions that are written and read, and a work queue.
+
+What is published carries a producer's sequence, so that it is there once; what is taken is done
+once it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from nodes.queue.client import Polled, QueueClient
+from nodes.queue.work import Job, WorkQueue
+from nodes.workloads.base import Session, Setting, Step, Workload
+from protocols.errors import RpcError
+
+PARTITIONS: Final = 2
+POLLED: Final = 100
+WAIT_S: Final = 0.2
+LOCK_S: Final = 1.0
+
+
+class QueueWorkload:
+    """What they have in common: the client, a topic of their own, unique values."""
+
+    model = "queue"
+    guarantee = ""
+    options: Mapping[str, Any] = {}
+
+    def __init__(self, setting: Setting) -> None:
+        ctx = setting.ctx
+        self.ctx = ctx
+        self.name = f"{ctx.name}.{ctx.generation}"
+        self.topic = f"{ctx.tier}.topic"
+        self.timeout_s = setting.options.timeout_s
+        self.client = QueueClient(ctx, setting.nursery, setting.directory, setting.options.asks)
+
+    async def prepare(self) -> None:
+        await self.client.declare(self.topic, {"partitions": PARTITIONS, **self.options})
+
+    def value(self, number: int) -> str:
+        """No other operation of the run publishes this one."""
+        return f"{self.name}-{number}"
+
+
+class Log(QueueWorkload):
+    """Partitions as logs: records are published to one, and polled from where a process was."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._positions: dict[tuple[str, int], int] = {}
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        partition = rng.randrange(PARTITIONS)
+        if rng.random() < 0.4:
+            return Step("poll", partition)
+        return Step("publish", partition, self.value(number))
+
+    async def do(self, step: Step, session: Session) -> Any:
+        if step.f == "publish":
+            place = await self.client.publish(
+                self.topic, step.value, partition=step.key, timeout_s=self.timeout_s
+            )
+            return [place.offset, step.value]
+        if step.value is not None:
+            return await self._read_all(step.key)
+        where = session.process, step.key
+        polled = await self._poll(step.key, self._positions.get(where, 0))
+        if polled.records:
+            self._positions[where] = polled.records[-1].offset + 1
+        return [[each.offset, each.value] for each in polled.records]
+
+    async def _poll(self, partition: int, offset: int) -> Polled:
+        return await self.client.poll(
+            self.topic, partition, offset, most=POLLED, timeout_s=self.timeout_s
+        )
+
+    async def _read_all(self, partition: int) -> list[list[Any]]:
+        """From the first record to the last."""
+        found: list[list[Any]] = []
+        while True:
+            polled = await self._poll(partition, len(found))
+            found += [[each.offset, each.value] for each in polled.records]
+            if len(found) >= polled.end:
+                return found
+
+    def final_reads(self) -> Sequence[Step]:
+        return [Step("poll", partition, "all") for partition in range(PARTITIONS)]
+
+
+class Work(QueueWorkload):
+    """A work queue: each record is done by one worker; now and then one fails, or is given up."""
+
+    guarantee = "unordered"
+    options: Mapping[str, Any] = {"groups": ["workers"], "ack_wait_s": LOCK_S, "max_deliver": 1000}
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._queues: dict[str, WorkQueue] = {}
+        self._rng = setting.ctx.rng("work")
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        if rng.random() < 0.5:
+            return Step("dequeue", self.topic)
+        return Step("enqueue", self.topic, self.value(number))
+
+    async def do(self, step: Step, session: Session) -> Any:
+        match step.f:
+            case "enqueue":
+                await self.client.publish(self.topic, step.value, timeout_s=self.timeout_s)
+                return step.value
+            case "drain":
+                return await self._drain(session)
+        return await self._take(session)
+
+    def _queue(self, session: Session) -> WorkQueue:
+        queue = self._queues.get(session.process)
+        if queue is None:
+            queue = WorkQueue(self.client, self.topic, "workers", session.process)
+            self._queues[session.process] = queue
+        return queue
+
+    async def _take(self, session: Session) -> Any:
+        """What is acknowledged is taken. Nothing else is, whatever had been acquired."""
+        queue = self._queue(session)
+        try:
+            jobs = await queue.acquire(wait_s=WAIT_S, timeout_s=self.timeout_s)
+        except RpcError as error:
+            raise RpcError("unavailable", f"nothing was acquired: {error}") from error
+        if not jobs:
+            raise RpcError("refused", "there was nothing to take")
+        return await self._finish(queue, jobs[0])
+
+    async def _finish(self, queue: WorkQueue, job: Job) -> Any:
+        if self._rng.random() < 0.2:
+            await queue.nack([job], delay_s=0.1, timeout_s=self.timeout_s)
+            raise RpcError("refused", "the worker failed")
+        await queue.ack([job], timeout_s=self.timeout_s)
+        return job.value
+
+    async def _drain(self, session: Session) -> list[Any]:
+        """All that is left. Somebody's lock may have to end first."""
+        queue = self._queue(session)
+        found: list[Any] = []
+        while jobs := await queue.acquire(10, wait_s=2 * LOCK_S, timeout_s=self.timeout_s):
+            for job in jobs:
+                await queue.ack([job], timeout_s=self.timeout_s)
+                found.append(job.value)
+        return found
+
+    def final_reads(self) -> Sequence[Step]:
+        return [Step("drain", self.topic)]
+
+
+WORKLOADS: Final[Mapping[str, Callable[[Setting], Workload]]] = {"log": Log, "work": Work}
