@@ -1,4 +1,4 @@
-"""Real time for the live world: one heap, one timerfd, and the measure of how late they are.
+"""Timers of the live world: one heap, one timerfd, and the measure of how late they are.
 
 epoll rounds to whole milliseconds, a timerfd does not. Where there is none (macOS) trio.sleep
 serves, and the fidelity line says so.
@@ -15,22 +15,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from typing import Any, Final
 
 import trio
 
+from emu.live.clock import LiveClock
 from emu.machine.life import current_life
 from nodes.metrics import Counter, Histogram, Metrics
 
 LATE_SAMPLES: Final = 4096
 HOG_S: Final = 0.005
 """A task step longer than this is remembered with its node's name."""
-STALL_S: Final = 0.25
-"""A timer that is later than this is looked into: what this thread did not run meanwhile is a stall
-of the whole host (laptop asleep, debugger, a disk that blocks), and does not count for anybody. It
-is shorter than a lease, or every group would look for another primary after it."""
-FIRE_S: Final = 0.02
-"""While timers fire, time moves on by so much at most: a stall is not noticed in there."""
 HELD_HELP: Final = "Time in steps that held the loop for more than 5 ms, by whose step it was."
 _CLOCK_MONOTONIC: Final = 1
 _NONBLOCK_CLOEXEC: Final = 0o2004000
@@ -50,28 +46,26 @@ class _Entry:
 class LiveTimers:
     """`emu.machine.world.Timers` on real time. Run `run` in the world's nursery."""
 
-    def __init__(self, *, precise: bool = True, lag: Histogram | None = None) -> None:
+    def __init__(
+        self,
+        clock: LiveClock | None = None,
+        *,
+        precise: bool = True,
+        lag: Histogram | None = None,
+    ) -> None:
         """`lag` counts how late the loop came, each time."""
+        self.clock = clock or LiveClock()
+        self.now_s = self.clock.now_s
         self._lag = Histogram(()) if lag is None else lag
-        self._zero_s = time.monotonic()
-        """Moves on by what is discounted."""
-        self._ran_s = time.thread_time()
         self._heap: list[tuple[float, int, _Entry]] = []
         self._order = count()
-        self._armed_s = float("inf")
-        self._most_s = float("inf")
-        """Until the timer that is armed has fired, it is no later than this."""
+        self._armed_s = inf
         self._wake = trio.Event()
         self._fd = _open_timerfd() if precise else -1
         self.precise = self._fd >= 0
         self.late_s: list[float] = []
         self._late_at = 0
         self.worst_late_s = 0.0
-        self.host_stalls_s = 0.0
-
-    def now_s(self) -> float:
-        now_s = time.monotonic() - self._zero_s
-        return now_s if now_s < self._most_s else self._most_s
 
     def cpu_s(self) -> float:
         return time.thread_time()
@@ -79,7 +73,7 @@ class LiveTimers:
     def call_at(self, when_s: float, callback: Callable[[], object]) -> _Entry:
         entry = _Entry(callback)
         if when_s < self._armed_s:
-            # What is set in the past is due since now; else it would be taken for a stall.
+            # What is set in the past is due since now: it is not this loop that is late.
             when_s = max(when_s, self.now_s())
         heappush(self._heap, (when_s, next(self._order), entry))
         if when_s < self._armed_s:
@@ -87,11 +81,11 @@ class LiveTimers:
         return entry
 
     def _arm(self, when_s: float) -> None:
-        self._armed_s, self._most_s = when_s, when_s + STALL_S
-        if self.precise:
-            _set_timerfd(self._fd, max(when_s, 0.0) + self._zero_s)
-        else:
+        self._armed_s = self.clock.idle_until_s = when_s
+        if not self.precise:
             self._wake.set()
+        elif when_s < inf:
+            _set_timerfd(self._fd, max(when_s, 0.0) + self.clock.zero_s)
 
     async def run(self) -> None:
         """Fire what is due, until cancelled."""
@@ -100,6 +94,7 @@ class LiveTimers:
                 await self._wait()
                 self._fire()
         finally:
+            self.clock.close()
             if self.precise:
                 os.close(self._fd)
 
@@ -114,10 +109,8 @@ class LiveTimers:
             await self._wake.wait()
 
     def _fire(self) -> None:
-        self._discount()
-        self._armed_s = float("inf")
-        heap = self._heap
-        now_s = self.now_s()
+        """It may be too early: by what was withheld since the timer was set."""
+        heap, now_s = self._heap, self.now_s()
         if heap and heap[0][0] <= now_s:
             self._record(now_s - heap[0][0])
         while heap and heap[0][0] <= now_s:
@@ -126,21 +119,7 @@ class LiveTimers:
                 callback()
         while heap and heap[0][2].callback is None:
             heappop(heap)
-        if heap and heap[0][0] < self._armed_s:
-            self._arm(heap[0][0])
-
-    def _discount(self) -> None:
-        """Time in which nobody ran does not count. No clock that was read goes back by this."""
-        real_s, before_s = time.monotonic() - self._zero_s, self._ran_s
-        self._ran_s = time.thread_time()
-        late_s = real_s - self._armed_s
-        if late_s > STALL_S:
-            stall_s = late_s - max(STALL_S, self._ran_s - before_s)
-            if stall_s > 0:
-                self._zero_s += stall_s
-                self.host_stalls_s += stall_s
-                real_s -= stall_s
-        self._most_s = real_s + FIRE_S
+        self._arm(heap[0][0] if heap else inf)
 
     def _record(self, late_s: float) -> None:
         self._lag.observe(late_s)
@@ -155,9 +134,11 @@ class LiveTimers:
 class HogWatch(trio.abc.Instrument):
     """Remembers which node held the loop for long, and for how long in all."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, clock: LiveClock) -> None:
         self._metrics = metrics
-        self._began_s = 0.0
+        self._clock = clock
+        self._began_s = inf
+        clock.step_began_s = lambda: self._began_s
         self._held_s: dict[str, Counter] = {}
         self.worst: tuple[float, str] = (0.0, "")
 
@@ -169,24 +150,33 @@ class HogWatch(trio.abc.Instrument):
 
     def reset(self) -> None:
         """Forget everything, the task step that is running now included."""
-        self._began_s = time.perf_counter()
+        self._began_s = time.monotonic()
         for counter in self._held_s.values():
             counter.value = 0
         self.worst = (0.0, "")
 
+    def end(self) -> None:
+        """Nobody tells of steps any more."""
+        self._began_s = inf
+
     def after_io_wait(self, timeout: float) -> None:
-        self._began_s = time.perf_counter()
+        self._began_s = time.monotonic()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Steps follow each other at once: each lasted since the end of the one before."""
-        now_s = time.perf_counter()
-        took_s, self._began_s = now_s - self._began_s, now_s
+        now_s = time.monotonic()
+        took_s = now_s - self._began_s
         if took_s > HOG_S:
             self.held(task, took_s)
+        else:
+            self._began_s = now_s
 
     def held(self, task: trio.lowlevel.Task, took_s: float) -> None:
         """Count what this task did, in its own step or in another's."""
-        self._began_s = time.perf_counter()
+        took_s -= self._clock.step_waited_s()
+        self._began_s = time.monotonic()
+        if took_s <= HOG_S:
+            return
         life = task.context.get(current_life)
         name = life.node if life is not None else "emu"
         if name not in self._held_s:

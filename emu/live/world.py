@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 import trio
 
 from emu.live.card import LiveCard, operator_card, outside_card
+from emu.live.clock import LiveClock
 from emu.live.files import LiveFiles, OpenFiles
 from emu.live.network import BUFFER_BYTES, LiveNetwork
 from emu.live.sync import Syncer
@@ -35,6 +36,11 @@ from nodes.metrics import Metrics
 
 TRUSTED_LAG_P99_S: Final = 0.005
 TRUSTED_LAG_WORST_S: Final = 0.25
+TRUSTED_WITHHELD_RATIO: Final = 0.05
+TRUSTED_STALL_S: Final = 0.25
+"""Withheld in all, and at a time. The cluster did not notice, as its time stood still; who came
+from outside did."""
+LEAST_MEASURED_S: Final = 1.0
 TRUSTED_REQUESTS_PER_S: Final = 10_000.0
 """What one loop carries from end to end (FACTS). Emulated cores wait instead of computing, so it is
 not their number that is beyond a laptop, but the rate that they promise together."""
@@ -46,6 +52,9 @@ looked through several times a second just when many wait, and that takes half o
 """
 LAG_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 LAG_HELP: Final = "How late the emulator's loop came to a timer that was due."
+WITHHELD_HELP: Final = (
+    "Time in which this computer did not let the emulator run: the cluster's time stood still."
+)
 GC_HELP: Final = "Pauses of Python's garbage collector: everything stands still."
 
 
@@ -74,7 +83,9 @@ class LiveWorld:
         self.data = data
         self.temporary = temporary
         self.metrics = Metrics()
+        self.clock = LiveClock(self.metrics.counter("host_withheld_seconds_total", WITHHELD_HELP))
         self.timers = LiveTimers(
+            self.clock,
             precise=precise_timers,
             lag=self.metrics.histogram("loop_lag_seconds", LAG_HELP, LAG_BUCKETS_S),
         )
@@ -83,7 +94,7 @@ class LiveWorld:
         self.history: History = history or NoHistory()
         self.links = Links(seed)
         self.holder: Holder = PauseHolder()
-        self.hogs = HogWatch(self.metrics)
+        self.hogs = HogWatch(self.metrics, self.clock)
         self._aliases = aliases
         self._checkpoint_every = checkpoint_every
         self._buffer_bytes = buffer_bytes
@@ -131,6 +142,7 @@ class LiveWorld:
         gc.enable()
         with suppress(KeyError):  # never settled
             trio.lowlevel.remove_instrument(self.hogs)
+        self.hogs.end()
         with trio.CancelScope(shield=True):
             await self.network.aclose()
         self._nursery.cancel_scope.cancel()
@@ -214,6 +226,7 @@ class LiveWorld:
         trio.lowlevel.add_instrument(self.hogs)
         self.timers.late_s.clear()
         self.timers.worst_late_s = 0.0
+        self.clock.measure()
         self.hogs.reset()
 
     def fidelity(self) -> dict[str, Any]:
@@ -232,7 +245,7 @@ class LiveWorld:
             "culprit": culprit,
             "held_s": round(worst_s, 6),
             "timers_precise": self.timers.precise,
-            "host_stalls_s": round(self.timers.host_stalls_s, 3),
+            "host_withheld_s": round(self.clock.withheld_s, 3),
             "gc_pauses": self._gc_pauses_s.count,
             "gc_total_s": round(self._gc_pauses_s.sum, 6),
             "gc_longest_s": round(self._gc_longest_s, 6),
@@ -252,8 +265,7 @@ class LiveWorld:
             reasons.append(f"the loop was {p99_s * 1e3:.1f} ms late at p99{who}: ask for less")
         elif worst_s > TRUSTED_LAG_WORST_S:
             reasons.append(f"the loop was once {worst_s * 1e3:.0f} ms late{who}")
-        if self.timers.host_stalls_s:
-            reasons.append(f"the whole host stalled for {self.timers.host_stalls_s:.1f} s")
+        reasons += self._withheld()
         if not self.timers.precise:
             reasons.append("no timerfd here: delays are rounded to milliseconds")
         promised_per_s = sum(_requests_per_s(each) for each in self._machines.values())
@@ -263,6 +275,17 @@ class LiveWorld:
                 f"laptop carries some {TRUSTED_REQUESTS_PER_S:,.0f}: raise service_time"
             )
         return reasons
+
+    def _withheld(self) -> Iterable[str]:
+        """What other programs, or who stopped this one, took of its time."""
+        clock = self.clock
+        withheld_s, of_s = clock.withheld_s, clock.measured_s
+        most_s = TRUSTED_WITHHELD_RATIO * max(of_s, LEAST_MEASURED_S)
+        if withheld_s > most_s or clock.longest_s > TRUSTED_STALL_S:
+            yield (
+                f"this computer withheld {withheld_s:.1f} s of {of_s:.1f} s "
+                f"({clock.longest_s * 1e3:.0f} ms at a time): end other programs"
+            )
 
     def _probe(self) -> None:
         """Always have a timer, so that a late loop shows while nodes have none."""

@@ -1,8 +1,8 @@
 """The clock of one machine: it may be off, drift and be stepped; its monotonic
 time never goes back.
 
-True time comes from the world's Timers (where a stall of the whole host is discounted); only the
-translation to and from the node's own time lives here.
+True time comes from the world's Timers (live, it stands still while the computer does not let emu
+run); only the translation to and from the node's own time lives here.
 """
 
 from __future__ import annotations
@@ -39,24 +39,14 @@ class MachineClock:
     ) -> None:
         """`epoch_s` is the Unix time at which the run's true time is 0."""
         self._timers = timers
-        self._anchor_true_s = self._anchor_s = self._last_s = timers.now_s()
+        self._anchor_true_s = self._anchor_s = timers.now_s()
         self._rate = _rate(drift_ratio)
         self._wall_ahead_s = epoch_s + offset_s
         self._pending: dict[NodeTimer, None] = {}
 
     def monotonic_s(self) -> float:
-        """The machine's own monotonic time.
-
-        Should true time ever go back (a stall discounted after somebody read it), this goes on
-        from where it was.
-        """
-        true_s = self._timers.now_s()
-        now_s = self._anchor_s + (true_s - self._anchor_true_s) * self._rate
-        if now_s < self._last_s:
-            self._anchor(true_s, self._last_s)
-            return self._last_s
-        self._last_s = now_s
-        return now_s
+        """The machine's own monotonic time."""
+        return self._anchor_s + (self._timers.now_s() - self._anchor_true_s) * self._rate
 
     def wall_s(self) -> float:
         return self._wall_ahead_s + self.monotonic_s()
@@ -70,12 +60,8 @@ class MachineClock:
 
     def set_drift(self, drift_ratio: float) -> None:
         """Run at another rate from now on; what is pending is due at the same monotonic time."""
-        now_s = self.monotonic_s()
+        self._anchor_true_s, self._anchor_s = self._timers.now_s(), self.monotonic_s()
         self._rate = _rate(drift_ratio)
-        self._anchor(self._timers.now_s(), now_s)
-
-    def _anchor(self, true_s: float, now_s: float) -> None:
-        self._anchor_true_s, self._anchor_s = true_s, now_s
         for timer in self._pending:
             if timer.armed is not None:
                 timer.armed.cancel()

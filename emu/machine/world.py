@@ -26,7 +26,10 @@ OBSERVE = Port("http", OBSERVE_PORT, ("http",))
 class Timers(Protocol):
     """The world's true time (seconds since the run began) and its one heap of things to come."""
 
-    def now_s(self) -> float: ...
+    def now_s(self) -> float:
+        """Never goes back."""
+        ...
+
     def cpu_s(self) -> float:
         """Seconds of processor that the loop has used; virtual time takes none."""
         ...

@@ -35,17 +35,6 @@ def test_drift_changes_the_rate_without_a_jump():
     assert clock.monotonic_s() == 16.0
 
 
-def test_monotonic_time_never_goes_back_nor_stands_still_when_true_time_does():
-    timers = FakeTimers()
-    clock = MachineClock(timers)
-    timers.time_s = 100.0
-    assert clock.monotonic_s() == 100.0
-    timers.time_s = 40.0
-    assert clock.monotonic_s() == 100.0
-    timers.time_s = 41.0
-    assert clock.monotonic_s() == 101.0
-
-
 async def test_a_sleeper_wakes_by_its_own_clock(nursery):
     timers = FakeTimers()
     fast = NodeClock(MachineClock(timers, drift_ratio=1.0), a_life())

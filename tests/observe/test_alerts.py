@@ -15,7 +15,7 @@ from tests.peers import need
 
 REPLICAS = ROOT / "tests" / "observe" / "topologies" / "replicas.yaml"
 QUIET_S = 300.0
-OF_THE_LAPTOP = frozenset({"EmuLoopSaturated"})
+OF_THE_LAPTOP = frozenset({"EmuLoopSaturated", "EmuStarved"})
 """Says that this computer is too busy: other programs' doing, where tests run beside others."""
 
 
