@@ -26,7 +26,7 @@ from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
 from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
-from emu.running import timeline
+from emu.running import doors, timeline
 from emu.running.supervisor import Cluster
 from emu.state import StateFolder, keep_record
 from emu.topology.loading import load
@@ -212,6 +212,7 @@ class Session:
             "pid": os.getpid(),
             "nodes": len(self.cluster.instances),
             "ready_s": self.cluster.ready_s,
+            "site": doors.site(self.cluster),
             "observe": self.observe.url,
             "page": self.observe.page_url,
             "prometheus": self.prometheus.url if self.prometheus is not None else "",

@@ -76,20 +76,24 @@ def ask(cluster: str, method: str, *params: Any, timeout_s: float | None = 60.0)
         return client.call(method, *params)
 
 
+def meant(cluster: str = "") -> list[dict[str, Any]]:
+    """The facts of the running clusters of that name or pid, or of all."""
+    running = state.running()
+    return [each for each in running if cluster in ("", each["name"], str(each["pid"]))]
+
+
 def chosen(cluster: str = "") -> dict[str, Any]:
     """The facts of the running cluster of that name or pid, or of the only one there is."""
-    running = state.running()
-    if cluster:
-        running = [each for each in running if cluster in (each["name"], str(each["pid"]))]
-        if not running and state.is_locked(state.root() / cluster):
+    running = meant(cluster)
+    if cluster and not running:
+        if state.is_locked(state.root() / cluster):
             output.fail(f"`{cluster}` is just starting or ending; try again in a moment")
-        if not running:
-            output.fail(f"no cluster called `{cluster}` is running; `emu up FILE` starts one")
+        output.fail(f"no cluster called `{cluster}` is running; `emu up FILE` starts one")
     if not running:
         output.fail("no cluster is running; start one with `emu up`")
     if len(running) > 1:
         names = ", ".join(f"{each['name']} (pid {each['pid']})" for each in running)
-        output.fail(f"several clusters are running: {names}; say which with -c NAME, or -c PID")
+        output.fail(f"several clusters are running: {names}; say which: --cluster NAME, or its pid")
     return running[0]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from emu import state
 from emu.cli import output
-from emu.cli.attach import ClusterOption, JsonOption, ask, chosen
+from emu.cli.attach import ClusterOption, JsonOption, ask, chosen, meant
 
 DOWN_TIMEOUT_S: Final = 15.0
 
@@ -21,17 +22,31 @@ def down(
     now: Annotated[
         bool, typer.Option("--now", help="Do not wait for what clients read back.")
     ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every cluster that runs.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """End a running cluster, and say what the run came to (its disks stay, unless --volumes).
 
     Faults are healed, clients stop and read back what they wrote, and that is judged.
     """
-    from emu.cli.screen import summary_screen
-
+    if every:
+        if cluster:
+            output.fail("--all ends every cluster: leave --cluster out", output.USAGE)
+        running = meant()
+        for each in running:
+            _end(each, volumes=volumes, now=now, as_json=as_json)
+        if not running:
+            output.note("no cluster is running")
+        return
     if volumes and (cluster or not state.running()) and _wipe_stopped(cluster):
         return
-    facts = chosen(cluster)
+    _end(chosen(cluster), volumes=volumes, now=now, as_json=as_json)
+
+
+def _end(facts: Mapping[str, Any], *, volumes: bool, now: bool, as_json: bool) -> None:
+    """End one, and say what its run came to."""
+    from emu.cli.screen import summary_screen
+
     name = facts["name"]
     output.note(f"ending `{name}`: clients read back what they wrote (--now: do not wait)")
     summary = ask(str(facts["pid"]), "down", volumes, now, timeout_s=None)
@@ -49,7 +64,7 @@ def down(
 
 def _wipe_stopped(cluster: str) -> bool:
     """Wipe what a stopped cluster left; False if it runs."""
-    if any(cluster in (each["name"], str(each["pid"])) for each in state.running()):
+    if cluster and meant(cluster):
         return False
     left = state.stopped()
     if not cluster:

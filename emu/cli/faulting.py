@@ -6,7 +6,8 @@ Operations and faults that kinds bring are commands too (operating.py).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Annotated, Any
 
@@ -42,11 +43,21 @@ def lasting(kind: type[faults.Fault]) -> Callable[..., None]:
         unsaid = missing(kind, given)
         if unsaid:
             output.fail(f"say {', '.join(unsaid)}: `emu {kind.verb} --help`", output.USAGE)
+        try:
+            kind(**given)
+        except ValueError as error:
+            output.fail(f"{_as_flags(str(error))}: `emu {kind.verb} --help`", output.USAGE)
         record = {"verb": kind.verb, **given}
-        _inject(kind, record, others["for_text"], others["cluster"], others["as_json"])
+        _inject(kind, record, others.get("for_text", ""), others["cluster"], others["as_json"])
 
-    more = {"for_text": (Annotated[str, typer.Option("--for", help=FOR_HELP)], "")}
+    lasts = kind.verb not in faults.PASSING
+    more = {"for_text": (Annotated[str, typer.Option("--for", help=FOR_HELP)], "")} if lasts else {}
     return command_of(kind, act, more)
+
+
+def _as_flags(text: str) -> str:
+    """`flip_bit` of a message as the command line has it: `--flip-bit`."""
+    return re.sub(r"`([a-z_]+)`", lambda word: f"`--{word[1].replace('_', '-')}`", text)
 
 
 def _inject(
@@ -58,8 +69,12 @@ def _inject(
             for_s = units.parse_value("for_s", for_text)
         except ValueError as error:
             output.fail(f"--for: {error}", output.USAGE)
+    at_once = "Ctrl-C, or --now" if "now" in record else "Ctrl-C"
     with attached(cluster, timeout_s=None) as client:
-        answer = injecting.until_done(client, client.begin("inject", record, for_s))
+        answer = injecting.until_done(
+            client, client.begin("inject", record, for_s), at_once=at_once
+        )
+        told = client.call("words") if answer["undone"] else []
     if as_json:
         output.result(answer)
         return
@@ -67,11 +82,27 @@ def _inject(
         output.out.print(_stated(name, state))
     for name in answer["removed"]:
         output.out.print(f"{name} removed")
+    for each in answer["undone"]:
+        output.note(f"{_described(each, told)}: undone")
     what = " ".join([record["verb"], *_shown_main(kind, record)])
-    until = f", undone in {for_text}" if for_text else ""
-    output.note(f"{what}: done{until}")
+    output.note(f"{what}: {_what_came(kind, answer, for_text)}")
     if "failed" in answer["changed"].values():
         output.fail("not all of them are up; `emu ps` says why")
+
+
+def _what_came(kind: type[faults.Fault], answer: Mapping[str, Any], for_text: str) -> str:
+    """What the verb came to, and what ends it."""
+    if not (answer["lasts"] or answer["changed"] or answer["removed"] or answer["undone"]):
+        passing = kind.verb in faults.PASSING and kind.verb != "call"
+        return "nothing to do: it is so already" if passing else "done"
+    if for_text:
+        return f"done, undone in {for_text}"
+    if not (answer["lasts"] and kind.breaks):
+        return "done"
+    until = f"done; `emu heal {answer['number']}` undoes it"
+    if answer["restarts"]:
+        until += " (`restart: on-failure` starts what fails by itself, not what you end)"
+    return until
 
 
 def _stated(name: str, state: str) -> Text:
@@ -79,7 +110,8 @@ def _stated(name: str, state: str) -> Text:
 
 
 def _shown(kind: type[faults.Fault], record: dict[str, Any]) -> str:
-    return " ".join([kind.verb, *_shown_main(kind, record), _shown_rest(kind, record)])
+    words = [kind.verb, *_shown_main(kind, record), _shown_rest(kind, record)]
+    return " ".join(word for word in words if word)
 
 
 def _shown_main(kind: type[faults.Fault], record: dict[str, Any]) -> list[str]:
@@ -92,9 +124,8 @@ def _shown_rest(kind: type[faults.Fault], record: dict[str, Any]) -> str:
     words = []
     for each in fields(kind):  # type: ignore[arg-type]
         value = record[each.name]
-        if each.name == kind.main or (value == each.default and not isinstance(value, float)):
-            continue
-        if value == 0:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if each.name == kind.main or value in (0, "") or (value == each.default and not is_number):
             continue
         name, number = units.key_of(each.name), isinstance(value, float)
         text = units.format_value(each.name, value) if number else str(value)
@@ -127,16 +158,23 @@ def active(cluster: ClusterOption = "", as_json: JsonOption = False) -> None:
     if not found:
         output.note("nothing is broken")
         return
-    from emu.model.vocabulary import word_of  # with what kinds are made of: other verbs need it not
-
-    kinds = {**faults.VERBS, **{each["verb"]: word_of(each) for each in told}}
     rows = [
         [
             each["number"],
-            _shown(kinds[each["verb"]], each),
+            _described(each, told),
             f"{each['since_s']:.1f} s",
-            f"{each['until_s']:.1f} s" if each["until_s"] else "healed",
+            f"in {each['left_s']:.1f} s" if each["left_s"] is not None else "when healed",
         ]
         for each in found
     ]
-    output.table(["number", "fault", "since", "until"], rows, {})
+    output.table(["number", "fault", "since", "ends"], rows, {})
+
+
+def _described(record: dict[str, Any], told: list[dict[str, Any]]) -> str:
+    """A fault as one writes it; `told`: the words that kinds bring."""
+    kind = faults.VERBS.get(record["verb"])
+    if kind is None:
+        from emu.model.vocabulary import word_of  # with what kinds are made of: others need it not
+
+        kind = next(word_of(each) for each in told if each["verb"] == record["verb"])
+    return _shown(kind, record)

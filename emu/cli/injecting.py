@@ -15,8 +15,9 @@ QUIET_S: Final = 0.5
 POLL_S: Final = 0.5
 
 
-def until_done(client: ControlClient, msgid: int) -> Any:
-    """The answer to what was begun, however long it takes. Raises RpcError, ControlError."""
+def until_done(client: ControlClient, msgid: int, *, at_once: str = "Ctrl-C") -> Any:
+    """The answer to what was begun, however long it takes. `at_once`: how to have it without
+    waiting. Raises RpcError, ControlError."""
     told, wait_s, hurried = "", QUIET_S, False
     while True:
         try:
@@ -26,7 +27,7 @@ def until_done(client: ControlClient, msgid: int) -> Any:
                 wait_s = POLL_S
             text, most_s = _waiting_for(client)
             if text and text != told:
-                hint = "" if told else f" ({most_s:g} s at most; Ctrl-C, or --now: at once)"
+                hint = "" if told else f" ({most_s:g} s at most; {at_once}: at once)"
                 output.note(f"waiting for {text}{hint}")
                 told = text
         except KeyboardInterrupt:

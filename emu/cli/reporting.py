@@ -11,7 +11,7 @@ import typer
 
 from emu import state
 from emu.cli import output
-from emu.cli.attach import ClusterOption, JsonOption, ask
+from emu.cli.attach import ClusterOption, JsonOption, ask, meant
 
 DEFAULT: Final = Path("emu-report.html")
 RecordArgument = Annotated[
@@ -33,7 +33,7 @@ def report(
 
     Of the cluster that runs; where none does, of the last run that ended.
     """
-    last = None if record or running(cluster) else state.last_record(cluster)
+    last = None if record or meant(cluster) else state.last_record(cluster)
     found = _read(record or str(last)) if record or last else ask(cluster, "record")
     if as_json:
         output.result(found)
@@ -63,9 +63,3 @@ def write_report(record: Mapping[str, Any] | None, out: Path) -> None:
     except OSError as error:
         output.fail(f"cannot write {out}: {error.strerror}")
     output.note(f"the report of `{record['summary']['name']}` is in {out}")
-
-
-def running(cluster: str) -> bool:
-    """Whether there is a cluster to ask: of that name or pid, or any."""
-    names = [(each["name"], str(each["pid"])) for each in state.running()]
-    return any(cluster in each for each in names) if cluster else bool(names)

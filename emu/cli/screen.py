@@ -13,6 +13,7 @@ from rich.text import Text
 from emu.machine import units
 from emu.observe.explaining import shown_writes
 from emu.observe.shown import duration as seconds
+from emu.running import doors
 from emu.topology.tiers import words_of
 
 if TYPE_CHECKING:
@@ -91,9 +92,8 @@ def _where(session: Session, instance: Instance) -> str:
 
 def _look(session: Session, instances: list[Instance]) -> list[tuple[str, str]]:
     public = [instance for instance in instances if instance.spec.public and instance.state == "up"]
-    passing, ending = _fronts(public)
     lines: list[tuple[str, str]] = []
-    for front in [*passing, *ending][:1]:  # the outermost
+    for front in doors.fronts(public)[:1]:  # the outermost
         where = _where(session, front)
         lines.append((f"curl -i http://{where}/", f"the site, through {front.spec.tier}"))
         lines.append((f"http://{where}/", "the same in a browser"))
@@ -112,26 +112,12 @@ def _look(session: Session, instances: list[Instance]) -> list[tuple[str, str]]:
     return lines
 
 
-def _fronts(instances: Sequence[Instance]) -> tuple[list[Instance], list[Instance]]:
-    """Who shows the site: those that pass requests on, and those where they end."""
-    shown = [
-        instance
-        for instance in instances
-        if instance.placement.kind.visited and _speaks_http(instance)
-    ]
-    passing = [instance for instance in shown if instance.placement.kind.passes]
-    return passing, [instance for instance in shown if not instance.placement.kind.passes]
-
-
-def _speaks_http(instance: Instance) -> bool:
-    return any("http" in port.speaks for port in instance.placement.kind.ports[:1])
-
-
 def to_break(instances: Sequence[Instance]) -> list[tuple[str, str]]:
     """What to try first: a command for `emu`, and what it does."""
     counts = Counter(instance.spec.tier for instance in instances)
-    passing, ending = _fronts(instances)
-    server = (ending or instances)[0].spec.tier
+    fronts = doors.fronts(instances)
+    passing = [each for each in fronts if each.placement.kind.passes]
+    server = next((each for each in fronts if each not in passing), instances[0]).spec.tier
     one = server if counts[server] == 1 else f"'one {server}'"
     lines = [(f"kill {one} --for 5s", "its process dies")]
     led = {

@@ -211,6 +211,8 @@ def _begin_in_background(topology: Topology, words: list[str]) -> None:
         raise typer.Exit(child.returncode if 0 < child.returncode < 128 else output.FAILURE)
     nodes = "1 node" if facts["nodes"] == 1 else f"{facts['nodes']} nodes"
     output.note(f"`{topology.name}` is up in the background: {nodes}, pid {child.pid}")
+    if facts["site"]:
+        output.note(f"  the site:  {facts['site']}")
     output.note(f"  watch it:  {facts['page']}   emu ps   emu events -f")
     output.note(f"  its log:   {log_path}")
     output.note(f"  end it:    emu down -c {topology.name}")

@@ -21,6 +21,7 @@ from emu.operations.console import STATEMENT, run_statement
 from emu.operations.inject import latest, operation_of, read
 from emu.operations.operating import Operating, cancel
 from emu.running import doors, views
+from emu.running.active import ActiveFault
 from emu.running.asking import ask_each
 from emu.running.operator import ADMIN_LIMITS
 from emu.running.supervisor import DRAIN_TIMEOUT_S, Cluster
@@ -109,13 +110,27 @@ class ControlServer:
     async def _inject(
         self, call: Call, record: dict[str, Any], for_s: float | None = None
     ) -> dict[str, Any]:
-        fault = self._fault(record)
-        before = {name: instance.shown_state for name, instance in self.cluster.instances.items()}
-        number = await self.cluster.inject(fault, for_s=for_s)
-        after = {name: instance.shown_state for name, instance in self.cluster.instances.items()}
-        changed = {name: state for name, state in after.items() if before.get(name) != state}
-        gone = [name for name in before if name not in after]
-        return {"number": number, "changed": changed, "removed": gone}
+        """Do it, and say what came of it: `changed` nodes and their states, those `removed`, the
+        faults that were `undone` by it, whether it `lasts`, and who of those that it ended is
+        started again when it fails (`restarts`), and now is not."""
+        cluster, fault = self.cluster, self._fault(record)
+        before, active = views.lives(cluster), dict(cluster.active)
+        number = await cluster.inject(fault, for_s=for_s)
+        after = views.lives(cluster)
+        changed = {name: life[0] for name, life in after.items() if before.get(name) != life}
+        return {
+            "number": number,
+            "changed": changed,
+            "removed": [name for name in before if name not in after],
+            "undone": [_told(each) for key, each in active.items() if key not in cluster.active],
+            "lasts": number in cluster.active,
+            "restarts": [
+                name
+                for name in changed
+                if not cluster.instances[name].running
+                and cluster.instances[name].placement.restart != "no"
+            ],
+        }
 
     async def _draining(self, call: Call) -> dict[str, Any]:
         """`{"most_s", "connections": {node: how many are left, or None}}` of those that drain."""
@@ -129,12 +144,13 @@ class ControlServer:
         return names
 
     def _active(self, call: Call) -> list[dict[str, Any]]:
+        now_s = self.cluster.world.timers.now_s()
         return [
             {
-                "number": each.number,
+                **_told(each),
                 "since_s": each.since_s,
                 "until_s": each.until_s,
-                **_packable(faults.to_record(each.fault)),
+                "left_s": None if each.until_s is None else max(0.0, each.until_s - now_s),
             }
             for each in self.cluster.active.values()
         ]
@@ -262,6 +278,10 @@ class ControlServer:
         """If that fails, its time ends it."""
         with suppress(RpcError, TargetError):
             await run_statement(self.cluster, words, "ROLLBACK", {"lease": list(lease)})
+
+
+def _told(active: ActiveFault) -> dict[str, Any]:
+    return {"number": active.number, **_packable(faults.to_record(active.fault))}
 
 
 def _one_name(names: list[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, ClassVar, Literal, Protocol, get_type_hints
+from typing import Any, ClassVar, Final, Literal, Protocol, get_type_hints
 
 from emu.machine import units
 
@@ -166,6 +166,10 @@ class Disk:
     flip_bit: str = ""
     """A file's name: damage one bit in the middle of it (cannot be undone)."""
 
+    def __post_init__(self) -> None:
+        if self.slow_factor == 1 and self.fail == "none" and not (self.full or self.flip_bit):
+            raise ValueError("it does nothing; say `slow_factor`, `fail`, `full` or `flip_bit`")
+
 
 @dataclass(frozen=True, slots=True)
 class Skew:
@@ -180,6 +184,8 @@ class Skew:
 
     def __post_init__(self) -> None:
         units.check_drift(self.drift_ratio)
+        if not (self.step_s or self.drift_ratio):
+            raise ValueError("it does nothing; say `step` or `drift`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +239,10 @@ VERBS: Mapping[str, type[Fault]] = {
         Disk, Skew, Cpu, Scale, Call, Heal,
     )
 }  # fmt: skip
+
+
+PASSING: Final = ("start", "restart", "unpause", "call", "heal")
+"""Verbs that leave nothing to undo: `for` makes no sense of them."""
 
 
 def to_record(fault: Fault) -> dict[str, Any]:

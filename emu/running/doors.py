@@ -4,7 +4,7 @@ asks no node: what a tier's ports are is its kind's to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from emu.model.problems import hint
@@ -12,6 +12,29 @@ from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
 from nodes.kind import PROXY, Port
+
+
+def fronts(instances: Iterable[Instance]) -> list[Instance]:
+    """Who shows the site, the outermost first: those that pass requests on, then where they end."""
+    shown = [
+        instance
+        for instance in instances
+        if instance.placement.kind.visited and _speaks_http(instance)
+    ]
+    return sorted(shown, key=lambda instance: not instance.placement.kind.passes)
+
+
+def site(cluster: Cluster) -> str:
+    """Where the site is for whoever comes from outside; "" where it has no way in."""
+    public = [each for each in fronts(cluster.instances.values()) if each.spec.public]
+    for each in public:
+        if each.running:
+            return f"http://{cluster.world.endpoint(each.spec.name, each.spec.port)}/"
+    return ""
+
+
+def _speaks_http(instance: Instance) -> bool:
+    return any("http" in port.speaks for port in instance.placement.kind.ports[:1])
 
 
 async def url(cluster: Cluster, words: str, door: str = "") -> dict[str, Any]:

@@ -21,14 +21,14 @@ from emu.running.targets import TargetError
 
 
 async def _kill(cluster: Cluster, fault: faults.Kill) -> Undo:
-    names = await cluster.resolve(fault.target)
+    names = await cluster.resolve(fault.target, machines=True)
     for name in names:
         cluster.kill(name)
     return Revive(cluster, tuple(names))
 
 
 async def _crash(cluster: Cluster, fault: faults.Crash) -> Undo:
-    names = await cluster.resolve(fault.target)
+    names = await cluster.resolve(fault.target, machines=True)
     if fault.in_write:
         await crash_in_next_writes(cluster, names)
     else:
@@ -38,7 +38,7 @@ async def _crash(cluster: Cluster, fault: faults.Crash) -> Undo:
 
 
 async def _stop(cluster: Cluster, fault: faults.Stop) -> Undo:
-    names = await cluster.resolve(fault.target)
+    names = await cluster.resolve(fault.target, machines=True)
     for name in names:
         if name in cluster.instances:
             await cluster.stop(name, now=fault.now)
@@ -50,14 +50,14 @@ async def _start(cluster: Cluster, fault: faults.Start) -> None:
 
 
 async def _restart(cluster: Cluster, fault: faults.Restart) -> None:
-    for name in await cluster.resolve(fault.target):
+    for name in await cluster.resolve(fault.target, machines=True):
         if name in cluster.instances:
             await cluster.stop(name, now=fault.now)
         await start_all(cluster, [name])
 
 
 async def _pause(cluster: Cluster, fault: faults.Pause) -> Undo:
-    names = await cluster.resolve(fault.target)
+    names = await cluster.resolve(fault.target, machines=True)
     for name in names:
         cluster.pause(name)
     return Resume(cluster, tuple(names))

@@ -61,8 +61,9 @@ class Instance:
         """It as targets see it, with the role it last had."""
         spec = self.spec
         return Candidate(
-            spec.name, spec.tier, spec.kind, spec.region, self.role, self.placement.group
-        )
+            spec.name, spec.tier, spec.kind, spec.region, self.role, self.placement.group,
+            self.placement.kind.clients,
+        )  # fmt: skip
 
     def as_member(self) -> Member:
         """It as the directory lists it."""

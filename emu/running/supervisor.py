@@ -404,11 +404,11 @@ class Cluster:
 
     # --- asking ------------------------------------------------------------------------------
 
-    async def resolve(self, words: str) -> list[str]:
+    async def resolve(self, words: str, *, machines: bool = False) -> list[str]:
         """Target words to node names (see targets.py). Raises TargetError."""
         if needs_roles(words):
             await self.refresh_roles(words)
-        return resolve(words, self.candidates(), self.rng)
+        return resolve(words, self.candidates(), self.rng, machines=machines)
 
     def candidates(self) -> list[Candidate]:
         """Every node as targets see it, with the role it last had."""

@@ -27,17 +27,27 @@ class Candidate(NamedTuple):
     region: str
     role: str = ""
     group: str = ""
+    asks: bool = False
+    """Whether it only asks: it stands for people, or for other clients."""
 
 
 class TargetError(ValueError):
     """The words name nothing; the message says what there is."""
 
 
-def resolve(words: str, nodes: Sequence[Candidate], rng: random.Random) -> list[str]:
-    """The names of the nodes that `words` mean, in the order of `nodes`. Raises TargetError."""
+def resolve(
+    words: str, nodes: Sequence[Candidate], rng: random.Random, *, machines: bool = False
+) -> list[str]:
+    """The names of the nodes that `words` mean, in the order of `nodes`. Raises TargetError.
+
+    `machines`: of `all` and of a region only what serves: no fault kills the people out there,
+    unless it names them.
+    """
     chosen: dict[str, None] = {}
     for part in words.split(","):
-        for name in _resolve_one(part.split(), nodes, rng):
+        meant = part.split()
+        among = [each for each in nodes if not (machines and each.asks and not _named(each, meant))]
+        for name in _resolve_one(meant, among, rng):
             chosen[name] = None
     order = {node.name: place for place, node in enumerate(nodes)}
     return sorted(chosen, key=lambda name: order.get(name, len(order)))
@@ -74,6 +84,11 @@ def _resolve_one(words: list[str], nodes: Sequence[Candidate], rng: random.Rando
             raise TargetError(f"no `{word}` in `{' '.join(words)}`{have}")
         found = narrower
     return [node.name for node in found]
+
+
+def _named(node: Candidate, words: Sequence[str]) -> bool:
+    """By a word of its own: its name, a pattern of names, its tier or group."""
+    return any(_matches(word, node) for word in words if word not in ("all", node.region))
 
 
 def _how_many(word: str, size: int) -> int:

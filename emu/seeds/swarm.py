@@ -191,7 +191,7 @@ class _Draw:
 
     def _is_once(self, fault: Fault) -> bool:
         """Whether it is over when it is done: there is nothing to undo."""
-        if isinstance(fault, faults.Restart):
+        if fault.verb in faults.PASSING:
             return True
         return any(each.undo is None for each in self.operations if each.verb == fault.verb)
 

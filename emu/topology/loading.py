@@ -14,7 +14,6 @@ from emu.extensions import ExtensionError
 from emu.machine.units import shown
 from emu.model import expectations as expecting
 from emu.model import faults
-from emu.model.faults import Fault
 from emu.model.kinds import known_kinds
 from emu.model.problems import Problem, TopologyError, hint
 from emu.model.shaping import (
@@ -42,6 +41,7 @@ from emu.topology.tiers import (
 from emu.topology.timelines import FaultReader
 from nodes.base import OUTSIDE
 from nodes.kind import Kind
+from nodes.operations import Operation
 
 SECTIONS: Final = (
     "name", "seed", "regions", "links", "tiers", "outside", "faults", "expect", "accepts",
@@ -355,13 +355,16 @@ class _Loader:
 
     def _faults(self, tiers: TierReader) -> tuple[FaultItem, ...]:
         kinds = self.kinds.values() if tiers.broken else [t.kind for t in tiers.tiers.values()]
+        operations = self._operations(tiers)
+        once = [verb for verb, each in operations.items() if each.undo is None]
         reader = FaultReader(
             self.document,
-            self._verbs(tiers),
+            verbs_of(operations),
             tuple(tiers.tiers.values()),
             tiers.regions,
             tuple(tiers.groups),
             roles=[role for kind in kinds for role in kind.roles],
+            passing=(*faults.PASSING, *once),
             broken=tuple(tiers.broken),
         )
         items = [
@@ -370,14 +373,14 @@ class _Loader:
         ]
         return tuple(item for item in items if item is not None)
 
-    def _verbs(self, tiers: TierReader) -> dict[str, type[Fault]]:
-        """The general verbs, and those of the kinds: also of kinds that this file alone loads."""
+    def _operations(self, tiers: TierReader) -> dict[str, Operation]:
+        """What the kinds bring: also kinds that this file alone loads."""
         kinds = (*self.kinds.values(), *(tier.kind for tier in tiers.tiers.values()))
         try:
-            return verbs_of(operations_of(kinds))
+            return operations_of(kinds)
         except ExtensionError as error:
             self.document.problem((), str(error))
-            return dict(faults.VERBS)
+            return {}
 
     def _expect(self) -> tuple[expecting.Expectation, ...]:
         found = []

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from emu.machine.units import shown
-from emu.model.faults import Fault
+from emu.model.faults import PASSING, Fault
 from emu.model.problems import hint
 from emu.model.topology import FaultItem, Tier
 from emu.running.targets import COUNTS, OUTSIDE, SHARES
@@ -42,6 +42,8 @@ class FaultReader:
     regions: Sequence[str]
     groups: Sequence[str] = ()
     roles: Sequence[str] = ()
+    passing: Sequence[str] = PASSING
+    """Verbs that leave nothing to undo."""
     broken: Sequence[str] = ()
     """Declared tiers with mistakes: what they would have brought is not known."""
 
@@ -101,6 +103,9 @@ class FaultReader:
         )
         if fault is not None:
             self._check_targets(where, verb, fault)
+        if "for" in value and verb in self.passing:
+            message = f"`{verb}` leaves nothing that could be undone; remove `for`"
+            self.document.problem((*place, "for"), message, at_key=True)
         return fault
 
     def _complain_of_verbs(self, place: Path, value: dict[str, Any], found: list[str]) -> None:

@@ -414,7 +414,8 @@ class BalancerNode:
             raise RpcError("bad_request", str(error.args[0])) from None
         self._maglev_stale.set()
         self._watches[server].soon()
-        return self.pool.servers[server].describe(self._now_s())
+        told = self.pool.servers[server]
+        return {**told.describe(self._now_s()), **told.still_asked()}
 
     async def _drain(self, call: Call) -> dict[str, Any]:
         """Refuse new connections; answer when the last one has ended."""

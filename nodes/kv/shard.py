@@ -41,6 +41,8 @@ SWEEP_PAUSE_S: Final = 0.1
 HOT_SHARE: Final = 0.2
 """A key with this part of a shard's requests is named."""
 HOT_PAUSE_S: Final = 0.5
+HOT_OVER_S: Final = 10.0
+"""A key is no longer hot when it was not for so long."""
 SWEEP_KEYS: Final = 500
 """Keys whose time is over that one sweep drops at most."""
 
@@ -101,7 +103,8 @@ class KvShardNode:
         )
         self.hot = HotKeys(ctx.rng("hot-keys"))
         self.commands.sample = self.hot.sample
-        self._named_hot: dict[str, None] = {}
+        self._named_hot: dict[str, float] = {}
+        """Key → when it was seen hot last."""
         self.engine: LoggedEngine | UnloggedEngine
         self.mover: Mover | None = None
 
@@ -235,18 +238,21 @@ class KvShardNode:
                 self.engine.end()
 
     async def _watch_hot_keys_forever(self) -> None:
-        """Name each key that takes a large share of the load, when it begins and when it ends."""
+        """Name each key that takes a large share of the load, when it begins and when it has ended
+        for a while: one that comes and goes is told of once."""
         clock = self.ctx.clock
         while True:
-            self.hot.turn(clock.monotonic_s())
+            now_s = clock.monotonic_s()
+            self.hot.turn(now_s)
             hot = {each.key: each.share for each in self.hot.top() if each.share >= HOT_SHARE}
             for key, share in hot.items():
                 if key not in self._named_hot:
-                    self._named_hot[key] = None
                     self.ctx.log.warning("hot key", key=key, share=round(share, 3))
-            for key in [each for each in self._named_hot if each not in hot]:
-                del self._named_hot[key]
-                self.ctx.log.info("hot key over", key=key)
+                self._named_hot[key] = now_s
+            for key, seen_s in list(self._named_hot.items()):
+                if now_s - seen_s >= HOT_OVER_S:
+                    del self._named_hot[key]
+                    self.ctx.log.info("hot key over", key=key)
             await clock.sleep(HOT_PAUSE_S)
 
     def facts(self) -> dict[str, Any]:

@@ -93,6 +93,13 @@ class Server:
             "departed": self.departed,
         }
 
+    def still_asked(self) -> dict[str, str]:
+        """What an operator may not expect of a server that gets no new connections."""
+        if self.wanted or not self.sessions:
+            return {}
+        had = f"the {self.sessions} that it has go on until their clients close them"
+        return {"note": f"no new connections; {had}"}
+
 
 class Waiting:
     """A connection in the queue. `on_settled()` is called once `server` or `refused` is set."""

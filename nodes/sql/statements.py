@@ -26,9 +26,10 @@ async def run_statement(
     "changes", "took_s", ...}`. Raises RpcError, ValueError.
 
     The primary answers, or of a target that is no whole tier, one of the nodes that it names; with
-    `replica` one of its replicas. Writes always go to the primary. More options: `max_rows` and
-    `min_lsn` of a read (see protocols/database.py), `request_id` of a write, `timeout_ms` of BEGIN,
-    whose answer has a `lease`; that is an option of every statement of the transaction.
+    `replica` one of its replicas. A write goes to the primary, and is refused where others were
+    named. More options: `max_rows` and `min_lsn` of a read (see protocols/database.py),
+    `request_id` of a write, `timeout_ms` of BEGIN, whose answer has a `lease`; that is an option of
+    every statement of the transaction.
     """
     check_length(len(sql))  # a frame of that size would end the connection instead
     tier, names = await console.named(target)
@@ -38,6 +39,7 @@ async def run_statement(
     if lease is not None:
         answer = await _in_transaction(console, lease, control, sql, options)
     elif control == "BEGIN":
+        _check_primary_meant(console, tier, names, "a transaction is")
         answer = await _begin(console, tier, options)
     elif control:
         raise RpcError("refused", f"{control}: no transaction is open; BEGIN opens one")
@@ -69,9 +71,25 @@ async def _read_or_write(
                 await _ask_primary(console, tier, at_primary)
             raise
     except RpcError as error:
-        if error.details == (words.WRITES,):
-            return await _write(console, tier, sql, options)
-        raise
+        if error.details != (words.WRITES,):
+            raise
+    if options.get("replica"):
+        raise RpcError("refused", "it writes, and replicas only read: leave `replica` out")
+    _check_primary_meant(console, tier, names, "writes are")
+    return await _write(console, tier, sql, options)
+
+
+def _check_primary_meant(console: Console, tier: str, names: list[str], what: str) -> None:
+    """What was meant for some nodes is not done at another one. Raises RpcError."""
+    members = console.seen(tier)
+    primaries = [each.name for each in members if each.role == PRIMARY]
+    if len(names) < len(members) and not any(name in primaries for name in names):
+        there = f", {primaries[0]} just now" if primaries else ""
+        named = ", ".join(names)
+        raise RpcError(
+            "refused",
+            f"{what} the primary's{there}, and {named} was named: ask `{tier}` as a whole",
+        )
 
 
 async def _ask_primary(console: Console, tier: str, params: list[Any]) -> tuple[str, Any]:

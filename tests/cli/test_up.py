@@ -207,7 +207,7 @@ def test_two_clusters_run_side_by_side(begin: Begin, state: Path) -> None:
     facts = other.wait_ready()
     several = emu(state, "ps")
     assert several.exit_code == 1
-    assert f"other (pid {facts['pid']})" in several.stderr and "-c NAME" in several.stderr
+    assert f"other (pid {facts['pid']})" in several.stderr and "--cluster NAME" in several.stderr
     first, second = (
         json.loads(emu(state, "ps", "-c", name, "--json").stdout)[0]["address"]
         for name in ("tiny", str(facts["pid"]))
@@ -223,8 +223,23 @@ def test_in_the_background_it_says_how_to_end_it(state: Path, tmp_path: Path) ->
     assert detached.returncode == 0, detached.stderr
     assert "`tiny` is up in the background: 1 node, pid " in detached.stderr
     assert "emu down -c tiny" in detached.stderr
+    site = re.search(r"the site:  (http://\S+/)$", detached.stderr, re.MULTILINE)
+    assert site, detached.stderr
     assert emu(state, "up", str(file), "-d").stderr == "`tiny` is running as the file says\n"
     assert emu(state, "down").exit_code == 0
+
+
+def test_all_that_run_are_ended_by_one_word(state: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    for name in ("one", "two"):
+        assert emu_process(state, "up", str(file), "-d", "--name", name).returncode == 0
+    refused = emu(state, "down", "--all", "-c", "one")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    ended = emu(state, "down", "--all", "--volumes")
+    assert "`one` is down, its disks wiped" in ended.stderr
+    assert "`two` is down, its disks wiped" in ended.stderr
+    assert emu(state, "down", "--all").stderr == "no cluster is running\n"
 
 
 def test_a_boot_that_fails_in_the_background_is_told_by_the_parent(

@@ -94,6 +94,29 @@ def test_words_choose_targets_without_quotes_too(ask: Verb) -> None:
     assert ask("stop", "db primary").stdout == "db-1 stopped\n"
 
 
+def test_a_verb_says_what_undoes_it_and_whether_there_was_anything_to_do(ask: Verb) -> None:
+    killed = ask("kill", "web-1").stderr
+    number = re.fullmatch(r"kill web-1: done; `emu heal (\d+)` undoes it\n", killed)
+    assert number, killed
+    healed = ask("heal", number[1])
+    assert (healed.stdout, healed.stderr) == (
+        "web-1 up\n",
+        f"kill web-1: undone\nheal {number[1]}: done\n",
+    )
+    assert ask("unpause", "web-1").stderr == "unpause web-1: nothing to do: it is so already\n"
+    assert ask("heal").stderr == "heal all: nothing to do: it is so already\n"
+    assert ask("restart", "web-1").stdout == "web-1 up\n"
+
+
+def test_killing_all_spares_the_people_unless_they_are_named(ask: Verb) -> None:
+    killed = json.loads(ask("kill", "all", "--json").stdout)["changed"]
+    assert sorted(killed) == ["db-1", "dns-1", "lb-1", "web-1", "web-2"]
+    assert states(ask)["users-local-1"] == "up"
+    ask("heal")
+    assert ask("kill", "users-local").stdout == "users-local-1 killed\n"
+    ask("heal")
+
+
 def test_restart_makes_a_new_generation(ask: Verb) -> None:
     before = json.loads(ask("ps", "db", "--json").stdout)[0]["generation"]
     assert ask("restart", "db").exit_code == 0
@@ -106,6 +129,9 @@ def test_faults_are_listed_as_one_writes_them_and_healed_by_number(ask: Verb) ->
     ask("disk", "db", "--slow-factor", "3", "--fail", "reads")
     listed = {row["verb"]: row["number"] for row in json.loads(ask("faults", "--json").stdout)}
     text = ask("faults").stdout
+    assert re.search(r"^NUMBER +FAULT +SINCE +ENDS$", text, re.MULTILINE)
+    assert re.search(r"slow web .* when healed$", text, re.MULTILINE)
+    assert re.search(r"partition lb web-1 .* in \d\d\.\d s$", text, re.MULTILINE)
     assert "slow web --latency 20ms --to db" in text
     assert "partition lb web-1 --one-way" in text
     assert "disk db --slow-factor 3 --fail reads" in text
@@ -114,7 +140,7 @@ def test_faults_are_listed_as_one_writes_them_and_healed_by_number(ask: Verb) ->
     unknown = ask("heal", "999")
     assert unknown.exit_code == 1
     assert "no active fault has the number `999`" in unknown.stderr
-    ask("heal")
+    assert "partition lb web-1 --one-way: undone\n" in ask("heal").stderr
     assert ask("faults").stderr == "nothing is broken\n"
 
 
@@ -132,6 +158,11 @@ def test_scale_there_and_back(ask: Verb) -> None:
         (("scale", "wep=2"), 1, "no tier is called `wep`"),
         (("slow", "web", "--latency", "5"), 2, "write 5s or 5ms"),
         (("disk", "db", "--fail", "all"), 2, "none, reads, writes, both"),
+        (("disk", "db"), 2, "it does nothing; say `--slow-factor`, `--fail`, `--full` or `--flip"),
+        (("skew", "db"), 2, "it does nothing; say `--step` or `--drift`: `emu skew --help`"),
+        (("throttle", "db", "--bandwidth", "0.5B/s"), 2, "must be at least 1B/s"),
+        (("heal", "--for", "5s"), 2, "No such option: --for"),
+        (("unpause", "web", "--for", "5s"), 2, "No such option: --for"),
         (("kill", "web", "--for", "soon"), 2, "--for:"),
         (("call", "db-1", "fly"), 1, "no_such_method: fly; there are:"),
     ],

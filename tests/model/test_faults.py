@@ -19,7 +19,8 @@ def test_every_verb_is_read_back_from_its_record() -> None:
             for each in fields(kind)  # type: ignore[arg-type]
             if each.default is MISSING
         }
-        fault = kind(**needed)
+        some = {"disk": {"full": True}, "skew": {"step_s": 1.0}}.get(kind.verb, {})
+        fault = kind(**needed, **some)  # without, these do nothing, and say so
         assert faults.from_record(faults.to_record(fault), verbs()) == fault
 
 

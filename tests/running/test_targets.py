@@ -26,6 +26,16 @@ def test_a_name_a_tier_a_region_and_all_mean_themselves():
     assert len(names("all")) == len(NODES)
 
 
+def test_machines_are_all_but_who_only_asks_unless_it_is_named():
+    users = Candidate("users-us-east-1", "users-us-east", "users", "us-east", asks=True)
+    nodes, rng = [*NODES, users], random.Random(1)
+    assert users.name not in resolve("all", nodes, rng, machines=True)
+    assert users.name not in resolve("us-east", nodes, rng, machines=True)
+    assert users.name in resolve("all", nodes, rng)
+    for words in ("users-us-east", "users-us-east-1", "users*", "all,users-us-east"):
+        assert users.name in resolve(words, nodes, rng, machines=True), words
+
+
 def test_a_glob_and_a_list_join_without_doubles():
     assert names("web-[12],web-1,lb-1") == ["lb-1", "web-1", "web-2"]
 

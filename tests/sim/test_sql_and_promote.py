@@ -74,6 +74,24 @@ def test_a_single_database_answers_too_and_has_no_replica() -> None:
     emu.run(script, group("nodes: 1"), seed=3)
 
 
+def test_what_was_meant_for_others_is_not_done_at_the_primary() -> None:
+    async def script(c: emu.Scenario) -> None:
+        await with_table(c)
+        await c.sleep(1)  # replicas have it too
+        row = "INSERT INTO t VALUES (1, 'a')"
+        (primary,) = await c.resolve("db primary")
+        replica, *_ = await c.resolve("db replica")
+        aside = await refused(c, "db", row, replica=True)
+        assert (aside.code, "replicas only read" in aside.message) == ("refused", True)
+        for statement in (row, "BEGIN"):
+            named = await refused(c, replica, statement)
+            assert f"{primary} just now, and {replica} was named: ask `db`" in named.message
+        assert (await c.sql(replica, "SELECT count(*) FROM t"))["rows"] == [[0]]
+        assert (await c.sql(primary, row))["node"] == primary
+
+    emu.run(script, group(), seed=5)
+
+
 def test_a_transaction_at_the_prompt_is_seen_by_itself_alone_until_it_commits() -> None:
     async def script(c: emu.Scenario) -> None:
         await with_table(c)

@@ -69,7 +69,8 @@ class Understood:
             said = getattr(fault, fault.main)
             for words in said if isinstance(said, tuple) else [said]:
                 self.resolve(words)
-            return {"changed": {}, "removed": [], "number": 1}
+            return {"changed": {}, "removed": [], "undone": [], "restarts": [], "lasts": True,
+                    "number": 1}  # fmt: skip
         self.resolve(params[0])
         return {}
 

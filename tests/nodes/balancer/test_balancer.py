@@ -409,14 +409,15 @@ async def test_admin_lists_servers_and_sets_states(autojump_clock: Any) -> None:
         await r.balance()
         held = [await r.dial() for _ in range(2)]
         await trio.sleep(0.1)
-        await r.admin.call("set_state", "web-1", "drain")
+        told = await r.admin.call("set_state", "web-1", "drain")
+        assert told["note"].startswith("no new connections; the 1 that it has go on until")
         assert {await r.ask() for _ in range(3)} == {b"2"}
         listed = {each["name"]: each for each in await r.admin.call("servers")}
         assert listed["web-1"]["state"] == "drain" and listed["web-1"]["sessions"] == 1
         described = await r.admin.call("describe")
         assert (described["servers_up"], described["servers_total"]) == (1, 2)
         assert described["sessions"] == 2
-        await r.admin.call("set_state", "web-1", "ready")
+        assert "note" not in await r.admin.call("set_state", "web-1", "ready")
         assert await r.states() == {"web-1": "ready", "web-2": "ready"}
         with pytest.raises(RpcError, match="web-9"):
             await r.admin.call("set_state", "web-9", "drain")
