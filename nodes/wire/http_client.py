@@ -16,6 +16,7 @@ from nodes.parts.timing import move_on_after
 from nodes.wire.service import CHUNK_BYTES, current_call
 from protocols.errors import RpcError
 from protocols.http import connection as http
+from protocols.http.client import ClientConnection
 from protocols.http.connection import Response
 
 MAX_IDLE: Final = 64
@@ -32,7 +33,7 @@ class _Connection:
     def __init__(self, target: Target, stream: Stream) -> None:
         self.target = target
         self.stream = stream
-        self.http = http.ClientConnection()
+        self.http = ClientConnection()
         self.idle_since_s = 0.0
 
 

@@ -1,7 +1,7 @@
-"""HTTP/1.1 without I/O, for both ends: bytes in, whole requests or responses out.
+"""HTTP/1.1 without I/O, for the end that answers (who asks: client.py): bytes in, requests out.
 
 What is ordinary is read and written by hand (plain.py); a request, or its answer, that is anything
-else is handed to h11. What a head must be is in head.py, whoever reads it.
+else is handed to h11. What a head must be is in head.py, whoever reads it; a chunk, in chunks.py.
 
 Bodies are collected (bounded), so nobody above sees half a message. What a path means is not known
 here. A broken rule raises RemoteProtocolError with the status to answer, and the connection ends.
@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 import h11
 
 from protocols.http import head, plain
+from protocols.http.chunks import Framing
 
 MAX_QUERY_FIELDS: Final = 100
 DEADLINE_MS: Final = "x-deadline-ms"
@@ -141,6 +142,8 @@ class ServerConnection:
         self._head: h11.Request | None = None
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._framing: Framing | None = None
+        """Of the body, where it comes in chunks."""
         self._method = b""
         self._doubtful = False
         """Both a length and a coding: whoever forwarded this may have cut it elsewhere."""
@@ -182,6 +185,8 @@ class ServerConnection:
         self._ended = self._ended or not data
         if self._by_h11:
             self._h11.receive_data(bytes(data))
+            if self._framing is not None:
+                self._framing.take(bytes(data))
         else:
             self._buffer += data
 
@@ -252,6 +257,8 @@ class ServerConnection:
 
     def _next_by_h11(self) -> Request | None:
         while True:
+            if self._framing is not None and self._framing.refusal is not None:
+                raise self._break(*self._framing.refusal)
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
@@ -294,9 +301,12 @@ class ServerConnection:
         names = {name for name, _ in request.headers}
         self._doubtful = {b"content-length", b"transfer-encoding"} <= names
         self._head, self._body, self._body_bytes = request, [], 0
+        if b"transfer-encoding" in names:
+            self._framing = Framing(self.limits.max_body_bytes)
+            self._framing.take(self._h11.trailing_data[0])
 
     def _finish(self) -> Request:
-        request, self._head = self._head, None
+        request, self._head, self._framing = self._head, None, None
         assert request is not None
         body, self._body = b"".join(self._body), []
         target = request.target.decode("latin-1")
@@ -356,131 +366,6 @@ class ServerConnection:
             self._h11, self._by_h11 = self._fresh_h11(), False
             self._method = b""  # a refusal of what comes next is no answer to HEAD
         return data
-
-
-class _Asked(NamedTuple):
-    """A request as it was sent."""
-
-    method: str
-    target: str
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
-class ClientConnection:
-    """The asking end: one request at a time; reuse it while `reusable`."""
-
-    def __init__(self, *, max_body_bytes: int = 8 << 20, by_h11: bool = False) -> None:
-        """`by_h11`: from the start, whatever comes."""
-        self._by_h11 = by_h11
-        self._asked: _Asked | None = None
-        """The ordinary request that waits for its answer."""
-        self._buffer = bytearray()
-        self._max_body_bytes = max_body_bytes
-        self._h11 = h11.Connection(h11.CLIENT)
-        self._head: h11.Response | None = None
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-
-    @property
-    def reusable(self) -> bool:
-        """Whether another request may be sent now."""
-        if not self._by_h11:
-            return self._asked is None
-        return self._h11.our_state is h11.IDLE and self._h11.their_state is h11.IDLE
-
-    def send_request(
-        self, method: str, target: str, headers: Headers = (), body: bytes = b""
-    ) -> bytes:
-        """`headers` must hold `host`. Raises LocalProtocolError."""
-        pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-        if not self._by_h11:
-            written = plain.write_request(method, target, pairs, body)
-            if written is not None and self._asked is None:
-                self._asked = _Asked(method, target, pairs, body)
-                return written
-            self._hand_to_h11()
-        return self._send_by_h11(_Asked(method, target, pairs, body))
-
-    def _hand_to_h11(self) -> None:
-        """It shall see what we have seen, from the request that waits for its answer on."""
-        self._by_h11 = True
-        self._buffer.clear()
-        if self._asked is not None:
-            self._send_by_h11(self._asked)
-
-    def _send_by_h11(self, asked: _Asked) -> bytes:
-        method, target, pairs, body = asked
-        if body or method in ("POST", "PUT", "PATCH"):
-            pairs = [*pairs, (b"content-length", b"%d" % len(body))]
-        try:
-            request = h11.Request(method=method, target=target, headers=pairs)
-            data = self._h11.send(request) or b""
-            if body:
-                data += self._h11.send(h11.Data(data=body)) or b""
-            data += self._h11.send(h11.EndOfMessage()) or b""
-        except h11.LocalProtocolError as error:
-            raise LocalProtocolError(str(error)) from error
-        return data
-
-    def receive_data(self, data: bytes | bytearray) -> Response | None:
-        """The response, once it is whole; b"" means that the peer closed.
-
-        Raises RemoteProtocolError for garbage and for an end in the middle.
-        """
-        if self._by_h11:
-            return self._receive_by_h11(bytes(data))
-        self._buffer += data
-        asked = self._asked
-        if data and asked is not None and asked.method != "HEAD":
-            found = plain.read_response(self._buffer, self._max_body_bytes)
-            if isinstance(found, plain.PlainResponse):
-                if found.size_bytes == len(self._buffer):
-                    return self._take(found)
-            elif found is not None:
-                return None
-        seen = [bytes(self._buffer)] if self._buffer else []
-        self._hand_to_h11()
-        return self._receive_by_h11(*seen, *([] if data else [b""]))
-
-    def _take(self, found: plain.PlainResponse) -> Response:
-        self._asked = None
-        self._buffer.clear()
-        headers = [(name.decode("ascii"), value.decode("ascii")) for name, value in found.headers]
-        return Response(found.status, headers, found.body)
-
-    def _receive_by_h11(self, *pieces: bytes) -> Response | None:
-        try:
-            for data in pieces:
-                self._h11.receive_data(data)
-            while True:
-                event = self._h11.next_event()
-                match event:
-                    case h11.Response():
-                        self._head, self._body, self._body_bytes = event, [], 0
-                    case h11.Data():
-                        self._body_bytes += len(event.data)
-                        if self._body_bytes > self._max_body_bytes:
-                            raise RemoteProtocolError("the response's body is too long", 502)
-                        self._body.append(bytes(event.data))
-                    case h11.EndOfMessage():
-                        return self._finish()
-                    case h11.ConnectionClosed():
-                        raise RemoteProtocolError("closed without an answer", 502)
-                    case h11.InformationalResponse():
-                        continue
-                    case _:
-                        return None
-        except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
-            raise RemoteProtocolError(str(error), 502) from error
-
-    def _finish(self) -> Response:
-        head, self._head = self._head, None
-        assert head is not None
-        headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers]
-        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
-            self._h11.start_next_cycle()
-        return Response(head.status_code, headers, b"".join(self._body))
 
 
 def _joined(headers: Any) -> dict[str, str]:

@@ -10,6 +10,7 @@ from emu.machine.trace import Trace, TraceEvent
 from nodes.base import DNS_PORT, HTTP_PORT, RPC_PORT
 from protocols import rpc
 from protocols.http import connection as http
+from protocols.http.client import ClientConnection
 from protocols.http.connection import Response
 
 LATENCY_S = 0.001
@@ -32,7 +33,7 @@ def http_request(method: str, path: str, body: bytes = b"", trace: int | None = 
     headers = [("host", "example.test")]
     if trace is not None:
         headers.append((http.TRACE, f"{trace:x}"))
-    return http.ClientConnection().send_request(method, path, headers, body)
+    return ClientConnection().send_request(method, path, headers, body)
 
 
 def http_response(status: int, body: bytes = b"") -> bytes:

@@ -14,6 +14,7 @@ from nodes.wire.client import Client
 from nodes.wire.http_client import HttpClient
 from protocols.errors import RpcError
 from protocols.http import connection as http
+from protocols.http.client import ClientConnection
 from tests.nodes.harness import MemoryWorld
 from tests.nodes.web.rig import Web
 
@@ -39,7 +40,7 @@ class Draining:
         self.took_s = trio.current_time() - self.began_s
 
 
-async def answer_on(stream: Stream, connection: http.ClientConnection) -> Any:
+async def answer_on(stream: Stream, connection: ClientConnection) -> Any:
     while True:
         answer = connection.receive_data(await stream.receive_some())
         if answer is not None:
@@ -52,7 +53,7 @@ async def test_a_request_in_hand_is_answered_and_its_connection_closed(
     await web.start()
     web.sql.delay_s = 1
     stream = await web.outside.network.open_stream("web-1", HTTP_PORT)
-    connection = http.ClientConnection()
+    connection = ClientConnection()
     await stream.send_all(connection.send_request("GET", "/api/home", [("host", "a")]))
     await trio.testing.wait_all_tasks_blocked()
     draining = Draining(web)
@@ -70,11 +71,11 @@ async def test_an_idle_connection_is_closed_soon_but_may_ask_once_more_until_the
     await web.start()
     idle = await web.outside.network.open_stream("web-1", HTTP_PORT)
     asking = await web.outside.network.open_stream("web-1", HTTP_PORT)
-    connection = http.ClientConnection()
+    connection = ClientConnection()
     for stream in (idle, asking):
         await stream.send_all(GET)
-    assert (await answer_on(idle, http.ClientConnection())).status == 200
-    assert (await answer_on(asking, http.ClientConnection())).status == 200
+    assert (await answer_on(idle, ClientConnection())).status == 200
+    assert (await answer_on(asking, ClientConnection())).status == 200
     draining = Draining(web)
     await trio.sleep(0.3)
     await asking.send_all(connection.send_request("GET", "/api/home", [("host", "a")]))

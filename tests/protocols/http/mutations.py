@@ -23,7 +23,8 @@ BODIES: Final = (
     "", "", "abcd", "0\r\n\r\n", "4\r\nabcd\r\n0\r\n\r\n", "4;x=1\r\nabcd\r\n0\r\nX-T: v\r\n\r\n",
     "0x4\r\nabcd\r\n0\r\n\r\n", "4\nabcd\n0\n\n", "-4\r\nabcd\r\n0\r\n\r\n",
     "4 \r\nabcd\r\n0\r\n\r\n",
-    "ffffffffffffffffff\r\n", "4\r\nabcdX0\r\n\r\n",
+    "ffffffffffffffffff\r\n", "4\r\nabcdX0\r\n\r\n", "zz", "4;x\x01\r\nabcd\r\n0\r\n\r\n",
+    "2\r\nab\r\n02\r\ncd\r\n000\r\n\r\n", "4 ;x\r\nabcd\r\n0\r\n\r\n", "fff\r\n",
 )  # fmt: skip
 ENDS: Final = ("\r\n",) * 12 + ("\n", "\r", "\r\r\n")
 

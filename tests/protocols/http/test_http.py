@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.http.client import ClientConnection
 from protocols.http.connection import (
-    ClientConnection,
     Limits,
     LocalProtocolError,
     RemoteProtocolError,

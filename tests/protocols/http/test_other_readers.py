@@ -1,5 +1,5 @@
 """What we read, h11 and httptools read too, and as the same; what both read, we refuse only where
-protocols/http/head.py says why."""
+protocols/http/head.py or protocols/http/chunks.py say why."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from protocols.http.chunks import Framing
 from protocols.http.head import BLANK, refusal
 from tests.protocols.http.mutations import mutated
 from tests.protocols.http.readers import LIMITS, Read, Refused, by_h11, by_httptools, ours
@@ -28,10 +29,19 @@ def judge(data: bytes, rng: random.Random) -> str:
         assert other == mine or not isinstance(other, Read), data
         return "read"
     if isinstance(one, Read) and isinstance(other, Read):
-        end = BLANK.search(said)
-        ours_alone = end is not None and refusal(said[: end.start()])
-        assert ours_alone or len(one.body) > LIMITS.max_body_bytes, data
+        assert is_ours_alone(said) or len(one.body) > LIMITS.max_body_bytes, data
     return str(mine.status) if isinstance(mine, Refused) else "more"
+
+
+def is_ours_alone(data: bytes) -> bool:
+    """Whether the head is refused, or the framing of a body in chunks."""
+    end = BLANK.search(data)
+    if end is None:
+        return False
+    framing = Framing(LIMITS.max_body_bytes)
+    framing.take(data[end.end() :])
+    in_chunks = b"chunked" in data[: end.start()].lower()
+    return bool(refusal(data[: end.start()]) or (in_chunks and framing.refusal))
 
 
 def judge_many(seed: str, count: int) -> dict[str, int]:
