@@ -21,6 +21,10 @@ from typing import IO, Any, Final
 MAX_SOCKET_PATH_BYTES: Final = 100
 TIERS: Final = "shards.json"
 RECORD: Final = ".record.json"
+FORMAT_FILE: Final = "format.json"
+FORMAT: Final = 2
+"""Of what nodes write on their disks, and of what is beside them. Raise it with every change after
+which this version cannot read what the one before has left."""
 LOOK_S: Final = 0.2
 """Whoever only asks whether a folder is held holds it for a moment; a claim outlasts that."""
 
@@ -92,7 +96,28 @@ class StateFolder:
     def wipe(self) -> None:
         """Forget every node's disk."""
         shutil.rmtree(self.data, ignore_errors=True)
-        self.data.mkdir(mode=0o700, parents=True)
+
+    def begin(self) -> None:
+        """Have a place for disks; new ones are in this version's format."""
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        if not any(self.data.iterdir()):
+            new = self.data / f"{FORMAT_FILE}.new"
+            new.write_text(f"{FORMAT}\n")
+            new.replace(self.data / FORMAT_FILE)
+
+    def check_format(self) -> None:
+        """Raises StateError unless this version can read the disks."""
+        try:
+            found = json.loads((self.data / FORMAT_FILE).read_text())
+        except (ValueError, OSError):
+            found = None
+        if found != FORMAT:
+            other = f"format {found}" if type(found) is int else "an unknown format"
+            raise StateError(
+                f"{self.data} was written by another version of emu ({other}; this one reads"
+                f" {FORMAT}): run that version, or forget the disks by `emu up --fresh` or"
+                " `emu down --volumes`"
+            )
 
     def discard(self) -> None:
         """`release` it for good: nothing of the cluster stays, neither disks nor log."""
@@ -142,10 +167,11 @@ def claim(name: str, *, temporary: bool = False, fresh: bool = False) -> StateFo
             raise StateError(f"{base} is too long a path for a socket: set EMU_STATE_DIR")
         if fresh:
             folder.wipe()
-        folder.data.mkdir(mode=0o700, exist_ok=True)
+        folder.begin()
     except OSError as error:
         raise StateError(f"cannot use {base}: {error.strerror}; set EMU_STATE_DIR") from error
     try:
+        folder.check_format()
         folder.kept_tiers()
     except StateError:
         folder.release()

@@ -116,6 +116,34 @@ def test_shards_that_cannot_be_read_are_an_error_with_what_to_do(text: str) -> N
     fresh.release()
 
 
+@pytest.mark.parametrize(
+    ("text", "which"),
+    [
+        (None, "an unknown format;"),
+        ("", "an unknown format;"),
+        ("{}", "an unknown format;"),
+        ("\x00" * 9, "an unknown format;"),
+        ("1", "format 1;"),
+        (f"{state.FORMAT + 1}", f"format {state.FORMAT + 1};"),
+    ],
+)
+def test_disks_of_another_version_are_an_error_with_what_to_do(
+    text: str | None, which: str
+) -> None:
+    folder = state.claim("shop")
+    (folder.data / "db-1").mkdir()
+    folder.release()
+    state.claim("shop").release()
+    (folder.data / state.FORMAT_FILE).unlink()
+    if text is not None:
+        (folder.data / state.FORMAT_FILE).write_text(text)
+    for _ in range(2):  # and it is not held
+        with pytest.raises(state.StateError, match=rf"another version .*{which} .* --volumes"):
+            state.claim("shop")
+    state.claim("shop", fresh=True).release()
+    state.claim("shop").release()
+
+
 def test_what_is_discarded_leaves_neither_folder_nor_log() -> None:
     folder = state.claim("shop")
     state.log_of("shop").write_text("it was up")
