@@ -26,6 +26,7 @@ from nodes.replica.files import ROOM_PAUSE_S, ReplicaFiles
 from nodes.replica.install import Installer
 from nodes.replica.lag import LagClock
 from nodes.replica.refill import SNAPSHOT_AFTER, Refill
+from nodes.replica.refusals import no_room_elsewhere, not_primary
 from nodes.replica.snapshots import Snapshots
 from nodes.replica.state_machine import StateMachine, restore_in_steps
 from nodes.replica.waiters import Callback, Waiters
@@ -35,11 +36,8 @@ from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 from protocols.replication import replica as replication
 from protocols.replication.messages import Members, Message
-from protocols.replication.quorum import majority
 from protocols.replication.replica import (
     PRIMARY,
-    VOTER,
-    WITNESS,
     Diverged,
     GroupConfig,
     Ready,
@@ -177,6 +175,8 @@ class ReplicaDriver:
         except OSError as error:
             code = "no_space" if error.errno == errno.ENOSPC else "unavailable"
             raise RpcError(code, f"the disk refuses writes: {error.strerror}") from error
+        if not self.core.has_room():
+            raise no_room_elsewhere(self.core)
         self._needs_bytes = 0
 
     def check_can_read(self) -> None:
@@ -189,14 +189,9 @@ class ReplicaDriver:
             raise RpcError("unavailable", "the primary has no lease just now")
 
     def _as_primary(self) -> Replica:
-        core = self.core
-        if core.role == PRIMARY:
-            return core
-        if core.primary is not None:
-            raise RpcError("not_primary", f"the primary may be {core.primary}", core.primary)
-        votes = sorted(name for name, role in core.members.items() if role in (VOTER, WITNESS))
-        most = f"{majority(len(votes))} of {len(votes)} votes ({', '.join(votes)})"
-        raise RpcError("not_primary", f"no primary just now: to elect one takes {most}", None)
+        if self.core.role != PRIMARY:
+            raise not_primary(self.core)
+        return self.core
 
     def propose(self, payload: bytes, *, now: bool = False) -> int:
         """Append a record whose effect the state has already; its LSN. Raises RpcError.
@@ -386,6 +381,7 @@ class ReplicaDriver:
             self.files.begin_sync()
             self._sync_wanted.set()
         else:
+            self.core.written_down(False)
             self._room_wanted.set()
 
     async def _sync_forever(self) -> None:
@@ -416,6 +412,7 @@ class ReplicaDriver:
             await self._room_wanted.wait()
             await self.ctx.clock.sleep(ROOM_PAUSE_S)
             if self._slow is None and self.files.retry(self.core.flushed_lsn):
+                self.core.written_down(True)
                 self._sync_wanted.set()
             else:
                 self._room_wanted.set()

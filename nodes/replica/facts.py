@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from nodes.base import Context
+from nodes.replica.files import ReplicaFiles
 from nodes.replica.lag import LagClock
+from nodes.replica.refusals import without_room
 from protocols.replication.replica import LEARNER, NEVER, WITNESS, Replica
 
 
@@ -14,6 +16,7 @@ class Driver(Protocol):
 
     ctx: Context
     core: Replica
+    files: ReplicaFiles
     lag: LagClock
     state_lsn: int
     divergent_records: int
@@ -26,7 +29,9 @@ class Driver(Protocol):
 def facts_of(driver: Driver) -> dict[str, Any]:
     """Role, epoch, positions, who is primary, who else there is."""
     core, lag_s = driver.core, driver.lag_s()
+    full = {"disk": "full"} if driver.files.lacks_room else {}
     return {
+        **full,
         "role": role_word(driver),
         "lag_s": round(lag_s, 3) if lag_s < NEVER else None,
         "epoch": core.epoch,
@@ -38,6 +43,7 @@ def facts_of(driver: Driver) -> dict[str, Any]:
         "divergent_records": driver.divergent_records,
         "members": dict(core.members),
         "lags_s": lags_s(driver),
+        "without_room": without_room(core),
     }
 
 

@@ -17,6 +17,7 @@ FACTS: Final = (
     Fact("epoch", ("ps", "page")),
     Fact("lsn", ("ps",)),
     Fact("lag_s", ("ps", "top", "page"), of_others="lags_s"),
+    Fact("disk", ("ps", "page")),
 )
 DAMAGED: Final = (LOG, SNAPSHOT)
 MARKS: Final = (

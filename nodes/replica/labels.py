@@ -23,8 +23,8 @@ def in_words(params: list[Any]) -> str:
             return f"visible {lsn}"
         case said.AppendReply(rejected_lsn=lsn) if lsn >= 0:
             return f"does not fit {lsn}"
-        case said.AppendReply(flushed_lsn=lsn):
-            return f"flushed {lsn}"
+        case said.AppendReply(flushed_lsn=lsn, lacks_room=full):
+            return f"flushed {lsn}, disk full" if full else f"flushed {lsn}"
         case said.VoteRequest(pre=pre, epoch=epoch):
             return f"would you vote? {epoch}" if pre else f"vote? {epoch}"
         case said.VoteReply(granted=granted, epoch=epoch):

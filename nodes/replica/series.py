@@ -19,6 +19,7 @@ PER_REPLICA = (
     "replica_silence_seconds",
     "replication_lag_seconds",
     "replication_lag_bytes",
+    "replica_lacks_room",
 )
 
 
@@ -89,3 +90,6 @@ class _Replicas:
             "replication_lag_bytes", "Bytes of log that a replica has not on its disk.",
             replica=name,
         ).value = driver.files.bytes_after(progress.flushed_lsn)  # fmt: skip
+        metrics.gauge(
+            "replica_lacks_room", "1 while a replica's disk is full, as it said.", replica=name
+        ).value = progress.lacks_room

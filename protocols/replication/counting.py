@@ -57,6 +57,7 @@ class Counting:
             or (
                 self._progress[name].standing
                 and state.now_s - self._progress[name].heard_s < limit_s
+                and not self._progress[name].lacks_room
                 and self.flushed_at(name) >= state.quorum_lsn
             )
         ]
@@ -74,6 +75,19 @@ class Counting:
         if not self._in_sync.vouched(versions, members.data_voters, members.majority):
             return 0
         return min(map(self.flushed_at, self._in_sync.required))
+
+    # -- room
+
+    def has_room(self) -> bool:
+        """Whether enough members can write down what comes next, as far as they have said."""
+        members, rule = self._state.membership, self._state.config.ack
+        if not rule.waits_for_replicas:
+            return True
+        full = [name for name, to in self._progress.items() if to.lacks_room]
+        if rule.method != "quorum":
+            names = rule.names or members.data_voters
+            return sum(name not in (self._state.name, *full) for name in names) >= rule.count
+        return sum(name not in full for name in members.voters) >= members.majority
 
     # -- commit levels
 

@@ -168,6 +168,7 @@ class Follower:
             state.applied_lsn,
             memory.standing,
             memory.vouched_version if memory.vouched_epoch == state.epoch else 0,
+            state.lacks_room,
             state.group,
             state.founding,
         )

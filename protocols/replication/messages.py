@@ -93,6 +93,8 @@ class AppendReply(NamedTuple):
     applied_lsn: int
     standing: bool
     in_sync_version: int
+    lacks_room: bool
+    """Records wait in the sender's memory, because its disk is full."""
     group: str
     founding: int
 
@@ -288,6 +290,13 @@ class SwitchoverEnded(NamedTuple):
     reason: str
 
 
+class OutOfRoom(NamedTuple):
+    """A replica's disk is full: it confirms nothing more until there is room. Told once of each
+    time."""
+
+    replica: str
+
+
 class ForeignMessage(NamedTuple):
     """Somebody speaks in another group, or of another founding of ours; told once of each."""
 
@@ -303,5 +312,6 @@ Event = (
     | Admitted
     | PrimaryRefused
     | SwitchoverEnded
+    | OutOfRoom
     | ForeignMessage
 )

@@ -20,6 +20,7 @@ from protocols.replication.messages import (
     HandOver,
     Members,
     Message,
+    OutOfRoom,
     SnapshotReply,
     SwitchoverEnded,
     VoteReply,
@@ -154,6 +155,10 @@ class Primary:
     def can_serve(self, now_s: float) -> bool:
         return self._counting.has_begun and self.lease.holds(now_s)
 
+    def has_room(self) -> bool:
+        """Whether enough members have room on their disks for what comes next to be committed."""
+        return self._counting.has_room()
+
     def can_write(self, now_s: float) -> bool:
         return self._handing is None and self.can_serve(now_s)
 
@@ -170,6 +175,9 @@ class Primary:
         to.acked_round = max(to.acked_round, reply.round)
         to.applied_lsn = reply.applied_lsn
         to.in_sync_version = max(to.in_sync_version, reply.in_sync_version)
+        if reply.lacks_room and not to.lacks_room:
+            state.tell(OutOfRoom(reply.sender))
+        to.lacks_room = reply.lacks_room
         if reply.rejected_lsn >= 0:
             meeting_lsn = state.storage.last_not_after(reply.hint_lsn, reply.hint_epoch)
             to.rejected(reply.rejected_lsn, meeting_lsn + 1)

@@ -28,6 +28,7 @@ class Progress:
         "in_flight",
         "in_flight_bytes",
         "in_sync_version",
+        "lacks_room",
         "next_lsn",
         "probe_sent",
         "snapshot_acked_bytes",
@@ -52,6 +53,7 @@ class Progress:
         self.standing = False
         self.admit = False
         self.in_sync_version = 0
+        self.lacks_room = False
         self.announced_visible_lsn = 0
         self.echo_us = 0
         self.probe_sent = False

@@ -300,6 +300,14 @@ class Replica:
         """Whether proposals are welcome: `can_serve`, and no switchover under way."""
         return self._leading is not None and self._leading.can_write(now_s)
 
+    def has_room(self) -> bool:
+        """Whether enough members have room for what is proposed next, as far as is known here."""
+        return self._leading is None or self._leading.has_room()
+
+    def written_down(self, everything: bool) -> None:
+        """Whether all that a Ready gave is in the log file, or some waits for room on the disk."""
+        self._state.lacks_room = not everything
+
     def change_member(self, name: str, role: str | None, now_s: float) -> int:
         """Add a learner or witness, make a learner a voter, or (None) remove a member; the LSN.
 

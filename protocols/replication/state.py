@@ -95,6 +95,8 @@ class State:
         """Up to here our log is known to agree with the primary's."""
         self.acknowledgeable_lsn = 0
         """On the primary: what clients may be told is committed, at the configured level."""
+        self.lacks_room = False
+        """Records wait in the driver's memory, because the disk is full."""
         self.pending = Ready()
         """What the driver is told next."""
         self.group, self.founding = config.group, hard_state.founding

@@ -140,8 +140,8 @@ def test_replicas_are_told_by_what_they_say():
     for message in (
         append,
         append._replace(entries=()),
-        said.AppendReply("db-2", "db-1", 1, 3, 0, -1, 0, 0, 9, 9, 7, True, 0, "db", 9),
-        said.AppendReply("db-2", "db-1", 1, 3, 0, 7, 0, 0, 9, 9, 7, True, 0, "db", 9),
+        said.AppendReply("db-2", "db-1", 1, 3, 0, -1, 0, 0, 9, 9, 7, True, 0, False, "db", 9),
+        said.AppendReply("db-2", "db-1", 1, 3, 0, 7, 0, 0, 9, 9, 7, True, 0, False, "db", 9),
         said.VoteRequest("db-2", "db-1", 2, False, 1, 9, 0, "db", 9),
         said.VoteReply("db-1", "db-2", 2, False, True, False, "db", 9),
         said.HandOver("db-1", "db-2", 1, "db", 9),

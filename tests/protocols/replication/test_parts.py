@@ -345,7 +345,7 @@ def test_a_primary_without_a_lease_vouches_for_no_freshness():
     core, name = primary.replica, next(n for n in world.machines if n != primary.name)
     before = core.progress[name].echo_us
     core._leading.lease.give_up()
-    said = (core.epoch, 0, 10**15, -1, 0, 0, 1, 1, 1, True, 0)
+    said = (core.epoch, 0, 10**15, -1, 0, 0, 1, 1, 1, True, 0, False)
     reply = AppendReply(name, primary.name, *said, "", core.founding)
     core.step(reply, primary.now_s() + 5.0)
     assert core.progress[name].echo_us == before
