@@ -6,6 +6,8 @@ other functions are SQLite's.
 
 from __future__ import annotations
 
+import re
+import string
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,6 +18,8 @@ from nodes.sql.rules import MAX_VALUE_BYTES, Rules
 from protocols.errors import RpcError
 
 MAX_RANDOM_BYTES: Final = 900_000
+PAIRS: Final = re.compile("(?:[0-9A-Fa-f]{2})*")
+GAP: Final = " "
 
 
 class Functions:
@@ -46,6 +50,7 @@ class Functions:
             ("rtrim", lambda text, of: self._trim(text, of, str.rstrip), 2),
             ("instr", self._instr, 2),
             ("replace", self._replace, 3),
+            ("unhex", self._unhex, 2),
         ]
         for name, function, arguments in pure:
             db.create_scalar_function(name, function, arguments, deterministic=True)
@@ -120,6 +125,18 @@ class Functions:
         if growth > 0 and len(whole) + whole.count(part) * growth > MAX_VALUE_BYTES:
             raise apsw.TooBigError("string or blob too big")
         return whole.replace(part, into)
+
+    def _unhex(self, text: Any, passed: Any) -> bytes | None:
+        """Pairs of hex digits, and between them only what is passed over."""
+        if text is None or passed is None:
+            return None
+        whole, over = self._text(text).partition("\0")[0], self._text(passed)
+        self._rules.spend_characters(len(whole) + len(over))
+        between = {ord(each): GAP for each in over if each not in string.hexdigits}
+        if GAP in whole and ord(GAP) not in between:
+            return None
+        pairs = whole.translate(between).split(GAP)
+        return bytes.fromhex("".join(pairs)) if all(map(PAIRS.fullmatch, pairs)) else None
 
     def _text(self, value: Any) -> str:
         if type(value) is str:

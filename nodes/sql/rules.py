@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import apsw
 
+from nodes.sql.changes import quoted
 from protocols import database as words
 from protocols.errors import RpcError
 
@@ -24,6 +25,13 @@ WRITE_STEP_BUDGET: Final = 300_000
 """Of one transaction: a step that writes costs several times as much, and may be undone."""
 HOLD_S: Final = 0.25
 """Of the processor, for what is guarded: steps over large values cost a thousand times others."""
+MAX_MEMORY_BYTES: Final = 64 << 20
+"""What may be added, while a statement runs, to all that SQLite holds: what has gathered is sorted
+in one step."""
+MAX_NAMED: Final = 5000
+"""Columns, functions and subqueries of one statement, with those of all the views in it: no budget
+can interrupt its preparation, whose work may grow with their square."""
+MAX_NAMED_BY_VIEW: Final = 500
 STEPS_PER_LOOK: Final = 100
 MAX_KNOWN: Final = 1000
 MAX_KNOWN_STATEMENT: Final = 1000
@@ -83,7 +91,7 @@ DENIED_FUNCTIONS: Final = {
     for name in ("load_extension", "readfile", "writefile", "edit", "sqlite_log", "fts3_tokenizer")
 } | {
     name: f"{name}() is not allowed: its work grows with the square of what it is given"
-    for name in ("json_patch", "jsonb_patch", "geopoly_overlap", "geopoly_within")
+    for name in ("json_patch", "jsonb_patch", "json_pretty", "geopoly_overlap", "geopoly_within")
 }
 DENIED_TABLES: Final = frozenset({"dbstat", "sqlite_dbpage", "sqlite_stmt", "bytecode"})
 """What they show is another thing on each replica."""
@@ -95,6 +103,9 @@ ERRORS: Final = (apsw.Error, TypeError, ValueError, OverflowError)
 """What running a statement may raise, for `Rules.refusal`."""
 NO_UTF8: Final = "a text of this statement is not UTF-8: CAST it to a BLOB"
 WRITES: Final = "this statement writes: use `write`"
+NAMES_TOO_MUCH: Final = "this names too much, with all that its views name"
+BEYOND_SQLITE: Final = ("too many ", "at most ")
+"""How SQLite says that."""
 
 
 def check_length(characters: int) -> None:
@@ -149,12 +160,15 @@ class Rules:
         """`cpu_s`: the seconds of processor that were used so far."""
         self._cpu_s = cpu_s
         self._denied = ""
+        self._named = 0
         self._own = _Own()
         self.is_reading = False
         self.is_full: Callable[[], bool] = bool
         """Whether the transaction has become too large for a record."""
         self._steps_left = 0
         self._until_s = 0.0
+        self._most_bytes = 0
+        self._holds_too_much = False
         self._budget = STEP_BUDGET
         self._asked = ""
         self._known: dict[str, str] = {}
@@ -184,6 +198,8 @@ class Rules:
         self.is_reading = reading
         self._steps_left = self._budget = STEP_BUDGET if reading else WRITE_STEP_BUDGET
         self._until_s = self._cpu_s() + HOLD_S
+        self._most_bytes = apsw.memory_used() + MAX_MEMORY_BYTES
+        self._holds_too_much = False
         return _Guard(self, db)
 
     def run(self, db: apsw.Connection, sql: Any, params: Any) -> apsw.Cursor:
@@ -196,6 +212,7 @@ class Rules:
         check_length(len(sql))
         cursor, seen = db.cursor(), 0
         self.columns, self.did, self._denied, self._asked = [], "", "", ""
+        self._named = 0
 
         def look(running: apsw.Cursor, text: str, bindings: Any) -> bool:
             # A cached statement is not authorized again, so what it does is asked of itself.
@@ -216,6 +233,16 @@ class Rules:
         self.end()
         self._running = cursor
         return cursor.execute(sql, params, can_cache=sql in self._known)
+
+    def check_view(self, db: apsw.Connection, name: str) -> None:
+        """Raises RpcError for one that stands for too much; one that cannot be read yet is fine."""
+        self._named, self._denied = MAX_NAMED - MAX_NAMED_BY_VIEW, ""
+        try:
+            db.cursor().execute(f"EXPLAIN SELECT 1 FROM main.{quoted(name)}", can_cache=False)
+        except ERRORS as error:
+            why = self._denied or str(error)
+            if why == NAMES_TOO_MUCH or why.startswith(BEYOND_SQLITE):
+                raise RpcError("refused", f"{name}: {why}") from error
 
     def end(self) -> None:
         """The statement that ran last is over, also if not all its rows were wanted: a transaction
@@ -268,6 +295,9 @@ class Rules:
     def _interrupted(self) -> RpcError:
         if self.is_full():
             return RpcError("too_large", "a transaction changes too much; make several of it")
+        if self._holds_too_much:
+            why = f"stopped: it took more than {MAX_MEMORY_BYTES >> 20} MiB of memory; ask for less"
+            return RpcError("refused", why)
         if self._steps_left >= 0:
             why = f"stopped: it held the node for more than {HOLD_S * 1000:.0f} ms; ask for less"
             return RpcError("refused", why)
@@ -288,19 +318,27 @@ class Rules:
     def spend_characters(self, count: int) -> None:
         """A function of ours looks at so many. Raises RpcError."""
         self._steps_left -= count // CHARACTERS_PER_STEP
-        if self._steps_left < 0 and not self._own.depth:
-            raise RpcError("refused", "stopped: a function looked at too many characters")
+        spent = self._steps_left < 0 or self._cpu_s() > self._until_s
+        if spent and not self._own.depth:
+            raise RpcError("refused", "stopped: functions looked at too many characters")
 
     def spend(self) -> bool:
         """The progress handler: whether to stop."""
         self._steps_left -= STEPS_PER_LOOK
-        return self._steps_left < 0 or self.is_full() or self._cpu_s() > self._until_s
+        if self._steps_left < 0 or self._cpu_s() > self._until_s:
+            return True
+        self._holds_too_much = apsw.memory_used() > self._most_bytes
+        return self._holds_too_much or self.is_full()
 
     def _authorize(
         self, action: int, first: str | None, second: str | None, schema: str | None, by: str | None
     ) -> int:
         if self._own.depth:
             return _OK
+        self._named += 1
+        if self._named > MAX_NAMED:
+            self._denied = NAMES_TOO_MUCH
+            return int(apsw.SQLITE_DENY)
         if action == apsw.SQLITE_READ and second == ROOT_PAGE and first in SCHEMA_TABLES:
             return int(apsw.SQLITE_IGNORE)  # NULL: each replica has its own
         why = _denial(action, first, second)

@@ -43,8 +43,8 @@ class Checker:
         self._right = objects(db)
         self._own = _own(self._right)
 
-    def check(self) -> None:
-        """Raises RpcError unless all that has changed may be so."""
+    def check(self) -> list[str]:
+        """The views that are new. Raises RpcError unless all that has changed may be so."""
         found = objects(self._db)
         for each in sorted(_own(found) ^ self._own, key=_order):
             raise RpcError("refused", f"{each.name}: what is called emu_ is the database's own")
@@ -53,7 +53,9 @@ class Checker:
                 raise RpcError("refused", "AUTOINCREMENT would reuse ids after a failover")
             if each.kind == "table":
                 _check_table(self._db, each.name)
+        views = sorted(each.name for each in found - self._right if each.kind == "view")
         self._right = found
+        return views
 
 
 def _own(found: frozenset[Object]) -> frozenset[Object]:

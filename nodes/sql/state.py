@@ -385,7 +385,9 @@ class SqlState:
         self._schema_changed()
         self._has_new_schema = True
         with self._rules.own():
-            self._checker.check()
+            views = self._checker.check()
+        for view in views:
+            self._rules.check_view(self.db, view)
 
     def _schema_changed(self) -> None:
         """Forget what was known of it."""

@@ -35,6 +35,15 @@ def test_functions_of_two_are_sqlites(call, first, second):
 
 
 @settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.sampled_from("04aF -é\0\n"), max_size=8) | VALUES,
+    st.text(st.sampled_from(" -é\0\na"), max_size=3) | VALUES,
+)
+def test_unhex_is_sqlites(first, second):
+    same("SELECT unhex(?, ?), typeof(unhex(?, ?))", first, second)
+
+
+@settings(max_examples=300, deadline=None)
 @given(VALUES, VALUES, VALUES)
 def test_replace_is_sqlites(first, second, third):
     same("SELECT replace(?, ?, ?), typeof(replace(?, ?, ?))", first, second, third)
@@ -70,6 +79,13 @@ WORK = [
     MANY.format(5000, "group_concat(x || 'aaaaaaaaaa') OVER (ROWS 4000 PRECEDING)"),
     MANY.format(100_000, "sum(length(trim(x || '          ', ' ')))"),
     f"SELECT json_extract('[{'1,' * 100_000}1]', '$[99999]')",
+    f"SELECT unhex({LONG.format(250_000, 'z')}, {LONG.format(250_000, 'a')} || 'z')",
+    f"SELECT {', '.join([f'unhex({Z}, {A})'] * 90)}",
+    f"SELECT {', '.join([f'trim({Z}, {A})'] * 90)}",
+    f"SELECT length(json_pretty('{'[' * 900}{']' * 900}', {LONG.format(20_000, ' ')}))",
+    f"SELECT length(json_pretty('{'[' * 900}{'1,' * 50_000}1{']' * 900}'))",
+    MANY.format(20_000, "x") + f" ORDER BY {A} || x",
+    f"SELECT count(DISTINCT x || {A}) FROM ({MANY.format(20_000, 'x')})",
 ]
 
 

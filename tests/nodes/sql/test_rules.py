@@ -55,6 +55,27 @@ def test_a_second_statement_behind_the_first_is_refused_and_undone():
         made.query("SELECT 1; SELECT 2")
 
 
+@pytest.mark.parametrize("parts", [2, 9, 60, 190])
+@pytest.mark.parametrize("form", ["SELECT p0.x AS x FROM {}", "SELECT {} AS x"])
+def test_views_of_views_are_refused_before_they_stand_for_too_much(parts, form):
+    made = SqlState("views", lambda: 0.0, state().chance.rng, time.thread_time)
+    executed(made, ["CREATE VIEW v0 AS SELECT 1 AS x"], 1)
+    began_s = time.thread_time()
+    with pytest.raises(RpcError, match=r"v[0-9]+: (this names too much|too many|at most)"):
+        for depth in range(1, 30):
+            if "FROM" in form:
+                of = ", ".join(f"v{depth - 1} AS p{part}" for part in range(parts))
+            else:
+                of = " + ".join([f"(SELECT x FROM v{depth - 1})"] * parts)
+            executed(made, [f"CREATE VIEW v{depth} AS {form.format(of)}"], depth + 1)
+    latest = f"v{depth - 1}"
+    with pytest.raises(RpcError, match=r"too (much|many|large)"):
+        made.query(f"SELECT {', '.join([f'(SELECT x FROM {latest})'] * 1900)}")
+    assert time.thread_time() - began_s < 4 * HOLD_LIMIT_S, "it took minutes"
+    assert made.query(f"SELECT x FROM {latest} LIMIT 1")["rows"][0][0] > 0
+    made.close()
+
+
 @pytest.mark.parametrize("before", ["/* why */ ", "-- why\n", " ;\n", "/**/--\n/* a */"])
 def test_a_comment_hides_no_schema_change_and_no_file(before):
     primary, replica = pair()
