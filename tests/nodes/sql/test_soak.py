@@ -1,4 +1,5 @@
-"""Generated SQL: the answers of plain SQLite, and the same rows on all replicas."""
+"""Generated SQL: plain SQLite's answers, on one node and on three, and the same rows on all of
+them, after promotions and restarts."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ PER_SEED = 10_000
 SAMPLE = 2000
 
 
-def soak(seed: int, statements: int) -> int:
-    soaked = Soak(seed)
+def soak(seed: int, statements: int, nodes: int) -> int:
+    soaked = Soak(seed, nodes)
     try:
         soaked.run(statements)
         return soaked.done
@@ -23,11 +24,13 @@ def soak(seed: int, statements: int) -> int:
 
 
 @pytest.mark.slow
-def test_a_sample_of_generated_sql_gives_sqlites_answers_and_equal_replicas():
-    assert soak(0, SAMPLE) > SAMPLE // 8
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_a_sample_of_generated_sql_gives_sqlites_answers_and_equal_replicas(nodes: int):
+    assert soak(0, SAMPLE, nodes) > SAMPLE // 8
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("nodes", [1, 3])
 @pytest.mark.parametrize("seed", range(1, 1 + max(1, STATEMENTS // PER_SEED)))
-def test_generated_sql_gives_sqlites_answers_and_equal_replicas(seed: int):
-    assert soak(seed, min(PER_SEED, STATEMENTS)) > 0
+def test_generated_sql_gives_sqlites_answers_and_equal_replicas(seed: int, nodes: int):
+    assert soak(seed, min(PER_SEED, STATEMENTS), nodes) > 0

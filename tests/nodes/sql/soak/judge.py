@@ -1,4 +1,5 @@
-"""One stream of transactions on three copies that take turns as primary, and on plain SQLite."""
+"""One stream of transactions on plain SQLite, and on copies that take turns as primary; one copy
+alone begins again and again from its snapshot and its log."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from nodes.sql.changes import quoted
 from nodes.sql.rules import LIMITS
 from nodes.sql.state import SqlState
 from protocols.errors import RpcError
+from protocols.replication.pieces import Pieces
 from protocols.stepping import at_once
 from tests.nodes.sql.rig import NAMES, executed, state
 from tests.nodes.sql.soak.generator import Generator
@@ -20,7 +22,7 @@ from tests.nodes.sql.soak.generator import Generator
 HOUSE = re.compile(
     "PRIMARY KEY that is NOT NULL|AUTOINCREMENT|hide the rowid|must be STORED|stopped: |too large"
     "|too_large|rowid [0-9]+ is the last|not UTF-8|no UTF-8|not allowed|too complex"
-    "|schema changes into a batch|belongs to the database"
+    "|schema changes into a batch|belongs to the database|names too much|: too many |: at most "
 )
 """What we refuse and SQLite would do."""
 LOOK_EVERY = 100
@@ -65,13 +67,16 @@ class Plain:
 class Soak:
     """Raises AssertionError with all that it takes to see it again."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, nodes: int = 3) -> None:
         self.rng = random.Random(f"soak/{seed}")
         self.seed = seed
         self.generator = Generator(self.rng)
-        self.copies = [state(), state(), state()]
+        self.copies = [state() for _ in range(nodes)]
         self.plain = Plain()
-        self.waiting: list[list[bytes]] = [[], [], []]
+        self.waiting: list[list[bytes]] = [[] for _ in range(nodes)]
+        self.snapshot: Pieces | None = None
+        self.log: list[bytes] = []
+        """Of one copy alone: the records behind its snapshot."""
         self.primary = 0
         self.lsn = 0
         self.statements = self.done = 0
@@ -119,6 +124,7 @@ class Soak:
         self._same(batch, answers, wanted, "SQLite's answer")
         self.done += len(batch)
         if done.record is not None:
+            self.log.append(done.record)
             for number, waiting in enumerate(self.waiting):
                 if number != self.primary:
                     waiting.append(done.record)
@@ -127,7 +133,7 @@ class Soak:
     def _astray(self) -> None:
         """A text that plain apsw cannot show: ours did what it may; begin again from nothing."""
         self.close()
-        self.__init__(self.rng.getrandbits(32))  # type: ignore[misc]
+        self.__init__(self.rng.getrandbits(32), len(self.copies))  # type: ignore[misc]
 
     def _refused(self, batch: list[str], seed: int, refusal: RpcError) -> None:
         if HOUSE.search(str(refusal)):
@@ -149,21 +155,42 @@ class Soak:
         return f"seed {self.seed}, transaction {self.lsn}: {batch}"
 
     def _look(self) -> None:
-        """All copies are equal, and as SQLite; then another is primary, and one begins anew."""
+        """All copies are equal, and as SQLite; then another is primary, or all begins again."""
         for copy, waiting in zip(self.copies, self.waiting, strict=True):
             if waiting:
                 copy.apply_batch(waiting)
                 waiting.clear()
         first, *others = [copy.digests() for copy in self.copies]
-        assert others == [first, first], (
-            f"seed {self.seed}, transaction {self.lsn}: {first} {others}"
-        )
+        for other in others:
+            assert other == first, f"seed {self.seed}, transaction {self.lsn}: {first} {other}"
         self._as_plain(self.copies[self.primary])
-        self.primary = self.rng.randrange(3)
+        if others:
+            self._promote()
+        else:
+            self._restart(first)
+
+    def _promote(self) -> None:
+        """Another is primary; one begins anew from a peer's snapshot."""
+        self.log.clear()
+        self.primary = self.rng.randrange(len(self.copies))
         if self.rng.random() < 0.3:
-            place = self.rng.randrange(3)
-            pages = at_once(self.copies[self.rng.randrange(3)].dump_in_steps())
+            place = self.rng.randrange(len(self.copies))
+            pages = at_once(self.rng.choice(self.copies).dump_in_steps())
             at_once(self.copies[place].load_in_steps(pages))()
+
+    def _restart(self, digests: dict[str, str]) -> None:
+        """From its snapshot and its log; sometimes it makes another snapshot."""
+        (before,), again = self.copies, state()
+        if self.snapshot is not None:
+            at_once(again.load_in_steps(self.snapshot))()
+        if self.log:
+            again.apply_batch(self.log)
+        assert again.digests() == digests, f"seed {self.seed}, transaction {self.lsn}: {self.log}"
+        if self.rng.random() < 0.3:
+            self.snapshot = at_once(again.dump_in_steps())
+            self.log.clear()
+        before.close()
+        self.copies = [again]
 
     def _as_plain(self, made: SqlState) -> None:
         assert made._own("PRAGMA integrity_check") == [("ok",)]
