@@ -22,6 +22,8 @@ from emu.model import faults
 
 FOR_HELP = "Undo it after this long (5s, 2m)."
 PANEL = "Break and mend"
+MAX_DIGITS = 9
+"""Of a number of nodes."""
 OWN_COMMANDS = ("scale", "call")
 """Verbs whose command line reads better written by hand."""
 
@@ -141,7 +143,7 @@ def scale(
     """Let a tier have that many nodes: `emu scale web=5`. Those that go are drained first."""
     for each in what:
         tier, _, number = each.partition("=")
-        if not number.isdigit() or not tier:
+        if not (number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS and tier):
             output.fail(f"`{each}`: write TIER=NODES, for example web=5", output.USAGE)
         record = {"verb": "scale", "tier": tier, "nodes": int(number)}
         _inject(faults.Scale, record, "", cluster, as_json)
