@@ -16,7 +16,7 @@ INVOKE: Final = "invoke"
 OK: Final = "ok"
 FAIL: Final = "fail"
 INFO: Final = "info"
-OBSERVING: Final = ("read", "get", "dequeue", "balances", "delete", "incr")
+OBSERVING: Final = ("read", "get", "dequeue", "balances", "delete", "incr", "drain", "poll")
 """Operations whose answer is not what they were invoked with: null is an answer of its own."""
 
 

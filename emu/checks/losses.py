@@ -1,4 +1,4 @@
-"""Which acknowledged writes are gone: known where objects are read whole (lists and sets).
+"""Which acknowledged writes are gone: known where objects are read whole (lists, sets, partitions).
 
 At settings that permit it this is a number, not an anomaly; it is told by key either way.
 """
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from emu.checks.history import Operation
 from emu.checks.values import freeze
 
-WRITES: Final = {"list-append": "append", "set": "add"}
+WRITES: Final = {"list-append": "append", "set": "add", "queue": "publish"}
 """model → the operation whose element every later read must show."""
 
 
@@ -34,11 +34,16 @@ def find_losses(operations: Sequence[Operation], model: str) -> Losses | None:
             continue
         if each.f == word:
             writes.append(each)
-        else:
+        elif word != "publish" or each.value == "all":
             key = freeze(each.key)
             if key not in last_reads or each.begin > last_reads[key].begin:
                 last_reads[key] = each
-    shown = {key: {freeze(one) for one in read.result or []} for key, read in last_reads.items()}
+    if word == "publish" and not last_reads:
+        return None  # a queue of another sort
+    rows = {key: read.result or [] for key, read in last_reads.items()}
+    if word == "publish":
+        rows = {key: [row[-1] for row in each] for key, each in rows.items()}
+    shown = {key: {freeze(one) for one in each} for key, each in rows.items()}
     lost = []
     for write in writes:
         key = freeze(write.key)

@@ -1,7 +1,7 @@
-"""A queue (or one partition of it): what goes in comes out, once, and in order.
+"""A queue: what goes in comes out, once, and in order. (Records with offsets are partitions.py's.)
 
 An element that nobody has taken yet is not lost. It is lost when a taker found the queue empty, or
-was given something younger, and it never came out.
+was given something younger, and it never came out. A `drain` takes until it finds nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from emu.checks.history import FAIL, INFO, Operation
+from emu.checks.partitions import OPERATIONS, check_partitions
 from emu.checks.result import Finding, at, known_at, show, who
 from emu.checks.values import freeze
 
 DEQUEUE: Final = "dequeue"
+DRAIN: Final = "drain"
 EMPTY: Final = None
 """What `dequeue` answers when there is nothing."""
 
@@ -32,11 +34,19 @@ def check_queue(
     operations: Sequence[Operation], *, once: bool = True, ordered: bool = True
 ) -> Iterator[Finding]:
     """Phantoms and losses; duplicates unless they are permitted (`once`); order if `ordered`."""
+    if any(operation.f in OPERATIONS for operation in operations):
+        yield from check_partitions(operations)
+        return
     elements: dict[Any, _Element] = {}
     empties = []
     uncertain = 0
     for operation in operations:
-        if operation.f != DEQUEUE:
+        if operation.f == DRAIN:
+            uncertain += (operation.outcome == INFO) * len(operations)
+            for value in operation.result or () if operation.is_ok else ():
+                _element(elements, value).takes.append(operation)
+            empties += [operation] if operation.is_ok else []
+        elif operation.f != DEQUEUE:
             _element(elements, operation.value).puts.append(operation)
         elif operation.outcome == INFO:
             uncertain += 1

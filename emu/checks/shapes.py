@@ -67,7 +67,20 @@ class Word:
         self.answered = answered or asked
 
 
+def _all_or_nothing(value: Any) -> bool:
+    return value is None or value == "all"
+
+
+def _is_row(value: Any) -> bool:
+    return type(value) is list and len(value) in (2, 3) and type(value[-2]) is int
+
+
+def _are_rows(value: Any) -> bool:
+    return type(value) is list and all(_is_row(each) for each in value)
+
+
 NOTHING = (_nothing, "null")
+ROWS = (_are_rows, "a list of [offset, value]")
 ANYTHING = (_anything, "any value")
 READ: Final = Word(NOTHING, ANYTHING)
 WRITE: Final = Word(ANYTHING)
@@ -90,7 +103,14 @@ WORDS: Final[dict[str, dict[str, Word]]] = {
     },
     "list-append": {"append": WRITE, "read": LIST},
     "set": {"add": WRITE, "read": LIST},
-    "queue": {"enqueue": WRITE, "dequeue": READ},
+    "queue": {
+        "enqueue": WRITE,
+        "dequeue": READ,
+        "drain": Word(NOTHING, (_is_list, "a list")),
+        "publish": Word(ANYTHING, (_is_row, "[offset, value]")),
+        "poll": Word((_all_or_nothing, 'null or "all"'), ROWS),
+        "consume": Word(NOTHING, ROWS),
+    },
     "bank": {
         "transfer": Word((_is_transfer, '{"from", "to", "amount"}'), ANYTHING),
         "balances": Word(NOTHING, (_are_balances, "an object of numbers")),

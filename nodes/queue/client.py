@@ -1,8 +1,8 @@
 """The asking side of a queue tier: it knows where partitions live, finds their primaries, and
 repeats what is safe to repeat.
 
-Whoever names a queue tier in its edges uses this; the front is this behind a listener. Workers that
-take from a work queue are in work.py.
+Whoever names a queue tier in its edges uses this; the front is this behind a listener. Members of
+consumer groups are in consumer.py, workers that take from a work queue in work.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Workloads on a queue tier: partitions that are written and read, and a work queue.
+"""Workloads on a queue tier: partitions that are written and read, a work queue, a consumer group.
 
 What is published carries a producer's sequence, so that it is there once; what is taken is done
 once it is acknowledged.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from nodes.queue.client import Polled, QueueClient
+from nodes.queue.consumer import Consumer
 from nodes.queue.work import Job, WorkQueue
 from nodes.workloads.base import Session, Setting, Step, Workload
 from protocols.errors import RpcError
@@ -19,6 +20,9 @@ PARTITIONS: Final = 2
 POLLED: Final = 100
 WAIT_S: Final = 0.2
 LOCK_S: Final = 1.0
+MEMBERS: Final = 3
+SESSION_S: Final = 3.0
+AT_ONCE: Final = 5
 
 
 class QueueWorkload:
@@ -153,4 +157,88 @@ class Work(QueueWorkload):
         return [Step("drain", self.topic)]
 
 
-WORKLOADS: Final[Mapping[str, Callable[[Setting], Workload]]] = {"log": Log, "work": Work}
+class Group(QueueWorkload):
+    """A consumer group: members share the partitions, work records off, and commit. Now and then
+    one leaves, and comes again."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._nursery = setting.nursery
+        self._rng = setting.ctx.rng("members")
+        self._members: list[Consumer] = []
+        self._idle: list[Consumer] = []
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        for number in range(len(self._members), MEMBERS):
+            consumer = Consumer(
+                self.client, self.topic, f"{self.name}/m{number}", [self.topic], session_s=SESSION_S
+            )
+            self._members.append(consumer)
+            self._idle.append(consumer)
+            self._nursery.start_soon(consumer.run)
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        if rng.random() < 0.5:
+            return Step("consume", self.topic)
+        return Step("publish", self.topic, self.value(number))
+
+    async def do(self, step: Step, session: Session) -> Any:
+        match step.f:
+            case "publish":
+                place = await self.client.publish(self.topic, step.value, timeout_s=self.timeout_s)
+                return [*place, step.value]
+            case "drain":
+                return await self._drain()
+        if not self._idle:
+            raise RpcError("refused", "all members are at work")
+        member = self._idle.pop(0)
+        try:
+            if self._rng.random() < 0.05:
+                await member.leave()
+            return await self._consume(member)
+        except RpcError as error:
+            if error.code == "stale_generation":
+                raise RpcError("refused", str(error)) from error
+            raise
+        finally:
+            self._idle.append(member)
+
+    async def _consume(self, member: Consumer) -> list[list[Any]]:
+        """What was committed; asked again until that is known."""
+        records = await member.poll(most=AT_ONCE, wait_s=WAIT_S)
+        if not records:
+            return []
+        if self._rng.random() < 0.1:
+            member.give_up(records)
+            raise RpcError("refused", "the member failed")
+        await member.commit(records, timeout_s=self.timeout_s)
+        return [[each.partition, each.offset, each.value] for each in records]
+
+    async def _drain(self) -> list[list[Any]]:
+        """Until the group has committed all that there is."""
+        found: list[list[Any]] = []
+        while not await self._is_worked_off():
+            for member in self._members:
+                records = await member.poll(most=AT_ONCE, wait_s=WAIT_S)
+                if records:
+                    await member.commit(records, timeout_s=self.timeout_s)
+                    found += [[each.partition, each.offset, each.value] for each in records]
+        return found
+
+    async def _is_worked_off(self) -> bool:
+        home = await self.client.home_of(self.topic)
+        told = await self.client.ask(home, "committed", self.topic)
+        done = {number: offset for _, number, offset in told["offsets"]}
+        ends = await self.client.offsets(self.topic)
+        return all(done.get(number, 0) >= end for number, (_, end) in ends.items())
+
+    def final_reads(self) -> Sequence[Step]:
+        return [Step("drain", self.topic)]
+
+
+WORKLOADS: Final[Mapping[str, Callable[[Setting], Workload]]] = {
+    "log": Log,
+    "work": Work,
+    "group": Group,
+}

@@ -58,7 +58,7 @@ class Step(NamedTuple):
     @property
     def reads(self) -> bool:
         """Whether it changes nothing, so that it may be done again."""
-        return self.f in ("read", "get", "balances")
+        return self.f in ("read", "get", "balances", "poll")
 
 
 class Workload(Protocol):
