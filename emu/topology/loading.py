@@ -37,6 +37,7 @@ from emu.topology.tiers import (
     PEOPLE_KEYS,
     RESERVED,
     TierReader,
+    role_words,
 )
 from emu.topology.timelines import FaultReader
 from nodes.base import OUTSIDE
@@ -188,7 +189,7 @@ class _Loader:
             place: Path = ("regions", index)
             if not isinstance(region, str) or not NAME.fullmatch(region[:200]):
                 self.document.problem(place, f"{shown(region)} is no region's name; write us-east")
-            elif region in RESERVED or len(region) > MAX_NAME:
+            elif region in {*RESERVED, *role_words()} or len(region) > MAX_NAME:
                 self.document.problem(place, f"{shown(region)} is reserved or too long; rename it")
             elif region in good:
                 self.document.problem(place, f"region `{region}` is named twice; remove one")

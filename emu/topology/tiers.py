@@ -7,12 +7,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import product
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
 from emu.machine.units import check_drift, shown
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec
+from emu.model.kinds import known_kinds
 from emu.model.problems import hint
 from emu.model.topology import MAX_NODES, Tier
 from emu.topology import code, schema
@@ -24,8 +26,16 @@ NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 MAX_NAME: Final = 40
 """Names are DNS labels with room for a number."""
 RESERVED: Final = ("all", "one", "two", "three", "minority", "majority", "half", "outside",
-                   "directory", "emu", "defaults", "primary", "replica")  # fmt: skip
+                   "directory", "emu", "defaults")  # fmt: skip
 """Words that targets, links or the network use."""
+
+
+@cache
+def role_words() -> frozenset[str]:
+    """What members may be called by their role (`db primary`), so that nothing else is."""
+    kinds = known_kinds().values()
+    leaders = {kind.leader.role for kind in kinds if kind.leader is not None}
+    return frozenset(leaders.union(*(kind.roles for kind in kinds)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +190,7 @@ class TierReader:
             self.document.problem(
                 place, f"`{name[:60]}` is no name; write lower-case letters, digits and single "
                 f"dashes, beginning with a letter, at most {MAX_NAME}", at_key=True)  # fmt: skip
-        elif name in RESERVED:
+        elif name in RESERVED or name in role_words():
             self.document.problem(place, f"`{name}` is a reserved word; rename it", at_key=True)
         elif name in self.regions:
             self.document.problem(

@@ -96,6 +96,7 @@ WEB = "tiers: {web: {kind: site}}\n"
         ("tiers: {web: {kind: 3}}", "1:21: `kind`: `3` is no text; write it in quotes"),
         ("tiers: {Web: {kind: site}}", "1:9: `Web` is no name; write lower-case letters"),
         ("tiers: {all: {kind: site}}", "1:9: `all` is a reserved word; rename it"),
+        ("tiers: {witness: {kind: site}}", "1:9: `witness` is a reserved word; rename it"),
         ("tiers: {local: {kind: site}}", "1:9: `local` is a region too; rename one"),
         ("tiers: {web: {kind: site}, web-1: {kind: site}}",
          "1:9: tier `web` has a node `web-1`, and a tier or region is called so too; rename one"),
