@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,10 +30,12 @@ class Opener:
     def __init__(self, world: str, seed: int | None) -> None:
         self.world = world
         self.seed = seed
+        self.opened: list[Scenario] = []
 
-    def __call__(
+    @asynccontextmanager
+    async def __call__(
         self, topology: str | Path | Topology, **options: Any
-    ) -> AbstractAsyncContextManager[Scenario]:
+    ) -> AsyncIterator[Scenario]:
         """Options: those of emu.cluster."""
         from emu.scenario import cluster
         from emu.sim.world import Knobs
@@ -41,7 +43,9 @@ class Opener:
         ours: dict[str, Any] = {"world": self.world, "seed": self.seed}
         if self.world == "sim" and self.seed is not None:
             ours["knobs"] = Knobs.draw(self.seed)
-        return cluster(topology, **{**ours, **options})
+        async with cluster(topology, **{**ours, **options}) as opened:
+            self.opened.append(opened)
+            yield opened
 
     def run(self, test: Callable[[], Any]) -> None:
         """Run an async test in this world's time."""
@@ -116,11 +120,19 @@ def _in_world(test: Callable[..., Any]) -> Callable[..., None]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A failure that a seed made says how to have it again."""
+    """A failure says what was wrong in its cluster: the lost writes, by name; and one that a seed
+    made, how to have it again."""
     outcome: Any = yield
     report = outcome.get_result()
     opener = getattr(item, "funcargs", {}).get(FIXTURE)
-    if report.failed and isinstance(opener, Opener) and opener.seed is not None:
+    if not (report.failed and isinstance(opener, Opener)):
+        return
+    from emu.verdict.finished import told
+
+    wrong = [line for each in opener.opened if each.finished for line in told(each.finished)]
+    if wrong:
+        report.sections.append(("what was wrong", "\n".join(wrong)))
+    if opener.seed is not None:
         from emu.seeds.campaign import versions
 
         known = ", ".join(f"{name} {number}" for name, number in versions().items())

@@ -35,6 +35,7 @@ from emu.sim.run import in_virtual_time
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld
 from emu.topology.loading import load
+from emu.verdict.finished import Finished
 from emu.verdict.judging import Judge
 from nodes.operations import Progress
 
@@ -99,6 +100,8 @@ class Scenario:
         self.cluster = cluster
         self._judge = Judge(cluster)
         self._playing = trio.CancelScope()
+        self.finished: Finished | None = None
+        """The summary, once there is one."""
 
     # --- time and events ---------------------------------------------------------------------
 
@@ -193,16 +196,19 @@ class Scenario:
 
     # --- the end -----------------------------------------------------------------------------
 
-    async def finish(self, expect: Sequence[Expectation] | None = None) -> dict[str, Any]:
+    async def finish(self, expect: Sequence[Expectation] | None = None) -> Finished:
         """Heal, wait, let the clients read back what they wrote, check, and sum up.
 
         The answer is what `emu up --json` prints at its end; `verdict` is passed, failed or
-        untrusted, and `anomalies` says what was wrong. `expect`: not the topology's own.
+        untrusted, and `anomalies` says what was wrong; its `expect` asserts. `expect`: not the
+        topology's own.
         """
         self._playing.cancel()
         topology = self.cluster.topology
         ran_s = self.now_s - (self.cluster.ready_s or 0.0)
-        return await self._judge.finish(topology.expect if expect is None else expect, ran_s)
+        wanted = topology.expect if expect is None else expect
+        self.finished = Finished(await self._judge.finish(wanted, ran_s))
+        return self.finished
 
 
 def _is_wanted(event: Event, name: str, wanted: dict[str, Any]) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -13,12 +13,19 @@ from emu import state
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask, meant
 
+if TYPE_CHECKING:
+    from emu.verdict.junit import Case
+
 DEFAULT: Final = Path("emu-report.html")
 RecordArgument = Annotated[
     str,
     typer.Argument(
         metavar="[RECORD]", help="What `emu report --json` gave; none: a running cluster."
     ),
+]
+JunitOption = Annotated[
+    str,
+    typer.Option("--junit", metavar="FILE", help="At the end, write the verdict as JUnit XML."),
 ]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="The page to write.")]
 
@@ -63,3 +70,14 @@ def write_report(record: Mapping[str, Any] | None, out: Path) -> None:
     except OSError as error:
         output.fail(f"cannot write {out}: {error.strerror}")
     output.note(f"the report of `{record['summary']['name']}` is in {out}")
+
+
+def write_junit(path: str, name: str, cases: Iterable[Case], took_s: float) -> None:
+    """Write a verdict for CI."""
+    from emu.verdict.junit import suite
+
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(suite(name, cases, took_s), "utf-8")
+    except OSError as error:
+        output.fail(f"cannot write {path}: {error.strerror}")

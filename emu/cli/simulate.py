@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,12 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from emu.cli import output
 from emu.cli.attach import JsonOption
 from emu.cli.files import FileArgument, default_file, duration_s, read_topology
+from emu.cli.reporting import JunitOption, write_junit
 from emu.cli.up import one_of
 from emu.observe.shown import duration
 
 if TYPE_CHECKING:
     from emu.model.topology import Topology
     from emu.seeds.run import SeedResult, SeedRun
+    from emu.verdict.junit import Case
 
 SOURCES: Final = ("swarm", "timeline", "none", "planned", "damage")
 DEFAULT_SEEDS: Final = 20
@@ -30,6 +33,8 @@ RAREST_SHOWN: Final = 5
 SHRUNK_SEEDS: Final = 1
 """How many of the failing seeds are shrunk: each costs up to 40 more runs."""
 
+UNDECIDED: Final = "undecided: too long to check"
+STRICT_HELP: Final = "Exit 4 also where a seed is undecided."
 HISTORY_HELP = "Write what clients saw into this folder, as seed-N/MODEL.jsonl for `emu check`."
 REACHED_HELP = "Go on with more seeds until every state that matters was met, or one fails."
 FAULTS_HELP = (
@@ -63,6 +68,8 @@ def sim(
     ] = False,
     until_reached: Annotated[bool, typer.Option("--until-reached", help=REACHED_HELP)] = False,
     history: Annotated[str, typer.Option("--history", help=HISTORY_HELP)] = "",
+    junit: JunitOption = "",
+    strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run the same nodes in seeded virtual time, break them, and judge every seed.
@@ -99,7 +106,9 @@ def sim(
     if as_json:
         output.result(record)
     _tell(done.failing, shrunk, record)
-    if done.failing:
+    if junit:
+        write_junit(junit, topology.name, _cases(done, strict), record["wall_s"])
+    if done.failing or (strict and record["undecided"]):
         raise typer.Exit(output.VERDICT_FAILED)
     if done.interrupted:
         raise typer.Exit(output.INTERRUPTED)
@@ -175,6 +184,23 @@ class _Campaign:
             "digest": campaign.digest_of(results),
             "versions": campaign.versions(),
         }
+
+
+def _cases(done: _Campaign, strict: bool) -> Iterator[Case]:
+    """A case for each seed."""
+    from emu.seeds.campaign import replay_line
+    from emu.verdict.junit import Case
+
+    replay = {result.seed: replay_line(run) for run, result in done.failing}
+    for each in done.results:
+        name, details = f"seed-{each.seed}", list(each.operations)
+        if each.anomaly:
+            details.append(f"replay: {replay[each.seed]}")
+            yield Case(name, each.anomaly, details="\n".join(details))
+        elif each.undecided and strict:
+            yield Case(name, UNDECIDED)
+        else:
+            yield Case(name, skipped=UNDECIDED if each.undecided else "")
 
 
 def _versions() -> str:

@@ -22,7 +22,7 @@ from emu.cli.files import (
     tell_warnings,
 )
 from emu.cli.observing import need_prometheus
-from emu.cli.reporting import write_report
+from emu.cli.reporting import JunitOption, write_junit, write_report
 
 if TYPE_CHECKING:
     from emu.model.topology import Topology
@@ -32,6 +32,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("text", "json")
 DETACH_WAIT_S: Final = 90.0
 REPORT_HELP: Final = "At the end, write the run as one HTML page."
+STRICT_HELP: Final = "Exit 4 unless it passed: also where it cannot be believed, or told."
 PROMETHEUS_HELP: Final = "Let the system's Prometheus scrape it."
 DISTURBING: Final = ("remove", "restart")
 """Changes that end nodes: a person is asked before."""
@@ -62,6 +63,8 @@ def up(
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
     record: RecordOption = "",
     report: Annotated[str, typer.Option("--report", help=REPORT_HELP)] = "",
+    junit: JunitOption = "",
+    strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
     no_aliases: Annotated[bool, typer.Option("--no-aliases", hidden=True)] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,7 +87,8 @@ def up(
     if detach:
         given = _options(fresh=fresh, name=name, seed=seed, log_level=log_level, json=as_json,
                          log_format=log_format, no_aliases=no_aliases,
-                         prometheus=prometheus, report=report)  # fmt: skip
+                         prometheus=prometheus, report=report, junit=junit,
+                         strict=strict)  # fmt: skip
         ends = ["--for", for_text] if for_text else []
         _begin_in_background(topology, [path, *ends, *given])
         return
@@ -101,14 +105,27 @@ def up(
         output.fail(str(error))
     session = Session(topology, folder, options)
     try:
-        code = Foreground(session, json_events=log_format == "json", as_json=as_json).run()
+        code = Foreground(
+            session, json_events=log_format == "json", as_json=as_json, strict=strict
+        ).run()
         if record:
             _record(session, record)
         if report:
             write_report(session.record, Path(report))
+        if junit:
+            _judged(session, junit, strict)
     finally:
         folder.discard() if session.wipe_at_end else folder.release()
     raise typer.Exit(code)
+
+
+def _judged(session: Session, path: str, strict: bool) -> None:
+    """The verdict, for CI."""
+    from emu.verdict.junit import cases_of
+
+    summary = session.summary
+    if summary is not None:
+        write_junit(path, summary["name"], cases_of(summary, strict=strict), summary["ran_s"])
 
 
 def _record(session: Session, path: str) -> None:

@@ -50,6 +50,18 @@ def test_seeds_give_one_digest_in_every_process_and_number_of_jobs():
     assert {"seeds", "failed", "virtual_s", "wall_s", "messages", "digest"} <= set(first)
 
 
+def test_a_campaign_for_ci_has_a_case_for_each_seed(tmp_path):
+    file = tmp_path / "made" / "junit.xml"
+    words = (FORGETFUL, "--seed", str(BROKEN_SEED), "--seeds", "2", "--no-shrink")
+    code, record = emu_sim(*words, "--for", "5s", "--faults", "timeline", "--jobs", "1",
+                           "--junit", str(file))  # fmt: skip
+    text = file.read_text()
+    failed = {each["seed"] for each in record["failed"]}
+    assert (code, BROKEN_SEED in failed) == (4, True)
+    assert f'tests="2" failures="{len(failed)}"' in text
+    assert f'name="seed-{BROKEN_SEED}"><failure' in text and "replay: emu sim" in text
+
+
 def test_another_seed_has_another_digest_and_one_process_has_no_memory():
     run = SeedRun(FORGETFUL, 1, 2.0)
     first, other, again = run_seed(run), run_seed(replace(run, seed=2)), run_seed(run)

@@ -66,3 +66,37 @@ def test_a_failing_seed_is_named_and_its_line_runs_it_again(tmp_path):
     again = run_pytest(tmp_path, node_id)
     assert again.returncode == 1 and "1 failed" in again.stdout
     assert "assert (7 == 7 and ['web-3'] != ['web-3'])" in again.stdout
+
+
+LOSING = """
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.seeds(1)
+async def test_nothing_is_lost(cluster, tmp_path):
+    text = Path({topology!r}).read_text().replace("ack: quorum", "ack: async")
+    (tmp_path / "async.yaml").write_text(text)
+    async with cluster(tmp_path / "async.yaml") as c:
+        await c.sleep(2)
+        (primary,) = await c.resolve("db primary")
+        others = [name for name in await c.resolve("db") if name != primary]
+        cut = await c.partition(primary, ",".join(others))
+        await c.sleep(0.5)
+        await c.crash(primary, for_s=4)
+        await cut.undo()
+        await c.sleep(8)
+        summary = await c.finish()
+    assert summary["lost_acknowledged_writes"] == 0
+"""
+
+
+@pytest.mark.slow
+def test_a_failure_names_the_writes_that_were_lost(tmp_path):
+    topology = str(Path("topologies/05-replication.yaml").resolve())
+    (tmp_path / "test_site.py").write_text(LOSING.format(topology=topology))
+    done = run_pytest(tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "what was wrong" in done.stdout
+    assert "  lost: users-local-1-" in done.stdout and "acknowledged at " in done.stdout
