@@ -1,10 +1,7 @@
-"""A partition of a queue: what was published is at one offset, in order, and everybody reads the
-same there; and what a consumer group has committed was read, once, in order.
-
-A row is `[offset, value]`, or with its partition before it where one object has several. `publish`
-answers a row, `poll` rows from one place on (invoked with "all": every row that there is),
-`consume` the rows that a group's member has read and committed. `drain` is a last consume: after
-it nothing is left.
+"""A partition of a queue: each record is at one offset, in order, and everybody reads the same
+there; what a consumer group committed was worked off, once, in order. `publish` answers a row
+(`[offset, value]`, its partition before it where one object has several), `poll` rows (all of them,
+invoked with "all"), `consume` what a member worked off and committed; `drain` leaves nothing.
 """
 
 from __future__ import annotations

@@ -85,6 +85,7 @@ class Cursor:
         `keys`: for a group that keeps the order of keys, those of the records from `base` on, as
         far as they are known; None for one that does not.
         """
+        assert base <= self.next, "the keys of what comes next are known, or none"
         found = Found([], [], [])
         waiting: dict[int, None] = {}
         for offset in sorted(self.available):
@@ -96,7 +97,7 @@ class Cursor:
             limit = min(limit, base + len(keys))
         offset = self.next
         while offset < limit and len(found.taken) < most:
-            key = keys[offset - base] if keys is not None and offset >= base else None
+            key = keys[offset - base] if keys is not None else None
             if not self._consider(offset, key, found, waiting, keys is not None):
                 found.passed.append((offset, key))
             offset += 1
