@@ -105,6 +105,7 @@ class QueueBrokerNode:
             self.machine.state, home, lambda: int(clock.wall_s() * 1000), clock.monotonic_s
         )
         self.driver: ReplicaDriver
+        self.series: Series
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         ctx = self.ctx
@@ -135,6 +136,7 @@ class QueueBrokerNode:
             nursery.start_soon(service.serve, listener)
             loops: list[Callable[[], Any]] = [
                 self.driver.run, gathering.run, overseer.run, overseer.sweep, overseer.bury,
+                self.series.run,
             ]  # fmt: skip
             for loop in loops:
                 nursery.start_soon(loop)
@@ -157,9 +159,11 @@ class QueueBrokerNode:
         publishing = Publishing(desk)
         grouping = Grouping(desk)
         working = Working(desk, publishing, reading.end_of)
-        series = Series(ctx, desk, publishing, grouping, working)
+        self.series = Series(
+            ctx, desk, publishing, grouping, working, reading, lambda: driver.is_primary
+        )
         office = Office(ctx.clock, driver, desk, grouping, working, reading)
-        decisions = Decisions(desk, office.enter, office.wake, series)
+        decisions = Decisions(desk, office.enter, office.wake, self.series)
         gathering = Gathering(ctx, driver, decisions)
         topics = with_dead_letters(self.config.topics)
         overseer = Overseer(
@@ -181,6 +185,7 @@ class QueueBrokerNode:
             "topics": len(state.topics),
             "records": sum(each.end - each.start for each in state.partition_list()),
             "bytes": sum(each.size_bytes for each in state.partition_list()),
+            "backlog": sum(self.series.lags().values()),
         }
 
     def _digest(self, call: Call) -> dict[str, str]:

@@ -64,6 +64,7 @@ class Reading:
     ) -> None:
         """`safe_lsn`: the last record that no failover can lose."""
         self.arrivals = Arrivals()
+        self.polled = 0
         self._ctx = ctx
         self._desk = desk
         self._driver = driver
@@ -122,6 +123,7 @@ class Reading:
                 found = await self._read(topic, number, offset, end, most, most_bytes)
                 driver.check_can_read()
             if found or not await self.arrived(event, until_s):
+                self.polled += len(found)
                 records = [each.unpacked() for each in found]
                 return {"records": records, "start": partition.start, "end": end}
 

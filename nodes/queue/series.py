@@ -1,15 +1,54 @@
 """The metrics of a broker: what came, what went, and who is how far behind.
 
-Series of groups follow the groups; only the primary has them, for only it knows what is due.
+Series of groups follow the groups; only the primary has them. Lag is what is there and not read:
+records that were dropped unread are lost, and counted as that.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
 from nodes.base import Context
 from nodes.queue.desk import Desk
 from nodes.queue.grouping import Grouping
 from nodes.queue.publishing import Publishing
+from nodes.queue.reading import Reading
+from nodes.queue.state import QueueState, Topic
 from nodes.queue.working import Working
+
+LOOK_S: Final = 1.0
+MAX_LOOKED_AT: Final = 200
+"""Partitions of groups whose oldest record is looked up at a time."""
+PER_GROUP: Final = ("consumer_lag", "oldest_unacked_seconds", "records_in_flight")
+
+
+class Behind(NamedTuple):
+    """How far a group is in one partition."""
+
+    topic: Topic
+    group: str
+    number: int
+    offset: int
+    """The first record that it has not read, or done."""
+    lag: int
+    in_flight: int
+
+
+def behind(state: QueueState) -> Iterator[Behind]:
+    """Every group in every partition that lives here."""
+    for topic, group, number, cursor in state.cursor_list():
+        part = topic.partitions[number]
+        offset = max(cursor.floor, part.start)
+        lag = cursor.lag(part.start, part.end)
+        yield Behind(topic, group, number, offset, lag, cursor.in_flight)
+    for name, consumers in state.groups.items():
+        for (topic_name, number), committed in consumers.committed.items():
+            found = state.topics.get(topic_name)
+            if found is not None and number in found.partitions:
+                part = found.partitions[number]
+                offset = max(committed, part.start)
+                yield Behind(found, name, number, offset, max(0, part.end - offset), 0)
 
 
 class Series:
@@ -22,37 +61,44 @@ class Series:
         publishing: Publishing,
         grouping: Grouping,
         working: Working,
+        reading: Reading,
+        is_primary: Callable[[], bool],
     ) -> None:
+        self._ctx = ctx
+        self._state = desk.state
+        self._reading = reading
+        self._is_primary = is_primary
+        self._oldest_ms: dict[tuple[str, str], int] = {}
+        self._known: dict[tuple[str, str], None] = {}
         metrics, state = ctx.metrics, desk.state
-        metrics.counter("published_total", "Records published here.", lambda: publishing.published)
-        metrics.counter(
-            "delivered_total", "Records handed out to workers.", lambda: working.delivered
-        )
-        metrics.counter(
-            "redelivered_total", "Records handed out again.", lambda: working.redelivered
-        )
-        metrics.counter(
-            "dead_lettered_total", "Records moved to the dead letters.", lambda: working.buried
-        )
-        metrics.counter(
-            "rebalances_total", "Changes of who reads what in a consumer group.",
-            lambda: grouping.rebalances,
-        )  # fmt: skip
-        metrics.counter(
-            "records_dropped_total", "Records that went by age, or to make room.",
-            lambda: publishing.dropped,
-        )  # fmt: skip
-        metrics.gauge(
-            "queue_records", "Records kept here.",
-            lambda: sum(each.end - each.start for each in state.partition_list()),
-        )  # fmt: skip
-        metrics.gauge(
-            "queue_bytes", "Bytes of records kept here.",
-            lambda: sum(each.size_bytes for each in state.partition_list()),
-        )  # fmt: skip
+        for name, text, read in (
+            ("published_total", "Records published here.", lambda: publishing.published),
+            ("delivered_total", "Records handed out to readers and workers.",
+             lambda: working.delivered + reading.polled),
+            ("redelivered_total", "Records handed out to workers again.",
+             lambda: working.redelivered),
+            ("dead_lettered_total", "Records moved to the dead letters.", lambda: working.buried),
+            ("rebalances_total", "Changes of who reads what in consumer groups.",
+             lambda: grouping.rebalances),
+            ("records_dropped_total", "Records that went by age, or to make room.",
+             lambda: publishing.dropped),
+        ):  # fmt: skip
+            metrics.counter(name, text, read)
+        for name, text, read in (
+            ("records_lost", "Records that went before a group had read or done them.",
+             lambda: sum(each.lost for each in state.topics.values())),
+            ("records_parked", "Records that failed for good, and that nobody takes.",
+             self._parked),
+            ("queue_records", "Records kept here.",
+             lambda: sum(each.end - each.start for each in state.partition_list())),
+            ("queue_bytes", "Bytes of records kept here.",
+             lambda: sum(each.size_bytes for each in state.partition_list())),
+        ):  # fmt: skip
+            metrics.gauge(name, text, read)
         self._commits = metrics.counter("commits_total", "Requests acknowledged.")
         self._refused = metrics.counter("refused_total", "Requests that changed nothing.")
         self._seconds = metrics.histogram("commit_seconds", "Seconds from execution to commit.")
+        metrics.collectors.append(self._collect)
 
     def committed(self, requests: int, seconds: float) -> None:
         """desk.Counting."""
@@ -62,3 +108,58 @@ class Series:
     def refused(self, requests: int) -> None:
         """desk.Counting."""
         self._refused.value += requests
+
+    def _parked(self) -> int:
+        return sum(not topic.options.dead_letters for topic, *_ in self._state.dying())
+
+    def lags(self) -> dict[tuple[str, str], int]:
+        """(topic, group) → records that are there, and not read or done."""
+        found: dict[tuple[str, str], int] = {}
+        for each in behind(self._state):
+            key = each.topic.name, each.group
+            found[key] = found.get(key, 0) + each.lag
+        return found
+
+    def _collect(self) -> None:
+        """Before each scrape."""
+        metrics, now_ms = self._ctx.metrics, int(self._ctx.clock.wall_s() * 1000)
+        lags = self.lags() if self._is_primary() else {}
+        for topic, group in [each for each in self._known if each not in lags]:
+            for series in PER_GROUP:
+                metrics.forget(series, topic=topic, group=group)
+        self._known = dict.fromkeys(lags)
+        in_flight: dict[tuple[str, str], int] = {}
+        for each in behind(self._state):
+            key = each.topic.name, each.group
+            in_flight[key] = in_flight.get(key, 0) + each.in_flight
+        for (topic, group), lag in lags.items():
+            since_ms = self._oldest_ms.get((topic, group), now_ms) if lag else now_ms
+            metrics.gauge(
+                "consumer_lag", "Records that are there, and not read or done by a group.",
+                topic=topic, group=group,
+            ).value = lag  # fmt: skip
+            metrics.gauge(
+                "oldest_unacked_seconds", "Age of the oldest record that a group has not done.",
+                topic=topic, group=group,
+            ).value = max(0, now_ms - since_ms) / 1000  # fmt: skip
+            metrics.gauge(
+                "records_in_flight", "Records that are with workers now.",
+                topic=topic, group=group,
+            ).value = in_flight[topic, group]  # fmt: skip
+
+    async def run(self) -> None:
+        """Look how old the oldest record of each group is, until cancelled."""
+        while True:
+            await self._ctx.clock.sleep(LOOK_S)
+            if self._is_primary():
+                await self._look()
+
+    async def _look(self) -> None:
+        oldest: dict[tuple[str, str], int] = {}
+        waiting = [each for each in behind(self._state) if each.lag]
+        for each in waiting[:MAX_LOOKED_AT]:
+            found = await self._reading.one(each.topic, each.number, each.offset)
+            if found is not None:
+                key = each.topic.name, each.group
+                oldest[key] = min(found.time_ms, oldest.get(key, found.time_ms))
+        self._oldest_ms = oldest
