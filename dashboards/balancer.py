@@ -10,6 +10,19 @@ PER_SERVER = "node, server"
 SERVER = "{{node}} → {{server}}"
 DNS = f'{q.CLUSTER},method=~"udp|tcp"'
 
+REQUESTS = Row(
+    "Requests, as turns of connections: the client speaks, then the server",
+    [
+        series("Passed on", "Requests, by what came of them; unavailable: no server took them.",
+               [Ask(q.rate("emu_requests_total", "node, code"), "{{node}} {{code}}")],
+               unit="reqps"),
+        series("To the first byte", "From when a client spoke to the first bytes of the answer.",
+               [Ask(q.quantile(0.5, "emu_request_seconds", "node"), "{{node}} p50"),
+                Ask(q.quantile(0.99, "emu_request_seconds", "node"), "{{node}} p99")], unit="s"),
+        series("In hand", "Requests that wait for their answer.",
+               [Ask(q.total("emu_requests_in_flight", "node"), "{{node}}")]),
+    ],
+)  # fmt: skip
 CONNECTIONS = Row(
     "Connections",
     [
@@ -70,7 +83,7 @@ NAMES = Row(
 BOARD = Board(
     "emu-balancer",
     "emu / Balancer and DNS",
-    "The way in: DNS answers, connections, queues, checks, refusals.",
-    [CONNECTIONS, SERVERS, NAMES],
+    "The way in: DNS answers, requests, connections, queues, checks, refusals.",
+    [REQUESTS, CONNECTIONS, SERVERS, NAMES],
     kinds=["balancer"],
 )

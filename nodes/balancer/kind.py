@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nodes.balancer.node import BalancerConfig, BalancerNode
-from nodes.kind import HTTP, Caution, Kind, Mark, TierSeen
+from nodes.kind import HTTP, Caution, Fact, Kind, Mark, TierSeen
 
 BALANCES: Final = "balances"
 
@@ -25,6 +25,7 @@ KIND: Final = Kind(
     edges=(BALANCES,),
     passes=(BALANCES,),
     visited=True,
+    facts=(Fact("sessions", ("ps", "top", "page")), Fact("refused", ("top", "page"))),
     cautions={"public-private": _ways_around},
     marks=(
         Mark("server down", text="marks {server} down"),

@@ -22,7 +22,7 @@ from nodes.parts.timing import move_on_after
 from nodes.wire.accepting import accept_forever
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory, TierView
-from nodes.wire.service import ERRORS_HELP, Call
+from nodes.wire.service import Call
 from protocols import proxy
 from protocols.errors import RpcError
 
@@ -137,12 +137,12 @@ class BalancerNode:
         self.draining = False
         self.drained = trio.Event()
         self._in_hand = 0
+        self._refused = 0
         self._watches: dict[str, Watch] = {}
         self._connection_errors: dict[str, Counter] = {}
         self._maglev_stale = trio.Event()
         self._changed = trio.Event()
         metrics = ctx.metrics
-        self._errors = metrics.counter("request_errors_total", ERRORS_HELP)
         self.retries = metrics.counter("retries_total", "Repeated attempts to connect to a server.")
         self.redispatches = metrics.counter(
             "redispatches_total", "Connections that went to another server than first chosen."
@@ -374,7 +374,8 @@ class BalancerNode:
     async def _refuse(self, client: Stream, reason: str) -> None:
         """A clear answer, never a hang."""
         self.ctx.metrics.counter("refused_total", REFUSED_HELP, reason=reason).value += 1
-        self._errors.value += 1
+        self._refused += 1
+        self.pump.refused()
         if self.config.when_down != "http_503":
             return  # closed by whoever accepted it
         with move_on_after(self.ctx.clock, PEEK_TIMEOUT_S):
@@ -399,6 +400,7 @@ class BalancerNode:
             "servers_total": len(servers),
             "sessions": self._in_hand,
             "connections": self._in_hand,
+            "refused": self._refused,
             "queued": self.pool.queued,
             "panic": self.pool.panic,
         }

@@ -10,9 +10,11 @@ import trio
 
 from nodes.base import Context, Stream
 from nodes.metrics import Counter
+from nodes.wire.service import ERRORS_HELP, IN_FLIGHT_HELP, REQUESTS_HELP, SECONDS_HELP
 
 BYTES_HELP: Final = "Bytes forwarded: in from clients to servers, out from servers to clients."
-
+FORWARD: Final = "forward"
+"""The method of a request of which nobody here knows more."""
 
 End = tuple[Stream, str]
 """A stream and what it is: client or server."""
@@ -23,6 +25,7 @@ class Flow:
 
     __slots__ = (
         "answered_bytes",
+        "asked_at_s",
         "asked_bytes",
         "broken_by",
         "client",
@@ -39,6 +42,8 @@ class Flow:
         self.server = server
         self.owner = owner
         self.asked_bytes = 0
+        self.asked_at_s: float | None = None
+        """Since when the client waits for an answer; None: it does not."""
         self.answered_bytes = 0
         self.half_closed = False
         self.broken_by = ""
@@ -49,7 +54,11 @@ class Flow:
 
 class Pump:
     """All flows of a node. Idle ones end after `idle_timeout_s`,
-    half-closed ones after `fin_timeout_s`."""
+    half-closed ones after `fin_timeout_s`.
+
+    What it moves it does not read. So a request is a turn: the client speaks, then the server does.
+    Those that a client sends without waiting for an answer are one.
+    """
 
     def __init__(self, ctx: Context, idle_timeout_s: float, fin_timeout_s: float) -> None:
         self.ctx = ctx
@@ -57,8 +66,16 @@ class Pump:
         self.fin_timeout_s = fin_timeout_s
         self.flows: dict[int, Flow] = {}
         self._last = 0
-        self._in: Counter = ctx.metrics.counter("bytes_total", BYTES_HELP, direction="in")
-        self._out: Counter = ctx.metrics.counter("bytes_total", BYTES_HELP, direction="out")
+        metrics = ctx.metrics
+        self._in: Counter = metrics.counter("bytes_total", BYTES_HELP, direction="in")
+        self._out: Counter = metrics.counter("bytes_total", BYTES_HELP, direction="out")
+        self._answered, self._broken_off, self._refused = (
+            metrics.counter("requests_total", REQUESTS_HELP, method=FORWARD, code=code)
+            for code in ("ok", "disconnected", "unavailable")
+        )
+        self._errors: Counter = metrics.counter("request_errors_total", ERRORS_HELP)
+        self._seconds = metrics.histogram("request_seconds", SECONDS_HELP, method=FORWARD)
+        self._in_hand = metrics.gauge("requests_in_flight", IN_FLIGHT_HELP, protocol="tcp")
 
     async def run(self, flow: Flow) -> None:
         """Forward until both directions have ended, or one end broke: then both are reset."""
@@ -75,24 +92,42 @@ class Pump:
                 flow.server.abort()
         finally:
             del self.flows[number]
+            if flow.asked_at_s is not None:
+                self._in_hand.value -= 1
+                if flow.broken_by != "client":  # who leaves is owed no answer
+                    self._broken_off.value += 1
+                    self._errors.value += 1
+
+    def refused(self) -> None:
+        """A connection got no server: with it, its first request."""
+        self._refused.value += 1
+        self._errors.value += 1
 
     async def _ask(self, flow: Flow) -> None:
         """Client to server."""
-        total = self._in
+        total, now_s = self._in, self.ctx.clock.monotonic_s
 
         def count(size_bytes: int) -> None:
             flow.asked_bytes += size_bytes
             total.value += size_bytes
+            if flow.asked_at_s is None:
+                flow.asked_at_s = now_s()
+                self._in_hand.value += 1
 
         await self._move(flow, (flow.client, "client"), (flow.server, "server"), count)
 
     async def _answer(self, flow: Flow) -> None:
         """Server to client."""
-        total = self._out
+        total, now_s = self._out, self.ctx.clock.monotonic_s
 
         def count(size_bytes: int) -> None:
             flow.answered_bytes += size_bytes
             total.value += size_bytes
+            if flow.asked_at_s is not None:
+                self._answered.value += 1
+                self._seconds.observe(now_s() - flow.asked_at_s)
+                self._in_hand.value -= 1
+                flow.asked_at_s = None
 
         await self._move(flow, (flow.server, "server"), (flow.client, "client"), count)
 
@@ -102,10 +137,10 @@ class Pump:
         at_fault = source[1]
         try:
             while data := await relay(sink[0], count):
+                count(len(data))  # before others run: an answer to it comes after it
                 at_fault = sink[1]
                 await send(data)
                 at_fault = source[1]
-                count(len(data))
             flow.half_closed = True
             at_fault = sink[1]
             await sink[0].send_eof()
