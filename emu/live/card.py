@@ -19,6 +19,7 @@ from emu.live.datagrams import LiveDatagramSocket
 from emu.live.network import Host, LiveNetwork
 from emu.live.sockets import SocketSink, prepare
 from emu.live.streams import LiveStream
+from emu.machine.card import Card
 from emu.machine.handshake import shake_hands
 from emu.machine.life import Life
 from emu.machine.world import OBSERVE, OPERATOR, MachineSpec
@@ -41,15 +42,8 @@ def outside_card(network: LiveNetwork) -> LiveCard:
     return LiveCard(network, Host(spec, "127.0.0.1"), None)
 
 
-class LiveCard:
-    """One machine's network card, as one generation of its node sees it."""
-
-    def __init__(self, network: LiveNetwork, host: Host, life: Life | None) -> None:
-        self.address = host.address
-        self._network = network
-        self._host = host
-        self._life = life
-        self._name = host.spec.name
+class LiveCard(Card[LiveNetwork, Host]):
+    """A card on real sockets."""
 
     def after_arrivals(self, call: Callable[[], object]) -> None:
         afterwards = self._network.readiness.afterwards
@@ -131,10 +125,6 @@ class LiveCard:
         await checkpoint()
         self._check()
         return LiveDatagramSocket(self._network, self._host, self._life, port)
-
-    def _check(self) -> None:
-        if self._life is not None:
-            self._life.check()
 
 
 class DialledStream(LiveStream):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from trio.lowlevel import checkpoint
 
+from emu.machine.card import Card
 from emu.machine.handshake import shake_hands, sleep
-from emu.machine.life import Life
 from emu.machine.world import OPERATOR, MachineSpec
 from emu.sim.datagrams import SimDatagramSocket
 from emu.sim.network import BACKLOG, Host, SimListener, SimNetwork
@@ -30,15 +30,8 @@ def outside_card(network: SimNetwork) -> SimCard:
     return SimCard(network, network.hosts[OUTSIDE], None)
 
 
-class SimCard:
-    """One machine's network card, as one generation of its node sees it (nodes.base.Network)."""
-
-    def __init__(self, network: SimNetwork, host: Host, life: Life | None) -> None:
-        self.address = host.address
-        self._network = network
-        self._host = host
-        self._life = life
-        self._name = host.spec.name
+class SimCard(Card[SimNetwork, Host]):
+    """A card on simulated wires."""
 
     def after_arrivals(self, call: Callable[[], object]) -> None:
         call()
@@ -101,10 +94,6 @@ class SimCard:
         await checkpoint()
         self._check()
         return SimDatagramSocket(self._network, self._host, self._life, port)
-
-    def _check(self) -> None:
-        if self._life is not None:
-            self._life.check()
 
 
 def _is_full(host: Host, port: int) -> bool:
