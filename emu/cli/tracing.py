@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from emu.sim.run import Outcome
 
 MAX_EVENTS: Final = 1_000_000
+LATENCY: Final = "latency"
+"""How the names of expectations begin that a slow request breaks."""
 MOST_LINES: Final = 60
 MOST_DRAWN: Final = 400
 PICTURES: Final = (".svg", ".html")
@@ -56,7 +58,8 @@ def trace(
 ) -> None:
     """Draw the messages of one seed: one request of a user, one node, or a time.
 
-    If nothing is asked for: what led to the run's first anomaly. Seed, --for and --faults as
+    If nothing is asked for: what led to the run's first anomaly, or, where it was only too slow,
+    the slowest request. Seed, --for and --faults as
     `emu sim` printed them give the very run it saw.
     """
     from emu.observe.diagram import Question
@@ -102,10 +105,11 @@ def _simulate(path: str, seed: int, for_s: float, faults: str) -> Outcome[dict[s
 
 def _at_the_anomaly(question: Question, outcome: Outcome[dict[str, Any]]) -> Question:
     """Nothing was asked for: where the run went wrong is what somebody wants to see."""
-    anomalies = outcome.value["anomalies"] if outcome.value is not None else ()
-    spans = [each["span_s"] for each in anomalies if each["span_s"] is not None]
+    summary = outcome.value or {"anomalies": (), "expectations": ()}
+    spans = [each["span_s"] for each in summary["anomalies"] if each["span_s"] is not None]
     if not spans:
-        return question
+        missed = [each["text"] for each in summary["expectations"] if each["held"] is False]
+        return replace(question, slowest=any(text.startswith(LATENCY) for text in missed))
     return replace(question, from_s=spans[0][0], to_s=spans[0][1], newest=True)
 
 
@@ -113,9 +117,7 @@ def _draw(topology: Topology, outcome: Outcome[dict[str, Any]], question: Questi
     from emu.observe.diagram import NothingToShow, draw
 
     title = f"{topology.name}, seed {topology.seed}"
-    if question.request is not None:
-        title += f", request {question.request}"
-    elif question.node:
+    if question.node:
         title += f", {question.node}"
     try:
         return draw(
@@ -156,5 +158,5 @@ def _tell(diagram: Diagram, outcome: Outcome[dict[str, Any]], question: Question
         output.note(f"{diagram.left_out} more messages: --most, --node, or {where} {edge_s:.3f}s")
     if outcome.error is not None:
         output.note(f"the run ended with {type(outcome.error).__name__}: {outcome.error}", "red")
-    elif outcome.value is not None and outcome.value["anomalies"]:
-        output.note(f"in this run: {outcome.value['anomalies'][0]['text']}", style="red")
+    elif outcome.value is not None and outcome.value["why"]:
+        output.note(f"in this run: {outcome.value['why'][0]}", style="red")

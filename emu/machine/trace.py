@@ -35,6 +35,8 @@ class TraceEvent(NamedTuple):
     connection: str = ""
     """Of a message: `port/number`, the listener's port and the connection's number (of a datagram:
     both ports)."""
+    in_stream: bool = True
+    """Of a message: whether others come before it; a datagram stands alone."""
 
 
 class Rules(Protocol):
@@ -175,7 +177,10 @@ def _message(
     now_s: float, kind: str, route: bytes, data: bytes | memoryview, size_bytes: int, sent_s: float
 ) -> TraceEvent:
     way, _, connection = route.decode().partition(":")
-    source, _, target = way.replace("|", ">").partition(">")
+    in_stream = ">" in way
+    source, _, target = way.partition(">" if in_stream else "|")
     shown = bytes(data[:SHOWN_BYTES])
     detail = f"{size_bytes} bytes"
-    return TraceEvent(now_s, kind, source, target, detail, sent_s, shown, size_bytes, connection)
+    return TraceEvent(
+        now_s, kind, source, target, detail, sent_s, shown, size_bytes, connection, in_stream
+    )

@@ -121,6 +121,8 @@ class Question:
 
     request: int | None = None
     """Which of the users' requests, from 1, in the order of their sending."""
+    slowest: bool = False
+    """The one that took longest."""
     node: str = ""
     from_s: float = 0.0
     to_s: float = float("inf")
@@ -153,11 +155,12 @@ def draw(
     if not question.everything:
         messages = [each for each in messages if _is_shown(each)]
     requests = _number(messages)
-    if question.request is not None:
-        if not 1 <= question.request <= requests:
+    number = _slowest(messages) if question.slowest else question.request
+    if number is not None:
+        if not 1 <= number <= requests:
             known = f"users made {requests} in this run"
-            raise NothingToShow(f"there is no request {question.request}: {known}")
-        arrows = _follow(messages, question.request, tiers)
+            raise NothingToShow(f"there is no request {number}: {known}")
+        arrows = _follow(messages, number, tiers)
     else:
         arrows = _merged(each for each in messages if _is_asked_for(each, question))
     if not arrows:
@@ -170,7 +173,11 @@ def draw(
     lanes = _lanes(arrows, tiers, question.node)
     _fill_spans(lanes, marks, end_s + margin_s)
     names = {lane.name for lane in lanes}
-    followed = question.request is not None
+    followed = number is not None
+    if followed:
+        title = f"{title}, request {number}".removeprefix(", ")
+    if question.slowest and followed:
+        title += f", the slowest: {took(end_s - begin_s)}"
     marks = [
         each
         for each in sorted(marks, key=lambda each: each.time_s)
@@ -206,6 +213,18 @@ def _number(messages: Sequence[Message]) -> int:
         if message.trace is not None:
             message.request = numbers.setdefault(message.trace, len(numbers) + 1)
     return len(numbers)
+
+
+def _slowest(messages: Sequence[Message]) -> int | None:
+    """The users' request that took longest, of those that were answered."""
+    began_s: dict[int, float] = {}
+    took_s: dict[int, float] = {}
+    for each in messages:
+        if each.request:
+            first_s = began_s.setdefault(each.request, each.sent_s)
+            if each.kind == RESPONSE and each.arrived_s is not None:
+                took_s[each.request] = each.arrived_s - first_s
+    return max(took_s, key=lambda number: took_s[number], default=None)
 
 
 def _is_asked_for(message: Message, question: Question) -> bool:

@@ -20,7 +20,6 @@ import dns.rdatatype
 import msgpack
 
 from emu.machine.trace import TraceEvent
-from nodes.base import DNS_PORT
 from protocols import proxy, rpc
 from protocols.http import connection as http
 
@@ -82,9 +81,9 @@ class _Reader:
         self._connections: dict[tuple[str, str], _Connection] = {}
 
     def take(self, event: TraceEvent) -> None:
-        port, _, number = event.connection.partition("/")
-        if event.kind == "datagram" or (event.kind == "lost" and str(DNS_PORT) in (port, number)):
-            self.found.append(_read_datagram(event, int(port), int(number)))
+        port, _, _ = event.connection.partition("/")
+        if not event.in_stream:
+            self.found.append(_read_datagram(event, int(port)))
             return
         ends = sorted((event.source, event.target))
         key = " ".join(ends), event.connection
@@ -355,16 +354,16 @@ def _trace_of(text: str) -> int | None:
 # --- DNS ---------------------------------------------------------------------------------------
 
 
-def _read_datagram(event: TraceEvent, port: int, other: int) -> Message:
-    label, detail, kind, failed = event.detail, "", BYTES, False
-    if DNS_PORT in (port, other):
-        try:
-            query = dns.message.from_wire(event.data)
-        except dns.exception.DNSException:
-            query = None
-        if query is not None and query.question:
-            label, kind, failed = _dns_label(query)
-            detail = query.to_text()[:SHOWN_DETAIL_CHARS]
+def _read_datagram(event: TraceEvent, port: int) -> Message:
+    """Told by what it says, as streams are: DNS, or so many bytes."""
+    label, detail, kind, failed, protocol = event.detail, "", BYTES, False, ""
+    try:
+        query = dns.message.from_wire(event.data)
+    except dns.exception.DNSException:
+        query = None
+    if query is not None and query.question:
+        label, kind, failed = _dns_label(query)
+        detail, protocol = query.to_text()[:SHOWN_DETAIL_CHARS], "dns"
     arrived_s = None if event.kind == "lost" else event.time_s
     return Message(
         event.source,
@@ -373,7 +372,7 @@ def _read_datagram(event: TraceEvent, port: int, other: int) -> Message:
         arrived_s,
         label,
         kind,
-        "dns",
+        protocol,
         detail,
         failed,
         port=port,
