@@ -29,6 +29,8 @@ FaultSource = Literal["swarm", "timeline", "none", "planned", "damage"]
 flip bits, which no protocol bears: then it is only asked that nodes find it, not that nothing is
 lost."""
 DAMAGE: Final = "damage"
+AS_WRITTEN: Final = ("none", "timeline")
+"""Nothing happens but what the file says; and then late syncs would be a fault of their own."""
 LYING_RATIOS: Final = (0.0, 0.002, 0.02, 0.2)
 CORRECTNESS: Final = ("lost_acknowledged_writes", "duplicated_writes")
 """What is expected of a run even under a swarm: no topology can promise availability there."""
@@ -53,6 +55,8 @@ class SeedRun:
     def knobs(self) -> Knobs:
         """How odd the world is."""
         drawn = Knobs.draw(self.seed)
+        if self.faults in AS_WRITTEN:  # then times are judged: a sync takes what the file says
+            return replace(drawn, disk=replace(drawn.disk, late_sync_ratio=0.0))
         if self.faults != DAMAGE:
             return drawn
         lies = random.Random(f"{self.seed}/damage").choice(LYING_RATIOS)
