@@ -27,6 +27,7 @@ from emu.observe.record import Record, record
 from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
 from emu.running import doors, timeline
+from emu.running.leaders import leaderless
 from emu.running.supervisor import Cluster
 from emu.state import StateFolder, keep_record
 from emu.topology.loading import load
@@ -271,12 +272,6 @@ async def _until_led(cluster: Cluster) -> None:
     with cluster.operator.move_on_after(ELECTION_S):
         while True:
             await cluster.refresh_roles()
-            led: dict[str, bool] = {}
-            for instance in cluster.instances.values():
-                leader = instance.placement.kind.leader
-                if leader is not None:
-                    tier = instance.spec.tier
-                    led[tier] = led.get(tier, False) or instance.role == leader.role
-            if all(led.values()):
+            if not leaderless(cluster.topology, cluster.instances):
                 return
             await cluster.operator.sleep(ELECTION_PAUSE_S)

@@ -119,6 +119,8 @@ class Leader(NamedTuple):
     role: str
     event: str = "promoted"
     """What a member logs when it has come to have it (with the `epoch`, where there are epochs)."""
+    voters: str = ""
+    """Of `describe`: the names of all who choose it, also of other tiers; "": all members do."""
 
 
 class Fact(NamedTuple):

@@ -5,6 +5,7 @@ Only an orderly end takes long: the node's connections have their time to end. C
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from emu.cli import output
@@ -15,9 +16,11 @@ QUIET_S: Final = 0.5
 POLL_S: Final = 0.5
 
 
-def until_done(client: ControlClient, msgid: int, *, at_once: str = "Ctrl-C") -> Any:
-    """The answer to what was begun, however long it takes. `at_once`: how to have it without
-    waiting. Raises RpcError, ControlError."""
+def until_done(
+    client: ControlClient, msgid: int, tier: str = "", *, at_once: str = "Ctrl-C"
+) -> Any:
+    """The answer to what was begun, however long it takes; it may wait for who leads `tier`, too.
+    `at_once`: how to have it without waiting. Raises RpcError, ControlError."""
     told, wait_s, hurried = "", QUIET_S, False
     while True:
         try:
@@ -25,9 +28,11 @@ def until_done(client: ControlClient, msgid: int, *, at_once: str = "Ctrl-C") ->
                 return client.wait(msgid, wait_s)
             except TimeoutError:
                 wait_s = POLL_S
-            text, most_s = _waiting_for(client)
+            waits = client.call("waits", tier)
+            text = _draining(waits) or _leaderless(waits["leaderless"])
             if text and text != told:
-                hint = "" if told else f" ({most_s:g} s at most; {at_once}: at once)"
+                limit = f" ({waits['most_s']:g} s at most; {at_once}: at once)"
+                hint = limit if waits["connections"] and not told else ""
                 output.note(f"waiting for {text}{hint}")
                 told = text
         except KeyboardInterrupt:
@@ -37,11 +42,14 @@ def until_done(client: ControlClient, msgid: int, *, at_once: str = "Ctrl-C") ->
             _hurry(client)
 
 
-def _waiting_for(client: ControlClient) -> tuple[str, float]:
-    """`lb-1: 3 connections left`, or "" if nobody drains; and how long that may take."""
-    told = client.call("draining")
-    counts = (f"{name}: {_connections(count)}" for name, count in told["connections"].items())
-    return ", ".join(counts), told["most_s"]
+def _draining(waits: Mapping[str, Any]) -> str:
+    """`lb-1: 3 connections left`, or "" if nobody drains."""
+    counts = (f"{name}: {_connections(count)}" for name, count in waits["connections"].items())
+    return ", ".join(counts)
+
+
+def _leaderless(texts: Sequence[str]) -> str:
+    return f"somebody to lead: {'; '.join(texts)}" if texts else ""
 
 
 def _connections(count: int | None) -> str:

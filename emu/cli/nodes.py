@@ -41,6 +41,7 @@ def ps(target: Words = None, cluster: ClusterOption = "", as_json: JsonOption = 
     with attached(cluster) as client:
         rows = client.call("ps", " ".join(target or ["all"]))
         kinds = {} if as_json else client.call("kinds")
+        leaderless = {} if as_json else client.call("leaderless")
     if as_json:
         output.result(rows)
         return
@@ -62,6 +63,9 @@ def ps(target: Words = None, cluster: ClusterOption = "", as_json: JsonOption = 
     for row in rows:
         if row["error"]:
             output.note(f"{row['name']}: {row['error']}", style="red")
+    for tier in dict.fromkeys(row["tier"] for row in rows):
+        if tier in leaderless:
+            output.note(leaderless[tier], style="red")
 
 
 def url(

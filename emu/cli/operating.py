@@ -121,13 +121,13 @@ def _operate(
     client: ControlClient, told: Told, record: dict[str, Any], as_json: bool, dry_run: bool
 ) -> None:
     if told["plans"] and (dry_run or not as_json):
-        plan = client.call("dry_run", record)
+        plan = injecting.until_done(client, client.begin("dry_run", record), _tier(told, record))
         output.result(plan["result"]) if as_json else _print(plan["text"])
         if dry_run:
             return
-    injecting.until_done(client, client.begin("begin", record))
+    injecting.until_done(client, client.begin("begin", record), _tier(told, record))
     if told["progresses"]:
-        _watch(client, record, quiet=as_json)
+        _watch(client, record, _tier(told, record), quiet=as_json)
     ended = client.call("ended", record)
     output.result(ended["result"]) if as_json else _print(ended["text"])
     if not ended["succeeded"]:
@@ -138,16 +138,26 @@ def _print(text: str) -> None:
     output.out.print(text, markup=False)
 
 
-def _watch(client: ControlClient, record: dict[str, Any], *, quiet: bool) -> None:
-    """A bar of what is done, and what the nodes say of it, until it is over."""
+def _tier(told: Told, record: Mapping[str, Any]) -> str:
+    """The tier that it is done to, where it is done to one."""
+    return str(record[told["main"]]) if told["main"] == "tier" else ""
+
+
+def _watch(client: ControlClient, record: dict[str, Any], tier: str, *, quiet: bool) -> None:
+    """A bar of what is done, and what the nodes say of it, until it is over; and who of them has
+    nobody to lead it meanwhile."""
     text = TextColumn("{task.description}")
     done = TextColumn("{task.completed}/{task.total}")
     with Progress(
         text, BarColumn(), done, TimeElapsedColumn(), console=output.err, disable=quiet
     ) as bar:
         task = bar.add_task(record["verb"], total=None)
+        missing: dict[str, str] = {}
         while True:
             seen = client.call("progress", record)
+            before, missing = missing, client.call("leaderless", tier) if tier else {}
+            for name in missing.keys() - before.keys():
+                output.note(missing[name], style="yellow")
             described = seen["text"] or record["verb"]
             total = seen["of"] or None
             bar.update(task, total=total, completed=seen["done"], description=described)

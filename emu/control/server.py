@@ -23,6 +23,7 @@ from emu.operations.operating import Operating, cancel
 from emu.running import doors, views
 from emu.running.active import ActiveFault
 from emu.running.asking import ask_each
+from emu.running.leaders import leaderless
 from emu.running.operator import ADMIN_LIMITS
 from emu.running.supervisor import DRAIN_TIMEOUT_S, Cluster
 from emu.running.targets import TargetError
@@ -52,7 +53,8 @@ class ControlServer:
             "urls": self._urls,
             "events": self._events,
             "inject": self._inject,
-            "draining": self._draining,
+            "waits": self._waits,
+            "leaderless": self._leaderless,
             "hurry": self._hurry,
             "active": self._active,
             "undo": self._undo,
@@ -132,9 +134,18 @@ class ControlServer:
             ],
         }
 
-    async def _draining(self, call: Call) -> dict[str, Any]:
-        """`{"most_s", "connections": {node: how many are left, or None}}` of those that drain."""
-        return {"most_s": DRAIN_TIMEOUT_S, "connections": await views.draining(self.cluster)}
+    async def _waits(self, call: Call, tier: str = "") -> dict[str, Any]:
+        """What an order may wait for: `{"most_s", "connections": {node: how many are left, or
+        None}}` of those that drain, and who of `tier` has no leader."""
+        return {
+            "most_s": DRAIN_TIMEOUT_S,
+            "connections": await views.draining(self.cluster),
+            "leaderless": list(self._leaderless(call, tier).values()) if tier else [],
+        }
+
+    def _leaderless(self, call: Call, tier: str = "") -> dict[str, str]:
+        """Tier → why nobody leads it, of those (or of this one, or this group) that lack it."""
+        return leaderless(self.cluster.topology, self.cluster.instances, tier)
 
     async def _hurry(self, call: Call) -> list[str]:
         """End every drain that is under way; whose that was."""

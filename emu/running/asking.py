@@ -54,7 +54,10 @@ async def _refresh_role(instance: Instance, told: list[tuple[str, str, Any]]) ->
         instance.role, instance.facts = "", {}
     else:
         instance.role = str(facts.get("role", ""))
-        known = instance.placement.kind.facts
+        kind = instance.placement.kind
+        known = kind.facts
+        if kind.leader is not None:
+            instance.voters = tuple(facts.get(kind.leader.voters, ()))
         instance.facts = {each.key: facts[each.key] for each in known if each.key in facts}
         for fact in known:
             others = facts.get(fact.of_others, {}) if fact.of_others else {}

@@ -36,6 +36,8 @@ class Instance:
     role: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     """What `emu ps` shows beside the state: epoch, lag ... as the node last described itself."""
+    voters: tuple[str, ...] = ()
+    """Who chooses its tier's leader, as it last knew."""
     failures_s: list[float] = field(default_factory=list)
     settled: trio.Event = field(default_factory=trio.Event)
 

@@ -227,7 +227,7 @@ class Cluster:
 
     def _down(self, instance: Instance, state: str) -> None:
         instance.state = state
-        instance.role = ""
+        instance.role, instance.facts = "", {}
         instance.settled.set()
         self._list(instance)
 

@@ -42,6 +42,7 @@ def facts_of(driver: Driver) -> dict[str, Any]:
         "primary": core.name if driver.is_primary else core.primary,
         "divergent_records": driver.divergent_records,
         "members": dict(core.members),
+        "voters": [name for name, role in core.members.items() if role != LEARNER],
         "lags_s": lags_s(driver),
         "without_room": without_room(core),
     }

@@ -12,7 +12,7 @@ from nodes.replica.files import LOG, SNAPSHOT
 from protocols.replication.replica import PRIMARY
 
 ROLES: Final = (PRIMARY, "replica")
-LEADER: Final = Leader(PRIMARY, PROMOTED)
+LEADER: Final = Leader(PRIMARY, PROMOTED, voters="voters")
 FACTS: Final = (
     Fact("epoch", ("ps", "page")),
     Fact("lsn", ("ps",)),
