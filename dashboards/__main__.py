@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Final
 
-from dashboards import balancer, database, faults, kv, metrics, network, overview, web
+from dashboards import metrics
 from dashboards.board import Board, panel_queries
 
 HERE: Final = Path(__file__).resolve().parent
-BOARDS: Final[tuple[Board, ...]] = (
-    overview.BOARD,
-    balancer.BOARD,
-    web.BOARD,
-    database.BOARD,
-    kv.BOARD,
-    network.BOARD,
-    faults.BOARD,
-)
+
+
+def _boards() -> tuple[Board, ...]:
+    """The BOARD of every module (or package) of this folder that has one, by their names."""
+    names = sorted(each.name for each in iter_modules([str(HERE)]) if each.name != "__main__")
+    modules = [import_module(f"dashboards.{name}") for name in names]
+    return tuple(module.BOARD for module in modules if hasattr(module, "BOARD"))
+
+
+BOARDS: Final = _boards()
 
 
 def files() -> dict[str, str]:

@@ -46,17 +46,15 @@ BY_REGION = Row(
         series("Latency", "From when an operation was due to its answer.",
                [Ask(q.quantile(0.5, "emu_user_request_seconds", "region", q.CLUSTER),
                     "{{region}} p50"),
-                Ask(q.quantile(0.99, "emu_user_request_seconds", "region", q.CLUSTER),
-                    "{{region}} p99")], unit="s"),
+                Ask(q.quantile(0.99, "emu_user_request_seconds", "region, effect", q.CLUSTER),
+                    "{{region}} {{effect}} p99")], unit="s"),
     ],
 )  # fmt: skip
 RED = Row(
     "Each tier: rate, errors, duration",
     [
-        series("Requests", "Requests answered by each tier (of a balancer: connections taken).",
-               [Ask(q.rate("emu_requests_total", "tier"), "{{tier}}"),
-                Ask(f"{q.rate('emu_connections_total', 'tier')} and on (tier) "
-                    f'emu_node_info{{{q.CLUSTER},kind="balancer"}}', "{{tier}}")], unit="reqps"),
+        series("Requests", "Requests answered by each tier (or passed on, by a balancer).",
+               [Ask(q.rate("emu_requests_total", "tier"), "{{tier}}")], unit="reqps"),
         series("Errors", "Requests that failed on the tier's side.",
                [Ask(q.rate("emu_request_errors_total", "tier"), "{{tier}}")], unit="reqps",
                thresholds=[(1, "red")]),

@@ -16,7 +16,7 @@ from nodes.base import Context
 from nodes.kind import Kind, TierSeen, Traffic
 from nodes.metrics import Counter, Histogram
 from nodes.parts.stores import misread
-from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
+from nodes.parts.tally import ERROR, OK, READ, UNKNOWN, WRITE, Tally
 from nodes.parts.timing import move_on_after
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -113,9 +113,14 @@ class ClientsNode:
         self._final: dict[str, Any] | None = None
         self._counters: dict[tuple[str, str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
-        self._failures = ctx.metrics.counter(
-            "client_failures_total", "Operations that failed, or whose outcome is unknown."
-        )
+        self._failures = {
+            effect: ctx.metrics.counter(
+                "client_failures_total",
+                "Operations that failed, or whose outcome is unknown.",
+                effect=effect,
+            )
+            for effect in (READ, WRITE)
+        }
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         admin = Admin(self.ctx, facts=self.facts)
@@ -227,12 +232,13 @@ class ClientsNode:
             else:
                 outcome = UNKNOWN
                 record.info(reason)
-        self._count(step.f, outcome, reason, began_s)
+        self._count(step, outcome, reason, began_s)
         return outcome
 
-    def _count(self, operation: str, outcome: str, reason: str, began_s: float) -> None:
-        now_s = self.ctx.clock.monotonic_s()
-        self.tally.add(outcome, reason, began_s, now_s)
+    def _count(self, step: Step, outcome: str, reason: str, began_s: float) -> None:
+        now_s, operation = self.ctx.clock.monotonic_s(), step.f
+        effect = READ if step.reads else WRITE
+        self.tally.add(outcome, reason, began_s, now_s, effect)
         metrics = self.ctx.metrics
         counter = self._counters.get((operation, outcome))
         if counter is None:
@@ -240,13 +246,17 @@ class ClientsNode:
                 "client_operations_total",
                 "Operations of clients, by what came of them.",
                 operation=operation,
+                effect=effect,
                 outcome=outcome,
             )
             self._seconds[operation] = metrics.histogram(
-                "client_operation_seconds", "Seconds to an operation's end.", operation=operation
+                "client_operation_seconds",
+                "Seconds to an operation's end.",
+                operation=operation,
+                effect=effect,
             )
         counter.value += 1
-        self._failures.value += outcome != OK
+        self._failures[effect].value += outcome != OK
         self._seconds[operation].observe(now_s - began_s)
 
     # --- the end of a run --------------------------------------------------------------------
@@ -291,7 +301,7 @@ KIND: Final = Kind(
     (),
     edges=("asks",),
     clients=True,
-    traffic=(TRAFFIC,),
+    traffic=TRAFFIC,
     mistakes=misread,
     joined=assigned,
     varied={

@@ -136,12 +136,13 @@ class Fact(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """The metrics of its members that are a tier's traffic on every screen."""
+    """The metrics of its members that are a tier's traffic on every screen. Those of clients have a
+    label `effect`: read or write."""
 
     requests: str
     errors: str
     seconds: str = ""
-    """A histogram; "": nobody measures how long they take."""
+    """A histogram of how long they take; "": nobody measures it."""
     in_hand: str = ""
     """A gauge of those that wait for their end."""
 
@@ -149,7 +150,6 @@ class Traffic(NamedTuple):
 REQUESTS: Final = Traffic(
     "requests_total", "request_errors_total", "request_seconds", "requests_in_flight"
 )
-CONNECTIONS: Final = Traffic("connections_total", "request_errors_total", "", "current_sessions")
 
 
 class Mark(NamedTuple):
@@ -254,8 +254,7 @@ class Kind:
     leader: Leader | None = None
 
     # what people see
-    traffic: tuple[Traffic, ...] = (REQUESTS, CONNECTIONS)
-    """The first whose requests a member counts is what it does."""
+    traffic: Traffic = REQUESTS
     facts: tuple[Fact, ...] = ()
     marks: tuple[Mark, ...] = ()
     labels: Mapping[str, Callable[[list[Any]], str]] = field(default_factory=dict, hash=False)

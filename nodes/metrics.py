@@ -179,10 +179,14 @@ class Metrics:
         found = (each for key, each in family.series.items() if wanted <= dict(key).items())
         return sum(_value(each.value) for each in found)
 
-    def series(self, name: str) -> Sequence[object]:
-        """The Counters, Gauges or Histograms of one family; none if it does not exist."""
+    def series(self, name: str, **labels: str) -> Sequence[object]:
+        """The Counters, Gauges or Histograms of one family that have these labels; none if it does
+        not exist."""
         family = self._families.get(f"emu_{name}")
-        return () if family is None else [each.value for each in family.series.values()]
+        if family is None:
+            return ()
+        wanted = frozenset(labels.items())
+        return [each.value for key, each in family.series.items() if wanted.issubset(key)]
 
     def names(self) -> list[str]:
         """Every family's name."""

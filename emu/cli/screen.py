@@ -12,6 +12,7 @@ from rich.text import Text
 
 from emu.machine import units
 from emu.observe.explaining import shown_writes
+from emu.observe.shown import EFFECTS
 from emu.observe.shown import duration as seconds
 from emu.running import doors
 from emu.topology.tiers import words_of
@@ -165,8 +166,10 @@ def _aligned(rows: list[list[Text]]) -> Text:
     for row in rows:
         line = Text()
         for cell, width in zip(row, widths, strict=False):
+            missing = width - cell.cell_len
+            line.append(" " * missing if cell.justify == "right" else "")
             line.append_text(cell)
-            line.pad_right(width + 2 - cell.cell_len)
+            line.append(" " * (2 + (missing if cell.justify != "right" else 0)))
         line.rstrip()
         lines.append(line)
     return Text("\n").join(lines)
@@ -178,6 +181,8 @@ def summary_screen(summary: Mapping[str, Any]) -> RenderableType:
     head = Text(summary["name"], style="bold")
     head.append(f", {seconds(summary['ran_s'])}", style="not bold")
     parts: list[RenderableType] = ["", head, _aligned(figures)]
+    if len(summary["by_clients"]) > 1:
+        parts += ["", _headed("Who asked for what"), _by_clients(summary["by_clients"])]
     if summary.get("consequences"):
         parts += ["", _headed("What was done, and what users paid"), *_paid(summary), ""]
     parts += [_expectation(each) for each in summary["expectations"]]
@@ -229,6 +234,26 @@ def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         if judged["anomalies"] and judged["permitted"]:
             yield judged["clients"], f"{judged['anomalies']} anomalies: {judged['permitted']}"
     yield "loop lag", f"p99 {seconds(summary['loop_lag_s']['p99'])}"
+
+
+def _by_clients(rows: Sequence[Mapping[str, Any]]) -> Text:
+    """Reads and writes of each population apart; its region, where there are several."""
+    several = len({row["region"] for row in rows}) > 1
+    table = []
+    for row in rows:
+        latency, failed = row["latency_s"], row["errors"]
+        name = f"  {row['clients']}" + (f" in {row['region']}" if several else "")
+        line = [Text(name, "cyan"), Text(EFFECTS[row["effect"]])]
+        line.append(_right(f"{row['requests']:,}", ""))
+        line.append(_right(f"{failed:,} failed", "red" if failed else "dim"))
+        line.append(_right(f"p50 {seconds(latency['p50'])}", ""))
+        line.append(_right(f"p99 {seconds(latency['p99'])}", ""))
+        table.append(line)
+    return _aligned(table)
+
+
+def _right(text: str, style: str) -> Text:
+    return Text(text, style, justify="right")
 
 
 def _expectation(judged: Mapping[str, Any]) -> Text:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from rich.text import Text
 
 from emu.cli import lines, output
+from emu.cli.columns import Cell, Column, fitted
 from emu.observe import facts
-from emu.observe.shown import duration, number
+from emu.observe.shown import EFFECTS, duration, number
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 BAD_RATIO: Final = 0.01
@@ -18,27 +18,21 @@ BAD_RATIO: Final = 0.01
 EVENT_LINES: Final = 5
 FAULT_LINES: Final = 3
 LEAST_NODE_LINES: Final = 2
+REST_LINES: Final = 14
+"""For nodes and events: with fewer left, a tier has one line only."""
 HINT: Final = "q quit   space hold   ↑↓ scroll nodes"
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    title: str
-    width: int
-    right: bool = True
-
-
 TIER_COLUMNS: Final = (
-    _Column("TIER", 14, right=False), _Column("KIND", 9, right=False), _Column("UP", 7),
-    _Column("RATE/S", 8), _Column("ERR/S", 7), _Column("P50", 8), _Column("P99", 8),
-    _Column("WAIT", 5),
+    Column("TIER", 20, right=False), Column("KIND", 14, right=False, rank=3), Column("UP", 7),
+    Column("RATE/S", 8), Column("ERR/S", 7), Column("P50", 8, rank=1), Column("P99", 8),
+    Column("WAIT", 5, rank=2),
 )  # fmt: skip
 NODE_COLUMNS: Final = (
-    _Column("NODE", 16, right=False), _Column("STATE", 9, right=False),
-    _Column("ROLE", 9, right=False), _Column("RATE/S", 8), _Column("ERR/S", 7),
-    _Column("P99", 8), _Column("CPU", 5),
+    Column("NODE", 20, right=False), Column("STATE", 9, right=False),
+    Column("ROLE", 9, right=False), Column("RATE/S", 8), Column("ERR/S", 7),
+    Column("P99", 8, rank=1), Column("CPU", 5, rank=2),
 )  # fmt: skip
-FACT_WIDTH: Final = 8
 
 
 def draw(
@@ -52,8 +46,10 @@ def draw(
     trouble: str = "",
 ) -> list[Text]:
     """Exactly `height` lines of at most `width` cells. Nodes that are not well come first."""
-    head = [_head(status, width), *_faults(status)]
-    tiers = [_titles(TIER_COLUMNS), *(_tier(each, width) for each in status["tiers"])]
+    head = [_head(status, width), *_troubles(status)]
+    tiers = _tiers(status, width)
+    if len(tiers) > height - len(head) - REST_LINES:
+        tiers = _tiers(status, width, apart=False)
     below = _events(events, min(EVENT_LINES, height - len(head) - len(tiers) - 9))
     foot = [Text("held; space goes on" if held else HINT, style="reverse" if held else "dim")]
     if trouble:
@@ -61,7 +57,7 @@ def draw(
     room = height - len(head) - len(tiers) - len(below) - len(foot) - 3
     body = [*head, Text(), *tiers]
     if room >= LEAST_NODE_LINES:
-        body += [Text(), *_nodes(status, room, skip_nodes)]
+        body += [Text(), *_nodes(status, room, skip_nodes, width)]
     body = body[: max(0, height - len(below) - len(foot))]
     gap = height - len(body) - len(below) - len(foot)
     if gap > 1:
@@ -75,10 +71,8 @@ def draw(
 
 def plain(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> list[Text]:
     """All of it, for a pipe: no bars, no limits."""
-    found = [_head(status, 200), *_faults(status, most=1000), Text()]
-    found += [_titles(TIER_COLUMNS), *(_tier(each, 0) for each in status["tiers"]), Text()]
-    told = _facts(status)
-    found += [_node_titles(told), *(_node(status, each, told) for each in status["nodes"])]
+    found = [_head(status, 200), *_troubles(status, most=1000), Text()]
+    found += [*_tiers(status), Text(), *_node_lines(status, status["nodes"])]
     shown = _events(events, 10)
     return [*found, *([Text(), *shown] if shown else [])]
 
@@ -99,8 +93,9 @@ def _head(status: Mapping[str, Any], width: int) -> Text:
     return line
 
 
-def _faults(status: Mapping[str, Any], most: int = FAULT_LINES) -> list[Text]:
-    found = []
+def _troubles(status: Mapping[str, Any], most: int = FAULT_LINES) -> list[Text]:
+    """What is broken, and who is led by nobody."""
+    found = [Text(f"✗ {each}", style="bold red") for each in status["leaderless"][:most]]
     for fault in status["faults"][:most]:
         line = Text(style="red")
         line.append(f"✗ {fault['text']}")
@@ -119,43 +114,45 @@ def _faults(status: Mapping[str, Any], most: int = FAULT_LINES) -> list[Text]:
 # --- rows ------------------------------------------------------------------------------------
 
 
-def _titles(columns: Sequence[_Column]) -> Text:
-    return Text(" ".join(_fit(each.title, each) for each in columns), style="bold dim")
+def _tiers(status: Mapping[str, Any], width: int = 0, *, apart: bool = True) -> list[Text]:
+    """The titles, and a line for each tier; `apart`: of clients that read and write one more for
+    each of both."""
+    rows: list[list[Cell]] = []
+    drawn: list[Mapping[str, Any] | None] = [None]
+    for tier in status["tiers"]:
+        rows.append(_tier(tier))
+        drawn.append(tier)
+        for effect, rates in tier["effects"].items() if len(tier["effects"]) > 1 and apart else ():
+            rows.append(
+                [(f"  {EFFECTS[effect]}", ""), ("", ""), ("", ""), *_rates(rates), ("", "")]
+            )
+            drawn.append(None)
+    lines = fitted(TIER_COLUMNS, rows, width)
+    for line, of in zip(lines, drawn, strict=True):
+        room = width - len(line) - 2
+        if of is not None and room >= len(BARS):
+            line.append("  ").append_text(_bars(of, min(room, 60)))
+    return lines
 
 
-def _fit(text: str, column: _Column) -> str:
-    if len(text) > column.width:
-        text = text[: column.width - 1] + "…"
-    return text.rjust(column.width) if column.right else text.ljust(column.width)
-
-
-def _row(columns: Sequence[_Column], cells: Sequence[tuple[str, str]]) -> Text:
-    line = Text()
-    for column, (text, style) in zip(columns, cells, strict=True):
-        line.append(_fit(text, column), style=style)
-        line.append(" ")
-    return line
-
-
-def _tier(tier: Mapping[str, Any], width: int) -> Text:
+def _tier(tier: Mapping[str, Any]) -> list[Cell]:
     whole = tier["up"] == tier["nodes"]
-    line = _row(
-        TIER_COLUMNS,
-        [
-            (tier["name"], "cyan"),
-            (tier["kind"].rpartition(":")[2], "dim"),
-            (f"{tier['up']}/{tier['nodes']}", "green" if whole else "bold red"),
-            (_number(tier["rate_per_s"]), ""),
-            (_number(tier["errors_per_s"]), _error_style(tier)),
-            (duration(tier["p50_s"]), ""),
-            (duration(tier["p99_s"]), ""),
-            (str(tier["waiting"]) if tier["waiting"] else "-", ""),
-        ],
-    )
-    room = width - len(line) - 1
-    if room >= len(BARS):
-        line.append_text(_bars(tier, min(room, 60)))
-    return line
+    return [
+        (tier["name"], "cyan"),
+        (tier["kind"].rpartition(":")[2], "dim"),
+        (f"{tier['up']}/{tier['nodes']}", "green" if whole else "bold red"),
+        *_rates(tier),
+        (str(tier["waiting"]) if tier["waiting"] else "-", ""),
+    ]
+
+
+def _rates(row: Mapping[str, Any]) -> list[Cell]:
+    return [
+        (_number(row["rate_per_s"]), ""),
+        (_number(row["errors_per_s"]), _error_style(row)),
+        (duration(row["p50_s"]), ""),
+        (duration(row["p99_s"]), ""),
+    ]
 
 
 def _bars(tier: Mapping[str, Any], width: int) -> Text:
@@ -169,7 +166,7 @@ def _bars(tier: Mapping[str, Any], width: int) -> Text:
     return line
 
 
-def _nodes(status: Mapping[str, Any], room: int, skip: int) -> list[Text]:
+def _nodes(status: Mapping[str, Any], room: int, skip: int, width: int) -> list[Text]:
     """The title and as many nodes as there is room for; a last line says what is not seen."""
     nodes = sorted(status["nodes"], key=lambda node: node["state"] == "up")
     skip = max(0, min(skip, len(nodes) - room))
@@ -178,42 +175,39 @@ def _nodes(status: Mapping[str, Any], room: int, skip: int) -> list[Text]:
     if skip + room < len(nodes) or left_out:
         shown = shown[:-1]
         more = len(nodes) - skip - len(shown) + left_out
-    told = _facts(status)
-    found = [_node_titles(told), *(_node(status, each, told) for each in shown)]
+    found = _node_lines(status, shown, width)
     if more:
         well = all(node["state"] == "up" for node in nodes[skip + len(shown) :])
         found.append(Text(f"… {more} more{', all up' if well else ''}", style="dim"))
     return found
 
 
-def _facts(status: Mapping[str, Any]) -> list[facts.Fact]:
-    return facts.columns(status["kinds"], status["nodes"], "top")
+def _node_lines(
+    status: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], width: int = 0
+) -> list[Text]:
+    """The titles, and a line for each node; what it says of itself comes last."""
+    told = facts.columns(status["kinds"], status["nodes"], "top")
+    found = fitted(NODE_COLUMNS, [_node(status["kinds"], each) for each in nodes], width)
+    for line, node in zip(found[1:], nodes, strict=True):
+        texts = [(facts.title(each), facts.text(status["kinds"], node, each)) for each in told]
+        known = "  ".join(f"{title} {text}" for title, text in texts if text)
+        line.append(f"  {known}" if known else "", style="dim")
+    return found
 
 
-def _node_titles(told: Sequence[facts.Fact]) -> Text:
-    return _titles([*NODE_COLUMNS, *map(_column, told)])
-
-
-def _column(fact: facts.Fact) -> _Column:
-    return _Column(facts.title(fact).upper(), FACT_WIDTH)
-
-
-def _node(status: Mapping[str, Any], node: Mapping[str, Any], told: Sequence[facts.Fact]) -> Text:
-    state, kinds = node["state"], status["kinds"]
+def _node(kinds: facts.Kinds, node: Mapping[str, Any]) -> list[Cell]:
+    state = node["state"]
     busy = node["cpu_busy_ratio"] if state == "up" else None
-    return _row(
-        [*NODE_COLUMNS, *map(_column, told)],
-        [
-            (node["name"], "cyan"),
-            (state, output.STATE_STYLES.get(state, "")),
-            (node["role"] or "-", "bold" if facts.leads(kinds, node) else ""),
-            (_number(node["rate_per_s"]), ""),
-            (_number(node["errors_per_s"]), _error_style(node)),
-            (duration(node["p99_s"]), ""),
-            ("-" if busy is None else f"{busy:.0%}", "yellow" if (busy or 0) > 0.9 else ""),
-            *((facts.text(kinds, node, fact) or "-", "") for fact in told),
-        ],
-    )
+    rate, errors, _, p99 = _rates(node)
+    return [
+        (node["name"], "cyan"),
+        (state, output.STATE_STYLES.get(state, "")),
+        (node["role"] or "-", "bold" if facts.leads(kinds, node) else ""),
+        rate,
+        errors,
+        p99,
+        ("-" if busy is None else f"{busy:.0%}", "yellow" if (busy or 0) > 0.9 else ""),
+    ]
 
 
 def _events(events: Sequence[Mapping[str, Any]], most: int) -> list[Text]:

@@ -14,7 +14,7 @@ from emu.observe.charts import Line
 from emu.observe.drawing import draw as draw_tiers
 from emu.observe.page import asset, events_list
 from emu.observe.sampling import Counts
-from emu.observe.shown import duration, number
+from emu.observe.shown import EFFECTS, duration, number
 from nodes.parts import jsons
 
 VERDICTS: Final[Mapping[str, tuple[str, str]]] = {
@@ -110,11 +110,33 @@ def _timeline(record: Record) -> Iterable[str]:
     if not record["samples"]:
         return
     yield "<h2>What users saw</h2>"
-    yield from _charts(record, clients, "Users")
+    yield from _populations(record["summary"].get("by_clients", ()))
+    if len(clients) > 1:
+        yield from _charts(record, clients, "All together")
+    for name in clients:
+        yield from _charts(record, [name], name)
+
+
+def _populations(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """Reads and writes of each population in each region."""
+    if not rows:
+        return
+    yield '<div class="card"><table><thead><tr><th>clients</th><th>region</th><th></th>'
+    yield '<th class="num">requests</th><th class="num">failed</th><th class="num">p50</th>'
+    yield '<th class="num">p99</th></tr></thead><tbody>'
+    for row in rows:
+        style = "bad" if row["errors"] else "soft"
+        latency = row["latency_s"]
+        yield f"<tr><td>{escape(row['clients'])}</td><td>{escape(row['region'])}</td>"
+        yield f'<td>{EFFECTS[row["effect"]]}</td><td class="num">{row["requests"]}</td>'
+        yield f'<td class="num {style}">{row["errors"]}</td>'
+        yield f'<td class="num">{duration(latency["p50"])}</td>'
+        yield f'<td class="num">{duration(latency["p99"])}</td></tr>'
+    yield "</tbody></table></div>"
 
 
 def _charts(record: Record, tiers: Sequence[str], title: str) -> Iterable[str]:
-    """Rate and errors, then latency, of these tiers together."""
+    """Rate and errors, then latency, of these tiers together; what reads and writes take, apart."""
     found = [_sum(sample, tiers) for sample in record["samples"]]
     rates = [
         Line("requests/s", "main", [(t, c.requests / s) for t, s, c in found], filled=True),
@@ -124,6 +146,14 @@ def _charts(record: Record, tiers: Sequence[str], title: str) -> Iterable[str]:
         Line("latency p50", "calm", [(t, c.quantile_s(0.5)) for t, s, c in found]),
         Line("latency p99", "late", [(t, c.quantile_s(0.99)) for t, s, c in found]),
     ]
+    effects = dict.fromkeys(effect for _, _, counts in found for effect in counts.effects)
+    if len(effects) > 1:
+        latencies = [
+            Line(f"p99 of {EFFECTS[effect]}", style, [
+                (t, c.effects[effect].quantile_s(0.99) if effect in c.effects else None)
+                for t, _, c in found])
+            for effect, style in zip(effects, ("calm", "late"), strict=False)
+        ]  # fmt: skip
     yield f'<div class="card"><h3>{escape(title)}</h3>'
     for lines, shown in ((rates, number), (latencies, duration)):
         if any(value for line in lines for _, value in line.points):

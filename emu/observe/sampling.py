@@ -18,7 +18,9 @@ from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
 from nodes.kind import Traffic
 from nodes.metrics import LATENCY_EDGES_S, Counter, Gauge, Histogram, Metrics
+from nodes.parts.tally import READ, WRITE
 
+EFFECTS: Final = (READ, WRITE)
 MAX_SAMPLES: Final = 1200
 """When so many are kept, neighbours are merged: a long run has coarser ones."""
 NODES_PER_TURN: Final = 20
@@ -35,27 +37,38 @@ class Counts:
     requests: float = 0.0
     errors: float = 0.0
     buckets: dict[int, int] = field(default_factory=dict)
+    effects: dict[str, Counts] = field(default_factory=dict)
+    """Of clients: the reads and the writes among them."""
 
     def add(self, other: Counts) -> None:
         self.requests += other.requests
         self.errors += other.errors
         for place, count in other.buckets.items():
             self.buckets[place] = self.buckets.get(place, 0) + count
+        for effect, counts in other.effects.items():
+            self.effects.setdefault(effect, Counts()).add(counts)
 
     def to_json(self) -> list[Any]:
-        """`[requests, errors, [[place, count], ...]]`."""
-        return [self.requests, self.errors, [list(each) for each in sorted(self.buckets.items())]]
+        """`[requests, errors, [[place, count], ...], {effect: the same}]`."""
+        buckets = [list(each) for each in sorted(self.buckets.items())]
+        effects = {effect: counts.to_json() for effect, counts in self.effects.items()}
+        return [self.requests, self.errors, buckets, effects]
 
     @classmethod
     def from_json(cls, values: Sequence[Any]) -> Counts:
-        requests, errors, buckets = values
-        return cls(requests, errors, dict(buckets))
+        requests, errors, buckets, *rest = values  # records of before had no effects
+        effects = {effect: cls.from_json(each) for effect, each in (rest or [{}])[0].items()}
+        return cls(requests, errors, dict(buckets), effects)
 
     def since(self, before: Counts) -> Counts:
         """What came after `before`."""
         grown = ((each, n - before.buckets.get(each, 0)) for each, n in self.buckets.items())
         later = {place: count for place, count in grown if count}
-        return Counts(self.requests - before.requests, self.errors - before.errors, later)
+        effects = {
+            effect: counts.since(before.effects.get(effect, Counts()))
+            for effect, counts in self.effects.items()
+        }
+        return Counts(self.requests - before.requests, self.errors - before.errors, later, effects)
 
     def quantile_s(self, fraction: float) -> float | None:
         """The middle between two edges: within 4.5% of the truth from 10 µs to 100 s; None if
@@ -145,9 +158,13 @@ class Sampler:
             self._thin_out()
 
     def _read(self, instance: Instance, seconds: float) -> NodeSample:
-        metrics, traffic = instance.handle.metrics, instance.placement.kind.traffic
+        metrics, kind = instance.handle.metrics, instance.placement.kind
+        traffic = kind.traffic
         cpu_busy_s = metrics.total("cpu_busy_seconds_total") or 0.0
-        now = _Reading(metrics, _counts(metrics, traffic), cpu_busy_s)
+        counts = _counts(metrics, traffic)
+        if kind.clients:
+            counts.effects = {each: _counts(metrics, traffic, effect=each) for each in EFFECTS}
+        now = _Reading(metrics, counts, cpu_busy_s)
         before = self._readings.get(instance.spec.name)
         if before is None or before.metrics is not metrics:
             before = _Reading(metrics, Counts(), 0.0)
@@ -155,7 +172,7 @@ class Sampler:
         busy = None
         if instance.handle.cores and seconds > 0:
             busy = min(1.0, (now.cpu_busy_s - before.cpu_busy_s) / seconds / instance.handle.cores)
-        waiting = _sum(each for found in traffic for each in _series(metrics, found.in_hand))
+        waiting = _sum(metrics.series(traffic.in_hand))
         return NodeSample(
             now.counts.since(before.counts), waiting if instance.running else 0.0, busy
         )
@@ -167,24 +184,18 @@ class Sampler:
         self.samples = [*(first.merged(second) for first, second in pairs), *rest]
 
 
-def _counts(metrics: Metrics, traffic: Iterable[Traffic]) -> Counts:
-    for found in traffic:
-        series = metrics.series(found.requests)
-        if not series:
-            continue
-        counts = Counts(_sum(series), _sum(metrics.series(found.errors)))
-        for histogram in _series(metrics, found.seconds):
-            assert isinstance(histogram, Histogram)
-            if histogram.edges is LATENCY_EDGES_S:
-                for place, count in enumerate(histogram.counts):
-                    if count:
-                        counts.buckets[place] = counts.buckets.get(place, 0) + count
-        return counts
-    return Counts()
-
-
-def _series(metrics: Metrics, name: str) -> Iterable[object]:
-    return metrics.series(name) if name else ()
+def _counts(metrics: Metrics, traffic: Traffic, **labels: str) -> Counts:
+    requests, errors = (
+        _sum(metrics.series(name, **labels)) for name in (traffic.requests, traffic.errors)
+    )
+    counts = Counts(requests, errors)
+    for histogram in metrics.series(traffic.seconds, **labels):
+        assert isinstance(histogram, Histogram)
+        if histogram.edges is LATENCY_EDGES_S:
+            for place, count in enumerate(histogram.counts):
+                if count:
+                    counts.buckets[place] = counts.buckets.get(place, 0) + count
+    return counts
 
 
 def _sum(series: Iterable[object]) -> float:

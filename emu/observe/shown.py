@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+EFFECTS: Final = {"read": "reads", "write": "writes", "any": "not sent"}
+"""What operations do, for people. Those that were not sent had chosen nothing yet."""
+
 
 def number(value: float) -> str:
     """`0`, `0.4`, `9.6`, `124`, `12.3k`."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 from emu.model.topology import Tier, Topology
 from emu.observe.annotations import fault_text
 from emu.observe.sampling import Counts, Sample, Sampler
+from emu.running.leaders import leaderless
 from emu.running.supervisor import Cluster
 from emu.running.views import kinds, ps_row
 
@@ -51,6 +52,7 @@ def status(cluster: Cluster, sampler: Sampler, *, since: int = 0) -> Status:
         "nodes": [node for node in nodes if node["name"] in names],
         "nodes_left_out": len(nodes) - len(shown),
         "faults": _faults(cluster),
+        "leaderless": list(leaderless(topology, cluster.instances).values()),
         "under_way": _under_way(cluster),
         "offered": list(offered(topology)),
         "events": _events(cluster, since),
@@ -79,7 +81,12 @@ def _tier(cluster: Cluster, sampler: Sampler, tier: Tier) -> dict[str, Any]:
         "clients": tier.kind.clients,
         "nodes": len(instances),
         "up": sum(instance.shown_state == "up" for instance in instances),
-        **_rates(recent),
+        **_rates(*recent),
+        "effects": {
+            effect: _rates(counts, recent[1])
+            for effect, counts in recent[0].effects.items()
+            if counts.requests
+        },
         "waiting": sum(_waiting(sampler, instance.spec.name) for instance in instances),
         "history": [_per_second(sample, tier.name, "requests") for sample in history],
         "error_history": [_per_second(sample, tier.name, "errors") for sample in history],
@@ -95,8 +102,7 @@ def _recent(samples: list[Sample], tier: str) -> tuple[Counts, float]:
     return total, seconds
 
 
-def _rates(recent: tuple[Counts, float]) -> dict[str, Any]:
-    counts, seconds = recent
+def _rates(counts: Counts, seconds: float) -> dict[str, Any]:
     return {
         "rate_per_s": round(counts.requests / seconds, 2) if seconds else 0.0,
         "errors_per_s": round(counts.errors / seconds, 2) if seconds else 0.0,
@@ -122,11 +128,11 @@ def _node(cluster: Cluster, sampler: Sampler, name: str) -> dict[str, Any]:
     row = ps_row(cluster, cluster.instances[name])
     sample = sampler.nodes.get(name)
     if sample is None or not sampler.samples:
-        return {**row, **_rates((Counts(), 0.0)), "waiting": 0, "cpu_busy_ratio": None}
+        return {**row, **_rates(Counts(), 0.0), "waiting": 0, "cpu_busy_ratio": None}
     busy = sample.cpu_busy_ratio
     return {
         **row,
-        **_rates((sample.counts, sampler.samples[-1].seconds)),
+        **_rates(sample.counts, sampler.samples[-1].seconds),
         "waiting": int(sample.waiting),
         "cpu_busy_ratio": None if busy is None else round(busy, 3),
     }

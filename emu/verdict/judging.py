@@ -318,7 +318,14 @@ class Judge:
             nodes=len(cluster.instances),
             ready_s=cluster.ready_s or 0.0,
             ran_s=ran_s,
-            clients=list(answers.values()),
+            clients=[
+                {
+                    **answer,
+                    "tier": cluster.instances[name].spec.tier,
+                    "region": cluster.instances[name].spec.region,
+                }
+                for name, answer in answers.items()
+            ],
             fidelity=fidelity or cluster.world.fidelity(),
             expectations=expect,
             divergent_records=sum(int(each.get("divergent_records", 0)) for each in described),

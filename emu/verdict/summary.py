@@ -39,18 +39,15 @@ def summarize(
     undecided: Sequence[str] = (),
     complete: bool = True,
 ) -> dict[str, Any]:
-    """One object for a run. `clients`: what each clients node's `finish` (or `summary`) answered;
-    `judged`: what came of each history; `lost`: the acknowledged writes that those lack.
+    """One object for a run. `clients`: what each clients node's `finish` (or `summary`) answered,
+    with its `tier` and `region`; `judged`: what came of each history; `lost`: the acknowledged
+    writes that those lack.
 
     In a `complete` run what was not measured counts as failed; in others it is unknown (`held` is
     None).
     """
     requests = sum(int(each.get("requests", 0)) for each in clients)
     failures = sum(int(each.get("errors", 0)) for each in clients)
-    latency = LogHistogram()
-    for each in clients:
-        if each.get("latency_wire"):
-            latency.merge(LogHistogram.from_wire(each["latency_wire"]))
     summary: dict[str, Any] = {
         "name": name,
         "nodes": nodes,
@@ -61,10 +58,8 @@ def summarize(
         "errors_by_code": _added(each.get("reasons", {}) for each in clients),
         "availability": round(1 - failures / requests, 6) if requests else None,
         "throughput_per_s": round(requests / ran_s, 1) if ran_s else 0.0,
-        "latency_s": {
-            "p50": _rounded(latency.quantile(0.5)),
-            "p99": _rounded(latency.quantile(0.99)),
-        },
+        "latency_s": _latency(clients),
+        "by_clients": list(_by_clients(clients)),
         **_writes(clients, judged, lost),
         "divergent_records": divergent_records,
         "outage_s": _rounded(max((each.get("outage_s") or 0.0 for each in clients), default=0.0)),
@@ -87,6 +82,32 @@ def summarize(
     summary["verdict"] = _verdict([*held, checked], summary["trustworthy"])
     summary["why"] = list(_why(summary, complete))
     return summary
+
+
+def _by_clients(clients: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Each population of clients in each region, what it read and what it wrote apart."""
+    found: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for each in clients:
+        for effect, part in each.get("by_effect", {}).items():
+            found.setdefault((each["tier"], each["region"], effect), []).append(part)
+    for (tier, region, effect), parts in found.items():
+        yield {
+            "clients": tier,
+            "region": region,
+            "effect": effect,
+            "requests": sum(part["requests"] for part in parts),
+            "errors": sum(part["errors"] for part in parts),
+            "latency_s": _latency(parts),
+        }
+
+
+def _latency(parts: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Percentiles of all of them together."""
+    latency = LogHistogram()
+    for each in parts:
+        if each.get("latency_wire"):
+            latency.merge(LogHistogram.from_wire(each["latency_wire"]))
+    return {"p50": _rounded(latency.quantile(0.5)), "p99": _rounded(latency.quantile(0.99))}
 
 
 def _why(summary: Mapping[str, Any], complete: bool) -> Iterable[str]:

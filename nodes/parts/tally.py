@@ -16,8 +16,28 @@ UNKNOWN: Final = "unknown"
 """A timeout, or a connection that broke: nobody knows whether it happened."""
 SHED: Final = "shed"
 """Not even sent: as many requests as the users may have were in flight already."""
+READ: Final = "read"
+WRITE: Final = "write"
+ANY: Final = "any"
+"""The effect of what was shed before it chose one."""
 MAX_POSTS: Final = 1_000_000
 SHOWN_IDS: Final = 10
+
+
+class _Part:
+    """The operations with one effect."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.errors = 0
+        self.latency = LogHistogram()
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "requests": self.requests,
+            "errors": self.errors,
+            "latency_wire": self.latency.to_wire(),
+        }
 
 
 class Tally:
@@ -28,7 +48,7 @@ class Tally:
         self.ended_s: float | None = None
         self.outcomes: dict[str, int] = dict.fromkeys((OK, ERROR, UNKNOWN, SHED), 0)
         self.reasons: dict[str, int] = {}
-        self.latency = LogHistogram()
+        self.parts: dict[str, _Part] = {}
         self.retries = 0
         self.sessions_lost = 0
         self.outage_s = 0.0
@@ -44,11 +64,18 @@ class Tally:
     def errors(self) -> int:
         return self.requests - self.outcomes[OK]
 
-    def add(self, outcome: str, reason: str, scheduled_s: float, now_s: float) -> None:
+    def add(
+        self, outcome: str, reason: str, scheduled_s: float, now_s: float, effect: str = ANY
+    ) -> None:
         """Count one operation, and its latency since the time at which it was due."""
         self.outcomes[outcome] += 1
+        part = self.parts.get(effect)
+        if part is None:
+            part = self.parts[effect] = _Part()
+        part.requests += 1
+        part.errors += outcome != OK
         if outcome == OK:
-            self.latency.observe(now_s - scheduled_s)
+            part.latency.observe(now_s - scheduled_s)
             if self._failed_since_ok:
                 self.outage_s = max(self.outage_s, now_s - self._last_ok_s)
                 self._failed_since_ok = False
@@ -65,6 +92,9 @@ class Tally:
         if self._failed_since_ok:
             outage_s = max(outage_s, end_s - self._last_ok_s)
         lasted_s = max(end_s - self.began_s, 1e-9)
+        latency = LogHistogram()
+        for part in self.parts.values():
+            latency.merge(part.latency)
         return {
             "requests": requests,
             "ok": ok,
@@ -79,11 +109,12 @@ class Tally:
             "duration_s": end_s - self.began_s,
             "outage_s": outage_s,
             "latency_s": {
-                "p50": self.latency.quantile(0.5),
-                "p99": self.latency.quantile(0.99),
-                "max": self.latency.maximum if self.latency.total else None,
+                "p50": latency.quantile(0.5),
+                "p99": latency.quantile(0.99),
+                "max": latency.maximum if latency.total else None,
             },
-            "latency_wire": self.latency.to_wire(),
+            "latency_wire": latency.to_wire(),
+            "by_effect": {effect: part.summary() for effect, part in sorted(self.parts.items())},
         }
 
 

@@ -70,5 +70,5 @@ KIND: Final = Kind(
     demand=_demand,
     mistakes=_unknown_host,
     joined=_named,
-    traffic=(TRAFFIC,),
+    traffic=TRAFFIC,
 )

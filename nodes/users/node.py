@@ -13,11 +13,11 @@ import trio
 
 from nodes.base import Context
 from nodes.parts.backoff import Backoff, RetryBudget
-from nodes.parts.tally import ERROR, OK, SHED, UNKNOWN, Posts, Tally
+from nodes.parts.tally import ANY, ERROR, OK, SHED, UNKNOWN, Posts, Tally
 from nodes.parts.timing import move_on_after
 from nodes.site.store import NAMES
 from nodes.users.resolver import Resolver
-from nodes.users.series import ANY, UserSeries
+from nodes.users.series import UserSeries
 from nodes.users.visiting import (
     ASSET,
     ASSETS,
@@ -169,7 +169,7 @@ class UsersNode:
             weights[ASSET] = 0
         self._operations = [name for name, weight in weights.items() if weight]
         self._weights = [weight for weight in weights.values() if weight]
-        self._series = UserSeries(ctx.metrics, self._operations)
+        self._series = UserSeries(ctx.metrics, self._operations, (POST,))
         ctx.metrics.gauge("user_requests_in_flight", "Operations that users wait for now.",
                           lambda: self._in_flight)  # fmt: skip
 
@@ -401,7 +401,7 @@ class UsersNode:
 
     def _count(self, operation: str, outcome: str, reason: str, due_s: float) -> None:
         now_s = self.ctx.clock.monotonic_s()
-        self.tally.add(outcome, reason, due_s, now_s)
+        self.tally.add(outcome, reason, due_s, now_s, self._series.effects[operation])
         self._series.count(operation, outcome, reason, now_s - due_s)
 
     # --- the end of a run --------------------------------------------------------------------

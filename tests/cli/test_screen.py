@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from emu.cli.screen import to_break
+from emu.cli.screen import summary_screen, to_break
 from emu.running.instance import Instance
 from emu.topology.loading import loads
 
@@ -40,3 +42,46 @@ def test_it_breaks_the_server_behind_all_others_and_the_first_that_keeps_data(
     text: str, commands: list[str]
 ) -> None:
     assert tried(text) == commands
+
+
+def finished(**fields: Any) -> dict[str, Any]:
+    """A run's summary, of `emu up`."""
+    return {
+        "name": "two-regions", "ran_s": 30.0, "requests": 1860, "throughput_per_s": 62.0,
+        "errors": 3, "errors_by_code": {"timeout": 3}, "availability": 0.9984,
+        "latency_s": {"p50": 0.004, "p99": 0.2}, "by_clients": [],
+        "lost_acknowledged_writes": 0, "acknowledged_writes": 270, "lost_writes": [],
+        "judged": [], "loop_lag_s": {"p99": 0.0004}, "expectations": [], "trustworthy": True,
+        "reasons": [], "verdict": "passed", "why": [], "consequences": [], **fields,
+    }  # fmt: skip
+
+
+def asked(clients: str, effect: str, **fields: Any) -> dict[str, Any]:
+    quiet = {"region": "us-east", "requests": 900, "errors": 0,
+             "latency_s": {"p50": 0.004, "p99": 0.02}}  # fmt: skip
+    return {"clients": clients, "effect": effect, **quiet, **fields}
+
+
+def drawn(summary: dict[str, Any], width: int = 80) -> list[str]:
+    console = Console(width=width, file=StringIO(), color_system=None)
+    console.print(summary_screen(summary))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+def test_the_end_tells_reads_and_writes_of_each_population_apart() -> None:
+    writes = {"requests": 60, "errors": 3, "latency_s": {"p50": 0.1, "p99": 1.2}}
+    rows = [asked("users-us", "read"), asked("users-us", "write", **writes),
+            asked("users-eu", "read", region="eu-west")]  # fmt: skip
+    shown = drawn(finished(by_clients=rows))
+    first = shown.index("Who asked for what") + 1
+    assert [" ".join(line.split()) for line in shown[first : first + 3]] == [
+        "users-us in us-east reads 900 0 failed p50 4.0 ms p99 20.0 ms",
+        "users-us in us-east writes 60 3 failed p50 100.0 ms p99 1.2 s",
+        "users-eu in eu-west reads 900 0 failed p50 4.0 ms p99 20.0 ms",
+    ]
+    assert max(map(len, shown)) <= 80
+    assert " in " not in drawn(finished(by_clients=rows[:2]))[first], "one region goes without"
+
+
+def test_who_only_reads_is_told_by_the_totals() -> None:
+    assert "Who asked for what" not in drawn(finished(by_clients=[asked("users-us", "read")]))

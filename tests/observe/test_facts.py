@@ -41,7 +41,7 @@ def test_a_value_has_its_unit_and_what_says_nothing_of_the_leader_is_left_out_th
 def test_page_and_top_show_them_beside_their_node():
     drawn = text(plain(status() | {"nodes": ROWS, "kinds": KINDS}, []))
     (line,) = [line for line in drawn if line.startswith("db-2")]
-    assert line.endswith("250.0 ms")
+    assert line.endswith("lag 250.0 ms")
     shown = page_of(nodes=ROWS, kinds=KINDS).text
-    assert "cpuepochlag" in shown
-    assert "7250.0 ms" in shown and "7–" in shown
+    assert "db-1epoch 7up" in shown and "db-2epoch 7 · lag 250.0 msup" in shown
+    assert "web-1up" in shown, "who has none takes no room for them"

@@ -72,6 +72,29 @@ def test_samples_add_up_to_what_was_counted_even_when_a_node_begins_anew():
     emu.run(script, FOUR)
 
 
+def test_reads_and_writes_of_clients_are_apart_and_add_up():
+    async def script(c: emu.Scenario) -> None:
+        sampler = await sampled(c)
+        await sampler.sample()
+        total = Counts()
+        for sample in sampler.samples:
+            total.add(Counts.from_json(sample.tiers["users-local"].to_json()))
+        reads, writes = total.effects["read"], total.effects["write"]
+        assert reads.requests > 3 * writes.requests > 30
+        assert reads.requests + writes.requests == total.requests
+        assert sum(writes.buckets.values()) + sum(reads.buckets.values()) == sum(
+            total.buckets.values()
+        )
+        assert not sampler.samples[-1].tiers["web"].effects
+        rows = (await c.finish())["by_clients"]
+        assert [(each["clients"], each["effect"]) for each in rows] == [
+            ("users-local", "read"), ("users-local", "write"),
+        ]  # fmt: skip
+        assert all(each["latency_s"]["p99"] > each["latency_s"]["p50"] > 0 for each in rows)
+
+    emu.run(script, FOUR)
+
+
 def test_a_long_run_keeps_coarser_samples_with_the_same_sums(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sampling, "MAX_SAMPLES", 6)
 

@@ -14,13 +14,14 @@ from emu.cli.top_screen import draw, plain
 def tier(name: str, **fields: Any) -> dict[str, Any]:
     quiet = {"kind": "web", "nodes": 3, "up": 3, "rate_per_s": 92.6, "errors_per_s": 0.0,
              "p50_s": 0.0077, "p99_s": 0.0236, "waiting": 2, "history": [90.0] * 60,
-             "error_history": [0.0] * 60, "public": False, "clients": False}  # fmt: skip
+             "error_history": [0.0] * 60, "public": False, "clients": False,
+             "effects": {}}  # fmt: skip
     return {"name": name, **quiet, **fields}
 
 
 def node(name: str, **fields: Any) -> dict[str, Any]:
     quiet = {"kind": "web", "state": "up", "role": "", "rate_per_s": 30.0, "errors_per_s": 0.0,
-             "p99_s": 0.02, "cpu_busy_ratio": 0.25}  # fmt: skip
+             "p50_s": 0.01, "p99_s": 0.02, "cpu_busy_ratio": 0.25}  # fmt: skip
     return {"name": name, **quiet, **fields}
 
 
@@ -30,7 +31,7 @@ def status(tiers: int = 5, nodes: int = 7, **fields: Any) -> dict[str, Any]:
         "loop_lag_s": {"p50": 0.0001, "p99": 0.0004, "max": 0.01},
         "tiers": [tier(f"tier-{number}") for number in range(tiers)],
         "nodes": [node(f"web-{number}") for number in range(nodes)],
-        "nodes_left_out": 0, "faults": [], "under_way": [], "offered": [],
+        "nodes_left_out": 0, "faults": [], "leaderless": [], "under_way": [], "offered": [],
         "kinds": {}, **fields,
     }  # fmt: skip
 
@@ -86,6 +87,27 @@ def test_faults_say_how_long_and_how_much_longer_and_a_flood_is_counted():
     drawn = text(draw(status(faults=faults), EVENTS, 80, 24))
     assert drawn[1] == "✗ kill web-0  for 5.0 s, 5.0 s left"
     assert drawn[4] == "✗ and 6 more faults"
+
+
+def test_who_has_nobody_to_lead_it_is_named_before_what_is_broken():
+    led_by_nobody = "kv-shard-1 has no primary: 1 of 3 voters up"
+    faults = [{"number": 1, "text": "kill x", "since_s": 70.0, "until_s": None}]
+    drawn = text(draw(status(leaderless=[led_by_nobody], faults=faults), EVENTS, 80, 24))
+    assert drawn[1:3] == [f"✗ {led_by_nobody}", "✗ kill x  for 5.0 s"]
+
+
+def test_reads_and_writes_of_clients_have_a_line_each():
+    rates = {"rate_per_s": 30.0, "errors_per_s": 0.0, "p50_s": 0.002, "p99_s": 0.004}
+    slow = {"rate_per_s": 5.0, "errors_per_s": 1.0, "p50_s": 0.2, "p99_s": 0.4}
+    users = tier("users-local", clients=True, effects={"read": rates, "write": slow})
+    drawn = text(draw(status(0) | {"tiers": [tier("web"), users]}, EVENTS, 80, 24))
+    reads, writes = (line.split() for line in drawn[5:7])
+    assert reads == ["reads", "30", "-", "2.0", "ms", "4.0", "ms"]
+    assert writes == ["writes", "5", "1", "200.0", "ms", "400.0", "ms"]
+    reading = status(0) | {"tiers": [users | {"effects": {"read": rates}}]}
+    assert not any("reads" in line for line in text(draw(reading, [], 80, 40)))
+    short = text(draw(status(0) | {"tiers": [users]}, EVENTS, 80, 15))
+    assert not any("reads" in line for line in short), "there is no room for them"
 
 
 def test_a_laptop_that_is_too_busy_says_so_instead_of_its_lag():
