@@ -7,7 +7,7 @@ elsewhere. Buttons appear for whoever came with the run's token.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from emu.observe import facts
 from emu.observe.drawing import draw
-from emu.observe.shown import duration, number
+from emu.observe.shown import EFFECTS, duration, number
 
 EVENT_KEYS: Final = frozenset({"index", "time_s", "level", "event", "node", "tier", "region"})
 EVENTS_SHOWN: Final = 40
@@ -58,9 +58,8 @@ def inside(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> st
     return "".join(
         (
             _top(status),
-            _doubts(status),
-            _faults(status),
-            _operations(status),
+            _now(status),
+            _offered(status),
             f'<h2>Tiers</h2><div class="card">{draw(status)}</div>',
             '<div class="columns"><section><h2>Nodes</h2><div class="card scroll">',
             _nodes(status),
@@ -79,48 +78,76 @@ def _top(status: Mapping[str, Any]) -> str:
     errors = sum(tier["errors_per_s"] for tier in clients)
     name = escape(status["name"])
     lag = duration(status["loop_lag_s"]["p99"])
+    late = "".join(
+        f'<span class="badge">{EFFECTS[effect]} p99 {duration(max(p99s))}</span>'
+        for effect in EFFECTS
+        if (p99s := [p99_s for tier in clients if (p99_s := _p99_s(tier, effect)) is not None])
+    )
     return (
         f'<div class="top" data-title="{up}/{count} up · {name}"><h1>{name}</h1>'
         f'<span class="soft">{duration(status["time_s"])}</span>'
         f'<span class="badge {"good" if up == count else "bad"}">{up} of {count} nodes up</span>'
         f'<span class="badge">users: {number(rate)}/s</span>'
-        f'<span class="badge {_error_class(errors, rate)}">{number(errors)} errors/s</span>'
+        f'<span class="badge {_error_class(errors, rate)}">{number(errors)} errors/s</span>{late}'
         f'<span class="grow"></span><span class="soft">loop lag p99 {lag}</span></div>'
     )
+
+
+def _p99_s(tier: Mapping[str, Any], effect: str) -> float | None:
+    p99_s: float | None = tier["effects"].get(effect, {}).get("p99_s")
+    return p99_s
+
+
+# --- what is the matter ----------------------------------------------------------------------
+
+
+def _now(status: Mapping[str, Any]) -> str:
+    """Of one height whatever it says: rows below it must not move under a pointer."""
+    told = [*_leaderless(status), *_faults(status), *_under_way(status)]
+    calm = '<li class="soft">Nothing is broken.</li>'
+    return f'<ul class="now">{"".join(told) or calm}{_doubts(status)}</ul>'
 
 
 def _doubts(status: Mapping[str, Any]) -> str:
     if status["trustworthy"]:
         return ""
     reasons = escape("; ".join(status["reasons"]))
-    return f'<p class="doubt">Do not trust these times just now: {reasons}</p>'
+    told = f"Do not trust these times just now: {reasons}"
+    return f'<li class="doubt" title="{told}">{told}</li>'
 
 
-def _faults(status: Mapping[str, Any]) -> str:
-    if not status["faults"]:
-        return ""
-    rows = ""
+def _leaderless(status: Mapping[str, Any]) -> Iterator[str]:
+    for each in map(escape, status["leaderless"]):
+        yield f'<li class="fault" title="{each}">{each}</li>'
+
+
+def _faults(status: Mapping[str, Any]) -> Iterator[str]:
     for fault in status["faults"]:
         told = f"for {duration(status['time_s'] - fault['since_s'])}"
         if fault["until_s"] is not None:
             told += f", {duration(max(0.0, fault['until_s'] - status['time_s']))} left"
         undo = _button("undo", {"undo": fault["number"]})
-        rows += f'<li>{escape(fault["text"])}<span class="soft">{told}</span>{undo}</li>'
-    return f'<ul class="faults">{rows}</ul>'
+        text = escape(fault["text"])
+        yield f'<li class="fault">{undo}{text}<span class="soft">{told}</span></li>'
 
 
-def _operations(status: Mapping[str, Any]) -> str:
-    """What is under way, and what can be done to each tier by its kind alone."""
-    rows = ""
+def _under_way(status: Mapping[str, Any]) -> Iterator[str]:
+    """The operations that are not over yet, and how far they are."""
     for each in status["under_way"]:
         told = f" {each['done']} of {each['of']}" if each["of"] else ""
         bar = f'<progress value="{each["done"]}" max="{each["of"]}"></progress>' if told else ""
-        rows += f"<li>{escape(each['text'])}{bar}"
-        rows += f'<span class="soft">{escape(each["told"])}{told}</span></li>'
-    for each in status["offered"]:
-        button = _button(each["order"]["verb"], each["order"], once=not each["lasts"])
-        rows += f'<li class="act">{escape(each["tier"])} {button}</li>'
-    return f'<ul class="operations">{rows}</ul>' if rows else ""
+        text = f'<span class="soft">{escape(each["told"])}{told}</span>'
+        yield f'<li class="operation">{escape(each["text"])}{bar}{text}</li>'
+
+
+def _offered(status: Mapping[str, Any]) -> str:
+    """What can be done to each tier by its kind alone."""
+    rows = "".join(
+        f"<li>{escape(each['tier'])} "
+        f"{_button(each['order']['verb'], each['order'], once=not each['lasts'])}</li>"
+        for each in status["offered"]
+    )
+    return f'<ul class="offered act">{rows}</ul>' if rows else ""
 
 
 # --- nodes -----------------------------------------------------------------------------------
@@ -129,13 +156,12 @@ def _operations(status: Mapping[str, Any]) -> str:
 def _nodes(status: Mapping[str, Any]) -> str:
     nodes, kinds = status["nodes"], status["kinds"]
     told = facts.columns(kinds, nodes, "page")
-    titles = "".join(f'<th class="num">{escape(facts.title(each))}</th>' for each in told)
     more = status["nodes_left_out"]
-    rest = f'<tr><td colspan="9" class="soft">and {more} more</td></tr>' if more else ""
+    rest = f'<tr><td colspan="8" class="soft">and {more} more</td></tr>' if more else ""
     return (
-        "<table><thead><tr><th>node</th><th>state</th><th>role</th>"
-        '<th class="num">rate/s</th><th class="num">err/s</th><th class="num">p99</th>'
-        f'<th class="num">cpu</th>{titles}<th></th></tr></thead><tbody>'
+        '<table class="nodes"><thead><tr><th>node</th><th>state</th><th class="act"></th>'
+        '<th>role</th><th class="num">rate/s</th><th class="num">err/s</th>'
+        '<th class="num">p99</th><th class="num">cpu</th></tr></thead><tbody>'
         + "".join(_node(node, kinds, told) for node in nodes)
         + rest
         + "</tbody></table>"
@@ -147,20 +173,32 @@ def _node(node: facts.Row, kinds: facts.Kinds, told: Sequence[facts.Fact]) -> st
     busy = node["cpu_busy_ratio"] if state == "up" else None
     errors, rate = node["errors_per_s"], node["rate_per_s"]
     cells = [
-        (number(rate), ""),
-        (number(errors), _error_class(errors, rate)),
-        (duration(node["p99_s"]), ""),
-        ("–" if busy is None else f"{busy:.0%}", "warn" if (busy or 0) > BUSY_RATIO else ""),
-        *((escape(facts.text(kinds, node, each)) or "–", "") for each in told),
+        ("rate/s", number(rate), ""),
+        ("err/s", number(errors), _error_class(errors, rate)),
+        ("p99", duration(node["p99_s"]), ""),
+        ("cpu", "–" if busy is None else f"{busy:.0%}", "warn" if (busy or 0) > BUSY_RATIO else ""),
     ]
     region = f"{node['address']} {node['region']}"
     return (
-        f'<tr data-tier="{escape(node["tier"])}"><td title="{escape(region)}">{escape(name)}</td>'
-        f'<td class="{escape(state)}" title="{escape(node["error"])}">{escape(state)}</td>'
-        f"<td>{escape(node['role']) or '–'}</td>"
-        + "".join(f'<td class="num {style}">{text}</td>' for text, style in cells)
-        + f"<td>{_actions(name, state)}</td></tr>"
+        f'<tr data-tier="{escape(node["tier"])}">'
+        f'<td class="name" title="{escape(region)}">{escape(name)}{_known(node, kinds, told)}</td>'
+        f'<td class="state {escape(state)}" title="{escape(node["error"])}">{escape(state)}</td>'
+        f'<td class="act">{_actions(name, state)}</td><td>{escape(node["role"]) or "–"}</td>'
+        + "".join(
+            f'<td class="num {style}" data-title="{title}">{text}</td>'
+            for title, text, style in cells
+        )
+        + "</tr>"
     )
+
+
+def _known(node: facts.Row, kinds: facts.Kinds, told: Sequence[facts.Fact]) -> str:
+    """What it says of itself; a line that is there even when it says nothing just now."""
+    own = [each for each in told if each in kinds.get(node["kind"], {}).get("facts", ())]
+    texts = [(facts.title(each), facts.text(kinds, node, each)) for each in own]
+    known = " · ".join(f"{title} {text}" for title, text in texts if text)
+    known = escape(known)
+    return f'<div class="known soft" title="{known}">{known}</div>' if own else ""
 
 
 BUSY_RATIO: Final = 0.9

@@ -75,6 +75,16 @@ def test_it_tells_how_far_an_operation_is_and_offers_what_a_kind_brings():
     assert "data-once" not in buttons['{"verb": "stick", "target": "machine"}']
 
 
+def test_what_is_the_matter_is_one_list_that_is_always_there():
+    assert "Nothing is broken." in shown().text
+    found = shown(leaderless=["db has no primary: 1 of 3 voters up"], trustworthy=False,
+                  reasons=["the loop was late"])  # fmt: skip
+    assert "the loop was late" in found.text
+    assert "db has no primary: 1 of 3 voters up" in found.text
+    assert "Nothing is broken." not in found.text
+    assert [attrs for tag, attrs in found.tags if tag == "ul" and attrs.get("class") == "now"]
+
+
 def test_a_node_that_is_down_can_be_started_and_one_that_is_paused_resumed():
     nodes = [node("web-0", state="crashed", error="boom"), node("web-1", state="paused")]
     found = shown(nodes=nodes)
@@ -96,7 +106,7 @@ def test_what_nodes_and_files_say_is_never_markup():
     way = {"text": hostile, "done": 1, "of": 0, "told": hostile}
     offered = [{"tier": hostile, "order": {"verb": hostile, "target": hostile}, "lasts": True}]
     found = shown(events, name=hostile, nodes=nodes, faults=faults, tiers=tiers,
-                  trustworthy=False, reasons=[hostile], under_way=[way],
+                  trustworthy=False, reasons=[hostile], under_way=[way], leaderless=[hostile],
                   offered=offered)  # fmt: skip
     assert not [tag for tag, _ in found.tags if tag in ("img", "script")]
     assert not [name for _, attrs in found.tags for name in attrs if name.startswith("on")]

@@ -33,14 +33,11 @@ async function refresh() {
 
 // Make `old` equal to `fresh`, touching only what differs: no flicker, no lost scroll or focus.
 function morph(old, fresh) {
-  const count = Math.max(old.childNodes.length, fresh.childNodes.length);
-  for (let place = count - 1; place >= 0; place--) {
+  const wanted = [...fresh.childNodes];
+  wanted.forEach((there, place) => {
     const here = old.childNodes[place];
-    const there = fresh.childNodes[place];
-    if (!there) {
-      here.remove();
-    } else if (!here) {
-      old.insertBefore(there, null);
+    if (!here) {
+      old.append(there);
     } else if (here.nodeName !== there.nodeName) {
       here.replaceWith(there);
     } else if (here.nodeType === Node.TEXT_NODE) {
@@ -49,7 +46,8 @@ function morph(old, fresh) {
       copyAttributes(here, there);
       morph(here, there);
     }
-  }
+  });
+  while (old.childNodes.length > wanted.length) old.lastChild.remove();
 }
 
 function copyAttributes(here, there) {
