@@ -22,7 +22,7 @@ MAX_SOCKET_PATH_BYTES: Final = 100
 TIERS: Final = "shards.json"
 RECORD: Final = ".record.json"
 FORMAT_FILE: Final = "format.json"
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of what nodes write on their disks, and of what is beside them. Raise it with every change after
 which this version cannot read what the one before has left."""
 LOOK_S: Final = 0.2

@@ -137,10 +137,15 @@ class MachineDisk:
         self._cuts = 0
 
     def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
-        """Offsets beyond either end are moved into the file.
+        """Offsets beyond either end are moved into the file. Where there is none of that name, it
+        is the last of those that are called `NAME-` and a number.
 
         Raises FileNotFoundError, and ValueError if the file is empty.
         """
+        names = self.files.names()
+        if name not in names:
+            parts = [each for each in names if re.fullmatch(rf"{re.escape(name)}-\d+", each)]
+            name = max(parts, default=name)
         size_bytes = self.files.size_bytes(name)
         if not size_bytes:
             raise ValueError(f"{name} is empty: there is no bit to flip")
@@ -355,6 +360,16 @@ class NodeDisk:
             raise _error(errno.EIO)
         self._read_bytes.value += wanted_bytes
         return self._files.read(name, offset, wanted_bytes)
+
+    def peek(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """What is there, at once: the page cache has it, and the device is not asked."""
+        self._life.check()
+        _check_name(name)
+        disk = self._disk
+        if disk.fail_reads:
+            self._errors.value += 1
+            raise _error(errno.EIO)
+        return self._files.read(name, offset, size_bytes)
 
     async def rename(self, old: str, new: str) -> None:
         """Visible at once, durable when it returns."""

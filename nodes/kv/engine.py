@@ -79,7 +79,7 @@ class KvEngine(Protocol):
         """Return once `committed_lsn` is beyond `lsn`, or the wait is over."""
         ...
 
-    def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
+    async def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
         """(LSN, facts) of the committed records after `from_lsn`; None if they are not kept."""
         ...
 
@@ -347,16 +347,17 @@ class LoggedEngine:
             while self.committed_lsn <= lsn:
                 await self.ctx.clock.sleep(QUORUM_POLL_S)
 
-    def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
+    async def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
         """See KvEngine."""
-        storage, last_lsn = self.driver.core.storage, self.committed_lsn
-        if from_lsn + 1 < storage.first_lsn:
-            return None
+        driver, last_lsn = self.driver, self.committed_lsn
         if from_lsn >= last_lsn:
             return []
+        entries = await driver.records(from_lsn + 1, last_lsn, max_bytes)
+        if not entries:
+            return None
         return [
             (lsn, msgpack.unpackb(payload, strict_map_key=False) if kind == 0 else [])
-            for _, lsn, kind, payload in storage.entries(from_lsn + 1, last_lsn, max_bytes)
+            for _, lsn, kind, payload in entries
         ]
 
     def keep_changes(self, wanted: bool) -> None:
@@ -424,7 +425,7 @@ class UnloggedEngine:
             while self.committed_lsn <= lsn:
                 await self._advanced.wait()
 
-    def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
+    async def changes(self, from_lsn: int, max_bytes: int) -> list[tuple[int, list[Fact]]] | None:
         """See KvEngine."""
         first_lsn = self._feed[0][0] if self._feed else self.committed_lsn + 1
         if not self._feeding or from_lsn + 1 < first_lsn:

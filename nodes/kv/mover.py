@@ -145,7 +145,7 @@ class Mover:
         until_s = clock.monotonic_s() + min(max(wait_ms, 0) / 1000, MAX_WAIT_S)
         through_lsn = from_lsn
         while True:
-            records = engine.changes(through_lsn, PAGE_BYTES)
+            records = await engine.changes(through_lsn, PAGE_BYTES)
             if records is None:
                 raise RpcError("refused", "those changes are not kept any more", TOO_OLD)
             facts = changes_for(move, slots, records)

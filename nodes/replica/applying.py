@@ -14,6 +14,7 @@ from nodes.base import Context, Timer
 from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.replica.state_machine import DoesNotApply, StateMachine, apply_entries
 from protocols.replication.log import Entry
+from protocols.replication.log_memory import MemoryLog
 from protocols.replication.replica import PRIMARY, Replica
 
 SLICE: Final = 100
@@ -26,6 +27,7 @@ class Driver(Protocol):
     ctx: Context
     machine: StateMachine
     core: Replica
+    storage: MemoryLog
     state_lsn: int
 
     @property
@@ -36,6 +38,7 @@ class Driver(Protocol):
     def is_stopped(self) -> bool: ...
     def stop_state(self, lsn: int, error: Exception) -> None: ...
     def pump(self) -> None: ...
+    async def have_at_hand(self, lsn: int) -> None: ...
 
 
 class Applying:
@@ -49,6 +52,8 @@ class Applying:
         self._timer: Timer | None = None
         self._changed: trio.Event | None = None
         """Set when the state moves on; None while nobody waits for that."""
+        self._is_at_hand = True
+        """Whether the next records are in memory."""
 
     def follow(self) -> None:
         """The log or what is visible of it has moved on. A short way the state goes at once, or
@@ -89,7 +94,10 @@ class Applying:
             self._timer = None
             while not (driver.held or driver.is_stopped) and driver.state_lsn < self._target():
                 self._apply_some()
-                await driver.ctx.clock.sleep(0)
+                if self._is_at_hand:
+                    await driver.ctx.clock.sleep(0)
+                else:
+                    await driver.have_at_hand(driver.state_lsn + 1)
             driver.pump()
 
     def _apply(self, entries: Sequence[Entry]) -> None:
@@ -115,6 +123,7 @@ class Applying:
     def _apply_some(self) -> bool:
         """Apply one slice; whether there is more."""
         driver, core = self._driver, self._driver.core
+        self._is_at_hand = True
         if core.cut_from is not None:
             return False  # the next Ready takes the state back first
         if driver.is_stopped:
@@ -122,8 +131,10 @@ class Applying:
         target = self._target()
         if driver.state_lsn < target:
             stop = min(target, driver.state_lsn + SLICE)
-            entries = core.storage.entries(driver.state_lsn + 1, stop, SLICE_BYTES)
-            self._apply(entries)
+            entries = driver.storage.entries(driver.state_lsn + 1, stop, SLICE_BYTES)
+            self._is_at_hand = bool(entries)
+            if entries:
+                self._apply(entries)
         applied_lsn = min(driver.state_lsn, core.visible_lsn)
         if core.applied_lsn != applied_lsn:
             core.applied(applied_lsn, driver.ctx.clock.monotonic_s())

@@ -8,8 +8,7 @@ other answer when what it saw is `visible`. The files are files.py's business.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -23,8 +22,10 @@ from nodes.replica.applying import Applying
 from nodes.replica.event_words import DIVERGED, in_words
 from nodes.replica.facts import facts_of
 from nodes.replica.files import ROOM_PAUSE_S, ReplicaFiles
+from nodes.replica.hearing import REPLICATE, read_message
 from nodes.replica.install import Installer
 from nodes.replica.lag import LagClock
+from nodes.replica.reading import Reader
 from nodes.replica.refill import SNAPSHOT_AFTER, Refill
 from nodes.replica.refusals import no_room_elsewhere, not_primary
 from nodes.replica.snapshots import Snapshots
@@ -32,7 +33,7 @@ from nodes.replica.state_machine import StateMachine, restore_in_steps
 from nodes.replica.waiters import Callback, Waiters
 from nodes.wire.answers import Future
 from nodes.wire.client import Client
-from nodes.wire.service import Call, Service
+from nodes.wire.service import Service
 from protocols.errors import RpcError
 from protocols.replication import replica as replication
 from protocols.replication.messages import Members, Message
@@ -43,11 +44,9 @@ from protocols.replication.replica import (
     Ready,
     Replica,
     RoleChanged,
-    Snapshot,
 )
-from protocols.stepping import at_once
+from protocols.stepping import Steps, at_once
 
-REPLICATE: Final = "replicate"
 CATCH_UP_BYTES: Final = 256 << 10
 CATCH_UP_BYTES_PER_S: Final = 50e6
 """Written at once, so much is a catch-up; and it is taken no faster than this."""
@@ -57,17 +56,6 @@ LOST_WRITE: Final = "this node lost its role while the write was on its way"
 LOST_ANSWER: Final = "this node lost its role while it answered"
 STALL_RATIO: Final = 0.2
 """A timer this part of the detection time-out late means that this process was held up."""
-
-
-def read_message(call: Call, wire: Any) -> Message:
-    """What a peer says in its own name; ValueError ends its connection."""
-    try:
-        message = replication.from_wire(wire)
-    except replication.BadMessage as error:
-        raise ValueError(str(error)) from error
-    if call.peer != message.sender:
-        raise ValueError(f"{call.peer} speaks for {message.sender}")
-    return message
 
 
 class ReplicaDriver:
@@ -97,7 +85,7 @@ class ReplicaDriver:
         self.failovers = 0
         """Promotions of this node after the group's first."""
         self.lag = LagClock()
-        self.files = ReplicaFiles(ctx, config.name, machine.describe)
+        self.files = ReplicaFiles(ctx, config.name, machine)
         self.on_role: Callable[[str], None] | None = None
         self._founders = founders
         self._nursery = nursery
@@ -105,9 +93,11 @@ class ReplicaDriver:
         self._installer = Installer(self)
         self._applying = Applying(self, apply_pause_s)
         self._refill = Refill(self)
+        self._reader = Reader(self)
         self.want_snapshot = self._snapshots.want
         self.follow_again = self._applying.start
         self.stop_state = self._refill.begin
+        self.have_at_hand, self.records = self._reader.have_at_hand, self._reader.records
         self._peers: dict[str, Client] = {}
         self._acknowledged = Waiters("unknown_outcome", LOST_WRITE)
         self._visible = Waiters("unavailable", LOST_ANSWER)
@@ -127,12 +117,10 @@ class ReplicaDriver:
 
     async def recover(self) -> None:
         """Read state, snapshot and log; raise CorruptLog for damage that no peer can heal."""
-        state, storage = await self.files.recover(self._founders)
-        snapshot = storage.snapshot
-        await self._restore(snapshot)
-        self.core = Replica(
-            self.config, storage, state, self._founders, self.ctx.rng("replica"), self._now_s()
-        )
+        state, self.storage = await self.files.recover(self._founders)
+        await self._restore()
+        rng = self.ctx.rng("replica")
+        self.core = Replica(self.config, self.storage, state, self._founders, rng, self._now_s())
 
     async def run(self) -> None:
         """Drive until cancelled. Call `recover` first."""
@@ -144,6 +132,7 @@ class ReplicaDriver:
             nursery.start_soon(self._snapshots.run)
             nursery.start_soon(self._installer.run)
             nursery.start_soon(self._refill.run)
+            nursery.start_soon(self._reader.run)
             nursery.start_soon(self._make_room_forever)
             self.pump()
 
@@ -217,9 +206,7 @@ class ReplicaDriver:
 
     def rebuild(self) -> None:
         """Go back to what the log says: the state ran ahead of what the log could take."""
-        snapshot = self.core.storage.snapshot
-        data, lsn = (snapshot.data, snapshot.lsn) if snapshot is not None else (None, 0)
-        self.replace_state(at_once(restore_in_steps(self.machine, data)), lsn)
+        self.replace_state(at_once(self._restore_steps()), self.files.snapshots.lsn)
         self._applying.start()
 
     def when_acknowledged(self, lsn: int, callback: Callback) -> None:
@@ -355,29 +342,29 @@ class ReplicaDriver:
         """Whether a peer's snapshot is about to replace state and log."""
         return self._installer.is_busy
 
-    @contextmanager
-    def hold(self) -> Iterator[None]:
-        """What is to be done meanwhile waits."""
-        self._slow = Ready()
-        try:
-            yield
-        finally:
-            self._slow = None
-        self.pump()
-
     def _carry_out(self, ready: Ready) -> None:
         for event in ready.events:
             self._tell(event)
         if ready.entries:
             self._write(ready)
         for message in ready.messages:
-            self.peer(message.to).notify(REPLICATE, replication.to_wire(message))
+            self.send(message)
+        for chunk in ready.received:
+            self._installer.take(chunk)
+        if ready.reads or ready.chunks:
+            self._reader.want(ready)
         self._applying.follow()
         self._wake(ready)
 
+    def send(self, message: Message) -> None:
+        """To the member that it names."""
+        self.peer(message.to).notify(REPLICATE, replication.to_wire(message))
+
     def _write(self, ready: Ready) -> None:
-        self.lag.appended(ready.entries[-1][1], self._now_s())
+        last_lsn = ready.entries[-1][1]
+        self.lag.appended(last_lsn, self._now_s())
         if self.files.append(ready.entries, ready.synced_lsn, ready.mark):
+            self.storage.release(last_lsn)
             self.files.begin_sync()
             self._sync_wanted.set()
         else:
@@ -385,16 +372,17 @@ class ReplicaDriver:
             self._room_wanted.set()
 
     async def _sync_forever(self) -> None:
-        before_bytes = self.files.size_bytes
+        before_bytes = self.files.log.written_bytes
         while True:
             await self._sync_wanted.wait()
             await self.files.sync_is_due()
-            mark, size_bytes = await self.files.sync()
+            mark, written_bytes = await self.files.sync()
             if mark != self.files.written_mark:  # written since that began, even before we waited
                 self._sync_wanted.set()
-            if size_bytes - before_bytes > CATCH_UP_BYTES and self._has_only_old_records():
-                await self.ctx.clock.sleep((size_bytes - before_bytes) / CATCH_UP_BYTES_PER_S)
-            before_bytes = size_bytes
+            much_bytes = written_bytes - before_bytes
+            if much_bytes > CATCH_UP_BYTES and self._has_only_old_records():
+                await self.ctx.clock.sleep(much_bytes / CATCH_UP_BYTES_PER_S)
+            before_bytes = written_bytes
             if mark < self.files.written_mark:  # written after this sync had begun
                 self._sync_wanted.set()
             self.core.synced(mark, self._now_s())
@@ -431,7 +419,8 @@ class ReplicaDriver:
             if ready.truncate_from is not None:
                 await self.files.cut(ready.truncate_from)
             if ready.rebuild_from is not None and ready.rebuild_from <= self.state_lsn:
-                await self._restore(self.core.storage.snapshot)
+                await self._restore()
+                await self.files.snapshots.sweep()
                 self.ctx.log.info("state rebuilt", from_lsn=self.state_lsn)
             ready.rebuild_from = None
             self._carry_out(ready)
@@ -444,15 +433,19 @@ class ReplicaDriver:
 
     async def _save_divergent(self, event: Diverged) -> None:
         name = await self.files.save_divergent(event, self.core.epoch)
-        self.divergent_records += len(event.records)
-        fields = {"records": len(event.records), "from_lsn": event.from_lsn, "file": name}
+        records = event.last_lsn + 1 - event.from_lsn
+        self.divergent_records += records
+        fields = {"records": records, "from_lsn": event.from_lsn, "file": name}
         self.ctx.log.warning(DIVERGED, **fields)
 
-    async def _restore(self, snapshot: Snapshot | None) -> None:
+    async def _restore(self) -> None:
         """Make the state what the snapshot has, in steps; until then it is what it was."""
-        data, lsn = (snapshot.data, snapshot.lsn) if snapshot is not None else (None, 0)
-        steps = restore_in_steps(self.machine, data)
-        self.replace_state(await take_steps(self.ctx.clock, steps, 0.0), lsn)
+        become = await take_steps(self.ctx.clock, self._restore_steps(), 0.0)
+        self.replace_state(become, self.files.snapshots.lsn)
+
+    def _restore_steps(self) -> Steps[Callable[[], None]]:
+        snapshots = self.files.snapshots
+        return restore_in_steps(self.machine, snapshots.state(), snapshots.parts)
 
     def replace_state(self, become: Callable[[], None], lsn: int) -> None:
         """The state is of another origin from now on, and contains so much."""

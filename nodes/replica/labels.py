@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from nodes.replica.driver import REPLICATE
+from nodes.replica.hearing import REPLICATE
 from protocols.replication import messages as said
 
 

@@ -6,17 +6,20 @@ the record is in place, nobody may look at the state.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from nodes.base import Context
 from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.parts.timing import take_steps
+from nodes.replica.files import ReplicaFiles
+from nodes.replica.snapshot_files import Receiving
 from nodes.replica.state_machine import StateMachine, restore_in_steps
 from nodes.wire.client import Client
 from nodes.wire.service import Call
 from protocols.errors import RpcError
-from protocols.replication.pieces import Pieces
+from protocols.replication.log import CorruptFile
 from protocols.replication.replica import WITNESS, Replica
 
 SNAPSHOT_AFTER: Final = "snapshot_after"
@@ -32,6 +35,7 @@ class Driver(Protocol):
     ctx: Context
     machine: StateMachine
     core: Replica
+    files: ReplicaFiles
     times_replaced: int
 
     def peer(self, name: str) -> Client: ...
@@ -73,6 +77,7 @@ class Refill:
             await self._wanted.wait()
             while self.problem and not await self._try_peers():
                 await driver.ctx.clock.sleep(PAUSE_S)
+            await driver.files.snapshots.sweep()
 
     async def _try_peers(self) -> bool:
         core = self._driver.core
@@ -87,37 +92,59 @@ class Refill:
 
     async def _take_from(self, name: str) -> bool:
         """Whether the state is that of a peer's snapshot now. Raises RpcError."""
-        driver, data, lsn = self._driver, Pieces(), 0
-        while True:
-            answer = await driver.peer(name).call(
-                SNAPSHOT_AFTER, self._lsn, lsn, len(data), timeout_s=TIMEOUT_S
-            )
-            if answer is None:
+        driver, snapshots = self._driver, self._driver.files.snapshots
+        receiving = snapshots.receive()
+        try:
+            lsn = await self._receive_from(name, receiving)
+            if lsn is None or not receiving.is_whole:
                 return False
-            lsn, size_bytes, piece = answer
-            data.append(piece)
-            if len(data) >= size_bytes:
-                break
-        times = driver.times_replaced
-        steps = restore_in_steps(driver.machine, data)
-        become = await take_steps(driver.ctx.clock, steps, STEP_PAUSE_S)
-        storage = driver.core.storage
-        if times != driver.times_replaced or not storage.first_lsn - 1 <= lsn <= storage.last_lsn:
+            times = driver.times_replaced
+            steps = restore_in_steps(driver.machine, receiving.state(), receiving.parts)
+            become = await take_steps(driver.ctx.clock, steps, STEP_PAUSE_S)
+            storage = driver.core.storage
+            is_kept = storage.first_lsn - 1 <= lsn <= storage.last_lsn
+            if times != driver.times_replaced or not is_kept:
+                return False
+            driver.replace_state(become, lsn)
+        except CorruptFile as error:
+            driver.ctx.log.warning("snapshot lost", why=str(error))
             return False
-        driver.replace_state(become, lsn)
+        finally:
+            snapshots.end(receiving)
         driver.ctx.log.info("state refilled", lsn=lsn, peer=name)
         driver.want_snapshot(lsn)  # else another life would meet the record again
         driver.follow_again()
         return True
 
-    def serve(self, call: Call, after_lsn: int, lsn: int, offset: int) -> Any:
+    async def _receive_from(self, name: str, receiving: Receiving) -> int | None:
+        """The LSN of the snapshot that it has given; None if it had none."""
+        driver, lsn, offset = self._driver, 0, 0
+        while True:
+            answer = await driver.peer(name).call(
+                SNAPSHOT_AFTER, self._lsn, lsn, offset, timeout_s=TIMEOUT_S
+            )
+            if answer is None:
+                return None
+            lsn, size_bytes, piece = answer
+            try:
+                receiving.add(piece)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                return None
+            offset += len(piece)
+            if offset >= size_bytes:
+                return int(lsn)
+
+    async def serve(self, call: Call, after_lsn: int, lsn: int, offset: int) -> Any:
         """A piece of a snapshot of ours that reaches so far: `[lsn, size, bytes]`; nil if there is
         none yet, or another than the one at `lsn`."""
-        snapshot = self._driver.core.storage.snapshot
-        if snapshot is None or snapshot.lsn < after_lsn:
+        snapshots = self._driver.files.snapshots
+        if not snapshots.lsn or snapshots.lsn < after_lsn:
             self._driver.want_snapshot(after_lsn)
             return None
-        if lsn and lsn != snapshot.lsn:
+        if lsn and lsn != snapshots.lsn:
             return None
-        piece = bytes(snapshot.data[offset : offset + PIECE_BYTES])
-        return [snapshot.lsn, len(snapshot.data), piece]
+        lsn = snapshots.lsn
+        piece = await snapshots.read_sent(lsn, offset, PIECE_BYTES)
+        return None if piece is None else [lsn, snapshots.sent_bytes, piece]

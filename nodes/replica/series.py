@@ -89,7 +89,7 @@ class _Replicas:
         metrics.gauge(
             "replication_lag_bytes", "Bytes of log that a replica has not on its disk.",
             replica=name,
-        ).value = driver.files.bytes_after(progress.flushed_lsn)  # fmt: skip
+        ).value = driver.storage.bytes_after(progress.flushed_lsn)  # fmt: skip
         metrics.gauge(
             "replica_lacks_room", "1 while a replica's disk is full, as it said.", replica=name
         ).value = progress.lacks_room

@@ -5,14 +5,17 @@ A snapshot that came from a peer is install.py's.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Final, Protocol
 
 from nodes.base import Context
 from nodes.replica.files import ReplicaFiles
-from nodes.replica.state_machine import StateMachine, dump_in_steps
+from nodes.replica.state_machine import KeepsFiles, StateMachine, dump_in_steps
+from protocols.replication.log_memory import MemoryLog
 from protocols.replication.pieces import Content
 from protocols.replication.replica import DATA, Replica, Snapshot
+from protocols.replication.snapshot_file import StateFile
 
 LOOK_S: Final = 1.0
 SETTLE_LOOKS: Final = 100
@@ -28,6 +31,7 @@ class Driver(Protocol):
     machine: StateMachine
     core: Replica
     files: ReplicaFiles
+    storage: MemoryLog
     state_lsn: int
     times_replaced: int
 
@@ -37,7 +41,6 @@ class Driver(Protocol):
     def is_cut(self) -> bool: ...
     @property
     def is_installing(self) -> bool: ...
-    def hold(self) -> AbstractContextManager[None]: ...
 
 
 class Snapshots:
@@ -62,64 +65,76 @@ class Snapshots:
 
     def _is_due(self) -> bool:
         """Not for less log than the state is long: a large state would be written all the time."""
-        last = self._driver.core.storage.snapshot
-        if (last.lsn if last is not None else 0) < self._wanted_lsn <= self._driver.state_lsn:
+        driver = self._driver
+        last = driver.storage.snapshot
+        last_lsn = last.lsn if last is not None else 0
+        if last_lsn < self._wanted_lsn <= driver.state_lsn:
             return True
-        if last is None:
-            return self._driver.files.size_bytes > self._every_bytes
-        due_bytes = max(self._every_bytes, len(last.data))
-        return self._driver.files.bytes_after(last.lsn) > due_bytes
+        due_bytes = max(self._every_bytes, driver.files.snapshots.state_bytes)
+        return driver.storage.bytes_after(last_lsn) > due_bytes
 
     async def _take(self) -> None:
         driver, core = self._driver, self._driver.core
         before = core.storage.snapshot.lsn if core.storage.snapshot is not None else 0
-        data, lsn, epoch = await self._dump()
+        data, files, lsn, epoch = await self._dump()
         if data is None or lsn <= before or not epoch or core.storage.epoch_at(lsn) != epoch:
             return
-        made = core.snapshot_of(lsn, data)
+        made = core.snapshot_of(lsn)
         for _ in range(SETTLE_LOOKS):
             if core.is_settled(made):
                 break
             await driver.ctx.clock.sleep(SETTLE_LOOK_S)
         if not core.is_settled(made) or driver.held:
             return
-        saved = await driver.files.save_snapshot(made, lambda: self._is_newest(made))
-        if saved and self._is_newest(made) and not driver.held and not driver.files.lacks_room:
-            await self._compact(made)
+        saved = await driver.files.snapshots.save(made, data, files, lambda: self._is_newest(made))
+        if saved is not None:
+            first_lsn = core.compact(saved)
+            await driver.files.log.drop_before(first_lsn)
+            driver.ctx.log.info("snapshot taken", lsn=saved.lsn, log_from_lsn=first_lsn)
 
-    async def _dump(self) -> tuple[Content | None, int, int]:
-        """A state, its LSN and that record's epoch (0: it held records that had been cut); None if
-        it was replaced meanwhile."""
-        driver, storage = self._driver, self._driver.core.storage
+    async def _dump(self) -> tuple[Content | None, Sequence[StateFile], int, int]:
+        """A state, the files beside it, its LSN and that record's epoch (0: it held records that
+        had been cut); None if it was replaced meanwhile, or went on too fast."""
+        driver, storage = self._driver, self._driver.storage
         lsn, epoch, times = driver.state_lsn, 0, driver.times_replaced
 
-        def applied() -> list[bytes]:
+        def applied() -> Iterator[bytes]:
             nonlocal lsn, epoch
             before, lsn = lsn, driver.state_lsn
             epoch = 0 if driver.is_cut else storage.epoch_at(lsn) or 0
-            entries = storage.entries(before + 1, lsn, 1 << 62)
-            return [payload for _, _, kind, payload in entries if kind == DATA]
+            return _payloads(storage, before + 1, lsn)
 
         with closing(dump_in_steps(driver.machine, applied)) as steps:
             while driver.times_replaced == times:
                 try:
                     next(steps)
                 except StopIteration as ended:
-                    return ended.value, lsn, epoch
+                    return ended.value, _files_of(driver.machine), lsn, epoch
+                except _TooFast:
+                    break
                 await driver.ctx.clock.sleep(STEP_PAUSE_S)
-        return None, lsn, epoch
+        return None, (), lsn, epoch
 
     def _is_newest(self, made: Snapshot) -> bool:
-        """Whether no peer's snapshot takes, or took, the place of this one."""
-        last = self._driver.core.storage.snapshot
-        return not self._driver.is_installing and (last is None or last.lsn < made.lsn)
+        """Whether no peer's snapshot takes, or took, the place of this one, and nobody is just
+        restoring the last."""
+        driver, last = self._driver, self._driver.storage.snapshot
+        is_free = not (driver.is_installing or driver.held)
+        return is_free and (last is None or last.lsn < made.lsn)
 
-    async def _compact(self, made: Snapshot) -> None:
-        """Drop what nobody needs; what is appended at the very end of it waits."""
-        driver = self._driver
-        first_lsn = driver.core.compact(made)
-        copy = await driver.files.copy_log(driver.core.storage, first_lsn)
-        if copy is not None and not driver.held:
-            with driver.hold():
-                await driver.files.replace_log(copy, driver.core.storage)
-        driver.ctx.log.info("snapshot taken", lsn=made.lsn, log_from_lsn=first_lsn)
+
+class _TooFast(Exception):
+    """What was applied since the last look is not in memory any more."""
+
+
+def _payloads(storage: MemoryLog, from_lsn: int, to_lsn: int) -> Iterator[bytes]:
+    while from_lsn <= to_lsn:
+        entries = storage.entries(from_lsn, to_lsn)
+        if not entries:
+            raise _TooFast
+        yield from [payload for _, _, kind, payload in entries if kind == DATA]
+        from_lsn = entries[-1][1] + 1
+
+
+def _files_of(machine: StateMachine) -> Sequence[StateFile]:
+    return machine.dumped_files() if isinstance(machine, KeepsFiles) else ()

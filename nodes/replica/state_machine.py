@@ -6,17 +6,18 @@ A small state is dumped and restored in one piece (StateMachine), a large one in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from protocols.replication.log import DATA, Entry
 from protocols.replication.pieces import Content
+from protocols.replication.snapshot_file import StateFile
 from protocols.stepping import Steps
 
-Applied = Callable[[], Sequence[bytes]]
-"""The payloads of the records that were applied since the last call, or since the dump began. What
-is dumped is the state at the last call."""
+Applied = Callable[[], Iterable[bytes]]
+"""The payloads of the records that were applied since the last call, or since the dump began: to be
+looked at now or never. What is dumped is the state at the last call."""
 
 
 class DoesNotApply(Exception):
@@ -56,13 +57,6 @@ class CopiesInSteps(Protocol):
     def restore_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
         """What makes this the state that was dumped; until it is called, all is as it was."""
         ...
-
-
-class StateFile(NamedTuple):
-    """A file of a KeepsFiles machine as a snapshot has it: its first `size_bytes`."""
-
-    name: str
-    size_bytes: int
 
 
 @runtime_checkable
@@ -109,8 +103,13 @@ def dump_in_steps(machine: StateMachine, applied: Applied) -> Steps[Content]:
     return machine.dump()
 
 
-def restore_in_steps(machine: StateMachine, data: Content | None) -> Steps[Callable[[], None]]:
-    """See CopiesInSteps; other machines do it in one step, and so does who becomes empty."""
+def restore_in_steps(
+    machine: StateMachine, data: Content | None, files: Sequence[StateFile] = ()
+) -> Steps[Callable[[], None]]:
+    """See CopiesInSteps and KeepsFiles; other machines do it in one step, and so does who becomes
+    empty."""
+    if data is not None and isinstance(machine, KeepsFiles):
+        return (yield from machine.restore_from_files(data, files))
     if data is not None and isinstance(machine, CopiesInSteps):
         return (yield from machine.restore_in_steps(data))
     return partial(machine.restore, data)

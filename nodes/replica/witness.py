@@ -14,7 +14,8 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Context, Disk, Syncing
-from nodes.replica.driver import REPLICATE, ReplicaDriver, read_message
+from nodes.replica.driver import ReplicaDriver
+from nodes.replica.hearing import REPLICATE, read_message
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, Service
 from protocols.kv.coordinator import shard_number
@@ -182,6 +183,9 @@ class _Files:
 
     async def read(self, name: str, offset: int = 0, size_bytes: int | None = None) -> bytes:
         return await self._disk.read(self._prefix + name, offset, size_bytes)
+
+    def peek(self, name: str, offset: int, size_bytes: int) -> bytes:
+        return self._disk.peek(self._prefix + name, offset, size_bytes)
 
     async def rename(self, old: str, new: str) -> None:
         await self._disk.rename(self._prefix + old, self._prefix + new)

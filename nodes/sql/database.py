@@ -146,6 +146,9 @@ class SqlEngine:
     def sql(self) -> SqlState:
         return self.machine.sql
 
+    async def log_digest(self, call: Call) -> dict[str, Any]:
+        return await log_digest(self.driver)
+
     async def query(
         self, sql: str, params: Sequence[Any], options: dict[str, Any]
     ) -> dict[str, Any]:
@@ -327,7 +330,7 @@ class DatabaseNode:
             admin.add(LEAVE, keeper.leave)
             if not engine.driver.config.witness:
                 admin.add(STATE_DIGEST, lambda call: engine.sql.digests())
-                admin.add(LOG_DIGEST, lambda call: log_digest(engine.driver.core))
+                admin.add(LOG_DIGEST, engine.log_digest)
             measure(ctx, engine.driver)
             nursery.start_soon(keeper.run)
             listener = await ctx.network.listen(RPC_PORT)

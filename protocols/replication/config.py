@@ -58,7 +58,7 @@ class GroupConfig:
     max_entry_bytes: int = 512 * 1024
     max_ahead_records: int = 100_000
     """More proposals than this beyond the quorum's LSN are refused."""
-    max_snapshot_bytes: int = 1 << 30
+    max_snapshot_bytes: int = 1 << 40
     snapshot_bytes_per_s: float = 50e6
     """A snapshot is sent no faster than this to each member: commits come first."""
     retained_bytes: int = 64 << 20

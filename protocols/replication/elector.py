@@ -112,6 +112,8 @@ class Elector:
     def hear(self, reply: VoteReply) -> None:
         """A voter's answer, maybe to an earlier question."""
         election = self._election
+        if not self.may_stand:
+            return  # since we asked, a snapshot has come: without its state we could not serve
         if election is None or reply.epoch != election.epoch or reply.pre != election.pre:
             return
         if reply.sender not in self._state.membership.voters:

@@ -22,7 +22,7 @@ from protocols.replication.messages import (
     VoteReply,
     VoteRequest,
 )
-from protocols.replication.state import ALL_BYTES, State
+from protocols.replication.state import State
 from protocols.replication.storage import Snapshot
 from protocols.replication.voter import Voter
 
@@ -200,7 +200,9 @@ class Follower:
             return
         if chunk.total_bytes > state.config.max_snapshot_bytes:
             return
-        snapshot = self._incoming.take(chunk)
+        if self._incoming.take(chunk):
+            state.pending.received.append(chunk)
+        snapshot = self._incoming.installing
         if snapshot is None:
             self._reply_to_chunk(chunk, self._incoming.received_bytes(chunk))
             return
@@ -213,8 +215,7 @@ class Follower:
         for lsn in range(max(state.quorum_lsn + 1, storage.first_lsn), storage.last_lsn + 1):
             theirs = snapshot.epoch_at(lsn)
             if lsn > snapshot.lsn or (theirs is not None and theirs != storage.epoch_at(lsn)):
-                lost = list(storage.entries(lsn, storage.last_lsn, ALL_BYTES))
-                state.tell(Diverged(lsn, lost))
+                state.tell(Diverged(lsn, storage.last_lsn, storage.latest(lsn)))
                 return
 
     def _reply_to_chunk(self, chunk: SnapshotChunk, received_bytes: int) -> None:

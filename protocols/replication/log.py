@@ -1,4 +1,4 @@
-"""The bytes of log records, snapshots and sealed state, and how a damaged log is judged.
+"""The bytes of log records and of sealed state, and how a damaged log is judged.
 
 Nothing here opens a file or knows what a payload means. An entry is a plain tuple
 `(epoch, lsn, kind, payload)`: LSNs are dense record numbers, epochs never decrease.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from protocols.replication.pieces import PIECE_BYTES, Content
@@ -25,14 +25,11 @@ MEMBERS: Final = 2
 """The group's membership from this record on."""
 
 MAGIC: Final = b"\xe3L\x9dg"
-SNAPSHOT_MAGIC: Final = b"\xe3S\x9dn"
 SEAL_MAGIC: Final = b"\xe3H\x9ds"
 _HEAD = struct.Struct("<4sBIIQQ")
 """Magic, kind, payload bytes, records before this one not yet synced, epoch, LSN; then the CRC."""
 _CRC = struct.Struct("<I")
 HEADER_BYTES: Final = _HEAD.size + _CRC.size
-_SNAPSHOT_HEAD = struct.Struct("<4sQQQ")
-SNAPSHOT_HEADER_BYTES: Final = _SNAPSHOT_HEAD.size + _CRC.size
 MAX_PAYLOAD_BYTES: Final = 1 << 26
 
 
@@ -76,21 +73,33 @@ def record_bytes(entry: Entry) -> int:
     return HEADER_BYTES + len(entry[3])
 
 
+def read_records(data: bytes) -> tuple[list[Entry], int]:
+    """The whole records that the data begins with, and how long they are."""
+    records: list[Entry] = []
+    position = 0
+    while (found := _record_at(data, position)) is not None:
+        records.append(found[0])
+        position += record_bytes(found[0])
+    return records, position
+
+
 def scan(data: bytes, *, first_lsn: int | None = None) -> Scan:
     """All of `scan_in_steps` at once."""
     return at_once(scan_in_steps(data, first_lsn=first_lsn))
 
 
-def scan_in_steps(data: Content, *, first_lsn: int | None = None) -> Steps[Scan]:
+def scan_in_steps(
+    data: Content, *, first_lsn: int | None = None, last_epoch: int = 0
+) -> Steps[Scan]:
     """Read records until the end or the first bad one, and say what the rest is.
 
-    `first_lsn`: what the first record must be (None: any). A bad record is a torn tail of the last
-    write unless a later valid record proves that it had been synced.
+    `first_lsn`: what the first record must be (None: any); `last_epoch`: of the one before. A bad
+    record is a torn tail of the last write unless a later valid record proves that it had been
+    synced.
     """
     records: list[Entry] = []
     position, size = 0, len(data)
     expected = first_lsn
-    last_epoch = 0
     window, begin = _window(data, 0), 0
     while position < size:
         found = _record_at(window, position - begin)
@@ -138,57 +147,34 @@ def _record_at(data: bytes, position: int) -> tuple[Entry, int] | None:
 def _judge_tail(tail: bytes, position: int, damaged_lsn: int) -> Problem | None:
     """None if nothing later proves that the record at `position`, where the tail begins, had once
     been synced."""
-    candidate = tail.find(MAGIC, 1)
-    while candidate != -1:
-        found = _record_at(tail, candidate)
-        if found is not None:
-            (_, lsn, _, _), unsynced = found
-            if lsn > damaged_lsn and lsn - 1 - unsynced >= damaged_lsn:
-                return Problem(
-                    position,
-                    f"record {damaged_lsn} at byte {position} is damaged, and record {lsn} at"
-                    f" byte {position + candidate} was written after it had been synced",
-                )
-        candidate = tail.find(MAGIC, candidate + 1)
-    return None
+    proof = proof_of_sync(tail, damaged_lsn, 1)
+    if proof is None:
+        return None
+    return Problem(
+        position,
+        f"record {damaged_lsn} at byte {position} is damaged, and record {proof.lsn} at byte"
+        f" {position + proof.position} was written after it had been synced",
+    )
 
 
-def snapshot_pieces(epoch: int, lsn: int, lead: bytes, data: Content) -> Iterator[bytes]:
-    """A whole snapshot file: the state after `lsn`, which `epoch` wrote; its payload is `lead` and
-    `data`. To be written in this order; b"" is only a pause, while the checksum is made."""
-    head = _SNAPSHOT_HEAD.pack(SNAPSHOT_MAGIC, epoch, lsn, len(lead) + len(data))
-    checksum = zlib.crc32(lead, zlib.crc32(head))
-    for start in range(0, len(data), PIECE_BYTES):
-        if start:
-            yield b""
-        checksum = zlib.crc32(data[start : start + PIECE_BYTES], checksum)
-    yield b"".join((head, _CRC.pack(checksum), lead, data[:PIECE_BYTES]))
-    for start in range(PIECE_BYTES, len(data), PIECE_BYTES):
-        yield data[start : start + PIECE_BYTES]
+class Proof(NamedTuple):
+    """A record, and where it is, that was written when one before it had been synced."""
 
-
-class SnapshotHead(NamedTuple):
-    """What a snapshot file begins with, before its payload."""
-
-    epoch: int
     lsn: int
-    payload_bytes: int
-    checksum: int
-    """Of head and payload."""
-    own_checksum: int
-    """Of the head alone, to go on from."""
+    position: int
 
-    @classmethod
-    def decode(cls, file: bytes) -> SnapshotHead:
-        """Raises CorruptFile."""
-        if len(file) < SNAPSHOT_HEADER_BYTES:
-            raise CorruptFile(f"a snapshot of {len(file)} bytes has no whole header")
-        head = file[: _SNAPSHOT_HEAD.size]
-        magic, epoch, lsn, payload_bytes = _SNAPSHOT_HEAD.unpack(head)
-        if magic != SNAPSHOT_MAGIC:
-            raise CorruptFile("not a snapshot")
-        (checksum,) = _CRC.unpack_from(file, _SNAPSHOT_HEAD.size)
-        return cls(epoch, lsn, payload_bytes, checksum, zlib.crc32(head))
+
+def proof_of_sync(data: bytes, lsn: int, position: int = 0) -> Proof | None:
+    """A valid record from `position` on that proves that `lsn` had once been synced."""
+    candidate = data.find(MAGIC, position)
+    while candidate != -1:
+        found = _record_at(data, candidate)
+        if found is not None:
+            (_, later_lsn, _, _), unsynced = found
+            if later_lsn > lsn and later_lsn - 1 - unsynced >= lsn:
+                return Proof(later_lsn, candidate)
+        candidate = data.find(MAGIC, candidate + 1)
+    return None
 
 
 def seal(payload: bytes) -> bytes:

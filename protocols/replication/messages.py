@@ -260,7 +260,9 @@ class Diverged(NamedTuple):
     """Records of ours that the group does not have: save them to a file and count them."""
 
     from_lsn: int
-    records: list[Entry]
+    last_lsn: int
+    records: Sequence[Entry]
+    """Those in memory: the last of them, or all. The others are in the log's files, as yet."""
 
 
 class MembersChanged(NamedTuple):

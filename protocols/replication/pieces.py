@@ -5,7 +5,7 @@ Written and read like bytes; what they mean is nobody's business here.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 PIECE_BYTES: Final = 1 << 20
 """Also what is copied, checked or written at once of a large file."""
@@ -63,5 +63,9 @@ class Pieces:
                 del self._pieces[index]
 
 
-Content = bytes | Pieces
-"""Bytes, however many: `len` and slices are what both have."""
+class Content(Protocol):
+    """Bytes, however many, and wherever they are."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> bytes: ...
+    def __bytes__(self) -> bytes: ...

@@ -29,7 +29,7 @@ from protocols.replication.messages import (
 from protocols.replication.progress import SNAPSHOT, Progress
 from protocols.replication.quorum import InSync, majority, reached_by
 from protocols.replication.shipping import Shipping
-from protocols.replication.state import ALL_BYTES, State
+from protocols.replication.state import State
 from protocols.replication.storage import encode_founding, encode_members
 
 MAX_FOUNDING = 1 << 53
@@ -239,7 +239,7 @@ class Primary:
             raise Refused("a membership change is already under way")
         members = self._changed(name, role)
         lsn = self.propose(encode_members(members), MEMBERS)
-        state.adopt(state.storage.entries(lsn, lsn, ALL_BYTES))
+        state.adopt(state.storage.latest(lsn))
         self._know_members()
         return lsn
 

@@ -3,20 +3,25 @@
 How to drive it:
 1. Recover: read the state file, the snapshot and the log (`log.scan`), cut a torn tail, *sync the
    log once*, then `Replica(config, MemoryLog(records, snapshot), hard_state, founders, rng, now)`.
+   Of what files have, `release` lets go of the memory.
 2. Feed it: `step(message, now)`, `tick(now)` at `deadline_s`, `propose(payload)` if `can_write`.
 3. After each burst call `ready()` until None, and do what it says, in this order:
    hard_state (durable, before all else) → Diverged events (save the records) → truncate_from (log
    file) → rebuild_from (state from snapshot and log) → append `encode_batch(entries, synced_lsn)`
-   → send messages → install (save, load, empty the log file, then call `snapshot_installed`)
+   → send messages, and chunks with what they are to have of the snapshot → keep what was received
+   (if that is not possible: `snapshot_lost`) → install (load it, save, empty the log file, then
+   call `snapshot_installed`) → read what is wanted in the background, then `fetched`
    → apply DATA records up to `visible_lsn`, then `applied(lsn)`
    → sync in the background, then `synced(mark)` with the mark of the last Ready written before it.
 4. Answer a client when `acknowledgeable_lsn` reaches its LSN; if the role is lost first, the
    outcome is unknown. Read the visible state while `can_serve(now)`.
-5. `snapshot_of(lsn, data)` of a state; once `is_settled`, make it durable, then `compact` it.
+5. `snapshot_of(lsn)`: what a state's snapshot says of itself; once `is_settled`, make it durable,
+   then `compact` it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from protocols.replication.candidate import Candidate
@@ -35,6 +40,7 @@ from protocols.replication.follower import Follower
 from protocols.replication.freshness import Freshness
 from protocols.replication.incoming import Incoming
 from protocols.replication.log import DATA, EPOCH_START, MEMBERS, Entry
+from protocols.replication.log_memory import MemoryLog
 from protocols.replication.messages import (
     LEARNER,
     VOTER,
@@ -58,12 +64,11 @@ from protocols.replication.messages import (
     from_wire,
     to_wire,
 )
-from protocols.replication.pieces import Content
 from protocols.replication.primary import Primary
 from protocols.replication.progress import Progress
 from protocols.replication.quorum import AckRule
 from protocols.replication.state import Ready, State
-from protocols.replication.storage import HardState, MemoryLog, Snapshot, Storage
+from protocols.replication.storage import HardState, Snapshot, Storage
 from protocols.replication.voter import Voter
 
 __all__ = [
@@ -411,12 +416,12 @@ class Replica:
 
     # -- snapshots, and keeping the log short
 
-    def snapshot_of(self, lsn: int, data: Content) -> Snapshot:
-        """`data` is the state after `lsn`. It may only be used if `is_settled` says so by then."""
+    def snapshot_of(self, lsn: int, size_bytes: int = 0) -> Snapshot:
+        """Of the state after `lsn`. It may only be used if `is_settled` says so by then."""
         epoch = self.storage.epoch_at(lsn)
         assert epoch, f"record {lsn} is not in the log"
         members = self._state.membership.at(lsn)
-        return Snapshot(lsn, epoch, members, self.storage.epochs_until(lsn), data)
+        return Snapshot(lsn, epoch, members, self.storage.epochs_until(lsn), size_bytes)
 
     def is_settled(self, snapshot: Snapshot) -> bool:
         """Whether the quorum has what the snapshot was made of."""
@@ -437,6 +442,15 @@ class Replica:
             keep = max(keep, min([*needed, snapshot.lsn]) + 1)
         storage.trim_before(min(keep, snapshot.lsn + 1))
         return storage.first_lsn
+
+    def fetched(self, lsn: int, entries: Sequence[Entry], now_s: float) -> None:
+        """What a Ready wanted to be read from `lsn` on; none if that is not kept any more."""
+        self._state.now_s = now_s
+        self._state.fetched(lsn, entries)
+
+    def snapshot_lost(self) -> None:
+        """What was received of a peer's snapshot could not be kept: it is sent again."""
+        self._incoming.lose()
 
     def snapshot_installed(self) -> None:
         """The snapshot of `Ready.install` is durable and loaded, and the log file is empty."""

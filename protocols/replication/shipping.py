@@ -61,7 +61,7 @@ class Shipping:
             to.probe_sent = False
             snapshot = storage.snapshot
             if snapshot is not None and to.state == SNAPSHOT:
-                to.resume_snapshot(len(snapshot.data))
+                to.resume_snapshot(snapshot.size_bytes)
             elif snapshot is not None and storage.epoch_at(to.next_lsn - 1) is None:
                 to.send_snapshot(snapshot.lsn)  # what it lacks was dropped while it was on its way
             if roles[name] == WITNESS or to.state == SNAPSHOT:
@@ -105,6 +105,9 @@ class Shipping:
                 self._ship_snapshot(name, to)
                 return False
             batch = storage.entries(to.next_lsn, storage.last_lsn, config.max_batch_bytes)
+            if not batch:
+                self._state.fetch(to.next_lsn)
+                return sent
             self._send_append(name, to, to.next_lsn - 1, batch)
             to.sent(batch[-1][1], sum(map(record_bytes, batch)))
             sent = True
@@ -143,16 +146,16 @@ class Shipping:
         assert snapshot is not None
         if snapshot.lsn != to.snapshot_lsn:
             to.send_snapshot(snapshot.lsn)
-        config, size, now_s = state.config, len(snapshot.data), state.now_s
+        config, size, now_s = state.config, snapshot.size_bytes, state.now_s
         while now_s >= to.snapshot_next_s and to.may_send_snapshot(
             size, config.max_in_flight_bytes
         ):
             offset = to.snapshot_sent_bytes
-            data = snapshot.data[offset : offset + config.max_batch_bytes]
-            to.sent_snapshot(len(data), now_s, config.snapshot_bytes_per_s)
+            part_bytes = min(config.max_batch_bytes, size - offset)
+            to.sent_snapshot(part_bytes, now_s, config.snapshot_bytes_per_s)
             about = (snapshot.lsn, snapshot.epoch, snapshot.members, snapshot.epochs)
             group = (state.group, state.founding)
-            chunk = (state.name, name, state.epoch, *about, offset, size, data, *group)
-            state.send(SnapshotChunk(*chunk))
+            chunk = (state.name, name, state.epoch, *about, offset, size, b"", *group)
+            state.pending.chunks.append((SnapshotChunk(*chunk), part_bytes))
         if to.may_send_snapshot(size, config.max_in_flight_bytes):
             self._snapshot_s = min(self._snapshot_s, to.snapshot_next_s)

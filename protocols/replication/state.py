@@ -18,6 +18,7 @@ from protocols.replication.messages import (
     Members,
     MembersChanged,
     Message,
+    SnapshotChunk,
 )
 from protocols.replication.storage import (
     HardState,
@@ -27,14 +28,13 @@ from protocols.replication.storage import (
     founding_in,
 )
 
-ALL_BYTES = 1 << 62
-
 
 class Ready:
     """What the driver does next, in this order; see replica.py."""
 
     __slots__ = (
         "acknowledgeable_lsn",
+        "chunks",
         "entries",
         "events",
         "hard_state",
@@ -42,7 +42,9 @@ class Ready:
         "mark",
         "messages",
         "quorum_lsn",
+        "reads",
         "rebuild_from",
+        "received",
         "synced_lsn",
         "truncate_from",
         "visible_lsn",
@@ -55,6 +57,13 @@ class Ready:
         self.entries: list[Entry] = []
         self.synced_lsn = 0
         self.messages: list[Message] = []
+        self.chunks: list[tuple[SnapshotChunk, int]] = []
+        """To be sent with so many bytes of the snapshot, from the chunk's offset on."""
+        self.received: list[SnapshotChunk] = []
+        """To be kept: the next ones of a peer's snapshot, the first of one has offset 0."""
+        self.reads: list[int] = []
+        """Records from each of these on are wanted that are not in memory: read some of them in the
+        background, and call `fetched`."""
         self.install: Snapshot | None = None
         self.rebuild_from: int | None = None
         """Records from here on were cut: whoever had applied them goes back to before."""
@@ -106,8 +115,9 @@ class State:
         self.membership = Membership(self.name, base_lsn, members)
         if founders and storage.last_lsn == 0:
             self.membership.change(0, tuple(sorted(founders)))
-        self.adopt(storage.entries(storage.first_lsn, storage.last_lsn, ALL_BYTES))
+        self.adopt(storage.own_entries())
         self.pending.events.clear()  # what the log knew before is no news
+        self._fetching: dict[int, None] = {}
         self._marks: deque[tuple[int, int]] = deque()
         self._mark = 0
         self._handed_lsn = storage.last_lsn
@@ -163,6 +173,17 @@ class State:
         self.storage.append(entries)
         self.pending.entries += entries
 
+    def fetch(self, lsn: int) -> None:
+        """Have records from `lsn` on in memory soon."""
+        if lsn not in self._fetching:
+            self._fetching[lsn] = None
+            self.pending.reads.append(lsn)
+
+    def fetched(self, lsn: int, entries: Sequence[Entry]) -> None:
+        """They were read, or (none) are not there any more."""
+        self._fetching.pop(lsn, None)
+        self.storage.hold(entries)
+
     def adopt(self, entries: Sequence[Entry]) -> None:
         """Whoever the records say is a member is one from now on; and which group this is."""
         for entry in entries:
@@ -178,8 +199,7 @@ class State:
         """Cut what the group does not have, and say what it was."""
         assert lsn > self.quorum_lsn, "a record that the quorum has must never be cut"
         ready, storage = self.pending, self.storage
-        records = list(storage.entries(lsn, storage.last_lsn, ALL_BYTES))
-        ready.events.append(Diverged(lsn, records))
+        ready.events.append(Diverged(lsn, storage.last_lsn, storage.latest(lsn)))
         ready.rebuild_from = min(lsn, ready.rebuild_from or lsn)
         storage.truncate_from(lsn)
         ready.entries = [entry for entry in ready.entries if entry[1] < lsn]
@@ -232,6 +252,9 @@ class State:
         if not (
             ready.entries
             or ready.messages
+            or ready.chunks
+            or ready.received
+            or ready.reads
             or lsns != self._reported
             or ready.events
             or ready.hard_state is not None

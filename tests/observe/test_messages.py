@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from emu.observe.messages import Message, read_messages
 from nodes.kinds import KINDS
-from nodes.replica.driver import REPLICATE
+from nodes.replica.hearing import REPLICATE
 from protocols.replication import messages as said
 from protocols.replication.log import DATA
 from tests.observe.traces import CONNECTION, Wire, answer, http_request, http_response, request

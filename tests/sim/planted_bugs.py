@@ -19,6 +19,8 @@ from nodes.parts import pool
 from nodes.parts.timing import move_on_after
 from nodes.replica import driver as replica
 from nodes.replica import files as replica_files
+from nodes.replica.recovery import Recovery
+from nodes.replica.snapshot_files import SNAPSHOT, SnapshotFiles
 from nodes.sql import state as sql
 from nodes.wire import client
 from nodes.wire import connection as wire_connection
@@ -60,7 +62,7 @@ def _never_synced(swap: Swap) -> None:
 
     async def sync(self: Any) -> tuple[int, int]:
         await trio.lowlevel.checkpoint()
-        return self.written_mark, self.size_bytes
+        return self.written_mark, self.log.written_bytes
 
     swap.setattr(replica_files.ReplicaFiles, "begin_sync", lambda self: None)
     swap.setattr(replica_files.ReplicaFiles, "sync", sync)
@@ -102,37 +104,40 @@ def _crc_ignored(swap: Swap) -> None:
 @bug("single", seed=9)
 def _torn_tail_kept(swap: Swap) -> None:
     """recovery reads past a torn tail, and leaves it in the file"""
-    sound = replica_files.ReplicaFiles._recover_log
+    sound = Recovery._cut
 
-    async def recover_log(self: Any, *arguments: Any) -> Any:
+    async def cut(self: Any, *arguments: Any) -> None:
         async def truncate(name: str, size_bytes: int) -> None:
             await trio.lowlevel.checkpoint()
 
-        ctx = self.ctx
-        self.ctx = Unlike(ctx, disk=Unlike(ctx.disk, truncate=truncate))
-        try:
-            return await sound(self, *arguments)
-        finally:
-            self.ctx = ctx
+        disk = self._disk
+        self._disk = Unlike(disk, truncate=truncate)
+        await sound(self, *arguments)
+        self._disk = disk
 
-    swap.setattr(replica_files.ReplicaFiles, "_recover_log", recover_log)
+    swap.setattr(Recovery, "_cut", cut)
 
 
 @bug("single", seed=29)
 def _named_before_synced(swap: Swap) -> None:
     """a snapshot gets its name before its bytes are synced"""
+    sound = SnapshotFiles.save
 
-    async def save_snapshot(self: Any, snapshot: Any, is_wanted: Any) -> bool:
-        disk, aside = self.ctx.disk, replica_files.OWN_SNAPSHOT
-        if aside in disk.names():
-            await disk.remove(aside)
-        for piece in snapshot.pieces():
-            disk.append(aside, piece)
-        await disk.rename(aside, replica_files.SNAPSHOT)
-        await disk.sync(replica_files.SNAPSHOT)
-        return True
+    async def save(self: Any, *arguments: Any) -> Any:
+        async def sync(name: str) -> None:
+            await trio.lowlevel.checkpoint()
 
-    swap.setattr(replica_files.ReplicaFiles, "save_snapshot", save_snapshot)
+        disk = self._disk
+        self._disk = Unlike(disk, sync=sync)
+        try:
+            made = await sound(self, *arguments)
+        finally:
+            self._disk = disk
+        if made is not None:
+            await disk.sync(SNAPSHOT)
+        return made
+
+    swap.setattr(SnapshotFiles, "save", save)
 
 
 # --- the database's transactions -------------------------------------------------------------

@@ -9,9 +9,12 @@ import trio
 
 import emu
 from emu.topology.loading import loads
+from nodes.replica.segments import segment_name
 from protocols.errors import RpcError
 
 INSERT = "INSERT INTO t VALUES (?, ?)"
+SEGMENT = segment_name(1)
+"""All of a short log."""
 
 
 def group(nodes: int = 3, more: str = ""):
@@ -118,14 +121,19 @@ def test_a_bit_that_flipped_inside_the_log_is_found_and_healed_from_a_peer():
         await c.sleep(3)
         disk = c.cluster.instances[replica].handle.disk
         return {
-            "where": damaged["where"].startswith("file log, byte "),
+            "where": damaged["where"].startswith(f"file {SEGMENT}, byte "),
             "rows": await count(c, replica, min_lsn=last),
             "admitted": len(c.events("admitted", node=replica)),
             "set_aside": [name for name in disk.files.names() if "damaged" in name],
         }
 
     found = emu.run(script, group(), seed=4)
-    assert found == {"where": True, "rows": 50, "admitted": 1, "set_aside": ["log.damaged-2"]}
+    assert found == {
+        "where": True,
+        "rows": 50,
+        "admitted": 1,
+        "set_aside": [f"{SEGMENT}.damaged-2"],
+    }
 
 
 @pytest.mark.parametrize("name", ["snapshot", "state"])
@@ -157,7 +165,7 @@ def test_where_nobody_has_a_copy_a_damaged_log_is_refused_with_file_and_offset()
         return c.cluster.instances[primary].error
 
     error = emu.run(script, loads("tiers:\n  db: {kind: database}\n"), seed=6)
-    assert "CorruptLog: file log, byte " in error and "no peer has a copy" in error
+    assert f"CorruptLog: file {SEGMENT}, byte " in error and "no peer has a copy" in error
 
 
 def test_a_slow_disk_shows_as_lag_and_never_as_a_wrong_answer():
@@ -236,7 +244,7 @@ def test_a_snapshot_that_finds_the_disk_full_halfway_leaves_its_room_to_the_log(
         return {"told": told > 0, "names": names}
 
     plan = group(nodes=1, more=", snapshot_every: 3MB, disk: {capacity: 5.2MB}")
-    names = ["log", "state"]
+    names = [SEGMENT, "state"]
     assert emu.run(script, plan, seed=10) == {"told": True, "names": names}
 
 

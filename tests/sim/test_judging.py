@@ -13,10 +13,10 @@ from emu.topology.loading import load, loads
 from emu.verdict import judging
 from emu.verdict.judging import Watch
 from emu.verdict.promises import why_losses_are_permitted
+from nodes.replica.driver import ReplicaDriver
 from nodes.replica.log_digest import log_digest
 from nodes.sql import database
 from nodes.sql.state import SqlState
-from protocols.replication.replica import Replica
 from tests.sim.test_clients import topology
 
 FORGETFUL = Path(__file__).parent / "forgetful" / "forgetful.yaml"
@@ -104,9 +104,9 @@ def test_replicas_that_differ_in_the_end_are_told_apart_by_table(monkeypatch):
 
 
 def test_logs_that_committed_different_records_are_a_failure(monkeypatch):
-    def digest(core: Replica) -> dict:
-        found = log_digest(core)
-        if core.name == "db-3":
+    async def digest(driver: ReplicaDriver) -> dict:
+        found = await log_digest(driver)
+        if driver.core.name == "db-3":
             del found["records"][:2]  # as if its log began later
             found["first_lsn"] += 2
             found["records"][5][1] += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nodes.replica.driver import REPLICATE
+from nodes.replica.hearing import REPLICATE
 from nodes.replica.witness import Witnesses, _Witness
 from protocols.replication.messages import HandOver, Message
 from protocols.replication.replica import to_wire

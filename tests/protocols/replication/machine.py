@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgpack
@@ -29,7 +30,6 @@ from protocols.replication.replica import (
     Replica,
     Snapshot,
 )
-from protocols.replication.storage import SnapshotReader
 
 if TYPE_CHECKING:
     from tests.protocols.replication.world import World
@@ -55,6 +55,8 @@ class Settings:
     retained_bytes: int = 1 << 20
     batch_bytes: int = 4096
     timeout_s: float = 1.0
+    latest_bytes: int = 1 << 30
+    """Of the log, so much (and at most twice that) stays in memory."""
     group: str = ""
 
 
@@ -66,11 +68,25 @@ class Disk:
     durable_records: int = 0
     state: HardState = field(default_factory=HardState)
     snapshot: Snapshot | None = None
+    states: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    """What is in snapshots, by LSN and epoch."""
     divergent: list[Entry] = field(default_factory=list)
 
     def lose_unsynced(self, rng: random.Random) -> None:
         keep = rng.randint(self.durable_records, len(self.log))
         del self.log[keep:]
+
+    def records(self, from_lsn: int, before_lsn: int) -> list[Entry]:
+        """What the file has of them."""
+        first_lsn = self.log[0][1] if self.log else 1
+        return self.log[max(0, from_lsn - first_lsn) : max(0, before_lsn - first_lsn)]
+
+    def load(self) -> list[tuple[int, bytes]]:
+        """The state that the snapshot has."""
+        if self.snapshot is None:
+            return []
+        data = self.states[self.snapshot.lsn, self.snapshot.epoch]
+        return [tuple(item) for item in msgpack.unpackb(data)]
 
 
 class Machine:
@@ -86,6 +102,8 @@ class Machine:
         self.up = self.paused = self.wiped = False
         self.generation = 0
         self.held: list[Message] = []
+        self.incoming = b""
+        """As much of a peer's snapshot as is here."""
         self.state: list[tuple[int, bytes]] = []
         self.applied_lsn = 0
         self.replica: Replica
@@ -104,6 +122,7 @@ class Machine:
         settings = self.world.settings
         self.up, self.paused = True, False
         self.generation += 1
+        self.incoming = b""
         self.held.clear()
         founders = settings.founders if self.name in dict(settings.founders) else ()
         if self.wiped and len(founders) == 1:
@@ -121,11 +140,12 @@ class Machine:
         disk = self.disk
         disk.durable_records = len(disk.log)  # a driver syncs once before it starts
         rng = random.Random(f"{self.world.seed}/{self.name}/{self.generation}")
-        storage = MemoryLog(disk.log, disk.snapshot)
+        storage = MemoryLog(disk.log, disk.snapshot, settings.latest_bytes)
         if storage.last_lsn < storage.first_lsn:  # as a driver drops it
             disk.log, disk.durable_records = [], 0
         self.replica = Replica(config, storage, disk.state, founders, rng, self.now_s())
-        self.state = load(disk.snapshot)
+        storage.release(storage.last_lsn)
+        self.state = disk.load()
         self.applied_lsn = disk.snapshot.lsn if disk.snapshot else 0
         self.written_mark = self.tick_serial = 0
         self.syncing = self.persisting = False
@@ -199,6 +219,8 @@ class Machine:
         disk = self.disk
         for event in ready.events:
             if isinstance(event, Diverged):
+                at_hand_lsn = event.last_lsn + 1 - len(event.records)
+                disk.divergent += disk.records(event.from_lsn, at_hand_lsn)
                 disk.divergent += event.records
         if ready.truncate_from is not None:
             self.cut(ready.truncate_from)
@@ -208,12 +230,32 @@ class Machine:
             assert ready.entries[0][1] == (disk.log[-1][1] + 1 if disk.log else self.base_lsn + 1)
             disk.log += ready.entries
             self.written_mark = ready.mark
+            self.replica.storage.release(disk.log[-1][1])
         for message in ready.messages:
             self.world.send(message)
+        self.carry_snapshots(ready)
+        for lsn in ready.reads:
+            found = disk.records(lsn, lsn + self.world.rng.randint(1, 9))
+            self.later(self.world.sync_delay_s(), partial(self.have_read, lsn, found))
         if ready.install is not None:
             self.later(self.world.sync_delay_s(), lambda: self.install(ready.install))
         self.apply(ready.visible_lsn)
         self.sync()
+
+    def carry_snapshots(self, ready: Ready) -> None:
+        for chunk, size_bytes in ready.chunks:
+            data = self.disk.states[chunk.lsn, chunk.lsn_epoch]
+            data = data[chunk.offset : chunk.offset + size_bytes]
+            self.world.send(chunk._replace(data=data))
+        for chunk in ready.received:
+            if chunk.offset == 0:
+                self.incoming = b""
+            assert chunk.offset == len(self.incoming)
+            self.incoming += chunk.data
+
+    def have_read(self, lsn: int, entries: list[Entry]) -> None:
+        self.replica.fetched(lsn, entries, self.now_s())
+        self.pump()
 
     @property
     def base_lsn(self) -> int:
@@ -234,7 +276,8 @@ class Machine:
         assert snapshot is not None
         disk = self.disk
         disk.snapshot, disk.log, disk.durable_records, self.covered = snapshot, [], 0, 0
-        self.state, self.applied_lsn = load(snapshot), snapshot.lsn
+        disk.states[snapshot.lsn, snapshot.epoch] = self.incoming
+        self.state, self.applied_lsn = disk.load(), snapshot.lsn
         self.replica.snapshot_installed()
         self.pump()
 
@@ -243,11 +286,18 @@ class Machine:
         target = min(visible_lsn, replica.storage.last_lsn)
         if target <= self.applied_lsn:
             return
-        for _, lsn, kind, payload in replica.storage.entries(self.applied_lsn + 1, target, 1 << 60):
+        for _, lsn, kind, payload in self.known(self.applied_lsn + 1, target):
             if kind == DATA:
                 self.state.append((lsn, payload))
         self.applied_lsn = target
         replica.applied(target, self.now_s())
+
+    def known(self, from_lsn: int, to_lsn: int) -> list[Entry]:
+        """Records from the file and from memory, as the core has them."""
+        latest = self.replica.storage.latest(from_lsn)
+        at_hand_lsn = latest[0][1] if latest else to_lsn + 1
+        found = [*self.disk.records(from_lsn, min(at_hand_lsn, to_lsn + 1)), *latest]
+        return [entry for entry in found if entry[1] <= to_lsn]
 
     def sync(self) -> None:
         disk = self.disk
@@ -288,11 +338,10 @@ class Machine:
         if self.config_witness or lsn <= self.base_lsn or self.persisting:
             return
         data = msgpack.packb([item for item in self.state if item[0] <= lsn])
-        snapshot = replica.snapshot_of(lsn, data)
+        snapshot = replica.snapshot_of(lsn, len(data))
         assert replica.is_settled(snapshot)
-        reader = SnapshotReader()
-        reader.add(b"".join(snapshot.pieces()))
-        self.disk.snapshot = reader.finish()
+        self.disk.snapshot = snapshot
+        self.disk.states[lsn, snapshot.epoch] = data
         first_lsn = replica.compact(snapshot)
         log = self.disk.log
         drop = min(first_lsn - log[0][1] if log else 0, self.disk.durable_records)
@@ -304,7 +353,3 @@ class Machine:
     @property
     def config_witness(self) -> bool:
         return self.replica.config.witness
-
-
-def load(snapshot: Snapshot | None) -> list[tuple[int, bytes]]:
-    return [tuple(item) for item in msgpack.unpackb(bytes(snapshot.data))] if snapshot else []

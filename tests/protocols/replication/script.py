@@ -40,7 +40,6 @@ from protocols.replication.replica import (
     Refused,
     Replica,
     RoleChanged,
-    Snapshot,
     SwitchoverEnded,
 )
 
@@ -65,6 +64,8 @@ class Member:
     def __init__(self, config: GroupConfig, founders: Any, rng: EvenRng) -> None:
         self.config, self.founders, self.rng = config, founders, rng
         self.state, self.snapshot = HardState(), None
+        self.data = self.incoming = b""
+        """What is in the snapshot, and in one that is on its way here."""
         self.log: list[Entry] = []
         self.durable = 0
         self.up = False
@@ -223,12 +224,12 @@ class Script:
         member = self.members[name]
         core = member.core
         data = b" ".join(e[3] for e in member.log if e[2] == DATA and e[1] <= core.quorum_lsn)
-        member.snapshot = core.snapshot_of(core.quorum_lsn, data)
+        member.snapshot, member.data = core.snapshot_of(core.quorum_lsn, len(data)), data
         first_lsn = core.compact(member.snapshot)
         gone = first_lsn - member.log[0][1] if member.log else 0
         del member.log[:gone]
         member.durable -= gone
-        self.out.append(f"{name}: snapshot {show_snapshot(member.snapshot)}, log from {first_lsn}")
+        self.out.append(f"{name}: snapshot {show_snapshot(member)}, log from {first_lsn}")
 
     def do_status(self) -> None:
         for name, member in self.members.items():
@@ -277,14 +278,21 @@ class Script:
         if ready.entries:
             member.log += ready.entries
             member.mark = ready.mark
-        for message in ready.messages:
+        for chunk in ready.received:
+            member.incoming = (member.incoming if chunk.offset else b"") + chunk.data
+        chunks = [
+            chunk._replace(data=member.data[chunk.offset : chunk.offset + size_bytes])
+            for chunk, size_bytes in ready.chunks
+        ]
+        for message in (*ready.messages, *chunks):
             lost = (name, message.to) in self.cuts or not self.members[message.to].up
             arrow = "-x" if lost else "->"
             self.out.append(f"{name} {arrow} {message.to}  {show(message)}")
             self.sent += [] if lost else [message]
         if ready.install is not None:
             member.snapshot, member.log, member.durable = ready.install, [], 0
-            self.out.append(f"{name}: installs {show_snapshot(ready.install)}")
+            member.data = member.incoming
+            self.out.append(f"{name}: installs {show_snapshot(member)}")
             member.core.snapshot_installed()
             self.pump(name)
         member.core.applied(ready.visible_lsn, self.now_s)
@@ -303,8 +311,9 @@ def show_entry(entry: Entry) -> str:
     return show_at(epoch, lsn) + text
 
 
-def show_snapshot(snapshot: Snapshot) -> str:
-    return f"{show_at(snapshot.epoch, snapshot.lsn)} {bytes(snapshot.data).decode()!r}"
+def show_snapshot(member: Member) -> str:
+    assert member.snapshot is not None
+    return f"{show_at(member.snapshot.epoch, member.snapshot.lsn)} {member.data.decode()!r}"
 
 
 def show_ready(ready: Ready) -> Iterator[str]:
@@ -323,7 +332,8 @@ def show_ready(ready: Ready) -> Iterator[str]:
     acknowledged = (
         f", acknowledged {ready.acknowledgeable_lsn}" if ready.acknowledgeable_lsn else ""
     )
-    if not (ready.entries or ready.messages or ready.events or ready.hard_state):
+    said = ready.messages or ready.chunks
+    if not (ready.entries or said or ready.events or ready.hard_state):
         yield f"quorum {ready.quorum_lsn}, visible {ready.visible_lsn}{acknowledged}"
 
 
@@ -332,7 +342,7 @@ def show_event(event: Any) -> str:
         case RoleChanged(role, epoch, primary):
             of = f" of {primary}" if primary and role == "follower" else ""
             return f"is {role}{of} in epoch {epoch}"
-        case Diverged(_, records):
+        case Diverged(records=records):
             return f"had alone: {', '.join(map(show_entry, records))}"
         case Admitted():
             return "is admitted: its word counts again"

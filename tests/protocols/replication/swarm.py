@@ -66,7 +66,10 @@ class Swarm:
     def __init__(self, seed: int | str) -> None:
         rng = self.rng = random.Random(f"swarm/{seed}")
         self.theme = theme = rng.choice(THEMES)
-        self.world = World(seed, draw(rng, theme))
+        settings = draw(rng, theme)
+        memory = random.Random(f"memory/{seed}")
+        settings.latest_bytes = memory.choice((0, 100, 1000, 1 << 30))
+        self.world = World(seed, settings)
         self.world.on_ready = self.seen_ready
         self.world.on_send = self.seen_message
         self.payloads = 0

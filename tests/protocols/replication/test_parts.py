@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from protocols.replication.log import CorruptFile
 from protocols.replication.messages import Append, AppendReply
-from protocols.replication.pieces import PIECE_BYTES, Pieces
 from protocols.replication.progress import SNAPSHOT, Progress
 from protocols.replication.quorum import InSync, reached_by
 from protocols.replication.replica import (
@@ -28,7 +22,6 @@ from protocols.replication.replica import (
     from_wire,
     to_wire,
 )
-from protocols.replication.storage import SnapshotReader
 from tests.protocols.replication.machine import Settings
 from tests.protocols.replication.world import World
 
@@ -87,45 +80,11 @@ def test_a_state_file_gives_back_what_was_written():
     assert HardState.decode(state.encode()) == state
 
 
-def read_snapshot(file: bytes) -> Snapshot:
-    reader = SnapshotReader()
-    for start in range(0, len(file), PIECE_BYTES):
-        reader.add(file[start : start + PIECE_BYTES])
-    found = reader.finish()
-    return found._replace(data=bytes(found.data))
-
-
-@given(st.integers(0, 2**60), st.integers(0, 2**60), st.binary(max_size=20))
-@settings(max_examples=10)
-def test_a_snapshot_file_comes_back_whole_or_not_at_all(lsn: int, epoch: int, state: bytes):
-    snapshot = Snapshot(lsn, epoch, MEMBERS, ((1, 1), (4, 6)), state)
-    file = b"".join(snapshot.pieces())
-    assert read_snapshot(file) == snapshot
-    for place in range(len(file)):
-        with pytest.raises(CorruptFile):
-            read_snapshot(file[:place])
-        flipped = bytearray(file)
-        flipped[place] ^= 1 << place % 8
-        with pytest.raises(CorruptFile):
-            read_snapshot(bytes(flipped))
-
-
-def test_a_large_snapshot_is_written_and_read_in_pieces():
-    data = Pieces()
-    for seed in range(7):
-        data.append(random.Random(seed).randbytes(PIECE_BYTES // 2 - 1))
-    snapshot = Snapshot(9, 4, MEMBERS, ((1, 1), (4, 6)), data)
-    pieces = list(snapshot.pieces())
-    assert max(map(len, pieces)) < PIECE_BYTES + 200
-    assert pieces[:3] == [b""] * 3, "pauses while the checksum is made"
-    assert read_snapshot(b"".join(pieces)) == snapshot._replace(data=bytes(data))
-
-
 def test_a_log_remembers_where_epochs_began_beyond_what_it_keeps():
     log = MemoryLog([entry(1, 1), entry(1, 2), entry(3, 3), entry(3, 4)])
     log.append([entry(5, 5)])
     assert log.epochs_until(4) == ((1, 1), (3, 3))
-    snapshot = Snapshot(4, 3, (), log.epochs_until(4), b"")
+    snapshot = Snapshot(4, 3, (), log.epochs_until(4))
     log.snapshot = snapshot
     log.trim_before(5)
     assert (log.epoch_at(4), log.epoch_at(3), log.first_lsn) == (3, None, 5)

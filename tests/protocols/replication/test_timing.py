@@ -8,7 +8,6 @@ import pytest
 
 from protocols.replication.log import MEMBERS
 from protocols.replication.messages import SnapshotChunk
-from protocols.replication.pieces import PIECE_BYTES, Pieces
 from protocols.replication.replica import (
     PRIMARY,
     VOTER,
@@ -47,6 +46,7 @@ class Group:
         replica, found = self.replicas[name], []
         while ready := replica.ready():
             found += ready.messages
+            found += [each._replace(data=bytes(size_bytes)) for each, size_bytes in ready.chunks]
             if ready.entries:
                 replica.synced(ready.mark, self.now_s)
         self.sent += [(self.now_s, each) for each in found]
@@ -103,9 +103,8 @@ def test_a_snapshot_is_sent_no_faster_than_its_rate_and_no_slower() -> None:
     group.tick("a")
     primary = group.primary
     assert primary is not None and primary.name == "a"
-    data = Pieces()
-    data.append(bytes(9 * PIECE_BYTES))
-    primary.compact(primary.snapshot_of(primary.quorum_lsn, data))
+    size_bytes = 9 << 20
+    primary.compact(primary.snapshot_of(primary.quorum_lsn, size_bytes))
     primary.storage.trim_before(primary.quorum_lsn + 1)
     began_s = group.now_s
     blank = GroupConfig("c")
@@ -114,7 +113,7 @@ def test_a_snapshot_is_sent_no_faster_than_its_rate_and_no_slower() -> None:
         group.next()
         assert group.now_s < began_s + 5
     chunks = [(at_s, m) for at_s, m in group.sent if isinstance(m, SnapshotChunk)]
-    assert sum(len(m.data) for _, m in chunks) == len(data)
+    assert sum(len(m.data) for _, m in chunks) == size_bytes
     took_s = chunks[-1][0] - chunks[0][0]
-    wanted_s = (len(data) - len(chunks[0][1].data)) / primary.config.snapshot_bytes_per_s
+    wanted_s = (size_bytes - len(chunks[0][1].data)) / primary.config.snapshot_bytes_per_s
     assert took_s == pytest.approx(wanted_s, rel=0.05)

@@ -132,7 +132,7 @@ class World:
         if quorum_lsn > storage.last_lsn:
             raise Broken(f"{machine.name} counts {quorum_lsn} beyond its log")
         if quorum_lsn >= start:
-            for entry in storage.entries(start, quorum_lsn, 1 << 60):
+            for entry in machine.known(start, quorum_lsn):
                 if self.truth.setdefault(entry[1], entry) != entry:
                     raise Broken(f"{machine.name} committed another record {entry[1]}")
         machine.seen_quorum_lsn = quorum_lsn
