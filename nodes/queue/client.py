@@ -107,7 +107,13 @@ class QueueClient:
         self, tier: str, method: str, *params: Any, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> Any:
         """A broker group's primary. Raises RpcError."""
-        return await self._groups.of(tier).ask(method, *params, timeout_s=timeout_s)
+        try:
+            return await self._groups.of(tier).ask(method, *params, timeout_s=timeout_s)
+        except RpcError as error:
+            cause = error.__cause__
+            if error.code in UNTELLING and isinstance(cause, RpcError) and not cause.definite:
+                raise RpcError("unknown_outcome", f"{cause}; then {error}") from error
+            raise
 
     async def settle(
         self, tier: str, method: str, *params: Any, timeout_s: float = DEFAULT_TIMEOUT_S
@@ -294,4 +300,8 @@ class Producer:
         return max(deadline_s - self._client.ctx.clock.monotonic_s(), LEAST_LEFT_S)
 
 
+UNTELLING: Final = (
+    "stale_generation", "fenced", "unknown_producer", "out_of_sequence", "not_found",
+)  # fmt: skip
+"""Refusals that do not say what became of an attempt before them that nobody answered."""
 LOST_PRODUCER: Final = ("unknown_producer", "fenced", "out_of_sequence")

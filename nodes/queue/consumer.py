@@ -11,7 +11,7 @@ import trio
 
 from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.parts.timing import move_on_after
-from nodes.queue.client import DEFAULT_TIMEOUT_S, QueueClient, Record
+from nodes.queue.client import DEFAULT_TIMEOUT_S, LEAST_LEFT_S, QueueClient, Record
 from protocols.errors import RpcError
 from protocols.queue import words
 from protocols.queue.words import JOINING, LEAVING
@@ -60,8 +60,13 @@ class Consumer:
         self._revoked: dict[Where, None] = {}
         """To be given away as soon as nothing of it is out."""
         self._beats = 0
+        self._membership = 0
+        """How often it began anew: what was asked before means nothing after."""
         self._hurry = AutoResetEvent()
         self._changed = trio.Event()
+        """Set when partitions come."""
+        self._beaten = trio.Event()
+        """Set when the group has answered."""
         self._next = 0
 
     @property
@@ -88,6 +93,7 @@ class Consumer:
         """Say what is read here, hear what shall be; the seconds until the next time."""
         self._let_go()
         self._beats += 1
+        membership = self._membership
         options: dict[str, Any] = {
             "topics": self.topics,
             "owned": [list(where) for where in self._positions],
@@ -98,14 +104,21 @@ class Consumer:
         answer = await self._client.ask(
             home, words.HEARTBEAT, self.group, self.member, self.epoch, options
         )
+        if membership != self._membership:
+            return 0.0  # it left meanwhile
         self.epoch = answer["epoch"]
         mine = [(topic, number) for topic, number in answer["partitions"]]
         self._revoked = {where: None for where in self._positions if where not in mine}
         fresh = [where for where in mine if where not in self._positions]
         if fresh:
-            self._positions |= await self._begin(home, fresh)
+            begun = await self._begin(home, fresh)
+            if membership != self._membership:
+                return 0.0
+            self._positions |= begun
             changed, self._changed = self._changed, trio.Event()
             changed.set()
+        beaten, self._beaten = self._beaten, trio.Event()
+        beaten.set()
         if any(where not in self._out for where in self._revoked):
             return 0.0
         return float(answer["heartbeat_ms"]) / 1000
@@ -130,6 +143,7 @@ class Consumer:
 
     def _forget(self) -> None:
         """The group went on without this member: nothing is its own any more."""
+        self._membership += 1
         self.epoch = JOINING
         self._positions, self._revoked, self._out = {}, {}, {}
 
@@ -216,12 +230,37 @@ class Consumer:
         for record in records:
             where = record.topic, record.partition
             ends[where] = max(ends.get(where, 0), record.offset + 1)
-        home = await self._client.home_of(self.group)
         rows = [[*where, offset] for where, offset in ends.items()]
         try:
-            await self._client.ask(home, words.COMMIT, self.group, self.member, self.epoch, rows)
-        finally:
-            self._over(list(ends))
+            await self._commit(rows, timeout_s)
+        except RpcError:
+            self.give_up(records)
+            raise
+        self._over(list(ends))
+
+    async def _commit(self, rows: list[list[Any]], timeout_s: float) -> None:
+        """By the generation that this member is in: where the group has gone on to another, and
+        the partition stayed here, by that."""
+        deadline_s, membership = self._client.deadline_s(timeout_s), self._membership
+        home = await self._client.home_of(self.group)
+        while True:
+            epoch, beaten = self.epoch, self._beaten
+            left_s = max(LEAST_LEFT_S, deadline_s - self._clock.monotonic_s())
+            try:
+                await self._client.ask(
+                    home, words.COMMIT, self.group, self.member, epoch, rows, timeout_s=left_s
+                )
+                return
+            except RpcError as error:
+                if error.code != STALE:
+                    raise
+                if self.epoch == epoch:
+                    self._hurry.set()
+                    with move_on_after(self._clock, left_s):
+                        await beaten.wait()
+                mine = all((topic, number) in self._positions for topic, number, _ in rows)
+                if membership != self._membership or self.epoch == epoch or not mine:
+                    raise
 
     def give_up(self, records: Sequence[Record]) -> None:
         """They were not: they are polled again, here or elsewhere."""

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from nodes.queue.client import Polled, QueueClient
+from nodes.queue.client import Polled, QueueClient, Record
 from nodes.queue.consumer import Consumer
 from nodes.queue.work import Job, WorkQueue
 from nodes.workloads.base import Session, Setting, Step, Workload
@@ -103,6 +103,8 @@ class Work(QueueWorkload):
         super().__init__(setting)
         self._queues: dict[str, WorkQueue] = {}
         self._rng = setting.ctx.rng("work")
+        self._drained: list[Any] = []
+        """Also by a drain that failed on its way."""
 
     def next(self, rng: random.Random, number: int) -> Step:
         if rng.random() < 0.5:
@@ -146,12 +148,11 @@ class Work(QueueWorkload):
     async def _drain(self, session: Session) -> list[Any]:
         """All that is left. Somebody's lock may have to end first."""
         queue = self._queue(session)
-        found: list[Any] = []
         while jobs := await queue.acquire(10, wait_s=2 * LOCK_S, timeout_s=self.timeout_s):
             for job in jobs:
                 await queue.ack([job], timeout_s=self.timeout_s)
-                found.append(job.value)
-        return found
+                self._drained.append(job.value)
+        return self._drained
 
     def final_reads(self) -> Sequence[Step]:
         return [Step("drain", self.topic)]
@@ -167,6 +168,8 @@ class Group(QueueWorkload):
         self._rng = setting.ctx.rng("members")
         self._members: list[Consumer] = []
         self._idle: list[Consumer] = []
+        self._drained: list[list[Any]] = []
+        """Also by a drain that failed on its way."""
 
     async def prepare(self) -> None:
         await super().prepare()
@@ -213,18 +216,17 @@ class Group(QueueWorkload):
             member.give_up(records)
             raise RpcError("refused", "the member failed")
         await member.commit(records, timeout_s=self.timeout_s)
-        return [[each.partition, each.offset, each.value] for each in records]
+        return _rows(records)
 
     async def _drain(self) -> list[list[Any]]:
         """Until the group has committed all that there is."""
-        found: list[list[Any]] = []
         while not await self._is_worked_off():
             for member in self._members:
                 records = await member.poll(most=AT_ONCE, wait_s=WAIT_S)
                 if records:
                     await member.commit(records, timeout_s=self.timeout_s)
-                    found += [[each.partition, each.offset, each.value] for each in records]
-        return found
+                    self._drained += _rows(records)
+        return self._drained
 
     async def _is_worked_off(self) -> bool:
         home = await self.client.home_of(self.topic)
@@ -235,6 +237,10 @@ class Group(QueueWorkload):
 
     def final_reads(self) -> Sequence[Step]:
         return [Step("drain", self.topic)]
+
+
+def _rows(records: Sequence[Record]) -> list[list[Any]]:
+    return [[each.partition, each.offset, each.value] for each in records]
 
 
 WORKLOADS: Final[Mapping[str, Callable[[Setting], Workload]]] = {
