@@ -52,6 +52,7 @@ def planted(room: Path, path: str, text: str) -> list[str]:
         ("nodes/x.py", "from random import choice", "only the type Random"),
         ("nodes/x.py", "import random\nx = random.random()", "random.random: ask ctx.rng"),
         ("nodes/x.py", "import random\nx = random.Random(7)", "ask ctx.rng"),
+        ("emu/x.py", "import typer\ntyper.echo('x')", "echo hides that a stream refuses"),
         ("nodes/x.py", "x = open('/etc/passwd')", "open() reaches out of the Context"),
         ("nodes/x.py", "import trio\nasync def f():\n    await trio.sleep(1)", "trio.sleep"),
         ("nodes/x.py", "import trio\nwith trio.move_on_after(1): pass", "trio.move_on_after"),

@@ -188,6 +188,8 @@ def _calls(module: Module) -> Iterator[str]:
         match node:
             case ast.Call(func=ast.Name(id="print")) if not module.path.startswith("emu/cli/"):
                 yield module.at(node, "print outside emu/cli: log an event")
+            case ast.Call(func=ast.Attribute(attr="echo")):
+                yield module.at(node, "echo hides that a stream refuses: emu/cli/output.py writes")
             case ast.Call(func=ast.Name(id=name)) if module.inner and name in BUILTINS_WITH_REACH:
                 yield module.at(node, f"{name}() reaches out of the Context")
             case ast.Attribute(value=ast.Name(id="random"), attr=name) if module.inner:

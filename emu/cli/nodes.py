@@ -156,7 +156,7 @@ def call(
             value = answer["ok"]
             shown = jsons.plain(value)
             text = shown if isinstance(value, str | bytes) else jsons.dumps(shown, indent=1)
-            typer.echo(f"{prefix}{text}")
+            output.line(f"{prefix}{text}")
     if failed:
         raise typer.Exit(output.FAILURE)
 

@@ -50,8 +50,8 @@ class _Unread(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-out: Final = Console(highlight=False, soft_wrap=True)
-err: Final = _Unread(stderr=True, highlight=False, soft_wrap=True)
+out: Final = Console(highlight=False, soft_wrap=True, emoji=False)
+err: Final = _Unread(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 seconds: Final = duration
@@ -62,6 +62,11 @@ def result(value: Any) -> None:
     """One JSON value on stdout, on one line."""
     sys.stdout.write(jsons.dumps(value) + "\n")
     sys.stdout.flush()
+
+
+def line(text: str) -> None:
+    """A line on stdout, as it is: rich would wrap it, and read codes in it."""
+    sys.stdout.write(f"{text}\n")
 
 
 def note(text: str, style: str | None = None) -> None:

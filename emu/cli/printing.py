@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console, RenderableType
 
@@ -47,7 +47,8 @@ class Printer:
 
     def __init__(self, on_gone: Callable[[], object], *, descriptor: int = 2) -> None:
         file = _Descriptor(descriptor)
-        self.console = _Console(file=file, highlight=False, soft_wrap=True)  # type: ignore[arg-type]
+        how: Any = {"file": file, "highlight": False, "soft_wrap": True, "emoji": False}
+        self.console = _Console(**how)
         self._on_gone = on_gone
         self._waiting: queue.SimpleQueue[RenderableType | None] = queue.SimpleQueue()
         self._left_out = 0
