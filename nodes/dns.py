@@ -18,7 +18,7 @@ from nodes.base import DNS_PORT, Context, CpuBusy, CpuExpired, DatagramSocket, P
 from nodes.checking import CHECKS, CheckName, Prober, Watch
 from nodes.kind import Caution, Kind, Port, TierSeen, Try
 from nodes.metrics import Counter
-from nodes.parts.health import CheckTimes, Health
+from nodes.parts.health import CheckTimes, Health, expect_checks
 from nodes.parts.timing import move_on_after
 from nodes.parts.zone import POLICIES, PolicyName, Steering, Zone
 from nodes.wire.accepting import accept_forever, contained
@@ -91,8 +91,9 @@ class DnsConfig:
         for name, ttl_s in (("ttl", self.ttl_s), ("negative_ttl", self.negative_ttl_s)):
             if not 0 <= ttl_s <= dns.MAX_TTL_S:
                 raise ValueError(f"`{name}` must be from 0 to {dns.MAX_TTL_S} seconds, 68 years")
-        if self.max_answers < 1 or self.check_interval_s <= 0:
-            raise ValueError("`max_answers` and `check_interval` must be above 0")
+        if self.max_answers < 1:
+            raise ValueError("`max_answers` must be above 0")
+        expect_checks(rise=self.rise, fall=self.fall, check_interval=self.check_interval_s)
         if any(weight < 0 for weight in self.weights.values()):
             raise ValueError("`weights` must not be below 0")
 

@@ -14,7 +14,7 @@ from nodes.balancer.pump import Flow, Pump
 from nodes.base import HTTP_PORT, Context, CpuBusy, CpuExpired, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
 from nodes.metrics import Counter
-from nodes.parts.health import CheckTimes
+from nodes.parts.health import CheckTimes, expect_checks
 from nodes.parts.picking import ALGORITHMS, AlgorithmName, Maglev
 from nodes.parts.pool import ALL_DOWN, Pool, PoolConfig
 from nodes.parts.server import DOWN, Server, Waiting
@@ -100,8 +100,10 @@ class BalancerConfig:
         _expect("when_down", self.when_down, get_args(WhenDown))
         _expect("init_state", self.init_state, get_args(InitState))
         _expect("hash_on", self.hash_on, get_args(HashOn))
-        for name in ("rise", "fall", "check_interval_s", "connect_timeout_s", "queue_timeout_s"):
-            if getattr(self, name) <= 0:
+        expect_checks(rise=self.rise, fall=self.fall, check_interval=self.check_interval_s,
+                      check_fast_interval=self.check_fast_interval_s)  # fmt: skip
+        for name in ("connect_timeout", "queue_timeout"):
+            if getattr(self, f"{name}_s") <= 0:
                 raise ValueError(f"`{name}` must be above 0")
         if not 0 <= self.check_jitter_ratio < 1:
             raise ValueError("`check_jitter_ratio` must be at least 0 and below 1")

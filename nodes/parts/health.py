@@ -11,6 +11,17 @@ from typing import Final
 
 AWAITED_INTERVAL_S: Final = 0.1
 """At most so long between checks of a server that has never been up."""
+MIN_INTERVAL_S: Final = 0.001
+"""More checks than this would be all that a laptop does."""
+
+
+def expect_checks(*, rise: int, fall: int, **intervals_s: float) -> None:
+    """Raises ValueError for checks that a Config asks for, and that cannot be."""
+    if min(rise, fall) < 1:
+        raise ValueError("`rise` and `fall` must be at least 1")
+    for name, interval_s in intervals_s.items():
+        if interval_s < MIN_INTERVAL_S:
+            raise ValueError(f"`{name}` must be at least {MIN_INTERVAL_S * 1000:g}ms")
 
 
 @dataclass(frozen=True, slots=True)
