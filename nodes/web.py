@@ -5,7 +5,7 @@ This module tells the protocols apart and finds the database; the site itself is
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
@@ -14,22 +14,18 @@ import trio
 
 from nodes.base import HTTP_PORT, Context, Stream
 from nodes.kind import HTTP, Kind
-from nodes.kv.client import KvClient
-from nodes.parts.breaker import State
-from nodes.parts.stores import DATABASE_KINDS, KV_KINDS, misread
+from nodes.parts.stores import misread
 from nodes.parts.timing import move_on_after
 from nodes.replica.kind import DAMAGED
 from nodes.site import app as apps
-from nodes.site.kv_records import KvRecords, KvSessions
+from nodes.site.opening import Opening, OpenStore, open_client
 from nodes.site.routes import Routes
 from nodes.site.service import Site
-from nodes.site.sessions import LocalSessions, SharedSessions
-from nodes.site.store import BreakingStore, Store
-from nodes.sql.client import DatabaseClient
+from nodes.site.store import Store
 from nodes.sql.local import LocalDatabase
 from nodes.wire.accepting import accept_forever
 from nodes.wire.admin import Admin
-from nodes.wire.directory import Directory, TierView
+from nodes.wire.directory import Directory
 from nodes.wire.http_server import Endpoint, HttpLimits, HttpService
 from nodes.wire.service import CHUNK_BYTES, Call, Service
 from protocols import proxy, rpc
@@ -79,10 +75,6 @@ class WebConfig:
         return HttpLimits(connection, self.max_in_flight, self.timeout_s)
 
 
-OpenStore = Callable[[Context, trio.Nursery, Directory, str], Awaitable[Store]]
-"""Given a database tier's name ("": none is used), make its client."""
-
-
 class WebNode:
     """One web server. It serves soon, and answers 503 until its store is reachable."""
 
@@ -91,14 +83,20 @@ class WebNode:
     ) -> None:
         self.ctx = ctx
         self.config = config
-        self.site = Site(ctx)
-        self.database = ""
-        self.services: apps.Services | None = None
-        """What an app of the user's own gets."""
-        self._breaking: BreakingStore | None = None
-        self._open_store = open_store or partial(_open_store, replicas=config.reads == "replicas")
+        self.opening = Opening(
+            ctx,
+            config.uses,
+            open_store or partial(_open_store, replicas=config.reads == "replicas"),
+            shared_sessions=config.sessions == "shared",
+            timeout_s=config.timeout_s,
+            shard_timeout_s=config.shard_timeout_s,
+        )
+        self.site = self.opening.site
         self.routes = Routes(
-            ctx, self.site, database=lambda: self.database, store_ready=self._store_answers
+            ctx,
+            self.site,
+            database=lambda: self.opening.database,
+            store_ready=lambda: self.opening.store_answers,
         )
         self.http = HttpService(
             ctx,
@@ -112,12 +110,8 @@ class WebNode:
     def _find(self) -> Callable[[Request], Endpoint]:
         if not self.config.app:
             return self.routes.find
-        self.services = apps.Services(self.ctx, _LateStore(self.site), self.site)
-        endpoint = apps.endpoint(apps.load(self.config.app), self.services)
+        endpoint = apps.endpoint(apps.load(self.config.app), self.opening.services)
         return lambda request: endpoint
-
-    def _store_answers(self) -> bool:
-        return self._breaking is None or self._breaking.breaker.state is not State.OPEN
 
     def facts(self) -> dict[str, Any]:
         """For `describe`."""
@@ -126,8 +120,8 @@ class WebNode:
             "sessions": sessions.count() if sessions is not None else 0,
             "connections": self.http.draining.connections + self.rpc.draining.connections,
             "in_flight": self.http.in_flight + self.rpc.in_flight,
-            "database": self.database,
-            "store_ready": self.site.ready and self._store_answers(),
+            "database": self.opening.database,
+            "store_ready": self.site.ready and self.opening.store_answers,
         }
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -151,38 +145,8 @@ class WebNode:
 
     async def _prepare(self, nursery: trio.Nursery) -> None:
         """Find the store by the kinds of the tiers in `uses`, then make the site's tables there."""
-        ctx, directory = self.ctx, Directory(self.ctx, nursery)
-        uses = self.config.uses
-        self.database = await find_tier(directory, uses, (*DATABASE_KINDS, *KV_KINDS))
-        if self.services is not None:
-            kv_tier = await find_tier(directory, uses, KV_KINDS)
-            self.services.kv = KvClient(ctx, nursery, directory, kv_tier) if kv_tier else None
-        if self.database and await find_tier(directory, (self.database,), KV_KINDS):
-            self._keep_in_kv(KvClient(ctx, nursery, directory, self.database))
-        else:
-            await self._keep_in_database(nursery, directory)
+        await self.opening.open(nursery, Directory(self.ctx, nursery))
         await self.site.prepare_forever()
-
-    async def _keep_in_database(self, nursery: trio.Nursery, directory: Directory) -> None:
-        ctx = self.ctx
-        store = await self._open_store(ctx, nursery, directory, self.database)
-        self._breaking = BreakingStore(store, ctx.clock)
-        self.site.store = self._breaking
-        rng = ctx.rng("sessions")
-        if self.config.sessions == "shared":
-            self.site.sessions = SharedSessions(self._breaking, ctx.clock, rng)
-        else:
-            self.site.sessions = LocalSessions(rng)
-
-    def _keep_in_kv(self, client: KvClient) -> None:
-        config, timeout_s = self.config, self.config.timeout_s
-        self.site.records = KvRecords(
-            self.ctx, client, timeout_s=timeout_s, shard_timeout_s=config.shard_timeout_s
-        )
-        if config.sessions == "shared":
-            self.site.sessions = KvSessions(client, timeout_s=timeout_s)
-        else:
-            self.site.sessions = LocalSessions(self.ctx.rng("sessions"))
 
     async def serve_stream(self, stream: Stream) -> None:
         """One connection: PROXY v2 or not, then HTTP or MessagePack-RPC, told by the first byte."""
@@ -217,20 +181,6 @@ async def _read_proxy_header(stream: Stream, received: bytes) -> tuple[proxy.Hea
         received += data
 
 
-async def find_tier(directory: Directory, uses: tuple[str, ...], kinds: tuple[str, ...]) -> str:
-    """The first of the tiers in `uses` whose members are of one of `kinds`; "" if none is.
-
-    Waits until every tier in `uses` has at least one member.
-    """
-    for tier in uses:
-        view: TierView = await directory.follow(tier)
-        while not view.members:
-            await view.changed.wait()
-        if view.members[0].kind in kinds:
-            return tier
-    return ""
-
-
 async def _open_store(
     ctx: Context, nursery: trio.Nursery, directory: Directory, tier: str, *, replicas: bool
 ) -> Store:
@@ -239,22 +189,7 @@ async def _open_store(
         local = LocalDatabase(ctx, nursery)
         await local.start()
         return local
-    client = DatabaseClient(ctx, nursery, directory, tier, replicas=replicas)
-    await client.start()
-    return client
-
-
-class _LateStore:
-    """An app's database: whichever the site has by now."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    async def query(self, sql: str, *params: Any, token: int | None = None) -> Any:
-        return await self._site.store.query(sql, *params, token=token)
-
-    async def write(self, statements: Any, *, request_id: str) -> Any:
-        return await self._site.store.write(statements, request_id=request_id)
+    return await open_client(ctx, nursery, directory, tier, replicas=replicas)
 
 
 def add_methods(service: Service, site: Site) -> None:

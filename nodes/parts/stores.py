@@ -9,6 +9,7 @@ from nodes.kind import Mistake, TierSeen
 
 DATABASE_KINDS: Final = ("database",)
 KV_KINDS: Final = ("kv_shard", "kv_coordinator", "kv_router")
+QUEUE_KINDS: Final = ("queue_broker", "queue_front")
 
 
 def misread(tier: TierSeen) -> Iterator[Mistake]:
