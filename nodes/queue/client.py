@@ -227,6 +227,16 @@ class QueueClient:
             found |= {number: rest for number, *rest in rows}
         return dict(sorted(found.items()))
 
+    async def standing(
+        self, topic: str, group: str, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> list[list[Any]]:
+        """How far a work group is, by partition: words.STANDING. Raises RpcError."""
+        await self.partitions_of(topic, timeout_s)
+        rows: list[list[Any]] = []
+        for tier in self.tiers:
+            rows += await self.ask(tier, words.STANDING, topic, group, timeout_s=timeout_s)
+        return sorted(rows, key=lambda row: int(row[0]))
+
 
 class Producer:
     """One broker group's view of a client that publishes: an id, and a sequence in each

@@ -75,6 +75,7 @@ class QueueFrontNode:
         for name in SETTLING:
             service.add(name, self._settling(name))
         service.add(words.RELEASE, self._release)
+        service.add(words.STANDING, self._standing)
         return service
 
     def _left_s(self, call: Call) -> float:
@@ -244,6 +245,9 @@ class QueueFrontNode:
             return unheard if answer is None else answer
 
         return handle
+
+    async def _standing(self, call: Call, topic: str, group: str) -> list[list[Any]]:
+        return await self.client.standing(topic, group, timeout_s=self._left_s(call))
 
     async def _release(
         self, call: Call, topic: str, group: str, consumer: str, options: Options | None = None

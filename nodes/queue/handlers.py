@@ -102,6 +102,7 @@ class Handlers:
             (words.RENEW, self._renew),
             (words.TERMINATE, self._terminate),
             (words.RELEASE, self._release),
+            (words.STANDING, self._standing),
         ):
             service.add(name, handler)
         service.fuse(words.PUBLISH, self._publish_soon)
@@ -258,6 +259,10 @@ class Handlers:
         return dict(await self._decide(partial(self._grouping.told, group)))
 
     # --- work queues ---------------------------------------------------------------------
+
+    async def _standing(self, call: Call, topic: str, group: str) -> list[Any]:
+        checked_name(group, "a group")
+        return list(await self._decide(partial(self._working.standing, topic, group)))
 
     async def _acquire(
         self, call: Call, topic: str, group: str, consumer: str, options: Options | None = None

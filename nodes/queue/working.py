@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from nodes.queue.cursor import ACQUIRED, DYING, RESTING, Cursor, Entry
 from nodes.queue.desk import Desk
@@ -19,6 +19,7 @@ from nodes.queue.state import (
     Topic,
 )
 from protocols.errors import RpcError
+from protocols.queue.words import MAX_GIVEN_UP
 
 MAX_GROUPS: Final = 64
 """Work groups of a topic."""
@@ -152,6 +153,18 @@ class Working:
             self.redelivered += entry.delivered > 1
         self.delivered += len(found)
         return found
+
+    def standing(self, name: str, group: str) -> list[list[Any]]:
+        """How far the group is in each partition (protocols/queue/words.py)."""
+        topic = self._desk.topic(name)
+        rows = []
+        for number, cursor in sorted(topic.cursors.get(group, {}).items()):
+            part, buried = topic.partitions[number], topic.buried[number]
+            dying = [at for at, entry in cursor.entries.items() if entry.state == DYING]
+            given_up = sorted([*list(buried)[-MAX_GIVEN_UP:], *dying[:MAX_GIVEN_UP]])
+            undone = cursor.lag(part.start, part.end) - len(dying)
+            rows.append([number, part.start, part.end, undone, given_up])
+        return rows
 
     # --- what becomes of it --------------------------------------------------------------
 

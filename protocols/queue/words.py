@@ -41,6 +41,8 @@ Work queues hand each record to one worker of a group at a time, until one has d
 `nack(topic, group, deliveries, options)` → how many: failed. options: `delay_ms`
 `renew(topic, group, deliveries, options)` → how many: it takes longer. options: `lock_ms`
 `terminate(topic, group, deliveries)` → how many: not to be tried again; to the dead letters
+`standing(topic, group)` → [[partition, start, end, undone, [offset given up, ...]], ...]: how far a
+    work group is. What is given up is parked, or among the dead letters (of the last of those)
 `release(topic, group, consumer, options)` → how many it gave back. options: `failed` (they count
     as failures, as those of a broken connection do)
 A broken connection fails what its consumers hold, at once.
@@ -73,6 +75,7 @@ NACK: Final = "nack"
 RENEW: Final = "renew"
 TERMINATE: Final = "terminate"
 RELEASE: Final = "release"
+STANDING: Final = "standing"
 
 JOINING: Final = 0
 LEAVING: Final = -1
@@ -89,6 +92,8 @@ MAX_BATCH: Final = 1000
 MAX_POLLED: Final = 1000
 MAX_POLLED_BYTES: Final = 1 << 20
 MAX_ACQUIRED: Final = 100
+MAX_GIVEN_UP: Final = 1000
+"""Offsets of a partition that `standing` names."""
 MAX_WAIT_MS: Final = 30_000
 MAX_LOCK_MS: Final = 12 * 3_600_000
 MAX_DELAY_MS: Final = 7 * 86_400_000

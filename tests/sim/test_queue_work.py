@@ -89,6 +89,23 @@ def test_a_poison_message_is_a_dead_letter_after_exactly_so_many_deliveries() ->
     sim(script)
 
 
+def test_a_work_group_says_what_is_undone_and_what_was_given_up() -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        await put(c, "poison", "done", "waiting")
+        for _ in range(3):
+            (mine,) = await acquire(c)
+            await c.call(FRONT, "nack", "jobs", "workers", [named(mine)])
+        (mine,) = await acquire(c)
+        await c.call(FRONT, "ack", "jobs", "workers", [named(mine)])
+        await c.sleep(0.5)
+        rows = await c.call(FRONT, "standing", "jobs", "workers")
+        assert rows == [[0, 0, 3, 1, [0]], [1, 0, 0, 0, []]]
+        assert await c.call(FRONT, "standing", "jobs", "nobody") == []
+
+    sim(script)
+
+
 def test_done_and_published_are_both_or_neither() -> None:
     async def script(c: Scenario) -> None:
         await ready(c)
