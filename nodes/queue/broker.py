@@ -99,7 +99,7 @@ class QueueBrokerNode:
         self.config = config
         tiers = [broker_tier(config.queue, number + 1) for number in range(config.brokers)]
         home = Home(config.number - 1, tuple(tiers) if config.queue else (ctx.tier,))
-        self.machine = QueueMachine(home.has)
+        self.machine = QueueMachine(home.has, ctx.disk)
         clock = ctx.clock
         self.desk = Desk(
             self.machine.state, home, lambda: int(clock.wall_s() * 1000), clock.monotonic_s
@@ -185,6 +185,7 @@ class QueueBrokerNode:
             "topics": len(state.topics),
             "records": sum(each.end - each.start for each in state.partition_list()),
             "bytes": sum(each.size_bytes for each in state.partition_list()),
+            "lost": sum(each.lost for each in state.topics.values()),
             "backlog": sum(self.series.lags().values()),
         }
 

@@ -1,23 +1,31 @@
-"""A broker group's state and records as a StateMachine of the replicated log."""
+"""A broker group's state and records as a StateMachine of the replicated log, whose records lie in
+files (replica.state_machine.KeepsFiles).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgpack
 
-from nodes.queue.backlog import Backlog
+from nodes.base import Disk
+from nodes.queue.backlog import PREFIX, Backlog
 from nodes.queue.partition import Place
 from nodes.queue.state import NAMES, PUBLISH, QueueState, facts_of
 from protocols.replication.pieces import Content
+from protocols.replication.snapshot_file import StateFile
+from protocols.stepping import Steps
 
 
 class QueueMachine:
-    """replica.state_machine.StateMachine over one QueueState and its backlog."""
+    """One QueueState and its backlog."""
 
-    def __init__(self, has: Callable[[int], Sequence[int]]) -> None:
-        self.backlog = Backlog()
+    file_prefix = PREFIX
+
+    def __init__(self, has: Callable[[int], Sequence[int]], disk: Disk) -> None:
+        self.backlog = Backlog(disk)
         self.state = QueueState(self.backlog, has)
 
     def apply(self, payload: bytes, lsn: int) -> None:
@@ -25,23 +33,47 @@ class QueueMachine:
             self.state.apply(fact)
 
     def dump(self) -> Content:
-        records = [
-            [*place, self.backlog.content(place)]
-            for partition in self.state.partition_list()
-            for place in partition.places()
-        ]
-        data: bytes = msgpack.packb([self.state.to_wire(), records])
+        """The state, and of each segment how many of the files are its own, in their order."""
+        self.backlog.write_all()
+        segments = [[*place, len(self.backlog.parts_of(place))] for place in self._places()]
+        data: bytes = msgpack.packb([self.state.to_wire(), segments])
         return data
 
+    def dumped_files(self) -> Sequence[StateFile]:
+        """replica.state_machine.KeepsFiles."""
+        return [part for place in self._places() for part in self.backlog.parts_of(place)]
+
+    def _places(self) -> list[Place]:
+        return [place for part in self.state.partition_list() for place in part.places()]
+
+    def restore_from_files(
+        self, manifest: Content, files: Sequence[StateFile]
+    ) -> Steps[Callable[[], None]]:
+        """replica.state_machine.KeepsFiles."""
+        state, rows = msgpack.unpackb(manifest[:], strict_map_key=False)
+        yield
+        fresh = self.state.emptied()
+        fresh.take(state)
+        yield
+        segments: dict[Place, list[StateFile]] = {}
+        first = 0
+        for topic, partition, base, count in rows:
+            segments[Place(topic, partition, base)] = list(files[first : first + count])
+            first += count
+        return partial(self._become, fresh, segments)
+
+    def _become(self, fresh: QueueState, segments: dict[Place, list[StateFile]]) -> None:
+        self.state.become(fresh)
+        self.backlog.become(segments)
+
+    def files_in_use(self) -> Sequence[str]:
+        """replica.state_machine.KeepsFiles."""
+        return self.backlog.names()
+
     def restore(self, data: Content | None) -> None:
-        self.backlog.clear()
-        if data is None:
-            self.state.clear()
-            return
-        state, records = msgpack.unpackb(data[:], strict_map_key=False, max_bin_len=1 << 30)
-        self.state.take(state)
-        for topic, partition, base, content in records:
-            self.backlog.take(Place(topic, partition, base), content)
+        """Only to be empty: what was dumped is restored with its files."""
+        assert data is None, "a dump is nothing without its files"
+        self._become(self.state.emptied(), {})
 
     def describe(self, payload: bytes) -> Any:
         told = []

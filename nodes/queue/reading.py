@@ -13,7 +13,7 @@ from nodes.base import Context
 from nodes.parts.timing import move_on_after
 from nodes.queue.backlog import Backlog
 from nodes.queue.desk import Desk
-from nodes.queue.partition import Stored
+from nodes.queue.partition import Damaged, Stored
 from nodes.queue.state import Topic
 from nodes.queue.working import Delivered
 from nodes.replica.driver import ReplicaDriver
@@ -138,13 +138,21 @@ class Reading:
     async def _read(
         self, topic: Topic, number: int, offset: int, end: int, most: int, most_bytes: int
     ) -> list[Stored]:
-        """Records in a row; none where they were dropped just now."""
+        """Records in a row; none where they were dropped just now. Raises RpcError where the state
+        was replaced meanwhile, or is damaged: then it is taken from a peer."""
         found: list[Stored] = []
+        times = self._driver.times_replaced
         while offset < end and len(found) < most and most_bytes > 0:
             place = topic.partitions[number].place_of(offset)
             if place is None:
                 break
-            some = await self._backlog.read(place, offset, end, most - len(found), most_bytes)
+            try:
+                some = await self._backlog.read(place, offset, end, most - len(found), most_bytes)
+            except Damaged as error:
+                self._driver.stop_state(self._driver.state_lsn, error)
+                raise RpcError("unavailable", f"{topic.name}/{number} is damaged here") from error
+            if times != self._driver.times_replaced:
+                raise RpcError("unavailable", "the state was replaced while it was read")
             if not some:
                 break
             found += some

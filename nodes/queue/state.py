@@ -294,10 +294,14 @@ class QueueState:
         self.groups = {name: ConsumerGroup.from_wire(each)
                        for name, each in value["groups"].items()}  # fmt: skip
 
-    def clear(self) -> None:
-        """Become empty."""
-        self.topics, self.partitions, self.groups = {}, {}, {}
-        self.producers = Producers()
+    def emptied(self) -> QueueState:
+        """A state like this one, with nothing in it."""
+        return QueueState(self.backlog, self.has)
+
+    def become(self, other: QueueState) -> None:
+        """Have what the other has."""
+        self.topics, self.partitions, self.groups = other.topics, other.partitions, other.groups
+        self.producers = other.producers
 
 
 def facts_of(payload: bytes) -> list[list[Any]]:
