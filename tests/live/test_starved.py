@@ -48,7 +48,7 @@ def judged(running: Running, since: int) -> dict[str, Any]:
 def check(found: dict[str, Any]) -> None:
     """No promotion, no lost lease, no server marked down, no connection cut, no error."""
     assert found["said"] == []
-    assert (found["requests"] > 100, found["errors"]) == (True, 0)
+    assert (found["requests"] > 20, found["errors"]) == (True, 0)
     assert found["verdict"] == ("passed" if found["trustworthy"] else "untrusted")
 
 
@@ -56,10 +56,10 @@ def check(found: dict[str, Any]) -> None:
 def test_beside_forty_programs_that_spin_and_stopped_a_few_times_nothing_fails(tmp_path: Path):
     with emu_up(tmp_path, FULL, "--fresh") as running:
         since = settled(running)
-        with spinning(40, 6.0), urllib.request.urlopen(running.url("lb-1"), timeout=60) as page:
+        with spinning(40, 4.0), urllib.request.urlopen(running.url("lb-1"), timeout=60) as page:
             assert page.status == 200
-        stop_and_go(running.process, (0.3, 1.2, 2.5), 0.5)
-        time.sleep(2.0)
+        stop_and_go(running.process, (0.3, 1.2, 2.0), 0.3)
+        time.sleep(1.0)
         found = judged(running, since)
     check(found)
     assert found["verdict"] == "untrusted"
