@@ -11,11 +11,15 @@ from typing import Any, Final
 
 import pytest
 
+import emu
 from emu.control.client import ControlClient
+from emu.scenario import Scenario
 from tests.live.running import Running, emu_up
 from tests.live.starving import spinning, stop_and_go
 
 FULL: Final = "topologies/full.yaml"
+GROUPS: Final = 4
+"""That elect: the database, the store's two shards and its coordinators."""
 
 
 def call(running: Running, method: str, *params: Any) -> Any:
@@ -64,6 +68,24 @@ def test_beside_forty_programs_that_spin_and_stopped_a_few_times_nothing_fails(t
     check(found)
     assert found["verdict"] == "untrusted"
     assert any("withheld" in reason for reason in found["reasons"])
+
+
+@pytest.mark.slow
+def test_a_step_that_holds_all_nodes_for_two_seconds_costs_no_group_its_primary():
+    async def script(c: Scenario) -> None:
+        while len(c.events("promoted")) < GROUPS:
+            await c.sleep(0.1)
+        await c.sleep(0.5)
+        seen, before_s = len(c.events()), c.now_s
+        until_s = time.thread_time() + 2.0
+        while time.thread_time() < until_s:
+            pass
+        await c.sleep(0.5)
+        assert c.now_s - before_s < 1.5
+        assert not {"promoted", "role changed"} & {each["event"] for each in c.events()[seen:]}
+        assert "emu held it" in c.cluster.world.fidelity()["reasons"][0]
+
+    emu.run(script, FULL, world="live")
 
 
 @pytest.mark.soak
