@@ -18,8 +18,10 @@ BAD_RATIO: Final = 0.01
 EVENT_LINES: Final = 5
 FAULT_LINES: Final = 3
 LEAST_NODE_LINES: Final = 2
-REST_LINES: Final = 14
-"""For nodes and events: with fewer left, a tier has one line only."""
+NODE_LINES: Final = 8
+"""So many nodes are more important than a tier's second line."""
+GAP_LINES: Final = 4
+"""Between the parts, titles of nodes, foot."""
 HINT: Final = "q quit   space hold   ↑↓ scroll nodes"
 
 
@@ -48,7 +50,8 @@ def draw(
     """Exactly `height` lines of at most `width` cells. Nodes that are not well come first."""
     head = [_head(status, width), *_troubles(status)]
     tiers = _tiers(status, width)
-    if len(tiers) > height - len(head) - REST_LINES:
+    rest = min(len(status["nodes"]), NODE_LINES) + EVENT_LINES + GAP_LINES
+    if len(head) + len(tiers) + rest > height:
         tiers = _tiers(status, width, apart=False)
     below = _events(events, min(EVENT_LINES, height - len(head) - len(tiers) - 9))
     foot = [Text("held; space goes on" if held else HINT, style="reverse" if held else "dim")]

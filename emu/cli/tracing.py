@@ -158,5 +158,7 @@ def _tell(diagram: Diagram, outcome: Outcome[dict[str, Any]], question: Question
         output.note(f"{diagram.left_out} more messages: --most, --node, or {where} {edge_s:.3f}s")
     if outcome.error is not None:
         output.note(f"the run ended with {type(outcome.error).__name__}: {outcome.error}", "red")
-    elif outcome.value is not None and outcome.value["why"]:
-        output.note(f"in this run: {outcome.value['why'][0]}", style="red")
+    elif outcome.value is not None:
+        texts = [each["text"] for each in outcome.value["anomalies"]] or outcome.value["why"]
+        if texts:
+            output.note(f"in this run: {texts[0]}", style="red")

@@ -44,6 +44,21 @@ def test_without_a_question_it_shows_what_led_to_the_anomaly():
     assert 'in this run: kv, key "clicks": incr →' in result.stderr
 
 
+def test_without_a_question_a_run_that_was_only_too_slow_shows_its_slowest_request(tmp_path):
+    file = tmp_path / "slow.yaml"
+    file.write_text(
+        "tiers: {web: {kind: web, public: true}}\n"
+        "users: {local: {rate: 20/s, visits: web}}\n"
+        "faults: [{at: 1s, slow: users-local, latency: 700ms, for: 300ms}]\n"
+        "expect: [latency_p99 <= 10ms]\n"
+    )
+    result = trace(str(file), "--for", "3s", "--faults", "timeline", "-o", str(tmp_path / "x.svg"))
+    assert result.exit_code == 0, result.output
+    told = result.stderr.replace("\n", "")
+    assert re.search(r"request \d+, the slowest: 700 ms", told)
+    assert "in this run: expected latency_p99 <= 10ms, it was" in told
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [

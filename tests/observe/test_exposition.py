@@ -114,15 +114,16 @@ def test_a_meaning_with_quotes_and_a_family_at_the_end_are_turned_too():
 
 
 def test_red_of_every_tier_is_in_the_same_series(pages: dict[str, bytes]):
-    for node in ("web-1", "db-1", "dns-1"):
+    for node in ("web-1", "db-1", "dns-1", "lb-1"):
         assert sum(values(pages[node], "emu_requests_total").values()) > 0, node
         assert sum(values(pages[node], "emu_request_seconds_count").values()) > 0, node
     for node in ("web-1", "db-1", "dns-1", "lb-1"):
         assert values(pages[node], "emu_request_errors_total"), node
     assert sum(values(pages["lb-1"], "emu_connections_total").values()) > 0
     users = values(pages["users-local-1"], "emu_user_requests_total")
-    assert users[("users-local-1", "home", "ok", "local", "users-local")] > 0
-    assert users[("users-local-1", "home", "error", "local", "users-local")] == 0
+    assert users[("read", "users-local-1", "home", "ok", "local", "users-local")] > 0
+    assert users[("read", "users-local-1", "home", "error", "local", "users-local")] == 0
+    assert users[("write", "users-local-1", "post", "ok", "local", "users-local")] > 0
 
 
 def test_what_nobody_asked_for_costs_no_histogram_and_admin_calls_are_no_traffic(

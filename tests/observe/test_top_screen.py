@@ -100,13 +100,13 @@ def test_reads_and_writes_of_clients_have_a_line_each():
     rates = {"rate_per_s": 30.0, "errors_per_s": 0.0, "p50_s": 0.002, "p99_s": 0.004}
     slow = {"rate_per_s": 5.0, "errors_per_s": 1.0, "p50_s": 0.2, "p99_s": 0.4}
     users = tier("users-local", clients=True, effects={"read": rates, "write": slow})
-    drawn = text(draw(status(0) | {"tiers": [tier("web"), users]}, EVENTS, 80, 24))
+    drawn = text(draw(status(0) | {"tiers": [tier("web"), users]}, EVENTS, 80, 26))
     reads, writes = (line.split() for line in drawn[5:7])
     assert reads == ["reads", "30", "-", "2.0", "ms", "4.0", "ms"]
     assert writes == ["writes", "5", "1", "200.0", "ms", "400.0", "ms"]
     reading = status(0) | {"tiers": [users | {"effects": {"read": rates}}]}
     assert not any("reads" in line for line in text(draw(reading, [], 80, 40)))
-    short = text(draw(status(0) | {"tiers": [users]}, EVENTS, 80, 15))
+    short = text(draw(status(0) | {"tiers": [users]}, EVENTS, 80, 16))
     assert not any("reads" in line for line in short), "there is no room for them"
 
 
