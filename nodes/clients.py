@@ -28,6 +28,8 @@ from protocols.errors import RpcError
 FINISH_TIMEOUT_S: Final = 30.0
 STRAGGLERS_S: Final = 10.0
 RETRY_S: Final = 0.25
+MOST_PAUSE_S: Final = 5.0
+"""After a burst: whoever is asked whether it is well has had an answer by then."""
 MAX_DRAWS: Final = 100
 REFUSED: Final = "refused"
 """The tier said no, as it must: not a failure of the service."""
@@ -48,6 +50,9 @@ class ClientsConfig:
     together_s: float = 0.0
     """Above 0: an operation that is due waits for the next multiple of so long on the node's clock,
     so that those of several processes begin at once."""
+    burst: int = 0
+    """So many operations follow each other without a thought, and then the pauses of all of them
+    come as one; 0: each has its own."""
     keys: int = 4
     """How many objects are in use at a time."""
     operations_per_key: int = 100
@@ -69,8 +74,8 @@ class ClientsConfig:
             raise ValueError("`reading` is from 0 to 1")
         if self.timeout_s <= 0:
             raise ValueError("`timeout` must be above 0")
-        if self.together_s < 0 or self.think_time_s < 0:
-            raise ValueError("`together` and `think_time` must not be below 0")
+        if min(self.together_s, self.think_time_s, self.burst) < 0:
+            raise ValueError("`together`, `think_time` and `burst` must not be below 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,8 @@ class ClientsNode:
         self._idle = trio.Event()
         self._workload: Workload | None = None
         self._final: dict[str, Any] | None = None
+        self._unread = self._last_error = ""
+        """What a final read was answered, and what the latest operation that failed was."""
         self._counters: dict[tuple[str, str], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
         self._failures = {
@@ -178,13 +185,19 @@ class ClientsNode:
     async def _process(self, workload: Workload) -> None:
         clock, think_time_s = self.ctx.clock, self.config.think_time_s
         session = self._new_session()
+        left = 0
         try:
             while not self._stopped.is_set():
-                if think_time_s > 0:
-                    with move_on_after(clock, self._rng.expovariate(1 / think_time_s)):
+                if think_time_s > 0 and not left:
+                    left = self.config.burst or 1
+                    pause_s = self._rng.expovariate(1 / (think_time_s * left))
+                    if left > 1:
+                        pause_s = min(pause_s, max(think_time_s, MOST_PAUSE_S))
+                    with move_on_after(clock, pause_s):
                         await self._stopped.wait()
                     if self._stopped.is_set():
                         return
+                left -= 1
                 if self.config.together_s > 0:
                     await self._next_beat(self.config.together_s)
                 self._operations += 1
@@ -225,7 +238,7 @@ class ClientsNode:
         try:
             record.ok(await workload.do(step, session))
         except RpcError as error:
-            reason = error.code
+            reason, self._last_error = error.code, str(error)
             if error.definite or step.reads:
                 outcome = OK if reason == REFUSED else ERROR
                 record.fail(reason)
@@ -277,6 +290,8 @@ class ClientsNode:
             with move_on_after(self.ctx.clock, timeout_ms / 1000):
                 complete = await self._read_all()
             self._final = {"final_read": "complete" if complete else "failed"}
+            if not complete:
+                self._final["final_answer"] = self._unread or "nothing: no answer came"
             self.phase = "finished"
         return self.summary()
 
@@ -287,7 +302,9 @@ class ClientsNode:
             return False
         session = self._new_session()
         for step in workload.final_reads():
+            self._unread = ""
             while await self._do(workload, step, session) != OK:
+                self._unread = f"{self._last_error} ({step.f} of {step.key or 'everything'})"
                 await self.ctx.clock.sleep(RETRY_S)
         return True
 
@@ -306,6 +323,7 @@ KIND: Final = Kind(
     joined=assigned,
     varied={
         "think_time_s": (0.01, 0.03),
+        "burst": (4, 16),
         "together_s": (0.02, 0.1),
         "keys": (1, 2),
         "operations_per_key": (5, 20),

@@ -121,6 +121,9 @@ class Leader(NamedTuple):
     """What a member logs when it has come to have it (with the `epoch`, where there are epochs)."""
     voters: str = ""
     """Of `describe`: the names of all who choose it, also of other tiers; "": all members do."""
+    timeout: str = ""
+    """The Config field that says how long it leads without hearing from the others, and how long
+    they bear its silence; "": there is no such time."""
 
 
 class Fact(NamedTuple):
@@ -282,11 +285,18 @@ class Kind:
     reaches: tuple[str, ...] = ()
     """States that its members tell `ctx.reached` of: what a campaign of seeds has to meet, or it
     says little. Words for people: `a group of two or more transactions`."""
+    reaches_together: tuple[str, ...] = ()
+    """What only members of a tier of two or more can meet."""
     varied: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
     """Config fields that a swarm may set otherwise than the file, and to what: small limits, quick
     clients. What the tier promises must be the same with each."""
     weak_after: tuple[str, ...] = ()
     """Events of its members after which a swarm hits its group: where its protocol is weakest."""
+    disks_to_spare: Callable[[Any, int], int] | None = None
+    """(config, members) → how many of them may lose their disks, one after the other, and nothing
+    that was promised is lost. None: not one."""
+    alarming: tuple[str, ...] = ()
+    """Events that no member may log in a world whose disks keep what they said they keep."""
     damaged: tuple[str, ...] = ()
     """Files of a member's disk whose bits a swarm may flip, when it is asked to damage."""
 

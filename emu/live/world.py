@@ -23,13 +23,14 @@ from emu.live.network import BUFFER_BYTES, LiveNetwork
 from emu.live.sync import Syncer
 from emu.live.timers import HogWatch, LiveTimers
 from emu.machine.clock import MachineClock
-from emu.machine.context import NoHistory, not_counted
+from emu.machine.context import NoHistory
 from emu.machine.disk import MachineDisk
 from emu.machine.events import Events
 from emu.machine.life import Holder, Life
 from emu.machine.links import Links
 from emu.machine.machine import EmulatedMachine
 from emu.machine.private_trio import PauseHolder
+from emu.machine.reach import not_counted
 from emu.machine.world import MachineSpec
 from nodes.base import History, Log, Network
 from nodes.metrics import Metrics

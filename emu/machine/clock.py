@@ -8,12 +8,13 @@ run); only the translation to and from the node's own time lives here.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from typing import Final
 
 import trio
 
-from emu.machine import units
+from emu.machine import reach, units
 from emu.machine.life import Life
 from emu.machine.parking import Parked
 from emu.machine.world import Timers
@@ -36,9 +37,12 @@ class MachineClock:
         offset_s: float = 0.0,
         drift_ratio: float = 0.0,
         epoch_s: float = EPOCH_S,
+        reached: Callable[[str], object] = reach.not_counted,
     ) -> None:
         """`epoch_s` is the Unix time at which the run's true time is 0."""
         self._timers = timers
+        self._reached = reached
+        self._late_s = 0.0
         self._anchor_true_s = self._anchor_s = timers.now_s()
         self._rate = _rate(drift_ratio)
         self._wall_ahead_s = epoch_s + offset_s
@@ -65,7 +69,19 @@ class MachineClock:
         for timer in self._pending:
             if timer.armed is not None:
                 timer.armed.cancel()
-            timer.armed = self._timers.call_at(self._true_s(timer.when_s), timer.fire)
+            timer.armed = self._timers.call_at(self._due_s(timer), timer.fire)
+
+    def set_late(self, up_to_s: float, rng: random.Random) -> None:
+        """Timers that are armed from now on come late, each by any time up to that."""
+        self._late_s, self._late_rng = up_to_s, rng
+
+    def _due_s(self, timer: NodeTimer) -> float:
+        """The true time at which it is to fire."""
+        due_s = self._true_s(timer.when_s)
+        if self._late_s:
+            self._reached(reach.LATE_TIMER)
+            due_s += self._late_rng.uniform(0.0, self._late_s)
+        return due_s
 
     def _at(self, true_s: float) -> float:
         return self._anchor_s + (true_s - self._anchor_true_s) * self._rate
@@ -80,7 +96,7 @@ class MachineClock:
     def arm(self, timer: NodeTimer) -> None:
         if math.isfinite(timer.when_s):
             self._pending[timer] = None
-            timer.armed = self._timers.call_at(self._true_s(timer.when_s), timer.fire)
+            timer.armed = self._timers.call_at(self._due_s(timer), timer.fire)
 
     def disarm(self, timer: NodeTimer) -> None:
         self._pending.pop(timer, None)

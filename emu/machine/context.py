@@ -12,10 +12,6 @@ from nodes.base import Clock, Cpu, Disk, History, Log, Network, Operation
 from nodes.metrics import Metrics
 
 
-def not_counted(state: str) -> None:
-    """`reached` of whoever counts nothing."""
-
-
 class NodeContext:
     """nodes.base.Context."""
 

@@ -127,7 +127,7 @@ class MachineDisk:
         self.fail_reads = False
         self.fail_writes = False
         self.full = False
-        self.on_change: Callable[[], object] | None = None
+        self.on_change: Callable[[str], object] | None = None
         self.files = files
         self.spec = spec
         self.timers = timers
@@ -192,7 +192,7 @@ class MachineDisk:
     def _start(self, sync: _Sync) -> None:
         pending = self.files.begin_sync(sync.name)
         self._syncs[sync.name] = sync
-        self.write_out(pending, partial(self._synced, sync))
+        self.write_out(sync.name, pending, partial(self._synced, sync))
 
     def _synced(self, sync: _Sync, error: OSError | None) -> None:
         for waiter in sync.waiters:
@@ -215,12 +215,13 @@ class MachineDisk:
                 sync.name = new
                 self._syncs[new] = sync
 
-    def write_out(self, pending: Pending, done: Done) -> None:
-        """Make a change durable, in the modelled or the real time, then call `done`."""
+    def write_out(self, name: str, pending: Pending, done: Done) -> None:
+        """Make a change of this file durable, in the modelled or the real time, then call
+        `done`."""
         cuts = self._cuts
         tell, self.on_change = self.on_change, None
         if tell is not None:
-            tell()
+            tell(name)
 
         def written(error: OSError | None = None) -> None:
             if cuts != self._cuts:
@@ -378,7 +379,7 @@ class NodeDisk:
             pending = self._files.rename(old, new)
             if old != new:
                 self._disk.moved(old, new)
-            self._disk.write_out(pending, waiter.finish)
+            self._disk.write_out(new, pending, waiter.finish)
 
         _check_name(new)
         await self._durable(begin, old)
@@ -389,7 +390,7 @@ class NodeDisk:
         def begin(waiter: _Waiter) -> None:
             if not 0 <= size_bytes <= self._files.size_bytes(name):
                 raise ValueError(f"cannot truncate {name} to {size_bytes} bytes")
-            self._disk.write_out(self._files.truncate(name, size_bytes), waiter.finish)
+            self._disk.write_out(name, self._files.truncate(name, size_bytes), waiter.finish)
 
         await self._durable(begin, name)
 
@@ -399,7 +400,7 @@ class NodeDisk:
         def begin(waiter: _Waiter) -> None:
             pending = self._files.remove(name)
             self._disk.moved(name, None)
-            self._disk.write_out(pending, waiter.finish)
+            self._disk.write_out(name, pending, waiter.finish)
 
         await self._durable(begin, name)
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from emu.machine import reach
+
 SEGMENT_BYTES: Final = 1460
 MIN_RTO_S: Final = 0.2
 MAX_RTO_S: Final = 8.0
@@ -105,6 +107,7 @@ class Link:
         "loss_ratio",
         "lost_datagrams",
         "plain",
+        "reached",
         "retransmissions",
         "sent_bytes",
         "source",
@@ -113,10 +116,18 @@ class Link:
         "window_bytes",
     )
 
-    def __init__(self, source: str, target: str, seed: str) -> None:
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        seed: str,
+        reached: Callable[[str], object] = reach.not_counted,
+    ) -> None:
         self.source = source
         self.target = target
         self._seed = seed
+        self.reached = reached
+        """Is told of each state that matters (reach.py)."""
         self._rng: random.Random | None = None
         self.latency_s = self.jitter_s = self.loss_ratio = 0.0
         self.trunks: tuple[Trunk, ...] = ()
@@ -146,6 +157,7 @@ class Link:
             lost_ratio = 1 - (1 - self.loss_ratio) ** segments
             while self.rng.random() < lost_ratio and wait_s <= MAX_RTO_S:
                 self.retransmissions += 1
+                self.reached(reach.SENT_AGAIN)
                 arrive_s += wait_s
                 wait_s *= 2
                 lost_ratio = self.loss_ratio
@@ -181,8 +193,11 @@ Shaper = Callable[[str, str], tuple[Shape, str]]
 class Links:
     """All links of a world, and the faults that lie over them."""
 
-    def __init__(self, seed: int | str) -> None:
+    def __init__(
+        self, seed: int | str, reached: Callable[[str], object] = reach.not_counted
+    ) -> None:
         self._seed = seed
+        self._reached = reached
         self._links: dict[tuple[str, str], Link] = {}
         self._shaper: Shaper = lambda source, target: (PLAIN, "")
         self._trunks: dict[str, Trunk] = {}
@@ -198,7 +213,8 @@ class Links:
         """The link from `source` to `target`, made when first asked for."""
         found = self._links.get((source, target))
         if found is None:
-            found = Link(source, target, f"{self._seed}/link/{source}/{target}")
+            seed = f"{self._seed}/link/{source}/{target}"
+            found = Link(source, target, seed, self._reached)
             self._links[source, target] = found
             self._resolve(found)
         return found

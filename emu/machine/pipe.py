@@ -14,6 +14,7 @@ from typing import Protocol
 
 from trio.lowlevel import ParkingLot, checkpoint_if_cancelled
 
+from emu.machine import reach
 from emu.machine.links import MAX_RTO_S, MIN_RTO_S, USER_TIMEOUT_S, Link
 from emu.machine.world import Timers
 from nodes.base import Timer
@@ -100,6 +101,7 @@ class Pipe:
         """Return when the window may have room, the pipe is broken or its sender was closed: the
         caller looks, and asks again."""
         if self.window_left <= 0 and not self.broken:
+            self.link.reached(reach.WINDOW_FULL)
             self._await_ack()
             await self._writers.park()
         else:
@@ -151,6 +153,8 @@ class Pipe:
             arrive_s = max(arrive_s, link.stream_arrival_s(now_s, size_bytes))
         if arrive_s > self._last_s:
             self._last_s = arrive_s
+        elif arrive_s < self._last_s:
+            link.reached(reach.OVERTAKING)
         self._queue.append((self._last_s, data))
         if self._timer is None:
             self._arm()
@@ -275,12 +279,14 @@ class Pipe:
             return
         link, now_s = self.link, self._timers.now_s()
         if "reject" in (link.cut, self.reverse.cut):
+            link.reached(reach.REJECTED)
             self._break()
             return
         self._mind_acks(now_s)
         if link.cut:
             if self._held_since_s is None and not self.idle:
                 self._held_since_s = now_s
+                link.reached(reach.HELD)
                 self._lose_patience(now_s)
         elif self._held_since_s is not None:
             retry_s = _next_retransmission_s(self._held_since_s, now_s, link.latency_s)
@@ -302,6 +308,7 @@ class Pipe:
         if min(missing) + self._user_timeout_s > self._timers.now_s() + 1e-9:
             self._lose_patience(min(missing))
             return
+        self.link.reached(reach.GIVEN_UP)
         self.break_now()
         self._sender.lose()
 

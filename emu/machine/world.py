@@ -3,6 +3,7 @@ tier is known here."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -112,8 +113,8 @@ class DiskControl(Protocol):
     fail_reads: bool
     fail_writes: bool
     full: bool
-    on_change: Callable[[], object] | None
-    """Called once, when the next change begins its way to the platter."""
+    on_change: Callable[[str], object] | None
+    """Called once, with the file's name, when the next change begins its way to the platter."""
 
     def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
         """Damage one bit of a file in place (negative offsets count from the end)."""
@@ -132,6 +133,9 @@ class ClockControl(Protocol):
         ...
 
     def set_drift(self, drift_ratio: float) -> None: ...
+    def set_late(self, up_to_s: float, rng: random.Random) -> None:
+        """Timers that are armed from now on come late, each by any time up to that."""
+        ...
 
 
 class Machine(Protocol):

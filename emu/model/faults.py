@@ -42,6 +42,18 @@ class Crash:
     target: str
     in_write: bool = False
     """While its next write is on the way to the disk (or after a second)."""
+    file: str = ""
+    """The same, of a file whose name begins so (or after eight seconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wipe:
+    """The machine is replaced: the node dies, and the disk it will start with is empty."""
+
+    verb: ClassVar[str] = "wipe"
+    main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +201,18 @@ class Skew:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """Let each timer of a node come late, by any time up to that: a machine that has too much to
+    do."""
+
+    verb: ClassVar[str] = "late"
+    main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = True
+    target: str
+    up_to_s: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
 class Cpu:
     """Give each target another number of cores: vertical scaling while it runs."""
 
@@ -235,8 +259,8 @@ class Heal:
 VERBS: Mapping[str, type[Fault]] = {
     fault.verb: fault
     for fault in (
-        Kill, Crash, Stop, Start, Restart, Pause, Unpause, Partition, Slow, Loss, Throttle,
-        Disk, Skew, Cpu, Scale, Call, Heal,
+        Kill, Crash, Wipe, Stop, Start, Restart, Pause, Unpause, Partition, Slow, Loss, Throttle,
+        Disk, Skew, Late, Cpu, Scale, Call, Heal,
     )
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ suffice for; emu/operations/ adds what one family alone can do.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Final
 
@@ -29,11 +30,19 @@ async def _kill(cluster: Cluster, fault: faults.Kill) -> Undo:
 
 async def _crash(cluster: Cluster, fault: faults.Crash) -> Undo:
     names = await cluster.resolve(fault.target, machines=True)
-    if fault.in_write:
-        await crash_in_next_writes(cluster, names)
+    if fault.in_write or fault.file:
+        await crash_in_next_writes(cluster, names, fault.file)
     else:
         for name in names:
             cluster.crash(name)
+    return Revive(cluster, tuple(names))
+
+
+async def _wipe(cluster: Cluster, fault: faults.Wipe) -> Undo:
+    names = await cluster.resolve(fault.target, machines=True)
+    for name in names:
+        cluster.kill(name)
+        cluster.instances[name].handle.disk.wipe()
     return Revive(cluster, tuple(names))
 
 
@@ -73,7 +82,10 @@ async def _scale(cluster: Cluster, fault: faults.Scale) -> Undo:
     await cluster.scale(fault.tier, fault.nodes)
 
     async def undo() -> None:
-        await cluster.scale(fault.tier, before)
+        try:
+            await cluster.scale(fault.tier, before)
+        except TargetError as error:  # who cannot leave its group stays
+            cluster.log.warning("tier not scaled back", tier=fault.tier, why=str(error))
 
     return undo
 
@@ -121,6 +133,8 @@ async def _two_groups(
         rest = everyone - first
         return first, rest or everyone
     second = frozenset(await cluster.resolve(other))
+    if len(first | second) == 1:
+        raise TargetError(f"`{one}` and `{other}` are one node: no link is between them")
     return first, second - first or second  # `slow db to db`: among themselves
 
 
@@ -169,6 +183,19 @@ async def _skew(cluster: Cluster, fault: faults.Skew) -> Undo:
     return undo
 
 
+async def _late(cluster: Cluster, fault: faults.Late) -> Undo:
+    names = await cluster.resolve(fault.target, machines=True)
+    clocks = [cluster.instances[name].handle.clock for name in names]
+    for clock in clocks:
+        clock.set_late(fault.up_to_s, random.Random(cluster.rng.random()))
+
+    async def undo() -> None:
+        for clock in clocks:
+            clock.set_late(0.0, cluster.rng)
+
+    return undo
+
+
 async def _cpu(cluster: Cluster, fault: faults.Cpu) -> Undo:
     handles = [cluster.instances[name].handle for name in await cluster.resolve(fault.target)]
     before = [handle.cores for handle in handles]
@@ -196,9 +223,10 @@ async def _heal(cluster: Cluster, fault: faults.Heal) -> None:
 
 
 INJECTORS: Final[Mapping[type[faults.Fault], Injector]] = {
-    faults.Kill: _kill, faults.Crash: _crash, faults.Stop: _stop, faults.Start: _start,
-    faults.Restart: _restart, faults.Pause: _pause, faults.Unpause: _unpause,
-    faults.Partition: _partition, faults.Slow: _slow, faults.Loss: _loss,
-    faults.Throttle: _throttle, faults.Disk: _disk, faults.Skew: _skew, faults.Cpu: _cpu,
-    faults.Scale: _scale, faults.Call: _call, faults.Heal: _heal,
+    faults.Kill: _kill, faults.Crash: _crash, faults.Wipe: _wipe, faults.Stop: _stop,
+    faults.Start: _start, faults.Restart: _restart, faults.Pause: _pause,
+    faults.Unpause: _unpause, faults.Partition: _partition, faults.Slow: _slow,
+    faults.Loss: _loss, faults.Throttle: _throttle, faults.Disk: _disk, faults.Skew: _skew,
+    faults.Late: _late, faults.Cpu: _cpu, faults.Scale: _scale, faults.Call: _call,
+    faults.Heal: _heal,
 }  # fmt: skip

@@ -13,8 +13,8 @@ from typing import Any
 
 import trio
 
-from emu.machine.context import not_counted
 from emu.machine.events import Events
+from emu.machine.reach import not_counted
 from emu.machine.world import OPERATOR, World
 from nodes.base import ADMIN_PORT, Clock, Cpu, Timer
 from nodes.metrics import Metrics

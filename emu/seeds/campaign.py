@@ -11,6 +11,7 @@ import multiprocessing
 import shlex
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
@@ -19,8 +20,8 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from emu.children import safely_spawned
-from emu.machine import units
-from emu.model.topology import FaultItem, Topology
+from emu.machine import reach, units
+from emu.model.topology import FaultItem, Tier, Topology
 from emu.seeds.run import SeedResult, SeedRun, run_seed, topology_of
 
 SHRINK_RUNS: Final = 40
@@ -98,6 +99,29 @@ def counted(results: Iterable[SeedResult]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def injected(results: Iterable[SeedResult]) -> dict[str, int]:
+    """How many faults and operations there were in all seeds, by verb."""
+    verbs = (each["verb"] for result in results if result.summary
+             for each in result.summary["faults"])  # fmt: skip
+    return dict(Counter(verbs).most_common())
+
+
+def judged(results: Iterable[SeedResult]) -> dict[str, int]:
+    """How many operations of clients each model has judged."""
+    found = Counter[str]()
+    for result in results:
+        for each in result.summary["judged"] if result.summary else ():
+            found[each["model"]] += each["operations"]
+    return dict(found.most_common())
+
+
+def not_run(results: Sequence[SeedResult]) -> list[str]:
+    """What the file's own timeline asks for, and no seed has done."""
+    told: list[list[str]] = [each.summary["not_run"] for each in results if each.summary]
+    first, *others = told or [[]]
+    return [text for text in first if all(text in each for each in others)]
+
+
 def reached(results: Iterable[SeedResult]) -> dict[str, int]:
     """How often the seeds met each state that matters, the rarest last."""
     found: dict[str, int] = {}
@@ -108,9 +132,16 @@ def reached(results: Iterable[SeedResult]) -> dict[str, int]:
 
 
 def never(topology: Topology, met: Container[str]) -> list[str]:
-    """What the tiers of this topology are to be met in, and were not."""
-    wanted = dict.fromkeys(state for tier in topology.tiers for state in tier.kind.reaches)
-    return [state for state in wanted if state not in met]
+    """What this topology's tiers, and the world, are to be met in, and were not."""
+    wanted = dict.fromkeys(state for tier in topology.tiers for state in _reaches(tier))
+    stores = any(tier.kind.stores for tier in topology.tiers)
+    world = (*reach.LINKS, *(reach.DISKS if stores else ()))
+    return [state for state in (*wanted, *world) if state not in met]
+
+
+def _reaches(tier: Tier) -> tuple[str, ...]:
+    together = tier.kind.reaches_together if len(tier.members) > 1 else ()
+    return (*tier.kind.reaches, *together)
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from emu.model import faults
 from emu.model.topology import FaultItem, Tier, Topology
-from emu.seeds.swarm import FIRST_S, QUIET_END_S
+from emu.seeds.chances import FIRST_S, QUIET_END_S
 from nodes.operations import Reach
 
 LEAST_GAP_S: Final = 1.0

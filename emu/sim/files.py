@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from emu.machine import reach
 from emu.machine.disk import Pending
 
 SECTOR_BYTES: Final = 512
@@ -55,8 +56,10 @@ class SimFiles:
         *,
         habits: Habits | None = None,
         trace: Callable[[bytes], object] | None = None,
+        reached: Callable[[str], object] = reach.not_counted,
     ) -> None:
         """`rng` is this disk's own; `name` is the machine's, for the trace."""
+        self._reached = reached
         self.habits = habits or Habits()
         self.used_bytes = 0
         self._rng = rng
@@ -168,6 +171,7 @@ class SimFiles:
         """Undo a random end of the journal, then damage what was not synced."""
         for _ in range(self._rng.randint(0, len(self._journal))):
             self._journal.pop()()
+            self._reached(reach.UNDONE)
         self._journal.clear()
         self._committed = self._journaled
         for name in sorted(self._files):
@@ -183,18 +187,21 @@ class SimFiles:
 
     def _tear(self, file: SimFile) -> None:
         """Decide the fate of the unsynced tail: its length first, then sector by sector."""
-        rng, start = self._rng, file.synced_bytes
+        rng, start, whole = self._rng, file.synced_bytes, len(file.data)
         match rng.choice(("length lost", "length torn", "length kept")):
             case "length lost":
                 del file.data[start:]
             case "length torn":
                 del file.data[rng.randint(start, len(file.data)) :]
+        if len(file.data) < whole:
+            self._reached(reach.LOST)
         while start < len(file.data):
             end = min(len(file.data), (start // SECTOR_BYTES + 1) * SECTOR_BYTES)
             match rng.choice(("kept", "kept", "lost", "torn")):
                 case "lost":
                     file.data[start:end] = bytes(end - start)
                 case "torn":
+                    self._reached(reach.TORN)
                     torn = rng.randint(start, end)
                     file.data[torn:end] = bytes(end - torn)
             start = end
@@ -215,6 +222,7 @@ class SimFiles:
 
     def _late_s(self) -> float:
         if self._happens(self.habits.late_sync_ratio):
+            self._reached(reach.LATE_SYNC)
             return self._rng.uniform(0.0, self.habits.late_sync_s)
         return 0.0
 

@@ -110,13 +110,17 @@ class SimWorld:
             return found
         address = self.network.add_machine(spec)
         clock = MachineClock(
-            self.timers, offset_s=spec.clock.offset_s, drift_ratio=spec.clock.drift_ratio
+            self.timers,
+            offset_s=spec.clock.offset_s,
+            drift_ratio=spec.clock.drift_ratio,
+            reached=self.trace.reach,
         )
         files = SimFiles(
             spec.name,
             random.Random(f"{self.seed}/disk/{spec.name}"),
             habits=self.knobs.disk,
             trace=self._trace_disk,
+            reached=self.trace.reach,
         )
         made = EmulatedMachine(
             self, spec, address, MachineDisk(files, self.timers, spec.disk), clock
@@ -233,7 +237,7 @@ class _TracedHolder(PauseHolder):
 
 class _TracedLinks(Links):
     def __init__(self, seed: int | str, clock: SimClock) -> None:
-        super().__init__(seed)
+        super().__init__(seed, clock.trace.reach)
         self._clock = clock
 
     def shape(self, shaper: Shaper) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from nodes.balancer import reach
 from nodes.balancer.node import BalancerConfig, BalancerNode
 from nodes.kind import HTTP, Caution, Fact, Kind, Mark, TierSeen
 
@@ -27,6 +28,8 @@ KIND: Final = Kind(
     visited=True,
     facts=(Fact("sessions", ("ps", "top", "page")), Fact("refused", ("top", "page"))),
     cautions={"public-private": _ways_around},
+    reaches=reach.STATES,
+    varied={"max_conn": (1, 4), "max_queue": (1, 16), "queue_timeout_s": (0.2,)},
     marks=(
         Mark("server down", text="marks {server} down"),
         Mark("server up", text="marks {server} up"),

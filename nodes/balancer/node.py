@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, get_args
 
 import trio
 
+from nodes.balancer import reach
 from nodes.balancer.pump import Flow, Pump
 from nodes.base import HTTP_PORT, Context, CpuBusy, CpuExpired, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
@@ -124,7 +125,7 @@ class BalancerNode:
     def __init__(self, ctx: Context, config: BalancerConfig) -> None:
         self.ctx = ctx
         self.config = config
-        self.pool = Pool(_pool_config(ctx, config), ctx.rng("balancer"), ctx.log.info)
+        self.pool = Pool(_pool_config(ctx, config), ctx.rng("balancer"), self._note)
         self.prober = Prober(
             ctx,
             config.check,
@@ -177,6 +178,11 @@ class BalancerNode:
             )
 
     # --- the servers -------------------------------------------------------------------------
+
+    def _note(self, event: str, **fields: Any) -> None:
+        self.ctx.log.info(event, **fields)
+        if state := reach.noted(event, fields):
+            self.ctx.reached(state)
 
     def _members_changed(self, view: TierView) -> None:
         for server in self.pool.set_members(view.members, self._now_s()):
@@ -301,13 +307,14 @@ class BalancerNode:
         for attempt in range(self.config.retries + 1):
             server = await self._take(key, tried)
             if attempt:
+                self.ctx.reached(reach.RETRIED)
                 self.retries.value += 1
                 self.redispatches.value += server is not tried[-1]
             upstream = await self._connect(client, server)
             if upstream is not None:
                 return server, upstream
             tried.append(server)
-        raise Refused("no server accepts")
+        raise Refused(reach.NO_SERVER_ACCEPTS)
 
     async def _take(self, key: str, tried: list[Server]) -> Server:
         """A server to try, after a wait in the queue if need be. Raises Refused."""
@@ -320,6 +327,7 @@ class BalancerNode:
             return taken
         if isinstance(taken, str):
             raise Refused(taken)
+        self.ctx.reached(reach.QUEUED)
         return await self._wait_in_queue(taken, settled)
 
     async def _wait_in_queue(self, waiting: Waiting, settled: trio.Event) -> Server:
@@ -333,7 +341,7 @@ class BalancerNode:
         finally:
             self.pool.give_up(waiting)
         if waiting.server is None:
-            raise Refused(waiting.refused or "queue timeout")
+            raise Refused(waiting.refused or reach.QUEUE_TIMEOUT)
         return waiting.server
 
     async def _connect(self, client: Stream, server: Server) -> Stream | None:
@@ -378,6 +386,8 @@ class BalancerNode:
         self.ctx.metrics.counter("refused_total", REFUSED_HELP, reason=reason).value += 1
         self._refused += 1
         self.pump.refused()
+        if reason in reach.REFUSED:
+            self.ctx.reached(reach.REFUSED[reason])
         if self.config.when_down != "http_503":
             return  # closed by whoever accepted it
         with move_on_after(self.ctx.clock, PEEK_TIMEOUT_S):

@@ -14,6 +14,7 @@ import msgpack
 import trio
 
 from nodes.base import Context
+from nodes.kv import reach
 from nodes.kv.commands import KvCommands
 from nodes.kv.keys import Handler
 from nodes.kv.machine import KvMachine
@@ -178,6 +179,8 @@ class LoggedEngine:
         """Everything since the last record becomes one, and the answers wait for it."""
         commands = self.commands
         payload = self._packer.pack(commands.facts)
+        if len(self._commits) > 1:
+            self.ctx.reached(reach.GROUPED)
         commands.facts.clear()
         commands.fact_bytes = self._noted = 0
         try:

@@ -12,8 +12,18 @@ from nodes.kv.router import KvRouterConfig, KvRouterNode
 from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
 from nodes.kv.tier import KvConfig, expand
 from nodes.kv.workloads import WORKLOADS
-from nodes.replica.kind import CAUTIONS, DAMAGED, FACTS, LEADER, MARKS, ROLES
+from nodes.replica.kind import (
+    ALARMING,
+    CAUTIONS,
+    DAMAGED,
+    FACTS,
+    LEADER,
+    MARKS,
+    ROLES,
+    disks_to_spare,
+)
 from nodes.replica.labels import LABELS
+from nodes.replica.reach import TOGETHER
 
 MOVE_POINTS: Final = (
     "move.begun", "move.import-begun", "move.snapshot-sent", "move.copied", "move.source-fenced",
@@ -33,8 +43,11 @@ COORDINATOR: Final = Kind(
     roles=ROLES,
     leader=LEADER,
     reaches=reach.COORDINATOR,
+    reaches_together=TOGETHER,
     varied={"slots_per_move": (16, 4096), "move_rate_per_s": (5.0, 50.0), "max_pause_s": (0.2,)},
     weak_after=MOVE_POINTS,
+    disks_to_spare=disks_to_spare,
+    alarming=ALARMING,
     damaged=DAMAGED,
     facts=FACTS,
     marks=MARKS,
@@ -54,7 +67,10 @@ SHARD: Final = Kind(
     roles=ROLES,
     leader=LEADER,
     reaches=reach.SHARD,
-    varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
+    reaches_together=TOGETHER,
+    varied={"snapshot_every_bytes": (500, 2_000, 20_000), "retained_bytes": (1_000, 20_000)},
+    disks_to_spare=disks_to_spare,
+    alarming=ALARMING,
     damaged=DAMAGED,
     facts=(*FACTS, Fact("slots", ("ps", "page"))),
     marks=MARKS,

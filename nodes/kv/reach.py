@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.kv.state import APPEND, DELETE, DONE, EXPIRE, SET
+from nodes.replica import reach as replica
 
 SECOND_PAGE: Final = "kv: a copy of two or more pages"
 COPIED_AGAIN: Final = "kv: an import begun again, from nothing"
@@ -20,7 +21,9 @@ STREAMED: Final = {
     EXPIRE: "kv: an expire streamed during a copy",
     DONE: "kv: a request id streamed during a copy",
 }
+GROUPED: Final = "kv: two or more changes in a record"
 SHARD: Final = (
+    *replica.DRIVER, GROUPED,
     SECOND_PAGE, COPIED_AGAIN, TAKEN_OVER, DROPPED, RESUMED, FENCED_TWICE, ASKED_AHEAD,
     *STREAMED.values(),
 )  # fmt: skip
@@ -28,4 +31,4 @@ SHARD: Final = (
 COPY_STALLED: Final = "kv: a move given up because its copy stood still"
 DRAIN_LATE: Final = "kv: a move given up because its target did not drain in time"
 MOVE_TAKEN_OVER: Final = "kv: a move continued by another coordinator"
-COORDINATOR: Final = (COPY_STALLED, DRAIN_LATE, MOVE_TAKEN_OVER)
+COORDINATOR: Final = (*replica.DRIVER, COPY_STALLED, DRAIN_LATE, MOVE_TAKEN_OVER)

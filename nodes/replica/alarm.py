@@ -12,6 +12,8 @@ from nodes.base import Clock, Timer
 from protocols.replication.replica import NEVER
 
 GRACE_S: Final = 0.01
+STALL_RATIO: Final = 0.2
+"""A timer this part of the detection time-out late means that this process was held up."""
 
 
 class Alarm:

@@ -12,6 +12,7 @@ import trio
 
 from nodes.base import Context, Timer
 from nodes.parts.auto_reset_event import AutoResetEvent
+from nodes.replica import reach
 from nodes.replica.state_machine import DoesNotApply, StateMachine, apply_entries
 from protocols.replication.log import Entry
 from protocols.replication.log_memory import MemoryLog
@@ -93,7 +94,8 @@ class Applying:
             await self._wanted.wait()
             self._timer = None
             while not (driver.held or driver.is_stopped) and driver.state_lsn < self._target():
-                self._apply_some()
+                if self._apply_some():
+                    driver.ctx.reached(reach.FAR_BEHIND)
                 if self._is_at_hand:
                     await driver.ctx.clock.sleep(0)
                 else:

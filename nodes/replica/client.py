@@ -18,6 +18,7 @@ from nodes.wire.service import current_call
 from protocols.errors import RpcError
 
 RETRY_S: Final = 0.05
+AT_ONCE_S: Final = 0.001
 ATTEMPT_S: Final = 1.0
 LEAST_LEFT_S: Final = 0.005
 SHUN_S: Final = 1.0
@@ -96,13 +97,18 @@ class GroupClient:
                 last = error
                 if error.code == "timeout":
                     self._silent_until_s[name] = clock.monotonic_s() + SHUN_S
-            tried.append(name)
-            self._primary = self._hint(last, tried)
+            if name and not anywhere and self.ctx.rare("ask the same member again"):
+                self._primary = name
+                await clock.sleep(AT_ONCE_S)
+            else:
+                tried.append(name)
+                self._primary = self._hint(last, tried)
             if self._primary == "" and not self._worth_asking(tried):
                 tried.clear()
                 if deadline_s - clock.monotonic_s() <= 2 * RETRY_S:
                     raise unknown or last
-                await clock.sleep(RETRY_S * (0.5 + self._rng().random()))
+                pause_s = AT_ONCE_S if self.ctx.rare("retry at once") else RETRY_S
+                await clock.sleep(pause_s * (0.5 + self._rng().random()))
             if deadline_s - clock.monotonic_s() <= LEAST_LEFT_S:
                 raise unknown or last
 

@@ -17,7 +17,7 @@ import trio
 from nodes.base import RPC_PORT, Context
 from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.parts.timing import take_steps
-from nodes.replica.alarm import Alarm
+from nodes.replica.alarm import STALL_RATIO, Alarm
 from nodes.replica.applying import Applying
 from nodes.replica.event_words import DIVERGED, in_words
 from nodes.replica.facts import facts_of
@@ -54,8 +54,6 @@ SPARE_BYTES: Final = 64 << 10
 """Of the disk, beside a record: what else is written meanwhile."""
 LOST_WRITE: Final = "this node lost its role while the write was on its way"
 LOST_ANSWER: Final = "this node lost its role while it answered"
-STALL_RATIO: Final = 0.2
-"""A timer this part of the detection time-out late means that this process was held up."""
 
 
 class ReplicaDriver:
@@ -345,6 +343,8 @@ class ReplicaDriver:
     def _carry_out(self, ready: Ready) -> None:
         for event in ready.events:
             self._tell(event)
+        for state in ready.reached:
+            self.ctx.reached(state)
         if ready.entries:
             self._write(ready)
         for message in ready.messages:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from protocols.replication.replica import PRIMARY, RoleChanged
 
 PROMOTED: Final = "promoted"
+LOG_DAMAGED: Final = "log damaged"
 DIVERGED: Final = "divergent records saved"
 
 

@@ -16,6 +16,7 @@ import trio
 
 from nodes.base import Context, Syncing
 from nodes.parts.timing import move_on_after
+from nodes.replica import reach
 from nodes.replica.recovery import STATE, Recovered, Recovery
 from nodes.replica.segments import Segments
 from nodes.replica.snapshot_files import SNAPSHOT, Receiving, SnapshotFiles
@@ -85,6 +86,7 @@ class ReplicaFiles:
             if error.errno != errno.ENOSPC:
                 raise
             self._unwritten, self._unwritten_mark = list(entries), mark
+            self.ctx.reached(reach.FULL)
             self.ctx.log.warning("disk full: records wait", from_lsn=entries[0][1])
             return False
         self.written_mark = mark

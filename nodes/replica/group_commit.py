@@ -8,7 +8,7 @@ family's business.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Final, Generic
@@ -17,8 +17,9 @@ from trio import lowlevel
 
 from nodes.base import Context, Timer
 from nodes.parts.auto_reset_event import AutoResetEvent
+from nodes.replica import reach
 from nodes.replica.driver import ReplicaDriver
-from nodes.replica.family import Family, Request
+from nodes.replica.family import Family, Outcome, Request
 from nodes.wire.answers import Future
 from protocols.errors import RpcError
 
@@ -51,6 +52,10 @@ class Commits:
         self._open: list[Future] = []
         self._resting: dict[int, list[Future]] = {}
         """Record → whose answers wait for it."""
+
+    def __len__(self) -> int:
+        """How many have joined the open group."""
+        return len(self._open)
 
     def join(self, future: Future) -> None:
         """It has its answer, and waits for the record that the open group will be."""
@@ -111,6 +116,7 @@ class Gathering(Generic[Request]):
 
     def __init__(self, ctx: Context, driver: ReplicaDriver, family: Family[Request]) -> None:
         self._clock = ctx.clock
+        self._reached = ctx.reached
         self._driver = driver
         self._family = family
         self._commits = Commits(driver)
@@ -186,6 +192,7 @@ class Gathering(Generic[Request]):
         asked = [request for request, _ in islice(waiting, MAX_GROUP)]
         outcomes, record = self._family.execute(asked, driver.next_lsn)
         lsn = seen_lsn if record is None else driver.next_lsn
+        self._note(outcomes, lsn, seen_lsn)
         refused: list[Future] = []
         for outcome, future in zip(outcomes, self._take(len(outcomes)), strict=True):
             future.error = outcome.refusal
@@ -200,10 +207,29 @@ class Gathering(Generic[Request]):
             try:
                 self._commits.close(record, now=True)
             except RpcError as refusal:  # what the others saw is gone
+                self._reached(reach.NOT_TAKEN)
                 fail(refused, refusal)
                 self._family.refused(len(outcomes))
                 return
         self._settle_later(len(outcomes) - len(refused), refused, lsn)
+
+    def _note(self, outcomes: Sequence[Outcome], lsn: int, seen_lsn: int) -> None:
+        """Which of the states that matter this group is in."""
+        if len(outcomes) == 1 and outcomes[0].refusal is None and not outcomes[0].repeated_lsn:
+            return
+        open_lsn = self._driver.core.visible_lsn + 1
+        refused = sum(each.refusal is not None for each in outcomes)
+        if len(outcomes) - refused > 1 and lsn > seen_lsn:
+            self._reached(reach.GROUP)
+        if refused and lsn > seen_lsn:
+            self._reached(reach.MIXED)
+        if refused and lsn >= open_lsn:
+            self._reached(reach.REFUSED_OPEN)
+        for each in outcomes:
+            if each.repeated_lsn is not None:
+                once = each.repeated_lsn
+                late = reach.REPEATED_OPEN if once >= open_lsn else reach.REPEATED_DONE
+                self._reached(reach.REPEATED if once == lsn > seen_lsn else late)
 
     def _take(self, count: int) -> list[Future]:
         return [self._waiting.popleft()[1] for _ in range(count)]
@@ -224,7 +250,9 @@ class Gathering(Generic[Request]):
 
     def _over(self, group: int, done: int, began_s: float, lost: RpcError | None) -> None:
         """The group has its answers: another may go."""
-        if lost is None:
+        if lost is not None:
+            self._reached(reach.LOST)
+        else:
             self._family.acknowledged(done, self._clock.monotonic_s() - began_s)
         if group == self._group:
             self._release()

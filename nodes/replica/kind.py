@@ -4,15 +4,15 @@ to be said of too few members."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from nodes.kind import Caution, Fact, Leader, Mark, TierSeen
-from nodes.replica.event_words import DIVERGED, PROMOTED
+from nodes.replica.event_words import DIVERGED, LOG_DAMAGED, PROMOTED
 from nodes.replica.files import LOG, SNAPSHOT
 from protocols.replication.replica import PRIMARY
 
 ROLES: Final = (PRIMARY, "replica")
-LEADER: Final = Leader(PRIMARY, PROMOTED, voters="voters")
+LEADER: Final = Leader(PRIMARY, PROMOTED, "voters", "detection_timeout_s")
 FACTS: Final = (
     Fact("epoch", ("ps", "page")),
     Fact("lsn", ("ps",)),
@@ -20,6 +20,7 @@ FACTS: Final = (
     Fact("disk", ("ps", "page")),
 )
 DAMAGED: Final = (LOG, SNAPSHOT)
+ALARMING: Final = (LOG_DAMAGED,)
 MARKS: Final = (
     Mark(PROMOTED, "promotion", text="is promoted to primary (epoch {epoch})"),
     Mark(DIVERGED, text="cuts {records} records that the group lacks"),
@@ -32,6 +33,12 @@ def _no_failover(tier: TierSeen) -> Iterator[Caution]:
         two = "is a group of two" if votes == tier.nodes else "has two votes"
         what = f"`{tier.name}` {two}: no automatic failover (one alone is no majority)"
         yield Caution(f"{what}; give it another node, which may be a witness")
+
+
+def disks_to_spare(config: Any, members: int) -> int:
+    """Those who are left have all that was acknowledged, and can elect."""
+    data = members - getattr(config, "witnesses", 0) - getattr(config, "spares", 0)
+    return max(0, (data - 1) // 2)
 
 
 def _no_data_nodes(tier: TierSeen) -> Iterator[Caution]:

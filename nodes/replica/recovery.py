@@ -10,8 +10,10 @@ from typing import Final, NamedTuple, Protocol
 
 from nodes.base import Context
 from nodes.parts.timing import take_steps
+from nodes.replica import reach
+from nodes.replica.event_words import LOG_DAMAGED
 from nodes.replica.segments import CorruptLog, Segment, Segments, segment_lsn
-from nodes.replica.snapshot_files import SNAPSHOT, SnapshotFiles
+from nodes.replica.snapshot_files import OWN, PEERS, SNAPSHOT, SnapshotFiles
 from protocols.replication import log as log_format
 from protocols.replication.log import CorruptFile
 from protocols.replication.log_memory import LATEST_BYTES, MemoryLog
@@ -69,6 +71,8 @@ class Recovery:
         What is damaged beyond that is set aside if peers have it: our word counts again once a
         primary has filled us up. Raises CorruptLog where there is no peer.
         """
+        if any(name.startswith((OWN, PEERS)) for name in self._disk.names()):
+            self._ctx.reached(reach.HALF_SNAPSHOT)
         state = await self._state()
         snapshot = await self._snapshot(state)
         storage = await self._log(state, snapshot)
@@ -137,6 +141,7 @@ class Recovery:
         for name in behind:
             await self._disk.remove(name)
         position, size_bytes = len(end.good), self._disk.size_bytes(ends_in)
+        self._ctx.reached(reach.TORN_TAIL)
         self._ctx.log.warning("torn log tail cut", bytes=size_bytes - position, position=position)
         if position:
             await self._disk.truncate(ends_in, position)
@@ -187,7 +192,7 @@ class Recovery:
 
     def _need_peers(self, members: Members, where: str, why: str) -> None:
         """Say what is damaged; raise CorruptLog unless others have what is lost here."""
-        self._ctx.log.error("log damaged", where=where, why=why)
+        self._ctx.log.error(LOG_DAMAGED, where=where, why=why)
         others = [name for name, role in members if role == VOTER and name != self._name]
         if not others:
             raise CorruptLog(

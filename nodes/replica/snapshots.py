@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import Final, Protocol
 
 from nodes.base import Context
+from nodes.replica import reach
 from nodes.replica.files import ReplicaFiles
 from nodes.replica.state_machine import KeepsFiles, StateMachine, dump_in_steps
 from protocols.replication.log_memory import MemoryLog
@@ -90,6 +91,7 @@ class Snapshots:
         if saved is not None:
             first_lsn = core.compact(saved)
             await driver.files.log.drop_before(first_lsn)
+            driver.ctx.reached(reach.OWN_SNAPSHOT)
             driver.ctx.log.info("snapshot taken", lsn=saved.lsn, log_from_lsn=first_lsn)
 
     async def _dump(self) -> tuple[Content | None, Sequence[StateFile], int, int]:
@@ -102,6 +104,8 @@ class Snapshots:
             nonlocal lsn, epoch
             before, lsn = lsn, driver.state_lsn
             epoch = 0 if driver.is_cut else storage.epoch_at(lsn) or 0
+            if lsn > before:
+                driver.ctx.reached(reach.WRITTEN_TO)
             return _payloads(storage, before + 1, lsn)
 
         with closing(dump_in_steps(driver.machine, applied)) as steps:

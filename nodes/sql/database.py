@@ -19,11 +19,22 @@ from nodes.parts.timing import move_on_after
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.group_commit import Gathering
 from nodes.replica.keeper import LEAVE, GroupKeeper
-from nodes.replica.kind import CAUTIONS, DAMAGED, FACTS, LEADER, MARKS, ROLES
+from nodes.replica.kind import (
+    ALARMING,
+    CAUTIONS,
+    DAMAGED,
+    FACTS,
+    LEADER,
+    MARKS,
+    ROLES,
+    disks_to_spare,
+)
 from nodes.replica.labels import LABELS
 from nodes.replica.log_digest import log_digest
 from nodes.replica.membership import founders_of
+from nodes.replica.reach import CUT_OFF_READ
 from nodes.replica.series import measure
+from nodes.sql import reach
 from nodes.sql.chance import Moment
 from nodes.sql.labels import LABELS as SQL_LABELS
 from nodes.sql.machine import SqlMachine
@@ -161,6 +172,7 @@ class SqlEngine:
         if driver.is_primary or options.get("primary"):
             driver.check_can_read()
             seen_lsn = driver.state_lsn
+            self._note_read(seen_lsn)
             try:
                 answer = self.sql.query(sql, params, max_rows)
             except RpcError:
@@ -175,6 +187,14 @@ class SqlEngine:
         seen_lsn = driver.state_lsn
         return {**self.sql.query(sql, params, max_rows), "lsn": seen_lsn}
 
+    def _note_read(self, seen_lsn: int) -> None:
+        """Which of the states that matter a read at the primary is in."""
+        core = self.driver.core
+        if core.visible_lsn < seen_lsn:
+            self.ctx.reached(reach.READ_WAITS)
+        if not core.hears_majority(self.ctx.clock.monotonic_s()):
+            self.ctx.reached(CUT_OFF_READ)
+
     async def _wait_for_token(self, min_lsn: int) -> None:
         """A replica answers what the client has already seen, or says that it cannot yet."""
         driver = self.driver
@@ -184,6 +204,7 @@ class SqlEngine:
                 ahead = driver.core.visible_lsn < driver.state_lsn
                 if not (driver.is_cut or ahead or driver.state_lsn < min_lsn):
                     return
+                self.ctx.reached(reach.TOKEN_WAITS)
                 await driver.applied(max(min_lsn, driver.core.visible_lsn + ahead))
         raise RpcError("unavailable", f"this replica has not reached LSN {min_lsn} yet")
 
@@ -219,7 +240,7 @@ class SqlEngine:
         )
         self._next_lease += 1
         until_s = self.ctx.clock.monotonic_s() + timeout_s
-        give_up = partial(self._end_lease, lease)
+        give_up = partial(self._give_up, lease)
         self.ctx.clock.call_at(until_s, give_up)
         call.ending.add(give_up)
         lease.when_over = partial(call.ending.discard, give_up)
@@ -261,8 +282,15 @@ class SqlEngine:
         self._end_lease(self._held(lease))
         return True
 
+    def _give_up(self, lease: _Lease) -> None:
+        """Its time, or its connection, ended first."""
+        if self.lease is lease:
+            self.ctx.reached(reach.OVERDUE)
+            self._end_lease(lease)
+
     def _held(self, lease: int) -> _Lease:
         if self.lease is not None and self.lease.epoch != self.driver.core.epoch:
+            self.ctx.reached(reach.ORPHANED)
             self._end_lease(self.lease)  # its statements rest on a state that may be gone
         if self.lease is None or self.lease.number != lease:
             raise RpcError("refused", "the transaction is over: its time ended, or it was finished")
@@ -277,6 +305,7 @@ class SqlEngine:
 
     async def _wait_for_lease(self) -> None:
         while self.lease is not None:
+            self.ctx.reached(reach.BEHIND)
             await self._lease_free.wait()
 
 
@@ -394,6 +423,10 @@ KIND: Final = Kind(
     cautions=CAUTIONS,
     roles=(*ROLES, LEARNER, WITNESS),
     leader=LEADER,
+    disks_to_spare=disks_to_spare,
+    alarming=ALARMING,
+    reaches=reach.STATES,
+    reaches_together=reach.TOGETHER,
     damaged=DAMAGED,
     facts=FACTS,
     marks=MARKS,
@@ -403,5 +436,5 @@ KIND: Final = Kind(
     operations=(PROMOTE,),
     statements=SQL,
     workloads=WORKLOADS,
-    varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
+    varied={"snapshot_every_bytes": (500, 2_000, 20_000), "retained_bytes": (1_000, 20_000)},
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 from nodes.base import Context
 from nodes.replica.family import Group
+from nodes.sql import reach
 from nodes.sql.state import SqlState, Transaction
 
 
@@ -18,13 +19,18 @@ class Writes:
 
     def __init__(self, ctx: Context, sql: SqlState) -> None:
         self._sql = sql
+        self._reached = ctx.reached
         metrics = ctx.metrics
         self._commits = metrics.counter("commits_total", "Transactions acknowledged.")
         self._refused = metrics.counter("transactions_refused_total", "Transactions refused.")
         self._seconds = metrics.histogram("commit_seconds", "Seconds from execution to commit.")
 
     def execute(self, asked: Sequence[Transaction], lsn: int) -> Group:
-        return self._sql.execute(asked, lsn)
+        group = self._sql.execute(asked, lsn)
+        for outcome in group.outcomes:
+            if outcome.refusal is not None and outcome.refusal.details[:1] > (0,):
+                self._reached(reach.HALF_REFUSED)  # its guard says which statement it was
+        return group
 
     def answer(self, results: Any, lsn: int) -> dict[str, Any]:
         return {"results": results, "lsn": lsn}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from protocols.replication import reach
 from protocols.replication.elector import Elector
 from protocols.replication.messages import Message, VoteReply, VoteRequest
 from protocols.replication.state import State
@@ -37,6 +38,7 @@ class Candidate:
     def tick(self) -> None:
         """Too few have answered: ask anew whether there is a chance."""
         if self._elector.is_due:
+            self._state.reach(reach.NOT_ELECTED)
             self._become_follower(self._state.epoch, None)
             self._elector.stand(pre=not self._state.membership.alone)
 

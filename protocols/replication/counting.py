@@ -5,6 +5,7 @@ Only records of its own epoch count towards the quorum's LSN; what came before c
 
 from __future__ import annotations
 
+from protocols.replication import reach
 from protocols.replication.messages import WITNESS
 from protocols.replication.progress import Progress
 from protocols.replication.quorum import InSync, reached_by
@@ -39,6 +40,8 @@ class Counting:
             lsn = max(lsn, self._vouched_lsn())
         if lsn > state.quorum_lsn and lsn >= self.own_lsn:
             state.quorum_lsn = lsn
+            if lsn > state.flushed_lsn:
+                state.reach(reach.QUORUM_AHEAD)
         if state.quorum_lsn >= self.own_lsn:
             self._acknowledge()
 

@@ -5,6 +5,7 @@ Whatever would cut a record that the quorum has is refused here. Elections are e
 
 from __future__ import annotations
 
+from protocols.replication import reach
 from protocols.replication.elector import Elector
 from protocols.replication.freshness import Freshness
 from protocols.replication.incoming import Incoming
@@ -97,6 +98,7 @@ class Follower:
         if message.admit and not state.standing:
             state.stand()
             state.tell(Admitted(state.epoch))
+            state.reach(reach.ADMITTED)
             self._confirm()
 
     def _fits(self, prev_lsn: int, prev_epoch: int) -> bool:
@@ -107,6 +109,7 @@ class Follower:
 
     def _reject(self, message: Append) -> None:
         """Name a place where the logs may meet, skipping whole epochs."""
+        self._state.reach(reach.APPEND_REFUSED)
         state, storage = self._state, self._state.storage
         lsn = min(storage.last_lsn, message.prev_lsn - 1)
         lsn = max(storage.last_not_after(lsn, message.prev_epoch), state.quorum_lsn)
@@ -216,6 +219,7 @@ class Follower:
             theirs = snapshot.epoch_at(lsn)
             if lsn > snapshot.lsn or (theirs is not None and theirs != storage.epoch_at(lsn)):
                 state.tell(Diverged(lsn, storage.last_lsn, storage.latest(lsn)))
+                state.reach(reach.SNAPSHOT_DROPS)
                 return
 
     def _reply_to_chunk(self, chunk: SnapshotChunk, received_bytes: int) -> None:

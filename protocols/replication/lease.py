@@ -59,6 +59,10 @@ class Lease:
     def holds(self, now_s: float) -> bool:
         return not self._config.lease or now_s < self.until_s - self._margin_s
 
+    def is_fresh(self, now_s: float) -> bool:
+        """Whether no more than half of it is over."""
+        return not self._config.lease or now_s < self.until_s - 0.5 * self._length_s
+
     @property
     def ends_s(self) -> float:
         """When to step down unless it is renewed; without one yet, how long that is borne."""

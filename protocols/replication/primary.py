@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from protocols.replication import reach
 from protocols.replication.config import NEVER, NotPrimary, Refused, Rng
 from protocols.replication.counting import Counting
 from protocols.replication.lease import Lease
@@ -61,6 +62,8 @@ class Primary:
             first = (state.epoch, 1, MEMBERS, encode_founding(self._new_founding(), founders))
             members.change(1, founders)
         else:
+            if state.last_lsn > state.quorum_lsn:
+                state.reach(reach.FOUND_UNDECIDED)
             payload = b"" if state.names_founding else encode_founding(self._new_founding())
             first = (state.epoch, state.last_lsn + 1, EPOCH_START, payload)
         state.append([first])
@@ -110,6 +113,7 @@ class Primary:
         if not self.progress:
             return
         if now_s >= self.lease.ends_s:
+            self._state.reach(reach.LEASE_ENDED)
             self._step_down()
             return
         if self._handing is not None and now_s >= self._handing[1]:
@@ -319,6 +323,7 @@ class Primary:
         if acknowledged_lsn < last_lsn or not state.quorum_lsn == last_lsn == to.flushed_lsn:
             return
         state.tell(SwitchoverEnded(target, True, ""))
+        state.reach(reach.HANDED_OVER)
         epoch = state.epoch
         self._step_down()
         state.acknowledgeable_lsn = acknowledged_lsn  # its clients still hear that
@@ -327,4 +332,5 @@ class Primary:
     def _abort_hand_over(self, reason: str) -> None:
         assert self._handing is not None
         self._state.tell(SwitchoverEnded(self._handing[0], False, reason))
+        self._state.reach(reach.KEPT_OFFICE)
         self._handing = None

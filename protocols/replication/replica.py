@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from protocols.replication import reach
 from protocols.replication.candidate import Candidate
 from protocols.replication.config import (
     CANDIDATE,
@@ -172,6 +173,7 @@ class Replica:
             return
         if message.epoch < state.epoch:
             if isinstance(message, Append | SnapshotChunk | VoteRequest | HandOver):
+                state.reach(reach.OLD_EPOCH)
                 about = (state.epoch, state.group, state.founding)
                 state.send(StaleEpoch(self.name, message.sender, *about))
             return
@@ -216,6 +218,7 @@ class Replica:
         Only detection waits longer. Leases and promises are time on the clock, and stay.
         """
         if self._leading is None:
+            self._state.reach(reach.LATE_TIMER)
             self._elector.stalled(seconds)
 
     def synced(self, mark: int, now_s: float) -> None:
@@ -260,6 +263,8 @@ class Replica:
         state = self._state
         newer = epoch > state.epoch
         if newer:
+            if self._leading is not None:
+                state.reach(reach.OUTRUN)
             state.enter_epoch(epoch, primary)
         changed = self.role != FOLLOWER or primary != state.primary
         state.primary, state.acknowledgeable_lsn = primary, 0
@@ -300,6 +305,10 @@ class Replica:
     def can_serve(self, now_s: float) -> bool:
         """Whether reads of the visible state are linearizable now: lease held, epoch begun."""
         return self._leading is not None and self._leading.can_serve(now_s)
+
+    def hears_majority(self, now_s: float) -> bool:
+        """Whether a majority has answered this primary within the last half of its lease."""
+        return self._leading is not None and self._leading.lease.is_fresh(now_s)
 
     def can_write(self, now_s: float) -> bool:
         """Whether proposals are welcome: `can_serve`, and no switchover under way."""

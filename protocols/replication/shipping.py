@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from protocols.replication import reach
 from protocols.replication.config import NEVER
 from protocols.replication.lease import Lease
 from protocols.replication.log import Entry, record_bytes
@@ -58,9 +59,13 @@ class Shipping:
         """Ask everybody for another lease, and again for whatever got no answer."""
         storage, roles = self._state.storage, self._state.membership.roles
         for name, to in self._progress.items():
+            if to.probe_sent and to.next_lsn < storage.last_lsn:
+                self._state.reach(reach.SENT_AGAIN)
             to.probe_sent = False
             snapshot = storage.snapshot
             if snapshot is not None and to.state == SNAPSHOT:
+                if to.snapshot_sent_bytes and not to.snapshot_moved:
+                    self._state.reach(reach.SNAPSHOT_RESUMED)
                 to.resume_snapshot(snapshot.size_bytes)
             elif snapshot is not None and storage.epoch_at(to.next_lsn - 1) is None:
                 to.send_snapshot(snapshot.lsn)  # what it lacks was dropped while it was on its way

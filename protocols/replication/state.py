@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from protocols.replication import reach
 from protocols.replication.config import GroupConfig
 from protocols.replication.log import DATA, MEMBERS, Entry
 from protocols.replication.members import Membership
@@ -42,6 +43,7 @@ class Ready:
         "mark",
         "messages",
         "quorum_lsn",
+        "reached",
         "reads",
         "rebuild_from",
         "received",
@@ -71,6 +73,8 @@ class Ready:
         self.quorum_lsn = 0
         self.acknowledgeable_lsn = 0
         self.mark = 0
+        self.reached: list[str] = []
+        """States that matter (reach.py) and were met; they ask nothing of anybody."""
 
     @property
     def waits_for_disk(self) -> bool:
@@ -200,6 +204,7 @@ class State:
         assert lsn > self.quorum_lsn, "a record that the quorum has must never be cut"
         ready, storage = self.pending, self.storage
         ready.events.append(Diverged(lsn, storage.last_lsn, storage.latest(lsn)))
+        self.reach(reach.CUT if lsn <= self._handed_lsn else reach.CUT_BEFORE_WRITTEN)
         ready.rebuild_from = min(lsn, ready.rebuild_from or lsn)
         storage.truncate_from(lsn)
         ready.entries = [entry for entry in ready.entries if entry[1] < lsn]
@@ -213,10 +218,12 @@ class State:
         if self._named_founding is not None and self._named_founding[0] >= lsn:
             self._named_founding = None
         while self.membership.lsn >= lsn:
+            self.reach(reach.MEMBERS_CUT)
             ready.events.append(MembersChanged(*self.membership.undo()))
 
     def restart_from(self, snapshot: Snapshot) -> None:
         """The snapshot has taken the place of the log and of all that was to become of it."""
+        self.reach(reach.PEER_SNAPSHOT)
         self.storage.reset(snapshot)
         self.pending.entries.clear()
         self.pending.truncate_from = None
@@ -243,6 +250,9 @@ class State:
 
     def tell(self, event: Event) -> None:
         self.pending.events.append(event)
+
+    def reach(self, state: str) -> None:
+        self.pending.reached.append(state)
 
     def take_ready(self) -> Ready | None:
         if self._named_founding is not None and self._named_founding[0] <= self.quorum_lsn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from protocols.replication import reach
 from protocols.replication.messages import VoteReply, VoteRequest
 from protocols.replication.state import State
 
@@ -53,19 +54,25 @@ class Voter:
     def _grants(self, request: VoteRequest) -> bool:
         state = self._state
         if self._owes_silence(request):
-            return False
+            return self._refuse(reach.VOTE_PROMISED)
         if not state.standing and not (state.blank and request.last_lsn == 0):
-            return False
+            return self._refuse(reach.VOTE_NOT_STANDING)
         if not request.pre and request.epoch > state.epoch and state.standing:
             self._become_follower(request.epoch, None)
         if request.epoch == state.epoch and state.hard_state.vote not in (None, request.sender):
-            return False
+            return self._refuse(reach.VOTE_CAST)
         if state.config.witness:
             memory = state.hard_state
             in_sync = not memory.vouched or request.sender in memory.vouched
             return in_sync or request.last_epoch > memory.vouched_epoch
         ours = (state.last_epoch, state.last_lsn)
-        return (request.last_epoch, request.last_lsn) >= ours
+        if (request.last_epoch, request.last_lsn) < ours:
+            return self._refuse(reach.VOTE_OLDER_LOG)
+        return True
+
+    def _refuse(self, why: str) -> bool:
+        self._state.reach(why)
+        return False
 
     def _owes_silence(self, request: VoteRequest) -> bool:
         """Whether a primary has our promise."""

@@ -281,14 +281,14 @@ async def test_the_next_write_is_told_once(rig):
         await pad.up()
         await pad.call("note", "a")
         told: list[str] = []
-        pad.handle.disk.on_change = lambda: told.append("writing")
+        pad.handle.disk.on_change = told.append
         await pad.handle.in_force()
         await pad.call("keep")
         await r.until(lambda: bool(told))
         await pad.call("note", "b")
         await pad.call("keep")
         await r.sleep(0.02)
-        assert told == ["writing"]
+        assert told == ["notes"]
 
 
 # --- its clock and its cores ---------------------------------------------------------------

@@ -85,6 +85,25 @@ async def test_jitter_delays_by_different_amounts_and_never_reorders(make_world)
         assert received == b"".join(sent)
 
 
+@pytest.mark.slow
+async def test_what_is_sent_again_is_not_overtaken_by_what_came_after_it(make_world):
+    async with make_world() as world, connected(world) as (_, _, near, far):
+        world.links.add(links.Lose(CLIENT, SERVER, loss_ratio=0.2))
+        sent = [b"%04d" % number for number in range(60)]
+        watch = Stopwatch(world)
+
+        async def send() -> None:
+            for each in sent:
+                await near.send_all(each)
+                await trio.sleep(0.001)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            received = await receive_exactly(far, 4 * len(sent))
+        assert received == b"".join(sent)
+        assert watch.took_s >= links.MIN_RTO_S, "none of sixty was lost at 20%"
+
+
 async def test_loss_on_a_stream_is_a_retransmissions_delay(make_world):
     async with make_world() as world, connected(world) as (_, _, near, far):
         world.links.add(links.Lose(CLIENT, SERVER, loss_ratio=0.5))

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+from random import Random
 from typing import Any, Final
 
 import trio
@@ -50,6 +51,7 @@ class Child:
             "disk": later(lambda node, name, value: setattr(node.disk, name, value)),
             "watch": later(self._watch),
             "step": later(lambda node, seconds: node.clock.step(seconds)),
+            "late": later(lambda node, up_to_s, dice: node.clock.set_late(up_to_s, Random(dice))),
             "drift": later(lambda node, ratio: node.clock.set_drift(ratio)),
             "pause": later(InProcessNode.pause),
             "resume": later(InProcessNode.resume),

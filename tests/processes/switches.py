@@ -3,6 +3,7 @@ tells the process that runs, and the next one at its boot."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +35,7 @@ class ChildDisk:
         self._in_use = in_use
         self._state: dict[str, Any] = dict.fromkeys(self.SWITCHES, False)
         self._state["slow_factor"] = 1.0
-        self._on_change: Callable[[], object] | None = None
+        self._on_change: Callable[[str], object] | None = None
 
     def state(self) -> dict[str, Any]:
         return dict(self._state)
@@ -44,19 +45,19 @@ class ChildDisk:
         self._tell("disk", name, value)
 
     @property
-    def on_change(self) -> Callable[[], object] | None:
+    def on_change(self) -> Callable[[str], object] | None:
         return self._on_change
 
     @on_change.setter
-    def on_change(self, call: Callable[[], object] | None) -> None:
+    def on_change(self, call: Callable[[str], object] | None) -> None:
         self._on_change = call
         self._tell("watch", call is not None)
 
-    def writing(self) -> None:
-        """The process has begun to write."""
+    def writing(self, name: str) -> None:
+        """The process has begun to write this file."""
         call, self._on_change = self._on_change, None
         if call is not None:
-            call()
+            call(name)
 
     def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
         self._at_rest().flip_bit(name, byte_offset, bit)
@@ -101,3 +102,6 @@ class ChildClock:
         self._clock.set_drift(drift_ratio)
         self._drift_ratio = drift_ratio
         self._tell("drift", drift_ratio)
+
+    def set_late(self, up_to_s: float, rng: random.Random) -> None:
+        self._tell("late", up_to_s, rng.random())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emu.model import faults
-from emu.seeds import planned, swarm
+from emu.seeds import chances, planned, swarm
 from emu.topology.loading import load, loads
 from emu.topology.writing import with_timeline
 
@@ -35,7 +35,7 @@ def test_all_kinds_of_faults_come_up():
     verbs = {item.fault.verb for seed in SEEDS for item in swarm.draw(REPLICATED, seed, 60.0)}
     assert verbs == {
         "kill", "crash", "pause", "restart", "partition", "slow", "loss", "throttle", "disk",
-        "skew", "scale", "cpu", "promote",
+        "skew", "scale", "cpu", "promote", "late", "wipe",
     }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def test_only_so_many_faults_are_active_at_once_and_each_ends_within_the_run(top
             active = [
                 each for each in timed if each.at_s <= item.at_s < each.at_s + (each.for_s or 0.0)
             ]
-            assert len(active) <= max(swarm.MOST_AT_ONCE)
+            assert len(active) <= max(chances.MOST_AT_ONCE)
 
 
 def test_a_tier_never_loses_half_of_its_members_to_timed_faults():
@@ -80,7 +80,7 @@ def test_nothing_is_damaged_unless_asked_for():
         return [item for item in items if getattr(item.fault, "flip_bit", "")]
 
     assert not flips(None)
-    assert flips(swarm.Damage(flip_bits=True))
+    assert flips(chances.Damage(flip_bits=True))
 
 
 def test_what_is_drawn_can_be_written_down_and_read_back():

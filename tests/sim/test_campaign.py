@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from emu.machine import reach
 from emu.seeds import campaign
 from emu.seeds.run import SeedResult, SeedRun, run_seed, topology_of
 from emu.topology.writing import with_timeline
@@ -108,10 +109,10 @@ def test_the_fewest_faults_are_told_and_fail_as_an_ordinary_timeline(beside):
 
 
 def test_a_drawn_timeline_runs_the_same_when_it_stands_in_the_file(beside):
-    drawn = SeedRun(FORGETFUL, 5, 5.0, "swarm")
+    drawn = SeedRun(FORGETFUL, 8, 5.0, "swarm")
     items = campaign.faults_of(drawn)
     assert items
-    written = SeedRun(beside(with_timeline(FORGETFUL, items)), 5, 5.0, "timeline")
+    written = SeedRun(beside(with_timeline(FORGETFUL, items)), 8, 5.0, "timeline")
     assert run_seed(written).digest == run_seed(drawn).digest
 
 
@@ -172,7 +173,17 @@ def test_what_a_kind_names_and_no_seed_met_is_told():
     topology = topology_of(FOUR)
     kind = replace(topology.tiers[0].kind, reaches=("seen", "never seen"))
     topology = replace(topology, tiers=(replace(topology.tiers[0], kind=kind),))
-    assert campaign.never(topology, {"seen": 1}) == ["never seen"]
+    met = {"seen": 1, **dict.fromkeys(reach.LINKS, 1)}
+    assert campaign.never(topology, met) == ["never seen"]
+
+
+def test_what_takes_two_members_is_asked_of_no_single_one():
+    db = next(tier for tier in topology_of(FOUR).tiers if tier.name == "db")
+    kind = replace(db.kind, reaches=("alone",), reaches_together=("together",))
+    for nodes, wanted in ((1, ["alone"]), (2, ["alone", "together"])):
+        tier = replace(db, kind=kind, members=db.members * nodes)
+        topology = replace(topology_of(FOUR), tiers=(tier,))
+        assert campaign.never(topology, dict.fromkeys((*reach.LINKS, *reach.DISKS))) == wanted
 
 
 def test_no_more_seeds_are_begun_once_it_is_enough(monkeypatch):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nodes.replica import reach
 from nodes.replica.driver import LOST_ANSWER, LOST_WRITE
 from nodes.replica.family import Group, Outcome
 from nodes.replica.group_commit import GATHER_S, MAX_GROUP, MAX_WAITING, Commits, Gathering
@@ -35,6 +36,10 @@ class Log:
     @property
     def next_lsn(self) -> int:
         return self.state_lsn + 1
+
+    @property
+    def core(self) -> SimpleNamespace:
+        return SimpleNamespace(visible_lsn=self.acknowledged_lsn)
 
     def check_can_write(self) -> None:
         if not self.is_primary:
@@ -128,7 +133,8 @@ class Clock:
 class Rig:
     def __init__(self) -> None:
         self.log, self.words, self.clock = Log(), Words(), Clock()
-        ctx: Any = SimpleNamespace(clock=self.clock)
+        self.reached: list[str] = []
+        ctx: Any = SimpleNamespace(clock=self.clock, reached=self.reached.append)
         driver: Any = self.log
         self.gathering = Gathering[str](ctx, driver, self.words)
 
@@ -171,6 +177,28 @@ def test_a_refusal_among_others_is_its_own_and_rests_on_the_record_it_saw(rig: R
     rig.log.acknowledge(1)
     assert (said(first), said(again), said(third)) == (("a", 1), "refused", ("b", 1))
     assert (rig.words.done, rig.words.turned_down) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("requests", "states"),
+    [
+        (["a"], []),
+        (["a", "b"], [reach.GROUP]),
+        (["a", "a"], [reach.MIXED, reach.REFUSED_OPEN]),
+        (["1 a", "1 a"], [reach.GROUP, reach.REPEATED]),
+    ],
+)
+def test_it_says_which_of_the_states_that_matter_a_group_was_in(rig: Rig, requests, states):
+    rig.write(*requests)
+    assert rig.reached == states
+
+
+def test_a_retry_of_what_is_on_its_way_is_another_state_than_one_of_what_is_done(rig: Rig):
+    rig.write("1 a")
+    rig.write("1 a")
+    rig.log.acknowledge(1)
+    rig.write("1 a")
+    assert rig.reached == [reach.REPEATED_OPEN, reach.REPEATED_DONE]
 
 
 def test_a_group_that_changes_nothing_is_no_record_and_rests_on_what_was_before(rig: Rig):

@@ -1,0 +1,73 @@
+"""Stories that some seeds tell on purpose: each where a Kind says that it can bear it."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu.model import faults
+from emu.seeds import swarm
+from emu.seeds.variation import varied
+from emu.topology.loading import loads
+
+GROUP = """
+tiers:
+  db: {kind: database, nodes: %d, detection_timeout: 1s}
+  readers: {kind: clients, asks: db, workload: register, reads: replicas}
+  writers: {kind: clients, asks: db, workload: register}
+"""
+SEEDS = range(150)
+
+
+def drawn(nodes: int):
+    topology = loads(GROUP % nodes)
+    return [swarm.draw(topology, seed, 60.0) for seed in SEEDS]
+
+
+def test_a_leader_is_cut_off_with_some_of_its_clients_and_the_others_ask_on():
+    between = {
+        each.fault.between for items in drawn(3) for each in items
+        if isinstance(each.fault, faults.Partition)
+    }  # fmt: skip
+    assert {("db primary,readers", "db,writers"), ("db primary,writers", "db,readers")} <= between
+
+
+def test_one_way_and_then_the_other_is_cut_within_the_length_of_a_lease():
+    stages = 0
+    for items in drawn(3):
+        cuts = [each for each in items if isinstance(each.fault, faults.Partition) and not each.on]
+        for one in cuts:
+            stages += any(
+                other.fault.between == one.fault.between[::-1]
+                and one.fault.one_way
+                and other.fault.one_way
+                and 0.3 <= other.at_s - one.at_s <= 1.2
+                for other in cuts
+            )
+    assert stages > len(SEEDS) / 20
+
+
+@pytest.mark.parametrize(("nodes", "most"), [(1, 0), (2, 0), (3, 1), (5, 2)])
+def test_so_many_disks_are_lost_as_the_others_make_up_for(nodes, most):
+    wiped = [sum(each.fault.verb == "wipe" for each in items) for items in drawn(nodes)]
+    assert max(wiped) == most
+
+
+def test_power_fails_in_writes_of_files_that_are_written_seldom():
+    aimed = {
+        each.fault.file for items in drawn(1) for each in items
+        if isinstance(each.fault, faults.Crash) and each.fault.in_write
+    }  # fmt: skip
+    assert aimed == {"", "log", "snapshot"}
+
+
+def test_fresh_members_join_a_group_and_leave_it_again():
+    scaled = [each for items in drawn(3) for each in items if isinstance(each.fault, faults.Scale)]
+    assert scaled and all(each.fault.nodes == 4 and each.for_s for each in scaled)
+
+
+def test_some_clients_ask_in_bursts_and_none_thinks_longer_than_its_file_says():
+    topology = loads(GROUP % 3)
+    configs = [varied(topology, seed).tier("writers").config for seed in SEEDS]
+    assert {each.burst for each in configs} == {0, 4, 16}
+    declared_s = topology.tier("writers").config.think_time_s
+    assert all(each.think_time_s <= declared_s for each in configs)
