@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from nodes.kv.client import KvClient
+from nodes.kv.scatter import Scatter
 from nodes.replica.client import GroupClient
 from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
 from protocols.errors import RpcError
@@ -22,6 +24,8 @@ COLD_KEYS: Final = 2000
 ACCOUNTS: Final = 5
 OPENING_BALANCE: Final = 100
 MOST_MOVED: Final = 10
+MOVED: Final = "/moved"
+PAGE_KEYS: Final = 8
 LEAST_TTL_MS: Final = 50
 MOST_TTL_MS: Final = 2000
 
@@ -162,7 +166,12 @@ class Expiring(KvWorkload):
         phantom = f"{self.name}/limit-{self._limits}"
         self.ctx.history.invoke(phantom, "delete", None, step.key, model=self.model)
         ttl_ms = int(str(step.value).rpartition("/")[2])
-        await self._call(words.SET, step.key, step.value, {"ttl_ms": ttl_ms})
+        if ttl_ms % 2:
+            await self._call(words.SET, step.key, step.value, {"ttl_ms": ttl_ms})
+            return step.value
+        await self._call(words.SET, step.key, step.value)
+        with suppress(RpcError):  # it is written, whatever becomes of its limit
+            await self._call(words.EXPIRE, step.key, ttl_ms)
         return step.value
 
 
@@ -210,6 +219,48 @@ class Bank(KvWorkload):
         return [Step("balances")]
 
 
+class Indexed(KvWorkload):
+    """Documents that are written, some of them for another author first, and found by the store's
+    index (of the field `author`), on all shards."""
+
+    model = "set"
+    _scatter: Scatter | None = None
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        author = self.keys.choose(rng, number)
+        if rng.random() < 0.4:
+            return Step("read", author)
+        return Step("add", author, f"{self.value(number)}{MOVED if rng.random() < 0.5 else ''}")
+
+    async def do(self, step: Step, session: Session) -> Any:
+        if step.f == "read":
+            return await self._find(step.key)
+        key = str(step.value)
+        if key.endswith(MOVED):
+            await self._call(words.SET, key, {"author": "nobody"})
+            await self._call(words.UPDATE, key, {"author": step.key})
+        else:
+            await self._call(words.SET, key, {"author": step.key})
+        return step.value
+
+    async def _find(self, author: Any) -> list[str]:
+        found: list[str] = []
+        while True:
+            options = {"limit": PAGE_KEYS, "after": found[-1] if found else ""}
+            answer = await self._page(author, options)
+            found += answer["keys"]
+            if not answer["more"]:
+                return found
+
+    async def _page(self, author: Any, options: dict[str, Any]) -> dict[str, Any]:
+        """All shards answer, or it is refused."""
+        if self._client is None:
+            return dict(await self._call(words.FIND, author, options))
+        if self._scatter is None:
+            self._scatter = Scatter(self._client)
+        return await self._scatter.find(author, timeout_s=self.options.timeout_s, **options)
+
+
 class Hot(KvWorkload):
     """Half of all operations read one key; the others are spread over many. What is read is never
     written, so it may be as old as it likes."""
@@ -239,4 +290,5 @@ WORKLOADS: Final[Mapping[str, Callable[[Setting], Workload]]] = {
     "bank": Bank,
     "expiring": Expiring,
     "hot": Hot,
+    "indexed": Indexed,
 }

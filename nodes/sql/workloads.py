@@ -20,6 +20,7 @@ ACCOUNTS: Final = 5
 OPENING_BALANCE: Final = 100
 MOST_MOVED: Final = 60
 """Often more than there is: the guard must refuse it."""
+DOOMED: Final = "/doomed"
 LAST_PLACE: Final = "SELECT ifnull(max(place), 0) FROM lists WHERE k = ?"
 
 
@@ -48,7 +49,8 @@ class SqlWorkload:
 
     async def prepare(self) -> None:
         await self._client.start()
-        await self._write(None, list(self.tables), request_id=f"{self.options.asks}-{self.model}")
+        made = f"{self.options.asks}-{type(self).__name__}"
+        await self._write(None, list(self.tables), request_id=made)
 
     async def _query(self, session: Session, sql: str, *params: Any) -> Rows:
         token = session.token if self.replicas and self.options.tokens else None
@@ -205,6 +207,35 @@ class Set(SqlWorkload):
         return [Step("read", key) for key in self.keys.used]
 
 
+class Batches(Set):
+    """Elements of two rows, written in one transaction; every third is refused at its end. Nothing
+    of such a one may ever show, and of no element only a half."""
+
+    tables = (
+        "CREATE TABLE IF NOT EXISTS batches"
+        " (k TEXT NOT NULL, element TEXT NOT NULL, part INTEGER NOT NULL,"
+        " PRIMARY KEY (k, element, part))",
+    )
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        step = super().next(rng, number)
+        if step.f == "add" and rng.random() < 0.33:
+            return Step("add", step.key, f"{step.value}{DOOMED}")
+        return step
+
+    async def do(self, step: Step, session: Session) -> Any:
+        if step.f == "read":
+            sql = "SELECT element, count(*) FROM batches WHERE k = ? GROUP BY element"
+            found = (await self._query(session, sql, step.key)).rows
+            return [row[0] if row[1] == 2 else f"a half of {row[0]}" for row in found]
+        insert = "INSERT INTO batches VALUES (?, ?, ?)"
+        batch: list[Any] = [[insert, [step.key, step.value, part]] for part in (1, 2)]
+        if str(step.value).endswith(DOOMED):
+            batch.append(["DELETE FROM batches WHERE k = 'nobody'", [], {"rows": 1}])
+        await self._write(session, batch)
+        return step.value
+
+
 class Bank(SqlWorkload):
     """Money moves between a few accounts; nobody may be overdrawn."""
 
@@ -260,5 +291,6 @@ WORKLOADS: Final[Mapping[str, Callable[[Setting], Workload]]] = {
     "append": Append,
     "transactions": Transactions,
     "set": Set,
+    "batches": Batches,
     "bank": Bank,
 }
