@@ -179,13 +179,14 @@ class Scenario:
         """Play a timeline; returns when all of it has fired."""
         await timeline.play(self.cluster, items)
 
-    def start_playing(self, items: Sequence[FaultItem]) -> None:
-        """Play a timeline beside the script; what has not fired by `finish` never does."""
-        self.cluster.nursery.start_soon(self._play, items)
+    def start_playing(self, items: Sequence[FaultItem], *, own: bool = False) -> None:
+        """Play a timeline beside the script; what has not fired by `finish` never does. `own`: it
+        is the topology's, so `finish` says what of it did not happen."""
+        self.cluster.nursery.start_soon(self._play, items, own)
 
-    async def _play(self, items: Sequence[FaultItem]) -> None:
+    async def _play(self, items: Sequence[FaultItem], own: bool) -> None:
         with self._playing:
-            await self.play(items)
+            await timeline.play(self.cluster, items, own=own)
 
     def __getattr__(self, verb: str) -> Verb:
         """The verbs of kinds that this topology alone loads; the others are methods, made below."""

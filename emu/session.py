@@ -174,7 +174,7 @@ class Session:
     async def _play(self) -> None:
         """Play the faults of the topology; `apply` cancels and plays those of the new one."""
         with self._timeline:
-            await timeline.play(self.cluster, self.topology.faults)
+            await timeline.play(self.cluster, self.topology.faults, own=True)
 
     def _look_for_changes(self, event: Event) -> None:
         if event["event"] == "topology changed":

@@ -193,6 +193,8 @@ def summary_screen(summary: Mapping[str, Any]) -> RenderableType:
     parts.append(Text(f"verdict: {summary['verdict']}", style=VERDICT_STYLES[summary["verdict"]]))
     if summary["verdict"] != "untrusted":  # its reasons stand above
         parts += [Text(f"  because  {each}") for each in summary["why"]]
+    not_run = summary.get("not_run", ())
+    parts += [Text(f"  did not happen: {each}", style="yellow") for each in not_run]
     if summary.get("consequences"):
         parts.append(Text("The whole story as a page: emu report", style="dim"))
     return Group(*parts)

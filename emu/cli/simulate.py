@@ -74,8 +74,8 @@ def sim(
 ) -> None:
     """Run the same nodes in seeded virtual time, break them, and judge every seed.
 
-    Exit code 0: no anomaly. 4: some seed failed; the line that is printed replays it. 130: Ctrl-C;
-    what has been run until then is told.
+    Exit code 0: no anomaly. 4: some seed failed (the line that is printed replays it), or part of
+    the file's own timeline happened in none. 130: Ctrl-C; what has been run until then is told.
     """
     from emu.seeds.run import SeedRun
 
@@ -108,7 +108,7 @@ def sim(
     _tell(done.failing, shrunk, record)
     if junit:
         write_junit(junit, topology.name, _cases(done, strict), record["wall_s"])
-    if done.failing or (strict and record["undecided"]):
+    if done.failing or record["not_run"] or (strict and record["undecided"]):
         raise typer.Exit(output.VERDICT_FAILED)
     if done.interrupted:
         raise typer.Exit(output.INTERRUPTED)
@@ -176,6 +176,9 @@ class _Campaign:
             "failed": [_failure(run, each, shrunk) for run, each in self.failing],
             "counted": campaign.counted(results),
             "undecided": [each.seed for each in results if each.undecided],
+            "not_run": campaign.not_run(results),
+            "injected": campaign.injected(results),
+            "judged": campaign.judged(results),
             "reached": campaign.reached(results),
             "never": self.never,
             "virtual_s": round(sum(each.virtual_s for each in results), 3),
@@ -270,6 +273,12 @@ def _tell(
         lost = "" if each["lost"] is None else f", {each['lost']} acknowledged writes lost"
         what = f"{each['anomalies']} anomalies in {each['operations']:,} operations{lost}"
         output.note(f"{each['clients']}: {what} (permitted: {each['permitted']})")
+    for each in record["not_run"]:
+        output.note(f"did not happen in any seed: {each}", style="bold red")
+    if record["injected"]:
+        output.note(f"injected: {_counts(record['injected'])}")
+    if record["judged"]:
+        output.note(f"judged: {_counts(record['judged'])} operations")
     if record["reached"] or record["never"]:
         _tell_reached(record["reached"], record["never"])
     if record["undecided"]:
@@ -281,6 +290,10 @@ def _tell(
         f"{record['messages']:,} messages"
     )
     output.note(f"digest {record['digest']}")
+
+
+def _counts(counted: dict[str, int]) -> str:
+    return ", ".join(f"{times:,} {name}" for name, times in counted.items())
 
 
 def _fewest(found: Shrunk) -> str:

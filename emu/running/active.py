@@ -11,6 +11,7 @@ import trio
 
 from emu.machine.world import Timers
 from emu.model.faults import Fault, to_record
+from emu.model.topology import FaultItem
 from nodes.base import Log
 from nodes.operations import Progress
 
@@ -26,6 +27,30 @@ class UnderWay(Protocol):
     progress: Progress | None
     """As it was when last looked at."""
     over: trio.Event
+
+
+@dataclass(slots=True)
+class Planned:
+    """An item of the run's own timeline, and what became of it."""
+
+    item: FaultItem
+    has_run: bool = False
+    problem: str = ""
+    """Why it could not be done."""
+
+    @property
+    def not_run(self) -> str:
+        """What there is to say of it at the end of the run; "" if it was done."""
+        if self.has_run:
+            return ""
+        item, target = self.item, to_record(self.item.fault)
+        what = f"`{item.fault.verb} {_words(target[item.fault.main])}`"
+        where = f"line {item.line}: " if item.line else ""
+        if self.problem:
+            return f"{where}{what} was not possible: {self.problem}"
+        if item.on:
+            return f"{where}{what} waited for the event `{item.on}`, which did not come"
+        return f"{where}{what} is at {item.at_s:g} s, when the run was over"
 
 
 @dataclass(slots=True)
@@ -57,6 +82,8 @@ class Faults:
         self.active: dict[int, ActiveFault] = {}
         self.timeline: list[dict[str, Any]] = []
         """Every fault with its start and end, for reports and `--record`."""
+        self.planned: list[Planned] = []
+        """What the run's own timeline is to do."""
         self._timers = timers
         self._log = log
 
@@ -99,6 +126,10 @@ class Faults:
             if record["number"] == active.number:
                 record["ended_s"] = round(self._timers.now_s(), 6)
         self._log.info("fault ended", **_shown(active.fault), number=active.number)
+
+
+def _words(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _shown(fault: Fault) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from emu.running.handle import ASK_TIMEOUT_S
 from emu.running.operator import Operator
 from nodes.base import Context
 from nodes.metrics import Metrics
+from nodes.parts.places import place
 
 
 class InProcess:
@@ -122,7 +123,9 @@ class InProcessNode:
 
 
 def describe(error: BaseException) -> str:
-    """The innermost causes, without the groups that nurseries wrap around them."""
+    """The innermost causes and where in our code they were raised, without the groups that
+    nurseries wrap around them."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(describe(each) for each in error.exceptions[:3])
-    return f"{type(error).__name__}: {error}"
+    where = place(error)
+    return f"{type(error).__name__}: {error}" + (f" ({where})" if where else "")

@@ -66,6 +66,7 @@ class Cluster:
         self._faults = Faults(world.timers, self.log)
         self.active = self._faults.active
         self.timeline = self._faults.timeline
+        self.planned = self._faults.planned
         self.operations: dict[tuple[str, str], UnderWay] = {}
         """Whatever does them keeps here what is under way: by verb, and what it is done to."""
         self.membership = Membership()

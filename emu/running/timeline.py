@@ -11,21 +11,27 @@ import trio
 
 from emu.machine.events import Event
 from emu.model.topology import FaultItem
+from emu.running.active import Planned
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
 from protocols.errors import RpcError
 
 
-async def play(cluster: Cluster, items: Sequence[FaultItem]) -> None:
+async def play(cluster: Cluster, items: Sequence[FaultItem], *, own: bool = False) -> None:
     """Play every item; returns when all of them have begun. Cancelled, it stops waiting for more;
-    what has begun goes on, and undoes itself."""
+    what has begun goes on, and undoes itself. `own`: it is the timeline of the topology itself, so
+    the verdict says what of it did not happen."""
     start_s = cluster.world.timers.now_s()
+    plans = [Planned(item) for item in items]
+    if own:
+        cluster.planned[:] = plans
     async with trio.open_nursery() as nursery:
-        for item in items:
-            nursery.start_soon(_play_one, cluster, item, start_s)
+        for plan in plans:
+            nursery.start_soon(_play_one, cluster, plan, start_s)
 
 
-async def _play_one(cluster: Cluster, item: FaultItem, start_s: float) -> None:
+async def _play_one(cluster: Cluster, plan: Planned, start_s: float) -> None:
+    item = plan.item
     if item.on:
         wanted = item.on.replace("-", " ")
         await next_event(cluster, lambda event: event["event"] == wanted)
@@ -33,13 +39,16 @@ async def _play_one(cluster: Cluster, item: FaultItem, start_s: float) -> None:
     else:
         now_s = cluster.world.timers.now_s()
         await cluster.operator.sleep(max(0.0, start_s + (item.at_s or 0.0) - now_s))
-    cluster.nursery.start_soon(_inject, cluster, item)
+    cluster.nursery.start_soon(_inject, cluster, plan)
 
 
-async def _inject(cluster: Cluster, item: FaultItem) -> None:
+async def _inject(cluster: Cluster, plan: Planned) -> None:
+    item = plan.item
     try:
+        plan.has_run = True  # what it takes its time for has begun
         await cluster.inject(item.fault, for_s=item.for_s)
     except (TargetError, RpcError) as error:  # nothing of that name, or it refuses
+        plan.has_run, plan.problem = False, str(error)
         cluster.log.error("fault not possible", line=item.line, why=str(error))
 
 

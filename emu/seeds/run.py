@@ -18,6 +18,7 @@ from emu.model.topology import FaultItem, Topology
 from emu.running.in_process import describe
 from emu.scenario import Scenario, cluster
 from emu.seeds import planned, swarm
+from emu.seeds.chances import Damage
 from emu.seeds.variation import varied
 from emu.seeds.wire_rules import WireRules
 from emu.sim.run import WATCHDOG_S, Outcome, in_virtual_time
@@ -66,7 +67,7 @@ class SeedRun:
         """The timeline of this run."""
         found: tuple[FaultItem, ...] = ()
         if self.faults in ("swarm", DAMAGE):
-            damage = swarm.Damage(flip_bits=self.faults == DAMAGE)
+            damage = Damage(flip_bits=self.faults == DAMAGE)
             found = swarm.draw(topology, self.seed, self.for_s, damage=damage)
         elif self.faults == "planned":
             found = planned.draw(topology, self.seed, self.for_s)
@@ -139,7 +140,10 @@ def simulate_seed(run: SeedRun, *, watchdog_s: float = WATCHDOG_S) -> Outcome[di
 
     async def program() -> dict[str, Any]:
         async with cluster(topology, world="sim", knobs=run.knobs) as scenario:
-            summary = await _live_through(scenario, items, run.for_s, expect)
+            own = run.faults == "timeline"
+            scenario.start_playing(items, own=own)
+            await scenario.sleep(run.for_s)
+            summary = await scenario.finish(expect)
             if run.history:
                 _write_history(scenario, Path(run.history, f"seed-{run.seed}"))
             return summary
@@ -152,14 +156,6 @@ def simulate_seed(run: SeedRun, *, watchdog_s: float = WATCHDOG_S) -> Outcome[di
         max_virtual_s=run.for_s + FINISH_MOST_S,
         watchdog_s=watchdog_s,
     )
-
-
-async def _live_through(
-    scenario: Scenario, items: tuple[FaultItem, ...], for_s: float, expect: Any
-) -> dict[str, Any]:
-    scenario.start_playing(items)
-    await scenario.sleep(for_s)
-    return await scenario.finish(expect)
 
 
 def _write_history(scenario: Scenario, folder: Path) -> None:

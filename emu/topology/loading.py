@@ -39,7 +39,7 @@ from emu.topology.tiers import (
     TierReader,
     role_words,
 )
-from emu.topology.timelines import FaultReader
+from emu.topology.timelines import FaultReader, growing
 from nodes.base import OUTSIDE
 from nodes.kind import Kind
 from nodes.operations import Operation
@@ -368,10 +368,9 @@ class _Loader:
             passing=(*faults.PASSING, *once),
             broken=tuple(tiers.broken),
         )
-        items = [
-            reader.read(("faults", index), value)
-            for index, value in enumerate(self._list("faults", "[{at: 10s, kill: web-1}]"))
-        ]
+        listed = self._list("faults", "[{at: 10s, kill: web-1}]")
+        reader.growing = growing(listed, reader.tiers)
+        items = [reader.read(("faults", index), value) for index, value in enumerate(listed)]
         return tuple(item for item in items if item is not None)
 
     def _operations(self, tiers: TierReader) -> dict[str, Operation]:

@@ -5,17 +5,18 @@ emu/running/targets.py, checked here as far as it can be before anything runs.""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from emu.machine.units import shown
-from emu.model.faults import PASSING, Fault
+from emu.model.faults import PASSING, Fault, Scale
 from emu.model.problems import hint
 from emu.model.topology import FaultItem, Tier
 from emu.running.targets import COUNTS, OUTSIDE, SHARES
 from emu.topology import schema
 from emu.topology.document import Document, Path
+from protocols.control import SCALE
 
 WHEN_KEYS: Final = ("at", "on", "after", "for")
 TARGET_FIELDS: Final = ("target", "between", "to", "tier")
@@ -32,6 +33,18 @@ class When:
     for_s: float | None = None
 
 
+def growing(listed: Iterable[Any], tiers: Iterable[Tier]) -> tuple[str, ...]:
+    """The tiers that these faults, as they stand in the file, or that other tiers may scale."""
+    said = [each[Scale.verb] for each in listed if isinstance(each, dict) and Scale.verb in each]
+    found = [str(each.get(Scale.main) if isinstance(each, dict) else each) for each in said]
+    for tier in tiers:
+        for edge in tier.kind.edge_records:
+            if SCALE in edge.rights:
+                value = getattr(tier.config, edge.field)
+                found += [value] if isinstance(value, str) else value
+    return tuple(found)
+
+
 @dataclass(slots=True)
 class FaultReader:
     """Reads the items of a timeline, noting problems in the document."""
@@ -46,6 +59,8 @@ class FaultReader:
     """Verbs that leave nothing to undo."""
     broken: Sequence[str] = ()
     """Declared tiers with mistakes: what they would have brought is not known."""
+    growing: Sequence[str] = ()
+    """Tiers that somebody may scale: a node of theirs may come that the file does not have."""
 
     def read(self, place: Path, value: Any) -> FaultItem | None:
         if not isinstance(value, dict):
@@ -145,8 +160,15 @@ class FaultReader:
         if any(word == name or word.startswith(f"{name}-") for name in self.broken):
             return
         known = self._words()
+        if word in known:
+            return
         tier, _, number = word.rpartition("-")
-        if word in known or (number.isdigit() and tier in known):  # web-5 may come by scaling
+        members = {each.name: len(each.node_names) for each in self.tiers}
+        if number.isdigit() and tier in members and tier not in self.growing:
+            there = f"`{tier}` has {members[tier]} nodes, and nothing here scales it"
+            self.document.problem(at, f"`{verb}`: there is no `{word[:40]}`; {there}")
+            return
+        if number.isdigit() and tier in known:
             return
         self.document.problem(at, f"`{verb}`: nothing is called `{word[:40]}`; {hint(word, known)}")
 

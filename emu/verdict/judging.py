@@ -6,6 +6,7 @@ must agree on is declared by its Kind. Nothing here knows a tier.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +40,9 @@ POLL_S: Final = 0.25
 EXPECTED_FAILURES: Final = ("OSError", "PermissionError")
 """A node that the disk or network fails may give up, and be restarted. Another error is a bug."""
 DAMAGE_FOUND: Final = "CorruptLog"
+EVENTS_TOLD: Final = 8
+"""Those before a failure that are told with it."""
+EVERY_EVENT: Final = ("index", "time_s", "level", "event", "node", "tier", "region", "group")
 CAUGHT: Final = ("handler failed", "connection failed")
 """Events of a failure that ended one request or connection only: a failed assert is among them."""
 OPERATIONAL: Final = (
@@ -74,42 +78,73 @@ class Watch:
 
     leads_now: Callable[[Event], bool]
     """Whether the node that says this has come to lead its tier."""
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    caught: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    failures: list[tuple[Event, tuple[str, ...]]] = field(default_factory=list)
+    """Each with what had happened before it."""
+    alarming: frozenset[str] = frozenset()
+    """Events that only a damaged disk explains."""
+    alarms: dict[str, None] = field(default_factory=dict)
+    caught: dict[tuple[str, str, str], tuple[Event, tuple[str, ...]]] = field(default_factory=dict)
     """(node, event, error) of what a node survived, and should not have met."""
     promotions: dict[tuple[str, int], dict[str, None]] = field(default_factory=dict)
     """(tier, epoch) → the nodes that became primary in it."""
+    _latest: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_TOLD))
 
     def look(self, event: Event) -> None:
         """An event listener."""
+        self._latest.append(event)
         if event["event"] == "node failed":
-            self.failures.append((str(event.get("node")), str(event.get("error"))))
+            self.failures.append((event, self.told()))
+        elif event["event"] in self.alarming:
+            about = f"{event.get('where', '')}: {event.get('why', '')}"
+            self.alarms[f"{event.get('node')}: {event['event']}: {about}"] = None
         elif event["event"] in CAUGHT:
             what = str(event.get("node")), event["event"], str(event.get("error"))
-            self.caught[what] = None
+            if what not in self.caught:
+                self.caught[what] = event, self.told()
         elif "epoch" in event and self.leads_now(event):
             place = str(event.get("tier")), int(event["epoch"])
             self.promotions.setdefault(place, {})[str(event.get("node"))] = None
+
+    def told(self) -> tuple[str, ...]:
+        """The latest events, the newest last."""
+        return tuple(map(_in_a_line, self._latest))
 
     def anomalies(self, *, damaged: bool) -> list[Anomaly]:
         """`damaged`: disks were damaged on purpose, so that finding it is right."""
         expected = (*EXPECTED_FAILURES, DAMAGE_FOUND) if damaged else EXPECTED_FAILURES
         found = [
-            Anomaly("failure", f"{node} failed by itself: {error[:300]}")
-            for node, error in self.failures
-            if not error.startswith(expected)
+            Anomaly("failure", f"{each.get('node')} failed by itself{_when(each)}", before)
+            for each, before in self.failures
+            if not str(each.get("error")).startswith(expected)
         ]
         found += [
-            Anomaly("failure", f"{node}: {event}: {error[:300]}")
-            for node, event, error in self.caught
+            Anomaly("failure", f"{node}: {event}{_when(each)}", before)
+            for (node, event, error), (each, before) in self.caught.items()
             if not damaged and not any(f"{name}(" in error for name in OPERATIONAL)
         ]
+        if not damaged:
+            found += [Anomaly("failure", f"{alarm}, and no disk lies") for alarm in self.alarms]
         found += [
             Anomaly("state", f"{tier}: epoch {epoch} had two primaries, {' and '.join(nodes)}")
             for (tier, epoch), nodes in self.promotions.items()
             if len(nodes) > 1
         ]
         return found
+
+
+def _when(event: Event) -> str:
+    """When it happened, what, and where in our code."""
+    at = f" at {event['time_s']:.3f} s" if "time_s" in event else ""
+    where = f" ({event['at']})" if event.get("at") else ""
+    return f"{at}: {str(event.get('error'))[:300]}{where}"
+
+
+def _in_a_line(event: Event) -> str:
+    """`12.345678 s  db-1: log cut, from_lsn 7`."""
+    fields = ", ".join(f"{key} {value}" for key, value in event.items() if key not in EVERY_EVENT)
+    who = f"{event['node']}: " if event.get("node") else ""
+    told = f"{who}{event['event']}" + (f", {fields}" if fields else "")
+    return f"{event.get('time_s', 0.0):.6f} s  {told[:200]}"
 
 
 class Judge:
@@ -122,7 +157,10 @@ class Judge:
         self.cluster = cluster
         now_s = cluster.world.timers.now_s
         cluster.world.history = Recorder(now_s, max_operations=most_operations)
-        self.watch = Watch(partial(leads_now, cluster))
+        alarming = frozenset(
+            event for tier in cluster.topology.tiers for event in tier.kind.alarming
+        )
+        self.watch = Watch(partial(leads_now, cluster), alarming=alarming)
         cluster.events.listeners.append(self.watch.look)
 
     async def interim(self, expect: Sequence[Expectation], ran_s: float) -> dict[str, Any]:
@@ -172,11 +210,16 @@ class Judge:
             expect,
             ran_s,
             answers,
-            [*broken, *wrong, *unlike, *stuck],  # what explains most comes first
+            [*broken, *wrong, *unlike, *stuck, *self._impossible()],  # what explains most is first
             kept=kept,
             permitted=len(kept.permitted.anomalies),
             fidelity=fidelity,
         )
+
+    def _impossible(self) -> list[Anomaly]:
+        """What the topology's own timeline asked for, and could not be."""
+        plans = [each for each in self.cluster.planned if each.problem]
+        return [Anomaly("timeline", each.not_run) for each in plans]
 
     # --- healing and progress ----------------------------------------------------------------
 
@@ -197,7 +240,8 @@ class Judge:
             await cluster.operator.sleep(POLL_S)
             await cluster.heal()  # what had begun before may have ended only now
         states = ", ".join(f"{name} ({cluster.instances[name].state})" for name in down)
-        return [Anomaly("liveness", f"not up {HEALED_TIMEOUT_S:g} s after healing: {states}")]
+        text = f"not up {HEALED_TIMEOUT_S:g} s after healing, at {self._now_s():.3f} s: {states}"
+        return [Anomaly("liveness", text, self.watch.told())]
 
     async def _wait_for_progress(self) -> list[Anomaly]:
         """Every clients node must have a success of its own again."""
@@ -212,9 +256,9 @@ class Judge:
                 else:
                     waiting[name] = f"failures by reason: {answer['reasons'] or 'none, it hangs'}"
             await self.cluster.operator.sleep(POLL_S)
-        bound = f"{PROGRESS_TIMEOUT_S:g} s after healing"
+        bound = f"{PROGRESS_TIMEOUT_S:g} s after healing, at {self._now_s():.3f} s,"
         return [
-            Anomaly("liveness", f"{bound} {name} has had no success yet; {why}")
+            Anomaly("liveness", f"{bound} {name} has had no success yet; {why}", self.watch.told())
             for name, why in waiting.items()
         ]
 
@@ -338,6 +382,7 @@ class Judge:
             ],
             lost=[lost for each in kept.judged for lost in each.lost_writes()],
             undecided=kept.broken.unknown,
+            not_run=[each.not_run for each in cluster.planned if each.not_run],
             complete=complete,
         )
 
@@ -356,10 +401,15 @@ def _unanswered(answers: Mapping[str, Mapping[str, Any]]) -> list[Anomaly]:
 def _unread(answers: Mapping[str, Mapping[str, Any]]) -> list[Anomaly]:
     """Nothing is broken any more, so what was written can be read back."""
     return [
-        Anomaly("liveness", f"{name} could not read back what it wrote")
+        Anomaly("liveness", f"{name} could not read back what it wrote{_answered(answer)}")
         for name, answer in answers.items()
         if answer.get("final_read") == "failed"
     ]
+
+
+def _answered(answer: Mapping[str, Any]) -> str:
+    told = answer.get("final_answer")
+    return f"; it was answered: {told}" if told else ""
 
 
 def _has_no_state(answer: Any) -> bool:

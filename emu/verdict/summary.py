@@ -37,11 +37,12 @@ def summarize(
     judged: Sequence[Mapping[str, Any]] = (),
     lost: Sequence[Mapping[str, Any]] = (),
     undecided: Sequence[str] = (),
+    not_run: Sequence[str] = (),
     complete: bool = True,
 ) -> dict[str, Any]:
     """One object for a run. `clients`: what each clients node's `finish` (or `summary`) answered,
     with its `tier` and `region`; `judged`: what came of each history; `lost`: the acknowledged
-    writes that those lack.
+    writes that those lack; `not_run`: what the file's own timeline asked for and did not get.
 
     In a `complete` run what was not measured counts as failed; in others it is unknown (`held` is
     None).
@@ -71,6 +72,7 @@ def summarize(
         "permitted_anomalies": permitted_anomalies,
         "judged": [dict(each) for each in judged],
         "undecided": list(undecided),
+        "not_run": list(not_run),
     }
     judged = evaluate(expectations, summary)
     for each in judged:

@@ -11,6 +11,7 @@ import trio
 
 from nodes.base import Context, Fenced, Listener, Peer, Stream
 from nodes.metrics import Metrics
+from nodes.parts.places import place
 from protocols import rpc
 
 MAX_CONNECTIONS: Final = 4096
@@ -69,7 +70,7 @@ def contained(ctx: Context, peer: Peer, event: str) -> Iterator[None]:
     except* Exception as problems:
         if not _only_broken(problems):
             error = problems.exceptions[0] if len(problems.exceptions) == 1 else problems
-            ctx.log.error(event, peer=peer.name, error=repr(error))
+            ctx.log.error(event, peer=peer.name, error=repr(error), at=place(error))
 
 
 def _only_broken(error: BaseException) -> bool:

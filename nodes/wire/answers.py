@@ -14,6 +14,7 @@ import trio
 
 from nodes.base import Context, CpuBusy, CpuExpired, Fenced
 from nodes.metrics import Counter, Histogram
+from nodes.parts.places import place
 from nodes.wire.arguments import arguments_of
 from protocols import rpc
 from protocols.errors import RpcError
@@ -88,7 +89,7 @@ def as_rpc_error(ctx: Context, error: Exception, **where: str) -> RpcError:
             return RpcError("overloaded", "the cpu's queue is full")
         case CpuExpired():
             return RpcError("expired", "dropped from the cpu's queue: its time was over")
-    ctx.log.error("handler failed", **where, error=repr(error))
+    ctx.log.error("handler failed", **where, error=repr(error), at=place(error))
     return RpcError("internal", f"{type(error).__name__}: {error}"[:300])
 
 

@@ -31,7 +31,10 @@ EVERY = (
     FaultItem(faults.Cpu("web-1", cores=4), 2.0),
     FaultItem(faults.Scale("web", 5), 2.0),
     FaultItem(Reshard("web", to=4, partitioner="ring", rate_per_s=500.0), 2.0),
-    FaultItem(Promote("db db-2"), 2.0),
+    FaultItem(Promote("db db-1"), 2.0),
+    FaultItem(faults.Wipe("web-1"), 3.0, for_s=1.0),
+    FaultItem(faults.Late("web-2", up_to_s=0.2), 3.0, for_s=1.0),
+    FaultItem(faults.Crash("db", in_write=True, file="log"), 4.0, for_s=1.0),
     FaultItem(faults.Call("lb", "set_state", ("web-3", "drain")), 2.0),
     FaultItem(faults.Heal(), 9.0),
 )
