@@ -246,8 +246,9 @@ def _method(kind: type[Fault]) -> Callable[..., Awaitable[Broken]]:
 
 
 for _verb, _kind in verbs().items():
-    if _verb not in vars(Scenario):
-        setattr(Scenario, _verb, _method(_kind))
+    _name = _verb.replace(" ", "_").replace("-", "_")
+    if _name not in vars(Scenario):
+        setattr(Scenario, _name, _method(_kind))
 
 
 # --- opening ---------------------------------------------------------------------------------

@@ -41,15 +41,20 @@ class Verbs(TyperGroup):
         if own is not None:
             return own
         for source in (_of_running, _of_known_kinds):
+            family: list[Told] = []
             for told in source():
                 if told["verb"] == cmd_name:
                     return _command(told)
+                if told["verb"].startswith(f"{cmd_name} "):
+                    family.append(told)
+            if family:
+                return _group(cmd_name, family)
         return None
 
     def list_commands(self, ctx: Any) -> list[str]:
         brought = list(_of_running()) or _of_known_kinds()
-        verbs = [*super().list_commands(ctx), *(told["verb"] for told in brought)]
-        return list(dict.fromkeys(verbs))
+        verbs = (told["verb"].partition(" ")[0] for told in brought)
+        return list(dict.fromkeys([*super().list_commands(ctx), *verbs]))
 
 
 def _of_running() -> Iterable[Told]:
@@ -76,14 +81,31 @@ def _of_known_kinds() -> Iterable[Told]:
 
 
 def _command(told: Told) -> Any:
+    app = typer.Typer(add_completion=False)
+    _add(app, told["verb"], told)
+    return _named(app, told["verb"])
+
+
+def _group(name: str, family: Iterable[Told]) -> Any:
+    """Verbs of several words that begin alike: `emu queue topics`."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True)
+    for told in family:
+        _add(app, told["verb"].removeprefix(f"{name} "), told)
+    app.callback(help=f"What can be done to tiers of the kind {name}.")(lambda: None)
+    return _named(app, name)
+
+
+def _add(app: typer.Typer, name: str, told: Told) -> None:
     from emu.model.vocabulary import word_of
 
     word = word_of(dict(told))
-    app = typer.Typer(add_completion=False)
     made = faulting.lasting(word) if told["lasts"] else _operation(told, word)
-    app.command(told["verb"], help=told["help"])(made)
+    app.command(name, help=told["help"])(made)
+
+
+def _named(app: typer.Typer, name: str) -> Any:
     command: Any = typer.main.get_command(app)
-    command.name = told["verb"]
+    command.name = name
     command.rich_help_panel = faulting.PANEL
     return command
 

@@ -96,7 +96,7 @@ def word_of(told: Described) -> type[Fault]:
         made.append((each["name"], hint, field(metadata={HELP: each["help"]}, **default)))
     namespace = {"verb": told["verb"], "main": told["main"], "breaks": told["breaks"]}
     word: Any = make_dataclass(
-        told["verb"].title(),
+        told["verb"].title().replace(" ", "").replace("-", ""),
         [*((name, ClassVar[Any]) for name in namespace), *made],
         namespace=namespace,
         frozen=True,

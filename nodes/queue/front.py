@@ -75,6 +75,8 @@ class QueueFrontNode:
         for name in SETTLING:
             service.add(name, self._settling(name))
         service.add(words.RELEASE, self._release)
+        service.add(words.REVIVE, self._revive)
+        service.add(words.GROUPS, self._groups)
         service.add(words.STANDING, self._standing)
         return service
 
@@ -261,6 +263,27 @@ class QueueFrontNode:
                 timeout_s=self._left_s(call),
             )  # fmt: skip
         return count
+
+    async def _revive(self, call: Call, topic: str) -> int:
+        return sum(await self._everywhere(call, words.REVIVE, topic))
+
+    async def _groups(self, call: Call) -> list[dict[str, Any]]:
+        """Of all broker groups together."""
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        for told in await self._everywhere(call, words.GROUPS):
+            for row in told:
+                known = rows.setdefault((row["topic"], row["group"]), row)
+                if known is not row:
+                    for name in ("lag", "in_flight", "failed_for_good", "lost"):
+                        known[name] += row[name]
+                    known["members"] = max(known["members"], row["members"])
+        return list(rows.values())
+
+    async def _everywhere(self, call: Call, method: str, *params: Any) -> list[Any]:
+        if not self.client.tiers:
+            await self.client.look(self._left_s(call))
+        ask, tiers = self.client.ask, self.client.tiers
+        return [await ask(tier, method, *params, timeout_s=self._left_s(call)) for tier in tiers]
 
 
 def _wait_s(options: Options | None) -> float:

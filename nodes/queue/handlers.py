@@ -28,6 +28,7 @@ from nodes.queue.desk import Desk, Request
 from nodes.queue.grouping import Beat, Grouping
 from nodes.queue.publishing import Publishing
 from nodes.queue.reading import Reading
+from nodes.queue.series import told_of_groups
 from nodes.queue.topics import TopicOptions, name_problem
 from nodes.queue.working import Asked, Delivered, Working
 from nodes.replica.driver import ReplicaDriver
@@ -102,6 +103,8 @@ class Handlers:
             (words.RENEW, self._renew),
             (words.TERMINATE, self._terminate),
             (words.RELEASE, self._release),
+            (words.REVIVE, self._revive),
+            (words.GROUPS, self._groups),
             (words.STANDING, self._standing),
         ):
             service.add(name, handler)
@@ -394,3 +397,9 @@ class Handlers:
         failed = bool(only(options, "failed").get("failed"))
         request = partial(self._working.release, consumer, topic, group, failed=failed)
         return int(await self._decide(request))
+
+    async def _revive(self, call: Call, topic: str) -> int:
+        return int(await self._decide(partial(self._working.revive, topic)))
+
+    async def _groups(self, call: Call) -> list[dict[str, Any]]:
+        return list(await self._decide(partial(told_of_groups, self._desk.state)))

@@ -7,6 +7,7 @@ from typing import Final
 from nodes.kind import Fact, Kind, StateCheck
 from nodes.queue.broker import STATE_DIGEST, QueueBrokerConfig, QueueBrokerNode, may_lose
 from nodes.queue.front import QueueFrontConfig, QueueFrontNode
+from nodes.queue.operations import OPERATIONS
 from nodes.queue.tier import QueueConfig, expand
 from nodes.queue.workloads import WORKLOADS
 from nodes.replica.kind import CAUTIONS, DAMAGED, FACTS, LEADER, MARKS, ROLES
@@ -14,7 +15,12 @@ from nodes.replica.labels import LABELS
 
 QUEUE: Final = Kind(QueueConfig, QueueFrontNode, stores=True, expand=expand)
 FRONT: Final = Kind(
-    QueueFrontConfig, QueueFrontNode, edges=("queue",), front=True, workloads=WORKLOADS
+    QueueFrontConfig,
+    QueueFrontNode,
+    edges=("queue",),
+    front=True,
+    workloads=WORKLOADS,
+    operations=OPERATIONS,
 )
 BROKER: Final = Kind(
     QueueBrokerConfig,
@@ -32,5 +38,6 @@ BROKER: Final = Kind(
     checks=(StateCheck("replicas", STATE_DIGEST),),
     may_lose=may_lose,
     workloads=WORKLOADS,
+    operations=OPERATIONS,
     varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
 )

@@ -32,6 +32,7 @@ FROM: Final = "dead-letter-from"
 """Headers of a dead letter: where it was, whom it failed, how often, and since when."""
 FAILED: Final = "dead-letter-failed"
 GROUP: Final = "dead-letter-group"
+OF_DEAD_LETTERS: Final = (FROM, FAILED, GROUP)
 
 
 class Overseer:

@@ -6,10 +6,11 @@ records that were dropped unread are lost, and counted as that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from nodes.base import Context
+from nodes.queue.cursor import DYING
 from nodes.queue.desk import Desk
 from nodes.queue.grouping import Grouping
 from nodes.queue.publishing import Publishing
@@ -20,6 +21,9 @@ from nodes.queue.working import Working
 LOOK_S: Final = 1.0
 MAX_LOOKED_AT: Final = 200
 """Partitions of groups whose oldest record is looked up at a time."""
+NOTHING: Final[Mapping[str, int]] = {
+    "members": 0, "lag": 0, "in_flight": 0, "failed_for_good": 0, "lost": 0,
+}  # fmt: skip
 PER_GROUP: Final = ("consumer_lag", "oldest_unacked_seconds", "records_in_flight")
 
 
@@ -49,6 +53,26 @@ def behind(state: QueueState) -> Iterator[Behind]:
                 part = found.partitions[number]
                 offset = max(committed, part.start)
                 yield Behind(found, name, number, offset, max(0, part.end - offset), 0)
+
+
+def told_of_groups(state: QueueState) -> list[dict[str, Any]]:
+    """See protocols/queue/words.py."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for topic, group, number, cursor in state.cursor_list():
+        part = topic.partitions[number]
+        row = rows.setdefault((topic.name, group), {**NOTHING, "kind": "work"})
+        row["lag"] += cursor.lag(part.start, part.end)
+        row["in_flight"] += cursor.in_flight
+        row["lost"] += cursor.lost
+        row["failed_for_good"] += sum(each.state == DYING for each in cursor.entries.values())
+    for each in behind(state):
+        consumers = state.groups.get(each.group)
+        if consumers is not None and each.group not in each.topic.cursors:
+            row = rows.setdefault((each.topic.name, each.group), {**NOTHING, "kind": "consumers"})
+            row["lag"] += each.lag
+            row["members"] = len(consumers.members)
+            row["lost"] += consumers.lost.get((each.topic.name, each.number), 0)
+    return [{"topic": topic, "group": group, **row} for (topic, group), row in rows.items()]
 
 
 class Series:

@@ -11,6 +11,8 @@ from protocols.queue.words import MAX_PARTITIONS, MAX_RECORD_BYTES, MAX_TOPIC_CH
 
 NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 MAX_GROUPS: Final = 64
+REDRIVE: Final = "redrive"
+"""The work group that takes dead letters back to where they failed."""
 SEGMENTS: Final = 8
 """A partition is at least so many segments when it is full: what goes, goes by the segment."""
 LEAST_SEGMENT_BYTES: Final = 4 << 10
@@ -139,7 +141,7 @@ def with_dead_letters(topics: Mapping[str, TopicOptions]) -> dict[str, TopicOpti
         there = found.get(dead, TopicOptions())
         if dead not in topics:
             most = max(there.partitions, options.partitions)
-            found[dead] = TopicOptions(partitions=most)
+            found[dead] = TopicOptions(partitions=most, retention="worked_off", groups=(REDRIVE,))
         elif there.partitions < options.partitions:
             raise ValueError(
                 f"`dead_letters`: `{dead}` has {there.partitions} partitions, and `{name}` has"

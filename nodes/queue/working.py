@@ -302,18 +302,19 @@ class Working:
         self._desk.woken[topic, number] = None
         return True
 
-    def revive(self, topic: str, group: str, number: int, offsets: Sequence[int]) -> int:
-        """What is parked may be tried again, as if it had never failed."""
-        cursor = self._desk.topic(topic).cursors[group][number]
-        parked = [
-            offset
-            for offset in offsets
-            if offset in cursor.entries and cursor.entries[offset].state == DYING
-        ]
-        if parked:
-            self._desk.do(RESTED, topic, group, number, parked)
-            self._desk.woken[topic, number] = None
-        return len(parked)
+    def revive(self, name: str) -> int:
+        """What is parked may be tried again, as if it had never failed; how many that are."""
+        topic, count = self._desk.topic(name), 0
+        if topic.options.dead_letters:
+            return 0  # they are on their way to the dead letters
+        for group, cursors in topic.cursors.items():
+            for number, cursor in cursors.items():
+                parked = [o for o, each in cursor.entries.items() if each.state == DYING]
+                if parked:
+                    self._desk.do(RESTED, name, group, number, parked)
+                    self._desk.woken[name, number] = None
+                    count += len(parked)
+        return count
 
 
 STALE: Final = "stale_delivery"

@@ -45,6 +45,10 @@ Work queues hand each record to one worker of a group at a time, until one has d
     work group is. What is given up is parked, or among the dead letters (of the last of those)
 `release(topic, group, consumer, options)` → how many it gave back. options: `failed` (they count
     as failures, as those of a broken connection do)
+`revive(topic)` → how many records that were parked (failed for good, where nobody takes dead
+    letters) may be tried again, as if they had never failed
+`groups()` → [{"topic", "group", "kind" (work or consumers), "members", "lag", "in_flight",
+    "failed_for_good", "lost"}, ...], of what lives here
 A broken connection fails what its consumers hold, at once.
 
 Refusals are definite: `not_found` (no such topic), `bad_request`, `too_large`, `moved` (details:
@@ -75,6 +79,8 @@ NACK: Final = "nack"
 RENEW: Final = "renew"
 TERMINATE: Final = "terminate"
 RELEASE: Final = "release"
+REVIVE: Final = "revive"
+GROUPS: Final = "groups"
 STANDING: Final = "standing"
 
 JOINING: Final = 0
