@@ -15,7 +15,7 @@ from nodes.balancer.pump import Flow, Pump
 from nodes.base import HTTP_PORT, Context, CpuBusy, CpuExpired, Stream
 from nodes.checking import CHECKS, CheckName, Prober, Watch
 from nodes.metrics import Counter
-from nodes.parts.health import CheckTimes, expect_checks
+from nodes.parts.health import MIN_INTERVAL_S, CheckTimes, expect_checks
 from nodes.parts.picking import ALGORITHMS, AlgorithmName, Maglev
 from nodes.parts.pool import ALL_DOWN, Pool, PoolConfig
 from nodes.parts.server import DOWN, Server, Waiting
@@ -103,9 +103,9 @@ class BalancerConfig:
         _expect("hash_on", self.hash_on, get_args(HashOn))
         expect_checks(rise=self.rise, fall=self.fall, check_interval=self.check_interval_s,
                       check_fast_interval=self.check_fast_interval_s)  # fmt: skip
-        for name in ("connect_timeout", "queue_timeout"):
-            if getattr(self, f"{name}_s") <= 0:
-                raise ValueError(f"`{name}` must be above 0")
+        for name in ("connect_timeout", "queue_timeout", "idle_timeout", "client_fin_timeout"):
+            if getattr(self, f"{name}_s") < MIN_INTERVAL_S:
+                raise ValueError(f"`{name}` must be at least {MIN_INTERVAL_S * 1000:g}ms")
         if not 0 <= self.check_jitter_ratio < 1:
             raise ValueError("`check_jitter_ratio` must be at least 0 and below 1")
 
