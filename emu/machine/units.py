@@ -23,6 +23,7 @@ SIGNED: Final = frozenset({"offset_s", "step_s", "drift_ratio"})
 """The fields that may be negative."""
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?"
+_BELOW_0 = re.compile(r"\s*-[0-9.]*[1-9]")
 _ONE = re.compile(rf"\s*({_NUMBER})\s*([^\s0-9.+-][^\s0-9]*)?\s*")
 
 _TIME = {"ns": "1e-9", "us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1",
@@ -107,6 +108,8 @@ def parse_value(field_name: str, value: object) -> float:
     unit = unit_of(field_name)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"{unit.noun} is expected, not {shown(value)}; {_advice(unit)}")
+    if _BELOW_0.match(str(value)) and field_name not in SIGNED:
+        raise ValueError(f"{shown(value)} is below 0; {unit.noun} here cannot be negative")
     number = _parse_text(unit, value) if isinstance(value, str) else _bare(unit, value)
     return _in_range(field_name, unit, number, shown(value))
 

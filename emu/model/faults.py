@@ -161,7 +161,7 @@ class Throttle:
 
     def __post_init__(self) -> None:
         if self.bandwidth_bytes_per_s < 1:
-            raise ValueError("`bandwidth` must be at least 1B/s; `partition` lets nothing through")
+            raise ValueError("`bandwidth` must be at least 1B/s (a partition lets nothing through)")
 
 
 @dataclass(frozen=True, slots=True)
