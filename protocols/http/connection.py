@@ -262,7 +262,8 @@ class ServerConnection:
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
-                raise self._break(str(error), error.error_status_hint) from error
+                what = str(error).partition(": bytearray(")[0]  # a name of Python's
+                raise self._break(what, error.error_status_hint) from error
             match event:
                 case h11.Request():
                     self._begin(event)
