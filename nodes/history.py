@@ -54,3 +54,6 @@ class Model:
     """The words of a history's `f`; () for any. A file with others is refused."""
     weaker: Mapping[str, Checker] = field(default_factory=dict)
     """Promises that are less than the model's own, by the `guarantee` that workloads name."""
+    count: Callable[[Sequence[Any]], Mapping[str, int | None]] | None = None
+    """What the run's summary counts of the operations on one object, whether or not it may be: by
+    the words of `expect:`. None where nobody can tell."""

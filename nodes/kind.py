@@ -218,6 +218,9 @@ class Kind:
     clients: bool = False
     """Whether members only ask: they are started last, and their admin listeners answer `summary`
     and, once, `finish` (stop, wait for stragglers, read back) with what emu/verdict/ adds up."""
+    works: bool = False
+    """Whether members do later what clients asked for: their histories are judged, too, and they
+    are asked for `finish` when the clients are done (they wait until nothing is left to do)."""
     outside: str = ""
     """Members stand for people out there, who reach public ports only: the section of the file that
     says how they come from each region."""

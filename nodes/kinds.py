@@ -11,6 +11,7 @@ from nodes.kv import kind as kv
 from nodes.queue import kind as queue
 from nodes.sql import database
 from nodes.users import kind as users
+from nodes.worker import kind as worker
 
 KINDS: Final[dict[str, Kind]] = {
     "balancer": balancer.KIND,
@@ -26,4 +27,5 @@ KINDS: Final[dict[str, Kind]] = {
     "queue_front": queue.FRONT,
     "users": users.KIND,
     "web": web.KIND,
+    "worker": worker.KIND,
 }

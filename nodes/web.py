@@ -110,7 +110,7 @@ class WebNode:
     def _find(self) -> Callable[[Request], Endpoint]:
         if not self.config.app:
             return self.routes.find
-        endpoint = apps.endpoint(apps.load(self.config.app), self.opening.services)
+        endpoint = apps.endpoint(apps.load(self.config.app, apps.check), self.opening.services)
         return lambda request: endpoint
 
     def facts(self) -> dict[str, Any]:

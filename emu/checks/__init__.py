@@ -38,6 +38,7 @@ __all__ = [
     "check_logs",
     "check_owners",
     "check_replicas",
+    "count",
 ]  # fmt: skip
 
 MODELS: Final = ("register", "cas-register", "kv", "list-append", "set", "queue", "bank")
@@ -93,6 +94,18 @@ def check(
                 f"{about(model, key)}: {max_steps} steps were not enough for {len(mine)} operations"
             )
     return result
+
+
+def count(operations: Sequence[Operation], model: Model | None) -> dict[str, int | None]:
+    """What the model counts, of all objects together; None where of one nobody can tell."""
+    total: dict[str, int | None] = {}
+    if model is None or model.count is None:
+        return total
+    for mine in _by_key(operations).values():
+        for name, number in model.count(mine).items():
+            before = total.get(name, 0)
+            total[name] = None if number is None or before is None else before + number
+    return total
 
 
 def _checker(model: str, guarantee: str, max_steps: int, models: Mapping[str, Model]) -> _Judge:

@@ -189,12 +189,13 @@ class Judge:
         answers = await self._ask_clients("finish", FINISH_TIMEOUT_S)
         if not was_broken:
             stuck += _unanswered(answers)
+        worked = await self._ask_clients("finish", FINISH_TIMEOUT_S, self._workers())
         stuck += _unread(answers)
         unlike = await self._check_states()
         flipped = any(each.get("flip_bit") for each in cluster.timeline)
         damaged = flipped or not cluster.world.honest_disks
         fidelity = cluster.world.fidelity()  # judging a long history holds the loop, after it all
-        kept = self._judge_history(answers)
+        kept = self._judge_history({**answers, **worked})
         wrong = [
             Anomaly(each.model, str(each), tuple(map(line, each.operations)), each.span_s)
             for each in kept.broken.anomalies
@@ -270,6 +271,10 @@ class Judge:
     def _clients(self) -> list[str]:
         instances = self.cluster.instances
         return [name for name, instance in instances.items() if instance.placement.kind.clients]
+
+    def _workers(self) -> list[str]:
+        instances = self.cluster.instances
+        return [name for name, instance in instances.items() if instance.placement.kind.works]
 
     async def _ask_clients(
         self, method: str, timeout_s: float, names: list[str] | None = None

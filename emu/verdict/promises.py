@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from emu.checks import CheckResult, check
+from emu.checks import CheckResult, check, count
 from emu.checks.history import Operation, Recorder
 from emu.checks.losses import Losses, find_losses
 from emu.checks.registry import models_of
@@ -38,6 +38,8 @@ class Judged(NamedTuple):
     operations: int
     found: CheckResult
     losses: Losses | None
+    counted: Mapping[str, int | None]
+    """What the model counts, whether or not it may be; None where nobody can tell."""
 
     def as_fields(self) -> dict[str, Any]:
         """A line of the summary's `judged`."""
@@ -52,6 +54,7 @@ class Judged(NamedTuple):
             "first_anomaly": str(self.found.anomalies[0]) if self.found.anomalies else "",
             "acknowledged": losses.acknowledged if losses is not None else None,
             "lost": len(losses.lost) if losses is not None else None,
+            "counted": dict(self.counted),
         }
 
     def lost_writes(self) -> list[dict[str, Any]]:
@@ -89,8 +92,9 @@ def judge_history(topology: Topology, recorder: Recorder, promises: Mapping[str,
         found = check(operations, model, guarantee=promise.guarantee, models=models)
         (kept.permitted if why else kept.broken).add(found)
         losses = find_losses(operations, model)
+        counted = count(operations, models.get(model))
         kept.judged.append(
-            Judged(tier, model, promise.guarantee, why, len(operations), found, losses)
+            Judged(tier, model, promise.guarantee, why, len(operations), found, losses, counted)
         )
     if recorder.dropped:
         kept.broken.unknown.append(f"{recorder.dropped} operations were too many to keep")
@@ -122,7 +126,7 @@ def _by_client(
     topology: Topology, operations: Sequence[Operation]
 ) -> dict[tuple[str, str], list[Operation]]:
     """(clients tier, model) → its operations. A process is called `NODE.generation/number`."""
-    tiers = [tier.name for tier in topology.tiers if tier.kind.clients]
+    tiers = [tier.name for tier in topology.tiers if tier.kind.clients or tier.kind.works]
     found: dict[tuple[str, str], list[Operation]] = {}
     for operation in operations:
         node = str(operation.process).partition(".")[0]

@@ -62,6 +62,7 @@ def summarize(
         "latency_s": _latency(clients),
         "by_clients": list(_by_clients(clients)),
         **_writes(clients, judged, lost),
+        "counted": _counted(judged),
         "divergent_records": divergent_records,
         "outage_s": _rounded(max((each.get("outage_s") or 0.0 for each in clients), default=0.0)),
         "loop_lag_s": fidelity["loop_lag_s"],
@@ -148,6 +149,12 @@ def _writes(
         "lost_writes": [dict(each) for each in lost[:MAX_SHOWN_LOST]],
         "duplicated_writes": _sum_known(each.get("duplicated") for each in clients),
     }
+
+
+def _counted(judged: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
+    """What the models of kinds count, by their own words."""
+    names = dict.fromkeys(name for each in judged for name in each["counted"])
+    return {name: _sum_known(each["counted"].get(name) for each in judged) for name in names}
 
 
 def _verdict(held: Sequence[bool | None], trustworthy: bool) -> str:

@@ -37,7 +37,7 @@ WRITE: Final = "write `async def app(request, services)` that returns a Response
 App = Callable[[Request, Services], Awaitable[Response]]
 
 
-def load(name: str) -> App:
+def load(name: str, check: Callable[[Any], None]) -> Any:
     """Import `module:function`. Raises ValueError that says what is wrong."""
     module_name, _, attribute = name.partition(":")
     try:
@@ -45,14 +45,19 @@ def load(name: str) -> App:
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"app {name!r}: {error}") from error
     check(found)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def check(found: Any) -> None:
-    """Raises ValueError, as `is ...`, where it is seen from outside that this is no App. What a
-    call comes to, a wrapper's for example, only a request can tell."""
+    """Raises ValueError, as `is ...`, where it is seen from outside that this is no App."""
+    check_function(found, "a request and services", WRITE)
+
+
+def check_function(found: Any, arguments: str, write: str) -> None:
+    """The same of anything that is called with those two `arguments`. What a call comes to, a
+    wrapper's for example, only a call can tell."""
     if not callable(found) or isinstance(found, type):
-        raise ValueError(f"is no function; {WRITE}")
+        raise ValueError(f"is no function; {write}")
     try:
         signature = inspect.signature(found)
     except ValueError:
@@ -60,11 +65,11 @@ def check(found: Any) -> None:
     try:
         signature.bind(None, None)
     except TypeError:
-        raise ValueError(f"is called with a request and services, and takes {signature}; {WRITE}"
-                         ) from None  # fmt: skip
+        text = f"is called with {arguments}, and takes {signature}; {write}"
+        raise ValueError(text) from None
     plain = inspect.isfunction(found) and not hasattr(found, "__wrapped__")
     if plain and not inspect.iscoroutinefunction(found):
-        raise ValueError(f"is no `async def`; {WRITE}")
+        raise ValueError(f"is no `async def`; {write}")
 
 
 def endpoint(app: App, services: Services) -> Endpoint:

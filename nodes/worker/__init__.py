@@ -1,0 +1,1 @@
+"""Workers: what takes jobs from work queues, does them, and says what became of each."""

@@ -1,0 +1,41 @@
+"""What the kind of workers says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from nodes.kind import Fact, Kind, Mistake, TierSeen, Traffic
+from nodes.parts.stores import QUEUE_KINDS
+from nodes.worker import jobs, judged
+from nodes.worker.node import WorkerConfig, WorkerNode
+
+TAKES: Final = "takes"
+TRAFFIC: Final = Traffic("jobs_total", "job_failures_total", "job_seconds", "jobs_in_hand")
+
+
+def _no_queue(tier: TierSeen) -> Iterator[Mistake]:
+    """Jobs come out of a message queue."""
+    if not any(each.word in QUEUE_KINDS for each in tier.reached[TAKES]):
+        yield Mistake(TAKES, f"`{tier.config.takes}` is no queue; name a tier of `kind: queue`")
+
+
+KIND: Final = Kind(
+    WorkerConfig,
+    WorkerNode,
+    (),
+    edges=(TAKES, "uses"),
+    works=True,
+    traffic=TRAFFIC,
+    facts=(
+        Fact("in_hand", ("ps", "top", "page")),
+        Fact("waiting", ("ps", "page")),
+        Fact("done", ("ps", "top", "page")),
+        Fact("failed", ("ps", "top", "page")),
+        Fact("lost", ("page",)),
+    ),
+    mistakes=_no_queue,
+    code={"job": jobs.check},
+    models={judged.JOBS: judged.MODEL},
+    varied={"concurrency": (1, 2), "prefetch": (1, 2)},
+)
