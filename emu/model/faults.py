@@ -211,6 +211,10 @@ class Late:
     target: str
     up_to_s: float = 0.1
 
+    def __post_init__(self) -> None:
+        if self.up_to_s <= 0:
+            raise ValueError("`up_to` must be above 0: else nothing is late")
+
 
 @dataclass(frozen=True, slots=True)
 class Cpu:

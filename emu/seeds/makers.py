@@ -104,11 +104,12 @@ def disk(draw: Chances) -> Drawn:
     return Drawn(faults.Disk(node, slow_factor=draw.log_uniform(2.0, 1000.0)))
 
 
-def skew(draw: Chances) -> Drawn:
+def skew(draw: Chances) -> Drawn | None:
     rng = draw.rng
     step_s = rng.choice((0.0, round(rng.uniform(-60.0, 60.0), 3)))
     drift = round(rng.uniform(-MAX_DRIFT, MAX_DRIFT), 4)
-    return Drawn(faults.Skew(draw.node(draw.tier()), step_s, drift))
+    node = draw.node(draw.tier())
+    return Drawn(faults.Skew(node, step_s, drift)) if step_s or drift else None
 
 
 def late(draw: Chances) -> Drawn:

@@ -10,7 +10,17 @@ from nodes.queue.front import QueueFrontConfig, QueueFrontNode
 from nodes.queue.operations import OPERATIONS
 from nodes.queue.tier import QueueConfig, expand
 from nodes.queue.workloads import WORKLOADS
-from nodes.replica.kind import CAUTIONS, DAMAGED, FACTS, LEADER, MARKS, ROLES
+from nodes.replica import reach
+from nodes.replica.kind import (
+    ALARMING,
+    CAUTIONS,
+    DAMAGED,
+    FACTS,
+    LEADER,
+    MARKS,
+    ROLES,
+    disks_to_spare,
+)
 from nodes.replica.labels import LABELS
 
 QUEUE: Final = Kind(QueueConfig, QueueFrontNode, stores=True, expand=expand)
@@ -31,6 +41,10 @@ BROKER: Final = Kind(
     cautions=CAUTIONS,
     roles=ROLES,
     leader=LEADER,
+    reaches=reach.DRIVER,
+    reaches_together=reach.TOGETHER,
+    disks_to_spare=disks_to_spare,
+    alarming=ALARMING,
     damaged=DAMAGED,
     facts=(*FACTS, Fact("records", ("ps", "page")), Fact("backlog", ("ps", "top", "page"))),
     marks=MARKS,
