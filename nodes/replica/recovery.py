@@ -167,13 +167,13 @@ class Recovery:
             self._files.log.take(segment)
             storage.append(found.records)
             storage.release(storage.last_lsn)
+        if found.records and found.good_length == len(data):
+            return None
         good = data[: found.good_length]
-        if found.problem is not None:
-            where = f"file {name}, byte {found.problem.position}"
-            return _End(place, good, where, found.problem.reason)
-        if found.good_length < len(data) or not found.records:
+        if found.problem is None:
             return await self._judge(names, place, place + 1, storage.last_lsn + 1, good)
-        return None
+        where = f"file {name}, byte {found.problem.position}"
+        return _End(place, good, where, found.problem.reason)
 
     async def _judge(
         self, names: Sequence[str], place: int, after: int, lsn: int, good: bytes
