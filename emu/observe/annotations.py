@@ -6,7 +6,7 @@ Made from the cluster's fault timeline and its events; the report, the live page
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from emu.machine.units import format_value, key_of
@@ -119,18 +119,21 @@ def _moment(event: Mapping[str, Any], kind: str) -> Span:
     }
 
 
-def for_grafana(found: Iterable[Span], epoch_s: float, now_s: float) -> list[dict[str, Any]]:
-    """Grafana's annotations: milliseconds since 1970, a region where there is an end."""
+def for_grafana(
+    found: Iterable[Span], unix_s: Callable[[float], float], now_s: float
+) -> list[dict[str, Any]]:
+    """Grafana's annotations: milliseconds since 1970 (`unix_s` of the run's time), a region where
+    there is an end."""
     shown = []
     for span in found:
         end_s = now_s if span["active"] else span["end_s"]
         each = {
-            "time": int((epoch_s + span["start_s"]) * 1000),
+            "time": int(unix_s(span["start_s"]) * 1000),
             "title": span["kind"],
             "text": span["text"],
             "tags": span["tags"],
         }
         if end_s is not None:
-            each |= {"timeEnd": int((epoch_s + end_s) * 1000), "isRegion": True}
+            each |= {"timeEnd": int(unix_s(end_s) * 1000), "isRegion": True}
         shown.append(each)
     return shown

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -187,7 +186,7 @@ class ObserveServer:
         found = spans(
             cluster.timeline, cluster.events, tuple(cluster.active), cluster.topology.kinds
         )
-        return json_response(for_grafana(found, time.time() - now_s, now_s))
+        return json_response(for_grafana(found, self.sampler.unix_s, now_s))
 
     # --- for people and scripts --------------------------------------------------------------
 

@@ -6,6 +6,8 @@ sample holds counts, not rates, so that two can be merged into one.
 
 from __future__ import annotations
 
+import time
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
@@ -97,9 +99,10 @@ class NodeSample:
 
 @dataclass(slots=True)
 class Sample:
-    """All tiers from `time_s - seconds` to `time_s` (the world's time)."""
+    """All tiers from `time_s - seconds` to `time_s` (the world's time, at `unix_s`)."""
 
     time_s: float
+    unix_s: float
     seconds: float
     tiers: dict[str, Counts]
 
@@ -108,7 +111,7 @@ class Sample:
         for sample in (self, later):
             for tier, counts in sample.tiers.items():
                 tiers.setdefault(tier, Counts()).add(counts)
-        return Sample(later.time_s, self.seconds + later.seconds, tiers)
+        return Sample(later.time_s, later.unix_s, self.seconds + later.seconds, tiers)
 
 
 @dataclass(slots=True)
@@ -143,7 +146,7 @@ class Sampler:
     async def sample(self) -> None:
         """Read every node once, some at a time."""
         now_s = self.cluster.world.timers.now_s()
-        seconds, self._last_s = now_s - self._last_s, now_s
+        unix_s, seconds, self._last_s = time.time(), now_s - self._last_s, now_s
         tiers: dict[str, Counts] = {}
         nodes: dict[str, NodeSample] = {}
         for place, (name, instance) in enumerate(list(self.cluster.instances.items())):
@@ -153,9 +156,17 @@ class Sampler:
             tiers.setdefault(instance.spec.tier, Counts()).add(found.counts)
         self.nodes, self.ways = nodes, await sum_up(self.cluster)
         self._readings = {name: each for name, each in self._readings.items() if name in nodes}
-        self.samples.append(Sample(now_s, seconds, tiers))
+        self.samples.append(Sample(now_s, unix_s, seconds, tiers))
         if len(self.samples) > MAX_SAMPLES:
             self._thin_out()
+
+    def unix_s(self, time_s: float) -> float:
+        """When that was by the calendar, which goes on while the world's time stands still."""
+        after = bisect_left(self.samples, time_s, key=lambda sample: sample.time_s)
+        if after < len(self.samples):
+            sample = self.samples[after]
+            return sample.unix_s - (sample.time_s - time_s)
+        return time.time() - (self.cluster.world.timers.now_s() - time_s)
 
     def _read(self, instance: Instance, seconds: float) -> NodeSample:
         metrics, kind = instance.handle.metrics, instance.placement.kind

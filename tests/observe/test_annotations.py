@@ -63,7 +63,7 @@ def test_grafana_gets_a_region_for_what_has_an_end_or_goes_on_and_a_line_for_a_m
     ended = {**KILL, "number": 2, "at_s": 1.0, "ended_s": 3.0}
     found = for_grafana(
         spans([KILL, ended], [PROMOTED], active=[1], kinds=tuple(KINDS.values())),
-        1_700_000_000.0,
+        lambda time_s: 1_700_000_000.0 + time_s,
         20.0,
     )
     assert [(each["time"], each.get("timeEnd"), each.get("isRegion")) for each in found] == [

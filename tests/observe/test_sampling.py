@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -108,5 +109,24 @@ def test_a_long_run_keeps_coarser_samples_with_the_same_sums(monkeypatch: pytest
         )
         times = [each.time_s for each in sampler.samples]
         assert times == sorted(times)
+
+    emu.run(script, FOUR)
+
+
+def test_what_was_before_time_stood_still_keeps_its_place_in_the_calendar(monkeypatch):
+    """Ten seconds were withheld in the sixth second of the run."""
+
+    async def script(c: emu.Scenario) -> None:
+        withheld_s = 0.0
+        began_s = c.now_s
+        calendar = SimpleNamespace(time=lambda: 1_000.0 + c.now_s - began_s + withheld_s)
+        monkeypatch.setattr(sampling, "time", calendar)
+        sampler = Sampler(c.cluster)
+        c.cluster.nursery.start_soon(sampler.run)
+        await c.sleep(5.5)
+        withheld_s = 10.0
+        await c.sleep(5.0)
+        places = [sampler.unix_s(began_s + each) for each in (0.0, 2.0, 4.9, 7.0, 10.2)]
+        assert places == pytest.approx([1000.0, 1002.0, 1004.9, 1017.0, 1020.2])
 
     emu.run(script, FOUR)
