@@ -28,7 +28,7 @@ from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
 from emu.running import doors, timeline
 from emu.running.leaders import leaderless
-from emu.running.supervisor import Cluster
+from emu.running.supervisor import CHANGED, Cluster
 from emu.state import StateFolder, keep_record
 from emu.topology.loading import load
 from emu.verdict.judging import Judge
@@ -177,7 +177,7 @@ class Session:
             await timeline.play(self.cluster, self.topology.faults, own=True)
 
     def _look_for_changes(self, event: Event) -> None:
-        if event["event"] == "topology changed":
+        if event["event"] == CHANGED:
             self._keep_tiers()
 
     def _keep_tiers(self) -> None:

@@ -32,6 +32,8 @@ from protocols import control
 from protocols.errors import RpcError
 
 IN_PROCESS: Final[Mapping[str, MakeRunner]] = {"": InProcess}
+CHANGED: Final = "topology changed"
+"""The event, with the tiers that are `gone`, if there are any."""
 BOOT_TIMEOUT_S: Final = 60.0
 DRAIN_TIMEOUT_S: Final = 10.0
 SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
@@ -148,6 +150,8 @@ class Cluster:
         check_runners(topology, self._runners)
         for name in plan.removed:
             await self.remove(name)
+        there = [tier.name for tier in topology.tiers]
+        gone = [tier.name for tier in self.topology.tiers if tier.name not in there]
         self.topology = topology
         placements = {each.spec.name: each for each in topology.placements()}
         for name in plan.restarted:
@@ -158,7 +162,8 @@ class Cluster:
             self._add(placements[name])
         await self._launched(plan.added)
         topology.arm(self.world.links)
-        self.log.info("topology changed", added=len(plan.added), removed=len(plan.removed))
+        told = {"gone": gone} if gone else {}
+        self.log.info(CHANGED, added=len(plan.added), removed=len(plan.removed), **told)
 
     async def _launched(self, names: Sequence[str]) -> None:
         """Start them all and wait until they are up or have failed, at most BOOT_TIMEOUT_S."""

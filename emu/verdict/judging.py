@@ -6,7 +6,7 @@ must agree on is declared by its Kind. Nothing here knows a tier.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ from emu.machine.events import Event
 from emu.model.expectations import Expectation
 from emu.model.topology import Tier, Topology
 from emu.running.asking import ask_each
-from emu.running.supervisor import Cluster
+from emu.running.supervisor import CHANGED, Cluster
 from emu.running.views import leads_now
 from emu.verdict import summary as verdict
 from emu.verdict.promises import Kept, Promise, judge_history
@@ -85,8 +85,9 @@ class Watch:
     alarms: dict[str, None] = field(default_factory=dict)
     caught: dict[tuple[str, str, str], tuple[Event, tuple[str, ...]]] = field(default_factory=dict)
     """(node, event, error) of what a node survived, and should not have met."""
-    promotions: dict[tuple[str, int], dict[str, None]] = field(default_factory=dict)
-    """(tier, epoch) → the nodes that became primary in it."""
+    promotions: dict[tuple[str, int, int], dict[str, None]] = field(default_factory=dict)
+    """(tier, how often it was gone before, epoch) → the nodes that became primary in it."""
+    _times_gone: Counter[str] = field(default_factory=Counter)
     _latest: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_TOLD))
 
     def look(self, event: Event) -> None:
@@ -102,8 +103,11 @@ class Watch:
             if what not in self.caught:
                 self.caught[what] = event, self.told()
         elif "epoch" in event and self.leads_now(event):
-            place = str(event.get("tier")), int(event["epoch"])
+            tier = str(event.get("tier"))
+            place = tier, self._times_gone[tier], int(event["epoch"])
             self.promotions.setdefault(place, {})[str(event.get("node"))] = None
+        elif event["event"] == CHANGED:
+            self._times_gone.update(event.get("gone", ()))  # if they come again, it is anew
 
     def told(self) -> tuple[str, ...]:
         """The latest events, the newest last."""
@@ -126,7 +130,7 @@ class Watch:
             found += [Anomaly("failure", f"{alarm}, and no disk lies") for alarm in self.alarms]
         found += [
             Anomaly("state", f"{tier}: epoch {epoch} had two primaries, {' and '.join(nodes)}")
-            for (tier, epoch), nodes in self.promotions.items()
+            for (tier, _, epoch), nodes in self.promotions.items()
             if len(nodes) > 1
         ]
         return found

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import emu
+from emu.running.supervisor import CHANGED
 from emu.topology.loading import load, loads
 from emu.verdict import judging
 from emu.verdict.judging import Watch
@@ -134,6 +135,17 @@ def test_two_primaries_in_one_epoch_are_a_failure():
         watch.look({"event": "promoted", "tier": "db", "node": node, "epoch": epoch})
     (anomaly,) = watch.anomalies(damaged=False)
     assert anomaly.text == "db: epoch 2 had two primaries, db-2 and db-1"
+
+
+def test_a_tier_that_was_gone_begins_again_with_its_epochs():
+    watch = Watch(lambda event: event["event"] == "promoted")
+    for node, gone in (("kv-1-1", ["kv-2"]), ("kv-1-2", ["kv-1"]), ("kv-1-1", [])):
+        watch.look({"event": "promoted", "tier": "kv-1", "node": node, "epoch": 1})
+        watch.look({"event": CHANGED, "added": 0, "removed": 2, "gone": gone})
+    (anomaly,) = watch.anomalies(damaged=False)
+    assert anomaly.text == "kv-1: epoch 1 had two primaries, kv-1-1 and kv-1-2"
+    (again,) = [nodes for (_, times, _), nodes in watch.promotions.items() if times]
+    assert list(again) == ["kv-1-1"]
 
 
 @pytest.mark.parametrize(
