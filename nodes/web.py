@@ -36,6 +36,7 @@ START_WAIT_S: Final = 0.25
 """So long it waits for its store before it serves; who connects meanwhile waits too."""
 FIRST_BYTES_TIMEOUT_S: Final = 10.0
 """A connection that says nothing at all is closed after this."""
+LEAST_TIMEOUT_S: Final = 0.001
 MESSAGEPACK_ARRAY: Final = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
 """First bytes that no HTTP request has: an RPC message is an array."""
 
@@ -64,6 +65,11 @@ class WebConfig:
     idle_timeout_s: float = 60.0
     request_timeout_s: float = 10.0
     """A request that is begun must arrive whole within this (408)."""
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "idle_timeout", "request_timeout"):
+            if getattr(self, f"{name}_s") < LEAST_TIMEOUT_S:
+                raise ValueError(f"`{name}` must be at least {LEAST_TIMEOUT_S * 1000:g}ms")
 
     def http_limits(self) -> HttpLimits:
         connection = http.Limits(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from nodes.kv.state import DEFAULT_REQUEST_IDS
+from nodes.replica.kind import expect_detection
 from protocols.kv.coordinator import MAX_SHARDS, coordinator_tier, router_tier, shard_tier
 from protocols.replication.replica import AckRule
 
@@ -74,6 +75,7 @@ class KvConfig:
 
     def __post_init__(self) -> None:
         AckRule.parse(self.ack).check_interval(self.sync_interval_s)
+        expect_detection(self.detection_timeout_s)
         if not 1 <= self.shards <= MAX_SHARDS:
             raise ValueError(f"`shards` is from 1 to {MAX_SHARDS}")
         if self.coordinators < 1 or self.replicas < 0 or self.routers < 0:

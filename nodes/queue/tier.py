@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from nodes.queue.broker import Acks
 from nodes.queue.topics import TopicOptions, with_dead_letters
+from nodes.replica.kind import expect_detection
 from protocols.queue.placement import MAX_BROKER_GROUPS, broker_tier, front_tier
 
 COMMON: Final = ("regions", "cpu", "disk", "clock", "restart")
@@ -47,6 +48,7 @@ class QueueConfig:
             raise ValueError(f"`brokers` is from 1 to {MAX_BROKER_GROUPS}")
         if self.replicas < 0 or self.fronts < 0:
             raise ValueError("`replicas` and `fronts` are not below 0")
+        expect_detection(self.detection_timeout_s)
         with_dead_letters(self.topics)
 
 

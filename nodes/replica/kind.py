@@ -20,6 +20,16 @@ FACTS: Final = (
     Fact("disk", ("ps", "page")),
 )
 DAMAGED: Final = (LOG, SNAPSHOT)
+LEAST_DETECTION_S: Final = 0.01
+"""Heartbeats come several times as often: below, they would be all that a laptop does."""
+
+
+def expect_detection(timeout_s: float) -> None:
+    """Raises ValueError for a `detection_timeout` that no group could keep."""
+    if timeout_s < LEAST_DETECTION_S:
+        raise ValueError(f"`detection_timeout` must be at least {LEAST_DETECTION_S * 1000:g}ms")
+
+
 ALARMING: Final = (LOG_DAMAGED,)
 MARKS: Final = (
     Mark(PROMOTED, "promotion", text="is promoted to primary (epoch {epoch})"),

@@ -28,6 +28,7 @@ from nodes.replica.kind import (
     MARKS,
     ROLES,
     disks_to_spare,
+    expect_detection,
 )
 from nodes.replica.labels import LABELS
 from nodes.replica.log_digest import log_digest
@@ -91,6 +92,7 @@ class DatabaseConfig:
 
     def __post_init__(self) -> None:
         AckRule.parse(self.ack)
+        expect_detection(self.detection_timeout_s)
         if self.witnesses < 0 or self.spares < 0:
             raise ValueError("`witnesses` and `spares` are counts of nodes: at least 0")
 

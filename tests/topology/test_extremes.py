@@ -1,0 +1,56 @@
+"""Options at their extremes: what no cluster could live with is refused in the file."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu.model.problems import TopologyError
+from emu.topology.loading import loads
+
+FILE = """
+tiers:
+  dns: {{kind: dns, public: true, zone: example.test, answers: lb{dns}}}
+  lb: {{kind: balancer, public: true, balances: web{lb}}}
+  web: {{kind: web, uses: db{web}}}
+  db: {{kind: database, nodes: 3{db}}}
+  kv: {{kind: kv, replicas: 1{kv}}}
+  jobs: {{kind: queue{jobs}}}
+"""
+TIERS = ("dns", "lb", "web", "db", "kv", "jobs")
+
+
+def loaded(**more: str) -> str:
+    """The mistakes of the file with these options, or ""."""
+    try:
+        loads(FILE.format(**{tier: f", {more[tier]}" if tier in more else "" for tier in TIERS}))
+    except TopologyError as error:
+        return str(error)
+    return ""
+
+
+def test_the_file_itself_is_right() -> None:
+    assert loaded() == ""
+
+
+@pytest.mark.parametrize(
+    ("tier", "option"),
+    [
+        *((tier, "detection_timeout: 0s") for tier in ("db", "kv", "jobs")),
+        *((tier, "detection_timeout: 1ms") for tier in ("db", "kv", "jobs")),
+        *(("web", f"{name}: {time}") for name in ("timeout", "idle_timeout", "request_timeout")
+          for time in ("0s", "1ns")),
+        *(("lb", f"{name}: {time}") for name in ("idle_timeout", "client_fin_timeout",
+          "connect_timeout", "queue_timeout", "check_interval", "check_fast_interval")
+          for time in ("0s", "1us")),
+        *((tier, f"{name}: 0") for tier in ("dns", "lb") for name in ("rise", "fall")),
+        ("dns", "check_interval: 1ns"),
+        ("dns", "max_answers: 0"),
+        ("dns", "ttl: 60000d"),
+        ("dns", "zone: exa mple.test"),
+    ],
+)  # fmt: skip
+def test_what_no_cluster_could_live_with_is_refused_where_it_is_said(
+    tier: str, option: str
+) -> None:
+    text = loaded(**{tier: option})
+    assert option.partition(":")[0] in text, text
