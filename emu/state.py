@@ -253,7 +253,7 @@ def is_locked(folder: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
+    except (OSError, ValueError):  # also where no file can be called so
         return False
     return False
 

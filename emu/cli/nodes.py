@@ -141,7 +141,7 @@ def call(
 ) -> None:
     """Call a method of a node (or of several) and print what it answers."""
     values = [_json_or_text(each.removeprefix(MARK)) for each in params or []]
-    answers = ask(cluster, "call", target, method, values, admin)
+    answers = ask(cluster.removeprefix(MARK), "call", target, method, values, admin)
     if as_json:
         output.result(answers)
     failed = False

@@ -98,8 +98,8 @@ def _run_script(session: Session, command: str) -> None:
         rest = splitter.rest()
         if rest is not None and not session.run(rest):
             raise typer.Exit(output.FAILURE)
-    except UnicodeDecodeError as error:
-        output.fail(f"the script is not UTF-8: {error}")
+    except UnicodeError as error:
+        output.fail(f"the statement is not UTF-8: {error}")
     finally:
         left_open = not session.end()
     if left_open:

@@ -37,6 +37,28 @@ def test_a_cluster_that_does_not_run_is_named(emu: Verb) -> None:
     assert "no cluster called `shop` is running" in result.stderr
 
 
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("ps", "-c", name) for name in ("-1", LONG, "../..", "\udcff", "9" * 5000)),
+        ("call", "kv", "incr", "n", "-1", "--cluster", "-1"),
+        *((verb, file) for verb in ("config", "up", "sim") for file in (LONG, "\udcff", " ")),
+        ("new", "--from", LONG),
+        ("new", "--from", "\udcff"),
+        ("check", LONG, "--model", "kv"),
+    ],
+    ids=lambda words: f"{words[0]} {words[-1][:5]!a}",
+)
+def test_whatever_a_name_is_it_ends_in_words(emu: Verb, words: tuple[str, ...]) -> None:
+    result = emu(*words)
+    assert result.exit_code in (1, 2)
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.stderr.startswith(("emu: ", "Usage: ")), result.stderr
+
+
 def test_a_missing_file_is_a_usage_error(emu: Verb, tmp_path: Path) -> None:
     result = emu("up", str(tmp_path / "none.yaml"))
     assert result.exit_code == 2
