@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FILE ?=
 
-.PHONY: up test check fmt bench soak clean
+.PHONY: up test check fmt docs bench soak clean
 
 up: $(READY)
 	@$(BIN)/emu up $(FILE)
@@ -23,6 +23,9 @@ check: $(STAMP)
 
 fmt: $(STAMP)
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+docs: $(READY)
+	@$(BIN)/emu explain --write docs/reference
 
 bench: $(STAMP)
 	@$(BIN)/python -m tests.bench all

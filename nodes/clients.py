@@ -40,11 +40,12 @@ class ClientsConfig:
     """`processes` clients, each doing one operation after the other."""
 
     asks: str
-    """The tier that they ask."""
+    """The tier that they ask: `asks: kv`."""
     workload: str = "register"
     """One of those that the tier's kind has: of a database register, append, transactions, set or
     bank; of a kv tier register, append, bank, expiring or hot."""
     processes: int = 5
+    """How many there are on each member, each with a session of its own."""
     think_time_s: float = 0.1
     """Mean of the (exponential) pause between a process's operations."""
     together_s: float = 0.0
@@ -58,6 +59,7 @@ class ClientsConfig:
     operations_per_key: int = 100
     """After so many operations an object is left for a new one."""
     reads: Literal["primary", "replicas"] = "primary"
+    """Where operations that only read are answered, if the tier's replicas can."""
     tokens: bool = True
     """Reads at replicas: whether they carry the session's token. Without, they may be old."""
     reading_ratio: float | None = None
@@ -309,6 +311,7 @@ class ClientsNode:
         return True
 
 
+EVENTS: Final = {"tier not ready": "Clients wait until the tier that they ask is there."}
 TRAFFIC: Final = Traffic(
     "client_operations_total", "client_failures_total", "client_operation_seconds"
 )
@@ -316,6 +319,9 @@ KIND: Final = Kind(
     ClientsConfig,
     ClientsNode,
     (),
+    about="Clients that run a workload against one tier and record all of it, so that the "
+    "run can be judged.",
+    example="registers: {kind: clients, asks: kv, workload: register, processes: 4}",
     edges=("asks",),
     clients=True,
     traffic=TRAFFIC,

@@ -47,30 +47,43 @@ class DnsConfig:
     """What a topology may say of a DNS tier. Health-check defaults are Route 53's fast ones."""
 
     zone: str
+    """The domain that it answers for: `zone: shop.test`. Users ask for `www` in it."""
     answers: str
-    """The tier whose members' addresses the zone, `www` and the tier's own name give."""
+    """The tier whose members' addresses the zone, `www` and the tier's own name give:
+    `answers: lb`."""
     names: list[str] = field(default_factory=list)
-    """Further tiers that have names here: `TIER.zone` and `NODE.zone`."""
+    """Further tiers that have names here, as `TIER.zone` and `NODE.zone`: `names: [api]`."""
     policy: PolicyName = "latency"
     """Whose addresses an asker gets."""
     near: dict[str, list[str]] = field(default_factory=dict)
-    """latency, geolocation: for an asker's region, where to send it, the best first."""
+    """latency, geolocation: for an asker's region, where to send it, the best first:
+    `near: {us: [us, eu]}`."""
     weights: dict[str, int] = field(default_factory=dict)
-    """weighted: by region."""
+    """weighted: by region: `weights: {us: 3, eu: 1}`."""
     order: list[str] = field(default_factory=list)
-    """failover: regions, the first with a healthy member is given."""
+    """failover: regions, the first with a healthy member is given: `order: [us, eu]`."""
     ttl_s: float = 60.0
+    """So long askers may remember an address."""
     negative_ttl_s: float = 30.0
+    """So long they may remember that there is no such name."""
     max_answers: int = 8
+    """Addresses in one answer at most."""
     check: CheckName = "rpc"
     """rpc (ping), http (GET check_path), tcp (connect) or none."""
     check_path: str = "/"
+    """What a check by http asks for; 200 to 399 is well."""
     check_interval_s: float = 10.0
+    """How often each member is checked."""
     check_timeout_s: float = 4.0
+    """A check that has no answer by then has failed."""
     check_jitter_ratio: float = 0.1
+    """By how much the intervals differ at random, so that checks do not come together."""
     rise: int = 3
+    """Passed checks in a row until an address is given again."""
     fall: int = 3
+    """Failed checks in a row until an address is withheld."""
     tcp_idle_timeout_s: float = 10.0
+    """A connection over TCP without a question is closed after so long."""
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -398,11 +411,19 @@ def _hosts(config: DnsConfig) -> tuple[str, ...]:
     return (f"www.{zone}", zone, *(f"{tier}.{zone}" for tier in (config.answers, *config.names)))
 
 
+EVENTS: Final = {
+    "address withdrawn": "A member fails its checks: its address is no longer given.",
+    "address restored": "A member passes its checks: its address is given again.",
+    "answer not sent": "The network took no answer to an asker.",
+}
 DNS: Final = Port("dns", DNS_PORT, ("dns", "rpc"))
 KIND: Final = Kind(
     DnsConfig,
     DnsNode,
     (DNS,),
+    about="Authoritative for one zone, over UDP and TCP: gives the addresses of members "
+    "that pass its checks.",
+    example="dns: {kind: dns, public: true, zone: shop.test, answers: lb, ttl: 5s}",
     edges=("answers", "names"),
     visited=True,
     passes=("answers",),

@@ -209,6 +209,11 @@ class Kind:
     runner: str = ""
     """Who runs members, by the name that the cluster has for it; "": emu's own process."""
 
+    about: str = ""
+    """What its tiers are, in a sentence for people."""
+    example: str = ""
+    """How a file has one, on a line."""
+
     # who asks whom
     edges: tuple[str | Edge, ...] = ()
     passes: tuple[str, ...] = ()

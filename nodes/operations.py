@@ -165,6 +165,8 @@ class Operation:
     """Whether most runs of the swarm have it, so that other faults meet it on its way."""
     planned: Callable[[Reach], Any] | None = None
     """What a run of planned operations alone does to a tier of more than one member."""
+    example: str = ""
+    """How one says it, from its verb on; made of its options if not said."""
 
     @property
     def verb(self) -> str:

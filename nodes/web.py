@@ -47,13 +47,15 @@ class WebConfig:
 
     uses: tuple[str, ...] = ()
     """Tiers whose services it calls, by their kinds. The first that is a database or a kv tier has
-    the site's people and posts; without any it keeps a local database."""
+    the site's people and posts; without any it keeps a local database: `uses: db`."""
     reads: Literal["primary", "replicas"] = "primary"
     """Where pages read a replicated database. At replicas a user still sees its own writes, by
     their token; others' may be a moment old."""
     sessions: Literal["local", "shared"] = "local"
+    """Where who is logged in is kept: in this server's memory (`local`), or in the store, for all
+    servers."""
     app: str = ""
-    """`module:function` to serve in place of the built-in site."""
+    """A function to serve in place of the built-in site: `app: mysite:app`."""
     timeout_s: float = 5.0
     """The time a request may take here, database included."""
     shard_timeout_s: float = 0.5
@@ -61,8 +63,11 @@ class WebConfig:
     max_in_flight: int = 512
     """Requests in hand; further ones are answered 503."""
     max_body_bytes: int = 1 << 20
+    """Of a request; a larger one is answered 413."""
     max_head_bytes: int = 16384
+    """Of a request's first line and headers; more is answered 431."""
     idle_timeout_s: float = 60.0
+    """A connection without a request is closed after so long."""
     request_timeout_s: float = 10.0
     """A request that is begun must arrive whole within this (408)."""
 
@@ -236,6 +241,9 @@ KIND: Final = Kind(
     WebConfig,
     WebNode,
     (HTTP,),
+    about="Stateless servers of the site, or of an `app:` of your own, over HTTP and "
+    "MessagePack-RPC.",
+    example="web: {kind: web, nodes: 3, uses: db, reads: replicas}",
     edges=("uses",),
     visited=True,
     mistakes=misread,

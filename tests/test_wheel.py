@@ -48,6 +48,7 @@ def emu(far: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.soak
 def test_it_finds_the_shipped_topologies_and_runs_them(far: Path) -> None:
+    assert emu(far, "--version").stdout.startswith("emu 0.")
     assert "balancer" in emu(far, "config", "04").stdout
     found = json.loads(emu(far, "up", "topologies/01-single-server.yaml", "--for", "2s",
                            "--json").stdout)  # fmt: skip
@@ -59,6 +60,8 @@ def test_it_finds_the_shipped_topologies_and_runs_them(far: Path) -> None:
 def test_a_topology_of_ones_own_begins_there(far: Path) -> None:
     emu(far, "new", "shop.yaml", "web=2")
     assert "web" in emu(far, "config", "shop.yaml").stdout
+    assert "quorum" in emu(far, "explain", "database.ack").stdout
+    assert "A member has come to lead" in emu(far, "explain", "promoted").stdout
 
 
 @pytest.mark.soak

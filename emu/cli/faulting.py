@@ -34,8 +34,8 @@ def register(app: typer.Typer) -> None:
         if verb not in OWN_COMMANDS:
             told = inspect.getdoc(kind)
             app.command(verb, help=told, rich_help_panel=PANEL)(lasting(kind))
-    app.command("scale", rich_help_panel=PANEL)(scale)
-    app.command("faults", rich_help_panel=PANEL)(active)
+    for name, act, example in (("scale", scale, "scale web=5"), ("faults", active, "faults")):
+        app.command(name, epilog=f"Example: emu {example}", rich_help_panel=PANEL)(act)
 
 
 def lasting(kind: type[faults.Fault]) -> Callable[..., None]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
+from typer.core import TyperCommand
 
 from emu.cli import (
     check,
     clusters,
+    explain,
     faulting,
     files,
     loading,
@@ -16,6 +20,7 @@ from emu.cli import (
     nodes,
     observing,
     operating,
+    output,
     reporting,
     simulate,
     sql,
@@ -36,6 +41,7 @@ RUN = "Run"
 WATCH = "Watch"
 PROVE = "Prove"
 RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, new.new, files.config,
+                                              explain.explain,
                                               clusters.clusters)  # fmt: skip
 WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.url, top.top,
                                                 nodes.events, nodes.logs,
@@ -44,11 +50,62 @@ WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.url, top.top,
                                                 observing.dashboards,
                                                 reporting.report)  # fmt: skip
 PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, tracing.trace, check.check)
-for verb in RUN_VERBS:
-    app.command(verb.__name__, rich_help_panel=RUN)(verb)
-for verb in WATCH_VERBS:
-    takes_numbers = nodes.TakesNumbers if verb is nodes.call else None
-    app.command(verb.__name__, cls=takes_numbers, rich_help_panel=WATCH)(verb)
+EXAMPLES: Final = (
+    "emu up 04 --for 30s --report run.html",
+    "emu down --all",
+    "emu new shop.yaml web=5 ack=async",
+    "emu config shop.yaml",
+    "emu explain kind web",
+    "emu clusters",
+    "emu ps db",
+    "emu url lb",
+    "emu top",
+    "emu events -f db",
+    "emu logs web-1 -f",
+    "emu summary",
+    "emu call web-1 ping",
+    "emu sql db -c 'SELECT count(*) FROM posts'",
+    "emu load lb --rate 200/s --for 10s",
+    "emu observe",
+    "emu dashboards",
+    "emu report -o run.html",
+    "emu sim 04 --seeds 100",
+    "emu trace 05 --seed 7",
+    "emu check history.jsonl --model register",
+)
+"""One of each verb."""
+
+
+def _add(verb: Callable[..., None], panel: str, cls: type[TyperCommand] | None = None) -> None:
+    name = verb.__name__
+    example = next(each for each in EXAMPLES if each.split()[1] == name)
+    epilog = f"{explain.EXAMPLE}{example}"
+    app.command(name, cls=cls, epilog=epilog, rich_help_panel=panel)(verb)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        python = ".".join(map(str, sys.version_info[:3]))
+        output.line(f"emu {version('emu')} (Python {python}, Trio {version('trio')})")
+        raise typer.Exit
+
+
+@app.callback()
+def emu(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which emu this is."),
+    ] = False,
+) -> None:
+    """What is true of every verb."""
+
+
+for each in RUN_VERBS:
+    _add(each, RUN)
+for each in WATCH_VERBS:
+    _add(each, WATCH, nodes.TakesNumbers if each is nodes.call else None)
 faulting.register(app)
-for verb in PROVE_VERBS:
-    app.command(verb.__name__, rich_help_panel=PROVE)(verb)
+for each in PROVE_VERBS:
+    _add(each, PROVE)

@@ -20,6 +20,35 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 Event = dict[str, Any]
 """`{"index", "time_s", "level", "event", "node"?, "tier"?, "region"?, ...fields}`."""
 
+EVENTS: Final = {
+    "cluster up": "Every node has been started.",
+    "node up": "A node serves: how long that took, and how often it was started before.",
+    "node failed": "A node ended by a mistake of its own, or of its world.",
+    "node killed": "A node's process died: its disk keeps what was written.",
+    "node crashed": "A power cut of a node: what it had not synced is lost.",
+    "node stopped": "A node ended in order.",
+    "node paused": "A node neither runs nor answers; its connections stay open.",
+    "node resumed": "A paused node runs on.",
+    "node removed": "A node is gone from the cluster.",
+    "crash loop: left down": "A node failed so often that it is not started again.",
+    "drain not finished": "A node was ended before all that it had in hand was answered.",
+    "tier scaled": "A tier has another number of members.",
+    "tier not scaled back": "A member cannot leave its group, so a tier stays as it is.",
+    "topology changed": "The running cluster was made like a changed file.",
+    "fault started": "Somebody, or the file, breaks something.",
+    "fault ended": "A fault is undone.",
+    "fault not possible": "A fault of the file names nothing that is there now.",
+    "connection refused": "A dialer was turned away: the topology does not let it in.",
+    "port taken by another program": "A node listens at another port than it would.",
+    "client did not answer": "Users or clients did not say what they saw, so it is not counted.",
+    "not as the file says": "A store's disks know better than the file how many shards it has.",
+    "record not kept": "The run's record, from which reports are drawn, could not be written.",
+    "prometheus ready": "The system's Prometheus scrapes this cluster.",
+    "prometheus ended": "The system's Prometheus has ended by itself.",
+    "verdict": "The run was judged.",
+}
+"""What emu itself tells; what nodes tell is beside each family. For people, and the reference."""
+
 
 class Events:
     """All events of a run, the newest RING_EVENTS of them kept."""

@@ -23,26 +23,100 @@ class Metric:
 
     place: tuple[str, ...]
     field_name: str
+    text: str
+    example: str
 
 
 METRICS: Final[Mapping[str, Metric]] = {
-    "availability": Metric(("availability",), "availability_ratio"),
-    "errors": Metric(("errors",), "errors"),
-    "requests": Metric(("requests",), "requests"),
-    "throughput": Metric(("throughput_per_s",), "throughput_per_s"),
-    "latency_p50": Metric(("latency_s", "p50"), "latency_s"),
-    "latency_p99": Metric(("latency_s", "p99"), "latency_s"),
-    "lost_acknowledged_writes": Metric(("lost_acknowledged_writes",), "writes"),
-    "duplicated_writes": Metric(("duplicated_writes",), "writes"),
-    "lost_jobs": Metric(("counted", "lost_jobs"), "jobs"),
-    "duplicated_jobs": Metric(("counted", "duplicated_jobs"), "jobs"),
-    "reordered_jobs": Metric(("counted", "reordered_jobs"), "jobs"),
-    "given_up_jobs": Metric(("counted", "given_up_jobs"), "jobs"),
-    "divergent_records": Metric(("divergent_records",), "records"),
-    "failover": Metric(("failover_s",), "failover_s"),
-    "outage": Metric(("outage_s",), "outage_s"),
-    "ready": Metric(("ready_s",), "ready_s"),
-    "loop_lag_p99": Metric(("loop_lag_s", "p99"), "loop_lag_s"),
+    "availability": Metric(
+        ("availability",),
+        "availability_ratio",
+        "The share of requests that were answered well.",
+        "availability >= 99%",
+    ),
+    "errors": Metric(("errors",), "errors", "Requests that were not.", "errors <= 10"),
+    "requests": Metric(
+        ("requests",),
+        "requests",
+        "What users and clients asked, warm-up apart.",
+        "requests >= 1000",
+    ),
+    "throughput": Metric(
+        ("throughput_per_s",),
+        "throughput_per_s",
+        "Requests in a second, over the whole run.",
+        "throughput >= 50/s",
+    ),
+    "latency_p50": Metric(
+        ("latency_s", "p50"),
+        "latency_s",
+        "Half of the requests were answered within it.",
+        "latency_p50 <= 50ms",
+    ),
+    "latency_p99": Metric(
+        ("latency_s", "p99"),
+        "latency_s",
+        "All but one in a hundred were answered within it.",
+        "latency_p99 <= 250ms",
+    ),
+    "lost_acknowledged_writes": Metric(
+        ("lost_acknowledged_writes",),
+        "writes",
+        "Writes that were acknowledged, and nobody finds at the end.",
+        "lost_acknowledged_writes == 0",
+    ),
+    "duplicated_writes": Metric(
+        ("duplicated_writes",),
+        "writes",
+        "Writes that are there twice at the end.",
+        "duplicated_writes == 0",
+    ),
+    "lost_jobs": Metric(
+        ("counted", "lost_jobs"),
+        "jobs",
+        "Jobs that a queue took, and nobody did.",
+        "lost_jobs == 0",
+    ),
+    "duplicated_jobs": Metric(
+        ("counted", "duplicated_jobs"),
+        "jobs",
+        "Jobs that were done more than once.",
+        "duplicated_jobs <= 5",
+    ),
+    "reordered_jobs": Metric(
+        ("counted", "reordered_jobs"),
+        "jobs",
+        "Jobs that were done before an earlier one of their key.",
+        "reordered_jobs == 0",
+    ),
+    "given_up_jobs": Metric(
+        ("counted", "given_up_jobs"),
+        "jobs",
+        "Jobs that failed too often: they are dead letters.",
+        "given_up_jobs <= 5",
+    ),
+    "divergent_records": Metric(
+        ("divergent_records",),
+        "records",
+        "Log records that a member had alone when it came back; saved, and cut.",
+        "divergent_records == 0",
+    ),
+    "failover": Metric(
+        ("failover_s",), "failover_s", "The longest time without a primary.", "failover <= 2s"
+    ),
+    "outage": Metric(
+        ("outage_s",),
+        "outage_s",
+        "The longest time in which some client had no good answer.",
+        "outage <= 3s",
+    ),
+    "ready": Metric(("ready_s",), "ready_s", "How long the cluster took to be up.", "ready <= 2s"),
+    "loop_lag_p99": Metric(
+        ("loop_lag_s", "p99"),
+        "loop_lag_s",
+        "How late emu's own loop was: beyond a limit nothing is to be believed.",
+        "loop_lag_p99 <= 5ms",
+    ),
 }
 
 _LINE = re.compile(r"\s*([A-Za-z0-9_]+)\s*(>=|<=|==|!=|=>|=<|>|<|=)\s*(\S.*?)\s*")

@@ -43,7 +43,7 @@ class Crash:
     in_write: bool = False
     """While its next write is on the way to the disk (or after a second)."""
     file: str = ""
-    """The same, of a file whose name begins so (or after eight seconds)."""
+    """The same, of a file whose name begins so (or after eight seconds): `file: log`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,12 @@ class Partition:
     main: ClassVar[str] = "between"
     breaks: ClassVar[bool] = True
     between: tuple[str, ...]
+    """Two groups: `emu partition lb web`, in YAML `partition: [lb, web]`; with one, it against all
+    others."""
     one_way: bool = False
     """Only what the first group sends to the second is lost."""
     mode: Literal["hold", "reject"] = "hold"
+    """What becomes of packets: they vanish (hold), or the connection is reset (reject)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +135,11 @@ class Slow:
     breaks: ClassVar[bool] = True
     target: str
     latency_s: float = 0.1
+    """Added in each direction."""
     jitter_s: float = 0.0
+    """Its standard deviation."""
     to: str = "all"
+    """The other end; everybody else if not said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,9 @@ class Loss:
     breaks: ClassVar[bool] = True
     target: str
     loss_ratio: float = 0.05
+    """The share of packets."""
     to: str = "all"
+    """The other end; everybody else if not said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +165,9 @@ class Throttle:
     breaks: ClassVar[bool] = True
     target: str
     bandwidth_bytes_per_s: float = 125_000.0
+    """For all traffic between the two, in each direction."""
     to: str = "all"
+    """The other end; everybody else if not said."""
 
     def __post_init__(self) -> None:
         if self.bandwidth_bytes_per_s < 1:
@@ -173,10 +183,13 @@ class Disk:
     breaks: ClassVar[bool] = True
     target: str
     slow_factor: float = 1.0
+    """Reads and syncs take so many times as long: `slow_factor: 50`."""
     fail: Literal["none", "reads", "writes", "both"] = "none"
+    """Reads, writes or both raise an input/output error."""
     full: bool = False
+    """No byte more can be written."""
     flip_bit: str = ""
-    """A file's name: damage one bit in the middle of it (cannot be undone)."""
+    """A file's name: damage one bit in the middle of it, for good: `flip_bit: log`."""
 
     def __post_init__(self) -> None:
         if self.slow_factor == 1 and self.fail == "none" and not (self.full or self.flip_bit):
@@ -192,7 +205,9 @@ class Skew:
     breaks: ClassVar[bool] = True
     target: str
     step_s: float = 0.0
+    """Its wall clock jumps ahead by so much (below 0: back)."""
     drift_ratio: float = 0.0
+    """Its clock runs so much faster (below 0: slower)."""
 
     def __post_init__(self) -> None:
         units.check_drift(self.drift_ratio)
@@ -210,6 +225,7 @@ class Late:
     breaks: ClassVar[bool] = True
     target: str
     up_to_s: float = 0.1
+    """The latest that a timer may be."""
 
     def __post_init__(self) -> None:
         if self.up_to_s <= 0:
@@ -225,6 +241,7 @@ class Cpu:
     breaks: ClassVar[bool] = False
     target: str
     cores: int = 1
+    """How many requests are worked on at a time: `cores: 2`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +252,9 @@ class Scale:
     main: ClassVar[str] = "tier"
     breaks: ClassVar[bool] = False
     tier: str
+    """The tier."""
     nodes: int = 1
+    """How many members it shall have: `nodes: 5`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +266,9 @@ class Call:
     breaks: ClassVar[bool] = False
     target: str
     method: str = "ping"
+    """A method of its admin listener."""
     params: tuple[Any, ...] = ()
+    """Its params: `params: [web-3, drain]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +279,7 @@ class Heal:
     main: ClassVar[str] = "what"
     breaks: ClassVar[bool] = False
     what: str = "all"
+    """A fault's number, or all."""
 
 
 VERBS: Mapping[str, type[Fault]] = {

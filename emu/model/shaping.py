@@ -20,9 +20,11 @@ class LinkOptions:
     """What one direction of a link may be told; what is left out is inherited."""
 
     latency_s: float | None = None
+    """One way: `latency: 40ms`."""
     jitter_s: float | None = None
     """Standard deviation of the latency."""
     loss_ratio: float | None = None
+    """Packets that are lost: a delay on streams, real loss of datagrams."""
     bandwidth_bytes_per_s: float | None = None
     """Shared by all that cross the link in this direction; 0: unlimited."""
 
@@ -36,7 +38,9 @@ class LinkDefaults:
     between_s: float = 0.0
     """One-way latency from one region to another."""
     jitter_s: float = 0.0
+    """Standard deviation of the latency."""
     loss_ratio: float = 0.0
+    """Packets that are lost, on every link."""
     bandwidth_bytes_per_s: float = 0.0
     """Inside a region: of each node's own card. Between regions: of the line, each way."""
 

@@ -23,6 +23,10 @@ from protocols.errors import RpcError
 POLL_S: Final = 0.2
 LEADER_FOR_S: Final = 30.0
 """How long a leader is looked for: nodes may just be coming."""
+EVENTS: Final = {
+    "* not done": "What an operation asked for could not be done (`reshard not done`).",
+    "* not undone": "What an operation with `for` did could not be undone at a node.",
+}
 SILENT: Final = ("unavailable", "disconnected", "timeout")
 """Who is paused or cut off goes on later; who is down does not."""
 

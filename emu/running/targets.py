@@ -1,9 +1,4 @@
-"""Target words: which nodes a fault or a verb means when it fires. Pure.
-
-`web-1` a node · `web*` a glob · `web` a tier · `us-east` a region · `all` · `db primary` by role ·
-`web us-east` a tier's share of a region · `one web`, `two web`, `minority db`, `majority db`,
-`half web` a random choice · `web-1,web-2` or `lb web` several.
-"""
+"""Target words: which nodes a fault or a verb means when it fires. Pure. SELECTORS tells them."""
 
 from __future__ import annotations
 
@@ -13,6 +8,19 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+SELECTORS = {
+    "web-1": "a node",
+    "web*": "nodes by a pattern of their names",
+    "lb": "a tier, or a group of tiers",
+    "us-east": "what serves in a region",
+    "all": "whatever serves",
+    "db primary": "by role, as it is just now",
+    "web us-east": "a tier's share of a region",
+    "one web": "a random choice: one, two, three, half, minority, majority",
+    "web-1,web-2": "several; `lb web`, too",
+    "outside": "of links: whoever is no node (curl, dig, a browser)",
+}
+"""Words → what they mean."""
 OUTSIDE = "outside"
 COUNTS = {"one": 1, "two": 2, "three": 3}
 SHARES = ("minority", "majority", "half")

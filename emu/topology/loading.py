@@ -44,9 +44,18 @@ from nodes.base import OUTSIDE
 from nodes.kind import Kind
 from nodes.operations import Operation
 
-SECTIONS: Final = (
-    "name", "seed", "regions", "links", "tiers", "outside", "faults", "expect", "accepts",
-)  # fmt: skip
+SECTIONS: Final = {
+    "name": "What the cluster is called: `name: shop`. The file's own name if not said.",
+    "seed": "Of all that is random: `seed: 7`.",
+    "regions": "Places, between which links may be long: `regions: [us, eu]`.",
+    "links": "How far machines are apart: `links: {defaults: {within: 0.3ms}, us <-> eu: 40ms}`.",
+    "tiers": "Machines of one kind each: `tiers: {web: {kind: web, public: true}}`.",
+    "outside": "Where curl and browsers come from: `outside: {region: eu}`.",
+    "faults": "What breaks, and when: `faults: [{at: 10s, kill: web-1, for: 5s}]`.",
+    "expect": "What the run is judged by: `expect: [availability >= 99%]`.",
+    "accepts": "Warnings that are meant to be, and why: `accepts: {single-point db: a lesson}`.",
+}
+"""Section → what it is for, with an example."""
 DEFAULT_REGION: Final = "local"
 ARROW: Final = re.compile(r"\s*(\S+)\s+(->|<->)\s+(\S+)\s*")
 MAX_ITEMS: Final = 10_000
@@ -57,7 +66,9 @@ class OutsideOptions:
     """Where clients that are no nodes (curl, dig, a browser) are, and their access line."""
 
     region: str = ""
+    """Where they are, so that links between regions count: `region: eu-west`."""
     link: LinkOptions | None = None
+    """Their access line, on top of that: `link: {latency: 50ms}`."""
 
 
 def load(

@@ -43,8 +43,9 @@ class CpuOptions:
     """The emulated processor of each member."""
 
     cores: int = 1
+    """How many requests are worked on at a time."""
     service_time_s: float = 0.0
-    """What a request costs where the tier itself names no cost."""
+    """What a request costs where the tier itself names no cost: `service_time: 5ms`."""
     max_queue: int = 1024
     """Requests that wait for a core; further ones are refused."""
 
@@ -58,10 +59,15 @@ class DiskOptions:
     """The emulated disk of each member."""
 
     sync: Literal["modelled", "real"] = "modelled"
+    """modelled: a sync takes `sync_latency`. real: it is one of the laptop's own disk."""
     sync_latency_s: float = DiskSpec().sync_latency_s
+    """What a sync costs, beside its bytes."""
     read_latency_s: float = DiskSpec().read_latency_s
+    """What a read costs, beside its bytes."""
     bandwidth_bytes_per_s: float = DiskSpec().bandwidth_bytes_per_s
+    """How fast bytes come and go."""
     capacity_bytes: int = DiskSpec().capacity_bytes
+    """When it is full, writes fail."""
 
     def __post_init__(self) -> None:
         if self.bandwidth_bytes_per_s <= 0 or self.capacity_bytes <= 0:
@@ -73,7 +79,9 @@ class ClockOptions:
     """How far each member's clock is off."""
 
     offset_s: float = 0.0
+    """How far its wall clock is ahead (below 0: behind) at the start."""
     drift_ratio: float = 0.0
+    """How much faster (below 0: slower) it runs: 0.1% gains a millisecond a second."""
 
     def __post_init__(self) -> None:
         check_drift(self.drift_ratio)
@@ -84,20 +92,26 @@ class TierOptions:
     """What every tier may be told, whatever its kind."""
 
     kind: str
+    """What its members are, `kind: web`: a word of `emu explain kind`, or `module:Class` for a node
+    of your own."""
     public: bool = False
     """Whether clients from outside and users may dial it."""
     nodes: int | dict[str, int] | None = None
-    """How many, spread over its regions in turn; or how many in which region. 1 if not said."""
+    """How many, spread over its regions in turn, or how many in which region: `nodes: {us: 2}`.
+    1 if not said."""
     per_region: int | None = None
-    """How many in each of its regions."""
+    """How many in each of its regions: `per_region: 2`."""
     regions: tuple[str, ...] = ()
-    """Where it runs and grows; everywhere if not said."""
+    """Where it runs and grows, everywhere if not said: `regions: [us]`."""
     cpu: CpuOptions | None = None
-    """Without it nothing is charged."""
+    """Without it nothing is charged: `cpu: {cores: 1, service_time: 5ms}`."""
     disk: DiskOptions = field(default_factory=DiskOptions)
+    """What each member's disk can do: `disk: {sync_latency: 5ms}`."""
     clock: ClockOptions = field(default_factory=ClockOptions)
+    """How wrong each member's clock is: `clock: {offset: 200ms}`."""
     restart: Literal["no", "on-failure"] = "no"
-    """Whether a node that raised is started again (with backoff)."""
+    """Whether a node that raised is started again, with backoff. One that was killed, crashed or
+    stopped stays down until it is started, or healed."""
 
 
 COMMON_KEYS: Final = tuple(schema.keys_of(TierOptions))

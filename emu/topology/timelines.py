@@ -28,9 +28,13 @@ class When:
     """When an item fires and is undone."""
 
     at_s: float | None = None
+    """So long after the cluster is up: `at: 10s`."""
     on: str = ""
+    """Each time this happens: an event's name, with dashes: `on: promoted`."""
     after_s: float = 0.0
+    """With `on`: so long after the event."""
     for_s: float | None = None
+    """Undone after so long: `for: 5s`."""
 
 
 def growing(listed: Iterable[Any], tiers: Iterable[Tier]) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from nodes.balancer import reach
-from nodes.balancer.node import BalancerConfig, BalancerNode
+from nodes.balancer.config import BalancerConfig
+from nodes.balancer.node import BalancerNode
 from nodes.kind import HTTP, Caution, Fact, Kind, Mark, TierSeen
 
 BALANCES: Final = "balances"
@@ -19,10 +20,16 @@ def _ways_around(tier: TierSeen) -> Iterator[Caution]:
             yield Caution(f"{what}; remove `public: true`", target)
 
 
+EVENTS: Final = {
+    "balancer draining": "The balancer is about to end: it takes no new connections.",
+}
 KIND: Final = Kind(
     BalancerConfig,
     BalancerNode,
     (HTTP,),
+    about="Takes connections, checks servers, and gives each connection to one that is "
+    "well (TCP, byte for byte).",
+    example="lb: {kind: balancer, public: true, balances: web, check: http}",
     edges=(BALANCES,),
     passes=(BALANCES,),
     visited=True,

@@ -5,18 +5,18 @@ It never reads what it forwards. Who gets a connection is decided in nodes/parts
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 import trio
 
 from nodes.balancer import reach
+from nodes.balancer.config import BalancerConfig
 from nodes.balancer.pump import Flow, Pump
 from nodes.base import HTTP_PORT, Context, CpuBusy, CpuExpired, Stream
-from nodes.checking import CHECKS, CheckName, Prober, Watch
+from nodes.checking import Prober, Watch
 from nodes.metrics import Counter
-from nodes.parts.health import MIN_INTERVAL_S, CheckTimes, expect_checks
-from nodes.parts.picking import ALGORITHMS, AlgorithmName, Maglev
+from nodes.parts.health import CheckTimes
+from nodes.parts.picking import Maglev
 from nodes.parts.pool import ALL_DOWN, Pool, PoolConfig
 from nodes.parts.server import DOWN, Server, Waiting
 from nodes.parts.timing import move_on_after
@@ -35,84 +35,7 @@ HTTP_METHODS: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIO
 RETRY_AFTER_S: Final = 1
 START_PATIENCE_S: Final = 1.0
 UNAVAILABLE_TEXT: Final = b"No server is available just now.\n"
-HashOn = Literal["address", "address_port"]
-WhenDown = Literal["close", "http_503"]
-InitState = Literal["up", "down"]
 REFUSED_HELP: Final = "Connections that got no server, by reason."
-
-
-@dataclass(frozen=True, slots=True)
-class BalancerConfig:
-    """What a topology may say of a balancer tier. Defaults are HAProxy's where it has one."""
-
-    balances: str
-    """The tier whose members get the connections."""
-    algorithm: AlgorithmName = "roundrobin"
-    """How a server is chosen; source and maglev send a client to the same server each time."""
-    hash_on: HashOn = "address"
-    """What source and maglev hash of a client: `address`, or
-    `address_port` (every connection apart)."""
-    weights: dict[str, int] = field(default_factory=dict)
-    """By server name; 1 where nothing is said, 0 for none."""
-    prefer_local: bool = True
-    """Servers of the balancer's own region first; others only when none of those is up."""
-    check: CheckName = "rpc"
-    """rpc (ping), http (GET check_path), tcp (connect) or none."""
-    check_path: str = "/"
-    check_interval_s: float = 2.0
-    check_fast_interval_s: float = 1.0
-    check_timeout_s: float = 1.0
-    check_jitter_ratio: float = 0.2
-    rise: int = 2
-    fall: int = 3
-    init_state: InitState = "up"
-    """A server that is new or started anew: `up` until a check fails, or `down` until one passes
-    (it is looked at very often until then)."""
-    max_conn: int = 0
-    """Connections at one server; more wait in the queue. 0: no limit."""
-    max_queue: int = 1024
-    queue_timeout_s: float = 5.0
-    connect_timeout_s: float = 2.0
-    retries: int = 3
-    """Further attempts to connect, each on a server not tried yet if there is one."""
-    max_connections: int = 16384
-    idle_timeout_s: float = 300.0
-    client_fin_timeout_s: float = 30.0
-    """A flow of which one direction has ended is closed when nothing moves for so long."""
-    slow_start_s: float = 0.0
-    panic_threshold_ratio: float = 0.0
-    """When less than this part is healthy (but not none), use all. Envoy's default is 0.5."""
-    eject_after_failures: int = 5
-    """Failures of real traffic in a row that take a server out; 0: never."""
-    ejection_time_s: float = 30.0
-    max_ejected_ratio: float = 0.1
-    flow_ttl_s: float = 60.0
-    """Maglev's flow table forgets a client after so long without a new connection."""
-    close_on_down: bool = False
-    """Whether a server that is marked down loses its established connections."""
-    when_down: WhenDown = "close"
-    """close: at once. http_503: a 503 with Retry-After to clients that speak HTTP, a reset else."""
-    proxy_protocol: bool = False
-    """Begin each connection to a server with a PROXY v2 header."""
-
-    def __post_init__(self) -> None:
-        _expect("algorithm", self.algorithm, ALGORITHMS)
-        _expect("check", self.check, CHECKS)
-        _expect("when_down", self.when_down, get_args(WhenDown))
-        _expect("init_state", self.init_state, get_args(InitState))
-        _expect("hash_on", self.hash_on, get_args(HashOn))
-        expect_checks(rise=self.rise, fall=self.fall, check_interval=self.check_interval_s,
-                      check_fast_interval=self.check_fast_interval_s)  # fmt: skip
-        for name in ("connect_timeout", "queue_timeout", "idle_timeout", "client_fin_timeout"):
-            if getattr(self, f"{name}_s") < MIN_INTERVAL_S:
-                raise ValueError(f"`{name}` must be at least {MIN_INTERVAL_S * 1000:g}ms")
-        if not 0 <= self.check_jitter_ratio < 1:
-            raise ValueError("`check_jitter_ratio` must be at least 0 and below 1")
-
-
-def _expect(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"`{name}: {value}` is not known; choose from {', '.join(known)}")
 
 
 class Refused(Exception):

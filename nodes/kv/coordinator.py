@@ -55,11 +55,13 @@ class CoordinatorConfig:
     """The coordinators of one kv tier."""
 
     group: str
-    """The kv tier."""
+    """The kv tier: `group: kv`."""
     shards: int = 1
     """How many shards the map is founded with."""
     partitioner: Literal["slots", "modulo", "ring", "maglev"] = "slots"
+    """How keys are shared out over the shards."""
     detection_timeout_s: float = 1.0
+    """Silence after which the coordinators elect another leader."""
     slots_per_move: int = 512
     """The most slots that are fenced at a time."""
     move_rate_per_s: float = 0.0

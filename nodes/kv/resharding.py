@@ -30,6 +30,7 @@ class Reshard:
     main: ClassVar[str] = "tier"
     breaks: ClassVar[bool] = False
     tier: str
+    """The kv tier."""
     to: int
     """How many shards it shall have."""
     partitioner: Literal["", "slots", "modulo", "ring", "maglev"] = ""
@@ -161,6 +162,7 @@ RESHARD: Final = Operation(
     Reshard,
     "sharded kv tier",
     Method(words.RESHARD, _begun),
+    example="reshard kv --to 4",
     asks="leader",
     led_by=coordinator_tier,
     plan=Method(words.PLAN, _planned),

@@ -29,6 +29,7 @@ class KvRouterConfig:
     """A router of the kv tier `group`."""
 
     group: str
+    """The kv tier that it routes to: `group: kv`."""
     timeout_s: float = DEFAULT_TIMEOUT_S
     """The time a command may take, redirects included, if its caller names none."""
     shard_timeout_s: float = 0.0
@@ -38,9 +39,11 @@ class KvRouterConfig:
     near_cache_s: float = 0.0
     """Above 0: what was read is answered again from here, for so long."""
     copies: dict[str, int] = field(default_factory=dict)
-    """Hot keys of which so many copies are kept, each in a slot of its own."""
+    """Hot keys of which so many copies are kept, each in a slot of its own:
+    `copies: {user-1: 4}`."""
     counters: dict[str, int] = field(default_factory=dict)
-    """Hot counters that are kept in so many parts, and read as their sum."""
+    """Hot counters that are kept in so many parts, and read as their sum:
+    `counters: {visits: 8}`."""
 
     def __post_init__(self) -> None:
         for name, parts in (*self.copies.items(), *self.counters.items()):

@@ -52,7 +52,7 @@ class KvShardConfig:
     """A shard. Without a `group` it is a store of its own that has all the slots."""
 
     group: str = ""
-    """The kv tier it belongs to."""
+    """The kv tier it belongs to: `group: kv`."""
     witness: bool = False
     """Whether a coordinator of the group is the third voter of a shard with two replicas."""
     durability: Literal["log", "none"] = "log"
@@ -65,12 +65,13 @@ class KvShardConfig:
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
     snapshot_every_bytes: int = 16 << 20
+    """A snapshot is taken when the log has grown by so much since the last one."""
     retained_bytes: int = 64 << 20
     """Log kept for replicas that are away, and for moves."""
     capacity_bytes: int = 1 << 30
     """Keys and values, without Python's overhead; when full, writes are refused."""
     index: str = ""
-    """The path of the one field by which documents are found."""
+    """The path of the one field by which documents are found: `index: author`."""
     request_ids: int = DEFAULT_REQUEST_IDS
     """Outcomes that are remembered for retries."""
 

@@ -30,10 +30,14 @@ class KvConfig:
     """A sharded key-value store: shards of a primary and replicas, coordinators, routers."""
 
     shards: int = 1
+    """How many the store is founded with; then `reshard` changes it."""
     replicas: int = 1
     """Copies of each shard beside its primary; with one, a coordinator is the third voter."""
     partitioner: Literal["slots", "modulo", "ring", "maglev"] = "slots"
+    """How keys are shared out: fixed slots that move one by one, or (to compare) `key % n`, a ring,
+    Maglev."""
     coordinators: int = 3
+    """Nodes that keep the map of slots, and vote in shards of two: an odd number."""
     routers: int = 1
     """For clients that know nothing of slots; the site's own servers need none."""
     durability: Literal["log", "none"] = "log"
@@ -45,12 +49,13 @@ class KvConfig:
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
     snapshot_every_bytes: int = 16 << 20
+    """Each member takes a snapshot when its log has grown by so much since the last one."""
     retained_bytes: int = 64 << 20
     """Log kept for replicas that are away, and for moves."""
     capacity_bytes: int = 1 << 30
     """Of each shard; when full, writes are refused."""
     index: str = ""
-    """The path of the one field by which documents are found."""
+    """The path of the one field by which documents are found: `index: author`."""
     request_ids: int = DEFAULT_REQUEST_IDS
     """Outcomes that each shard remembers for retries."""
     slots_per_move: int = 512
@@ -69,9 +74,11 @@ class KvConfig:
     near_cache_s: float = 0.0
     """Routers: above 0, what was read is answered again without asking, for so long."""
     copies: dict[str, int] = field(default_factory=dict)
-    """Routers: hot keys of which so many copies are kept, each in a slot of its own."""
+    """Routers: hot keys of which so many copies are kept, each in a slot of its own:
+    `copies: {user-1: 4}`."""
     counters: dict[str, int] = field(default_factory=dict)
-    """Routers: hot counters that are kept in so many parts, and read as their sum."""
+    """Routers: hot counters that are kept in so many parts, and read as their sum:
+    `counters: {visits: 8}`."""
 
     def __post_init__(self) -> None:
         AckRule.parse(self.ack).check_interval(self.sync_interval_s)

@@ -18,6 +18,21 @@ from protocols.control import Member
 
 ALL_DOWN: Final = "all down"
 QUEUE_FULL: Final = "queue full"
+EVENTS: Final = {
+    "server added": "The balancer knows of a new server; its checks begin.",
+    "server up": "A server passes its checks: it gets connections.",
+    "server down": "A server fails its checks: it gets no new connections.",
+    "server draining": "A server is about to end: it gets no new connections.",
+    "server left": "A server is no longer in the directory.",
+    "server ejected": "Real traffic failed at a server too often in a row: it is out for a while.",
+    "server set to ready": "An operator lets a server have connections again.",
+    "server set to drain": "An operator gives a server no new connections; it keeps its own.",
+    "server set to maint": "An operator takes a server out of use.",
+    "all servers down": "No server passes its checks: clients get what `when_down` says.",
+    "servers available": "Some server passes its checks again.",
+    "panic begins": "So few servers are well that all are used (`panic_threshold`).",
+    "panic ends": "Enough servers are well again.",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,13 +58,14 @@ class QueueBrokerConfig:
     """A broker. Without a `queue` it is one of its own, and has all the partitions."""
 
     queue: str = ""
-    """The queue tier it belongs to."""
+    """The queue tier it belongs to: `queue: queue`."""
     number: int = 1
     """Which of the queue's broker groups its tier is."""
     brokers: int = 1
     """How many broker groups the queue has."""
     topics: dict[str, TopicOptions] = field(default_factory=dict)
-    """What is there from the beginning; clients may declare others."""
+    """What is there from the beginning, `topics: {orders: {partitions: 4}}`; clients may declare
+    others."""
     acks: Acks = "quorum"
     """Who must have a record before its publisher hears so: nobody, this broker, a majority."""
     sync_interval_s: float = 0.0
@@ -73,6 +74,7 @@ class QueueBrokerConfig:
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
     snapshot_every_bytes: int = 16 << 20
+    """A snapshot is taken when the log has grown by so much since the last one."""
     retained_bytes: int = 64 << 20
     """Log kept for replicas that are away."""
 

@@ -32,6 +32,7 @@ class QueueFrontConfig:
     """A front of the queue tier `queue`."""
 
     queue: str
+    """The queue tier that it stands for: `queue: queue`."""
     timeout_s: float = DEFAULT_TIMEOUT_S
     """The time a request may take, if its caller names none."""
 

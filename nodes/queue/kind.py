@@ -23,10 +23,26 @@ from nodes.replica.kind import (
 )
 from nodes.replica.labels import LABELS
 
-QUEUE: Final = Kind(QueueConfig, QueueFrontNode, stores=True, expand=expand)
+EVENTS: Final = {
+    "topic kept as it is": "The file says other options of a topic than those that it has.",
+    "record parked": "A record failed too often, and there is no topic for dead letters.",
+    "not decided": "A broker could not commit what it decided; it tries again.",
+    "no heartbeat": "A consumer could not say that it lives; it says so again.",
+    "not given back": "A front could not give back what its consumer had; its time ends that.",
+}
+QUEUE: Final = Kind(
+    QueueConfig,
+    QueueFrontNode,
+    about="A message queue as one tier: groups of brokers that keep topics, and a front.",
+    example="queue: {kind: queue, public: true, topics: {orders: {partitions: 4}}}",
+    stores=True,
+    expand=expand,
+)
 FRONT: Final = Kind(
     QueueFrontConfig,
     QueueFrontNode,
+    about="Finds the broker of each partition, for any client (of `kind: queue`).",
+    example="queue-front: {kind: queue_front, public: true, queue: queue}",
     edges=("queue",),
     front=True,
     workloads=WORKLOADS,
@@ -35,6 +51,8 @@ FRONT: Final = Kind(
 BROKER: Final = Kind(
     QueueBrokerConfig,
     QueueBrokerNode,
+    about="A group of brokers that keeps some partitions of a queue (of `kind: queue`).",
+    example="queue-broker-1: {kind: queue_broker, nodes: 3, queue: queue}",
     fixed="a broker group's members are founded with it",
     peers=True,
     stores=True,

@@ -50,6 +50,7 @@ class Tail:
     breaks: ClassVar[bool] = False
     tier: str
     topic: str
+    """The topic: `topic: orders`."""
     records: int = 10
     """How many of each partition."""
 
@@ -63,9 +64,11 @@ class Publish:
     breaks: ClassVar[bool] = False
     tier: str
     topic: str
+    """The topic: `topic: orders`."""
     value: str
+    """The record, JSON or a text: `value: hello`."""
     key: str = ""
-    """Records of one key are in one partition, in order."""
+    """Records of one key are in one partition, in order: `key: ada`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class DeadLetters:
     breaks: ClassVar[bool] = False
     tier: str
     topic: str
-    """The topic that takes dead letters."""
+    """The topic that takes dead letters: `topic: jobs.dead`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Redrive:
     breaks: ClassVar[bool] = False
     tier: str
     topic: str
+    """The topic: `topic: orders`."""
     records: int = 1000
     """How many at most."""
 

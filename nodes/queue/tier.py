@@ -31,7 +31,8 @@ class QueueConfig:
     fronts: int = 1
     """For clients that know nothing of partitions; the site's own servers need none."""
     topics: dict[str, TopicOptions] = field(default_factory=dict)
-    """What is there from the beginning; clients may declare others."""
+    """What is there from the beginning, `topics: {orders: {partitions: 4}}`; clients may declare
+    others."""
     acks: Acks = "quorum"
     """Who must have a record before its publisher hears so: nobody, its broker, a majority."""
     sync_interval_s: float = 0.0
@@ -40,6 +41,7 @@ class QueueConfig:
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
     snapshot_every_bytes: int = 16 << 20
+    """A snapshot is taken when the log has grown by so much since the last one."""
     retained_bytes: int = 64 << 20
     """Log kept for replicas that are away."""
 

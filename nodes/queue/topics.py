@@ -37,7 +37,8 @@ class TopicOptions:
     record_bytes: int = MAX_RECORD_BYTES
     """The largest record."""
     groups: tuple[str, ...] = ()
-    """Work groups that are there from the first record on; others begin when they first ask."""
+    """Work groups that are there from the first record on, `groups: [workers]`; others begin when
+    they first ask."""
     ack_wait_s: float = 30.0
     """How long a worker has a record before it goes to another."""
     max_deliver: int = 5
@@ -45,10 +46,12 @@ class TopicOptions:
     retry_delay_s: float = 0.0
     """How long a record rests that failed once; twice as often, twice as long."""
     max_retry_delay_s: float = 60.0
+    """The longest that a record rests between two tries."""
     max_ack_pending: int = 1000
     """Records of a group that may be with workers at a time; those that rest do not count."""
     dead_letters: str = ""
-    """The topic that takes what failed for good; without one it is parked where it is."""
+    """The topic that takes what failed for good, `dead_letters: jobs.dead`; without one it is
+    parked where it is."""
     ordered: bool = False
     """Whether a key's next record waits for the one before it to be done."""
 

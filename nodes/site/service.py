@@ -27,6 +27,10 @@ MAX_NAME_CHARS: Final = 40
 MAX_IDS: Final = 500
 PREPARE_PAUSE_S: Final = 0.2
 PREPARE_MOST_S: Final = 2.0
+EVENTS: Final = {
+    "site ready": "A web server has its tables, or found them, and shows pages.",
+    "site not prepared": "A web server cannot make its tables yet; it tries again.",
+}
 
 
 class NotReadyStore:

@@ -72,12 +72,15 @@ class DatabaseConfig:
     ANY n, FIRST n."""
 
     ack: str = "quorum"
+    """When a write is acknowledged: quorum (a majority has it on disk), async (the primary alone),
+    or one of off, local, remote_write, on, remote_apply, `ANY n`, `FIRST n`."""
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
     lease: bool = True
     """False (to see what it is good for): a primary that is cut off goes on serving until it hears
     that another was elected, so two of them do."""
     snapshot_every_bytes: int = 2 << 20
+    """A snapshot is taken when the log has grown by so much since the last one."""
     retained_bytes: int = 64 << 20
     """Log kept for replicas that are away; who is away for longer gets a snapshot."""
     witnesses: int = 0
@@ -420,6 +423,8 @@ class DatabaseNode:
 KIND: Final = Kind(
     DatabaseConfig,
     DatabaseNode,
+    about="A SQL database: a primary, which takes the writes, and replicas that take its place.",
+    example="db: {kind: database, nodes: 3, ack: quorum}",
     peers=True,
     stores=True,
     cautions=CAUTIONS,

@@ -20,6 +20,7 @@ UP: Final = "up"
 SWITCHED: Final = "primary handed over"
 ENDED: Final = "switchover ended"
 """What a primary says when it is over; without `handed_over` it stays in office."""
+EVENTS: Final = {SWITCHED: "A planned change of the primary is done: no write was lost."}
 TIMEOUT_S: Final = 15.0
 POLL_S: Final = 0.005
 
@@ -33,6 +34,7 @@ class Promote:
     main: ClassVar[str] = "target"
     breaks: ClassVar[bool] = False
     target: str
+    """A database tier, or the node of it that shall be primary."""
 
 
 async def promote(console: Console, word: Promote) -> dict[str, Any]:
@@ -124,6 +126,7 @@ def _draw(rng: random.Random, tiers: Sequence[Reach], before: Sequence[Promote])
 PROMOTE: Final = Operation(
     Promote,
     "database tier",
+    example="promote db",
     run=promote,
     shown=_shown,
     draw=_draw,

@@ -59,10 +59,17 @@ TRAFFIC: Final = Traffic(
     "user_request_seconds",
     "user_requests_in_flight",
 )
+EVENTS: Final = {
+    "site not answering": "Users warmed up for ten seconds, and the site answered none of them.",
+    "final read failed": "A read of what users wrote was not answered; it is asked again.",
+}
 KIND: Final = Kind(
     UsersConfig,
     UsersNode,
     (),
+    about="People of a region: they come at a rate, or wait and think; they read, post, "
+    "and look for their posts at the end.",
+    example="users: {local: {rate: 40/s, clients: 10, visits: lb, resolver: dns}}",
     edges=(VISITS, RESOLVER),
     passes=(VISITS,),
     clients=True,

@@ -69,12 +69,17 @@ class Mix:
     """What users do, by weight."""
 
     home: int = 20
+    """The front page."""
     asset: int = 10
     """Pictures and stylesheets (HTTP only)."""
     profile: int = 25
+    """A person's page."""
     timeline: int = 25
+    """What the people that one follows have posted."""
     search: int = 5
+    """A search for a word."""
     post: int = 15
+    """A new post, with an id by which it is looked for at the end."""
 
     def weights(self) -> dict[str, int]:
         names = (HOME, ASSET, PROFILE, TIMELINE, SEARCH, POST)
@@ -87,7 +92,7 @@ class UsersConfig:
     """Users of one region: `rate` (they come, whatever happens), `clients` (they wait), or both."""
 
     visits: str
-    """The tier whose public members they ask (or whose port, with a resolver)."""
+    """The tier whose public members they ask (or whose port, with a resolver): `visits: lb`."""
     rate_per_s: float = 0.0
     """Open loop: arrivals as a Poisson process."""
     clients: int = 0
@@ -95,13 +100,15 @@ class UsersConfig:
     think_time_s: float = 1.0
     """Mean of the (exponential) pause between a client's operations."""
     resolver: str = ""
-    """A dns tier: the site's name is resolved there at each request."""
+    """A dns tier: the site's name is resolved there at each request: `resolver: dns`."""
     host: str = ""
-    """The site's name, which they ask for: `www` in the resolver's zone if not said."""
+    """The site's name, if not `www` in the resolver's zone: `host: shop.test`."""
     pin_share: float = 0.0
     """With a resolver: the share of clients that keep an address past its time to live."""
     protocol: Literal["http", "rpc"] = "http"
+    """How they ask: over HTTP as browsers do, or by MessagePack-RPC as apps might."""
     mix: Mix = field(default_factory=Mix)
+    """How often they do what, by weight: `mix: {post: 30, search: 0}`."""
     login: bool = False
     """Whether they log in first and post by their session (a lost session is an error)."""
     timeout_s: float = 2.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -18,6 +18,19 @@ from nodes.parts.places import place
 from nodes.wire.arguments import arguments_of
 from protocols import rpc
 from protocols.errors import RpcError
+
+EVENTS: Final = {
+    "handler failed": "A request met a mistake in the code that serves it: its answer is an error.",
+    "batch failed": "A batch of requests met a mistake in the code that serves it.",
+    "connection failed": "What went wrong ended one connection only.",
+    "datagram failed": "What went wrong ended the answer to one datagram only.",
+    "response refused": "A response was none that HTTP allows; its client got a 500.",
+    "request refused": "A client's bytes were no HTTP; its connection is closed.",
+    "connection refused": "A dialer was turned away: the topology does not let it in, or its bytes "
+    "were no MessagePack-RPC.",
+    "notification refused": "A notification named no method, or not its params.",
+    "directory not reached": "A node cannot ask which members a tier has; it asks again.",
+}
 
 Handler = Callable[..., Any]
 """`handler(call, *params)`: a plain function is answered inline, a coroutine function gets a

@@ -20,10 +20,20 @@ def _no_queue(tier: TierSeen) -> Iterator[Mistake]:
         yield Mistake(TAKES, f"`{tier.config.takes}` is no queue; name a tier of `kind: queue`")
 
 
+EVENTS: Final = {
+    "job failed": "A job raised, or took too long: it is tried again, or is a dead letter.",
+    "job's end not heard": "A worker could not tell the queue what came of a job.",
+    "nothing fetched": "A worker could not ask the queue for jobs; it asks again.",
+    "worker not ready": "A worker waits until the queue and its topics are there.",
+    "standing not known": "A worker could not ask how far its group is; it asks again.",
+    "effects not known": "A worker could not ask what its jobs left behind; it asks again.",
+}
 KIND: Final = Kind(
     WorkerConfig,
     WorkerNode,
     (),
+    about="Workers that take jobs out of a queue, do them, and try again what failed.",
+    example="workers: {kind: worker, takes: queue, topics: [jobs], job: 'myjobs:work'}",
     edges=(TAKES, "uses"),
     works=True,
     traffic=TRAFFIC,

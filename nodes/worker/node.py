@@ -39,13 +39,13 @@ class WorkerConfig:
     """Workers of the work queues of a queue tier."""
 
     takes: str
-    """The queue tier."""
+    """The queue tier: `takes: queue`."""
     uses: tuple[str, ...] = ()
-    """Tiers whose services jobs call, as a web tier's `uses`."""
+    """Tiers whose services jobs call, as a web tier's `uses`: `uses: db`."""
     job: str = ""
-    """`module:function` that is called with each job."""
+    """The function that is called with each job: `job: myjobs:work`."""
     topics: tuple[str, ...] = ()
-    """Whose records are jobs."""
+    """Whose records are jobs: `topics: [jobs]`."""
     group: str = "workers"
     """The work group: each record is done by one of its workers."""
     concurrency: int = 4
@@ -59,6 +59,7 @@ class WorkerConfig:
     retry_delay_s: float = 0.5
     """How long a job rests that failed once; twice as long after each further time."""
     max_retry_delay_s: float = 30.0
+    """The longest that a job rests between two tries."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.concurrency <= 256 or not 1 <= self.prefetch <= words.MAX_ACQUIRED:

@@ -35,7 +35,8 @@ async def emu_main(link_ms: float) -> None:
     from emu.machine.links import Slow
     from emu.machine.world import MachineSpec
     from emu.running.directory import DirectoryNode, Listing, Membership
-    from nodes.balancer.node import BalancerConfig, BalancerNode
+    from nodes.balancer.config import BalancerConfig
+    from nodes.balancer.node import BalancerNode
     from nodes.base import DIRECTORY_HOST
     from nodes.kind import HTTP
     from protocols.control import Member

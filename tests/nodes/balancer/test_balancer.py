@@ -12,7 +12,8 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from nodes.balancer.node import BalancerConfig, BalancerNode
+from nodes.balancer.config import BalancerConfig
+from nodes.balancer.node import BalancerNode
 from nodes.base import ADMIN_PORT, HTTP_PORT, Stream
 from nodes.wire.client import Client
 from nodes.wire.service import Service

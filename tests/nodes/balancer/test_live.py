@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from emu.machine.links import Partition, Slow
-from nodes.balancer.node import BalancerConfig, BalancerNode
+from nodes.balancer.config import BalancerConfig
+from nodes.balancer.node import BalancerNode
 from tests.nodes.live_rig import LiveRig, Script, live_rig
 
 PORT = 8080

@@ -1,0 +1,138 @@
+"""One thing to be explained, and the options of any dataclass as such things. Pure."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from emu.machine import units
+from emu.model.docstrings import descriptions
+
+NEEDED: Final = "must be given"
+NOT_SAID: Final = "nothing"
+NUMBER: Final = 5
+"""In an example of a number with a unit."""
+
+
+class Entry(NamedTuple):
+    """`name` as it is written; what it is, in a sentence; and how it is said."""
+
+    name: str
+    text: str
+    unit: str = ""
+    """What its value may be: `a time (s, ms)`, `quorum | async`."""
+    default: str = ""
+    example: str = ""
+    options: tuple[Entry, ...] = ()
+    """Its own, where it is a word with options."""
+    more: str = ""
+    """What else there is to say, as lines."""
+
+    @property
+    def lacks(self) -> list[str]:
+        """What is not said of it and must be."""
+        said = {"text": self.text, "example": self.example}
+        return [name for name, value in said.items() if not value.strip()]
+
+
+def options_of(config: type, *, leave_out: tuple[str, ...] = (), inside: str = "") -> list[Entry]:
+    """The fields of a dataclass as YAML writes them, those of mappings in it as `mix.home`."""
+    return list(_options(config, leave_out, inside))
+
+
+def _options(config: type, leave_out: tuple[str, ...], inside: str) -> Iterator[Entry]:
+    hints, texts = get_type_hints(config), descriptions(config)
+    for each in fields(config):
+        if not each.init or each.name in leave_out:
+            continue
+        key, hint = units.key_of(each.name), hints[each.name]
+        text = each.metadata.get("help") or texts.get(each.name, "")
+        example = _example(key, each, hint, text)
+        yield Entry(f"{inside}{key}", text, unit_of(each, hint), default_of(each), example)
+        for nested in _dataclasses(hint):
+            yield from _options(nested, (), f"{inside}{key}.")
+
+
+def text_of(thing: Any) -> str:
+    """Its docstring, on one line."""
+    return " ".join((inspect.getdoc(thing) or "").split())
+
+
+def unit_of(each: Field[Any], hint: Any) -> str:
+    """What a value may be, for people."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        present = [one for one in arguments if one is not NoneType]
+        return " or ".join(dict.fromkeys(unit_of(each, one) for one in present))
+    if origin is Literal:
+        return " | ".join(str(one) for one in arguments if one != "")
+    if origin in (list, tuple):
+        return "words" if arguments[:1] == (str,) else "values"
+    if origin is dict:
+        return f"{unit_of(each, arguments[1])} for each name"
+    if hint is bool:
+        return "true | false"
+    if hint in (int, float):
+        return _number(each.name, hint)
+    return "text" if hint is str else "a mapping" if is_dataclass(hint) else "a value"
+
+
+def _number(name: str, hint: Any) -> str:
+    unit = units.unit_of(name)
+    if unit is units.PLAIN:
+        return "a whole number" if hint is int else "a number"
+    return f"{unit.noun} ({', '.join(unit.examples)})"
+
+
+def default_of(each: Field[Any]) -> str:
+    """What holds where it is not said."""
+    if each.default_factory is not MISSING:
+        made = each.default_factory()
+        return "as below" if is_dataclass(made) else NOT_SAID if not made else str(made)
+    if each.default is MISSING:
+        return NEEDED
+    return written(each.name, each.default) or NOT_SAID
+
+
+def written(name: str, value: Any) -> str:
+    """A value as one writes it in YAML; "" for none."""
+    if value is None or value in ("", ()):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return units.format_value(name, value)
+    return str(value)
+
+
+def _example(key: str, each: Field[Any], hint: Any, text: str) -> str:
+    """`timeout: 5s`: what its text shows, else its default, else what its type allows."""
+    shown = re.search(rf"`({re.escape(key)}: [^`]+)`", text)
+    if shown:
+        return shown[1]
+    default = each.default if each.default is not MISSING else None
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        hint = next(one for one in arguments if one is not NoneType)
+        origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        others = [one for one in arguments if one not in (default, "")]
+        return f"{key}: {(others or arguments)[0]}"
+    if hint is bool:
+        return f"{key}: {'false' if default is True else 'true'}"
+    if default not in (None, "", (), 0):
+        return f"{key}: {written(each.name, default)}"
+    unit = units.unit_of(each.name)
+    if hint in (int, float):
+        return f"{key}: {NUMBER}{unit.examples[0] if unit.examples else ''}"
+    return ""
+
+
+def _dataclasses(hint: Any) -> list[type]:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return [hint]
+    return [found for each in get_args(hint) for found in _dataclasses(each)]
