@@ -230,10 +230,10 @@ class SnapshotFiles:
             await self._remove([OWN])
             return None
         snapshot = made._replace(size_bytes=format.sent_bytes(len(state), parts))
-        self.current = About(snapshot, len(state), parts)
+        self.current = ours = About(snapshot, len(state), parts)
         await self._disk.rename(OWN, SNAPSHOT)
         await self.sweep()
-        return snapshot
+        return snapshot if self.current is ours else None  # a peer's came meanwhile
 
     async def _write_aside(
         self, made: Snapshot, state: Content, parts: tuple[StateFile, ...]
@@ -313,10 +313,13 @@ class SnapshotFiles:
         if isinstance(self._machine, KeepsFiles):
             needed += self._machine.files_in_use()
         begins = (PEERS, self._prefix) if self._prefix else (PEERS,)
+        kept = frozenset(needed)
         names = [name for name in self._disk.names() if name.startswith(begins)]
-        await self._remove([name for name in names if name not in needed])
+        await self._remove([name for name in names if name not in kept])
 
     async def _remove(self, names: Sequence[str]) -> None:
         for name in names:
-            if name in self._disk.names():
+            try:
                 await self._disk.remove(name)
+            except FileNotFoundError:
+                pass  # there is none, or another has removed it

@@ -215,7 +215,12 @@ class Follower:
     def _report_replaced(self, snapshot: Snapshot) -> None:
         """The snapshot takes our log's place: what of it is not in the snapshot has diverged."""
         state, storage = self._state, self._state.storage
-        for lsn in range(max(state.quorum_lsn + 1, storage.first_lsn), storage.last_lsn + 1):
+        begin_lsn = max(state.quorum_lsn + 1, storage.first_lsn)
+        ours = storage.epochs_until(storage.last_lsn)
+        begun = [lsn for _, lsn in (*ours, *snapshot.epochs) if lsn > begin_lsn]
+        for lsn in sorted([begin_lsn, snapshot.lsn + 1, *begun]):  # in between nothing changes
+            if not begin_lsn <= lsn <= storage.last_lsn:
+                continue
             theirs = snapshot.epoch_at(lsn)
             if lsn > snapshot.lsn or (theirs is not None and theirs != storage.epoch_at(lsn)):
                 state.tell(Diverged(lsn, storage.last_lsn, storage.latest(lsn)))

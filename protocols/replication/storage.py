@@ -110,8 +110,7 @@ class Storage(Protocol):
         ...
 
     def first_within(self, max_bytes: int) -> int:
-        """The lowest LSN such that the records from there to the end fit `max_bytes`, as far as is
-        known: never a lower one."""
+        """The lowest LSN such that the records from there to the end fit `max_bytes`, about."""
         ...
 
 
