@@ -58,7 +58,7 @@ def ps(target: Words = None, cluster: ClusterOption = "", as_json: JsonOption = 
     regions = len({row["region"] for row in rows})
     droppable = [*(["region"] if regions < 2 else []), *DROPPABLE]
     droppable += [facts.title(fact) for fact in told if list(fact["screens"]) == ["ps"]]
-    droppable.append("region")
+    droppable += ["region", *(facts.title(fact) for fact in reversed(told))]
     output.table(columns, table, output.STATE_STYLES, droppable=droppable)
     for row in rows:
         if row["error"]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from emu.cli.columns import Cell, Column, fitted
 from emu.machine import units
 from emu.observe.explaining import shown_writes
 from emu.observe.shown import EFFECTS
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 MAX_FAILED_SHOWN: Final = 5
 MAX_DONE_SHOWN: Final = 10
+CLIENTS_COLUMNS: Final = (
+    Column("", 40, right=False), Column("", 8, right=False), Column("requests", 9),
+    Column("failed", 7), Column("p50", 9), Column("p99", 9),
+)  # fmt: skip
 VERDICT_STYLES: Final = {
     "passed": "bold green",
     "failed": "bold red",
@@ -166,10 +171,8 @@ def _aligned(rows: list[list[Text]]) -> Text:
     for row in rows:
         line = Text()
         for cell, width in zip(row, widths, strict=False):
-            missing = width - cell.cell_len
-            line.append(" " * missing if cell.justify == "right" else "")
             line.append_text(cell)
-            line.append(" " * (2 + (missing if cell.justify != "right" else 0)))
+            line.pad_right(width + 2 - cell.cell_len)
         line.rstrip()
         lines.append(line)
     return Text("\n").join(lines)
@@ -241,21 +244,21 @@ def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 def _by_clients(rows: Sequence[Mapping[str, Any]]) -> Text:
     """Reads and writes of each population apart; its region, where there are several."""
     several = len({row["region"] for row in rows}) > 1
-    table = []
+    cells: list[list[Cell]] = []
     for row in rows:
         latency, failed = row["latency_s"], row["errors"]
-        name = f"  {row['clients']}" + (f" in {row['region']}" if several else "")
-        line = [Text(name, "cyan"), Text(EFFECTS[row["effect"]])]
-        line.append(_right(f"{row['requests']:,}", ""))
-        line.append(_right(f"{failed:,} failed", "red" if failed else "dim"))
-        line.append(_right(f"p50 {seconds(latency['p50'])}", ""))
-        line.append(_right(f"p99 {seconds(latency['p99'])}", ""))
-        table.append(line)
-    return _aligned(table)
-
-
-def _right(text: str, style: str) -> Text:
-    return Text(text, style, justify="right")
+        where = f" in {row['region']}" if several else ""
+        cells.append(
+            [
+                (f"  {row['clients']}{where}", "cyan"),
+                (EFFECTS[row["effect"]], ""),
+                (f"{row['requests']:,}", ""),
+                (f"{failed:,}", "red" if failed else "dim"),
+                (seconds(latency["p50"]), ""),
+                (seconds(latency["p99"]), ""),
+            ]
+        )
+    return Text("\n").join(fitted(CLIENTS_COLUMNS, cells))
 
 
 def _expectation(judged: Mapping[str, Any]) -> Text:

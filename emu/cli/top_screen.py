@@ -192,9 +192,11 @@ def _node_lines(
     told = facts.columns(status["kinds"], status["nodes"], "top")
     found = fitted(NODE_COLUMNS, [_node(status["kinds"], each) for each in nodes], width)
     for line, node in zip(found[1:], nodes, strict=True):
-        texts = [(facts.title(each), facts.text(status["kinds"], node, each)) for each in told]
-        known = "  ".join(f"{title} {text}" for title, text in texts if text)
-        line.append(f"  {known}" if known else "", style="dim")
+        for fact in told:
+            value = facts.text(status["kinds"], node, fact)
+            known = f"  {facts.title(fact)} {value}" if value else ""
+            if not width or len(line) + len(known) <= width:
+                line.append(known, style="dim")
     return found
 
 
