@@ -1,5 +1,5 @@
-"""The experiments of topologies/experiments that concern a replicated database: each shows what its
-file says, the bad arm by a number above 0, the good one by 0."""
+"""The experiments of topologies/experiments that concern a replicated database, and what step 5
+proposes: each shows what its file says, the bad arm by a number above 0, the good one by 0."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ import pytest
 
 import emu
 from emu.checks.history import Recorder
-from emu.topology.loading import load
+from emu.topology.loading import load, loads
 
 KILLS_S = (5.0, 20.1)
 ELECTION_S, RETRY_S = 0.05, 0.25
+ASYNC_TRY = """
+tiers: {db: {kind: database, nodes: 3}}
+faults:
+  - {at: 0s, partition: [db primary, db], for: 5s}
+  - {at: 500ms, kill: db primary, for: 10s}
+"""
 EXPERIMENTS = Path(__file__).parents[2] / "topologies" / "experiments"
 
 
@@ -34,6 +40,22 @@ def played(name: str, for_s: float, seed: int | None = None) -> dict[str, Any]:
     found = emu.run(script, load(EXPERIMENTS / f"{name}.yaml"), seed=seed)
     assert found["anomalies"] == [] and found["undecided"] == []
     return found
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_step_5_with_async_loses_what_was_acknowledged_while_nobody_heard(seed: int):
+    text = (EXPERIMENTS.parent / "05-replication.yaml").read_text()
+    assert "emu partition 'db primary' db --for 5s " in text, "what is tried here"
+
+    async def script(c: emu.Scenario) -> dict[str, Any]:
+        await c.sleep(4)
+        c.start_playing(loads(ASYNC_TRY).faults)
+        await c.sleep(12)
+        return await c.finish()
+
+    found = emu.run(script, loads(text.replace("ack: quorum  ", "ack: async  ")), seed=seed)
+    assert 3 <= found["lost_acknowledged_writes"] <= found["divergent_records"]
+    assert found["verdict"] == "failed" and found["anomalies"] == []
 
 
 @pytest.fixture(scope="module")
