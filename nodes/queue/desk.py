@@ -136,9 +136,9 @@ class Decisions:
 
     def execute(self, asked: Sequence[Request], lsn: int) -> Group:
         """family.Family."""
-        self._enter()
         desk = self._desk
         desk.lsn = lsn
+        self._enter()
         outcomes: list[Outcome] = []
         for request in asked:
             try:

@@ -4,6 +4,8 @@ act by itself. What it does then is overseer.py's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nodes.base import Clock, Timer
 from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.queue.deadlines import NEVER
@@ -30,6 +32,8 @@ class Office:
         """Something is due, or an office begins."""
         self.burials = AutoResetEvent()
         """Something failed for good."""
+        self.found: Callable[[], None] = lambda: None
+        """The first decision of an office, before whatever anybody asks."""
         self._clock = clock
         self._driver = driver
         self._desk = desk
@@ -55,6 +59,7 @@ class Office:
         self._grouping.begin_office()
         self._working.begin_office()
         self._reading.begin_office()
+        self.found()
 
     def role_changed(self, role: str) -> None:
         """Who waits hears that this is not the primary any more; or a new office begins."""

@@ -61,6 +61,7 @@ class Overseer:
         self._working = working
         self._reading = reading
         self._topics = topics
+        office.found = self._declare
         self._parked: dict[tuple[str, str, int, int], None] = {}
 
     # --- time ----------------------------------------------------------------------------
@@ -72,7 +73,7 @@ class Overseer:
             if not self._driver.is_primary:
                 continue
             if not self._office.is_entered:
-                await self._found()
+                await self._enter()
             due = self._desk.deadlines.take_due(self._ctx.clock.monotonic_s(), MAX_AT_ONCE)
             if due and not await self._ask(partial(self._end, due)):
                 again_s = self._ctx.clock.monotonic_s() + PAUSE_S
@@ -81,12 +82,13 @@ class Overseer:
                         self._desk.deadlines.set(key, again_s)
             self._office.arm()
 
-    async def _found(self) -> None:
-        """The first decision of an office: that the topics of the file are there."""
-        while self._driver.is_primary and not await self._ask(self._declare):
+    async def _enter(self) -> None:
+        """An office begins with the first decision, though nobody asks for any."""
+        while self._driver.is_primary and not await self._ask(lambda: None):
             await self._ctx.clock.sleep(PAUSE_S)
 
     def _declare(self) -> None:
+        """That the topics of the file are there."""
         for name, options in self._topics.items():
             known = self._desk.state.topics.get(name)
             if known is None:
