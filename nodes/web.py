@@ -233,7 +233,26 @@ def add_methods(service: Service, site: Site) -> None:
     async def session(call: Call, session: str) -> Any:
         return {"user": await site.session_user(session)}
 
-    for handler in (home, profile, timeline, search, get_post, count_posts, post, login, session):
+    async def upload(call: Call, owner: str, data: bytes, photo: str = "") -> Any:
+        return await site.upload(owner, data, photo)
+
+    async def photo(call: Call, photo: str, token: int | None = None) -> Any:
+        return await site.photo(photo, token)
+
+    async def photos(call: Call, token: int | None = None) -> Any:
+        return await site.photos(token)
+
+    async def photo_content(call: Call, photo: str, size: str) -> Any:
+        return await site.photo_content(photo, size)
+
+    async def count_photos(call: Call, ids: list[str], token: int | None = None) -> Any:
+        return await site.count_photos(ids, token)
+
+    async def notices(call: Call, user: str, token: int | None = None) -> Any:
+        return await site.notices(user, token)
+
+    for handler in (home, profile, timeline, search, get_post, count_posts, post, login, session,
+                    upload, photo, photos, photo_content, count_photos, notices):  # fmt: skip
         service.add(f"site.{handler.__name__}", handler)
 
 

@@ -163,7 +163,8 @@ class Working:
             dying = [at for at, entry in cursor.entries.items() if entry.state == DYING]
             given_up = sorted([*list(buried)[-MAX_GIVEN_UP:], *dying[:MAX_GIVEN_UP]])
             undone = cursor.lag(part.start, part.end) - len(dying)
-            rows.append([number, part.start, part.end, undone, given_up])
+            floor = max(cursor.floor, part.start)
+            rows.append([number, part.start, floor, part.end, undone, given_up])
         return rows
 
     # --- what becomes of it --------------------------------------------------------------

@@ -14,7 +14,9 @@ from nodes.parts.breaker import State
 from nodes.parts.stores import DATABASE_KINDS, KV_KINDS, QUEUE_KINDS
 from nodes.queue.client import QueueClient
 from nodes.site.app import Services
+from nodes.site.errands import Errands
 from nodes.site.kv_records import KvRecords, KvSessions
+from nodes.site.photos import Photos
 from nodes.site.service import Site
 from nodes.site.sessions import LocalSessions, SharedSessions
 from nodes.site.store import BreakingStore, Store
@@ -69,7 +71,8 @@ class Opening:
         """Find the tiers in `uses`, by their kinds, and begin to follow them."""
         ctx, uses, services = self._ctx, self._uses, self.services
         self.database = await find_tier(directory, uses, (*DATABASE_KINDS, *KV_KINDS))
-        if self.database and await find_tier(directory, (self.database,), KV_KINDS):
+        in_kv = self.database and await find_tier(directory, (self.database,), KV_KINDS)
+        if in_kv:
             services.kv = KvClient(ctx, nursery, directory, self.database)
             self._keep_in_kv(services.kv)
         else:
@@ -80,6 +83,9 @@ class Opening:
         queue_tier = await find_tier(directory, uses, QUEUE_KINDS)
         if queue_tier:
             services.queue = QueueClient(ctx, nursery, directory, queue_tier)
+            if self.database and not in_kv:
+                photos = Photos(ctx, lambda: self.site.store)
+                self.site.errands = Errands(services.queue, photos)
 
     async def _keep_in_database(self, nursery: trio.Nursery, directory: Directory) -> None:
         ctx = self._ctx

@@ -36,6 +36,8 @@ class View:
     user: str | None = None
     host: str = ""
     took_s: float = 0.0
+    photos: bool = False
+    """Whether the site has photos, and tells followers of posts."""
 
 
 def page(view: View, title: str, body: str, *, current: str = "", query: str = "") -> bytes:
@@ -49,7 +51,7 @@ def page(view: View, title: str, body: str, *, current: str = "", query: str = "
 </head><body>
 <div class="bar"><div class="wrap">
 <a class="brand" href="/"><img src="/static/mark.svg" width="30" height="30" alt="">{SITE_NAME}</a>
-<nav>{_nav("/", "Home", current)}{_nav("/timeline", "Timeline", current)}</nav>
+<nav>{_navs(view, current)}</nav>
 <form class="find" action="/search"><input name="q" placeholder="Search" aria-label="Search"
  value="{escape(query)}"></form>
 {_me(view)}</div></div>
@@ -64,6 +66,12 @@ def page(view: View, title: str, body: str, *, current: str = "", query: str = "
 def _nav(path: str, label: str, current: str) -> str:
     mark = ' aria-current="page"' if path == current else ""
     return f'<a href="{path}"{mark}>{label}</a>'
+
+
+def _navs(view: View, current: str) -> str:
+    more = (("/photos", "Photos"), ("/notices", "Notices")) if view.photos else ()
+    places = (("/", "Home"), ("/timeline", "Timeline"), *more)
+    return "".join(_nav(path, label, current) for path, label in places)
 
 
 def _region(view: View) -> str:

@@ -13,7 +13,8 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from nodes.base import OUTSIDE, Context
-from nodes.site import pages, pictures, style
+from nodes.parts import png
+from nodes.site import pages, photo_pages, pictures, style
 from nodes.site.pages import View
 from nodes.site.service import Site
 from nodes.site.store import NAMES
@@ -29,6 +30,8 @@ PATH: Final = "x-emu-path"
 START_PATIENCE_S: Final = 3.0
 """After so long a server has started, though its database was never reached."""
 MAX_PATH_CHARS: Final = 200
+DRAWN: Final = (160, 120)
+"""Width and height of a photo that the site draws for who has none at hand."""
 API: Final = "/api/"
 SECURITY: Final = (
     (
@@ -77,6 +80,9 @@ class Routes:
             "/post": {"POST": ("post", self.post)},
             "/posts": {"GET": ("count_posts", self.count_posts), "POST": ("post", self.post)},
             "/posts/count": {"POST": ("count_posts", self.count_posts)},
+            "/photos": {"GET": ("photos", self.photos), "POST": ("upload", self.upload)},
+            "/photos/count": {"POST": ("count_photos", self.count_photos)},
+            "/notices": {"GET": ("notices", self.notices)},
             "/session": {"GET": ("session", self.session)},
             "/favicon.ico": {"GET": ("static", self.icon)},
             "/health": {"GET": ("health", self.health)},
@@ -87,6 +93,7 @@ class Routes:
             ("/users/", "profile", self.profile),
             ("/post/", "get_post", self.get_post),
             ("/posts/", "get_post", self.get_post),
+            ("/photos/", "photo", self.photo),
             ("/static/", "static", self.static),
         )
 
@@ -136,6 +143,7 @@ class Routes:
             user=user,
             host=request.headers.get("host", ""),
             took_s=clock.monotonic_s() - began_s,
+            photos=self.site.errands is not None,
         )
 
     def path_of(self, request: Request, via: Via) -> tuple[str, ...]:
@@ -229,6 +237,55 @@ class Routes:
         if _wants_page(request):
             return _redirect(f"/u/{quote(author, safe='')}", seen)
         return json_response(made, 201, ((TOKEN, token), seen))
+
+    # --- photos ------------------------------------------------------------------------------
+
+    async def photos(self, request: Request, via: Via) -> Response:
+        work = self.site.photos(_token(request))
+        return await self._answer(request, via, work, photo_pages.newest)
+
+    async def upload(self, request: Request, via: Via) -> Response:
+        """The body is the picture, or a form that asks for one to be drawn. Whose it is: `?owner=`,
+        or who is logged in."""
+        query, data = _query(request), request.body
+        if not (request.headers.get("content-type") or "").startswith("image/"):
+            data = png.encode(png.drawn(str(_form(request).get("draw", "")), *DRAWN))
+        owner = query.get("owner") or await self._user(request)
+        if owner is None:
+            if _wants_page(request):
+                return _redirect("/login")
+            raise RpcError("unauthorized", "log in first, or say ?owner=NAME")
+        made = await self.site.upload(owner, data, query.get("id", ""))
+        token = str(made["token"])
+        seen = ("set-cookie", f"seen={token}; Path=/; Max-Age=60; HttpOnly; SameSite=Lax")
+        where = f"/photos/{quote(made['id'], safe='')}"
+        if _wants_page(request):
+            return _redirect(where, seen)
+        return json_response(made, 202, ((TOKEN, token), seen, ("location", where)))
+
+    async def photo(self, request: Request, via: Via) -> Response:
+        """`/photos/ID` tells of it, `/photos/ID/small.png` is it."""
+        photo, _, size = unquote(request.path.partition("/photos/")[2]).partition("/")
+        if size.endswith(".png"):
+            content = await self.site.photo_content(photo, size.removesuffix(".png"))
+            return _cacheable(request, "image/png", content)
+        if size:
+            raise RpcError("not_found", f"there is no page {request.path[:100]}")
+        work = self.site.photo(photo, _token(request))
+        return await self._answer(request, via, work, photo_pages.one, private=True)
+
+    async def count_photos(self, request: Request, via: Via) -> Response:
+        ids = _form(request).get("ids", [])
+        return json_response(await self.site.count_photos(ids, _token(request)))
+
+    async def notices(self, request: Request, via: Via) -> Response:
+        user = _query(request).get("user") or await self._user(request)
+        if user is None:
+            if _wants_page(request):
+                return _redirect("/login")
+            raise RpcError("unauthorized", "log in first, or say ?user=NAME")
+        work = self.site.notices(user, _token(request))
+        return await self._answer(request, via, work, photo_pages.notices, private=True)
 
     # --- sessions ----------------------------------------------------------------------------
 
@@ -324,6 +381,7 @@ def _wants_page(request: Request) -> bool:
         "/health",
         "/health/live",
         "/posts/count",
+        "/photos/count",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Context
+from nodes.site.errands import Errands
 from nodes.site.records import Records
 from nodes.site.sessions import Sessions, new_id
 from nodes.site.sql_records import GONE_SCHEMA, SqlRecords
@@ -54,6 +55,8 @@ class Site:
         self.ready = False
         self.prepared = trio.Event()
         """Set for good when it is ready for the first time."""
+        self.errands: Errands | None = None
+        """What it has workers do, where it uses a queue."""
         self.records: Records = SqlRecords(ctx, self.ctx.rng("site"), lambda: self.store)
         self._wanted = trio.Event()
         self._lost_once = False
@@ -79,7 +82,10 @@ class Site:
             await self._wanted.wait()
 
     async def _prepare(self) -> None:
-        await self.records.prepare(new_id(self.ctx.rng("site")) if self._lost_once else "")
+        attempt = new_id(self.ctx.rng("site")) if self._lost_once else ""
+        await self.records.prepare(attempt)
+        if self.errands is not None:
+            await self.errands.prepare(attempt)
 
     def _lost(self) -> None:
         """The tables are gone (a failover cut them off): make them anew."""
@@ -128,11 +134,15 @@ class Site:
     async def search(
         self, text: str, limit: int = PAGE_POSTS, token: int | None = None
     ) -> dict[str, Any]:
-        """Posts (among the newest 2,000) and people that contain `text`."""
+        """People, and posts (among the newest 2,000), that contain `text`; where workers keep an
+        index, the posts of all that have every word of it."""
         _check_text("q", text, MAX_TEXT_CHARS)
         limit = _limit(limit)
         with self._asking():
-            return {"q": text, **await self.records.search(text, limit, token)}
+            found = await self.records.search(text, limit, token)
+            if self.errands is not None:
+                found["posts"] = await self.errands.photos.search(text, limit, token)
+            return {"q": text, **found}
 
     async def get_post(self, post: str, token: int | None = None) -> dict[str, Any]:
         """One post by its id. Raises not_found."""
@@ -145,11 +155,7 @@ class Site:
 
     async def count_posts(self, ids: list[str], token: int | None = None) -> dict[str, Any]:
         """How often each of these post ids is stored: 1 is right, 0 is lost, 2 is doubled."""
-        if not isinstance(ids, list) or not 0 < len(ids) <= MAX_IDS:
-            raise RpcError("bad_request", f"ids: a list of 1 to {MAX_IDS}")
-        for each in ids:
-            _check_text("id", each, MAX_ID_CHARS)
-        unique = list(dict.fromkeys(ids))
+        unique = _checked_ids(ids)
         with self._asking():
             found = await self.records.count_posts(unique, token)
         return {"counts": {each: found.get(each, 0) for each in unique}}
@@ -168,7 +174,64 @@ class Site:
         posted_s = self.ctx.clock.wall_s()
         with self._asking():
             token = await self.records.add_post(author, text, post, posted_s)
+            if self.errands is not None:
+                await self.errands.tell_followers(author, post)
         return {"id": post, "author": author, "posted_s": posted_s, "token": token}
+
+    # --- photos, and what followers are told ---------------------------------------------------
+
+    async def upload(self, owner: str, data: bytes, photo: str = "") -> dict[str, Any]:
+        """Take a photo (a PNG), and have it made smaller later. `photo` is the client's unique id:
+        the same id again is the same photo."""
+        _check_text("owner", owner, MAX_NAME_CHARS)
+        photo = photo or new_id(self.ctx.rng("site"))
+        _check_text("id", photo, MAX_ID_CHARS)
+        with self._asking():
+            return await self._errands().take_photo(owner, photo, data)
+
+    async def photo(self, photo: str, token: int | None = None) -> dict[str, Any]:
+        """One photo, and how far its job is: queued, worked on, done. Raises not_found."""
+        _check_text("id", photo, MAX_ID_CHARS)
+        with self._asking():
+            found = await self._errands().photos.one(photo, token)
+        if found is None:
+            raise RpcError("not_found", f"there is no photo {photo}")
+        return found
+
+    async def photos(self, token: int | None = None) -> dict[str, Any]:
+        """The newest that are done."""
+        with self._asking():
+            return {"photos": await self._errands().photos.newest(token)}
+
+    async def photo_content(self, photo: str, size: str) -> bytes:
+        """Its PNG in one of its sizes, or `original`. Raises not_found."""
+        _check_text("id", photo, MAX_ID_CHARS)
+        with self._asking():
+            found = await self._errands().photos.content(photo, size)
+        if found is None:
+            raise RpcError("not_found", f"there is no photo {photo} in size {size[:20]} (yet)")
+        return found
+
+    async def count_photos(self, ids: list[str], token: int | None = None) -> dict[str, Any]:
+        """Which of these photos are stored: 1, or 0."""
+        unique = _checked_ids(ids)
+        with self._asking():
+            found = await self._errands().photos.count(unique, token)
+        return {"counts": {each: found.get(each, 0) for each in unique}}
+
+    async def notices(self, user: str, token: int | None = None) -> dict[str, Any]:
+        """What `user` was told of those whom they follow, the newest first."""
+        _check_text("user", user, MAX_NAME_CHARS)
+        with self._asking():
+            return {"user": user, "notices": await self._errands().photos.notices(user, token)}
+
+    def _errands(self) -> Errands:
+        if self.errands is None:
+            raise RpcError(
+                "refused", "photos need a queue and a SQL database: name both in the web tier's"
+                " `uses`, and add a tier of `kind: worker`",
+            )  # fmt: skip
+        return self.errands
 
     # --- sessions ----------------------------------------------------------------------------
 
@@ -198,6 +261,15 @@ class Site:
 def _check_text(name: str, value: Any, most_chars: int) -> None:
     if not isinstance(value, str) or not 0 < len(value) <= most_chars or "\x00" in value:
         raise RpcError("bad_request", f"{name}: a text of 1 to {most_chars} characters")
+
+
+def _checked_ids(ids: Any) -> list[str]:
+    """Each once."""
+    if not isinstance(ids, list) or not 0 < len(ids) <= MAX_IDS:
+        raise RpcError("bad_request", f"ids: a list of 1 to {MAX_IDS}")
+    for each in ids:
+        _check_text("id", each, MAX_ID_CHARS)
+    return list(dict.fromkeys(ids))
 
 
 def _limit(limit: Any) -> int:

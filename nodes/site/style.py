@@ -91,6 +91,9 @@ button.plain { background: none; color: var(--soft); padding: 4px 6px; font-weig
 .post header a { color: var(--ink); font-weight: 600; }
 .post header time { margin-left: auto; white-space: nowrap; }
 .post header span, .post time a { color: var(--soft); font-size: 14px; font-weight: 400; }
+.photos { display: flex; flex-wrap: wrap; gap: 14px; margin: 0 0 24px; padding: 0; }
+.photos img, .photo { border-radius: 12px; border: 1px solid var(--line); display: block; }
+.photos small { display: block; color: var(--soft); }
 .face { width: 44px; height: 44px; border-radius: 50%; display: block; }
 .people { list-style: none; margin: 0; padding: 0; }
 .people li { display: grid; grid-template-columns: 36px 1fr; gap: 12px; padding: 8px 0;

@@ -1,4 +1,4 @@
-"""What workers do with a job, by whose function: the user's own, of beside the topology file."""
+"""Whose functions do a worker's jobs: the site's (nodes/site/jobs.py), or the user's own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Jobs(Protocol):
         ...
 
     async def do(self, job: Job, services: Services, execution: str) -> Any:
-        """One job. `execution` names this attempt, and no other. What it answers is judged.REPEATED
+        """One job. `execution` names this attempt, and no other. What it answers is REPEATED
         if the job had been done before, and is not looked at otherwise."""
         ...
 

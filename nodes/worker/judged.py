@@ -11,14 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from nodes.history import Did, Found, Model
+from nodes.site.jobs import REPEATED
 
 JOBS: Final = "jobs"
 WORK: Final = "work"
 EFFECTS: Final = "effects"
 STANDING: Final = "standing"
 AT_LEAST_ONCE: Final = "at-least-once"
-REPEATED: Final = "repeated"
-"""The result of an execution that changed nothing, as the job had been done."""
 FAIL: Final = "fail"
 
 
@@ -30,6 +29,24 @@ class Place(NamedTuple):
     time_ms: int
 
 
+class Row(NamedTuple):
+    """How far a group is in a partition: words.STANDING."""
+
+    partition: int
+    start: int
+    floor: int
+    end: int
+    undone: int
+    given_up: Sequence[int]
+
+    @property
+    def begun(self) -> int:
+        """From where on it is known of each record, without asking others, that nobody had done it
+        when this was told."""
+        given_up = sum(self.floor <= offset < self.end for offset in self.given_up)
+        return self.floor if self.undone + given_up == self.end - self.floor else self.end
+
+
 class Told(NamedTuple):
     """What the operations on one topic amount to."""
 
@@ -37,16 +54,19 @@ class Told(NamedTuple):
     counts: dict[Place, int]
     """How often each record is known to have had its effect."""
     begun: dict[int, int]
-    """Partition → its end when workers first looked: what was there before is no run's own."""
-    standing: Did | None
-    """The last."""
+    """Partition → from where on the records are this run's: when workers first looked, nobody had
+    done one of these."""
+    rows: Sequence[Row] | None
+    """How far the group was at last; None where nobody knows."""
+    looked: Did | None
+    """By whose word."""
 
 
 def told(operations: Sequence[Did]) -> Told:
     works: dict[Place, list[Did]] = {}
     looks = [each for each in operations if each.f == STANDING and each.is_ok]
     effects = [each for each in operations if each.f == EFFECTS and each.is_ok]
-    begun = {row[0]: row[2] for row in looks[0].result["partitions"]} if looks else {}
+    begun = {row.partition: row.begun for row in _rows(looks[0])} if looks else {}
     for each in operations:
         if each.f == WORK:
             works.setdefault(Place(*each.value[:3]), []).append(each)
@@ -57,7 +77,12 @@ def told(operations: Sequence[Did]) -> Told:
                   for place, mine in works.items()}  # fmt: skip
     counts = {place: number for place, number in counts.items()
               if place.offset >= begun.get(place.partition, 0)}  # fmt: skip
-    return Told(works, counts, begun, looks[-1] if looks else None)
+    last = looks[-1] if looks else None
+    return Told(works, counts, begun, None if last is None else _rows(last), last)
+
+
+def _rows(look: Did) -> list[Row]:
+    return [Row(*each) for each in look.result["partitions"]]
 
 
 # --- what is wrong -------------------------------------------------------------------------
@@ -73,20 +98,20 @@ class Missing(NamedTuple):
 
 
 def missing(found: Told) -> Iterator[Missing]:
-    if found.standing is None:
+    if found.looked is None:
         return
     maybe = {place[:2]: None for place, count in found.counts.items() if count}
     for place, works in found.works.items():
         if any(each.outcome != FAIL for each in works):
             maybe[place[:2]] = None
-    drops = bool(found.standing.result["drops"])
-    for partition, start, end, undone, given_up in found.standing.result["partitions"]:
-        if undone:
+    drops = bool(found.looked.result["drops"])
+    for row in found.rows or ():
+        if row.undone:
             continue  # the run ended before all was worked off: nothing can be told
-        over = dict.fromkeys(given_up)
-        for offset in range(found.begun.get(partition, 0), end):
-            if (partition, offset) not in maybe and offset not in over:
-                yield Missing(partition, offset, drops and offset < start)
+        over = dict.fromkeys(row.given_up)
+        for offset in range(found.begun.get(row.partition, 0), row.end):
+            if (row.partition, offset) not in maybe and offset not in over:
+                yield Missing(row.partition, offset, drops and offset < row.start)
 
 
 def lost(operations: Sequence[Did]) -> Iterator[Found]:
@@ -95,7 +120,7 @@ def lost(operations: Sequence[Did]) -> Iterator[Found]:
     for each in missing(found):
         if not each.dropped:
             text = f"partition {each.partition} offset {each.offset} was lost: nobody did that job"
-            yield Found(text, (found.standing,))
+            yield Found(text, (found.looked,))
 
 
 def duplicated(operations: Sequence[Did]) -> Iterator[Found]:
@@ -132,8 +157,8 @@ def reordered(operations: Sequence[Did]) -> Iterator[Found]:
 def at_least_once(operations: Sequence[Did]) -> Iterator[Found]:
     """All is done; in order, where the topic is ordered."""
     yield from lost(operations)
-    standing = told(operations).standing
-    if standing is not None and standing.result["ordered"]:
+    looked = told(operations).looked
+    if looked is not None and looked.result["ordered"]:
         yield from reordered(operations)
 
 
@@ -145,14 +170,21 @@ def once(operations: Sequence[Did]) -> Iterator[Found]:
 def count(operations: Sequence[Did]) -> Mapping[str, int | None]:
     """For the run's summary, whether or not it may be; None where nobody can tell."""
     found = told(operations)
-    rows = found.standing.result["partitions"] if found.standing is not None else None
-    worked_off = rows is not None and not any(row[3] for row in rows)
+    worked_off = found.rows is not None and not any(row.undone for row in found.rows)
     return {
         "lost_jobs": sum(1 for _ in missing(found)) if worked_off else None,
         "duplicated_jobs": sum(number - 1 for number in found.counts.values() if number > 1),
         "reordered_jobs": sum(1 for _ in reordered(operations)),
-        "given_up_jobs": sum(len(row[4]) for row in rows) if rows is not None else None,
+        "given_up_jobs": None
+        if found.rows is None
+        else sum(len(row.given_up) for row in found.rows),
     }
+
+
+def _given_up(found: Told) -> Iterator[int]:
+    """In each partition, of the run's own records."""
+    for row in found.rows or ():
+        yield sum(offset >= found.begun.get(row.partition, 0) for offset in row.given_up)
 
 
 MODEL: Final = Model(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nodes.kind import Fact, Kind, Mistake, TierSeen, Traffic
-from nodes.parts.stores import QUEUE_KINDS
+from nodes.parts.stores import DATABASE_KINDS, QUEUE_KINDS
 from nodes.worker import jobs, judged
 from nodes.worker.node import WorkerConfig, WorkerNode
 
@@ -14,10 +14,14 @@ TAKES: Final = "takes"
 TRAFFIC: Final = Traffic("jobs_total", "job_failures_total", "job_seconds", "jobs_in_hand")
 
 
-def _no_queue(tier: TierSeen) -> Iterator[Mistake]:
-    """Jobs come out of a message queue."""
+def _unfit(tier: TierSeen) -> Iterator[Mistake]:
+    """Jobs come out of a message queue; what the site's jobs do is in its database."""
     if not any(each.word in QUEUE_KINDS for each in tier.reached[TAKES]):
         yield Mistake(TAKES, f"`{tier.config.takes}` is no queue; name a tier of `kind: queue`")
+    if not tier.config.job and not any(
+        each.word in DATABASE_KINDS for each in tier.reached["uses"]
+    ):
+        yield Mistake("uses", "the site's jobs need its database: name that in `uses` (or a `job`)")
 
 
 EVENTS: Final = {
@@ -44,7 +48,7 @@ KIND: Final = Kind(
         Fact("failed", ("ps", "top", "page")),
         Fact("lost", ("page",)),
     ),
-    mistakes=_no_queue,
+    mistakes=_unfit,
     code={"job": jobs.check},
     models={judged.JOBS: judged.MODEL},
     varied={"concurrency": (1, 2), "prefetch": (1, 2)},

@@ -14,6 +14,7 @@ from nodes.base import Context
 from nodes.parts.timing import move_on_after
 from nodes.queue.client import QueueClient
 from nodes.queue.work import Job, WorkQueue
+from nodes.site.jobs import REPEATED, SiteJobs
 from nodes.site.opening import Opening, no_store
 from nodes.wire.admin import Admin
 from nodes.wire.answers import as_rpc_error
@@ -43,9 +44,9 @@ class WorkerConfig:
     uses: tuple[str, ...] = ()
     """Tiers whose services jobs call, as a web tier's `uses`: `uses: db`."""
     job: str = ""
-    """The function that is called with each job: `job: myjobs:work`."""
+    """The function that is called with each job, in place of the site's: `job: myjobs:work`."""
     topics: tuple[str, ...] = ()
-    """Whose records are jobs: `topics: [jobs]`."""
+    """Whose records are jobs: `topics: [jobs]`; of the site's own all, if not said."""
     group: str = "workers"
     """The work group: each record is done by one of its workers."""
     concurrency: int = 4
@@ -60,6 +61,9 @@ class WorkerConfig:
     """How long a job rests that failed once; twice as long after each further time."""
     max_retry_delay_s: float = 30.0
     """The longest that a job rests between two tries."""
+    idempotent: bool = True
+    """Whether the site's jobs find out that they were done already. Without, one whose worker died
+    before it could say so has its effect twice. (Functions of your own answer for themselves.)"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.concurrency <= 256 or not 1 <= self.prefetch <= words.MAX_ACQUIRED:
@@ -68,8 +72,15 @@ class WorkerConfig:
             )
         if self.timeout_s <= 0 or min(self.lock_s, self.retry_delay_s, self.max_retry_delay_s) < 0:
             raise ValueError("`timeout` must be above 0, other times not below")
-        if not self.job or not self.topics:
-            raise ValueError("workers need a `job` and the `topics` whose records it is for")
+        if self.job and not self.topics:
+            raise ValueError("a `job` needs `topics`: whose records it is called with")
+        strange = [each for each in self.topics if each not in SiteJobs.topics]
+        if strange and not self.job:
+            known = ", ".join(SiteJobs.topics)
+            raise ValueError(
+                f"`topics`: the site has no jobs of `{strange[0]}` (but of {known});"
+                " name a `job` of your own"
+            )
 
 
 class WorkerNode:
@@ -78,16 +89,19 @@ class WorkerNode:
     def __init__(self, ctx: Context, config: WorkerConfig) -> None:
         self.ctx = ctx
         self.config = config
-        self.jobs: Jobs = Mine(config.job, config.topics)
-        self.topics = self.jobs.topics
+        self.topics = config.topics or SiteJobs.topics
+        self.jobs: Jobs = (
+            Mine(config.job, self.topics) if config.job else SiteJobs(ctx, config.idempotent)
+        )
         self.bench = Bench(self.topics, config.concurrency, config.prefetch)
         self.series = Series(ctx, self.bench, self.topics)
-        self.opening = Opening(ctx, config.uses, no_store)
+        self.opening = Opening(ctx, (*config.uses, config.takes), no_store)
         self.phase = "preparing"
         self._queues: dict[str, WorkQueue] = {}
         self._client: QueueClient
         self._taking: list[trio.CancelScope] = []
         self._changed = trio.Event()
+        self._prepared = trio.Event()
         self._executions = 0
         self._finished = False
 
@@ -121,11 +135,10 @@ class WorkerNode:
         """Find the queue and the services, and what the jobs need; again until all is there."""
         ctx, config = self.ctx, self.config
         directory = Directory(ctx, nursery)
-        self._client = QueueClient(ctx, nursery, directory, config.takes)
-        if config.uses:
-            await self.opening.open(nursery, directory)
+        await self.opening.open(nursery, directory)
         if self.opening.database:
             nursery.start_soon(self.opening.site.prepare_forever)
+        self._client = self.opening.services.queue
         for topic in self.topics:
             name = f"{ctx.name}.{ctx.generation}/{topic}"
             self._queues[topic] = WorkQueue(self._client, topic, config.group, name)
@@ -134,6 +147,7 @@ class WorkerNode:
                 await self.jobs.prepare(self.opening.services, self._client, config.group)
                 for topic in self.topics:
                     await self._look(topic)
+                self._prepared.set()
                 return
             except RpcError as error:
                 ctx.log.debug("worker not ready", why=str(error))
@@ -227,7 +241,7 @@ class WorkerNode:
             error = as_rpc_error(self.ctx, problem, topic=job.topic)
         else:
             if not scope.cancelled_caught:
-                record.ok(judged.REPEATED if result == judged.REPEATED else None)
+                record.ok(REPEATED if result == REPEATED else None)
                 return None
             error = RpcError("timeout", f"not done within {timeout_s:g} s")
         finally:
@@ -284,14 +298,14 @@ class WorkerNode:
 
     async def _drain(self, call: Call) -> dict[str, int]:
         """Take no more, finish what is in hand, give back what was only waiting."""
-        began, self.phase = self.phase, "draining"
+        self.phase = "draining"
         self.bench.drain()
         for scope in self._taking:
             scope.cancel()
         self._tell()
         while self.bench.in_hand:
             await self._changed.wait()
-        for queue in self._queues.values() if began != "preparing" else ():
+        for queue in self._queues.values() if self._prepared.is_set() else ():
             try:
                 await queue.release()
             except RpcError as error:
@@ -304,6 +318,7 @@ class WorkerNode:
         if not self._finished:
             self.phase = "finishing"
             with move_on_after(self.ctx.clock, timeout_ms / 1000):
+                await self._prepared.wait()
                 for topic in self.topics:
                     await self._worked_off(topic)
                     await self._record_effects(topic)
@@ -314,7 +329,7 @@ class WorkerNode:
     async def _worked_off(self, topic: str) -> None:
         while True:
             try:
-                if not any(row[3] for row in await self._look(topic)):
+                if not any(judged.Row(*row).undone for row in await self._look(topic)):
                     return
             except RpcError as error:
                 self.ctx.log.debug("standing not known", topic=topic, why=str(error))

@@ -41,8 +41,9 @@ Work queues hand each record to one worker of a group at a time, until one has d
 `nack(topic, group, deliveries, options)` → how many: failed. options: `delay_ms`
 `renew(topic, group, deliveries, options)` → how many: it takes longer. options: `lock_ms`
 `terminate(topic, group, deliveries)` → how many: not to be tried again; to the dead letters
-`standing(topic, group)` → [[partition, start, end, undone, [offset given up, ...]], ...]: how far a
-    work group is. What is given up is parked, or among the dead letters (of the last of those)
+`standing(topic, group)` → [[partition, start, floor, end, undone, [offset given up, ...]], ...]:
+    how far a work group is. Before `floor` all is over; what is given up is parked, or among the
+    dead letters (of those the last)
 `release(topic, group, consumer, options)` → how many it gave back. options: `failed` (they count
     as failures, as those of a broken connection do)
 `revive(topic)` → how many records that were parked (failed for good, where nobody takes dead

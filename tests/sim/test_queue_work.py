@@ -100,7 +100,7 @@ def test_a_work_group_says_what_is_undone_and_what_was_given_up() -> None:
         await c.call(FRONT, "ack", "jobs", "workers", [named(mine)])
         await c.sleep(0.5)
         rows = await c.call(FRONT, "standing", "jobs", "workers")
-        assert rows == [[0, 0, 3, 1, [0]], [1, 0, 0, 0, []]]
+        assert rows == [[0, 0, 2, 3, 1, [0]], [1, 0, 0, 0, 0, []]]
         assert await c.call(FRONT, "standing", "jobs", "nobody") == []
 
     sim(script)

@@ -187,8 +187,9 @@ def test_work_goes_on_when_the_brokers_leader_dies() -> None:
     ("written", "why"),
     [
         ("{kind: worker, takes: other, topics: jobs, job: 'json:loads'}", "is no queue"),
-        ("{kind: worker, takes: queue, topics: jobs}", "need a `job`"),
-        ("{kind: worker, takes: queue, job: 'tests.sim.worker_jobs:note'}", "need a `job`"),
+        ("{kind: worker, takes: queue, topics: jobs}", "the site has no jobs of `jobs`"),
+        ("{kind: worker, takes: queue}", "the site's jobs need its database"),
+        ("{kind: worker, takes: queue, job: 'tests.sim.worker_jobs:note'}", "needs `topics`"),
         (
             "{kind: worker, takes: queue, topics: j, job: 'tests.sim.queues:Any'}",
             "is no function",

@@ -6,7 +6,8 @@ from typing import Any
 
 from emu.checks import check, count
 from emu.checks.history import Operation, Recorder
-from nodes.worker.judged import AT_LEAST_ONCE, JOBS, MODEL, REPEATED
+from nodes.site.jobs import REPEATED
+from nodes.worker.judged import AT_LEAST_ONCE, JOBS, MODEL
 
 
 class Told:
@@ -25,9 +26,16 @@ class Told:
         self.begin("work", [0, offset, time_ms, key]).ok(result)
 
     def look(
-        self, end: int, *, undone: int = 0, given_up: Any = (), start: int = 0, **words: bool
+        self,
+        end: int,
+        *,
+        undone: int = 0,
+        given_up: Any = (),
+        start: int = 0,
+        floor: int | None = None,
+        **words: bool,
     ) -> None:
-        rows = [[0, start, end, undone, list(given_up)]]
+        rows = [[0, start, end if floor is None else floor, end, undone, list(given_up)]]
         self.begin("standing").ok({"partitions": rows, "ordered": False, "drops": False, **words})
 
     def problems(self, guarantee: str = "") -> list[str]:
@@ -118,4 +126,22 @@ def test_what_was_there_before_the_run_is_not_its_own() -> None:
     told.look(5)
     told.work(5)
     told.look(6)
+    assert told.problems() == []
+
+
+def test_what_nobody_had_done_when_workers_came_is_the_runs_own() -> None:
+    told = Told()
+    told.recorder = Recorder(lambda: 0.0)
+    told.look(5, floor=3, undone=2)
+    told.work(4)
+    told.look(5)
+    assert told.problems() == ["partition 0 offset 3 was lost: nobody did that job"]
+
+
+def test_of_a_group_with_holes_only_what_comes_later_can_be_told() -> None:
+    told = Told()
+    told.recorder = Recorder(lambda: 0.0)
+    told.look(5, floor=3, undone=1)
+    told.work(4)
+    told.look(5)
     assert told.problems() == []
