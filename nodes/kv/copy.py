@@ -142,7 +142,7 @@ class _Dump:
 def _append(whole: Pieces, parts: dict[Any, bytes], keys: list[Any]) -> Steps[None]:
     for begin in range(0, len(keys), STEP_KEYS):
         yield
-        whole.append(b"".join([parts[key] for key in keys[begin : begin + STEP_KEYS]]))
+        whole.append(b"".join([parts.pop(key) for key in keys[begin : begin + STEP_KEYS]]))
 
 
 def restore_in_steps(state: KvState, data: Content) -> Steps[Callable[[], None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ import trio
 from emu.sim.world import SimWorld
 from nodes.base import Context
 from nodes.replica.files import ReplicaFiles
+from nodes.replica.segments import CorruptLog, segment_lsn
 from protocols.replication import snapshot_file
 from protocols.replication.log import DATA, Entry
-from protocols.replication.replica import VOTER, Snapshot
+from protocols.replication.replica import VOTER, HardState, Members, Snapshot
 from tests.conformance.conftest import run_in_virtual_time, spec
 
 ALONE = (("server-1", VOTER),)
@@ -154,3 +156,101 @@ def test_power_that_fails_at_any_moment_loses_nothing_that_was_synced(first: int
 def test_power_that_fails_at_any_moment_of_thousands_of_lives(first: int) -> None:
     for seed in range(first, first + 100):
         run_in_virtual_time(lambda seed=seed: lives(seed, 8))
+
+
+# --- damage, which is no torn tail ---------------------------------------------------------------
+
+THREE = (("server-1", VOTER), ("server-2", VOTER), ("server-3", VOTER))
+
+
+async def with_log(world: SimWorld, records: int) -> tuple[Any, list[str]]:
+    """A machine whose log of several segments is synced; and their names."""
+    machine = world.machine(spec("server-1"))
+    life, ctx = machine.boot(1)
+    files = files_of(ctx)
+    await files.recover(ALONE)
+    await files.save_state(HardState(1, "server-1", True))
+    for lsn in range(1, records + 1):
+        files.append([(1, lsn, DATA, b"%d" % lsn * 50)], lsn - 1, lsn)
+        await files.sync()
+    names = files.log.names
+    assert len(names) > 3
+    life.end(crash=False)
+    return machine, names
+
+
+def damaged(
+    harm: Callable[[Any, list[str]], object], members: Members
+) -> tuple[HardState, list[int], list[str]]:
+    """What a start finds after the harm: the state, the log's LSNs, and what was set aside."""
+
+    async def script() -> tuple[HardState, list[int], list[str]]:
+        async with SimWorld(1) as world:
+            machine, names = await with_log(world, 60)
+            harm(machine.disk, names)
+            _, ctx = machine.boot(2)
+            files = files_of(ctx)
+            state, storage = await files.recover(members)
+            lsns = [each[1] for each in await all_of(files, storage.first_lsn)]
+            return state, lsns, [each for each in ctx.disk.names() if "damaged" in each]
+
+    return run_in_virtual_time(script)
+
+
+def test_a_flipped_bit_in_an_inner_segment_leaves_what_is_before_it_and_peers_have_the_rest():
+    state, lsns, aside = damaged(lambda disk, names: disk.flip_bit(names[1], 200, 3), THREE)
+    assert not state.standing
+    assert lsns == list(range(1, len(lsns) + 1))
+    assert segment_lsn(aside[0].removesuffix(".damaged-2")) <= len(lsns) + 1 < 60
+    assert len(aside) > 2
+
+
+def test_a_segment_that_is_missing_is_damage():
+    def remove(disk: Any, names: list[str]) -> None:
+        disk.files.remove(names[2])
+
+    state, lsns, _ = damaged(remove, THREE)
+    assert not state.standing
+    assert lsns and len(lsns) < 60
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_without_peers_damage_is_refused_with_the_place_and_nothing_is_touched(place: int):
+    def harm(disk: Any, names: list[str]) -> None:
+        disk.flip_bit(names[place], 100, 0)
+
+    with pytest.raises(CorruptLog, match=r"file log-\d{16}, byte \d+: .*wipe this node's disk"):
+        damaged(harm, ALONE)
+
+
+def test_damage_that_is_met_while_others_are_served_ends_the_node():
+    async def script() -> None:
+        async with SimWorld(1) as world:
+            machine, names = await with_log(world, 60)
+            _, ctx = machine.boot(2)
+            files = files_of(ctx)
+            await files.recover(ALONE)
+            machine.disk.flip_bit(names[1], 0, 0)
+            with pytest.raises(CorruptLog, match="is damaged"):
+                await all_of(files, 1)
+
+    run_in_virtual_time(script)
+
+
+def test_records_that_are_not_there_any_more_are_not_read():
+    async def script() -> tuple[list[Entry], list[Entry], list[int]]:
+        async with SimWorld(1) as world:
+            machine, names = await with_log(world, 60)
+            _, ctx = machine.boot(2)
+            files = files_of(ctx)
+            await files.recover(ALONE)
+            await files.log.drop_before(30)
+            await files.log.cut(50)
+            first = segment_lsn(files.log.names[0])
+            assert first is not None and len(files.log.names) < len(names)
+            kept = [each[1] for each in await all_of(files, first)]
+            return await files.log.read(first - 1, 100), await files.log.read(50, 100), kept
+
+    before, behind, kept = run_in_virtual_time(script)
+    assert (before, behind) == ([], [])
+    assert kept == list(range(kept[0], 50)) and kept[0] <= 30
