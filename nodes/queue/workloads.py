@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from nodes.queue.client import Polled, QueueClient, Record
+from nodes.queue.client import QueueClient, Record
 from nodes.queue.consumer import Consumer
 from nodes.queue.work import Job, WorkQueue
 from nodes.workloads.base import Session, Setting, Step, Workload
@@ -68,43 +68,48 @@ class Log(QueueWorkload):
             )
             return [place.offset, step.value]
         if step.value is not None:
-            return await self._read_all(step.key)
+            records = await read_all(self.client, self.topic, step.key, self.timeout_s)
+            return [[each.offset, each.value] for each in records]
         where = session.process, step.key
-        polled = await self._poll(step.key, self._positions.get(where, 0))
+        position = self._positions.get(where, 0)
+        polled = await self.client.poll(
+            self.topic, step.key, position, most=POLLED, timeout_s=self.timeout_s
+        )
         if polled.records:
             self._positions[where] = polled.records[-1].offset + 1
         return [[each.offset, each.value] for each in polled.records]
-
-    async def _poll(self, partition: int, offset: int) -> Polled:
-        return await self.client.poll(
-            self.topic, partition, offset, most=POLLED, timeout_s=self.timeout_s
-        )
-
-    async def _read_all(self, partition: int) -> list[list[Any]]:
-        """From the first record to the last."""
-        found: list[list[Any]] = []
-        while True:
-            polled = await self._poll(partition, len(found))
-            found += [[each.offset, each.value] for each in polled.records]
-            if len(found) >= polled.end:
-                return found
 
     def final_reads(self) -> Sequence[Step]:
         return [Step("poll", partition, "all") for partition in range(PARTITIONS)]
 
 
 class Work(QueueWorkload):
-    """A work queue: each record is done by one worker; now and then one fails, or is given up."""
+    """A work queue: each record is done by one worker; now and then one fails, or is given up.
+    What failed too often is among the dead letters, and nowhere else."""
 
     guarantee = "unordered"
-    options: Mapping[str, Any] = {"groups": ["workers"], "ack_wait_s": LOCK_S, "max_deliver": 1000}
+    options: Mapping[str, Any] = {
+        "groups": ["workers"],
+        "ack_wait_s": LOCK_S,
+        "max_deliver": 3,
+        "retention": "worked_off",
+        "capacity_bytes": 64 << 10,
+        "record_bytes": 4 << 10,
+    }
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
+        ctx = setting.ctx
         self._queues: dict[str, WorkQueue] = {}
         self._rng = setting.ctx.rng("work")
         self._drained: list[Any] = []
         """Also by a drain that failed on its way."""
+        self.dead = f"{ctx.tier}.dead"
+
+    async def prepare(self) -> None:
+        await self.client.declare(self.dead, {"partitions": PARTITIONS})
+        options = {"partitions": PARTITIONS, "dead_letters": self.dead, **self.options}
+        await self.client.declare(self.topic, options)
 
     def next(self, rng: random.Random, number: int) -> Step:
         if rng.random() < 0.5:
@@ -152,7 +157,11 @@ class Work(QueueWorkload):
             for job in jobs:
                 await queue.ack([job], timeout_s=self.timeout_s)
                 self._drained.append(job.value)
-        return self._drained
+        dead: list[Any] = []
+        for partition in range(PARTITIONS):
+            records = await read_all(self.client, self.dead, partition, self.timeout_s)
+            dead += [each.value for each in records]
+        return [*self._drained, *dead]
 
     def final_reads(self) -> Sequence[Step]:
         return [Step("drain", self.topic)]
@@ -237,6 +246,18 @@ class Group(QueueWorkload):
 
     def final_reads(self) -> Sequence[Step]:
         return [Step("drain", self.topic)]
+
+
+async def read_all(
+    client: QueueClient, topic: str, partition: int, timeout_s: float
+) -> list[Record]:
+    """From the first record to the last."""
+    found: list[Record] = []
+    while True:
+        polled = await client.poll(topic, partition, len(found), most=POLLED, timeout_s=timeout_s)
+        found += polled.records
+        if len(found) >= polled.end or not polled.records:
+            return found
 
 
 def _rows(records: Sequence[Record]) -> list[list[Any]]:

@@ -1,0 +1,56 @@
+"""Every planted bug of the queue is found by what `emu sim` runs: its own load, faults, verdict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from emu.seeds.campaign import run_all
+from emu.seeds.run import SeedRun, run_seed
+from tests.planting import first_found
+from tests.sim.planted_queue_bugs import BUGS, QueueBug
+
+TOPOLOGY = Path(__file__).parent / "planted" / "queue.yaml"
+FOR_S = 10.0
+MOST_SEEDS = 200
+SAMPLE_SEEDS = 400
+CONTROL_SEEDS = 500
+
+each_bug = pytest.mark.parametrize("bug", BUGS, ids=[each.sentence for each in BUGS])
+
+
+def seed_run(seed: int) -> SeedRun:
+    return SeedRun(str(TOPOLOGY), seed, FOR_S, "swarm")
+
+
+def finding_seed(bug: QueueBug, seeds: Iterable[int]) -> int | None:
+    return first_found(bug.plant, lambda seed: run_seed(seed_run(seed)).anomaly, seeds)
+
+
+def test_the_bugs_are_many():
+    assert len(BUGS) == len({each.sentence for each in BUGS}) >= 20
+
+
+@pytest.mark.slow
+@each_bug
+def test_a_planted_bug_is_found(bug: QueueBug):
+    assert finding_seed(bug, range(bug.seed, bug.seed + SAMPLE_SEEDS)) is not None
+
+
+@pytest.mark.soak
+@each_bug
+def test_a_planted_bug_is_found_within_200_seeds(bug: QueueBug):
+    seed = finding_seed(bug, range(1, MOST_SEEDS + 1))
+    print(f"seed {seed}: {bug.sentence}")
+    assert seed is not None
+
+
+@pytest.mark.soak
+def test_the_true_code_gives_no_alarm():
+    runs = [seed_run(seed) for seed in range(1, CONTROL_SEEDS + 1)]
+    results = run_all(runs, os.cpu_count() or 1, lambda result: None)
+    alarms = [f"seed {each.seed}: {each.kind}: {each.anomaly}" for each in results if each.anomaly]
+    assert alarms == []
