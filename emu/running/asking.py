@@ -37,8 +37,9 @@ async def refresh_roles(instances: Mapping[str, Instance], words: str = "") -> N
     told: list[tuple[str, str, Any]] = []
     async with trio.open_nursery() as nursery:
         for instance in list(instances.values()):
-            named = not words or instance.spec.tier in words or instance.spec.region in words
-            kind = instance.placement.kind
+            kind, group = instance.placement.kind, instance.placement.group
+            of = (instance.spec.tier, instance.spec.region, *([group] if group else []))
+            named = not words or any(each in words for each in of) or "*" in words
             if (kind.roles or kind.facts) and instance.running and named:
                 nursery.start_soon(_refresh_role, instance, told)
     for name, key, value in told:

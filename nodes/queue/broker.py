@@ -150,6 +150,7 @@ class QueueBrokerNode:
             name=self.ctx.name,
             group=self.ctx.tier,
             ack=ack_rule(config.acks, config.sync_interval_s),
+            syncs_late=config.sync_interval_s > 0,
             detection_timeout_s=config.detection_timeout_s,
             retained_bytes=config.retained_bytes,
         )

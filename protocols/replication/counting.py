@@ -118,11 +118,12 @@ class Counting:
             if level == "on":
                 return state.quorum_lsn
             others = [self._at(level, name) for name in members.data_voters if name != state.name]
-            own = state.flushed_lsn if level == "remote_write" else state.applied_lsn
+            here = state.storage.last_lsn if state.config.syncs_late else state.flushed_lsn
+            own = here if level == "remote_write" else state.applied_lsn
             count = members.majority
             if len(members.data_voters) < len(members.voters):
                 count = min(count, len(self._in_sync.required) or count)
-            return min(state.flushed_lsn, reached_by([own, *others], count))
+            return min(here, reached_by([own, *others], count))
         names = [name for name in rule.names or members.data_voters if name != state.name]
         if rule.method == "first":
             limit_s = state.now_s - state.config.detection_timeout_s
