@@ -15,6 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from emu.cli.verbs import app
+from emu.control.client import ControlClient
 
 EMU = [sys.executable, "-m", "emu"]
 PATIENCE_S = 30.0
@@ -73,6 +74,15 @@ class Up:
                 raise AssertionError(f"ended with {self.process.returncode}: {self.said}")
             time.sleep(0.01)
         raise AssertionError(f"not ready: {self.said}")
+
+    def wait_used(self) -> None:
+        """Until a user was answered: what ends before has nothing to be judged by."""
+        folder = self.wait_ready()["folder"]
+        give_up_s = time.monotonic() + PATIENCE_S
+        with ControlClient(Path(folder, "control.sock"), timeout_s=PATIENCE_S) as client:
+            while not client.call("summary")["requests"]:
+                assert time.monotonic() < give_up_s, self.said
+                time.sleep(0.02)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal (of these SIGINT alone lets the run be judged) and wait. Gives the exit

@@ -120,7 +120,7 @@ def test_the_first_screen_says_what_to_type(begin: Begin) -> None:
 
 def test_ctrl_c_ends_it_with_a_verdict_and_frees_every_address(begin: Begin) -> None:
     up = begin(SMALL)
-    up.wait_ready()
+    up.wait_used()
     address = front(up.state)
     dial(address)
     assert emu(up.state, "kill", "web-1", "--for", "30s").exit_code == 0
@@ -178,7 +178,7 @@ def test_ctrl_c_during_the_boot_ends_it_without_a_traceback(begin: Begin, after_
 
 def test_down_ends_it_and_keeps_its_disks(begin: Begin, state: Path) -> None:
     up = begin(SMALL)
-    up.wait_ready()
+    up.wait_used()
     told = emu(state, "down").stderr
     assert told.endswith("`small` is down\n") and "verdict: " in told and "unknown" not in told
     assert up.process.wait(PATIENCE_S) == 0, up.said
@@ -187,7 +187,7 @@ def test_down_ends_it_and_keeps_its_disks(begin: Begin, state: Path) -> None:
 
 def test_down_with_volumes_forgets_them(begin: Begin, state: Path) -> None:
     up = begin(SMALL)
-    up.wait_ready()
+    up.wait_used()
     assert "disks wiped" in emu(state, "down", "--volumes").stderr
     assert up.process.wait(PATIENCE_S) == 0
     assert not (state / "small").exists()
