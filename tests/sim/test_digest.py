@@ -22,6 +22,7 @@ from nodes.kind import RPC, Port
 
 ROOT = Path(__file__).parents[2]
 REPLICATION = ROOT / "topologies" / "05-replication.yaml"
+STOPPED_S = 2.5
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def test_a_watchdog_that_looks_often_changes_no_digest():
     assert looked.digest == simulate_seed(run, watchdog_s=0).digest
 
 
-def crowd(*, stops: bool = False) -> str:
+def crowd(*, stops: bool = False, watchdog_s: float = 0) -> str:
     """The digest of tasks whose order is the scheduler's alone; halfway the process stops."""
 
     async def main(world: SimWorld) -> None:
@@ -115,18 +116,19 @@ def crowd(*, stops: bool = False) -> str:
             for name in "abcdefgh":
                 nursery.start_soon(write, name)
 
-    return run_simulation(main, seed=1, knobs=Knobs()).digest
+    return run_simulation(main, seed=1, knobs=Knobs(), watchdog_s=watchdog_s).digest
 
 
 @pytest.mark.slow
-def test_a_process_that_was_stopped_for_25_s_goes_on_to_the_same_digest():
-    program = "from tests.sim.test_digest import crowd; print(crowd(stops=True))"
+def test_a_process_that_was_stopped_for_longer_than_the_watchdog_waits_has_the_same_digest():
+    call = f"crowd(stops=True, watchdog_s={STOPPED_S / 1.25})"
+    program = f"from tests.sim.test_digest import crowd; print({call})"
     with subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
-        time.sleep(25)
+        time.sleep(STOPPED_S)
         process.send_signal(signal.SIGCONT)
         told, _ = process.communicate(timeout=30)
     assert told.strip() == crowd()
