@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -25,18 +25,38 @@ def complete_cluster(incomplete: str) -> list[str]:
     return [each["name"] for each in state.running() if each["name"].startswith(incomplete)]
 
 
-def complete_target(incomplete: str) -> list[str]:
-    """For the shell: the nodes, tiers, regions and roles of the cluster that runs, and the words
-    that choose among them."""
+def one_of_these(*words: str) -> Callable[[str], list[str]]:
+    """For the shell: an option that takes one of a few words."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word and word.startswith(incomplete)]
+
+    return complete
+
+
+def complete_fault(incomplete: str) -> list[str]:
+    """For the shell: the numbers of the faults that are active."""
+    numbers = [str(each["number"]) for each in _asked("active")]
+    return [word for word in (*numbers, "all") if word.startswith(incomplete)]
+
+
+def _asked(method: str) -> Any:
+    """What the one cluster that runs answers; nothing if it does not at once."""
     wanted = os.environ.get("EMU_CLUSTER", "")
     running = [each for each in state.running() if wanted in ("", each["name"])]
     if len(running) != 1:
         return []
     try:
         with ControlClient(Path(running[0]["folder"]) / SOCKET, timeout_s=COMPLETION_S) as client:
-            rows = client.call("ps")
+            return client.call(method)
     except (ControlError, RpcError):
         return []
+
+
+def complete_target(incomplete: str) -> list[str]:
+    """For the shell: the nodes, tiers, regions and roles of the cluster that runs, and the words
+    that choose among them."""
+    rows = _asked("ps")
     words = dict.fromkeys(row[key] for key in ("tier", "region", "role", "name") for row in rows)
     found = [word for word in (*words, *CHOICES) if word.startswith(incomplete)]
     return [word for word in found if word]

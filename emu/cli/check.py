@@ -14,7 +14,7 @@ from emu.checks.result import UNKNOWN, about, line
 from emu.checks.search import MAX_STEPS
 from emu.checks.shapes import shape_of
 from emu.cli import output
-from emu.cli.attach import JsonOption
+from emu.cli.attach import JsonOption, one_of_these
 from emu.extensions import ExtensionError
 from nodes.history import Model
 
@@ -30,8 +30,13 @@ GUARANTEE_HELP = f"A weaker promise to hold it to: {', '.join(GUARANTEES)}."
 
 def check(
     history: Annotated[str, typer.Argument(help="JSON lines, one event each.")],
-    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)],
-    guarantee: Annotated[str, typer.Option("--guarantee", help=GUARANTEE_HELP)] = "",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help=MODEL_HELP, autocompletion=one_of_these(*MODELS))
+    ],
+    guarantee: Annotated[
+        str,
+        typer.Option("--guarantee", help=GUARANTEE_HELP, autocompletion=one_of_these(*GUARANTEES)),
+    ] = "",
     steps: Annotated[int, typer.Option("--steps", help="Search budget per object.")] = MAX_STEPS,
     as_json: JsonOption = False,
 ) -> None:

@@ -20,6 +20,7 @@ from emu.cli.words import command_of, missing
 from emu.machine import units
 from emu.model import faults
 
+SCALE_HELP = "Which tier, and how many members it shall have: web=5."
 FOR_HELP = "Undo it after this long (5s, 2m)."
 PANEL = "Break and mend"
 MAX_DIGITS = 9
@@ -136,7 +137,7 @@ def _shown_rest(kind: type[faults.Fault], record: dict[str, Any]) -> str:
 
 
 def scale(
-    what: Annotated[list[str], typer.Argument(metavar="TIER=NODES...")],
+    what: Annotated[list[str], typer.Argument(metavar="TIER=NODES...", help=SCALE_HELP)],
     cluster: ClusterOption = "",
     as_json: JsonOption = False,
 ) -> None:

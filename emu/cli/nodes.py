@@ -10,7 +10,14 @@ import typer
 from typer.core import TyperCommand
 
 from emu.cli import output
-from emu.cli.attach import ClusterOption, JsonOption, ask, attached, complete_target
+from emu.cli.attach import (
+    ClusterOption,
+    JsonOption,
+    ask,
+    attached,
+    complete_target,
+    one_of_these,
+)
 from emu.cli.lines import as_text
 from emu.control.client import ControlEnded
 from emu.observe import facts
@@ -70,7 +77,14 @@ def ps(target: Words = None, cluster: ClusterOption = "", as_json: JsonOption = 
 
 def url(
     target: Target,
-    door: Annotated[str, typer.Option("--door", help="http, rpc, dns ... if it has several.")] = "",
+    door: Annotated[
+        str,
+        typer.Option(
+            "--door",
+            help="http, rpc, dns ... if it has several.",
+            autocompletion=one_of_these("http", "rpc"),
+        ),
+    ] = "",
     cluster: ClusterOption = "",
     as_json: JsonOption = False,
 ) -> None:

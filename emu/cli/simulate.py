@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from emu.cli import output
-from emu.cli.attach import JsonOption
+from emu.cli.attach import JsonOption, one_of_these
 from emu.cli.files import FileArgument, default_file, duration_s, read_topology
 from emu.cli.reporting import JunitOption, write_junit
 from emu.cli.up import one_of
@@ -60,7 +60,9 @@ def sim(
         int | None, typer.Option("--seed", help="The first seed (alone: only it).")
     ] = None,
     for_text: Annotated[str, typer.Option("--for", help="Virtual time under faults.")] = "60s",
-    faults: Annotated[str, typer.Option("--faults", help=FAULTS_HELP)] = "swarm",
+    faults: Annotated[
+        str, typer.Option("--faults", help=FAULTS_HELP, autocompletion=one_of_these(*SOURCES))
+    ] = "swarm",
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes (0: one per core).")] = 0,
     shrink: Annotated[bool, typer.Option(help="Look for the fewest faults that fail.")] = True,
     fail_fast: Annotated[

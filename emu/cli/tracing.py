@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from emu.cli import output
+from emu.cli.attach import one_of_these
 from emu.cli.files import FileArgument, default_file, duration_s, read_topology
 from emu.cli.simulate import FAULTS_HELP, SOURCES
 from emu.cli.up import one_of
@@ -47,7 +48,9 @@ def trace(
     file: FileArgument = "",
     seed: Annotated[int | None, typer.Option("--seed", help="Not the file's seed.")] = None,
     for_text: Annotated[str, typer.Option("--for", help="Virtual time, as with `sim`.")] = "60s",
-    faults: Annotated[str, typer.Option("--faults", help=FAULTS_HELP)] = "swarm",
+    faults: Annotated[
+        str, typer.Option("--faults", help=FAULTS_HELP, autocompletion=one_of_these(*SOURCES))
+    ] = "swarm",
     request: RequestOption = None,
     node: NodeOption = "",
     from_text: FromOption = "",

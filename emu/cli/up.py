@@ -13,7 +13,7 @@ import typer
 from emu import state
 from emu.children import PYTHON
 from emu.cli import output
-from emu.cli.attach import JsonOption, ask
+from emu.cli.attach import JsonOption, ask, one_of_these
 from emu.cli.files import (
     FileArgument,
     default_file,
@@ -58,8 +58,14 @@ def up(
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin with empty disks.")] = False,
     name: Annotated[str, typer.Option("--name", help="Another name than the file's.")] = "",
     seed: Annotated[int | None, typer.Option("--seed", help="Not the file's seed.")] = None,
-    log_level: Annotated[str, typer.Option("--log-level", help=", ".join(LEVELS))] = "info",
-    log_format: Annotated[str, typer.Option("--log-format", help="text or json.")] = "text",
+    log_level: Annotated[
+        str,
+        typer.Option("--log-level", help=", ".join(LEVELS), autocompletion=one_of_these(*LEVELS)),
+    ] = "info",
+    log_format: Annotated[
+        str,
+        typer.Option("--log-format", help="text or json.", autocompletion=one_of_these(*FORMATS)),
+    ] = "text",
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
     record: RecordOption = "",
     report: Annotated[str, typer.Option("--report", help=REPORT_HELP)] = "",

@@ -6,15 +6,27 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
 from emu.cli import output
-from emu.cli.attach import ClusterOption, JsonOption, complete_target
+from emu.cli.attach import (
+    ClusterOption,
+    JsonOption,
+    complete_fault,
+    complete_target,
+    one_of_these,
+)
 from emu.machine import units
+from emu.model.docstrings import descriptions, without_example
 from emu.model.faults import Fault
 
+SELECTORS_HELP: Final = (
+    "web-1, a tier, a region, all; `db primary`; one, two, half, minority or majority of `web`; "
+    "several: web-1,lb-1 (`emu explain target`)."
+)
+OTHER_END: Final = "to"
 Option = tuple[Any, Any]
 """The annotation that typer reads, and the default (... when it must be given)."""
 
@@ -59,20 +71,47 @@ def _option(word: type[Fault], each: Field[Any], hint: Any) -> Option:
     name = units.key_of(each.name)
     if each.name == word.main:
         metavar, default = name.upper(), ... if each.default is MISSING else [each.default]
-        words = typer.Argument(metavar=f"{metavar}...", autocompletion=complete_target)
+        words = typer.Argument(
+            metavar=f"{metavar}...", help=_main_help(word, each), autocompletion=complete_main(word)
+        )
         return Annotated[list[str], words], default
-    text = each.metadata.get("help") or None
+    text = each.metadata.get("help") or descriptions(word).get(each.name, "")
+    text = without_example(text) or None
     flag = f"--{name.replace('_', '-')}"
     if hint is bool:
         return Annotated[bool, typer.Option(flag, help=text)], bool(each.default)
     if get_origin(hint) is Literal:
         choices = " | ".join(get_args(hint))
-        return Annotated[str, typer.Option(flag, metavar=f"[{choices}]", help=text)], each.default
+        chosen = one_of_these(*get_args(hint))
+        option = typer.Option(flag, metavar=f"[{choices}]", help=text, autocompletion=chosen)
+        return Annotated[str, option], each.default
+    metavar = _metavar(each.name, hint)
     if each.default is MISSING:
-        return Annotated[str, typer.Option(flag, help=text, show_default=False)], ""
+        return Annotated[
+            str, typer.Option(flag, metavar=metavar, help=text, show_default=False)
+        ], ""
     given: Any = each.default
     shown = units.format_value(each.name, given) if hint is float else str(given)
-    return Annotated[str, typer.Option(flag, help=text)], shown
+    ends = complete_target if name == OTHER_END else None
+    option = typer.Option(flag, metavar=metavar, help=text, autocompletion=ends)
+    return Annotated[str, option], shown
+
+
+def _main_help(word: type[Fault], each: Field[Any]) -> str:
+    """What its first words are; of targets which words there are."""
+    told = each.metadata.get("help") or descriptions(word).get(each.name, "")
+    return without_example(told) or SELECTORS_HELP
+
+
+def _metavar(name: str, hint: Any) -> str:
+    """TIME, SIZE ... by the unit of its name."""
+    if hint in (int, float):
+        return units.unit_of(name).noun.rpartition(" ")[2].upper()
+    return "TEXT"
+
+
+def complete_main(word: type[Fault]) -> Callable[[str], list[str]]:
+    return complete_fault if word.main == "what" else complete_target
 
 
 def _value(each: Field[Any], hint: Any, text: Any) -> Any:

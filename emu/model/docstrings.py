@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+import sys
 import textwrap
 from functools import cache
 from itertools import pairwise
@@ -13,16 +15,36 @@ from typing import Any
 @cache
 def descriptions(config: Any) -> dict[str, str]:
     """The docstrings under a dataclass's fields, by field name; none where its source is gone."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(config)))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    node = _classes(config.__module__).get(config.__qualname__) or _alone(config)
     found = {}
-    for before, after in pairwise(body):
+    for before, after in pairwise(node.body if node is not None else ()):
         match before, after:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
                 value=ast.Constant(value=str(text))
             ):
                 found[name] = " ".join(text.split())
     return found
+
+
+def without_example(text: str) -> str:
+    """What a field's text says but for how its key is written: `so many: `slow_factor: 50``."""
+    return re.sub(r"[:,]? `[a-z_]+: [^`]+`", "", text)
+
+
+@cache
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    """The classes at a module's top; its source is read once, whoever of them is asked about."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError, SyntaxError, KeyError):
+        return {}
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _alone(config: Any) -> ast.ClassDef | None:
+    """A class that was made inside of something."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(config)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    return tree.body[0] if isinstance(tree.body[0], ast.ClassDef) else None

@@ -19,7 +19,7 @@ from emu.topology.lint import unaccepted
 from emu.topology.loading import load
 from nodes.sql.switchover import PROMOTE
 from tests.cli.conftest import Verb
-from tests.cli.running import TINY
+from tests.cli.running import TINY, emu_process
 
 ASKING = (("ps",), ("kill", "web"), ("down",), ("events",), ("summary",), ("call", "web", "ping"))
 
@@ -144,6 +144,24 @@ def test_a_verb_loads_neither_trio_nor_the_tiers() -> None:
         [sys.executable, "-c", source], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ("disk db --fail r", "reads"),
+        ("partition a b --mode ", "hold reject"),
+        ("sim 04 --faults p", "planned"),
+        ("up --log-level w", "warning"),
+        ("new --from 04", "04-load-balancer"),
+        ("explain ta", "target"),
+        ("heal ", "all"),
+    ],
+)
+def test_the_shell_completes_the_values_of_options(words: str, known: str, tmp_path: Path) -> None:
+    place = str(len(words.split()) + words.endswith(" "))
+    shell = {"_EMU_COMPLETE": "complete_bash", "COMP_CWORD": place, "COMP_WORDS": f"emu {words}"}
+    assert emu_process(tmp_path / "state", **shell).stdout.split() == known.split()
 
 
 def test_an_unknown_verb_or_option_exits_2(emu: Verb) -> None:

@@ -212,3 +212,10 @@ def test_what_is_explained_is_told_as_json_too() -> None:
 def test_emu_says_which_one_it_is() -> None:
     said = CliRunner().invoke(app, ["--version"]).stdout
     assert re.fullmatch(r"emu \d+\.\d+\.\d+ \(Python 3\.\d+\.\d+, Trio 0\.\d+\.\d+\)\n", said)
+
+
+@pytest.mark.parametrize("verb", [*COMMANDS.commands])
+def test_the_help_of_a_verb_says_what_each_option_is(verb: str) -> None:
+    params = [each for each in COMMANDS.commands[verb].params
+              if not getattr(each, "hidden", False)]  # fmt: skip
+    assert [each.name for each in params if not each.help] == []
