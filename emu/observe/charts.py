@@ -19,6 +19,8 @@ TOP: Final = 12
 BOTTOM: Final = 24
 VALUE_TICKS: Final = 4
 TIME_TICKS: Final = 10
+LETTER: Final = 6.5
+"""How wide one is, about, of the words above a band."""
 STEPS: Final = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 Point = tuple[float, float | None]
@@ -101,6 +103,8 @@ def _grid(frame: _Frame, shown: Callable[[float], str]) -> str:
 def _bands(spans: Sequence[Mapping[str, Any]], frame: _Frame) -> str:
     """Faults as bands, moments as lines; a browser shows their text under the pointer."""
     parts = []
+    ends: list[float] = []
+    """Where the words of each row end: the next of them begins after it, or in another row."""
     for span in spans:
         x = frame.x(span["start_s"])
         end_s = frame.end_s if span["active"] else span["end_s"]
@@ -113,8 +117,10 @@ def _bands(spans: Sequence[Mapping[str, Any]], frame: _Frame) -> str:
             )
             fault = span["kind"] in ("fault", "operation")
             word = span["text"].partition(" ")[0] if fault else span["kind"]
+            row = next((row for row, end in enumerate(ends) if end <= x), len(ends))
+            ends[row : row + 1] = [x + LETTER * (len(word) + 2)]
             parts.append(
-                f'<text class="cause {span["kind"]}" x="{x + 4:.1f}" y="{TOP + 11}">'
+                f'<text class="cause {span["kind"]}" x="{x + 4:.1f}" y="{TOP + 11 * (row + 1)}">'
                 f"{escape(word)}</text>"
             )
         else:

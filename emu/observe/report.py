@@ -121,13 +121,16 @@ def _populations(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """Reads and writes of each population in each region."""
     if not rows:
         return
-    yield '<div class="card"><table><thead><tr><th>clients</th><th>region</th><th></th>'
+    several = len({row["region"] for row in rows}) > 1
+    region = "<th>region</th>" if several else ""
+    yield f'<div class="card"><table><thead><tr><th>clients</th>{region}<th></th>'
     yield '<th class="num">requests</th><th class="num">failed</th><th class="num">p50</th>'
     yield '<th class="num">p99</th></tr></thead><tbody>'
     for row in rows:
         style = "bad" if row["errors"] else "soft"
         latency = row["latency_s"]
-        yield f"<tr><td>{escape(row['clients'])}</td><td>{escape(row['region'])}</td>"
+        region = f"<td>{escape(row['region'])}</td>" if several else ""
+        yield f"<tr><td>{escape(row['clients'])}</td>{region}"
         yield f'<td>{EFFECTS[row["effect"]]}</td><td class="num">{row["requests"]}</td>'
         yield f'<td class="num {style}">{row["errors"]}</td>'
         yield f'<td class="num">{duration(latency["p50"])}</td>'

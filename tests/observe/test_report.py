@@ -145,6 +145,24 @@ def test_a_chart_has_a_band_for_each_fault_and_a_gap_where_nothing_was_measured(
     assert ticks == ["0", "30", "60", "90", "120"], "round numbers, and little room wasted"
 
 
+def test_words_of_faults_that_begin_together_stand_below_each_other():
+    begun_s = (2.0, 2.1, 2.2, 9.0)
+    spans = [{"start_s": at_s, "end_s": at_s + 3, "active": False, "kind": "fault",
+              "text": "partition a / b"} for at_s in begun_s]  # fmt: skip
+    svg = ElementTree.fromstring(charts.draw([], spans, 0.0, 20.0, number))
+    words = [each for each in svg.iter("text") if each.attrib["class"] == "cause fault"]
+    heights = [float(each.attrib["y"]) for each in words]
+    assert heights[0] == heights[3] < heights[1] < heights[2]
+
+
+def test_reads_and_writes_of_clients_have_lines_and_figures_of_their_own(told: dict[str, Any]):
+    shown = read(render(told)).text
+    assert "What users saw" in shown and "p99 of reads" in shown and "p99 of writes" in shown
+    (reads, writes) = told["summary"]["by_clients"]
+    assert f"users-localreads{reads['requests']}{reads['errors']}" in shown
+    assert f"users-localwrites{writes['requests']}{writes['errors']}" in shown
+
+
 @pytest.mark.parametrize("points", [[], [(1, None)], [(1, 0.0)], [(3, 1e-9)], [(3, 5e8)]])
 def test_a_chart_of_little_or_much_stays_in_its_frame(points: list[charts.Point]):
     svg = drawn(points)
