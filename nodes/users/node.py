@@ -38,6 +38,7 @@ from nodes.users.visiting import (
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, current_call
+from protocols import dns
 from protocols.errors import RpcError
 
 WARM_UP_SUCCESSES: Final = 3
@@ -47,6 +48,9 @@ FINISH_TIMEOUT_S: Final = 30.0
 STRAGGLERS_S: Final = 10.0
 FINAL_READ_IDS: Final = 250
 FINAL_READ_PAUSE_S: Final = 0.25
+MAX_CLIENTS: Final = 100_000
+MAX_RATE_PER_S: Final = 1_000_000
+"""Of one node; more than any laptop can do."""
 HOST: Final = "www.example.test"
 """What a site is called where no resolver says it."""
 MISSING_GRACE_S: Final = 3.0
@@ -129,11 +133,21 @@ class UsersConfig:
             raise ValueError("`rate`, `clients`, `retries` must not be below 0")
         if self.timeout_s <= 0:
             raise ValueError("`timeout` must be above 0")
+        if self.clients > MAX_CLIENTS or self.rate_per_s > MAX_RATE_PER_S:
+            raise ValueError(f"at most {MAX_CLIENTS:,} `clients`, and {MAX_RATE_PER_S:,}/s")
+        self.site_name()
         weights = self.mix.weights().values()
         if min(weights) < 0 or sum(weights) == 0:
             raise ValueError("`mix`: weights must not be below 0, and one must be above")
         if not 0 <= self.retry_budget_ratio <= 1 or not 0 <= self.pin_share <= 1:
             raise ValueError("`retry_budget` and `pin_share` are from 0 to 1")
+
+    def site_name(self) -> str:
+        """As it is on the wire. Raises ValueError."""
+        try:
+            return dns.canonical(self.host) if self.host else HOST
+        except ValueError as error:
+            raise ValueError(f"`host`: {error}") from None
 
 
 class _User:
@@ -231,7 +245,7 @@ class UsersNode:
                 ],
                 pin_share=config.pin_share,
             )
-        self._places = Places(ctx, view, resolver, config.host or HOST)
+        self._places = Places(ctx, view, resolver, config.site_name())
         self._rpc_clients = RpcClients(ctx, nursery)
 
     async def _warm_up(self) -> None:
@@ -260,7 +274,7 @@ class UsersNode:
             visitor = RpcVisitor(self._rpc_clients)
         else:
             most = self.config.requests_per_connection
-            visitor = HttpVisitor(self.ctx, self.config.host or HOST, most)
+            visitor = HttpVisitor(self.ctx, self.config.site_name(), most)
         return _User(number, self._process(number), name, visitor)
 
     def _process(self, number: int) -> str:

@@ -15,8 +15,9 @@ tiers:
   db: {{kind: database, nodes: 3{db}}}
   kv: {{kind: kv, replicas: 1{kv}}}
   jobs: {{kind: queue{jobs}}}
+  people: {{kind: users, visits: lb, rate: 1/s{people}}}
 """
-TIERS = ("dns", "lb", "web", "db", "kv", "jobs")
+TIERS = ("dns", "lb", "web", "db", "kv", "jobs", "people")
 
 
 def loaded(**more: str) -> str:
@@ -44,6 +45,8 @@ def test_the_file_itself_is_right() -> None:
           for time in ("0s", "1us")),
         *((tier, f"{name}: 0") for tier in ("dns", "lb") for name in ("rise", "fall")),
         ("dns", "check_interval: 1ns"),
+        *(("people", f"host: {name}") for name in ("' '", "a b", "/", "a..b", "'*'", "x" * 64)),
+        ("people", "clients: 2147483648"),
         ("dns", "max_answers: 0"),
         ("dns", "ttl: 60000d"),
         ("dns", "zone: exa mple.test"),
