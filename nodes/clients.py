@@ -328,7 +328,7 @@ KIND: Final = Kind(
     mistakes=misread,
     joined=assigned,
     varied={
-        "think_time_s": (0.01, 0.03),
+        "think_time_s": (0.03, 0.1),
         "burst": (4, 16),
         "together_s": (0.02, 0.1),
         "keys": (1, 2),

@@ -104,7 +104,8 @@ async def test_a_process_that_fails_is_started_again_as_its_tier_says(tmp_path):
         await c.call("pad-1", "fail", "out of paper")
         await c.until("node up", node="pad-1", timeout_s=30)
         (failure,) = c.events("node failed")
-        assert (failure["node"], failure["error"]) == ("pad-1", "RuntimeError: out of paper")
+        assert failure["node"] == "pad-1"
+        assert failure["error"].startswith("RuntimeError: out of paper (notebook.py:")
         assert (await c.ps("pad-1"))[0]["generation"] == 2
 
 
