@@ -12,7 +12,7 @@ from typing import Final
 
 from nodes.base import Context, Disk
 from nodes.replica.state_machine import KeepsFiles, StateMachine
-from protocols.replication import snapshot_file as format
+from protocols.replication import snapshot_file
 from protocols.replication.log import CorruptFile
 from protocols.replication.messages import BadMessage
 from protocols.replication.pieces import PIECE_BYTES, Content
@@ -57,7 +57,7 @@ class StoredState:
         if piece is None:
             offset, size_bytes = _place(number, self._state_bytes)
             stored = self._disk.peek(self._name, offset, size_bytes)
-            piece = self._pieces[number] = format.open_piece(stored, number)
+            piece = self._pieces[number] = snapshot_file.open_piece(stored, number)
             if len(self._pieces) > KEPT_PIECES:
                 del self._pieces[next(iter(self._pieces))]
         return piece
@@ -65,8 +65,10 @@ class StoredState:
 
 def _place(number: int, state_bytes: int) -> tuple[int, int]:
     """Where a piece is in the file, and how long it is there."""
-    offset = number * format.STORED_PIECE_BYTES
-    return offset, min(format.STORED_PIECE_BYTES, format.stored_bytes(state_bytes) - offset)
+    offset = number * snapshot_file.STORED_PIECE_BYTES
+    return offset, min(
+        snapshot_file.STORED_PIECE_BYTES, snapshot_file.stored_bytes(state_bytes) - offset
+    )
 
 
 class Receiving:
@@ -80,7 +82,7 @@ class Receiving:
         self.parts: tuple[StateFile, ...] = ()
         self._parts_prefix = parts_prefix
         self._begin = b""
-        self._head: format.Head | None = None
+        self._head: snapshot_file.Head | None = None
         self._left: list[tuple[str, int]] = []
         """The files that are not whole yet, and what each lacks."""
         self._unsynced: list[str] = []
@@ -90,10 +92,10 @@ class Receiving:
         BadMessage."""
         if self._head is None:
             self._begin += data
-            size_bytes = format.head_bytes(self._begin)
+            size_bytes = snapshot_file.head_bytes(self._begin)
             if size_bytes is None or len(self._begin) < size_bytes:
                 return
-            self._take_head(format.decode_head(self._begin[:size_bytes]))
+            self._take_head(snapshot_file.decode_head(self._begin[:size_bytes]))
             data = self._begin[size_bytes:]
         while data and self._left:
             name, lacks_bytes = self._left[0]
@@ -104,7 +106,7 @@ class Receiving:
             else:
                 self._left[0] = name, lacks_bytes - len(part)
 
-    def _take_head(self, head: format.Head) -> None:
+    def _take_head(self, head: snapshot_file.Head) -> None:
         self._head = head
         prefix = self._parts_prefix
         if head.part_bytes and prefix is None:
@@ -115,7 +117,7 @@ class Receiving:
         self._append(self.name, b"")
         for part in self.parts:
             self._append(part.name, b"")
-        every = [StateFile(self.name, format.stored_bytes(head.state_bytes)), *self.parts]
+        every = [StateFile(self.name, snapshot_file.stored_bytes(head.state_bytes)), *self.parts]
         self._left = [(each.name, each.size_bytes) for each in every if each.size_bytes]
 
     def _append(self, name: str, data: bytes) -> None:
@@ -165,15 +167,15 @@ class SnapshotFiles:
         if SNAPSHOT not in self._disk.names():
             return
         size_bytes = self._disk.size_bytes(SNAPSHOT)
-        last = await self._disk.read(SNAPSHOT, max(0, size_bytes - format.TAIL_BYTES))
-        end_bytes = format.end_bytes(last)
+        last = await self._disk.read(SNAPSHOT, max(0, size_bytes - snapshot_file.TAIL_BYTES))
+        end_bytes = snapshot_file.end_bytes(last)
         if end_bytes > size_bytes:
             raise CorruptFile("not a whole snapshot")
         end = await self._disk.read(SNAPSHOT, size_bytes - end_bytes)
-        about = format.decode_about(end, size_bytes)
+        about = snapshot_file.decode_about(end, size_bytes)
         for number in range(-(-about.state_bytes // PIECE_BYTES)):
             place = _place(number, about.state_bytes)
-            format.open_piece(await self._disk.read(SNAPSHOT, *place), number)
+            snapshot_file.open_piece(await self._disk.read(SNAPSHOT, *place), number)
         for part in about.parts:
             if part.name not in self._disk.names():
                 raise CorruptFile(f"file {part.name} is missing, which the snapshot names")
@@ -229,7 +231,7 @@ class SnapshotFiles:
         if not is_wanted():
             await self._remove([OWN])
             return None
-        snapshot = made._replace(size_bytes=format.sent_bytes(len(state), parts))
+        snapshot = made._replace(size_bytes=snapshot_file.sent_bytes(len(state), parts))
         self.current = ours = About(snapshot, len(state), parts)
         await self._disk.rename(OWN, SNAPSHOT)
         await self.sweep()
@@ -245,9 +247,9 @@ class SnapshotFiles:
         for number, start in enumerate(range(0, len(state), PIECE_BYTES)):
             if number:
                 await clock.sleep(PIECE_PAUSE_S)
-            disk.append(OWN, format.seal_piece(state[start : start + PIECE_BYTES], number))
+            disk.append(OWN, snapshot_file.seal_piece(state[start : start + PIECE_BYTES], number))
             await disk.sync(OWN)
-        disk.append(OWN, format.encode_about(About(made, len(state), parts)))
+        disk.append(OWN, snapshot_file.encode_about(About(made, len(state), parts)))
         await disk.sync(OWN)
 
     # --- ours on its way to a peer -----------------------------------------------------------
@@ -257,10 +259,10 @@ class SnapshotFiles:
         about = self.current
         if about is None or about.snapshot.lsn != snapshot_lsn:
             return None
-        head = format.encode_head(about.state_bytes, about.parts)
+        head = snapshot_file.encode_head(about.state_bytes, about.parts)
         found = [head[offset : offset + size_bytes]]
         begin = len(head)
-        stored_bytes = format.stored_bytes(about.state_bytes)
+        stored_bytes = snapshot_file.stored_bytes(about.state_bytes)
         for part in (StateFile(SNAPSHOT, stored_bytes), *about.parts):
             start = max(offset, begin) - begin
             stop = min(offset + size_bytes - begin, part.size_bytes)
@@ -293,7 +295,7 @@ class SnapshotFiles:
         """All of it has come: make it durable. Raises OSError."""
         about = About(snapshot, receiving.state_bytes, receiving.parts)
         await receiving.sync()
-        self._disk.append(receiving.name, format.encode_about(about))
+        self._disk.append(receiving.name, snapshot_file.encode_about(about))
         await self._disk.sync(receiving.name)
 
     async def install(self, receiving: Receiving, snapshot: Snapshot) -> None:

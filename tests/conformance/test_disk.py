@@ -130,6 +130,24 @@ async def test_a_full_disk_and_a_failing_one_recover(make_world):
         assert ctx.disk.names() == []
 
 
+async def test_a_peek_shows_at_once_what_a_read_would_show(make_world):
+    async with make_world() as world:
+        machine = world.machine(spec("db-1"))
+        life, ctx = machine.boot(1)
+        ctx.disk.append("log", b"abcdef")
+        assert ctx.disk.peek("log", 2, 3) == b"cde" == await ctx.disk.read("log", 2, 3)
+        assert ctx.disk.peek("log", 4, 9) == b"ef"
+        with pytest.raises(FileNotFoundError):
+            ctx.disk.peek("none", 0, 1)
+        machine.disk.fail_reads = True
+        with pytest.raises(OSError) as caught:
+            ctx.disk.peek("log", 0, 1)
+        assert caught.value.errno == errno.EIO
+        life.end(crash=False)
+        with pytest.raises(Fenced):
+            ctx.disk.peek("log", 0, 1)
+
+
 DEVICE = DiskSpec(
     sync_latency_s=0.004, read_latency_s=0.002, bandwidth_bytes_per_s=1e6, capacity_bytes=1 << 20
 )

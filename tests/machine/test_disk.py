@@ -354,6 +354,11 @@ async def test_a_bit_is_flipped_in_place_and_a_wiped_disk_is_empty(rig):
     rig.machine.flip_bit("log", -2, 3)
     rig.machine.flip_bit("log", -100, 0)
     assert (await rig.do(rig.disk.read, "log"))[0] == b"\1" + b"\0" * 7 + b"\x08\0"
+    rig.disk.append("part-1", b"\0")
+    rig.disk.append("part-12", b"\0")
+    rig.disk.append("part-12.old", b"\0")
+    rig.machine.flip_bit("part", 0, 0)  # the last of them
+    assert (await rig.do(rig.disk.read, "part-12"))[0] == b"\1"
     rig.machine.wipe()
     assert rig.disk.names() == []
     assert rig.files.used_bytes == 0

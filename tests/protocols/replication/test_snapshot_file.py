@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from protocols.replication import snapshot_file as format
+from protocols.replication import snapshot_file
 from protocols.replication.log import CorruptFile
 from protocols.replication.messages import VOTER, BadMessage
 from protocols.replication.pieces import PIECE_BYTES
@@ -17,7 +17,7 @@ PARTS = (StateFile("topic-1", 9), StateFile("topic-7", 0))
 
 
 def about(state_bytes: int, parts: tuple[StateFile, ...] = PARTS) -> About:
-    size_bytes = format.sent_bytes(state_bytes, parts)
+    size_bytes = snapshot_file.sent_bytes(state_bytes, parts)
     snapshot = Snapshot(9, 4, (("a", VOTER),), ((1, 1), (4, 6)), size_bytes)
     return About(snapshot, state_bytes, parts)
 
@@ -25,19 +25,19 @@ def about(state_bytes: int, parts: tuple[StateFile, ...] = PARTS) -> About:
 def encode(state: bytes) -> bytes:
     starts = range(0, len(state), PIECE_BYTES)
     pieces = [state[start : start + PIECE_BYTES] for start in starts]
-    stored = [format.seal_piece(piece, number) for number, piece in enumerate(pieces)]
-    return b"".join(stored) + format.encode_about(about(len(state)))
+    stored = [snapshot_file.seal_piece(piece, number) for number, piece in enumerate(pieces)]
+    return b"".join(stored) + snapshot_file.encode_about(about(len(state)))
 
 
 def decode(file: bytes) -> tuple[About, bytes]:
-    end = format.end_bytes(file[-format.TAIL_BYTES :])
+    end = snapshot_file.end_bytes(file[-snapshot_file.TAIL_BYTES :])
     if end > len(file):
         raise CorruptFile("too short")
-    found = format.decode_about(file[-end:], len(file))
+    found = snapshot_file.decode_about(file[-end:], len(file))
     state, offset, number = b"", 0, 0
     while offset < len(file) - end:
-        stored = file[offset : min(offset + format.STORED_PIECE_BYTES, len(file) - end)]
-        state += format.open_piece(stored, number)
+        stored = file[offset : min(offset + snapshot_file.STORED_PIECE_BYTES, len(file) - end)]
+        state += snapshot_file.open_piece(stored, number)
         offset, number = offset + len(stored), number + 1
     return found, state
 
@@ -64,23 +64,23 @@ def test_a_large_one_is_stored_in_pieces_that_are_each_in_their_place(size_bytes
     file = encode(state)
     assert decode(file) == (about(size_bytes), state)
     if size_bytes > PIECE_BYTES:
-        first, second = (format.STORED_PIECE_BYTES * number for number in (1, 2))
+        first, second = (snapshot_file.STORED_PIECE_BYTES * number for number in (1, 2))
         swapped = file[first:second] + file[:first] + file[second:]
         with pytest.raises(CorruptFile, match="piece 0"):
             decode(swapped)
 
 
 def test_what_a_peer_is_sent_says_first_how_long_each_part_is() -> None:
-    head = format.encode_head(5, PARTS)
-    assert format.head_bytes(head[:3]) is None
-    assert format.head_bytes(head) == len(head)
-    assert format.decode_head(head) == (5, (9, 0))
-    assert format.sent_bytes(5, PARTS) == len(head) + format.stored_bytes(5) + 9
+    head = snapshot_file.encode_head(5, PARTS)
+    assert snapshot_file.head_bytes(head[:3]) is None
+    assert snapshot_file.head_bytes(head) == len(head)
+    assert snapshot_file.decode_head(head) == (5, (9, 0))
+    assert snapshot_file.sent_bytes(5, PARTS) == len(head) + snapshot_file.stored_bytes(5) + 9
 
 
 @pytest.mark.parametrize("body", [b"\xc1", b"\x90", b"\x92\x01\x91\xff", b"\x92\xa1a\x90"])
 def test_a_head_that_is_none_is_refused(body: bytes) -> None:
     with pytest.raises(BadMessage):
-        format.decode_head(len(body).to_bytes(4, "little") + body)
+        snapshot_file.decode_head(len(body).to_bytes(4, "little") + body)
     with pytest.raises(BadMessage, match="over"):
-        format.head_bytes(b"\xff\xff\xff\xff")
+        snapshot_file.head_bytes(b"\xff\xff\xff\xff")
