@@ -79,6 +79,9 @@ DISKS = Row(
         series("Failed", "Calls that the disk failed: an error, or no space.",
                [Ask(q.rate("emu_disk_errors_total", "node"), "{{node}}")], unit="ops",
                thresholds=[(1, "red")]),
+        series("Full", "Replicas whose disk is full: with too many, writes are refused.",
+               [Ask(q.most("emu_replica_lacks_room", "replica"), "{{replica}}")],
+               thresholds=[(1, "red")]),
     ],
 )  # fmt: skip
 BOARD = Board(
