@@ -115,7 +115,7 @@ class Partition:
 
     def _with_ends(self) -> Iterator[tuple[Segment, int]]:
         bases = [segment.base for segment in self.segments]
-        yield from zip(self.segments, [*bases[1:], self.end], strict=True)
+        yield from zip(self.segments, [*bases, self.end][1:], strict=True)
 
     def places(self) -> Iterator[Place]:
         """Of its segments."""

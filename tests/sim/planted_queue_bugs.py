@@ -100,18 +100,6 @@ def _tail_not_in_snapshots(swap: Swap) -> None:
 
 
 @bug()
-def _restored_files_are_appended_to(swap: Swap) -> None:
-    """after a restart records go behind what the snapshot knows of a file"""
-    sound = backlog._Segment.__init__
-
-    def init(self: Any, parts: Sequence[Any] = ()) -> None:
-        sound(self, parts)
-        self.is_open = bool(parts)
-
-    swap.setattr(backlog._Segment, "__init__", init)
-
-
-@bug()
 def _log_never_synced(swap: Swap) -> None:
     """the log is never synced"""
 
