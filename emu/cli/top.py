@@ -40,7 +40,11 @@ OnceOption = Annotated[bool, typer.Option("--once", help="Print it once, and end
 
 
 def top(cluster: ClusterOption = "", once: OnceOption = False, as_json: JsonOption = False) -> None:
-    """Watch a running cluster: tiers, nodes, rates, errors, latencies, faults, events."""
+    """Watch a running cluster: tiers, nodes, rates, errors, latencies, faults, events.
+
+    Rates count requests (of a balancer, which reads none: each time a client speaks and the server
+    answers), WAIT those that have no answer yet.
+    """
     with attached(cluster) as client:
         if as_json:
             output.result(client.call("status"))
