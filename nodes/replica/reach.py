@@ -11,12 +11,15 @@ OWN_SNAPSHOT: Final = "replica: a snapshot of its own"
 WRITTEN_TO: Final = "replica: records applied while the state is dumped"
 HALF_SNAPSHOT: Final = "replica: a start that finds half a snapshot"
 TORN_TAIL: Final = "replica: a start that cuts a torn tail"
+TORN_OVER: Final = "replica: a torn tail over more than one file of the log"
+LONG_LOG: Final = "replica: a log of several files"
+READ_BACK: Final = "replica: records for a peer that are read back from the log's files"
 FULL: Final = "replica: records that waited for room on the disk"
 CUT_OFF_READ: Final = "replica: a read at a primary that has not heard a majority for half a lease"
 FAR_BEHIND: Final = "replica: a state that follows its log in slices"
 
 DRIVER: Final = (
-    OWN_SNAPSHOT, WRITTEN_TO, HALF_SNAPSHOT, TORN_TAIL, FULL,
+    OWN_SNAPSHOT, WRITTEN_TO, HALF_SNAPSHOT, TORN_TAIL, TORN_OVER, LONG_LOG, FULL,
 )  # fmt: skip
 
 GROUP: Final = "group commit: two or more requests in a record"
@@ -31,5 +34,5 @@ GATHERED: Final = (
     GROUP, MIXED, REPEATED, REPEATED_OPEN, REPEATED_DONE, REFUSED_OPEN, NOT_TAKEN,
 )  # fmt: skip
 
-TOGETHER: Final = (*core.STATES, FAR_BEHIND)
+TOGETHER: Final = (*core.STATES, FAR_BEHIND, READ_BACK)
 """What takes two members at least."""

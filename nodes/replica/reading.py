@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from nodes.base import Context
 from nodes.parts.auto_reset_event import AutoResetEvent
+from nodes.replica import reach
 from nodes.replica.files import ReplicaFiles
 from protocols.replication.log import Entry
 from protocols.replication.log_memory import MemoryLog
@@ -62,6 +63,7 @@ class Reader:
 
     async def _read_records(self, lsn: int) -> None:
         driver = self._driver
+        driver.ctx.reached(reach.READ_BACK)
         entries = await driver.files.log.read(lsn, AHEAD_BYTES)
         if not entries:
             await driver.ctx.clock.sleep(GONE_S)

@@ -141,7 +141,7 @@ class Recovery:
         for name in behind:
             await self._disk.remove(name)
         position, size_bytes = len(end.good), self._disk.size_bytes(ends_in)
-        self._ctx.reached(reach.TORN_TAIL)
+        self._ctx.reached(reach.TORN_OVER if behind else reach.TORN_TAIL)
         self._ctx.log.warning("torn log tail cut", bytes=size_bytes - position, position=position)
         if position:
             await self._disk.truncate(ends_in, position)

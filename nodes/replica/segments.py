@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from nodes.base import Context, Syncing
+from nodes.replica import reach
 from protocols.replication import log as log_format
 from protocols.replication.log import Entry
 
@@ -100,6 +101,8 @@ class Segments:
             segment = Segment(entries[0][1])
             self._ctx.disk.append(segment.name, data)
             segments.append(segment)
+            if len(segments) > 1:
+                self._ctx.reached(reach.LONG_LOG)
         else:
             segment = segments[-1]
             self._ctx.disk.append(segment.name, data)

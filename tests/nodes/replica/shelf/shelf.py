@@ -143,5 +143,5 @@ SHELF = Kind(
     facts=replicated.FACTS,
     marks=replicated.MARKS,
     cautions=replicated.CAUTIONS,
-    checks=(StateCheck("lines", "lines"),),
+    checks=(StateCheck("replicas", "lines"),),
 )
