@@ -109,6 +109,7 @@ def _said(draft: Draft, given: list[str]) -> dict[str, str]:
 
 
 def _asked(question: Question) -> str:
+    output.note(question.text)
     while True:
         said: str = typer.prompt(_prompt(question), default=question.default, err=True)
         try:
@@ -118,8 +119,8 @@ def _asked(question: Question) -> str:
 
 
 def _prompt(question: Question) -> str:
-    choices = f" ({' or '.join(question.choices)})" if question.choices else ""
-    return f"{question.text}{choices}"
+    choices = f" ({', '.join(question.choices)})" if question.choices else ""
+    return f"  {question.name}{choices}"
 
 
 def _write(path: Path, text: str) -> None:

@@ -166,9 +166,14 @@ def writes(summary: Mapping[str, Any]) -> list[str]:
 
 
 def shown_writes(lost: Sequence[Mapping[str, Any]]) -> str:
-    """Some of the lost writes, by key."""
-    shown = [f"{each['key']} {each.get('value', '')}".strip() for each in lost[:SHOWN_LOST]]
+    """Some of the lost writes, by key, or by what was written if that has its key in it."""
+    shown = [_shown_write(str(each["key"]), str(each.get("value", ""))) for each in lost]
+    shown = shown[:SHOWN_LOST]
     return ", ".join(shown) + (f" and {len(lost) - SHOWN_LOST} more" if lost[SHOWN_LOST:] else "")
+
+
+def _shown_write(key: str, value: str) -> str:
+    return value if value.startswith(key.rpartition("/")[2]) else f"{key} {value}".strip()
 
 
 def weakest(tiers: Sequence[Mapping[str, Any]], record: Record) -> str:

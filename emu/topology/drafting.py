@@ -2,7 +2,7 @@
 (topologies/new.txt), so that nothing here knows a tier.
 
 A question is `? NAME WHAT DEFAULT TEXT`, where WHAT is `name`, `1-50` or `yes|no`; below `---`
-stands the text, with `$NAME` in it and lines between `%if NAME OP VALUE` and `%end`.
+stands the text, with `$NAME` in it and lines between `%if NAME OP VALUE [and ...]` and `%end`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ END_OF_QUESTIONS: Final = "---"
 FILE: Final = "file"
 """What the text calls the file that is written."""
 IF, END = "%if ", "%end"
+COMMENT: Final = "  # "
+"""Between what a line says and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ class Draft:
 
     def written(self, answers: Mapping[str, str], file: str) -> str:
         """The file's text, by an answer to every question."""
-        text = "\n".join(self._kept(answers)) + "\n"
-        return Template(text).substitute(answers, **{FILE: file})
+        said = {**answers, FILE: file}
+        return "".join(f"{_filled(line, said)}\n" for line in self._kept(answers))
 
     def _kept(self, answers: Mapping[str, str]) -> Iterator[str]:
         keeps = True
@@ -83,6 +85,20 @@ def read(text: str) -> Draft:
     return Draft(questions, tuple(lines[at + 1 :]))
 
 
+def _filled(line: str, said: Mapping[str, str]) -> str:
+    """With the answers in it, and its comment where it was."""
+    before, comment, text = line.partition(COMMENT)
+    if not comment or not before.strip("# "):
+        return Template(line).substitute(said)
+    at = len(before) + len(COMMENT) - 2
+    filled = [Template(part).substitute(said) for part in (before, text)]
+    return f"{filled[0].rstrip():<{at}}# {filled[1]}"
+
+
 def _holds(condition: str, answers: Mapping[str, str]) -> bool:
-    name, operator, value = condition.split()
-    return answers[name] == value if operator == "==" else int(answers[name]) > int(value)
+    for each in condition.split(" and "):
+        name, operator, value = each.split()
+        said = answers[name]
+        if not (said == value if operator == "==" else int(said) > int(value)):
+            return False
+    return True

@@ -30,7 +30,7 @@ PREPARE_PAUSE_S: Final = 0.2
 PREPARE_MOST_S: Final = 2.0
 EVENTS: Final = {
     "site ready": "A web server has its tables, or found them, and shows pages.",
-    "job waits": "A web server could not hand a job to the queue; it tries again.",
+    "job waits": "A worker's job waits while its database is away: it has not failed.",
     "site not prepared": "A web server cannot make its tables yet; it tries again.",
 }
 

@@ -34,6 +34,9 @@ def test_every_answer_makes_a_sound_topology(web: str, db: str, ack: str, store:
         int(db),
     )
     assert all(len(line) <= 110 for line in text.splitlines())
+    tiers = text.partition("\ntiers:")[2].partition("\n\n")[0].splitlines()
+    places = {line.index("  # ") + 2 for line in tiers if "  # " in line and "{" not in line}
+    assert places == {34}, "comments stand below each other, whatever was answered"
 
 
 def test_every_question_changes_the_file_and_its_default_is_an_answer() -> None:
