@@ -117,6 +117,7 @@ class ClientsNode:
         self._stopped = trio.Event()
         self._idle = trio.Event()
         self._workload: Workload | None = None
+        self._prepared = trio.Event()
         self._final: dict[str, Any] | None = None
         self._unread = self._last_error = ""
         """What a final read was answered, and what the latest operation that failed was."""
@@ -139,6 +140,7 @@ class ClientsNode:
             nursery.start_soon(admin.listen_and_serve)
             task_status.started()
             workload = self._workload = await self._prepare(nursery)
+            self._prepared.set()
             self.tally = Tally(self.ctx.clock.monotonic_s())
             self.phase = "running"
             for _ in range(self.config.processes):
@@ -299,9 +301,10 @@ class ClientsNode:
 
     async def _read_all(self) -> bool:
         """Each final read, again until it is answered."""
+        if self._workload is None:  # the run ends before the tier was ready
+            await self._prepared.wait()
         workload = self._workload
-        if workload is None:
-            return False
+        assert workload is not None
         session = self._new_session()
         for step in workload.final_reads():
             self._unread = ""

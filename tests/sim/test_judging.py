@@ -69,6 +69,18 @@ def test_a_node_that_its_disk_fails_may_give_up_and_is_started_again():
     assert emu.run(script, topology("register"))["anomalies"] == []
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.3])
+def test_a_run_that_ends_before_its_store_was_ready_has_lost_nothing(after_s: float):
+    """Who asks for the end at once, or whose computer was busy until then."""
+
+    async def script(c: emu.Scenario) -> dict:
+        await c.sleep(after_s)
+        return await c.finish()
+
+    summary = emu.run(script, topology("register"))
+    assert (summary["anomalies"], summary["verdict"]) == ([], "passed")
+
+
 def test_a_long_judgement_does_not_make_the_run_before_it_untrustworthy(monkeypatch):
     held = []
     judged = judging.judge_history
