@@ -34,6 +34,7 @@ from nodes.users.visiting import (
     RpcClients,
     RpcVisitor,
     Visitor,
+    token_of,
 )
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -343,7 +344,7 @@ class UsersNode:
         self._count(operation, outcome, reason, due_s)
         if record is None:
             return
-        self.posts.settle(arguments["id"], outcome, _token_of(answer))
+        self.posts.settle(arguments["id"], outcome, token_of(answer))
         if outcome == OK:
             record.ok(arguments["id"])
         elif outcome == ERROR:
@@ -494,8 +495,3 @@ class UsersNode:
                     self.ctx.log.debug("final read failed", why=str(error))
                     attempt += 1
                     await self.ctx.clock.sleep(FINAL_READ_PAUSE_S)
-
-
-def _token_of(answer: dict[str, Any]) -> int:
-    token = answer.get("token", 0)
-    return token if isinstance(token, int) else 0

@@ -250,3 +250,9 @@ def _checked(response: Response) -> dict[str, Any]:
     if isinstance(error, dict) and error.get("code") in KNOWN_CODES:
         code, message = str(error["code"]), str(error.get("message", message))
     raise RpcError(code, message)
+
+
+def token_of(answer: dict[str, Any]) -> int:
+    """The newest write that an answer tells of; 0: it tells of none."""
+    token = answer.get("token", 0)
+    return token if isinstance(token, int) else 0
