@@ -12,8 +12,8 @@ up: $(READY)
 	@$(BIN)/emu up $(FILE)
 
 test: check
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not live"
-	@$(BIN)/pytest -q -m live
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not alone"
+	@$(BIN)/pytest -q -m alone
 
 check: $(STAMP)
 	@$(BIN)/ruff format --check --quiet .

@@ -1,7 +1,7 @@
 """What all tests share: long proofs (`soak`) run only when asked for, by `make soak`; a test that
 waits on real time or a real peer (`slow`) is asked again, once, where a busy machine failed it.
-Those and whatever talks to real sockets are `live`: `make test` runs them alone, the others two at
-a time.
+Those and whatever measures real time are `alone`: `make test` runs them so, the others two at a
+time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).parent
-LIVE_ROOMS: Final = ("live", "conformance", "observe", "cli")
+ALONE: Final = ("live", "conformance", "observe")
+"""Rooms whose tests measure real time, all of them."""
+PATIENT: Final = ("cli", "machine", "protocols", "sim")
+"""Rooms whose slow tests wait for an end, however late it comes."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,8 +26,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.flaky(reruns=1))
-        if item.get_closest_marker("slow") or _talks(item.path):
-            item.add_marker(pytest.mark.live)
+        if _is_alone(item):
+            item.add_marker(pytest.mark.alone)
     if config.getoption("--soak"):
         return
     kept, left_out = [], []
@@ -35,7 +38,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
 
 
-def _talks(file: Path) -> bool:
-    """Whether a file's tests run beside real sockets and real time."""
-    inside = file.relative_to(TESTS).parts
-    return inside[0] in LIVE_ROOMS or file.stem.endswith("_live")
+def _is_alone(item: pytest.Item) -> bool:
+    """Whether others beside it could make it fail."""
+    room = item.path.relative_to(TESTS).parts[0]
+    if room in ALONE or item.path.stem.endswith("_live"):
+        return True
+    return room not in PATIENT and item.get_closest_marker("slow") is not None
