@@ -89,7 +89,7 @@ class StateFolder:
         if not isinstance(found, dict) or not all(map(_are_tiers, found, found.values())):
             raise StateError(
                 f"{path} does not say which shards there are ({found}): put back the file, or "
-                "`emu down --volumes` forgets the disks"
+                f"`emu down --volumes -c {self.path.name}` forgets the disks"
             )
         return found
 
@@ -116,7 +116,7 @@ class StateFolder:
             raise StateError(
                 f"{self.data} was written by another version of emu ({other}; this one reads"
                 f" {FORMAT}): run that version, or forget the disks by `emu up --fresh` or"
-                " `emu down --volumes`"
+                f" `emu down --volumes -c {self.path.name}`"
             )
 
     def discard(self) -> None:
