@@ -6,6 +6,7 @@ invoked with "all"), `consume` what a member worked off and committed; `drain` l
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -147,18 +148,20 @@ def _polls(partition: _Partition) -> Iterator[Finding]:
 
 def _lost(partition: _Partition) -> Iterator[Finding]:
     """Acknowledged, and a later poll passed over it, or read all and it was not there."""
+    known = sorted(partition.published)
     for poll, offsets in partition.polls:
         there = dict.fromkeys(offsets)
         first, last = min(offsets, default=0), max(offsets, default=-1)
+        among = known
+        if poll.value != ALL:
+            among = known[bisect_right(known, first) : bisect_left(known, last)]
         missing = [
-            (offset, publish)
-            for offset, publish in sorted(partition.published.items())
-            if offset not in there
-            and publish.end < poll.begin
-            and (poll.value == ALL or first < offset < last)
+            offset
+            for offset in among
+            if offset not in there and partition.published[offset].end < poll.begin
         ]
         if missing:
-            offset, publish = missing[0]
+            offset, publish = missing[0], partition.published[missing[0]]
             part = "before" if offset < first else "behind" if offset > last else "among"
             rest = f", and {len(missing) - 1} others" if len(missing) > 1 else ""
             yield Finding(
@@ -204,13 +207,14 @@ def _not_consumed(
     last = max(drains, key=lambda each: each.begin)
     most = max((len(each.result or []) for each in consumes if each.f == CONSUME), default=0)
     uncertain = most * sum(each.outcome == INFO for each in consumes)
-    missing = [
-        publish
-        for partition in partitions.values()
-        for offset, publish in partition.published.items()
-        if publish.end < last.begin
-        and not any(offset in offsets for _, offsets in partition.consumed)
-    ]
+    missing: list[Operation] = []
+    for partition in partitions.values():
+        done = {offset: None for _, offsets in partition.consumed for offset in offsets}
+        missing += [
+            publish
+            for offset, publish in partition.published.items()
+            if publish.end < last.begin and offset not in done
+        ]
     if len(missing) > uncertain:  # so many may have been committed without an answer
         publish = missing[0]
         yield Finding(

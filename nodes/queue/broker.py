@@ -104,7 +104,11 @@ class QueueBrokerNode:
         self.machine = QueueMachine(home.has, ctx.disk)
         clock = ctx.clock
         self.desk = Desk(
-            self.machine.state, home, lambda: int(clock.wall_s() * 1000), clock.monotonic_s
+            self.machine.state,
+            home,
+            lambda: int(clock.wall_s() * 1000),
+            clock.monotonic_s,
+            ctx.reached,
         )
         self.driver: ReplicaDriver
         self.series: Series

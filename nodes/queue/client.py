@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nodes.base import Context
-from nodes.replica.client import GroupClients
+from nodes.replica.client import ELSEWHERE, GroupClients
 from nodes.wire.directory import Directory
 from nodes.wire.service import current_call
 from protocols.errors import RpcError
@@ -22,8 +22,9 @@ from protocols.queue.placement import home_of, partition_of, place_of
 
 DEFAULT_TIMEOUT_S: Final = 5.0
 BROKER: Final = "queue_broker"
-PAUSE_S: Final = 0.05
 LEAST_LEFT_S: Final = 0.005
+TRY_S: Final = 1.0
+"""After so long without an answer another member is asked who leads."""
 
 
 class Record(NamedTuple):
@@ -104,16 +105,37 @@ class QueueClient:
         return int(self.topics[topic]["partitions"])
 
     async def ask(
-        self, tier: str, method: str, *params: Any, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        tier: str,
+        method: str,
+        *params: Any,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        wait_s: float = 0.0,
     ) -> Any:
-        """A broker group's primary. Raises RpcError."""
-        try:
-            return await self._groups.of(tier).ask(method, *params, timeout_s=timeout_s)
-        except RpcError as error:
-            cause = error.__cause__
-            if error.code in UNTELLING and isinstance(cause, RpcError) and not cause.definite:
-                raise RpcError("unknown_outcome", f"{cause}; then {error}") from error
-            raise
+        """A broker group's primary, whoever that is by then; `wait_s` is what the answer itself
+        may wait. Raises RpcError, after an attempt whose outcome is unknown with that as its
+        cause."""
+        clock, deadline_s = self.ctx.clock, self.deadline_s(timeout_s + wait_s)
+        unknown: RpcError | None = None
+        while True:
+            left_s = max(deadline_s - clock.monotonic_s(), LEAST_LEFT_S)
+            try:
+                attempt_s = min(left_s, TRY_S + 3 * wait_s)
+                return await self._groups.of(tier).ask(method, *params, timeout_s=attempt_s)
+            except RpcError as error:
+                cause = error.__cause__ if isinstance(error.__cause__, RpcError) else error
+                unknown = unknown if cause.definite else cause
+                if unknown is not None and error.code in UNTELLING:
+                    told = f"{unknown}; then {error}"
+                    raise RpcError("unknown_outcome", told) from error
+                is_over = deadline_s - clock.monotonic_s() <= LEAST_LEFT_S
+                if is_over or not (error.code in ELSEWHERE or self._waits(method, params, error)):
+                    raise (unknown or error if is_over else error) from unknown
+
+    def _waits(self, method: str, params: Sequence[Any], error: RpcError) -> bool:
+        """Whether a publisher waits for room, as long as it has time."""
+        is_full = method == words.PUBLISH and error.code == "full"
+        return is_full and self.topics.get(params[0], {}).get("when_full") == "block"
 
     async def settle(
         self, tier: str, method: str, *params: Any, timeout_s: float = DEFAULT_TIMEOUT_S
@@ -209,7 +231,7 @@ class QueueClient:
         options = {"max_records": most, "wait_ms": int(wait_s * 1000)}
         answer = await self.ask(
             self.tier_of(partition), words.POLL, topic, partition, offset, options,
-            timeout_s=timeout_s + 3 * wait_s,
+            timeout_s=timeout_s, wait_s=wait_s,
         )  # fmt: skip
         records = [Record(topic, partition, *each) for each in answer["records"]]
         return Polled(records, answer["start"], answer["end"])

@@ -53,8 +53,11 @@ class Desk:
         home: Home,
         now_ms: Callable[[], int],
         now_s: Callable[[], float],
+        reached: Callable[[str], object] = str,
     ) -> None:
-        """The wall clock of this machine, and the one that never goes back."""
+        """The wall clock of this machine, and the one that never goes back; whom to tell of
+        states (reach.py)."""
+        self.reached = reached
         self.state = state
         self.home = home
         self.now_ms = now_ms

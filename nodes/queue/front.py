@@ -161,7 +161,8 @@ class QueueFrontNode:
         wait_s = _wait_s(options)
         answer = await self.client.ask(
             tier, words.POLL, topic, partition, offset, options or {},
-            timeout_s=self._left_s(call) + 3 * wait_s,
+            timeout_s=self._left_s(call),
+            wait_s=wait_s,
         )  # fmt: skip
         return dict(answer)
 
@@ -202,7 +203,8 @@ class QueueFrontNode:
         for place in range(len(tiers)):
             answer = await self.client.ask(
                 tiers[(first + place) % len(tiers)], words.ACQUIRE, topic, group, consumer, given,
-                timeout_s=left_s + 3 * wait_s,
+                timeout_s=left_s,
+                wait_s=wait_s,
             )  # fmt: skip
             if answer["deliveries"]:
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from nodes.queue import reach
 from nodes.queue.assigning import Where
 from nodes.queue.desk import Desk
 from nodes.queue.groups import MAX_MEMBERS, ConsumerGroup, Member
@@ -98,6 +99,8 @@ class Grouping:
             desk.do(JOIN, beat.group, beat.member, list(beat.topics), beat.session_ms)
             self.rebalances += 1
         if desk.state.groups[beat.group].is_news(beat.member, beat.owned):
+            if member.revoking:
+                desk.reached(reach.PASSED)
             desk.do(REPORT, beat.group, beat.member, [list(each) for each in beat.owned])
 
     def leave(self, group: str, member: str) -> None:
@@ -117,7 +120,11 @@ class Grouping:
         """Read so far."""
         found = self._group_for(group, offsets)
         wheres = [(topic, number) for topic, number, _ in offsets]
-        (found or ConsumerGroup()).check_commit(member, epoch, wheres)
+        try:
+            (found or ConsumerGroup()).check_commit(member, epoch, wheres)
+        except RpcError:
+            self._desk.reached(reach.OLD_GENERATION)
+            raise
         self._check_ends(offsets)
         new = [
             [topic, number, offset]

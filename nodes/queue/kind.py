@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.kind import Fact, Kind, StateCheck
+from nodes.queue import reach
 from nodes.queue.broker import STATE_DIGEST, QueueBrokerConfig, QueueBrokerNode, may_lose
 from nodes.queue.front import QueueFrontConfig, QueueFrontNode
 from nodes.queue.operations import OPERATIONS
 from nodes.queue.tier import QueueConfig, expand
 from nodes.queue.workloads import WORKLOADS
-from nodes.replica import reach
+from nodes.replica import reach as replicated
 from nodes.replica.kind import (
     ALARMING,
     CAUTIONS,
@@ -59,8 +60,8 @@ BROKER: Final = Kind(
     cautions=CAUTIONS,
     roles=ROLES,
     leader=LEADER,
-    reaches=reach.DRIVER,
-    reaches_together=reach.TOGETHER,
+    reaches=(*replicated.DRIVER, *reach.ALONE),
+    reaches_together=(*replicated.TOGETHER, reach.HEIR),
     disks_to_spare=disks_to_spare,
     alarming=ALARMING,
     damaged=DAMAGED,

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgpack
 
 from nodes.base import Context
+from nodes.queue import reach
 from nodes.queue.desk import Desk, Request
 from nodes.queue.grouping import SESSION, Grouping
 from nodes.queue.office import Office
@@ -108,6 +109,7 @@ class Overseer:
             group, member = where
             found = self._desk.state.groups.get(group)
             if found is not None and member in found.members:
+                self._desk.reached(reach.SESSION_ENDED)
                 self._grouping.leave(group, member)
 
     async def _ask(self, request: Request) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from nodes.queue import reach
 from nodes.queue.desk import Desk
 from nodes.queue.partition import FRAME
 from nodes.queue.state import BEGIN, DECLARE, PUBLISH, TRIM, Topic
@@ -83,6 +84,7 @@ class Publishing:
             where = batch.topic, batch.number
             offset = desk.state.producers.published(*producer, len(batch.payloads), where)
             if offset is not None:
+                desk.reached(reach.REPEATED)
                 return offset
         if self._is_full(topic, batch) and topic.options.when_full != "drop_oldest":
             raise RpcError("full", f"{batch.topic}/{batch.number} is full")

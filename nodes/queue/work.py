@@ -64,7 +64,8 @@ class WorkQueue:
             wait_ms = int(wait_s * 1000 / len(tiers))
             answer = await self._client.ask(
                 tier, words.ACQUIRE, self.topic, self.group, self.consumer,
-                {**options, "wait_ms": wait_ms}, timeout_s=timeout_s + 3 * wait_s / len(tiers),
+                {**options, "wait_ms": wait_ms}, timeout_s=timeout_s,
+                wait_s=wait_s / len(tiers),
             )  # fmt: skip
             if answer["deliveries"]:
                 self._attempt += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from nodes.queue import reach
 from nodes.queue.cursor import ACQUIRED, DYING, RESTING, Cursor, Entry
 from nodes.queue.desk import Desk
 from nodes.queue.publishing import Batch, Publishing
@@ -76,6 +77,8 @@ class Working:
         """Every lock and every rest has its whole length from now on."""
         for topic, group, number, cursor in self._desk.state.cursor_list():
             for offset, entry in cursor.entries.items():
+                if entry.state == ACQUIRED:
+                    self._desk.reached(reach.HEIR)
                 if entry.state in (ACQUIRED, RESTING):
                     self._wait(topic.name, group, number, offset, entry)
 
@@ -218,6 +221,8 @@ class Working:
             and topic in ("", found.name)
             and group in ("", its_group)
         ]
+        if mine and failed:
+            self._desk.reached(reach.FREED)
         for found, its_group, number, offset in mine:
             if failed:
                 self._fail(found, its_group, number, offset, None)
@@ -232,6 +237,7 @@ class Working:
         if found is None or entry is None:
             return
         if word == LOCK and entry.state == ACQUIRED:
+            self._desk.reached(reach.LOCK_ENDED)
             self._fail(found, group, number, offset, None)
         elif word == REST and entry.state == RESTING:
             self._desk.do(RESTED, topic, group, number, [offset])
@@ -273,6 +279,8 @@ class Working:
         for number, offset, delivery in deliveries:
             self._desk.check_partition(topic, number)
             problem = _problem(cursors[number], offset, delivery)
+            if problem == STALE:
+                self._desk.reached(reach.STALE_ACK)
             if problem or (number, offset) in seen:
                 raise RpcError(
                     problem or "bad_request", f"{name}/{number} offset {offset}, delivery"
@@ -299,6 +307,7 @@ class Working:
             at = number % target.options.partitions
             self._publishing.publish([Batch(dead, at, [payload], len(payload))])
             self.buried += 1
+            self._desk.reached(reach.BURIED)
         self._desk.do(BURY, topic, group, number, offset)
         self._desk.woken[topic, number] = None
         return True
