@@ -6,6 +6,7 @@ read back is read from the disk. What the records say, and which are needed, is 
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
@@ -50,8 +51,8 @@ class Segment:
         self.first_lsn = first_lsn
         self.name = segment_name(first_lsn)
         self.size_bytes = 0
-        self.lsns = [first_lsn]
-        self.offsets = [0]
+        self.lsns = array("Q", [first_lsn])
+        self.offsets = array("Q", [0])
 
     def grow(self, first_lsn: int, size_bytes: int) -> None:
         """So many bytes were appended, which begin with this record."""

@@ -19,7 +19,7 @@ LATEST_BYTES: Final = 4 << 20
 """So much of what files have stays in memory, and at most twice that."""
 LATEST_RECORDS: Final = 16_000
 """The same for small records, which take more room in memory than in a file."""
-MARK_BYTES: Final = 64 << 10
+MARK_BYTES: Final = 256 << 10
 """How exactly it is known how long the log is from a record on that is not in memory."""
 MAX_HELD: Final = 4
 """Parts of the log that were read from files: one for each that needs them, mostly."""
