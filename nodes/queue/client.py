@@ -115,12 +115,13 @@ class QueueClient:
         """A broker group's primary, whoever that is by then; `wait_s` is what the answer itself
         may wait. Raises RpcError, after an attempt whose outcome is unknown with that as its
         cause."""
-        clock, deadline_s = self.ctx.clock, self.deadline_s(timeout_s + wait_s)
+        more_s = 3 * wait_s  # a third of it is what one member has (GroupClient)
+        clock, deadline_s = self.ctx.clock, self.deadline_s(timeout_s + more_s)
         unknown: RpcError | None = None
         while True:
             left_s = max(deadline_s - clock.monotonic_s(), LEAST_LEFT_S)
             try:
-                attempt_s = min(left_s, TRY_S + 3 * wait_s)
+                attempt_s = min(left_s, TRY_S + more_s)
                 return await self._groups.of(tier).ask(method, *params, timeout_s=attempt_s)
             except RpcError as error:
                 cause = error.__cause__ if isinstance(error.__cause__, RpcError) else error

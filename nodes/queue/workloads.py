@@ -107,7 +107,7 @@ class Work(QueueWorkload):
         self.dead = f"{ctx.tier}.dead"
 
     async def prepare(self) -> None:
-        await self.client.declare(self.dead, {"partitions": PARTITIONS})
+        await self.client.declare(self.dead, {"partitions": PARTITIONS, "groups": ["drain"]})
         options = {"partitions": PARTITIONS, "dead_letters": self.dead, **self.options}
         await self.client.declare(self.topic, options)
 
@@ -152,16 +152,13 @@ class Work(QueueWorkload):
 
     async def _drain(self, session: Session) -> list[Any]:
         """All that is left. Somebody's lock may have to end first."""
-        queue = self._queue(session)
-        while jobs := await queue.acquire(10, wait_s=2 * LOCK_S, timeout_s=self.timeout_s):
-            for job in jobs:
-                await queue.ack([job], timeout_s=self.timeout_s)
-                self._drained.append(job.value)
-        dead: list[Any] = []
-        for partition in range(PARTITIONS):
-            records = await read_all(self.client, self.dead, partition, self.timeout_s)
-            dead += [each.value for each in records]
-        return [*self._drained, *dead]
+        dead = WorkQueue(self.client, self.dead, "drain", session.process)
+        for queue in (self._queue(session), dead):
+            while jobs := await queue.acquire(10, wait_s=2 * LOCK_S, timeout_s=self.timeout_s):
+                for job in jobs:
+                    await queue.ack([job], timeout_s=self.timeout_s)
+                    self._drained.append(job.value)
+        return self._drained
 
     def final_reads(self) -> Sequence[Step]:
         return [Step("drain", self.topic)]
