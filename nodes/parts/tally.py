@@ -5,6 +5,7 @@ Pure: it is told the time. Judging the numbers is for whoever asked for the run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from nodes.parts.histogram import LogHistogram
@@ -162,3 +163,19 @@ class Posts:
             "duplicated_ids": doubled[:SHOWN_IDS],
             "final_read": "complete" if complete else "failed",
         }
+
+
+def merged(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several sorts of things as one; what of one is not known is not known."""
+    total = dict(verdicts[0])
+    for each in verdicts[1:]:
+        for key, value in each.items():
+            if key == "final_read":
+                total[key] = value if total[key] == "complete" else total[key]
+            elif value is None or total[key] is None:
+                total[key] = None
+            elif isinstance(value, list):
+                total[key] = [*total[key], *value][:SHOWN_IDS]
+            else:
+                total[key] += value
+    return total

@@ -7,13 +7,15 @@ How a request reaches the site is in visiting.py; the numbers are kept in nodes/
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 import trio
 
 from nodes.base import Context
+from nodes.parts import png
 from nodes.parts.backoff import Backoff, RetryBudget
-from nodes.parts.tally import ANY, ERROR, OK, SHED, UNKNOWN, Posts, Tally
+from nodes.parts.tally import ANY, ERROR, OK, SHED, UNKNOWN, Tally, merged
 from nodes.parts.timing import move_on_after
 from nodes.site.store import NAMES
 from nodes.users.resolver import Resolver
@@ -22,9 +24,11 @@ from nodes.users.visiting import (
     ASSET,
     ASSETS,
     COUNT,
+    COUNT_PHOTOS,
     HOME,
     KNOWN_CODES,
     LOGIN,
+    PHOTO,
     POST,
     PROFILE,
     SEARCH,
@@ -34,8 +38,8 @@ from nodes.users.visiting import (
     RpcClients,
     RpcVisitor,
     Visitor,
-    token_of,
 )
+from nodes.users.written import Written
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, current_call
@@ -47,15 +51,15 @@ WARM_UP_S: Final = 10.0
 WARM_UP_PAUSE_S: Final = 0.1
 FINISH_TIMEOUT_S: Final = 30.0
 STRAGGLERS_S: Final = 10.0
-FINAL_READ_IDS: Final = 250
-FINAL_READ_PAUSE_S: Final = 0.25
 MAX_CLIENTS: Final = 100_000
 MAX_RATE_PER_S: Final = 1_000_000
 """Of one node; more than any laptop can do."""
 HOST: Final = "www.example.test"
 """What a site is called where no resolver says it."""
-MISSING_GRACE_S: Final = 3.0
-"""Missing posts are looked for again for so long: a promoted replica may still be applying."""
+PHOTO_SIZE: Final = (96, 72)
+"""Pixels of the photos that users take."""
+COUNTING: Final = {POST: COUNT, PHOTO: COUNT_PHOTOS}
+"""What adds something → what asks how often it is there."""
 FINAL_ERRORS: Final = frozenset(
     {"bad_request", "no_such_method", "not_found", "refused", "too_large", "unauthorized"}
 )
@@ -85,11 +89,13 @@ class Mix:
     """A search for a word."""
     post: int = 15
     """A new post, with an id by which it is looked for at the end."""
+    photo: int = 0
+    """A new photo, likewise; for a site that has a queue and workers."""
 
     def weights(self) -> dict[str, int]:
-        names = (HOME, ASSET, PROFILE, TIMELINE, SEARCH, POST)
+        names = (HOME, ASSET, PROFILE, TIMELINE, SEARCH, POST, PHOTO)
         return dict(zip(names, (self.home, self.asset, self.profile, self.timeline, self.search,
-                                self.post), strict=True))  # fmt: skip
+                                self.post, self.photo), strict=True))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,11 @@ class UsersNode:
         self.config = config
         self.rate_per_s = config.rate_per_s
         self.tally = Tally(ctx.clock.monotonic_s())
-        self.posts = Posts()
+        self.written = {
+            POST: Written(ctx, f"{ctx.tier}/{ctx.name}"),
+            PHOTO: Written(ctx, f"{ctx.tier}/{ctx.name}/photos"),
+        }
+        """What was added, by the operation that adds it."""
         self.budget = RetryBudget(config.retry_budget_ratio)
         self.backoff = Backoff()
         self.phase = "warming up"
@@ -191,7 +201,7 @@ class UsersNode:
             weights[ASSET] = 0
         self._operations = [name for name, weight in weights.items() if weight]
         self._weights = [weight for weight in weights.values() if weight]
-        self._series = UserSeries(ctx.metrics, self._operations, (POST,))
+        self._series = UserSeries(ctx.metrics, self._operations, tuple(COUNTING))
         ctx.metrics.gauge("user_requests_in_flight", "Operations that users wait for now.",
                           lambda: self._in_flight)  # fmt: skip
 
@@ -336,21 +346,14 @@ class UsersNode:
         operation = self._rng.choices(self._operations, self._weights)[0]
         arguments = self._arguments(operation, user)
         current_call.set(Call(trace=self._traces.getrandbits(52)))
-        record = None
-        if operation == POST:
-            key = f"{self.ctx.tier}/{self.ctx.name}"
-            record = self.ctx.history.invoke(user.process, "add", arguments["id"], key, model="set")
+        written = self.written.get(operation)
+        record = written.begin(user.process, arguments["id"]) if written is not None else None
         outcome, reason, answer = await self._attempt(user, operation, arguments)
         self._count(operation, outcome, reason, due_s)
-        if record is None:
+        if written is None or record is None:
             return
-        self.posts.settle(arguments["id"], outcome, token_of(answer))
-        if outcome == OK:
-            record.ok(arguments["id"])
-        elif outcome == ERROR:
-            record.fail(reason)
-        else:
-            record.info(reason)
+        written.end(record, arguments["id"], outcome, reason, answer)
+        if outcome not in (OK, ERROR):
             self._become_another(user)
 
     def _become_another(self, user: _User) -> None:
@@ -385,7 +388,7 @@ class UsersNode:
                 return OK, "", answer
             except RpcError as error:
                 reason = error.code if error.code in KNOWN_CODES else "other"
-                if not error.definite and operation == POST:
+                if not error.definite and operation in COUNTING:
                     unknown = reason
                 if reason in ("unavailable", "timeout", "disconnected"):
                     self._places.failed()
@@ -402,7 +405,7 @@ class UsersNode:
 
     def _arguments(self, operation: str, user: _User) -> dict[str, Any]:
         rng = self._rng
-        has_session = bool(user.visitor.session)
+        by_session = bool(user.visitor.session) and self.config.protocol == "http"
         match operation:
             case "asset":
                 paths = (*ASSETS, f"/static/face/{rng.choice(NAMES)}.svg")
@@ -410,15 +413,18 @@ class UsersNode:
             case "profile":
                 return {"name": rng.choice(NAMES)}
             case "timeline":
-                by_session = has_session and self.config.protocol == "http"
                 return {"name": "" if by_session else user.name}
             case "search":
                 return {"text": rng.choice(WORDS)}
             case "post":
                 self._next_post += 1
                 post = {"id": f"{self._run_id}-{self._next_post}", "text": rng.choice(LINES)}
-                by_session = has_session and self.config.protocol == "http"
                 return post if by_session else {**post, "author": user.name}
+            case "photo":
+                self._next_post += 1
+                name = f"{self._run_id}-{self._next_post}"
+                photo = {"id": name, "picture": png.encode(png.drawn(name, *PHOTO_SIZE))}
+                return photo if by_session else {**photo, "owner": user.name}
         return {}
 
     def _count(self, operation: str, outcome: str, reason: str, due_s: float) -> None:
@@ -444,8 +450,7 @@ class UsersNode:
             await self._stop_load()
             with move_on_after(self.ctx.clock, timeout_ms / 1000):
                 await self._read_back()
-            complete = len(self.posts.found) >= len(self.posts.outcomes)
-            self._final = self.posts.verdict(complete)
+            self._final = merged([each.verdict() for each in self.written.values()])
             self.phase = "finished"
         return self.summary()
 
@@ -458,40 +463,15 @@ class UsersNode:
                 await self._idle.wait()
 
     async def _read_back(self) -> None:
-        """Find every post; the missing ones are asked for again before they count as lost."""
-        if not self.posts.outcomes:
-            return
-        clock, user = self.ctx.clock, self._new_user()
-        key = f"{self.ctx.tier}/{self.ctx.name}"
-        record = self.ctx.history.invoke(user.process, "read", None, key, model="set")
-        done = False
-        try:
-            await self._look_for(user, list(self.posts.outcomes))
-            give_up_s = clock.monotonic_s() + MISSING_GRACE_S
-            while self.posts.missing() and clock.monotonic_s() < give_up_s:
-                await clock.sleep(FINAL_READ_PAUSE_S)
-                await self._look_for(user, self.posts.missing())
-            done = True
-        finally:
-            if done:
-                found = self.posts.found
-                record.ok([post for post, count in found.items() for _ in range(count)])
-            else:
-                record.info("the final reads did not end in time")
+        for operation, written in self.written.items():
+            if not written.tries.outcomes:
+                continue
+            user = self._new_user()
+            ask = partial(self._ask_once, user, COUNTING[operation])
+            await written.read_back(user.process, ask)
 
-    async def _look_for(self, user: _User, posts: list[str]) -> None:
-        """Ask how often each is stored, until every part has been answered."""
-        for start in range(0, len(posts), FINAL_READ_IDS):
-            part = posts[start : start + FINAL_READ_IDS]
-            attempt = 0
-            while True:
-                arguments = {"ids": part, "token": self.posts.token}
-                try:
-                    place = await self._places.choose(user.process, attempt)
-                    answer = await user.visitor.ask(place, COUNT, arguments, self.config.timeout_s)
-                    self.posts.found.update(answer["counts"])
-                    break
-                except (RpcError, KeyError) as error:
-                    self.ctx.log.debug("final read failed", why=str(error))
-                    attempt += 1
-                    await self.ctx.clock.sleep(FINAL_READ_PAUSE_S)
+    async def _ask_once(
+        self, user: _User, operation: str, arguments: dict[str, Any], attempt: int
+    ) -> dict[str, Any]:
+        place = await self._places.choose(user.process, attempt)
+        return await user.visitor.ask(place, operation, arguments, self.config.timeout_s)

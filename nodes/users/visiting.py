@@ -9,7 +9,7 @@ import json
 import random
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import trio
 
@@ -28,7 +28,9 @@ TIMELINE: Final = "timeline"
 SEARCH: Final = "search"
 POST: Final = "post"
 LOGIN: Final = "login"
+PHOTO: Final = "photo"
 COUNT: Final = "count_posts"
+COUNT_PHOTOS: Final = "count_photos"
 
 TOKEN: Final = "x-emu-token"
 ASSETS: Final = ("/static/style.css", "/static/hero.svg", "/static/mark.svg")
@@ -127,7 +129,8 @@ class HttpVisitor:
         if self.session:
             headers.append(("cookie", f"session={self.session}"))
         if body:
-            headers.append(("content-type", "application/json"))
+            kind = "image/png" if operation == PHOTO else "application/json"
+            headers.append(("content-type", kind))
         try:
             response = await self._client.request(
                 method,
@@ -142,7 +145,7 @@ class HttpVisitor:
         finally:
             self._count()
         answer = _checked(response)
-        if operation == POST:
+        if operation in (POST, PHOTO):
             self._token = int(answer.get("token", 0))
         return answer
 
@@ -170,7 +173,7 @@ class RpcVisitor:
         answer = await self._client_of(place).call(method, *params, timeout_s=timeout_s)
         if not isinstance(answer, dict):
             raise RpcError("internal", f"{method} answered {type(answer).__name__}")
-        if operation == POST:
+        if operation in (POST, PHOTO):
             self._token = int(answer.get("token", 0))
         return answer
 
@@ -207,6 +210,13 @@ def _http_request(operation: str, arguments: dict[str, Any]) -> tuple[str, str, 
             return "GET", f"/api/search?q={quote(arguments['text'], safe='')}", b""
         case "count_posts":
             return "POST", "/api/posts/count", json.dumps({"ids": arguments["ids"]}).encode()
+        case "count_photos":
+            return "POST", "/api/photos/count", json.dumps({"ids": arguments["ids"]}).encode()
+        case "photo":
+            told: dict[str, str] = {"id": arguments["id"]}
+            if "owner" in arguments:
+                told["owner"] = arguments["owner"]
+            return "POST", f"/api/photos?{urlencode(told)}", arguments["picture"]
         case "login":
             return "POST", "/api/login", json.dumps({"name": arguments["name"]}).encode()
         case "post":
@@ -224,8 +234,10 @@ def _rpc_request(
             return "site.timeline", [arguments["name"], 20, token]
         case "search":
             return "site.search", [arguments["text"], 20, token]
-        case "count_posts":
-            return "site.count_posts", [arguments["ids"], token]
+        case "count_posts" | "count_photos":
+            return f"site.{operation}", [arguments["ids"], token]
+        case "photo":
+            return "site.upload", [arguments["owner"], arguments["picture"], arguments["id"]]
         case "login":
             return "site.login", [arguments["name"]]
         case "post":

@@ -27,6 +27,7 @@ def _unfit(tier: TierSeen) -> Iterator[Mistake]:
 EVENTS: Final = {
     "job failed": "A job raised, or took too long: it is tried again, or is a dead letter.",
     "job's end not heard": "A worker could not tell the queue what came of a job.",
+    "job waits": "The store that a job needs is away: the job waits at its worker.",
     "nothing fetched": "A worker could not ask the queue for jobs; it asks again.",
     "worker not ready": "A worker waits until the queue and its topics are there.",
     "standing not known": "A worker could not ask how far its group is; it asks again.",
