@@ -274,6 +274,8 @@ class UsersNode:
                     answered = 0
                     self._unanswered = str(error)
                     await self.ctx.clock.sleep(WARM_UP_PAUSE_S)
+                finally:
+                    user.visitor.close()
         if answered < WARM_UP_SUCCESSES:
             self.ctx.log.warning("site not answering", after_s=WARM_UP_S, why=self._unanswered)
 
@@ -327,12 +329,13 @@ class UsersNode:
             with move_on_after(clock, rng.expovariate(1.0) * self.config.think_time_s):
                 await self._stopped.wait()
             if self._stopped.is_set():
-                return
+                break
             self._in_flight += 1
             try:
                 await self._visit(user, clock.monotonic_s())
             finally:
                 self._leave()
+        user.visitor.close()
 
     def _leave(self) -> None:
         self._in_flight -= 1
@@ -461,6 +464,8 @@ class UsersNode:
         if self._in_flight:
             with move_on_after(self.ctx.clock, STRAGGLERS_S):
                 await self._idle.wait()
+        for user in self._free:
+            user.visitor.close()
 
     async def _read_back(self) -> None:
         for operation, written in self.written.items():

@@ -106,6 +106,10 @@ class Visitor(Protocol):
         """The answer. Raises RpcError, definite or not."""
         ...
 
+    def close(self) -> None:
+        """Leave: keep no connection that others may wait for."""
+        ...
+
 
 class HttpVisitor:
     """A browser: a kept connection, a session cookie, the token of its last write."""
@@ -149,6 +153,9 @@ class HttpVisitor:
             self._token = int(answer.get("token", 0))
         return answer
 
+    def close(self) -> None:
+        self._client.close()
+
     def _count(self) -> None:
         """After its last request a connection is closed, not kept idle: it takes up a place."""
         self._left -= 1
@@ -176,6 +183,9 @@ class RpcVisitor:
         if operation in (POST, PHOTO):
             self._token = int(answer.get("token", 0))
         return answer
+
+    def close(self) -> None:
+        """The connection is everybody's."""
 
 
 class RpcClients:
