@@ -170,7 +170,7 @@ def active(cluster: ClusterOption = "", as_json: JsonOption = False) -> None:
         ]
         for each in found
     ]
-    output.table(["number", "fault", "since", "ends"], rows, {})
+    output.table(["number", "fault", "since", "ends"], rows, {}, droppable=("since",))
 
 
 def _described(record: dict[str, Any], told: list[dict[str, Any]]) -> str:

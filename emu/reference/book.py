@@ -115,7 +115,11 @@ def events() -> list[Entry]:
 
 
 def _on(event: str) -> str:
-    return f"{{on: {event.replace(' ', '-')}, after: 1s, kill: one web}}"
+    """A fault after it; `*` of its name is an operation's verb."""
+    verb = next(iter(operations()))
+    word = event.replace("*", verb).replace(" ", "-")
+    quoted = f'"{word}"' if ":" in word else word
+    return f"{{on: {quoted}, after: 1s, kill: one web}}"
 
 
 def metrics() -> list[Entry]:

@@ -134,6 +134,13 @@ def test_every_event_that_is_explained_is_told_somewhere() -> None:
         assert direct or f"class {as_class}(" in core or any(one in words for one in names), event
 
 
+def test_the_example_of_every_event_is_a_fault_of_a_file() -> None:
+    shop = "tiers: {web: {kind: web, public: true}}\nfaults:\n"
+    lines = "".join(f"  - {each.example}\n" for each in book.events())
+    faults = loads(f"{shop}{lines}", path="shop.yaml").faults
+    assert len({item.on for item in faults}) == len({each.name for each in book.events()})
+
+
 def test_no_event_is_explained_twice_in_one_room() -> None:
     places = [(each.room, each.event) for each in source.events()]
     assert len(set(places)) == len(places)
