@@ -43,7 +43,7 @@ class Crash:
     in_write: bool = False
     """While its next write is on the way to the disk (or after a second)."""
     file: str = ""
-    """The same, of a file whose name begins so (or after eight seconds): `file: log`."""
+    """The same, of a file whose name begins so (or after three seconds): `file: log`."""
 
 
 @dataclass(frozen=True, slots=True)

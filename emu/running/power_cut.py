@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from emu.running.supervisor import Cluster
 
 MOST_S: Final = 1.0
-MOST_FOR_FILE_S: Final = 8.0
+MOST_FOR_FILE_S: Final = 3.0
 """One file may be written seldom."""
 MID_WRITE_S: Final = 0.0003
 """How far into a write the power may fail; a sync takes about 0.2 ms."""

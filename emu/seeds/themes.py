@@ -18,6 +18,8 @@ from emu.seeds.makers import MAX_DRIFT
 
 TRIES: Final = 4
 MOST_POWER_CUTS: Final = 4
+WAITS_S: Final = 3.0
+"""So long a power cut may wait for a write of its file: it comes before the end."""
 LEASES_RATIO: Final = 0.4
 MOST_LEASES: Final = 4
 WIPES_RATIO: Final = 0.25
@@ -41,7 +43,7 @@ def power_cuts(draw: Chances, last_s: float) -> Iterator[FaultItem]:
         at_s = round(rng.uniform(FIRST_S, last_s), 3)
         lasts_s = draw.lasts_s(last_s - at_s, rng)
         if draw.book(at_s, lasts_s, (tier.name,)):
-            file = rng.choice(("", *tier.kind.damaged))
+            file = rng.choice(("", *tier.kind.damaged)) if at_s + WAITS_S < last_s else ""
             fault = faults.Crash(rng.choice(tier.node_names), in_write=True, file=file)
             yield draw.item(fault, at_s, lasts_s)
 
