@@ -23,7 +23,7 @@ MAX_TOP_FILES: Final = 14
 HOT_FUNCTIONS: Final[Mapping[str, str]] = {}
 """File -> the one function of that tier that may be longer than the cap; its profile says why."""
 PURE_MODULES: Final = frozenset({
-    "__future__", "binascii", "bisect", "collections", "contextlib", "contextvars", "copy",
+    "__future__", "array", "binascii", "bisect", "collections", "contextlib", "contextvars", "copy",
     "dataclasses", "enum", "errno", "fractions", "functools", "hashlib", "heapq", "html", "http",
     "inspect", "ipaddress", "itertools", "json", "math", "operator", "re", "statistics", "string",
     "struct", "textwrap", "types", "typing", "unicodedata", "urllib", "zlib",

@@ -47,6 +47,12 @@ RecordOption = Annotated[
         help="At the end, write this topology with what was done to it, for `emu sim`.",
     ),
 ]
+LogLevelOption = Annotated[
+    str, typer.Option("--log-level", help=", ".join(LEVELS), autocompletion=one_of_these(*LEVELS))
+]
+LogFormatOption = Annotated[
+    str, typer.Option("--log-format", help="text or json.", autocompletion=one_of_these(*FORMATS))
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Change a running one unasked.")]
 
 
@@ -58,14 +64,8 @@ def up(
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin with empty disks.")] = False,
     name: Annotated[str, typer.Option("--name", help="Another name than the file's.")] = "",
     seed: Annotated[int | None, typer.Option("--seed", help="Not the file's seed.")] = None,
-    log_level: Annotated[
-        str,
-        typer.Option("--log-level", help=", ".join(LEVELS), autocompletion=one_of_these(*LEVELS)),
-    ] = "info",
-    log_format: Annotated[
-        str,
-        typer.Option("--log-format", help="text or json.", autocompletion=one_of_these(*FORMATS)),
-    ] = "text",
+    log_level: LogLevelOption = "info",
+    log_format: LogFormatOption = "text",
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
     record: RecordOption = "",
     report: Annotated[str, typer.Option("--report", help=REPORT_HELP)] = "",
