@@ -1,5 +1,5 @@
-"""Steps 5 and 11 as they are shipped, with their own load, on a real Prometheus: the query of every
-panel and rule has something to show in one of them. (test_panels_live.py is the short form.)
+"""Steps 5, 10 and 11 as they are shipped, with their own load, on a real Prometheus: the query of
+every panel and rule has something to show in one of them. (test_panels_live.py: the short form.)
 """
 
 from __future__ import annotations
@@ -61,6 +61,12 @@ def sharding_breaks(running: Running) -> None:
     time.sleep(14)  # the file's own reshardings
 
 
+def queue_breaks(running: Running) -> None:
+    has_primary(running)
+    breaking(running)("kill", 3.0, target="queue-broker-1 primary")
+    time.sleep(14)
+
+
 def shown(topology: str, name: str, breaks: Callable[[Running], None]) -> Counter[str]:
     """By panel and rule, how many values it had over one run."""
     points: Counter[str] = Counter()
@@ -87,8 +93,9 @@ def shown(topology: str, name: str, breaks: Callable[[Running], None]) -> Counte
     return points
 
 
-def test_every_panel_and_rule_shows_something_of_steps_5_or_11():
+def test_every_panel_and_rule_shows_something_of_steps_5_10_or_11():
     need("prometheus")
     points = shown("topologies/05-replication.yaml", "replication", replication_breaks)
+    points.update(shown("topologies/10-message-queue.yaml", "message-queue", queue_breaks))
     points.update(shown("topologies/11-sharding.yaml", "sharding", sharding_breaks))
     assert [where for where, many in points.items() if not many and where not in RARE] == []
