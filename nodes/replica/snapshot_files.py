@@ -156,6 +156,8 @@ class SnapshotFiles:
         self._prefix = machine.file_prefix if isinstance(machine, KeepsFiles) else ""
         self.current: About | None = None
         """What our own file says of itself."""
+        self.dumped: Sequence[StateFile] = ()
+        """The files of a dump that waits to be saved: the state may not need them any more."""
         self._receiving: list[Receiving] = []
 
     # --- what we have ------------------------------------------------------------------------
@@ -277,7 +279,7 @@ class SnapshotFiles:
     # --- a peer's on its way here ------------------------------------------------------------
 
     def receive(self) -> Receiving:
-        """Begin to write one down; end it by `install` or `forget`."""
+        """Begin to write one down, until `install` or `end`."""
         taken, number = self._disk.names(), 0
         begins = (f"{PEERS}{number}", f"{self._prefix}peer-{number}-")
         while any(name.startswith(begins) for name in taken):
@@ -309,7 +311,7 @@ class SnapshotFiles:
     async def sweep(self) -> None:
         """Remove the state's files that neither the snapshot nor the state needs, and what was
         left unfinished by an earlier life."""
-        needed = [each.name for each in self.parts]
+        needed = [each.name for each in (*self.parts, *self.dumped)]
         for receiving in self._receiving:
             needed += receiving.names
         if isinstance(self._machine, KeepsFiles):

@@ -63,6 +63,7 @@ class Snapshots:
             await driver.ctx.clock.sleep(LOOK_S)
             if not (driver.held or driver.is_installing) and self._is_due():
                 await self._take()
+                driver.files.snapshots.dumped = ()
 
     def _is_due(self) -> bool:
         """Not for less log than the state is long: a large state would be written all the time."""
@@ -113,7 +114,8 @@ class Snapshots:
                 try:
                     next(steps)
                 except StopIteration as ended:
-                    return ended.value, _files_of(driver.machine), lsn, epoch
+                    files = driver.files.snapshots.dumped = _files_of(driver.machine)
+                    return ended.value, files, lsn, epoch
                 except _TooFast:
                     break
                 await driver.ctx.clock.sleep(STEP_PAUSE_S)

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 import emu
+from emu.sim.world import SimWorld
+from nodes.replica.snapshot_files import SnapshotFiles
 from protocols.errors import RpcError
+from tests.conformance.conftest import run_in_virtual_time, spec
+from tests.nodes.replica.shelf.shelf import Lines
 
 pytestmark = pytest.mark.slow
 SHELF = Path(__file__).parent / "shelf" / "shelf.yaml"
@@ -82,6 +86,24 @@ def test_what_was_cleared_leaves_the_disk_and_what_is_kept_stays() -> None:
         return {"full": full > 7, "left": 0 < len(left) < 11}
 
     assert emu.run(script, SHELF, seed=2) == {"full": True, "left": True}
+
+
+def test_the_files_of_a_dump_stay_until_it_is_saved_though_the_state_has_others_by_then() -> None:
+    async def script() -> tuple[bool, bool]:
+        async with SimWorld(1) as world:
+            _, ctx = world.machine(spec("server-1")).boot(1)
+            lines = Lines(ctx.disk)
+            snapshots = SnapshotFiles(ctx, lines)
+            lines.apply(b"a line", 1)
+            snapshots.dumped = dumped = lines.dumped_files()
+            lines.apply(b"", 2)  # as a log that is cut takes the state back
+            await snapshots.sweep()
+            before = dumped[0].name in ctx.disk.names()
+            snapshots.dumped = ()
+            await snapshots.sweep()
+            return before, dumped[0].name in ctx.disk.names()
+
+    assert run_in_virtual_time(script) == (True, False)
 
 
 @pytest.mark.parametrize("seed", range(6))
