@@ -22,7 +22,6 @@ from protocols.errors import RpcError
 from protocols.queue import words
 from protocols.queue.placement import partition_of
 
-Options = dict[str, Any]
 GROUPED: Final = (words.HEARTBEAT, words.COMMIT, words.COMMITTED, words.SEEK)
 SETTLING: Final = (words.ACK, words.NACK, words.RENEW, words.TERMINATE)
 
@@ -100,11 +99,11 @@ class QueueFrontNode:
         await self.client.look(self._left_s(call))
         return {"tiers": self.client.tiers, "topics": self.client.topics}
 
-    async def _declare(self, call: Call, topic: str, options: Options | None = None) -> bool:
+    async def _declare(self, call: Call, topic: str, options: dict[str, Any] | None = None) -> bool:
         return await self.client.declare(topic, options or {}, timeout_s=self._left_s(call))
 
     async def _producer(
-        self, call: Call, name: str = "", options: Options | None = None
+        self, call: Call, name: str = "", options: dict[str, Any] | None = None
     ) -> list[Any]:
         partition = only(options, "partition").get("partition", 0)
         tier = await self._tier_of(partition, call)
@@ -115,7 +114,7 @@ class QueueFrontNode:
         return list(answer)
 
     async def _publish(
-        self, call: Call, topic: str, records: list[Any], options: Options | None = None
+        self, call: Call, topic: str, records: list[Any], options: dict[str, Any] | None = None
     ) -> list[list[int]]:
         given = only(options, "partition", "producer")
         partitions = await self.client.partitions_of(topic, self._left_s(call))
@@ -155,7 +154,12 @@ class QueueFrontNode:
         return found
 
     async def _poll(
-        self, call: Call, topic: str, partition: int, offset: int, options: Options | None = None
+        self,
+        call: Call,
+        topic: str,
+        partition: int,
+        offset: int,
+        options: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         tier = await self._tier_of(partition, call)
         wait_s = _wait_s(options)
@@ -167,7 +171,7 @@ class QueueFrontNode:
         return dict(answer)
 
     async def _offsets(
-        self, call: Call, topic: str, options: Options | None = None
+        self, call: Call, topic: str, options: dict[str, Any] | None = None
     ) -> list[list[int]]:
         time_ms = only(options, "time_ms").get("time_ms")
         rows = await self.client.offsets(topic, time_ms=time_ms, timeout_s=self._left_s(call))
@@ -187,7 +191,12 @@ class QueueFrontNode:
     # --- work queues ---------------------------------------------------------------------
 
     async def _acquire(
-        self, call: Call, topic: str, group: str, consumer: str, options: Options | None = None
+        self,
+        call: Call,
+        topic: str,
+        group: str,
+        consumer: str,
+        options: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """At each broker group in turn; what a client does not number is numbered here."""
         left_s = self._left_s(call)
@@ -255,7 +264,12 @@ class QueueFrontNode:
         return await self.client.standing(topic, group, timeout_s=self._left_s(call))
 
     async def _release(
-        self, call: Call, topic: str, group: str, consumer: str, options: Options | None = None
+        self,
+        call: Call,
+        topic: str,
+        group: str,
+        consumer: str,
+        options: dict[str, Any] | None = None,
     ) -> int:
         if not self.client.tiers:
             await self.client.look(self._left_s(call))
@@ -289,7 +303,7 @@ class QueueFrontNode:
         return [await ask(tier, method, *params, timeout_s=self._left_s(call)) for tier in tiers]
 
 
-def _wait_s(options: Options | None) -> float:
+def _wait_s(options: dict[str, Any] | None) -> float:
     wait_ms = (options or {}).get("wait_ms", 0)
     if type(wait_ms) is not int or wait_ms < 0:
         raise bad("`wait_ms` is a whole number of at least 0")

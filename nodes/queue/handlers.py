@@ -48,7 +48,6 @@ from protocols.queue.words import (
     MAX_WAIT_MS,
 )
 
-Options = dict[str, Any]
 MAX_BLOCKED: Final = 1000
 """Publishers that may wait for room; others are refused."""
 BLOCKED_S: Final = 30.0
@@ -126,7 +125,7 @@ class Handlers:
             "topics": {name: topic.options.to_wire() for name, topic in topics.items()},
         }
 
-    async def _declare(self, call: Call, topic: str, options: Options | None = None) -> bool:
+    async def _declare(self, call: Call, topic: str, options: dict[str, Any] | None = None) -> bool:
         if problem := name_problem(topic):
             raise bad(problem)
         try:
@@ -138,7 +137,7 @@ class Handlers:
     # --- producers -----------------------------------------------------------------------
 
     async def _producer(
-        self, call: Call, name: str = "", options: Options | None = None
+        self, call: Call, name: str = "", options: dict[str, Any] | None = None
     ) -> list[Any]:
         only(options, "partition")
         if name:
@@ -156,13 +155,13 @@ class Handlers:
         return self._gathering.add(partial(self._decide_publish, topic, records, *rest))
 
     def _decide_publish(
-        self, topic: Any, records: Any, options: Options | None = None
+        self, topic: Any, records: Any, options: dict[str, Any] | None = None
     ) -> list[list[int]]:
         given = only(options, "partition", "producer")
         return self._publishing.publish(self._packing.batches(topic, records, given))
 
     async def _publish(
-        self, call: Call, topic: str, records: list[Any], options: Options | None = None
+        self, call: Call, topic: str, records: list[Any], options: dict[str, Any] | None = None
     ) -> list[list[int]]:
         request = partial(self._decide_publish, topic, records, options)
         until_s = call.deadline_s or self._clock.monotonic_s() + BLOCKED_S
@@ -193,7 +192,12 @@ class Handlers:
     # --- to read -------------------------------------------------------------------------
 
     async def _poll(
-        self, call: Call, topic: str, partition: int, offset: int, options: Options | None = None
+        self,
+        call: Call,
+        topic: str,
+        partition: int,
+        offset: int,
+        options: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         given = only(options, "max_records", "max_bytes", "wait_ms")
         return await self._reading.poll(
@@ -206,7 +210,7 @@ class Handlers:
         )
 
     async def _offsets(
-        self, call: Call, topic: str, options: Options | None = None
+        self, call: Call, topic: str, options: dict[str, Any] | None = None
     ) -> list[list[int]]:
         given = only(options, "time_ms")
         time_ms = number_of(given, "time_ms", -1, 0, 1 << 53)
@@ -228,7 +232,7 @@ class Handlers:
     # --- consumer groups -----------------------------------------------------------------
 
     async def _heartbeat(
-        self, call: Call, group: str, member: str, epoch: int, options: Options | None = None
+        self, call: Call, group: str, member: str, epoch: int, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         given = only(options, "topics", "owned", "session_ms", "beat")
         session_ms = number_of(given, "session_ms", SESSION_MS, LEAST_SESSION_MS, MAX_SESSION_MS)
@@ -268,7 +272,12 @@ class Handlers:
         return list(await self._decide(partial(self._working.standing, topic, group)))
 
     async def _acquire(
-        self, call: Call, topic: str, group: str, consumer: str, options: Options | None = None
+        self,
+        call: Call,
+        topic: str,
+        group: str,
+        consumer: str,
+        options: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         given = only(options, "max", "wait_ms", "lock_ms", "attempt")
         asked = Asked(
@@ -335,7 +344,7 @@ class Handlers:
         topic: str,
         group: str,
         deliveries: list[Any],
-        options: Options | None = None,
+        options: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         given = only(options, "publish")
         rows = deliveries_of(deliveries)
@@ -364,7 +373,7 @@ class Handlers:
         topic: str,
         group: str,
         deliveries: list[Any],
-        options: Options | None = None,
+        options: dict[str, Any] | None = None,
     ) -> int:
         given = only(options, "delay_ms")
         delay_ms = number_of(given, "delay_ms", -1, 0, MAX_DELAY_MS)
@@ -380,7 +389,7 @@ class Handlers:
         topic: str,
         group: str,
         deliveries: list[Any],
-        options: Options | None = None,
+        options: dict[str, Any] | None = None,
     ) -> int:
         given = only(options, "lock_ms")
         lock_ms = number_of(given, "lock_ms", 0, 1, MAX_LOCK_MS)
@@ -392,7 +401,12 @@ class Handlers:
         return int(await self._decide(partial(self._working.terminate, topic, group, rows)))
 
     async def _release(
-        self, call: Call, topic: str, group: str, consumer: str, options: Options | None = None
+        self,
+        call: Call,
+        topic: str,
+        group: str,
+        consumer: str,
+        options: dict[str, Any] | None = None,
     ) -> int:
         failed = bool(only(options, "failed").get("failed"))
         request = partial(self._working.release, consumer, topic, group, failed=failed)

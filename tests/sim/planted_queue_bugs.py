@@ -158,23 +158,6 @@ def _offsets_given_again_after_truncation(swap: Swap) -> None:
 
 
 @bug()
-def _one_offset_skipped_at_a_segment(swap: Swap) -> None:
-    """what a new segment begins with is read from the one before"""
-
-    def place_of(self: Any, offset: int) -> Any:
-        if not self.start <= offset < self.end:
-            return None
-        base = 0
-        for segment in reversed(self.segments):
-            base = segment.base
-            if base < offset:
-                break
-        return partition.Place(self.topic, self.number, base)
-
-    swap.setattr(partition.Partition, "place_of", place_of)
-
-
-@bug()
 def _full_is_forgotten(swap: Swap) -> None:
     """what makes room drops records that are not done"""
     sound = publishing_module.Publishing.check

@@ -68,7 +68,9 @@ async def ask_everything(c: emu.Scenario, services: list[Service], times: int) -
     return internal
 
 
-@pytest.mark.parametrize("step", ["04-load-balancer", "05-replication", "11-sharding"])
+@pytest.mark.parametrize(
+    "step", ["04-load-balancer", "05-replication", "10-message-queue", "11-sharding"]
+)
 def test_no_method_of_any_tier_answers_internal(step, monkeypatch):
     services: list[Service] = []
     make = Service.__init__
