@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from nodes.base import Context
 from nodes.parts.png import SIGNATURE
 from nodes.queue.client import QueueClient
 from nodes.site.photos import Photos
@@ -26,9 +27,11 @@ PUBLISH_S: Final = 3.0
 class Errands:
     """The site's, where it uses a queue and a database."""
 
-    def __init__(self, queue: QueueClient, photos: Photos) -> None:
+    def __init__(self, ctx: Context, queue: QueueClient, photos: Photos) -> None:
         self.photos = photos
         self._queue = queue
+        self._life = f"{ctx.name}-{int(ctx.clock.wall_s() * 1000):x}"
+        self._attempts = 0
 
     async def prepare(self, attempt: str) -> None:
         """Make tables and topics, unless they are there."""
@@ -46,15 +49,24 @@ class Errands:
         if len(data) > MAX_PHOTO_BYTES:
             most = f"{MAX_PHOTO_BYTES >> 10} KiB"
             raise RpcError("too_large", f"a photo has at most {most}; this one {len(data)} bytes")
-        token, new = await self.photos.add(owner, photo, data)
+        self._attempts += 1
+        claim = f"{self._life}/{self._attempts}"
+        token, new = await self.photos.add(owner, photo, data, claim)
         try:
             place = await self._publish(PHOTOS, owner, {"photo": photo})
         except RpcError as error:
-            if error.definite and new:
-                await self.photos.drop(photo)  # nobody was told of it
-                raise
+            if error.definite and new and await self._drop(photo, claim):
+                raise  # nobody was told of it
             raise _half(error, "the photo") from error
         return {"id": photo, "owner": owner, "token": token, "queued": place}
+
+    async def _drop(self, photo: str, claim: str) -> bool:
+        """Whether it is known to be gone."""
+        try:
+            await self.photos.drop(photo, claim)
+        except RpcError:
+            return False
+        return True
 
     async def tell_followers(self, author: str, post: str) -> None:
         """Of a post that is stored. Raises RpcError."""

@@ -85,7 +85,7 @@ class Opening:
             services.queue = QueueClient(ctx, nursery, directory, queue_tier)
             if self.database and not in_kv:
                 photos = Photos(ctx, lambda: self.site.store)
-                self.site.errands = Errands(services.queue, photos)
+                self.site.errands = Errands(ctx, services.queue, photos)
 
     async def _keep_in_database(self, nursery: trio.Nursery, directory: Directory) -> None:
         ctx = self._ctx

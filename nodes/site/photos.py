@@ -15,7 +15,7 @@ from protocols.errors import RpcError
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS photos (
         id TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, posted_s REAL NOT NULL,
-        original BLOB NOT NULL)""",
+        original BLOB NOT NULL, claim TEXT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS photo_sizes (
         photo TEXT NOT NULL, size TEXT NOT NULL, content BLOB NOT NULL,
         PRIMARY KEY (photo, size))""",
@@ -51,8 +51,9 @@ WORD: Final = re.compile(r"[^\W_]{2,40}")
 MAX_WORDS: Final = 80
 
 HAS_USER: Final = "SELECT 1 FROM users WHERE name = ?"
-ADD_PHOTO: Final = "INSERT OR IGNORE INTO photos VALUES (?, ?, ?, ?)"
-DROP_PHOTO: Final = "DELETE FROM photos WHERE id = ?"
+ADD_PHOTO: Final = "INSERT OR IGNORE INTO photos VALUES (?, ?, ?, ?, ?)"
+CLAIM_PHOTO: Final = "UPDATE photos SET claim = ? WHERE id = ?"
+DROP_PHOTO: Final = "DELETE FROM photos WHERE id = ? AND claim = ?"
 PHOTO: Final = "SELECT id, owner, posted_s, length(original) FROM photos WHERE id = ?"
 NEWEST: Final = """SELECT id, owner, posted_s FROM photos
     WHERE id IN (SELECT photo FROM photo_sizes) ORDER BY posted_s DESC, id LIMIT ?"""
@@ -118,20 +119,23 @@ class Photos:
     async def _rows(self, statement: str, *params: Any, token: int | None) -> list[list[Any]]:
         return (await self._store().query(statement, *params, token=token)).rows
 
-    async def add(self, owner: str, photo: str, data: bytes) -> tuple[int, bool]:
-        """The write's token, and whether it is new. `not_found` if nobody is called so."""
+    async def add(self, owner: str, photo: str, data: bytes, claim: str) -> tuple[int, bool]:
+        """The write's token, and whether it is new. `not_found` if nobody is called so. `claim`:
+        this attempt's own; that of the last one stands."""
         known = [HAS_USER, [owner], {"rows": 1}]
-        row = [ADD_PHOTO, [photo, owner, self._ctx.clock.wall_s(), data]]
+        row = [ADD_PHOTO, [photo, owner, self._ctx.clock.wall_s(), data, claim]]
+        statements: list[Statement] = [known, row, [CLAIM_PHOTO, [claim, photo]]]
         try:
-            written = await self._store().write([known, row], request_id=f"photo-{photo}")
+            written = await self._store().write(statements, request_id=f"photo-{claim}")
         except RpcError as error:
             if error.code == "refused" and error.details[:1] == (0,):  # by the guard
                 raise RpcError("not_found", f"nobody is called {owner[:40]}") from error
             raise
         return written.lsn, bool(written.results[1]["changes"])
 
-    async def drop(self, photo: str) -> None:
-        await self._store().write([[DROP_PHOTO, [photo]]], request_id=f"drop-photo-{photo}")
+    async def drop(self, photo: str, claim: str) -> None:
+        """Unless another attempt has come to it since."""
+        await self._store().write([[DROP_PHOTO, [photo, claim]]], request_id=f"drop-{claim}")
 
     async def one(self, photo: str, token: int | None) -> dict[str, Any] | None:
         """A photo, and how far its job is."""

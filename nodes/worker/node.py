@@ -103,6 +103,8 @@ class WorkerNode:
         self._changed = trio.Event()
         self._prepared = trio.Event()
         self._executions = 0
+        self._life = f"{ctx.name}-{int(ctx.clock.wall_s() * 1000):x}"
+        """Names no other life, of no other run: what the queue and stores remember may be older."""
         self._finished = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -140,7 +142,7 @@ class WorkerNode:
             nursery.start_soon(self.opening.site.prepare_forever)
         self._client = self.opening.services.queue
         for topic in self.topics:
-            name = f"{ctx.name}.{ctx.generation}/{topic}"
+            name = f"{self._life}/{topic}"
             self._queues[topic] = WorkQueue(self._client, topic, config.group, name)
         while True:
             try:
@@ -225,11 +227,10 @@ class WorkerNode:
     async def _execute(self, job: Job) -> RpcError | None:
         """Do it, and record that; the error, if it failed."""
         self._executions += 1
-        execution = f"{self.ctx.name}.{self.ctx.generation}/{self._executions}"
+        process = f"{self.ctx.name}.{self.ctx.generation}/{self._executions}"
+        execution = f"{self._life}/{self._executions}"
         value = [job.partition, job.offset, job.time_ms, _shown(job.key)]
-        record = self.ctx.history.invoke(
-            execution, judged.WORK, value, job.topic, model=judged.JOBS
-        )
+        record = self.ctx.history.invoke(process, judged.WORK, value, job.topic, model=judged.JOBS)
         clock, timeout_s = self.ctx.clock, self.config.timeout_s
         current_call.set(Call(deadline_s=clock.monotonic_s() + timeout_s))
         try:
