@@ -320,6 +320,8 @@ class UsersNode:
             await self._visit(user, due_s)
         finally:
             self._leave()
+        if self._stopped.is_set():
+            user.visitor.close()
         self._free.append(user)
 
     async def _closed_loop(self, user: _User) -> None:
@@ -461,11 +463,11 @@ class UsersNode:
         self._stopped.set()
         self.tally.ended_s = self.tally.ended_s or self.ctx.clock.monotonic_s()
         self.phase = "finishing"
+        for user in self._free:
+            user.visitor.close()
         if self._in_flight:
             with move_on_after(self.ctx.clock, STRAGGLERS_S):
                 await self._idle.wait()
-        for user in self._free:
-            user.visitor.close()
 
     async def _read_back(self) -> None:
         for operation, written in self.written.items():
