@@ -144,9 +144,9 @@ class Scatter:
 
 async def gather(fan_out: FanOut, keys: Sequence[str]) -> dict[str, Any]:
     """Key → value of all that could be read in time. Raises RpcError for bad keys."""
-    by_slot: dict[int, list[str]] = {}
-    for key in dict.fromkeys(keys):
-        by_slot.setdefault(key_slot(key), []).append(key)
+    by_slot: dict[int, dict[str, None]] = {}
+    for key in keys:
+        by_slot.setdefault(key_slot(key), {})[key] = None
     found: dict[str, Any] = {}
     left = dict.fromkeys(by_slot)
 

@@ -32,6 +32,8 @@ REFUSED = [
     ("bad_request", "set", ["k", None]),
     ("bad_request", "incr", []),
     ("bad_request", "mget", ["k"]),
+    ("bad_request", "mget", [[["k"]]]),
+    ("bad_request", "mget", [[{}]]),
     ("bad_request", "scan", ["", {"timeout_s": 3}]),
     ("bad_request", "find", ["ada", {"after": 3}]),
     ("wrong_type", "incr", ["text"]),
