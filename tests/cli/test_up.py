@@ -32,8 +32,9 @@ accepts: {single-point: this is a test}
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a short name: a socket's path has an end."""
+    return tmp_path_factory.mktemp("up") / "s"
 
 
 @pytest.fixture

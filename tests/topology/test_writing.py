@@ -11,6 +11,7 @@ from emu.model.vocabulary import verbs
 from emu.topology.loading import load, loads
 from emu.topology.writing import recorded, timeline_yaml, with_timeline
 from nodes.kv.resharding import Reshard
+from nodes.queue.operations import DeadLetters, Groups, Publish, Redrive, Tail, Topics
 from nodes.sql.switchover import Promote
 
 FOUR = Path("topologies/04-load-balancer.yaml")
@@ -32,6 +33,12 @@ EVERY = (
     FaultItem(faults.Scale("web", 5), 2.0),
     FaultItem(Reshard("web", to=4, partitioner="ring", rate_per_s=500.0), 2.0),
     FaultItem(Promote("db db-1"), 2.0),
+    FaultItem(Topics("web"), 2.0),
+    FaultItem(Groups("web"), 2.0),
+    FaultItem(Tail("web", topic="photos", records=3), 2.0),
+    FaultItem(Publish("web", topic="photos", value="{}", key="ada"), 2.0),
+    FaultItem(DeadLetters("web", topic="photos"), 2.0),
+    FaultItem(Redrive("web", topic="photos", records=5), 2.0),
     FaultItem(faults.Wipe("web-1"), 3.0, for_s=1.0),
     FaultItem(faults.Late("web-2", up_to_s=0.2), 3.0, for_s=1.0),
     FaultItem(faults.Crash("db", in_write=True, file="log"), 4.0, for_s=1.0),
