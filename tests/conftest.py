@@ -12,10 +12,8 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).parent
-ALONE: Final = ("live", "conformance", "observe")
-"""Rooms whose tests measure real time, all of them."""
-PATIENT: Final = ("cli", "machine", "protocols", "sim")
-"""Rooms whose slow tests wait for an end, however late it comes."""
+ALONE: Final = ("live", "conformance")
+"""Rooms whose tests measure real time. Elsewhere they wait for an end, however late it comes."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,7 +38,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_alone(item: pytest.Item) -> bool:
     """Whether others beside it could make it fail."""
-    room = item.path.relative_to(TESTS).parts[0]
-    if room in ALONE or item.path.stem.endswith("_live"):
-        return True
-    return room not in PATIENT and item.get_closest_marker("slow") is not None
+    return item.path.relative_to(TESTS).parts[0] in ALONE or item.path.stem.endswith("_live")
