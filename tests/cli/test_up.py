@@ -38,12 +38,12 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def begin(tmp_path: Path, state: Path) -> Iterator[Begin]:
+def begin(state: Path) -> Iterator[Begin]:
     """`begin(text, words...)`: emu up of that topology; killed at the end if it still runs."""
     begun: list[Up] = []
 
     def up(text: str, *words: str, **more: str) -> Up:
-        file = tmp_path / "topology.yaml"
+        file = state.parent / "topology.yaml"
         file.write_text(text)
         begun.append(Up(state, str(file), *words, **more))
         return begun[-1]
