@@ -150,6 +150,8 @@ class Operation:
     answers whether there was anything."""
     undo: Method | None = None
     resizing: Resizing | None = None
+    of_group: bool = False
+    """Whether the tiers that one declared tier stands for are meant together, by its name."""
     counts: tuple[str, ...] = ()
     """Metrics whose growth is part of the result."""
     result: Callable[[Ended], dict[str, Any]] = plain_result

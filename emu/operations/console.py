@@ -41,7 +41,7 @@ class ClusterConsole:
             each for each in self.cluster.instances.values() if self._can(each.placement.kind)
         ]
         there = dict.fromkeys(
-            instance.placement.group if self._grouped else instance.spec.tier
+            (self._grouped and instance.placement.group) or instance.spec.tier
             for instance in instances
         )
         known = f"there is: {', '.join(there)}" if there else "this cluster has none"
@@ -119,9 +119,11 @@ class ClusterConsole:
 
 def seat_for(cluster: Cluster, operation: Operation) -> ClusterConsole:
     """The console for one operation."""
-    grouped = operation.resizing is not None
     return ClusterConsole(
-        cluster, operation.of, lambda kind: operation in kind.operations, grouped=grouped
+        cluster,
+        operation.of,
+        lambda kind: operation in kind.operations,
+        grouped=operation.of_group,
     )
 
 

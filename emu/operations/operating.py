@@ -66,7 +66,7 @@ class Asked:
 
     def _tier(self) -> str:
         """The tier whose leader is asked. Raises TargetError."""
-        grouped = self.operation.resizing is not None
+        grouped = self.operation.of_group
         for tier in self.console.cluster.topology.tiers:
             meant = self.main == tier.group or (self.main == tier.name and not grouped)
             if meant and self.operation in tier.kind.operations:

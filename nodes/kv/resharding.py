@@ -170,6 +170,7 @@ RESHARD: Final = Operation(
     read=progress_of,
     cancel=words.CANCEL,
     resizing=Resizing(wanted, shard_number, _kept),
+    of_group=True,
     counts=(REDIRECTS,),
     result=_result,
     shown=_shown,

@@ -245,7 +245,7 @@ def _operation(
     run: Callable[[Console, Any], Awaitable[dict[str, Any]]],
     shown: Callable[[Mapping[str, Any]], str],
 ) -> Operation:
-    return Operation(word, "queue tier", run=run, shown=shown)
+    return Operation(word, "queue tier", of_group=True, run=run, shown=shown)
 
 
 OPERATIONS: Final = (

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from emu.running.targets import TargetError
 from emu.scenario import Scenario
 from nodes.queue.operations import OPERATIONS
 from protocols.errors import RpcError
@@ -45,6 +46,8 @@ def test_topics_groups_and_records_are_listed() -> None:
         assert [each["value"] for each in told["records"]] == ["b", "c"]
         with pytest.raises(RpcError, match="not_found"):
             await done(c.queue_tail("queue", topic="nowhere"))
+        with pytest.raises(TargetError, match=r"`asking` is no queue tier; there is: queue$"):
+            await done(c.queue_topics("asking"))
 
     sim(script)
 
