@@ -18,18 +18,13 @@ from nodes.base import Context, Syncing
 from nodes.parts.timing import move_on_after
 from nodes.replica import reach
 from nodes.replica.recovery import STATE, Recovered, Recovery
-from nodes.replica.segments import Segments
-from nodes.replica.snapshot_files import SNAPSHOT, Receiving, SnapshotFiles
+from nodes.replica.segments import READ_BYTES, Segments
+from nodes.replica.snapshot_files import Receiving, SnapshotFiles
 from nodes.replica.state_machine import StateMachine
 from protocols.replication.log import Entry
 from protocols.replication.messages import Members
 from protocols.replication.replica import DATA, Diverged, HardState, Snapshot
 
-__all__ = ["LOG", "ROOM_PAUSE_S", "SNAPSHOT", "ReplicaFiles"]
-
-LOG: Final = "log"
-"""What the names of the log's files begin with."""
-READ_BYTES: Final = 256 << 10
 ROOM_PAUSE_S: Final = 0.2
 
 

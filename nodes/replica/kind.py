@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from nodes.kind import Caution, Fact, Leader, Mark, TierSeen
 from nodes.replica.event_words import DIVERGED, LOG_DAMAGED, PROMOTED
-from nodes.replica.files import LOG, SNAPSHOT
+from nodes.replica.segments import LOG
+from nodes.replica.snapshot_files import SNAPSHOT
 from protocols.replication.replica import PRIMARY
 
 ROLES: Final = (PRIMARY, "replica")

@@ -18,7 +18,9 @@ from nodes.replica import reach
 from protocols.replication import log as log_format
 from protocols.replication.log import Entry
 
-PREFIX: Final = "log-"
+LOG: Final = "log"
+PREFIX: Final = f"{LOG}-"
+"""What the names of its files begin with."""
 SEGMENT_BYTES: Final = 8 << 20
 """A file of this size is followed by a new one."""
 SHORT_BYTES: Final = 4 << 10
