@@ -154,12 +154,20 @@ class ReplicaFiles:
 
     async def replace(self, name: str, data: bytes) -> None:
         """Atomically and durably."""
+        aside = await self._begin_aside(name)
+        self.ctx.disk.append(aside, data)
+        await self._put_in_place(aside, name)
+
+    async def _begin_aside(self, name: str) -> str:
+        """Where to write what shall be called so: what an earlier attempt left there is gone."""
         disk, aside = self.ctx.disk, f"{name}.new"
         if aside in disk.names():
             await disk.remove(aside)
-        disk.append(aside, data)
-        await disk.sync(aside)
-        await disk.rename(aside, name)
+        return aside
+
+    async def _put_in_place(self, aside: str, name: str) -> None:
+        await self.ctx.disk.sync(aside)
+        await self.ctx.disk.rename(aside, name)
 
     async def when_there_is_room(self, action: Callable[[], Awaitable[None]]) -> None:
         """Do it, again and again while the disk is full: what follows depends on it."""
@@ -182,9 +190,7 @@ class ReplicaFiles:
         name = f"divergent-{epoch}-{event.from_lsn}.jsonl"
 
         async def save() -> None:
-            disk, aside = self.ctx.disk, f"{name}.new"
-            if aside in disk.names():
-                await disk.remove(aside)
+            disk, aside = self.ctx.disk, await self._begin_aside(name)
             lsn, in_memory_lsn = event.from_lsn, event.last_lsn + 1 - len(event.records)
             disk.append(aside, b"")
             while lsn < in_memory_lsn:
@@ -192,8 +198,7 @@ class ReplicaFiles:
                 disk.append(aside, self._in_words(found[: in_memory_lsn - lsn]))
                 lsn = found[-1][1] + 1
             disk.append(aside, self._in_words(event.records))
-            await disk.sync(aside)
-            await disk.rename(aside, name)
+            await self._put_in_place(aside, name)
 
         await self.when_there_is_room(save)
         return name
