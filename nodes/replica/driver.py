@@ -383,8 +383,6 @@ class ReplicaDriver:
             if much_bytes > CATCH_UP_BYTES and self._has_only_old_records():
                 await self.ctx.clock.sleep(much_bytes / CATCH_UP_BYTES_PER_S)
             before_bytes = written_bytes
-            if mark < self.files.written_mark:  # written after this sync had begun
-                self._sync_wanted.set()
             self.core.synced(mark, self._now_s())
             self.pump()
 
