@@ -25,7 +25,6 @@ from emu.machine.life import Life
 from emu.machine.pipe import Pipe
 from nodes.base import Peer, Stream
 
-CHECKPOINT_EVERY: Final = 64
 BULK_BYTES: Final = 262144
 CORKED_BYTES: Final = 65536
 

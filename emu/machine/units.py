@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -57,7 +57,6 @@ class Unit:
     adds_up: bool = False
     """Whether parts may follow each other: `1m30s`."""
     most: float = MOST
-    extra_help: Mapping[str, str] = field(default_factory=dict)
 
 
 UNITS: Final = (

@@ -128,10 +128,6 @@ class Client:
         """How many came together last time: while they come one by one, calls leave one by one."""
 
     @property
-    def connected(self) -> bool:
-        return self._link is not None
-
-    @property
     def in_flight(self) -> int:
         """Calls that wait for an answer now."""
         return len(self._waiting)

@@ -347,11 +347,6 @@ class Replica:
         """Whether a member has about what the quorum has; False unless we are primary."""
         return self._leading is not None and self._leading.is_caught_up(name)
 
-    @property
-    def in_sync_names(self) -> tuple[str, ...]:
-        """On a primary with witnesses: who all must have a record that counts by their vouching."""
-        return self._leading.in_sync.required if self._leading is not None else ()
-
     # -- what is known
 
     @property
