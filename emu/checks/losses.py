@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from emu.checks.history import Operation
+from emu.checks.partitions import ALL, PUBLISH
 from emu.checks.values import freeze
 
-WRITES: Final = {"list-append": "append", "set": "add", "queue": "publish"}
+WRITES: Final = {"list-append": "append", "set": "add", "queue": PUBLISH}
 """model → the operation whose element every later read must show."""
 
 
@@ -34,14 +35,14 @@ def find_losses(operations: Sequence[Operation], model: str) -> Losses | None:
             continue
         if each.f == word:
             writes.append(each)
-        elif word != "publish" or each.value == "all":
+        elif word != PUBLISH or each.value == ALL:
             key = freeze(each.key)
             if key not in last_reads or each.begin > last_reads[key].begin:
                 last_reads[key] = each
-    if word == "publish" and not last_reads:
+    if word == PUBLISH and not last_reads:
         return None  # a queue of another sort
     rows = {key: read.result or [] for key, read in last_reads.items()}
-    if word == "publish":
+    if word == PUBLISH:
         rows = {key: [row[-1] for row in each] for key, each in rows.items()}
     shown = {key: {freeze(one) for one in each} for key, each in rows.items()}
     lost = []

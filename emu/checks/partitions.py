@@ -52,9 +52,9 @@ def check_partitions(operations: Sequence[Operation]) -> Iterator[Finding]:
             publishes[freeze(operation.value)] = operation
         if operation.is_ok:
             yield from _take(operation, partitions)
-    places: dict[Any, tuple[Any, int, Operation]] = {}
-    for number, partition in partitions.items():
-        yield from _values(number, partition, publishes, places)
+    places: dict[Any, tuple[int, Operation]] = {}
+    for partition in partitions.values():
+        yield from _values(partition, publishes, places)
         yield from _order_of(partition)
         yield from _polls(partition)
         yield from _consumed(partition)
@@ -90,10 +90,9 @@ def _take(operation: Operation, partitions: dict[Any, _Partition]) -> Iterator[F
 
 
 def _values(
-    number: Any,
     partition: _Partition,
     publishes: dict[Any, Operation],
-    places: dict[Any, tuple[Any, int, Operation]],
+    places: dict[Any, tuple[int, Operation]],
 ) -> Iterator[Finding]:
     """Each value was published, before it was read, and is at one place."""
     for offset, seen in sorted(partition.rows.items()):
@@ -107,10 +106,10 @@ def _values(
         elif operation.f != PUBLISH and publish.begin > operation.end:
             yield Finding(f"{text}, before it was published", (operation, publish))
         if value in places:
-            _, other, before = places[value]
+            other, before = places[value]
             shown = f"{show(seen.value)} is there twice, at offsets {other} and {offset}"
             yield Finding(shown, (before, operation))
-        places[value] = number, offset, operation
+        places[value] = offset, operation
 
 
 def _order_of(partition: _Partition) -> Iterator[Finding]:
@@ -202,7 +201,7 @@ def _not_consumed(
     """After a drain every acknowledged record was committed by somebody."""
     drains = [each for each in operations if each.f == DRAIN and each.is_ok]
     consumes = [each for each in operations if each.f in (CONSUME, DRAIN)]
-    if not drains or not consumes:
+    if not drains:
         return
     last = max(drains, key=lambda each: each.begin)
     most = max((len(each.result or []) for each in consumes if each.f == CONSUME), default=0)

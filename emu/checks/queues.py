@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from emu.checks.history import FAIL, INFO, Operation
-from emu.checks.partitions import OPERATIONS, check_partitions
+from emu.checks.partitions import DRAIN, OPERATIONS, check_partitions
 from emu.checks.result import Finding, at, known_at, show, who
 from emu.checks.values import freeze
 
 DEQUEUE: Final = "dequeue"
-DRAIN: Final = "drain"
 EMPTY: Final = None
 """What `dequeue` answers when there is nothing."""
 
