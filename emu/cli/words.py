@@ -19,7 +19,7 @@ from emu.cli.attach import (
     one_of_these,
 )
 from emu.machine import units
-from emu.model.docstrings import descriptions, without_example
+from emu.model.docstrings import description, without_example
 from emu.model.faults import Fault
 
 SELECTORS_HELP: Final = (
@@ -75,8 +75,7 @@ def _option(word: type[Fault], each: Field[Any], hint: Any) -> Option:
             metavar=f"{metavar}...", help=_main_help(word, each), autocompletion=complete_main(word)
         )
         return Annotated[list[str], words], default
-    text = each.metadata.get("help") or descriptions(word).get(each.name, "")
-    text = without_example(text) or None
+    text = without_example(description(word, each)) or None
     flag = f"--{name.replace('_', '-')}"
     if hint is bool:
         return Annotated[bool, typer.Option(flag, help=text)], bool(each.default)
@@ -99,8 +98,7 @@ def _option(word: type[Fault], each: Field[Any], hint: Any) -> Option:
 
 def _main_help(word: type[Fault], each: Field[Any]) -> str:
     """What its first words are; of targets which words there are."""
-    told = each.metadata.get("help") or descriptions(word).get(each.name, "")
-    return without_example(told) or SELECTORS_HELP
+    return without_example(description(word, each)) or SELECTORS_HELP
 
 
 def _metavar(name: str, hint: Any) -> str:

@@ -7,9 +7,13 @@ import inspect
 import re
 import sys
 import textwrap
+from dataclasses import Field
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
+
+HELP: Final = "help"
+"""In a field's metadata: what it is, where its dataclass has no source that says it."""
 
 
 @cache
@@ -24,6 +28,11 @@ def descriptions(config: Any) -> dict[str, str]:
             ):
                 found[name] = " ".join(text.split())
     return found
+
+
+def description(config: Any, each: Field[Any]) -> str:
+    """What one of its fields is, for people; "" if nothing says it."""
+    return str(each.metadata.get(HELP) or descriptions(config).get(each.name, ""))
 
 
 def without_example(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal, get_args, get_origin, get_type
 
 from emu.extensions import ExtensionError
 from emu.model import faults
-from emu.model.docstrings import descriptions
+from emu.model.docstrings import HELP, descriptions
 from emu.model.faults import Fault
 from emu.model.kinds import known_kinds
 from emu.model.topology import Topology
@@ -18,8 +18,6 @@ from nodes.kind import Kind
 from nodes.operations import Operation
 
 TYPES: Final[Mapping[str, type]] = {each.__name__: each for each in (str, int, float, bool, tuple)}
-HELP: Final = "help"
-"""In a field's metadata: what it is, for people."""
 Described = dict[str, Any]
 """An operation's word as plain data: `{"verb", "main", "help", "breaks", "fields", ...}`."""
 

@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from emu.machine import units
-from emu.model.docstrings import descriptions
+from emu.model.docstrings import description
 
 NEEDED: Final = "must be given"
 NOT_SAID: Final = "nothing"
@@ -45,12 +45,12 @@ def options_of(config: type, *, leave_out: tuple[str, ...] = (), inside: str = "
 
 
 def _options(config: type, leave_out: tuple[str, ...], inside: str) -> Iterator[Entry]:
-    hints, texts = get_type_hints(config), descriptions(config)
+    hints = get_type_hints(config)
     for each in fields(config):
         if not each.init or each.name in leave_out:
             continue
         key, hint = units.key_of(each.name), hints[each.name]
-        text = each.metadata.get("help") or texts.get(each.name, "")
+        text = description(config, each)
         example = _example(key, each, hint, text)
         yield Entry(f"{inside}{key}", text, unit_of(each, hint), default_of(each), example)
         for nested in _dataclasses(hint):
