@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from emu.machine import units
 from emu.model.docstrings import description
+from emu.topology import schema
 
 NEEDED: Final = "must be given"
 NOT_SAID: Final = "nothing"
@@ -46,14 +47,14 @@ def options_of(config: type, *, leave_out: tuple[str, ...] = (), inside: str = "
 
 def _options(config: type, leave_out: tuple[str, ...], inside: str) -> Iterator[Entry]:
     hints = get_type_hints(config)
-    for each in fields(config):
-        if not each.init or each.name in leave_out:
+    for key, each in schema.keys_of(config).items():
+        if each.name in leave_out:
             continue
-        key, hint = units.key_of(each.name), hints[each.name]
+        hint = hints[each.name]
         text = description(config, each)
         example = _example(key, each, hint, text)
         yield Entry(f"{inside}{key}", text, unit_of(each, hint), default_of(each), example)
-        for nested in _dataclasses(hint):
+        for nested in schema.dataclasses_in(hint):
             yield from _options(nested, (), f"{inside}{key}.")
 
 
@@ -130,9 +131,3 @@ def _example(key: str, each: Field[Any], hint: Any, text: str) -> str:
     if hint in (int, float):
         return f"{key}: {NUMBER}{unit.examples[0] if unit.examples else ''}"
     return ""
-
-
-def _dataclasses(hint: Any) -> list[type]:
-    if isinstance(hint, type) and is_dataclass(hint):
-        return [hint]
-    return [found for each in get_args(hint) for found in _dataclasses(each)]

@@ -295,7 +295,7 @@ def _to_dataclass(config: type, model: BaseModel) -> Any:
 
 def _plain(value: Any, hint_: Any) -> Any:
     if isinstance(value, BaseModel):
-        nested = next(each for each in _flat(hint_) if model_of(each) is type(value))
+        nested = next(each for each in dataclasses_in(hint_) if model_of(each) is type(value))
         return _to_dataclass(nested, value)
     if isinstance(value, (list, tuple)):
         return type(value)(_plain(each, hint_) for each in value)
@@ -304,11 +304,11 @@ def _plain(value: Any, hint_: Any) -> Any:
     return value
 
 
-def _flat(hint_: Any) -> list[type]:
+def dataclasses_in(hint_: Any) -> list[type]:
     """Every dataclass that a type mentions."""
     if isinstance(hint_, type) and is_dataclass(hint_):
         return [hint_]
-    return [found for each in get_args(hint_) for found in _flat(each)]
+    return [found for each in get_args(hint_) for found in dataclasses_in(each)]
 
 
 # --- problems -------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ def _owner(config: type, loc: tuple[str | int, ...]) -> type:
     """The dataclass whose mapping `loc` leads to."""
     for part in loc:
         found = keys_of(config).get(str(part))
-        nested = _flat(get_type_hints(config)[found.name]) if found is not None else []
+        nested = dataclasses_in(get_type_hints(config)[found.name]) if found is not None else []
         config = nested[0] if nested else config
     return config
 
