@@ -48,6 +48,11 @@ def verbs(topology: Topology | None = None) -> dict[str, type[Fault]]:
     return verbs_of(operations(topology))
 
 
+def passing(found: Mapping[str, Operation]) -> tuple[str, ...]:
+    """The verbs that leave nothing to undo, of the general ones and of the operations."""
+    return (*faults.PASSING, *(verb for verb, each in found.items() if each.undo is None))
+
+
 # --- over the control socket ----------------------------------------------------------------------
 
 

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from emu.model import faults
 from emu.model.faults import Fault
 from emu.model.topology import FaultItem, Tier, Topology
-from emu.model.vocabulary import operations
+from emu.model.vocabulary import operations, passing
 from nodes.operations import Operation, Reach
 
 FIRST_S: Final = 1.0
@@ -54,9 +53,11 @@ class Chances:
         self.tiers = [tier for tier in topology.tiers if not tier.kind.clients and tier.members]
         self.groups = [tier for tier in self.tiers if tier.kind.leader is not None]
         self.replicated = [tier for tier in self.groups if len(tier.members) > 1]
-        self.operations = [each for each in operations(topology).values() if self._is_drawn(each)]
+        known = operations(topology)
+        self.operations = [each for each in known.values() if self._is_drawn(each)]
         self.before: dict[str, list[Fault]] = {each.verb: [] for each in self.operations}
         """The words of each operation that were drawn so far."""
+        self._passing = passing(known)
         self.bearable = {tier.name: _may_lose(tier) for tier in self.tiers}
         self.lasting_s = rng.choice(LASTINGS_S)
         self.most_at_once = rng.choice(MOST_AT_ONCE)
@@ -87,13 +88,7 @@ class Chances:
 
     def item(self, fault: Fault, at_s: float, lasts_s: float, on: str = "") -> FaultItem:
         """At that time, or so long after the event."""
-        return FaultItem(fault, at_s, on, None if self._is_once(fault) else lasts_s)
-
-    def _is_once(self, fault: Fault) -> bool:
-        """Whether it is over when it is done: there is nothing to undo."""
-        if fault.verb in faults.PASSING:
-            return True
-        return any(each.undo is None for each in self.operations if each.verb == fault.verb)
+        return FaultItem(fault, at_s, on, None if fault.verb in self._passing else lasts_s)
 
     # --- operations --------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 from emu.extensions import ExtensionError
 from emu.machine.units import shown
 from emu.model import expectations as expecting
-from emu.model import faults
 from emu.model.kinds import known_kinds
 from emu.model.problems import Problem, TopologyError, hint
 from emu.model.shaping import (
@@ -24,7 +23,7 @@ from emu.model.shaping import (
     Outside,
 )
 from emu.model.topology import MAX_NODES, FaultItem, Tier, Topology, check_runners
-from emu.model.vocabulary import operations_of, verbs_of
+from emu.model.vocabulary import operations_of, passing, verbs_of
 from emu.topology import document as documents
 from emu.topology import schema, shipped
 from emu.topology.document import Document, Path
@@ -368,7 +367,6 @@ class _Loader:
     def _faults(self, tiers: TierReader) -> tuple[FaultItem, ...]:
         kinds = self.kinds.values() if tiers.broken else [t.kind for t in tiers.tiers.values()]
         operations = self._operations(tiers)
-        once = [verb for verb, each in operations.items() if each.undo is None]
         reader = FaultReader(
             self.document,
             verbs_of(operations),
@@ -376,7 +374,7 @@ class _Loader:
             tiers.regions,
             tuple(tiers.groups),
             roles=[role for kind in kinds for role in kind.roles],
-            passing=(*faults.PASSING, *once),
+            passing=passing(operations),
             broken=tuple(tiers.broken),
         )
         listed = self._list("faults", "[{at: 10s, kill: web-1}]")
