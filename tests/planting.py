@@ -6,11 +6,15 @@ function that does the swapping; whoever hunts them runs the ordinary machinery 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
+
+from emu.seeds.campaign import run_all
+from emu.seeds.run import SeedRun
 
 Swap = pytest.MonkeyPatch
 Plant = Callable[[Swap], None]
@@ -35,6 +39,12 @@ def first_found(plant: Plant, anomaly: Callable[[int], str], seeds: Iterable[int
     """The first seed under which something is found wrong with this bug in the code."""
     with planted(plant):
         return next((seed for seed in seeds if anomaly(seed)), None)
+
+
+def alarms(runs: Sequence[SeedRun]) -> list[str]:
+    """What is found wrong with the true code, a line for each seed; hopefully nothing."""
+    results = run_all(runs, os.cpu_count() or 1, lambda result: None)
+    return [f"seed {each.seed}: {each.kind}: {each.anomaly}" for each in results if each.anomaly]
 
 
 class Unlike:
