@@ -19,11 +19,11 @@ def leaderless(
     last said of themselves. `of`: only of that tier, or of those that it expands to."""
     found = {}
     for tier in topology.tiers:
-        if of and of not in (tier.name, tier.group):
+        leader = tier.kind.leader
+        if leader is None or (of and of not in (tier.name, tier.group)):
             continue
         members = [each for each in instances.values() if each.spec.tier == tier.name]
-        leader = tier.kind.leader
-        if leader is None or not members or _is_led(members, leader.role):
+        if not members or _is_led(members, leader.role):
             continue
         found[tier.name] = f"{tier.name} has no {leader.role}: {_votes(members, instances)}"
     return found
