@@ -16,6 +16,7 @@ from rich.text import Text
 
 from emu.cli import injecting, output
 from emu.cli.attach import ClusterOption, JsonOption, attached
+from emu.cli.explain import EXAMPLE
 from emu.cli.words import command_of, missing
 from emu.machine import units
 from emu.model import faults
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
             told = inspect.getdoc(kind)
             app.command(verb, help=told, rich_help_panel=PANEL)(lasting(kind))
     for name, act, example in (("scale", scale, "scale web=5"), ("faults", active, "faults")):
-        app.command(name, epilog=f"Example: emu {example}", rich_help_panel=PANEL)(act)
+        app.command(name, epilog=f"{EXAMPLE}emu {example}", rich_help_panel=PANEL)(act)
 
 
 def lasting(kind: type[faults.Fault]) -> Callable[..., None]:
