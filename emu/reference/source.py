@@ -54,12 +54,12 @@ def events() -> tuple[Told, ...]:
     """Every event that some EVENTS table explains."""
     found = []
     for path, tree in modules():
-        texts = _texts(tree)
         for node in tree.body:
             match node:
                 case ast.AnnAssign(target=ast.Name(id=name), value=ast.Dict() as table) if (
                     name == SAYS
                 ):
+                    texts = _texts(tree)
                     for key, value in zip(table.keys, table.values, strict=True):
                         event, text = _text(key, texts), _text(value, texts)
                         found.append(Told(event, text, room_of(path)))
@@ -83,10 +83,13 @@ def metrics() -> tuple[Metric, ...]:
     """Every metric that is registered, with the rooms that do."""
     found: dict[str, Metric] = {}
     for path, tree in modules():
-        texts = _texts(tree)
-        for node in ast.walk(tree):
-            if not (isinstance(node, ast.Call) and _attribute(node) in REGISTER and node.args):
-                continue
+        calls = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and _attribute(node) in REGISTER and node.args
+        ]
+        texts = _texts(tree) if calls else {}
+        for node in calls:
             name = _text(node.args[0], texts)
             text = _text(node.args[1], texts) if len(node.args) > 1 else ""
             labels = [each.arg for each in node.keywords if each.arg]
@@ -138,16 +141,14 @@ def _texts(tree: ast.Module) -> dict[str, str]:
 
 def _imported(module: str, name: str) -> str:
     """A constant of another module of ours."""
-    if not name.isupper() or module.partition(".")[0] not in ROOMS:
-        return ""
-    path = ROOT / f"{module.replace('.', '/')}.py"
-    return _own(path).get(name, "") if path.is_file() else ""
+    return _own(f"{module.replace('.', '/')}.py").get(name, "") if name.isupper() else ""
 
 
 @cache
-def _own(path: Path) -> dict[str, str]:
+def _own(path: str) -> dict[str, str]:
+    tree = dict(modules()).get(path)
     found = {}
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in tree.body if tree is not None else ():
         match node:
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
                 found[name] = text
