@@ -12,9 +12,9 @@ import trio
 from nodes.base import Context
 from nodes.kv.arguments import check_one_slot, key_slot
 from nodes.parts.timing import move_on_after
-from nodes.replica.client import ELSEWHERE, GroupClients
+from nodes.replica.client import ELSEWHERE, LEAST_LEFT_S, GroupClients
+from nodes.wire.answers import deadline_in
 from nodes.wire.directory import Directory
-from nodes.wire.service import current_call
 from protocols.errors import RpcError
 from protocols.hashing.slots import SLOTS
 from protocols.kv import coordinator as map_words
@@ -23,7 +23,6 @@ from protocols.kv.coordinator import SlotMap, coordinator_tier
 
 DEFAULT_TIMEOUT_S: Final = 5.0
 PAUSE_S: Final = 0.01
-LEAST_LEFT_S: Final = 0.005
 MAP_WAIT_MS: Final = 200
 MAP_TIMEOUT_S: Final = 1.0
 TRY_S: Final = 1.0
@@ -151,16 +150,8 @@ class KvClient:
     async def call_slot(self, slot: int, command: str, params: list[Any], timeout_s: float) -> Any:
         """The command at the owner of `slot`. Raises RpcError: an indefinite one if any attempt
         may have taken effect."""
-        route = _Route(self, slot, command, params, self.deadline_s(timeout_s))
+        route = _Route(self, slot, command, params, deadline_in(self.ctx.clock, timeout_s))
         return await route.run()
-
-    def deadline_s(self, timeout_s: float) -> float:
-        """On our clock, within what our own caller has left."""
-        deadline_s = self.ctx.clock.monotonic_s() + timeout_s
-        parent = current_call.get()
-        if parent is not None and parent.deadline_s is not None:
-            deadline_s = min(deadline_s, parent.deadline_s)
-        return deadline_s
 
     async def get(self, key: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Any:
         """The value, or None."""

@@ -16,6 +16,7 @@ from nodes.kv.client import KvClient
 from nodes.kv.state import size_of
 from nodes.metrics import Counter
 from nodes.replica.client import ELSEWHERE
+from nodes.wire.answers import deadline_in
 from protocols.errors import RpcError
 from protocols.hashing.partitioning import from_ranges
 
@@ -109,7 +110,7 @@ class FanOut:
         self.unread = 0
         """Slots that were on their way from one shard to another until the time was over."""
         now_s = self.clock.monotonic_s()
-        left_s = client.deadline_s(timeout_s) - now_s
+        left_s = deadline_in(self.clock, timeout_s) - now_s
         self.deadline_s = now_s + left_s - max(left_s * RESERVE_RATIO, LEAST_RESERVE_S)
         self._shard_timeout_s = shard_timeout_s
         self._series = series

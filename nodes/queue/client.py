@@ -13,16 +13,15 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nodes.base import Context
-from nodes.replica.client import ELSEWHERE, GroupClients
+from nodes.replica.client import ELSEWHERE, LEAST_LEFT_S, GroupClients
+from nodes.wire.answers import deadline_in
 from nodes.wire.directory import Directory
-from nodes.wire.service import current_call
 from protocols.errors import RpcError
 from protocols.queue import words
 from protocols.queue.placement import home_of, partition_of, place_of
 
 DEFAULT_TIMEOUT_S: Final = 5.0
 BROKER: Final = "queue_broker"
-LEAST_LEFT_S: Final = 0.005
 TRY_S: Final = 1.0
 """After so long without an answer another member is asked who leads."""
 
@@ -79,14 +78,6 @@ class QueueClient:
 
     # --- where things are ----------------------------------------------------------------
 
-    def deadline_s(self, timeout_s: float) -> float:
-        """On our clock, within what our own caller has left."""
-        deadline_s = self.ctx.clock.monotonic_s() + timeout_s
-        parent = current_call.get()
-        if parent is not None and parent.deadline_s is not None:
-            deadline_s = min(deadline_s, parent.deadline_s)
-        return deadline_s
-
     async def look(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """Learn which broker groups and topics there are. Raises RpcError."""
         view = await self._directory.follow(self.queue)
@@ -116,7 +107,8 @@ class QueueClient:
         may wait. Raises RpcError, after an attempt whose outcome is unknown with that as its
         cause."""
         more_s = 3 * wait_s  # a third of it is what one member has (GroupClient)
-        clock, deadline_s = self.ctx.clock, self.deadline_s(timeout_s + more_s)
+        clock = self.ctx.clock
+        deadline_s = deadline_in(clock, timeout_s + more_s)
         unknown: RpcError | None = None
         while True:
             left_s = max(deadline_s - clock.monotonic_s(), LEAST_LEFT_S)
@@ -188,7 +180,7 @@ class QueueClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Place:
         """One record, once; where it is. Raises RpcError: an indefinite one if it may be there."""
-        deadline_s = self.deadline_s(timeout_s)
+        deadline_s = deadline_in(self.ctx.clock, timeout_s)
         partitions = await self.partitions_of(topic, timeout_s)
         if partition is None:
             partition = self._choose(key, partitions)

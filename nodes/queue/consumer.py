@@ -11,7 +11,9 @@ import trio
 
 from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.parts.timing import move_on_after
-from nodes.queue.client import DEFAULT_TIMEOUT_S, LEAST_LEFT_S, QueueClient, Record
+from nodes.queue.client import DEFAULT_TIMEOUT_S, QueueClient, Record
+from nodes.replica.client import LEAST_LEFT_S
+from nodes.wire.answers import deadline_in
 from protocols.errors import RpcError
 from protocols.queue import words
 from protocols.queue.words import JOINING, LEAVING
@@ -241,7 +243,7 @@ class Consumer:
     async def _commit(self, rows: list[list[Any]], timeout_s: float) -> None:
         """By the generation that this member is in: where the group has gone on to another, and
         the partition stayed here, by that."""
-        deadline_s, membership = self._client.deadline_s(timeout_s), self._membership
+        deadline_s, membership = deadline_in(self._clock, timeout_s), self._membership
         home = await self._client.home_of(self.group)
         while True:
             epoch, beaten = self.epoch, self._beaten

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nodes.queue.client import DEFAULT_TIMEOUT_S, Place, QueueClient
+from nodes.wire.answers import deadline_in
 from protocols.errors import RpcError
 from protocols.queue import words
 from protocols.queue.placement import partition_of
@@ -98,7 +99,7 @@ class WorkQueue:
         The record goes to a partition that lives beside the job's: by its key, if that does; else
         `bad_request`. Raises RpcError."""
         client = self._client
-        deadline_s = client.deadline_s(timeout_s)
+        deadline_s = deadline_in(client.ctx.clock, timeout_s)
         partitions = await client.partitions_of(topic, timeout_s)
         partition = job.partition % partitions if key is None else partition_of(key, partitions)
         if client.tier_of(partition) != client.tier_of(job.partition):

@@ -12,9 +12,9 @@ from typing import Any, Final
 import trio
 
 from nodes.base import RPC_PORT, Context
+from nodes.wire.answers import deadline_in
 from nodes.wire.client import Client
 from nodes.wire.directory import Directory, TierView
-from nodes.wire.service import current_call
 from protocols.errors import RpcError
 
 RETRY_S: Final = 0.05
@@ -65,10 +65,7 @@ class GroupClient:
         whose outcome is unknown, that is its `__cause__`.
         """
         clock = self.ctx.clock
-        deadline_s = clock.monotonic_s() + timeout_s
-        parent = current_call.get()
-        if parent is not None and parent.deadline_s is not None:
-            deadline_s = min(deadline_s, parent.deadline_s)
+        deadline_s = deadline_in(clock, timeout_s)
         if self._view is None:
             await self.start()
         tried: list[str] = []

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from nodes.base import Context, CpuBusy, CpuExpired, Fenced
+from nodes.base import Clock, Context, CpuBusy, CpuExpired, Fenced
 from nodes.metrics import Counter, Histogram
 from nodes.parts.places import place
 from nodes.wire.arguments import arguments_of
@@ -84,6 +84,15 @@ class Call:
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 """The request on whose behalf this task works: calls made from it inherit
 its deadline and trace."""
+
+
+def deadline_in(clock: Clock, timeout_s: float) -> float:
+    """So long from now on that clock, within what our own caller has left."""
+    deadline_s = clock.monotonic_s() + timeout_s
+    parent = current_call.get()
+    if parent is not None and parent.deadline_s is not None:
+        deadline_s = min(deadline_s, parent.deadline_s)
+    return deadline_s
 
 
 def as_rpc_error(ctx: Context, error: Exception, **where: str) -> RpcError:
