@@ -6,7 +6,6 @@ It is client.py behind a listener, and keeps nothing but whom it answers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import trio
@@ -14,8 +13,8 @@ import trio
 from nodes.base import RPC_PORT, Context
 from nodes.queue.arguments import bad, only
 from nodes.queue.client import DEFAULT_TIMEOUT_S, QueueClient
+from nodes.queue.ties import Ties
 from nodes.wire.admin import Admin
-from nodes.wire.answers import Ending
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
@@ -43,8 +42,7 @@ class QueueFrontNode:
         self.ctx = ctx
         self.config = config
         self.client: QueueClient
-        self._connections: dict[str, Ending] = {}
-        """Consumer → the connection that it last asked by."""
+        self._ties = Ties(self._gone)
         self._attempts: dict[str, int] = {}
         self._nursery: trio.Nursery
         self._spread = ctx.rng("queue-front")
@@ -204,7 +202,7 @@ class QueueFrontNode:
         tiers = self.client.tiers[:partitions]
         given = dict(options or {})
         wait_s = _wait_s(given) / len(tiers)
-        self._tie(call, consumer)
+        self._ties.tie(consumer, call.ending)
         self._attempts[consumer] = self._attempts.get(consumer, 0) + 1
         given.setdefault("attempt", self._attempts[consumer])
         given["wait_ms"] = int(1000 * wait_s)
@@ -219,17 +217,9 @@ class QueueFrontNode:
                 break
         return dict(answer)
 
-    def _tie(self, call: Call, consumer: str) -> None:
-        """What it holds ends with the connection by which it last asked."""
-        if self._connections.get(consumer) is not call.ending:
-            self._connections[consumer] = call.ending
-            call.ending.add(partial(self._ended, call.ending, consumer))
-
-    def _ended(self, ending: Ending, consumer: str) -> None:
-        if self._connections.get(consumer) is ending:
-            del self._connections[consumer]
-            self._attempts.pop(consumer, None)
-            self._nursery.start_soon(self._give_up, consumer)
+    def _gone(self, consumer: str) -> None:
+        self._attempts.pop(consumer, None)
+        self._nursery.start_soon(self._give_up, consumer)
 
     async def _give_up(self, consumer: str) -> None:
         for tier in self.client.tiers:

@@ -29,11 +29,11 @@ from nodes.queue.grouping import Beat, Grouping
 from nodes.queue.publishing import Publishing
 from nodes.queue.reading import Reading
 from nodes.queue.series import told_of_groups
+from nodes.queue.ties import Ties
 from nodes.queue.topics import TopicOptions, name_problem
 from nodes.queue.working import Asked, Delivered, Working
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.group_commit import Gathering
-from nodes.wire.answers import Ending
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 from protocols.queue import words
@@ -81,8 +81,7 @@ class Handlers:
         self._reading = reading
         self._packing = Packing(desk)
         self._blocked = 0
-        self._connections: dict[str, Ending] = {}
-        """Consumer → the connection that it last asked by."""
+        self._ties = Ties(self._give_up)
 
     def add_to(self, service: Service) -> None:
         for name, handler in (
@@ -290,7 +289,7 @@ class Handlers:
             {},
         )
         wait_s = number_of(given, "wait_ms", 0, 0, MAX_WAIT_MS) / 1000
-        self._tie(call, consumer)
+        self._ties.tie(consumer, call.ending)
         until_s = self._clock.monotonic_s() + wait_s
         while True:
             event = self._reading.arrivals.of(topic)
@@ -316,18 +315,6 @@ class Handlers:
         except trio.Cancelled:
             self._give_up(asked.consumer)  # nobody will hear what it got
             raise
-
-    def _tie(self, call: Call, consumer: str) -> None:
-        """What it holds ends with the connection by which it last asked."""
-        ending = call.ending
-        if self._connections.get(consumer) is not ending:
-            self._connections[consumer] = ending
-            ending.add(partial(self._ended, ending, consumer))
-
-    def _ended(self, ending: Ending, consumer: str) -> None:
-        if self._connections.get(consumer) is ending:
-            del self._connections[consumer]
-            self._give_up(consumer)
 
     def _give_up(self, consumer: str) -> None:
         """Where this is the primary: elsewhere its locks end by themselves."""
