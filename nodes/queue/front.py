@@ -261,15 +261,8 @@ class QueueFrontNode:
         consumer: str,
         options: dict[str, Any] | None = None,
     ) -> int:
-        if not self.client.tiers:
-            await self.client.look(self._left_s(call))
-        count = 0
-        for tier in self.client.tiers:
-            count += await self.client.ask(
-                tier, words.RELEASE, topic, group, consumer, options or {},
-                timeout_s=self._left_s(call),
-            )  # fmt: skip
-        return count
+        params = topic, group, consumer, options or {}
+        return sum(await self._everywhere(call, words.RELEASE, *params))
 
     async def _revive(self, call: Call, topic: str) -> int:
         return sum(await self._everywhere(call, words.REVIVE, topic))
