@@ -11,6 +11,7 @@ from protocols.queue.words import MAX_PARTITIONS, MAX_RECORD_BYTES, MAX_TOPIC_CH
 
 NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 MAX_GROUPS: Final = 64
+"""Work groups of a topic."""
 REDRIVE: Final = "redrive"
 """The work group that takes dead letters back to where they failed."""
 SEGMENTS: Final = 8

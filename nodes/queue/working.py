@@ -19,11 +19,10 @@ from nodes.queue.state import (
     WORK,
     Topic,
 )
+from nodes.queue.topics import MAX_GROUPS
 from protocols.errors import RpcError
 from protocols.queue.words import MAX_GIVEN_UP
 
-MAX_GROUPS: Final = 64
-"""Work groups of a topic."""
 LOCK: Final = "lock"
 REST: Final = "rest"
 
