@@ -12,7 +12,7 @@ import trio
 from nodes.base import Context
 from nodes.kv.arguments import check_one_slot, key_slot
 from nodes.parts.timing import move_on_after
-from nodes.replica.client import ELSEWHERE, LEAST_LEFT_S, GroupClients
+from nodes.replica.client import ELSEWHERE, LEAST_LEFT_S, GroupClients, earlier
 from nodes.wire.answers import deadline_in
 from nodes.wire.directory import Directory
 from protocols.errors import RpcError
@@ -202,7 +202,7 @@ class _Route:
                 return await self._ask(shard, TRY_S, self._command, *self._params, epoch=epoch)
             except RpcError as error:
                 self._last = error
-                cause = error.__cause__ if isinstance(error.__cause__, RpcError) else error
+                cause = earlier(error)
                 if not cause.definite:
                     self._unknown = cause
                 if error.code not in client.redirects and error.code not in ELSEWHERE:

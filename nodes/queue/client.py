@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nodes.base import Context
-from nodes.replica.client import ELSEWHERE, LEAST_LEFT_S, GroupClients
+from nodes.replica.client import ELSEWHERE, LEAST_LEFT_S, GroupClients, earlier
 from nodes.wire.answers import deadline_in
 from nodes.wire.directory import Directory
 from protocols.errors import RpcError
@@ -116,7 +116,7 @@ class QueueClient:
                 attempt_s = min(left_s, TRY_S + more_s)
                 return await self._groups.of(tier).ask(method, *params, timeout_s=attempt_s)
             except RpcError as error:
-                cause = error.__cause__ if isinstance(error.__cause__, RpcError) else error
+                cause = earlier(error)
                 unknown = unknown if cause.definite else cause
                 if unknown is not None and error.code in UNTELLING:
                     told = f"{unknown}; then {error}"
@@ -317,7 +317,7 @@ class Producer:
     def _failed(self, error: RpcError) -> None:
         """After a refusal the sequence is free; after anything else nobody knows, and another
         producer goes on."""
-        cause = error.__cause__ if isinstance(error.__cause__, RpcError) else error
+        cause = earlier(error)
         if not (error.definite and cause.definite) or error.code in LOST_PRODUCER:
             self._id = None
 

@@ -30,6 +30,12 @@ ELSEWHERE: Final = frozenset(
 """Worth asking another member, or again."""
 
 
+def earlier(error: RpcError) -> RpcError:
+    """What an answer of GroupClient.ask rests on: the attempt before a refusal whose outcome is
+    unknown, or else the answer itself."""
+    return error.__cause__ if isinstance(error.__cause__, RpcError) else error
+
+
 class GroupClient:
     """Calls to whoever is primary of a tier just now."""
 
