@@ -123,7 +123,9 @@ class KvRecords:
         posts = await self._newest_of(fan_out, following, limit)
         return {"posts": posts, **fan_out.finish(partial=True)}
 
-    async def search(self, text: str, limit: int, token: int | None) -> dict[str, Any]:
+    async def search(
+        self, text: str, limit: int, token: int | None, *, posts: bool = True
+    ) -> dict[str, Any]:
         raise RpcError(
             "refused",
             "search needs a SQL database: a key-value store finds what it is asked for by its key; "

@@ -30,8 +30,10 @@ class Records(Protocol):
         known."""
         ...
 
-    async def search(self, text: str, limit: int, token: int | None) -> dict[str, Any]:
-        """{"posts", "people"}"""
+    async def search(
+        self, text: str, limit: int, token: int | None, *, posts: bool = True
+    ) -> dict[str, Any]:
+        """{"posts", "people"}; without `posts` only people are looked for."""
         ...
 
     async def get_post(self, post: str, token: int | None) -> dict[str, Any] | None: ...

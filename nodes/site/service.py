@@ -140,7 +140,7 @@ class Site:
         _check_text("q", text, MAX_TEXT_CHARS)
         limit = _limit(limit)
         with self._asking():
-            found = await self.records.search(text, limit, token)
+            found = await self.records.search(text, limit, token, posts=self.errands is None)
             if self.errands is not None:
                 found["posts"] = await self.errands.photos.search(text, limit, token)
             return {"q": text, **found}

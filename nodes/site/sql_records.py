@@ -65,11 +65,13 @@ class SqlRecords:
         posts = await self._rows(sql.TIMELINE, limit - 1, user, limit, token=token)
         return {"posts": _posts(posts)}
 
-    async def search(self, text: str, limit: int, token: int | None) -> dict[str, Any]:
+    async def search(
+        self, text: str, limit: int, token: int | None, *, posts: bool = True
+    ) -> dict[str, Any]:
         pattern = sql.like(text)
-        posts = await self._rows(sql.SEARCH, pattern, limit, token=token)
+        rows = await self._rows(sql.SEARCH, pattern, limit, token=token) if posts else []
         people = await self._rows(sql.SEARCH_PEOPLE, pattern, pattern, limit, token=token)
-        return {"posts": _posts(posts), "people": _people(people)}
+        return {"posts": _posts(rows), "people": _people(people)}
 
     async def get_post(self, post: str, token: int | None) -> dict[str, Any] | None:
         rows = await self._rows(sql.ONE_POST, post, token=token)
