@@ -144,25 +144,26 @@ class Series:
 
     def lags(self) -> dict[tuple[str, str], int]:
         """(topic, group) → records that are there, and not read or done."""
-        found: dict[tuple[str, str], int] = {}
+        return {key: lag for key, (lag, _) in self._by_group().items()}
+
+    def _by_group(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(topic, group) → its lag, and what is in flight, in all partitions together."""
+        found: dict[tuple[str, str], tuple[int, int]] = {}
         for each in behind(self._state):
             key = each.topic.name, each.group
-            found[key] = found.get(key, 0) + each.lag
+            lag, in_flight = found.get(key, (0, 0))
+            found[key] = lag + each.lag, in_flight + each.in_flight
         return found
 
     def _collect(self) -> None:
         """Before each scrape."""
         metrics, now_ms = self._ctx.metrics, int(self._ctx.clock.wall_s() * 1000)
-        lags = self.lags() if self._is_primary() else {}
-        for topic, group in [each for each in self._known if each not in lags]:
+        groups = self._by_group() if self._is_primary() else {}
+        for topic, group in [each for each in self._known if each not in groups]:
             for series in PER_GROUP:
                 metrics.forget(series, topic=topic, group=group)
-        self._known = dict.fromkeys(lags)
-        in_flight: dict[tuple[str, str], int] = {}
-        for each in behind(self._state):
-            key = each.topic.name, each.group
-            in_flight[key] = in_flight.get(key, 0) + each.in_flight
-        for (topic, group), lag in lags.items():
+        self._known = dict.fromkeys(groups)
+        for (topic, group), (lag, in_flight) in groups.items():
             since_ms = self._oldest_ms.get((topic, group), now_ms) if lag else now_ms
             metrics.gauge(
                 "consumer_lag", "Records that are there, and not read or done by a group.",
@@ -175,7 +176,7 @@ class Series:
             metrics.gauge(
                 "records_in_flight", "Records that are with workers now.",
                 topic=topic, group=group,
-            ).value = in_flight[topic, group]  # fmt: skip
+            ).value = in_flight  # fmt: skip
 
     async def run(self) -> None:
         """Look how old the oldest record of each group is, until cancelled."""
