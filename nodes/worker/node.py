@@ -226,8 +226,7 @@ class WorkerNode:
 
     async def _execute(self, job: Job) -> RpcError | None:
         """Do it, and record that; the error, if it failed."""
-        self._executions += 1
-        process = f"{self.ctx.name}.{self.ctx.generation}/{self._executions}"
+        process = self._process()
         execution = f"{self._life}/{self._executions}"
         value = [job.partition, job.offset, job.time_ms, _shown(job.key)]
         record = self.ctx.history.invoke(process, judged.WORK, value, job.topic, model=judged.JOBS)
@@ -252,6 +251,11 @@ class WorkerNode:
         else:
             record.info(error.code)
         return error
+
+    def _process(self) -> str:
+        """The next one of the history: each does one thing."""
+        self._executions += 1
+        return f"{self.ctx.name}.{self.ctx.generation}/{self._executions}"
 
     async def _say(self, job: Job, error: RpcError | None) -> None:
         """Raises RpcError where the queue does not take it."""
@@ -338,8 +342,7 @@ class WorkerNode:
 
     async def _look(self, topic: str) -> list[list[Any]]:
         """How far the group is; recorded. Raises RpcError."""
-        self._executions += 1
-        process = f"{self.ctx.name}.{self.ctx.generation}/{self._executions}"
+        process = self._process()
         rows = await self._client.standing(topic, self.config.group)
         options = self._client.topics[topic]
         drops = options["when_full"] == "drop_oldest" or options["max_age_s"] > 0
@@ -349,8 +352,7 @@ class WorkerNode:
 
     async def _record_effects(self, topic: str) -> None:
         """What the store has of the jobs' effects, if they leave traces there."""
-        self._executions += 1
-        process = f"{self.ctx.name}.{self.ctx.generation}/{self._executions}"
+        process = self._process()
         while True:
             try:
                 rows = await self.jobs.effects(self.opening.services, topic)
