@@ -133,12 +133,17 @@ class Packing:
 def check_key(key: Any) -> None:
     if type(key) not in (str, bytes):
         raise bad("a key is text, bytes or nil")
-    try:
-        size_bytes = len(key.encode()) if type(key) is str else len(key)
-    except UnicodeEncodeError as error:
-        raise bad(f"a key is Unicode text: {error.reason}") from error
+    size_bytes = len(key_bytes(key))
     if size_bytes > MAX_KEY_BYTES:
         raise RpcError("too_large", f"a key of {size_bytes} bytes; at most {MAX_KEY_BYTES}")
+
+
+def key_bytes(key: str | bytes) -> bytes:
+    """Raises RpcError for text that is none."""
+    try:
+        return key if isinstance(key, bytes) else key.encode()
+    except UnicodeEncodeError as error:
+        raise bad(f"a key is Unicode text: {error.reason}") from error
 
 
 def producer_of(value: Any) -> ProducerAt | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import trio
 
 from nodes.base import RPC_PORT, Context
-from nodes.queue.arguments import bad, only
+from nodes.queue.arguments import bad, key_bytes, only
 from nodes.queue.client import DEFAULT_TIMEOUT_S, QueueClient
 from nodes.queue.ties import Ties
 from nodes.wire.admin import Admin
@@ -144,10 +144,9 @@ class QueueFrontNode:
         keyless = self._spread.randrange(partitions)
         for place, record in enumerate(records):
             key = record[0] if type(record) is list and record else None
-            number = fixed
-            if number is None:
-                keyed = type(key) in (str, bytes)
-                number = partition_of(_hashable(key), partitions) if keyed else keyless
+            number = keyless if fixed is None else fixed
+            if fixed is None and isinstance(key, (str, bytes)):
+                number = partition_of(key_bytes(key), partitions)
             found.setdefault(number, []).append(place)
         return found
 
@@ -291,11 +290,3 @@ def _wait_s(options: dict[str, Any] | None) -> float:
     if type(wait_ms) is not int or wait_ms < 0:
         raise bad("`wait_ms` is a whole number of at least 0")
     return min(wait_ms, words.MAX_WAIT_MS) / 1000
-
-
-def _hashable(key: Any) -> str | bytes:
-    """Raises RpcError for text that is none."""
-    try:
-        return key if type(key) is bytes else str(key).encode()
-    except UnicodeEncodeError as error:
-        raise bad(f"a key is Unicode text: {error.reason}") from error
