@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from nodes.base import Context
-from nodes.site.store import SEED_POSTS, Statement, Store
-from protocols.errors import RpcError
+from nodes.site.store import SEED_POSTS, Statement, Store, write_of
 
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS photos (
@@ -50,7 +49,6 @@ EFFECTS_PAGE: Final = 2000
 WORD: Final = re.compile(r"[^\W_]{2,40}")
 MAX_WORDS: Final = 80
 
-HAS_USER: Final = "SELECT 1 FROM users WHERE name = ?"
 ADD_PHOTO: Final = "INSERT OR IGNORE INTO photos VALUES (?, ?, ?, ?, ?)"
 CLAIM_PHOTO: Final = "UPDATE photos SET claim = ? WHERE id = ?"
 DROP_PHOTO: Final = "DELETE FROM photos WHERE id = ? AND claim = ?"
@@ -122,15 +120,10 @@ class Photos:
     async def add(self, owner: str, photo: str, data: bytes, claim: str) -> tuple[int, bool]:
         """The write's token, and whether it is new. `not_found` if nobody is called so. `claim`:
         this attempt's own; that of the last one stands."""
-        known = [HAS_USER, [owner], {"rows": 1}]
         row = [ADD_PHOTO, [photo, owner, self._ctx.clock.wall_s(), data, claim]]
-        statements: list[Statement] = [known, row, [CLAIM_PHOTO, [claim, photo]]]
-        try:
-            written = await self._store().write(statements, request_id=f"photo-{claim}")
-        except RpcError as error:
-            if error.code == "refused" and error.details[:1] == (0,):  # by the guard
-                raise RpcError("not_found", f"nobody is called {owner[:40]}") from error
-            raise
+        statements: list[Statement] = [row, [CLAIM_PHOTO, [claim, photo]]]
+        request_id = f"photo-{claim}"
+        written = await write_of(self._store(), owner, statements, request_id=request_id)
         return written.lsn, bool(written.results[1]["changes"])
 
     async def drop(self, photo: str, claim: str) -> None:

@@ -186,6 +186,20 @@ SESSION_USER: Final = "SELECT user FROM sessions WHERE id = ?"
 IS_SEEDED: Final = "SELECT 1 FROM marks WHERE name = ?"
 
 
+async def write_of(
+    store: Store, user: str, statements: Sequence[Statement], *, request_id: str
+) -> Written:
+    """What a user writes: `not_found` if nobody is called so. The first of the results is the
+    guard's. Raises RpcError."""
+    known = [HAS_USER, [user], {"rows": 1}]
+    try:
+        return await store.write([known, *statements], request_id=request_id)
+    except RpcError as error:
+        if error.code == "refused" and error.details[:1] == (0,):  # by the guard
+            raise RpcError("not_found", f"nobody is called {user[:40]}") from error
+        raise
+
+
 def count_posts(ids: int) -> str:
     """How often each of so many ids exists (absent ones are not in the answer)."""
     marks = ", ".join("?" * ids)
