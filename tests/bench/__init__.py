@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import statistics
 import subprocess
 from collections.abc import Callable
@@ -28,6 +29,18 @@ def find_peer(program: str, package: str) -> str:
     if found is None:
         raise PeerMissing(f"{program} is not installed (Debian: apt install {package})")
     return found
+
+
+def say(**facts: Any) -> None:
+    """What a rig found, or where it is: its one line."""
+    print(json.dumps(facts), flush=True)
+
+
+def free_port() -> int:
+    """Of loopback, for a peer that must be told its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def measured_by(*command: str, timeout_s: float = 60.0) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.bench import alternate, find_peer, measured_by
+from tests.bench import alternate, find_peer, free_port, measured_by
 
 RIG = [sys.executable, "-m", "tests.bench.balancer_rig"]
 ROOT = Path(__file__).parents[2]
@@ -59,9 +59,7 @@ def process(*command: str, wait_for_line: bool = True) -> Iterator[dict[str, Any
 
 @contextmanager
 def haproxy(program: str, backend: str) -> Iterator[tuple[str, int]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "haproxy.cfg"
         config.write_text(

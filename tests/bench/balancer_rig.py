@@ -7,20 +7,17 @@ connection's first byte says what the backend does: `e` echo, `b` send for ever.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench import say
+
 PORT = 8080
 REQUEST = b"e" + bytes(63)
 CHUNK = bytes(256 * 1024)
-
-
-def say(**facts: Any) -> None:
-    print(json.dumps(facts), flush=True)
 
 
 # --- our balancer ------------------------------------------------------------------------------

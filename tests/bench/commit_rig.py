@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import signal
 import struct
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import msgpack
 
 from protocols.errors import RpcError
+from tests.bench import say
 
 CREATE: Final = "CREATE TABLE bench (id BIGINT NOT NULL PRIMARY KEY, v TEXT)"
+READ: Final = ("query", "SELECT 1", [], {"primary": True})
 VALUE: Final = "x" * 64
 WARM_UP_S, WARM_UP_SHARE = 0.5, 0.25
 TICK_S: Final = 0.05
@@ -37,10 +39,6 @@ tiers:
     public: true
     disk: {{sync: real}}
 """
-
-
-def say(**facts: Any) -> None:
-    print(json.dumps(facts), flush=True)
 
 
 # --- our group ---------------------------------------------------------------------------------
@@ -60,13 +58,13 @@ async def emu_main(link_ms: float) -> None:
         await trio.sleep_forever()
 
 
-async def primary_of(c: Any) -> dict[str, Any]:
+async def primary_of(c: Any, tier: str = "db", probe: Sequence[Any] = READ) -> dict[str, Any]:
     """Where the primary listens, once there is one that serves."""
     while True:
-        for row in await c.ps("db"):
+        for row in await c.ps(tier):
             if row["role"] == "primary":
                 with suppress(RpcError):
-                    await c.call(row["name"], "query", "SELECT 1", [], {"primary": True})
+                    await c.call(row["name"], *probe)
                     address, _, port = row["address"].rpartition(":")
                     return {"name": row["name"], "address": address, "port": int(port)}
         await c.sleep(0.1)

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import msgpack
 
+from tests.bench import free_port
 from tests.bench.balancer import ROOT
-from tests.bench.postgres_rig import free_port
 
 ATTEMPT_S: Final = 0.1
 PAUSE_S: Final = 0.01

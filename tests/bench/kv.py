@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.bench import alternate, find_peer, measured_by
+from tests.bench import alternate, find_peer, free_port, measured_by
 from tests.bench.balancer import process
 
 RIG = [sys.executable, "-m", "tests.bench.kv_rig"]
@@ -39,9 +39,7 @@ REPLICATED = "log + replica"
 @contextmanager
 def redis(program: str, options: list[str]) -> Iterator[int]:
     """A redis-server in a folder of its own, at a free port of loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         where = [
             "--port",

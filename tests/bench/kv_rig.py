@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import select
 import socket
 import sys
@@ -20,14 +19,12 @@ from typing import Any
 
 import msgpack
 
+from tests.bench import say
+
 CONNECTIONS = 50
 KEYS = 10_000
 VALUE = "x" * 16
 WARM_UP_S, MEASURE_S = 0.3, 1.0
-
-
-def say(**facts: Any) -> None:
-    print(json.dumps(facts), flush=True)
 
 
 # --- our shard ---------------------------------------------------------------------------------

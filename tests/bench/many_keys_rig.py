@@ -16,7 +16,7 @@ from typing import Any
 
 import msgpack
 
-from tests.bench.kv_rig import say
+from tests.bench import say
 
 KEYS = 20_000
 MATCHING = KEYS // 10

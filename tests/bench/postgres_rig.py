@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from tests.bench import PeerMissing
+from tests.bench import PeerMissing, free_port
 
 DEBIAN: Final = "/usr/lib/postgresql"
 READY_S: Final = 30.0
@@ -61,13 +60,6 @@ def postgres_group(programs: Path) -> Iterator[int]:
             _wait_for(programs, port, "SELECT 1", "1")
         _wait_for(programs, ports[PRIMARY], "SELECT count(*) FROM pg_stat_replication", "2")
         yield ports[PRIMARY]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _make_folders(programs: Path, folder: Path, ports: dict[str, int], user: str | None) -> None:

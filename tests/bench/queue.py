@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench import PeerMissing, alternate, find_peer, measured_by
+from tests.bench import PeerMissing, alternate, find_peer, free_port, measured_by
 from tests.bench.balancer import process
 from tests.bench.queue_rig import TOPIC
 
@@ -29,12 +29,6 @@ JETSTREAM: Final = """
 listen: "127.0.0.1:{port}"
 jetstream {{ store_dir: "{folder}", sync_interval: always }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager

@@ -8,15 +8,14 @@ answer is parsed, by the same few lines for all protocols.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
-from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import msgpack
 
-from protocols.errors import RpcError
+from tests.bench import say
+from tests.bench.commit_rig import primary_of
 
 TOPIC: Final = "bench"
 VALUE: Final = "x" * 200
@@ -34,10 +33,6 @@ tiers:
 """
 
 
-def say(**facts: Any) -> None:
-    print(json.dumps(facts), flush=True)
-
-
 # --- our brokers ---------------------------------------------------------------------------------
 
 
@@ -48,20 +43,8 @@ async def emu_main(brokers: int) -> None:
     from emu.topology.loading import loads
 
     async with emu.cluster(loads(TOPOLOGY.format(brokers=brokers))) as c:
-        say(**await primary_of(c))
+        say(**await primary_of(c, "queue", ("offsets", TOPIC)))
         await trio.sleep_forever()
-
-
-async def primary_of(c: Any) -> dict[str, Any]:
-    """Where the primary listens, once there is one that serves."""
-    while True:
-        for row in await c.ps("queue"):
-            if row["role"] == "primary":
-                with suppress(RpcError):
-                    await c.call(row["name"], "offsets", TOPIC)
-                    address, _, port = row["address"].rpartition(":")
-                    return {"name": row["name"], "address": address, "port": int(port)}
-        await c.sleep(0.1)
 
 
 # --- what they speak -----------------------------------------------------------------------------

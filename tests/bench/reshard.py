@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.bench import alternate, find_peer
+from tests.bench import alternate, find_peer, free_port
 from tests.bench.balancer import ROOT, process
 from tests.live.running import Running, emu_up
 
@@ -89,9 +88,7 @@ def redis_reshard(logged: bool) -> dict[str, Any]:
 
 @contextmanager
 def _redis_node(program: str, logged: bool) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     port = port if port < 55_000 else port - 20_000  # the cluster's bus is 10,000 above
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port", str(port), "--dir", folder, "--save", "", "--loglevel", "warning"]

@@ -8,7 +8,6 @@ one JSON line, and at the end of its input what it saw in another.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any, Final
 import msgpack
 
 from protocols.hashing.slots import slot_of
+from tests.bench import say
 
 CONNECTIONS: Final = 8
 FILL_AHEAD: Final = 64
@@ -32,10 +32,6 @@ LONGEST: Final = 5
 
 Told = Callable[[Any, str], None]
 """Is called with an answer: (result, error); the error is "" if there is none."""
-
-
-def say(**facts: Any) -> None:
-    print(json.dumps(facts), flush=True)
 
 
 class MsgpackWire(asyncio.Protocol):

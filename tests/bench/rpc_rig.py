@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import tempfile
 import time
@@ -16,14 +15,12 @@ from typing import Any
 
 import msgpack
 
+from tests.bench import say
+
 PORT = 7000
 PAYLOAD = "x" * 32
 FIRST_MSGID = 1 << 16
 """From here on a msgid takes five bytes, so every request is as long as the next."""
-
-
-def say(**facts: Any) -> None:
-    print(json.dumps(facts), flush=True)
 
 
 async def emu_main() -> None:
