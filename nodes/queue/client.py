@@ -149,20 +149,23 @@ class QueueClient:
         """The broker group that has the partition; `look` first."""
         return self.tiers[place_of(partition, len(self.tiers))]
 
-    async def home_of(self, name: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """The broker group that coordinates that consumer group."""
+    async def all_tiers(self, timeout_s: float = DEFAULT_TIMEOUT_S) -> list[str]:
+        """Of the broker groups, asked for if need be. Raises RpcError."""
         if not self.tiers:
             await self.look(timeout_s)
-        return self.tiers[home_of(name, len(self.tiers))]
+        return self.tiers
+
+    async def home_of(self, name: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> str:
+        """The broker group that coordinates that consumer group."""
+        tiers = await self.all_tiers(timeout_s)
+        return tiers[home_of(name, len(tiers))]
 
     async def declare(
         self, topic: str, options: Mapping[str, Any], *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> bool:
         """Make a topic; whether any broker group had it not yet. Raises RpcError."""
-        if not self.tiers:
-            await self.look(timeout_s)
         new = False
-        for tier in self.tiers:
+        for tier in await self.all_tiers(timeout_s):
             new |= await self.ask(tier, words.DECLARE, topic, dict(options), timeout_s=timeout_s)
         await self.look(timeout_s)
         return new

@@ -87,8 +87,7 @@ class QueueFrontNode:
     async def _tier_of(self, partition: Any, call: Call) -> str:
         if type(partition) is not int or not 0 <= partition < words.MAX_PARTITIONS:
             raise bad("a partition is a whole number")
-        if not self.client.tiers:
-            await self.client.look(self._left_s(call))
+        await self.client.all_tiers(self._left_s(call))
         return self.client.tier_of(partition)
 
     # --- topics and records --------------------------------------------------------------
@@ -279,9 +278,7 @@ class QueueFrontNode:
         return list(rows.values())
 
     async def _everywhere(self, call: Call, method: str, *params: Any) -> list[Any]:
-        if not self.client.tiers:
-            await self.client.look(self._left_s(call))
-        ask, tiers = self.client.ask, self.client.tiers
+        ask, tiers = self.client.ask, await self.client.all_tiers(self._left_s(call))
         return [await ask(tier, method, *params, timeout_s=self._left_s(call)) for tier in tiers]
 
 
