@@ -16,6 +16,7 @@ import trio
 from nodes.base import Disk
 from nodes.queue.partition import FRAME, Damaged, Place, Stored, decode
 from protocols.errors import RpcError
+from protocols.queue.words import MAX_RECORD_BYTES
 from protocols.replication.snapshot_file import StateFile
 
 PREFIX: Final = "queue."
@@ -27,7 +28,9 @@ WRITE_BYTES: Final = 64 << 10
 MAX_UNWRITTEN_BYTES: Final = 1 << 20
 """Of all segments together."""
 CHUNK_BYTES: Final = 64 << 10
-LARGEST_FRAME_BYTES: Final = (256 << 10) + FRAME.size
+LARGEST_BYTES: Final = MAX_RECORD_BYTES + (4 << 10)
+"""Of a record: what may be published, and what is added when it becomes a dead letter. A frame that
+says more is damaged."""
 
 
 class _Part:
@@ -217,7 +220,7 @@ class Backlog:
         """What is there from a position on: whole records, at least one, if there is one."""
         data = await self._some_bytes(segment, position, CHUNK_BYTES)
         if len(data) >= FRAME.size:
-            size_bytes = FRAME.size + min(FRAME.unpack_from(data)[0], LARGEST_FRAME_BYTES)
+            size_bytes = FRAME.size + min(FRAME.unpack_from(data)[0], LARGEST_BYTES)
             if len(data) < size_bytes:
                 data = await self._some_bytes(segment, position, size_bytes)
         return data

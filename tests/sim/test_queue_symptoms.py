@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgpack
 import pytest
 import trio
 
 from emu.scenario import Scenario
 from protocols.errors import RpcError
+from protocols.queue.words import MAX_RECORD_BYTES
 from tests.sim.queues import BROKER, FRONT, primary_of, ready, sim, values
 from tests.sim.test_queue_work import acquire, named, put
 
@@ -103,6 +105,25 @@ def test_two_groups_that_fail_at_one_record_make_one_dead_letter() -> None:
         assert values(await c.call(FRONT, "poll", "dead", 0, 0)) == ["poison"]
 
     sim(script, TWO_GROUPS)
+
+
+def test_the_largest_record_is_a_dead_letter_that_is_read_and_hides_none_behind_it() -> None:
+    """What is told of its failure makes it longer than what may be published."""
+
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        largest = "x" * (MAX_RECORD_BYTES - len(msgpack.packb([None, "", {}])) - 4)
+        with pytest.raises(RpcError, match="too_large"):
+            await put(c, largest + "x")
+        await put(c, largest)
+        (mine,) = await acquire(c)
+        await c.call(FRONT, "terminate", "jobs", "workers", [named(mine)])
+        await c.sleep(0.5)
+        await c.call(FRONT, "publish", "jobs.dead", [[None, "behind"]], {"partition": 0})
+        polled = await c.call(FRONT, "poll", "jobs.dead", 0, 0)
+        assert values(polled) == [largest, "behind"]
+
+    sim(script)
 
 
 def test_failures_are_counted_over_restarts_and_snapshots() -> None:
