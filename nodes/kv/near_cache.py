@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from nodes.parts.eviction import Fifo
+
 ENTRIES: Final = 1000
 MISSING: Final = object()
 
@@ -16,7 +18,7 @@ class NearCache:
 
     def __init__(self, keep_s: float, *, entries: int = ENTRIES) -> None:
         self._keep_s = keep_s
-        self._most = entries
+        self._order: Fifo[str] = Fifo(entries)
         self._entries: dict[str, tuple[float, Any]] = {}
         self.hits = 0
 
@@ -30,11 +32,11 @@ class NearCache:
 
     def put(self, key: str, value: Any, asked_s: float) -> None:
         """The value as of some time after `asked_s`: that is when its time begins."""
-        self._entries.pop(key, None)
-        if len(self._entries) >= self._most:
-            del self._entries[next(iter(self._entries))]
+        for each in self._order.put(key, 1):
+            del self._entries[each]
         self._entries[key] = (asked_s + self._keep_s, value)
 
     def forget(self, key: str) -> None:
         """It is being written through here."""
-        self._entries.pop(key, None)
+        if self._order.remove(key):
+            del self._entries[key]
