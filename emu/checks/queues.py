@@ -1,16 +1,19 @@
 """A queue: what goes in comes out, once, and in order. (Records with offsets are partitions.py's.)
 
 An element that nobody has taken yet is not lost. It is lost when a taker found the queue empty, or
-was given something younger, and it never came out. A `drain` takes until it finds nothing.
+was given something younger, and it never came out. A `drain` takes until it finds nothing. Where
+order counts, nobody may find a queue empty that is not, even if what was in it comes out later.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from itertools import accumulate
+from typing import Any, Final, NamedTuple
 
-from emu.checks.history import FAIL, INFO, Operation
+from emu.checks.history import FAIL, INFO, NEVER, Operation
 from emu.checks.partitions import DRAIN, OPERATIONS, check_partitions
 from emu.checks.result import Finding, at, known_at, show, who
 from emu.checks.values import freeze
@@ -18,6 +21,7 @@ from emu.checks.values import freeze
 DEQUEUE: Final = "dequeue"
 EMPTY: Final = None
 """What `dequeue` answers when there is nothing."""
+MAX_SHOWN: Final = 3
 
 
 @dataclass(slots=True)
@@ -62,6 +66,8 @@ def check_queue(
         yield from lost
     if ordered:
         yield from _reordered(elements.values())
+    if ordered and once and not lost:
+        yield from _not_empty(list(_stays(elements.values(), uncertain)), empties)
 
 
 def _element(elements: dict[Any, _Element], value: Any) -> _Element:
@@ -132,6 +138,55 @@ def _reordered(elements: Sequence[_Element] | Any) -> Iterator[Finding]:
             place += 1
         if latest is not None and younger.takes[0].end < latest.takes[0].begin:
             yield _reversal(latest, younger)
+
+
+class _Stay(NamedTuple):
+    """From `begin` to `end` the element was in the queue, in whatever order all happened."""
+
+    begin: int
+    end: int
+    element: _Element
+
+
+def _stays(elements: Sequence[_Element] | Any, uncertain: int) -> Iterator[_Stay]:
+    for each in elements:
+        if len(each.puts) != 1 or not each.puts[0].is_ok or len(each.takes) > 1:
+            continue
+        begin, end = each.puts[0].end, each.takes[0].begin if each.takes else NEVER
+        if begin < end and (each.takes or not uncertain):
+            yield _Stay(begin, end, each)
+
+
+def _not_empty(stays: list[_Stay], empties: list[Operation]) -> Iterator[Finding]:
+    """Takers that found nothing, though at no moment of their asking there was nothing."""
+    stays.sort(key=lambda each: each.begin)
+    begins = [stay.begin for stay in stays]
+    longest = list(accumulate(stays, lambda one, other: max(one, other, key=lambda each: each.end)))
+    for empty in empties:
+        reached, seen = empty.begin, []
+        while reached < empty.end:
+            place = bisect_left(begins, reached)
+            stay = longest[place - 1] if place else None
+            if stay is None or stay.end <= reached:
+                break
+            reached = stay.end
+            seen.append(stay.element)
+        else:
+            yield _found_empty(empty, seen)
+
+
+def _found_empty(empty: Operation, seen: list[_Element]) -> Finding:
+    stays = []
+    for element in seen:
+        put, take = element.puts[0], next(iter(element.takes), None)
+        left = "was never taken" if take is None else f"came out at {at(take.completed_s)}"
+        stays.append(f"{show(element.value)}, whose enqueue was {known_at(put)}, {left}")
+    text = (
+        f"{empty.process} found the queue empty at {at(empty.completed_s)}, and it never was: "
+        f"{'; '.join(stays[:MAX_SHOWN])}"
+    )
+    shown = [each for element in seen[:MAX_SHOWN] for each in (*element.puts, *element.takes)]
+    return Finding(text, (empty, *shown))
 
 
 def _reversal(older: _Element, younger: _Element) -> Finding:

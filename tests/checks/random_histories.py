@@ -94,3 +94,13 @@ def listed(state: Any, f: str, value: Any) -> tuple[Any, Any]:
 
 def unique_appends(rng: random.Random, number: int) -> tuple[str, Any]:
     return ("append", number) if rng.random() < 0.5 else ("read", None)
+
+
+def queued(state: Any, f: str, value: Any) -> tuple[Any, Any]:
+    if f == "enqueue":
+        return [*state, value], value
+    return state[1:], state[0] if state else None
+
+
+def puts_and_takes(rng: random.Random, number: int) -> tuple[str, Any]:
+    return ("enqueue", number) if rng.random() < 0.5 else ("dequeue", None)

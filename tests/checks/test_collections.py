@@ -164,6 +164,25 @@ def test_a_second_delivery_is_a_duplicate_unless_permitted():
     )
 
 
+def test_a_queue_is_not_found_empty_while_something_is_in_it():
+    there = (did("p", "enqueue", 1), saw("c", "dequeue", None), saw("d", "dequeue", 1))
+    assert anomaly(*there, model="queue") == (
+        "c found the queue empty at 4 s, and it never was: 1, whose enqueue was acknowledged at "
+        "2 s, came out at 6 s"
+    )
+    assert is_valid(*there, model="queue", guarantee="unordered")
+    relay = (
+        did("p", "enqueue", 1), invoke("c", "dequeue"), did("p", "enqueue", 2),
+        saw("d", "dequeue", 1), ok("c", None), saw("d", "dequeue", 2),
+    )  # fmt: skip
+    assert "never was: 1," in anomaly(*relay, model="queue")
+    gap = (
+        did("p", "enqueue", 1), invoke("c", "dequeue"), saw("d", "dequeue", 1),
+        did("p", "enqueue", 2), ok("c", None), saw("d", "dequeue", 2),
+    )  # fmt: skip
+    assert is_valid(*gap, model="queue")
+
+
 def test_elements_of_one_partition_come_out_in_order():
     history = (
         did("p", "enqueue", 1), did("p", "enqueue", 2), saw("c", "dequeue", 2),

@@ -14,12 +14,14 @@ from emu.checks import check
 from emu.checks.history import FAIL, Operation
 from emu.checks.lists import list_effect
 from emu.checks.objects import ABSENT, check_object, effect
-from emu.checks.search import ILLEGAL, Model, linearize
+from emu.checks.search import ILLEGAL, Effect, Model, linearize
 from emu.checks.zones import check_zones
 from tests.checks.random_histories import (
     few_values,
     history,
     listed,
+    puts_and_takes,
+    queued,
     register,
     scrambled,
     unique_appends,
@@ -94,6 +96,41 @@ def test_slots_search_and_every_order_agree_on_lists(seed, lies, losses):
     wanted = in_some_order(operations, list_effect, ())
     assert (check(operations, "list-append").valid is True) is wanted
     assert (linearize(operations, list_effect, ()) is None) is wanted
+
+
+def queue_effect(operation: Operation) -> Effect | None:
+    def put(state: Any) -> Any:
+        return (*state, operation.value)
+
+    def take(state: Any) -> Any:
+        if not operation.is_ok:
+            return state[1:]
+        first = state[0] if state else None
+        return state[1:] if operation.result == first else ILLEGAL
+
+    return Effect(put if operation.f == "enqueue" else take)
+
+
+@settings(max_examples=500, deadline=None)
+@given(SEEDS, st.sampled_from([0.0, 0.3, 1.0]))
+def test_the_queue_checker_and_every_order_agree(seed, lies):
+    operations = history(
+        random.Random(seed), queued, puts_and_takes,
+        clients=3, operations=6, lies=lies, initial=[],
+    )  # fmt: skip
+    wanted = in_some_order(operations, queue_effect, ())
+    assert (check(operations, "queue").valid is True) is wanted
+
+
+@settings(max_examples=200, deadline=None)
+@given(SEEDS, st.sampled_from([0.0, 0.3]))
+def test_what_the_queue_checker_refuses_no_order_explains(seed, lies):
+    operations = history(
+        random.Random(seed), queued, puts_and_takes,
+        clients=3, operations=6, lies=lies, losses=0.3, initial=[],
+    )  # fmt: skip
+    if in_some_order(operations, queue_effect, ()):
+        assert check(operations, "queue").valid is True
 
 
 @settings(max_examples=60, deadline=None)
