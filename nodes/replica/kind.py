@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from nodes.kind import Caution, Fact, Leader, Mark, TierSeen
+from nodes.kind import Caution, Fact, Leader, Mark, Mistake, TierSeen
 from nodes.replica.event_words import DIVERGED, LOG_DAMAGED, PROMOTED
 from nodes.replica.segments import LOG
 from nodes.replica.snapshot_files import SNAPSHOT
@@ -52,13 +52,15 @@ def disks_to_spare(config: Any, members: int) -> int:
     return max(0, (data - 1) // 2)
 
 
-def _no_data_nodes(tier: TierSeen) -> Iterator[Caution]:
+def no_data_nodes(tier: TierSeen) -> Iterator[Mistake]:
+    """For a kind with `witnesses` and `spares`: somebody has to have the data."""
     witnesses, spares = _count(tier, "witnesses"), _count(tier, "spares")
     aside = witnesses + spares
     if tier.nodes and aside and aside >= tier.nodes:
         what = f"`{tier.name}` has {tier.nodes} nodes: {witnesses} witnesses and {spares} spares"
         advice = f"give it `nodes: {aside + 1}` or more, or fewer of those"
-        yield Caution(f"{what} leave none for data, and it will not start; {advice}")
+        option = "witnesses" if witnesses else "spares"
+        yield Mistake(option, f"{what} leave none for data; {advice}")
 
 
 def _count(tier: TierSeen, option: str) -> int:
@@ -68,5 +70,4 @@ def _count(tier: TierSeen, option: str) -> int:
 
 CAUTIONS: Final[Mapping[str, Callable[[TierSeen], Iterator[Caution]]]] = {
     "no-failover": _no_failover,
-    "no-data-nodes": _no_data_nodes,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -108,12 +108,15 @@ class Routes:
                 if path.startswith(prefix) and len(path) > len(prefix):
                     methods = {"GET": (name, handler)}
                     break
+        method = "GET" if request.method == "HEAD" else request.method
+        if method == "OPTIONS" and path == "*":  # of the server as a whole
+            return Endpoint("options", _Allowed(("GET", "POST")), 0.0)
         if methods is None:
             return Endpoint("unknown", _not_found, 0.0)
-        method = "GET" if request.method == "HEAD" else request.method
+        if method == "OPTIONS":
+            return Endpoint("options", _Allowed(methods), 0.0)
         if method not in methods:
-            allowed = sorted(methods) + (["HEAD"] if "GET" in methods else [])
-            return Endpoint("unknown", _Refusal(self, 405, ", ".join(allowed)), 0.0)
+            return Endpoint("unknown", _Refusal(self, 405, _allowed(methods)), 0.0)
         name, handler = methods[method]
         return Endpoint(name, handler, 0.0 if name == "health" else None)
 
@@ -339,6 +342,21 @@ class Routes:
         waited_s = self.ctx.clock.monotonic_s() - self._began_s
         started = self.site.prepared.is_set() or waited_s > START_PATIENCE_S
         return json_response({"node": self.ctx.name}, 200 if started else 503)
+
+
+def _allowed(methods: Collection[str]) -> str:
+    """For the `allow` header: those, and what goes with them."""
+    return ", ".join([*sorted(methods), *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
+
+
+class _Allowed:
+    """The answer to OPTIONS."""
+
+    def __init__(self, methods: Collection[str]) -> None:
+        self.allowed = _allowed(methods)
+
+    async def __call__(self, request: Request, via: Via) -> Response:
+        return Response(204, (("allow", self.allowed),))
 
 
 class _Refusal:

@@ -29,6 +29,7 @@ from nodes.replica.kind import (
     ROLES,
     disks_to_spare,
     expect_detection,
+    no_data_nodes,
 )
 from nodes.replica.labels import LABELS
 from nodes.replica.log_digest import log_digest
@@ -427,6 +428,7 @@ KIND: Final = Kind(
     example="db: {kind: database, nodes: 3, ack: quorum}",
     peers=True,
     stores=True,
+    mistakes=no_data_nodes,
     cautions=CAUTIONS,
     roles=(*ROLES, LEARNER, WITNESS),
     leader=LEADER,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from emu.model.problems import TopologyError
 from emu.topology.lint import codes, lint, unaccepted
 from emu.topology.loading import loads
 from nodes.kinds import KINDS
@@ -50,10 +51,6 @@ def test_a_sound_topology_has_no_warning() -> None:
         ("nodes: 3", "nodes: 2, witnesses: 1", ["no-failover db"], "give it another node"),
         ("nodes: 3", "nodes: 4, spares: 2", ["no-failover db"],
          "`db` has two votes: no automatic failover (one alone is no majority)"),
-        ("nodes: 3", "nodes: 3, witnesses: 3", ["no-data-nodes db"],
-         "6:3: `db` has 3 nodes: 3 witnesses and 0 spares leave none for data, and it will not "
-         "start; give it `nodes: 4` or more, or fewer of those [no-data-nodes]"),
-        ("nodes: 3", "nodes: 3, spares: 5", ["no-data-nodes db"], "give it `nodes: 6` or more"),
         ("tiers:", "regions: [local, far]\ntiers:", ["plain-regions"],
          "several regions and no latency between them; add `links:"),
     ],
@@ -62,6 +59,21 @@ def test_a_surprise_is_warned_of(change: str, to: str, found: list[str], message
     text = BASE.replace(change, to, 1)
     assert warned(text) == found
     assert message in str(lint(loads(text))[0])
+
+
+@pytest.mark.parametrize(
+    ("to", "found"),
+    [
+        ("nodes: 3, witnesses: 3", "6:45: `db` has 3 nodes: 3 witnesses and 0 spares leave none "
+         "for data; give it `nodes: 4` or more, or fewer of those"),
+        ("nodes: 3, spares: 5", "give it `nodes: 6` or more"),
+        ("nodes: 3, witnesses: 1, spares: 2", "1 witnesses and 2 spares leave none for data"),
+    ],
+)  # fmt: skip
+def test_a_group_without_a_node_for_its_data_is_a_mistake(to: str, found: str) -> None:
+    with pytest.raises(TopologyError) as refusal:
+        loads(BASE.replace("nodes: 3", to, 1))
+    assert found in str(refusal.value)
 
 
 def test_rates_beyond_the_laptop_are_warned_of_along_the_way_they_take() -> None:

@@ -149,6 +149,19 @@ async def test_refusals_have_their_status(
         assert answer.header("allow")
 
 
+async def test_options_says_what_may_be_asked(autojump_clock: MockClock, web: Web) -> None:
+    await web.start()
+    for target, allowed in (
+        ("*", "GET, POST, HEAD, OPTIONS"),
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/logout", "POST, OPTIONS"),
+        ("/u/ada", "GET, HEAD, OPTIONS"),
+    ):
+        answer = await web.ask("OPTIONS", target, None)
+        assert (answer.status, answer.header("allow")) == (204, allowed)
+    assert (await web.ask("OPTIONS", "/nowhere", None)).status == 404
+
+
 async def test_head_has_the_headers_of_get_and_no_body(autojump_clock: MockClock, web: Web) -> None:
     await web.start()
     head = await web.raw(b"HEAD /static/style.css HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
