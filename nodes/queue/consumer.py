@@ -41,9 +41,11 @@ class Consumer:
         topics: Sequence[str],
         *,
         session_s: float = 10.0,
+        release_s: float = 60.0,
         from_end: bool = False,
     ) -> None:
-        """`member`: no other has this name. `from_end`: where nobody has committed yet, records
+        """`member`: no other has this name. `session_s`: silent for so long, it is none any more;
+        so is it if it keeps records for `release_s` whose partition is to go on. `from_end`: where nobody has committed yet, records
         that are there already are passed over."""
         self._client = client
         self._clock = client.ctx.clock
@@ -54,6 +56,7 @@ class Consumer:
         self.lost = 0
         """Records that were dropped before this member read them."""
         self._session_ms = int(session_s * 1000)
+        self._release_ms = int(release_s * 1000)
         self._from_end = from_end
         self._positions: dict[Where, int] = {}
         """Of what is this member's: the next offset to poll."""
@@ -100,6 +103,7 @@ class Consumer:
             "topics": self.topics,
             "owned": [list(where) for where in self._positions],
             "session_ms": self._session_ms,
+            "release_ms": self._release_ms,
             "beat": self._beats,
         }
         home = await self._client.home_of(self.group)

@@ -16,6 +16,7 @@ from protocols.queue.words import JOINING, LEAVING
 MAX_GROUPS: Final = 1000
 HEARTBEATS_PER_SESSION: Final = 6
 SESSION: Final = "session"
+RELEASE: Final = "release"
 
 
 class Beat(NamedTuple):
@@ -27,7 +28,13 @@ class Beat(NamedTuple):
     topics: tuple[str, ...]
     owned: tuple[Where, ...]
     session_ms: int
+    release_ms: int
     number: int
+
+    @property
+    def joining(self) -> tuple[Any, ...]:
+        """What the fact of it says."""
+        return JOIN, self.group, self.member, list(self.topics), self.session_ms, self.release_ms
 
 
 class Grouping:
@@ -45,6 +52,7 @@ class Grouping:
         for name, group in self._desk.state.groups.items():
             for member in group.members:
                 self._keep_session(name, member, group.members[member])
+            self._limit_releases(name)
 
     def heartbeat(self, beat: Beat) -> dict[str, Any]:
         """What the member may read now."""
@@ -86,8 +94,7 @@ class Grouping:
             raise RpcError("overloaded", f"{beat.group} has {MAX_MEMBERS} members already")
         if known:
             self.leave(beat.group, beat.member)
-        desk.do(JOIN, beat.group, beat.member, list(beat.topics), beat.session_ms)
-        self.rebalances += 1
+        self._share_out(beat)
         return desk.state.groups[beat.group].members[beat.member]
 
     def _listen(self, beat: Beat, member: Member) -> None:
@@ -96,19 +103,36 @@ class Grouping:
         if beat.topics and beat.topics != member.topics:
             for topic in beat.topics:
                 desk.topic(topic)
-            desk.do(JOIN, beat.group, beat.member, list(beat.topics), beat.session_ms)
-            self.rebalances += 1
+            self._share_out(beat)
         if desk.state.groups[beat.group].is_news(beat.member, beat.owned):
             if member.revoking:
                 desk.reached(reach.PASSED)
             desk.do(REPORT, beat.group, beat.member, [list(each) for each in beat.owned])
+            self._limit_releases(beat.group)
+
+    def _share_out(self, beat: Beat) -> None:
+        self._desk.do(*beat.joining)
+        self._limit_releases(beat.group)
+        self.rebalances += 1
 
     def leave(self, group: str, member: str) -> None:
-        """It is gone, or silent for too long."""
+        """It is gone, or silent for too long, or does not let go of what is another's."""
         self._desk.do(LEAVE, group, member)
         self._beats.pop((group, member), None)
         self._desk.deadlines.drop((SESSION, group, member))
+        self._desk.deadlines.drop((RELEASE, group, member))
+        self._limit_releases(group)
         self.rebalances += 1
+
+    def _limit_releases(self, group: str) -> None:
+        """Whoever has something to let go of has a time for that, which begins once."""
+        deadlines, now_s = self._desk.deadlines, self._desk.now_s()
+        for name, member in self._desk.state.groups[group].members.items():
+            key = RELEASE, group, name
+            if not member.revoking:
+                deadlines.drop(key)
+            elif key not in deadlines:
+                deadlines.set(key, now_s + member.release_ms / 1000)
 
     def _keep_session(self, group: str, name: str, member: Member) -> None:
         due_s = self._desk.now_s() + member.session_ms / 1000

@@ -1,8 +1,8 @@
 """A consumer group: who its members are, what each may read now, and how far it is read. Pure.
 
 Each member moves from what it had to what it shall have by itself. What is taken from a member is
-`revoking` until the member says that it has let go of it (or its session ends), and only then
-given to another. A member's epoch is the generation that it has reached; it commits by that.
+`revoking` until the member says that it has let go of it (or its session, or its time for that,
+ends), and only then given to another. A member's epoch is the generation that it has reached; it commits by that.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ MAX_MEMBERS: Final = 1000
 class Member:
     """One consumer."""
 
-    __slots__ = ("assigned", "epoch", "revoking", "session_ms", "topics")
+    __slots__ = ("assigned", "epoch", "release_ms", "revoking", "session_ms", "topics")
 
-    def __init__(self, topics: tuple[str, ...], session_ms: int) -> None:
+    def __init__(self, topics: tuple[str, ...], session_ms: int, release_ms: int) -> None:
         self.topics = topics
         self.session_ms = session_ms
+        self.release_ms = release_ms
+        """How long it may keep what is revoked."""
         self.epoch = 0
         self.assigned: dict[Where, None] = {}
         """What it may read; it may not know so yet."""
@@ -31,13 +33,13 @@ class Member:
         """What it may read no more; it may not know so yet."""
 
     def to_wire(self) -> list[Any]:
-        return [list(self.topics), self.session_ms, self.epoch, list(self.assigned),
-                list(self.revoking)]  # fmt: skip
+        return [list(self.topics), self.session_ms, self.release_ms, self.epoch,
+                list(self.assigned), list(self.revoking)]  # fmt: skip
 
     @classmethod
     def from_wire(cls, value: Sequence[Any]) -> Member:
-        topics, session_ms, epoch, assigned, revoking = value
-        made = cls(tuple(topics), session_ms)
+        topics, session_ms, release_ms, epoch, assigned, revoking = value
+        made = cls(tuple(topics), session_ms, release_ms)
         made.epoch = epoch
         made.assigned = dict.fromkeys(map(tuple, assigned))
         made.revoking = dict.fromkeys(map(tuple, revoking))
@@ -62,14 +64,20 @@ class ConsumerGroup:
     # --- who is there --------------------------------------------------------------------
 
     def join(
-        self, name: str, topics: Sequence[str], session_ms: int, partitions: Mapping[str, int]
+        self,
+        name: str,
+        topics: Sequence[str],
+        session_ms: int,
+        release_ms: int,
+        partitions: Mapping[str, int],
     ) -> None:
         """A member comes, or reads other topics from now on."""
         known = self.members.get(name)
         if known is None:
-            self.members[name] = Member(tuple(topics), session_ms)
+            self.members[name] = Member(tuple(topics), session_ms, release_ms)
         else:
-            known.topics, known.session_ms = tuple(topics), session_ms
+            known.topics = tuple(topics)
+            known.session_ms, known.release_ms = session_ms, release_ms
         self._share_out(partitions)
 
     def leave(self, name: str, partitions: Mapping[str, int]) -> None:

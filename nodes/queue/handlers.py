@@ -54,7 +54,9 @@ BLOCKED_S: Final = 30.0
 """How long one waits that names no time of its own."""
 BLOCKED_POLL_S: Final = 0.05
 SESSION_MS: Final = 30_000
+RELEASE_MS: Final = 60_000
 LEAST_SESSION_MS: Final = 100
+"""Also the least time to let go of a partition."""
 
 
 class Handlers:
@@ -233,8 +235,9 @@ class Handlers:
     async def _heartbeat(
         self, call: Call, group: str, member: str, epoch: int, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        given = only(options, "topics", "owned", "session_ms", "beat")
+        given = only(options, "topics", "owned", "session_ms", "release_ms", "beat")
         session_ms = number_of(given, "session_ms", SESSION_MS, LEAST_SESSION_MS, MAX_SESSION_MS)
+        release_ms = number_of(given, "release_ms", RELEASE_MS, LEAST_SESSION_MS, MAX_SESSION_MS)
         if epoch < LEAVING:
             raise bad(f"an epoch is a whole number of at least {LEAVING}")
         beat = Beat(
@@ -244,6 +247,7 @@ class Handlers:
             topics_of(given.get("topics", [])),
             owned_of(given.get("owned", [])),
             session_ms,
+            release_ms,
             number_of(given, "beat", 0, 0, 1 << 53),
         )
         return dict(await self._decide(partial(self._grouping.heartbeat, beat)))

@@ -27,6 +27,7 @@ from nodes.replica.labels import LABELS
 EVENTS: Final = {
     "topic kept as it is": "The file says other options of a topic than those that it has.",
     "record parked": "A record failed too often, and there is no topic for dead letters.",
+    "member put out": "A consumer did not let go of a partition in time, and is no member any more.",
     "not decided": "A broker could not commit what it decided; it tries again.",
     "no heartbeat": "A consumer could not say that it lives; it says so again.",
     "not given back": "A front could not give back what its consumer had; its time ends that.",

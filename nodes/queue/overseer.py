@@ -13,7 +13,7 @@ import msgpack
 from nodes.base import Context
 from nodes.queue import reach
 from nodes.queue.desk import Desk, Request
-from nodes.queue.grouping import SESSION, Grouping
+from nodes.queue.grouping import RELEASE, SESSION, Grouping
 from nodes.queue.office import Office
 from nodes.queue.partition import Stored
 from nodes.queue.publishing import Publishing
@@ -34,6 +34,7 @@ FROM: Final = "dead-letter-from"
 FAILED: Final = "dead-letter-failed"
 GROUP: Final = "dead-letter-group"
 OF_DEAD_LETTERS: Final = (FROM, FAILED, GROUP)
+ENDS_OF_MEMBERS: Final = {SESSION: reach.SESSION_ENDED, RELEASE: reach.HELD_ON}
 
 
 class Overseer:
@@ -103,14 +104,21 @@ class Overseer:
             if key in self._desk.deadlines:
                 continue
             word, *where = key
-            if word != SESSION:
+            if word in ENDS_OF_MEMBERS:
+                self._put_out(*where, ENDS_OF_MEMBERS[word])
+            else:
                 self._working.expire(word, *where)
-                continue
-            group, member = where
-            found = self._desk.state.groups.get(group)
-            if found is not None and member in found.members:
-                self._desk.reached(reach.SESSION_ENDED)
-                self._grouping.leave(group, member)
+
+    def _put_out(self, group: str, member: str, why: str) -> None:
+        known = self._desk.state.groups.get(group)
+        found = known.members.get(member) if known is not None else None
+        held_on = why == reach.HELD_ON
+        if found is None or (held_on and not found.revoking):
+            return
+        self._desk.reached(why)
+        if held_on:
+            self._ctx.log.warning("member put out", group=group, member=member)
+        self._grouping.leave(group, member)
 
     async def _ask(self, request: Request) -> bool:
         """Whether it is decided, and committed."""

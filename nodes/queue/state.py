@@ -169,9 +169,11 @@ class QueueState:
 
     # --- consumer groups -----------------------------------------------------------------
 
-    def _join(self, group: str, member: str, topics: Sequence[str], session_ms: int) -> None:
+    def _join(
+        self, group: str, member: str, topics: Sequence[str], session_ms: int, release_ms: int
+    ) -> None:
         found = self.groups.setdefault(group, ConsumerGroup())
-        found.join(member, topics, session_ms, self.partitions)
+        found.join(member, topics, session_ms, release_ms, self.partitions)
 
     def _leave(self, group: str, member: str) -> None:
         self.groups[group].leave(member, self.partitions)

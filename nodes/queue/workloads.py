@@ -10,6 +10,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import trio
+
 from nodes.queue.client import QueueClient, Record
 from nodes.queue.consumer import Consumer
 from nodes.queue.work import Job, WorkQueue
@@ -21,7 +23,10 @@ POLLED: Final = 100
 WAIT_S: Final = 0.2
 LOCK_S: Final = 1.0
 MEMBERS: Final = 3
-SESSION_S: Final = 3.0
+SESSION_S: Final = 2.0
+RELEASE_S: Final = 2.0
+TOO_LONG_S: Final = 3.0
+"""More than a session, and more than the time to let go of a partition."""
 AT_ONCE: Final = 5
 
 
@@ -166,7 +171,7 @@ class Work(QueueWorkload):
 
 class Group(QueueWorkload):
     """A consumer group: members share the partitions, work records off, and commit. Now and then
-    one leaves, and comes again."""
+    one leaves, and comes again; a rare one falls silent, or does not let go."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -174,6 +179,8 @@ class Group(QueueWorkload):
         self._rng = setting.ctx.rng("members")
         self._members: list[Consumer] = []
         self._idle: list[Consumer] = []
+        self._speaking: dict[str, trio.CancelScope] = {}
+        """Member → what ends its heartbeats for a while."""
         self._drained: list[list[Any]] = []
         """Also by a drain that failed on its way."""
 
@@ -181,11 +188,19 @@ class Group(QueueWorkload):
         await super().prepare()
         for number in range(len(self._members), MEMBERS):
             consumer = Consumer(
-                self.client, self.topic, f"{self.name}/m{number}", [self.topic], session_s=SESSION_S
-            )
+                self.client, self.topic, f"{self.name}/m{number}", [self.topic],
+                session_s=SESSION_S, release_s=RELEASE_S,
+            )  # fmt: skip
             self._members.append(consumer)
             self._idle.append(consumer)
-            self._nursery.start_soon(consumer.run)
+            self._nursery.start_soon(self._stay, consumer)
+
+    async def _stay(self, consumer: Consumer) -> None:
+        while True:
+            with trio.CancelScope() as scope:
+                self._speaking[consumer.member] = scope
+                await consumer.run()
+            await self.ctx.clock.sleep(TOO_LONG_S)
 
     def next(self, rng: random.Random, number: int) -> Step:
         if rng.random() < 0.5:
@@ -221,6 +236,11 @@ class Group(QueueWorkload):
         if self._rng.random() < 0.1:
             member.give_up(records)
             raise RpcError("refused", "the member failed")
+        if self.ctx.rare("silent member"):
+            self._speaking[member.member].cancel()
+            await self.ctx.clock.sleep(TOO_LONG_S)
+        elif self.ctx.rare("member that does not let go"):
+            await self.ctx.clock.sleep(2 * TOO_LONG_S)
         await member.commit(records, timeout_s=self.timeout_s)
         return _rows(records)
 

@@ -23,8 +23,9 @@ Consumer groups share the partitions of topics among members, and remember how f
 `heartbeat(group, member, epoch, options)` → {"epoch", "partitions": [[topic, partition], ...],
     "heartbeat_ms"}: what the member may read from now on, and by which generation it commits. It
     begins with epoch 0 and leaves with -1. options: `topics`, `owned` (what it reads still: a
-    partition that it must give up goes to nobody else until it is not among them), `session_ms`,
-    `beat` (a number that grows: an older one is refused)
+    partition that it must give up goes to nobody else until it is not among them), `session_ms`
+    (who is silent for so long is no member any more), `release_ms` (nor who keeps for so long what
+    it must give up), `beat` (a number that grows: an older one is refused)
 `commit(group, member, epoch, offsets)` → how many. offsets: [[topic, partition, next offset], ...].
     An offset only grows. A `member` of "" commits for a group that has none
 `committed(group)` → {"epoch", "members", "offsets": [[topic, partition, offset], ...]}

@@ -19,16 +19,19 @@ tiers:
 class Reader:
     """A member that says what it reads, and obeys."""
 
-    def __init__(self, c: Scenario, name: str, session_ms: int = 2000) -> None:
-        self.c, self.name, self.session_ms = c, name, session_ms
+    def __init__(
+        self, c: Scenario, name: str, session_ms: int = 2000, release_ms: int = 60_000
+    ) -> None:
+        self.c, self.name, self.session_ms, self.release_ms = c, name, session_ms, release_ms
         self.epoch = self.beats = 0
         self.owned: list[list[Any]] = []
 
     async def beat(self) -> None:
         self.beats += 1
-        told = {"topics": ["orders"], "owned": self.owned, "session_ms": self.session_ms}
+        told = {"topics": ["orders"], "owned": self.owned, "beat": self.beats}
+        limits = {"session_ms": self.session_ms, "release_ms": self.release_ms}
         answer = await self.c.call(
-            FRONT, "heartbeat", "readers", self.name, self.epoch, {**told, "beat": self.beats}
+            FRONT, "heartbeat", "readers", self.name, self.epoch, {**told, **limits}
         )
         self.epoch, self.owned = answer["epoch"], answer["partitions"]
 
@@ -82,6 +85,39 @@ def test_a_silent_members_partitions_go_to_others_and_its_commits_are_refused() 
         assert len(one.owned) == len(two.owned) == 3
 
     sim(script, TEXT)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_member_that_lets_go_of_nothing_is_put_out(crash: bool) -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        one, two = Reader(c, "one", release_ms=3000), Reader(c, "two")
+        await one.beat()
+        kept = list(one.owned)
+        assert len(kept) == 6
+        await two.beat()
+        began_s = c.now_s
+        for number in range(20):
+            if crash and number == 4:
+                for tier in ("queue-broker-1", "queue-broker-2"):
+                    await c.crash(await primary_of(c, tier))
+                await c.until("promoted")
+                await ready(c)
+            await two.beat()
+            if len(two.owned) == 6:
+                break
+            one.owned = kept
+            await one.beat()
+            await c.sleep(0.25)
+        assert len(two.owned) == 6 and c.now_s - began_s >= 2.5
+        with pytest.raises(RpcError, match="stale_generation"):
+            await one.commit(0, kept[:1])
+        assert c.events("member put out")
+        one.epoch, one.owned, one.release_ms = 0, [], 60_000
+        await settle(one, two)
+        assert len(one.owned) == len(two.owned) == 3
+
+    sim(script, TEXT.replace("replicas: 0", "replicas: 2"))
 
 
 def test_offsets_grow_and_only_a_group_without_members_may_be_sent_back() -> None:

@@ -36,7 +36,7 @@ def settle(group: ConsumerGroup) -> None:
 def test_after_scaling_up_nobody_is_idle():
     group = ConsumerGroup()
     for number in range(5):
-        group.join(f"m{number}", ["t"], 1000, TOPIC)
+        group.join(f"m{number}", ["t"], 1000, 1000, TOPIC)
         settle(group)
     loads = [len(member.assigned) for member in group.members.values()]
     assert sorted(loads) == [1, 1, 1, 1, 2]
@@ -44,10 +44,10 @@ def test_after_scaling_up_nobody_is_idle():
 
 def test_a_partition_passes_only_when_its_owner_has_let_go_of_it():
     group = ConsumerGroup()
-    group.join("a", ["t"], 1000, TOPIC)
+    group.join("a", ["t"], 1000, 1000, TOPIC)
     settle(group)
     had = list(group.members["a"].assigned)
-    group.join("b", ["t"], 1000, TOPIC)
+    group.join("b", ["t"], 1000, 1000, TOPIC)
     group.report("b", [])
     assert not group.members["b"].assigned, "all are still read by a"
     epoch = group.members["a"].epoch
@@ -63,7 +63,7 @@ def test_a_partition_passes_only_when_its_owner_has_let_go_of_it():
 def test_those_whose_partitions_stay_are_not_disturbed():
     group = ConsumerGroup()
     for number in range(10):
-        group.join(f"m{number}", ["t"], 1000, {"t": 60})
+        group.join(f"m{number}", ["t"], 1000, 1000, {"t": 60})
         settle(group)
     before = {name: list(member.assigned) for name, member in group.members.items()}
     group.leave("m3", {"t": 60})
@@ -75,11 +75,11 @@ def test_those_whose_partitions_stay_are_not_disturbed():
 
 def test_a_commit_of_an_old_generation_is_refused():
     group = ConsumerGroup()
-    group.join("a", ["t"], 1000, TOPIC)
+    group.join("a", ["t"], 1000, 1000, TOPIC)
     settle(group)
     old = group.members["a"].epoch
     group.check_commit("a", old, [("t", 0)])
-    group.join("b", ["t"], 1000, TOPIC)
+    group.join("b", ["t"], 1000, 1000, TOPIC)
     settle(group)
     given = list(group.members["b"].assigned)
     for name, epoch, wheres in (("a", old, []), ("a", group.epoch, given), ("z", group.epoch, [])):
@@ -106,7 +106,7 @@ def test_no_partition_is_read_by_two_and_all_are_read_in_the_end(seed: int):
         match rng.randrange(4):
             case 0 if len(names) < 6:
                 wants = rng.sample(["t", "u"], rng.randint(1, 2))
-                group.join(f"m{rng.randrange(8)}", wants, 1000, topics)
+                group.join(f"m{rng.randrange(8)}", wants, 1000, 1000, topics)
             case 1 if names:
                 group.leave(rng.choice(names), topics)
             case 2 if names:
