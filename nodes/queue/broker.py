@@ -16,6 +16,7 @@ import xxhash
 
 from nodes.base import RPC_PORT, Context
 from nodes.queue.desk import Decisions, Desk, Home, Request
+from nodes.queue.elsewhere import Elsewhere
 from nodes.queue.grouping import Grouping
 from nodes.queue.handlers import Handlers
 from nodes.queue.machine import QueueMachine
@@ -128,7 +129,7 @@ class QueueBrokerNode:
             )
             self.driver.files.sync_interval_s = self.config.sync_interval_s
             await self.driver.recover()
-            handlers, overseer, office, gathering = self._assemble()
+            handlers, overseer, office, gathering, elsewhere = self._assemble(nursery)
             self.driver.on_role = office.role_changed
             measure(ctx, self.driver)
             service = Service(ctx)
@@ -142,7 +143,7 @@ class QueueBrokerNode:
             nursery.start_soon(service.serve, listener)
             loops: list[Callable[[], Any]] = [
                 self.driver.run, gathering.run, overseer.run, overseer.sweep, overseer.bury,
-                self.series.run,
+                self.series.run, elsewhere.run,
             ]  # fmt: skip
             for loop in loops:
                 nursery.start_soon(loop)
@@ -159,7 +160,9 @@ class QueueBrokerNode:
             retained_bytes=config.retained_bytes,
         )
 
-    def _assemble(self) -> tuple[Handlers, Overseer, Office, Gathering[Request]]:
+    def _assemble(
+        self, nursery: trio.Nursery
+    ) -> tuple[Handlers, Overseer, Office, Gathering[Request], Elsewhere]:
         """Everything that stands on the log, with one desk between them."""
         ctx, desk, driver = self.ctx, self.desk, self.driver
         reading = Reading(ctx, desk, driver, self.machine.backlog, self._safe_lsn)
@@ -177,7 +180,8 @@ class QueueBrokerNode:
             ctx, driver, gathering, desk, office, publishing, grouping, working, reading, topics
         )
         handlers = Handlers(ctx, driver, gathering, desk, publishing, grouping, working, reading)
-        return handlers, overseer, office, gathering
+        elsewhere = Elsewhere(ctx, nursery, driver, gathering, desk, grouping)
+        return handlers, overseer, office, gathering, elsewhere
 
     def _safe_lsn(self) -> int:
         """The last record that no failover can lose, as far as this setting has such."""

@@ -45,8 +45,8 @@ class Consumer:
         from_end: bool = False,
     ) -> None:
         """`member`: no other has this name. `session_s`: silent for so long, it is none any more;
-        so is it if it keeps records for `release_s` whose partition is to go on. `from_end`: where nobody has committed yet, records
-        that are there already are passed over."""
+        nor if it keeps records for `release_s` whose partition is to go to another. `from_end`:
+        where nobody has committed yet, records that are there already are passed over."""
         self._client = client
         self._clock = client.ctx.clock
         self.group = group

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgpack
 
+from nodes.queue.assigning import Where
 from nodes.queue.deadlines import Deadlines
 from nodes.queue.state import Fact, QueueState, Topic
 from nodes.replica.family import Group, Outcome
@@ -44,6 +45,13 @@ class Home(NamedTuple):
             raise RpcError("moved", f"{what} {name[:40]!r} lives at {tier}", -1, tier)
 
 
+class Range(NamedTuple):
+    """Where a partition begins and ends."""
+
+    start: int
+    end: int
+
+
 class Desk:
     """Facts that are decided and done, and not yet written."""
 
@@ -71,6 +79,11 @@ class Desk:
         """(topic, partition) where something came, or may be taken again."""
         self.has_dying = False
         """Something failed for good since this was looked at."""
+        self.elsewhere: dict[Where, Range] = {}
+        """Partitions of other broker groups that consumer groups of this one read, as last heard
+        (elsewhere.py)."""
+        self.next_ms: dict[tuple[str, str, int], int] = {}
+        """(consumer group, *such a partition) → the time of the record that it reads next."""
         self._marks: dict[tuple[str, int], deque[tuple[int, int]]] = {}
         """Of each partition: (LSN, where it ended before that record)."""
 
@@ -117,6 +130,8 @@ class Desk:
         """Another state than before: what was noted of the old one means nothing."""
         self._marks.clear()
         self.deadlines.clear()
+        self.elsewhere.clear()
+        self.next_ms.clear()
         self.has_dying = True
 
 

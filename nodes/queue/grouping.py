@@ -9,7 +9,7 @@ from nodes.queue import reach
 from nodes.queue.assigning import Where
 from nodes.queue.desk import Desk
 from nodes.queue.groups import MAX_MEMBERS, ConsumerGroup, Member
-from nodes.queue.state import COMMIT, JOIN, LEAVE, REPORT, SEEK
+from nodes.queue.state import COMMIT, JOIN, LEAVE, REPORT, SEEK, SKIP
 from protocols.errors import RpcError
 from protocols.queue.words import JOINING, LEAVING
 
@@ -167,6 +167,19 @@ class Grouping:
         self._check_ends(offsets)
         self._desk.do(SEEK, group, [list(each) for each in offsets])
         return len(offsets)
+
+    def skipped(self, name: str) -> list[list[Any]]:
+        """[topic, partition, start] of what went unread where another broker group has it."""
+        desk = self._desk
+        committed = desk.state.groups[name].committed
+        return [[*where, desk.elsewhere[where].start] for where, offset in committed.items()
+                if where in desk.elsewhere and offset < desk.elsewhere[where].start]  # fmt: skip
+
+    def skip(self, name: str) -> None:
+        """What went unread is lost, and no lag."""
+        starts = self.skipped(name)
+        if starts:
+            self._desk.do(SKIP, name, starts)
 
     def told(self, name: str) -> dict[str, Any]:
         """Who is in a group, and how far it is."""

@@ -1,8 +1,9 @@
 """A consumer group: who its members are, what each may read now, and how far it is read. Pure.
 
 Each member moves from what it had to what it shall have by itself. What is taken from a member is
-`revoking` until the member says that it has let go of it (or its session, or its time for that,
-ends), and only then given to another. A member's epoch is the generation that it has reached; it commits by that.
+`revoking` until the member says that it has let go of it (or its session ends, or its time for
+that), and only then given to another. A member's epoch is the generation that it has reached; it
+commits by that.
 """
 
 from __future__ import annotations
@@ -155,6 +156,13 @@ class ConsumerGroup:
             return 0
         lost = start - max(committed, before)
         self.lost[where] = self.lost.get(where, 0) + lost
+        return lost
+
+    def skip(self, where: Where, start: int) -> int:
+        """Elsewhere the partition begins at `start` by now; how many records were not read."""
+        lost = self.trim(where, 0, start)
+        if lost:
+            self.committed[where] = start
         return lost
 
     def to_wire(self) -> list[Any]:

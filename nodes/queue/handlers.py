@@ -407,4 +407,4 @@ class Handlers:
         return int(await self._decide(partial(self._working.revive, topic)))
 
     async def _groups(self, call: Call) -> list[dict[str, Any]]:
-        return list(await self._decide(partial(told_of_groups, self._desk.state)))
+        return list(await self._decide(partial(told_of_groups, self._desk)))

@@ -27,9 +27,10 @@ from nodes.replica.labels import LABELS
 EVENTS: Final = {
     "topic kept as it is": "The file says other options of a topic than those that it has.",
     "record parked": "A record failed too often, and there is no topic for dead letters.",
-    "member put out": "A consumer did not let go of a partition in time, and is no member any more.",
+    "member put out": "A consumer did not let go of a partition in time: it is no member now.",
     "not decided": "A broker could not commit what it decided; it tries again.",
     "no heartbeat": "A consumer could not say that it lives; it says so again.",
+    "no word from other brokers": "How far partitions of other broker groups are is not known now.",
     "not given back": "A front could not give back what its consumer had; its time ends that.",
 }
 QUEUE: Final = Kind(
@@ -56,6 +57,7 @@ BROKER: Final = Kind(
     about="A group of brokers that keeps some partitions of a queue (of `kind: queue`).",
     example="queue-broker-1: {kind: queue_broker, nodes: 3, queue: queue}",
     fixed="a broker group's members are founded with it",
+    edges=("queue",),
     peers=True,
     stores=True,
     cautions=CAUTIONS,

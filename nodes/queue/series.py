@@ -15,7 +15,7 @@ from nodes.queue.desk import Desk
 from nodes.queue.grouping import Grouping
 from nodes.queue.publishing import Publishing
 from nodes.queue.reading import Reading
-from nodes.queue.state import QueueState, Topic
+from nodes.queue.state import Topic
 from nodes.queue.working import Working
 
 LOOK_S: Final = 1.0
@@ -39,8 +39,9 @@ class Behind(NamedTuple):
     in_flight: int
 
 
-def behind(state: QueueState) -> Iterator[Behind]:
-    """Every group in every partition that lives here."""
+def behind(desk: Desk) -> Iterator[Behind]:
+    """Every work group in every partition that lives here, and every consumer group that does."""
+    state = desk.state
     for topic, group, number, cursor in state.cursor_list():
         part = topic.partitions[number]
         offset = max(cursor.floor, part.start)
@@ -49,14 +50,17 @@ def behind(state: QueueState) -> Iterator[Behind]:
     for name, consumers in state.groups.items():
         for (topic_name, number), committed in consumers.committed.items():
             found = state.topics.get(topic_name)
-            if found is not None and number in found.partitions:
-                part = found.partitions[number]
+            if found is None:
+                continue
+            part = found.partitions.get(number) or desk.elsewhere.get((topic_name, number))
+            if part is not None:
                 offset = max(committed, part.start)
                 yield Behind(found, name, number, offset, max(0, part.end - offset), 0)
 
 
-def told_of_groups(state: QueueState) -> list[dict[str, Any]]:
+def told_of_groups(desk: Desk) -> list[dict[str, Any]]:
     """See protocols/queue/words.py."""
+    state = desk.state
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for topic, group, number, cursor in state.cursor_list():
         part = topic.partitions[number]
@@ -65,7 +69,7 @@ def told_of_groups(state: QueueState) -> list[dict[str, Any]]:
         row["in_flight"] += cursor.in_flight
         row["lost"] += cursor.lost
         row["failed_for_good"] += sum(each.state == DYING for each in cursor.entries.values())
-    for each in behind(state):
+    for each in behind(desk):
         consumers = state.groups.get(each.group)
         if consumers is not None and each.group not in each.topic.cursors:
             row = rows.setdefault((each.topic.name, each.group), {**NOTHING, "kind": "consumers"})
@@ -89,6 +93,7 @@ class Series:
         is_primary: Callable[[], bool],
     ) -> None:
         self._ctx = ctx
+        self._desk = desk
         self._state = desk.state
         self._reading = reading
         self._is_primary = is_primary
@@ -149,7 +154,7 @@ class Series:
     def _by_group(self) -> dict[tuple[str, str], tuple[int, int]]:
         """(topic, group) → its lag, and what is in flight, in all partitions together."""
         found: dict[tuple[str, str], tuple[int, int]] = {}
-        for each in behind(self._state):
+        for each in behind(self._desk):
             key = each.topic.name, each.group
             lag, in_flight = found.get(key, (0, 0))
             found[key] = lag + each.lag, in_flight + each.in_flight
@@ -187,10 +192,13 @@ class Series:
 
     async def _look(self) -> None:
         oldest: dict[tuple[str, str], int] = {}
-        waiting = [each for each in behind(self._state) if each.lag]
+        waiting = [each for each in behind(self._desk) if each.lag]
         for each in waiting[:MAX_LOOKED_AT]:
-            found = await self._reading.one(each.topic, each.number, each.offset)
-            if found is not None:
+            time_ms = self._desk.next_ms.get((each.group, each.topic.name, each.number))
+            if each.number in each.topic.partitions:
+                found = await self._reading.one(each.topic, each.number, each.offset)
+                time_ms = found.time_ms if found is not None else None
+            if time_ms is not None:
                 key = each.topic.name, each.group
-                oldest[key] = min(found.time_ms, oldest.get(key, found.time_ms))
+                oldest[key] = min(time_ms, oldest.get(key, time_ms))
         self._oldest_ms = oldest

@@ -34,9 +34,11 @@ GIVE_BACK: Final = 12
 TERMINATE: Final = 13
 RESTED: Final = 14
 BURY: Final = 15
+SKIP: Final = 16
 NAMES: Final = (
     "declare", "begin", "publish", "trim", "join", "leave", "report", "commit", "seek", "work",
     "acquire", "settle", "give_back", "terminate", "rested", "bury",
+    "skip",
 )  # fmt: skip
 
 Fact = Sequence[Any]
@@ -126,7 +128,7 @@ class QueueState:
         self._steps: tuple[Callable[..., object], ...] = (
             self._declare, self._begin, self._publish, self._trim, self._join, self._leave,
             self._report, self._commit, self._seek, self._work, self._acquire, self._settle,
-            self._give_back, self._terminate, self._rested, self._bury,
+            self._give_back, self._terminate, self._rested, self._bury, self._skip,
         )  # fmt: skip
 
     def apply(self, fact: Fact) -> None:
@@ -190,6 +192,11 @@ class QueueState:
         found = self.groups.setdefault(group, ConsumerGroup())
         for topic, number, offset in offsets:
             found.committed[topic, number] = offset
+
+    def _skip(self, group: str, starts: Sequence[Sequence[Any]]) -> None:
+        """Where the group goes on, records are gone that it has not read."""
+        for topic, number, start in starts:
+            self.topics[topic].lost += self.groups[group].skip((topic, number), start)
 
     # --- work queues ---------------------------------------------------------------------
 

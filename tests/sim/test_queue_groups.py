@@ -120,6 +120,41 @@ def test_a_member_that_lets_go_of_nothing_is_put_out(crash: bool) -> None:
     sim(script, TEXT.replace("replicas: 0", "replicas: 2"))
 
 
+def test_lag_counts_partitions_of_all_broker_groups() -> None:
+    async def lag(c: Scenario) -> dict[str, Any]:
+        for name in ("queue-broker-1-1", "queue-broker-2-1"):
+            await c.call_admin(name, "metrics")
+        (row,) = await c.call(FRONT, "groups")
+        return dict(row)
+
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        for number in range(12):
+            await c.call(FRONT, "publish", "orders", [[None, number]], {"partition": number % 6})
+        one = Reader(c, "one")
+        await settle(one)
+        await one.commit(1)
+        await c.sleep(3)
+        assert (await lag(c))["lag"] == 6
+        assert c.metrics("queue", "consumer_lag", group="readers") == 6
+        assert 2 < c.metrics("queue", "oldest_unacked_seconds", group="readers") < 10
+        for number in range(60):
+            record = [None, "x" * 4000]
+            await c.call(FRONT, "publish", "orders", [record], {"partition": number % 2})
+        await c.sleep(3)
+        row = await lag(c)
+        starts = {number: [start, end] for number, start, end in await ends(c)}
+        assert row["lost"] == sum(max(0, start - 1) for start, _ in starts.values()) > 10
+        assert row["lag"] == sum(end - max(1, start) for start, end in starts.values())
+        assert c.metrics("queue", "consumer_lag", group="readers") == row["lag"]
+
+    async def ends(c: Scenario) -> Any:
+        return await c.call(FRONT, "offsets", "orders")
+
+    kept = "{partitions: 6, capacity: 64KiB, record: 8KiB, when_full: drop_oldest}"
+    sim(script, TEXT.replace("{partitions: 6}", kept))
+
+
 def test_offsets_grow_and_only_a_group_without_members_may_be_sent_back() -> None:
     async def script(c: Scenario) -> None:
         await ready(c)
