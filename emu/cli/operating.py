@@ -128,7 +128,7 @@ def _operation(told: Told, word: type[Fault]) -> Any:
         with attached(cluster, timeout_s=None) as client:
             _operate(client, told, {"verb": verb, **given}, as_json, others.get("dry_run", False))
 
-    return command_of(word, act, more)
+    return command_of(word, act, more, sole=told["main"] == "tier")
 
 
 def _cancel(verb: str, main: str, cluster: str, as_json: bool) -> None:

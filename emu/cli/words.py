@@ -35,12 +35,17 @@ def command_of(
     word: type[Fault],
     act: Callable[[dict[str, Any], dict[str, Any]], None],
     more: Mapping[str, Option],
+    *,
+    sole: bool = False,
 ) -> Callable[..., None]:
     """A function for typer that calls `act(fields, others)`: the values of the word's fields, and
-    those of `more`, of `cluster` and of `as_json`."""
+    those of `more`, of `cluster` and of `as_json`. `sole`: what it is done to need not be said
+    where there is only one."""
     hints = get_type_hints(word)
     own = fields(word)  # type: ignore[arg-type]
-    options: dict[str, Option] = {each.name: _option(word, each, hints[each.name]) for each in own}
+    options: dict[str, Option] = {
+        each.name: _option(word, each, hints[each.name], sole) for each in own
+    }
     options |= more
     options |= {"cluster": (ClusterOption, ""), "as_json": (JsonOption, False)}
 
@@ -66,14 +71,18 @@ def command_of(
     return command
 
 
-def _option(word: type[Fault], each: Field[Any], hint: Any) -> Option:
+def _option(word: type[Fault], each: Field[Any], hint: Any, sole: bool) -> Option:
     """Of one field. What must be said but is not the main field is asked for by `missing`."""
     name = units.key_of(each.name)
     if each.name == word.main:
-        metavar, default = name.upper(), ... if each.default is MISSING else [each.default]
+        default: Any = [each.default]
+        if each.default is MISSING:
+            default = [] if sole else ...
+        about = f"The {name} that is meant, if there are several." if sole else ""
         words = typer.Argument(
-            metavar=f"{metavar}...", help=_main_help(word, each), autocompletion=complete_main(word)
-        )
+            metavar=f"{name.upper()}...", help=about or _main_help(word, each),
+            autocompletion=complete_main(word), show_default=False,
+        )  # fmt: skip
         return Annotated[list[str], words], default
     text = without_example(description(word, each)) or None
     flag = f"--{name.replace('_', '-')}"

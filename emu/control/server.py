@@ -18,7 +18,7 @@ from emu.control.unix import UnixListener
 from emu.model import faults
 from emu.model.vocabulary import described, operations
 from emu.operations.console import STATEMENT, run_statement
-from emu.operations.inject import latest, operation_of, read
+from emu.operations.inject import latest, meant, operation_of, read
 from emu.operations.operating import Operating, cancel
 from emu.running import doors, views
 from emu.running.active import ActiveFault
@@ -251,7 +251,8 @@ class ControlServer:
 
     async def _cancel(self, call: Call, verb: str, main: str) -> bool:
         """Undo what is under way, where it can still be undone; whether there was anything."""
-        return await cancel(self.cluster, operation_of(self.cluster, verb), main)
+        operation = operation_of(self.cluster, verb)
+        return await cancel(self.cluster, operation, meant(self.cluster, operation, main))
 
     def _fault(self, record: dict[str, Any]) -> faults.Fault:
         try:

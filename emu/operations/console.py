@@ -35,16 +35,24 @@ class ClusterConsole:
 
     # --- who is meant --------------------------------------------------------------------------
 
-    def refusal(self, words: str) -> TargetError:
-        """Why nothing that can do it is meant, and what there is."""
+    def there(self) -> list[str]:
+        """Everything that may be meant."""
         instances = [
             each for each in self.cluster.instances.values() if self._can(each.placement.kind)
         ]
-        there = dict.fromkeys(
+        found = dict.fromkeys(
             (self._grouped and instance.placement.group) or instance.spec.tier
             for instance in instances
         )
+        return list(found)
+
+    def refusal(self, words: str) -> TargetError:
+        """Why nothing that can do it is meant, and what there is."""
+        there = self.there()
         known = f"there is: {', '.join(there)}" if there else "this cluster has none"
+        if not words:
+            none = f"this cluster has no {self._of}"
+            return TargetError(f"say which {self._of}; {known}" if there else none)
         return TargetError(f"`{words}` is no {self._of}; {known}")
 
     async def nodes(self, target: str) -> list[str]:

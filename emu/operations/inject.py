@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from emu.model.faults import Fault, from_record
-from emu.model.vocabulary import operations, verbs
+from emu.model.vocabulary import operations, verbs_of
+from emu.operations.console import seat_for
 from emu.operations.operating import Operating
 from emu.running import inject as general
 from emu.running.active import Undo
@@ -53,8 +54,23 @@ def latest(cluster: Cluster, fault: Fault) -> Operating | None:
 
 
 def read(cluster: Cluster, record: dict[str, Any]) -> Fault:
-    """A fault of this cluster's vocabulary from its record. Raises ValueError."""
-    return from_record(record, verbs(cluster.topology))
+    """A fault of this cluster's vocabulary from its record. Raises ValueError, TargetError."""
+    found = operations(cluster.topology)
+    operation = found.get(str(record.get("verb")))
+    if operation is not None and operation.word.main == "tier":
+        record = {**record, "tier": meant(cluster, operation, str(record.get("tier") or ""))}
+    return from_record(record, verbs_of(found))
+
+
+def meant(cluster: Cluster, operation: Operation, tier: str) -> str:
+    """That tier; where none is said, the only one that it can be done to. Raises TargetError."""
+    if tier:
+        return tier
+    seat = seat_for(cluster, operation)
+    there = seat.there()
+    if len(there) != 1:
+        raise seat.refusal("")
+    return there[0]
 
 
 def _keep(cluster: Cluster, operating: Operating) -> None:

@@ -22,8 +22,8 @@ from nodes.operations import Operation
 
 PREFIX: Final = "emu_"
 """Of every metric where it is scraped."""
-MEANT: Final = {"target": "'one web'", "between": "lb web", "tier": "TIER", "what": "all"}
-"""What a word's main field may be, for examples."""
+MEANT: Final = {"target": "'one web'", "between": "lb web", "tier": "", "what": "all"}
+"""What a word's main field may be, for examples; a tier need not be said where there is one."""
 BY_HAND: Final = {
     "scale": "emu scale web=5",
     "call": "emu call --admin lb set_state web-3 drain",
@@ -85,7 +85,8 @@ def breaking() -> list[Entry]:
 def _operation(operation: Operation) -> Entry:
     made = _word(operation.word, lasts=operation.undo is not None)
     example = f"emu {operation.example}" if operation.example else made.example
-    return made._replace(example=example, more=f"of: a {operation.of}")
+    only = "; say which, where there are several" if operation.word.main == "tier" else ""
+    return made._replace(example=example, more=f"of: a {operation.of}{only}")
 
 
 def _word(word: Any, *, lasts: bool) -> Entry:
@@ -95,7 +96,7 @@ def _word(word: Any, *, lasts: bool) -> Entry:
     flags = [_flag(each) for each in shown]
     ends = ["--for 5s"] if lasts else []
     words = ["emu", word.verb, MEANT.get(main.name, main.name), *flags, *ends]
-    example = BY_HAND.get(word.verb, " ".join(words))
+    example = BY_HAND.get(word.verb, " ".join(filter(None, words)))
     return Entry(word.verb, text_of(word), example=example, options=tuple(own))
 
 
