@@ -8,7 +8,7 @@ from typing import Any, Final
 from nodes.base import Context
 from nodes.parts.png import SIGNATURE
 from nodes.queue.client import QueueClient
-from nodes.site.photos import Photos
+from nodes.site.photos import GIVEN_UP, WORKED_ON, Photos, record_name
 from protocols.errors import RpcError
 
 PHOTOS: Final = "photos"
@@ -60,6 +60,28 @@ class Errands:
             raise _half(error, "the photo") from error
         return {"id": photo, "owner": owner, "token": token, "queued": place}
 
+    async def photo(self, photo: str, token: int | None) -> dict[str, Any] | None:
+        """See Photos.one; what is not done may have been given up, as far as the queue says."""
+        found = await self.photos.one(photo, token)
+        if found is not None and found["state"] == WORKED_ON:
+            latest = found["attempts"][-1]["record"]
+            try:
+                if latest in await self._given_up():
+                    found["state"] = GIVEN_UP
+            except RpcError:
+                pass  # nobody knows just now
+        return found
+
+    async def _given_up(self) -> list[str]:
+        """The records of photos that are dead letters, or parked. Raises RpcError."""
+        groups = self._queue.topics[PHOTOS]["groups"] or [GROUP]
+        return [
+            record_name(PHOTOS, partition, offset)
+            for group in groups
+            for partition, *_, given_up in await self._queue.standing(PHOTOS, group)
+            for offset in given_up
+        ]
+
     async def _drop(self, photo: str, claim: str) -> bool:
         """Whether it is known to be gone."""
         try:
@@ -77,7 +99,7 @@ class Errands:
 
     async def _publish(self, topic: str, key: str, value: dict[str, Any]) -> str:
         place = await self._queue.publish(topic, value, key=key, timeout_s=PUBLISH_S)
-        return f"{topic}/{place.partition} offset {place.offset}"
+        return record_name(topic, place.partition, place.offset)
 
 
 def _half(error: RpcError, what: str) -> RpcError:

@@ -70,7 +70,7 @@ class SiteJobs:
     async def _photo(self, job: Job, services: Services, execution: str, photo: str) -> Any:
         """Make it smaller."""
         ctx, store = self._ctx, services.db
-        record = f"{job.topic}/{job.partition} offset {job.offset}"
+        record = sql.record_name(job.topic, job.partition, job.offset)
         row = [execution, photo, ctx.name, record, job.delivery, ctx.clock.wall_s()]
         await store.write([[sql.ADD_ATTEMPT, row]], request_id=f"attempt-{execution}")
         rows = (await store.query(sql.CONTENT_OF_ALL, photo)).rows

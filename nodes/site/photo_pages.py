@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from nodes.site.pages import View, ago, escape, face, page, segment
+from nodes.site.photos import GIVEN_UP
 
 
 def newest(view: View, data: dict[str, Any]) -> bytes:
@@ -23,10 +24,13 @@ def newest(view: View, data: dict[str, Any]) -> bytes:
 def _draw(view: View) -> str:
     if not view.user:
         return ""
-    return f"""<section class="panel write"><form method="post" action="/photos">
-<input name="draw" maxlength="60" value="{escape(view.node)}" aria-label="What to draw">
-<div class="row"><small>Draws a picture of these letters, stores it, and queues a job that makes it
- smaller: a worker does it.</small><button>Upload</button></div></form></section>"""
+    return f"""<section class="panel write"><form method="post" action="/photos"
+ enctype="multipart/form-data">
+<label>A PNG <input type="file" name="photo" accept="image/png"></label>
+<label>or a picture of these letters
+<input name="draw" maxlength="60" value="{escape(view.node)}"></label>
+<div class="row"><small>It is stored, and a job is queued that makes it smaller: a worker does
+ it.</small><button>Upload</button></div></form></section>"""
 
 
 def _small(view: View, item: dict[str, Any]) -> str:
@@ -36,11 +40,19 @@ def _small(view: View, item: dict[str, Any]) -> str:
 <small>@{escape(item["owner"])}, {when}</small></a>"""
 
 
+_RELOAD: Final = "Reload to see how far it is."
+_AHEAD: Final = {
+    GIVEN_UP: "It failed too often, and is among the dead letters: nobody works on it any more. "
+    "<code>emu queue dead-letters --topic photos.dead</code> shows them, "
+    "<code>emu queue redrive --topic photos.dead</code> brings them back."
+}
+
+
 def one(view: View, data: dict[str, Any]) -> bytes:
     link = segment(data["id"])
     state = data["state"]
     picture = f'<img class="photo" src="/photos/{link}/large.png" alt="">' if data["done"] else ""
-    again = "" if data["done"] else '<p class="quiet">Reload to see how far it is.</p>'
+    again = "" if data["done"] else f'<p class="quiet">{_AHEAD.get(state, _RELOAD)}</p>'
     twice = len(data["done"])
     many = f'<p class="why">This job was done {twice} times.</p>' if twice > 1 else ""
     body = f"""<h1 class="title">A photo of @{escape(data["owner"])}: {escape(state)}</h1>
@@ -65,6 +77,8 @@ def _way(view: View, data: dict[str, Any]) -> str:
         (each["worker"], f"took {each['record']}, delivery {each['delivery']}", each["began_s"])
         for each in data["attempts"]
     ]
+    if data["state"] == GIVEN_UP:
+        stations.append(("dead letters", "given up", data["attempts"][-1]["began_s"]))
     stations += [(each["worker"], "done", each["done_s"]) for each in data["done"]]
     items = "".join(
         f'<li><span class="hop{" here" if what == "done" else ""}">{escape(who)}'

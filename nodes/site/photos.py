@@ -44,6 +44,9 @@ ORIGINAL: Final = "original"
 SIZES: Final = {"large": 256, "small": 64}
 """Name → the most pixels, wide or high."""
 SHOWN: Final = 12
+WORKED_ON: Final = "worked on"
+GIVEN_UP: Final = "given up"
+"""The state of a photo whose job is among the dead letters."""
 MAX_NOTICES: Final = 50
 EFFECTS_PAGE: Final = 2000
 WORD: Final = re.compile(r"[^\W_]{2,40}")
@@ -86,6 +89,11 @@ def matching(words: int) -> str:
          GROUP BY post HAVING count(*) = ?) AS w
         JOIN posts AS p ON p.id = w.post JOIN users AS u ON u.name = p.author
         ORDER BY p.posted_s DESC, p.id LIMIT ?"""
+
+
+def record_name(topic: str, partition: int, offset: int) -> str:
+    """A job's record, as pages and `attempts` have it."""
+    return f"{topic}/{partition} offset {offset}"
 
 
 def words_of(text: str) -> list[str]:
@@ -137,7 +145,7 @@ class Photos:
             return None
         attempts = await self._rows(ATTEMPTS, photo, token=token)
         works = await self._rows(WORKS, photo, token=token)
-        state = "done" if works else "worked on" if attempts else "queued"
+        state = "done" if works else WORKED_ON if attempts else "queued"
         _, owner, posted_s, size_bytes = rows[0]
         return {
             "id": photo,

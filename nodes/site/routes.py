@@ -21,6 +21,7 @@ from nodes.site.store import NAMES
 from nodes.wire.http_server import Endpoint, Via, error_response, json_response
 from protocols.errors import RpcError
 from protocols.http import connection as http
+from protocols.http import forms
 from protocols.http.connection import Request, Response
 
 TOKEN: Final = "x-emu-token"
@@ -248,17 +249,16 @@ class Routes:
         return await self._answer(request, via, work, photo_pages.newest)
 
     async def upload(self, request: Request, via: Via) -> Response:
-        """The body is the picture, or a form that asks for one to be drawn. Whose it is: `?owner=`,
-        or who is logged in."""
-        query, data = _query(request), request.body
-        if not (request.headers.get("content-type") or "").startswith("image/"):
-            data = png.encode(png.drawn(str(_form(request).get("draw", "")), *DRAWN))
-        owner = query.get("owner") or await self._user(request)
+        """The body is the picture, or a form that has it or asks for one to be drawn. Whose it is:
+        `owner`, of the target or the form, or who is logged in."""
+        query, (data, form) = _query(request), _picture(request)
+        owner = query.get("owner") or form.get("owner") or await self._user(request)
         if owner is None:
             if _wants_page(request):
                 return _redirect("/login")
             raise RpcError("unauthorized", "log in first, or say ?owner=NAME")
-        made = await self.site.upload(owner, data, query.get("id", ""))
+        photo = query.get("id") or form.get("id") or ""
+        made = await self.site.upload(owner, data, photo)
         token = str(made["token"])
         seen = ("set-cookie", f"seen={token}; Path=/; Max-Age=60; HttpOnly; SameSite=Lax")
         where = f"/photos/{quote(made['id'], safe='')}"
@@ -424,6 +424,29 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise RpcError("bad_request", f"{name}: a whole number")
     return int(text)
+
+
+def _picture(request: Request) -> tuple[bytes, dict[str, Any]]:
+    """What was uploaded, and the other fields of its form. Raises bad_request."""
+    kind = request.headers.get("content-type") or ""
+    if kind.startswith("image/"):
+        return request.body, {}
+    if kind.lower().startswith(forms.MULTIPART):
+        try:
+            parts = forms.parts(kind, request.body)
+        except ValueError as error:
+            raise RpcError("bad_request", f"the body: {error}") from error
+        fields = {
+            each.name: each.data.decode("utf-8", "replace")
+            for each in parts
+            if each.filename is None
+        }
+        picture = next((each.data for each in parts if each.filename), None)
+    else:
+        picture, fields = None, _form(request)
+    if picture is None:
+        picture = png.encode(png.drawn(str(fields.get("draw", "")), *DRAWN))
+    return picture, fields
 
 
 def _form(request: Request) -> dict[str, Any]:

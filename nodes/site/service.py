@@ -191,10 +191,11 @@ class Site:
             return await self._errands().take_photo(owner, photo, data)
 
     async def photo(self, photo: str, token: int | None = None) -> dict[str, Any]:
-        """One photo, and how far its job is: queued, worked on, done. Raises not_found."""
+        """One photo, and how far its job is: queued, worked on, done, given up. Raises
+        not_found."""
         _check_text("id", photo, MAX_ID_CHARS)
         with self._asking():
-            found = await self._errands().photos.one(photo, token)
+            found = await self._errands().photo(photo, token)
         if found is None:
             raise RpcError("not_found", f"there is no photo {photo}")
         return found

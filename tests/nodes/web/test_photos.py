@@ -14,7 +14,7 @@ from nodes.queue.client import Place
 from nodes.site import photo_pages
 from nodes.site.errands import TOPICS, Errands
 from nodes.site.pages import View
-from nodes.site.photos import ADD_SIZE, ADD_WORK, Photos
+from nodes.site.photos import ADD_ATTEMPT, ADD_SIZE, ADD_WORK, Photos, record_name
 from protocols.errors import RpcError
 from protocols.http.connection import Response
 from tests.nodes.harness import MemoryWorld
@@ -38,12 +38,21 @@ class Queue:
     """A queue that notes what is published, or refuses it."""
 
     def __init__(self) -> None:
-        self.topics: dict[str, Any] = dict.fromkeys(TOPICS)
+        self.topics: dict[str, Any] = {topic: {"groups": ["workers"]} for topic in TOPICS}
+        self.given_up: list[int] = []
+        """Offsets of partition 1."""
         self.published: list[tuple[str, Any]] = []
         self.refusal: RpcError | None = None
 
     async def look(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def standing(self, topic: str, group: str) -> list[list[Any]]:
+        await trio.lowlevel.checkpoint()
+        assert (topic, group) == ("photos", "workers")
+        if self.refusal is not None:
+            raise self.refusal
+        return [[0, 0, 0, 0, 0, []], [1, 0, 9, 9, 0, self.given_up]]
 
     async def publish(self, topic: str, value: Any, **options: Any) -> Place:
         await trio.lowlevel.checkpoint()
@@ -108,6 +117,40 @@ async def test_one_without_a_picture_has_one_drawn(web: Web) -> None:
     assert (await send(web, "/photos", b"draw=hello", kind)).header("location") == "/login"
     answer = await send(web, "/photos?owner=ada", b"draw=hello", kind)
     assert answer.status == 303 and len(queue.published) == 1
+
+
+async def test_a_browsers_form_uploads_its_file_or_has_one_drawn(web: Web) -> None:
+    queue = await started(web)
+    kind = "multipart/form-data; boundary=x"
+    head = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="%s"\r\n\r\n'
+    rest = b'\r\n--x\r\nContent-Disposition: form-data; name="draw"\r\n\r\nhello\r\n--x--\r\n'
+    answer = await send(web, "/photos?owner=ada&id=p1", head % b"a.png" + PHOTO + rest, kind)
+    assert (answer.status, answer.header("location")) == (303, "/photos/p1")
+    assert (await web.get("/photos/p1/original.png")).body == PHOTO
+    answer = await send(web, "/photos?owner=ada&id=p2", head % b"" + rest, kind)
+    drawn = (await web.get("/photos/p2/original.png")).body
+    assert drawn != PHOTO and drawn.startswith(png.SIGNATURE)
+    broken = await send(web, "/api/photos?owner=ada", head % b"a.png" + PHOTO, kind)
+    assert broken.status == 400 and b"last boundary" in broken.body
+    assert len(queue.published) == 2
+
+
+async def test_a_photo_whose_job_is_a_dead_letter_says_so(web: Web) -> None:
+    queue = await started(web)
+    await send(web, "/api/photos?owner=ada&id=p1", PHOTO)
+    tried = ["e1", "p1", "workers-1", record_name("photos", 1, 5), 3, 1000.0]
+    await web.node.site.store.write([[ADD_ATTEMPT, tried]], request_id="a1")
+    assert (await web.json("/api/photos/p1"))["state"] == "worked on"
+    queue.given_up = [4, 5]
+    assert (await web.json("/api/photos/p1"))["state"] == "given up"
+    page = (await web.get("/photos/p1")).body.decode()
+    assert "emu queue redrive" in page and "Reload" not in page
+    queue.refusal = RpcError("unavailable", "no broker")
+    assert (await web.json("/api/photos/p1"))["state"] == "worked on"
+    queue.refusal = None
+    again = ["e2", "p1", "workers-2", record_name("photos", 1, 9), 1, 1001.0]
+    await web.node.site.store.write([[ADD_ATTEMPT, again]], request_id="a2")
+    assert (await web.json("/api/photos/p1"))["state"] == "worked on"
 
 
 @pytest.mark.parametrize(
