@@ -161,7 +161,7 @@ def _not_empty(stays: list[_Stay], empties: list[Operation]) -> Iterator[Finding
     """Takers that found nothing, though at no moment of their asking there was nothing."""
     stays.sort(key=lambda each: each.begin)
     begins = [stay.begin for stay in stays]
-    longest = list(accumulate(stays, lambda one, other: max(one, other, key=lambda each: each.end)))
+    longest = list(accumulate(stays, _longer))
     for empty in empties:
         reached, seen = empty.begin, []
         while reached < empty.end:
@@ -173,6 +173,10 @@ def _not_empty(stays: list[_Stay], empties: list[Operation]) -> Iterator[Finding
             seen.append(stay.element)
         else:
             yield _found_empty(empty, seen)
+
+
+def _longer(one: _Stay, other: _Stay) -> _Stay:
+    return one if one.end >= other.end else other
 
 
 def _found_empty(empty: Operation, seen: list[_Element]) -> Finding:

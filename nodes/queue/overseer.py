@@ -105,7 +105,8 @@ class Overseer:
                 continue
             word, *where = key
             if word in ENDS_OF_MEMBERS:
-                self._put_out(*where, ENDS_OF_MEMBERS[word])
+                group, member = where
+                self._put_out(group, member, ENDS_OF_MEMBERS[word])
             else:
                 self._working.expire(word, *where)
 

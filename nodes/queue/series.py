@@ -52,10 +52,10 @@ def behind(desk: Desk) -> Iterator[Behind]:
             found = state.topics.get(topic_name)
             if found is None:
                 continue
-            part = found.partitions.get(number) or desk.elsewhere.get((topic_name, number))
-            if part is not None:
-                offset = max(committed, part.start)
-                yield Behind(found, name, number, offset, max(0, part.end - offset), 0)
+            read = found.partitions.get(number) or desk.elsewhere.get((topic_name, number))
+            if read is not None:
+                offset = max(committed, read.start)
+                yield Behind(found, name, number, offset, max(0, read.end - offset), 0)
 
 
 def told_of_groups(desk: Desk) -> list[dict[str, Any]]:
