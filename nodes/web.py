@@ -29,8 +29,8 @@ from nodes.wire.directory import Directory
 from nodes.wire.http_server import Endpoint, HttpLimits, HttpService
 from nodes.wire.service import CHUNK_BYTES, Call, Service
 from protocols import proxy, rpc
-from protocols.http import connection as http
-from protocols.http.connection import Request
+from protocols.http import message as http
+from protocols.http.message import Request
 
 START_WAIT_S: Final = 0.25
 """So long it waits for its store before it serves; who connects meanwhile waits too."""

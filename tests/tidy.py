@@ -27,7 +27,7 @@ PURE_MODULES: Final = frozenset({
     "dataclasses", "enum", "errno", "fractions", "functools", "hashlib", "heapq", "html", "http",
     "inspect", "ipaddress", "itertools", "json", "math", "operator", "re", "statistics", "string",
     "struct", "textwrap", "types", "typing", "unicodedata", "urllib", "zlib",
-    "apsw", "dns", "h11", "msgpack", "xxhash",
+    "apsw", "dns", "msgpack", "xxhash",
 })  # fmt: skip
 """What nodes/ and protocols/ may import beside each other: no clock, socket, file or thread."""
 ALSO_ALLOWED: Final[Mapping[str, tuple[str, ...]]] = {

@@ -1,5 +1,5 @@
 """What a load run sends and understands, without I/O: `request(n)` -> bytes, `feed(bytes)` ->
-answers. HTTP is read here by hand, not by h11, so that the generator is not what is measured."""
+answers. HTTP is read here by hand, so that the generator is not what is measured."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import secrets
 from typing import Final
 from urllib.parse import urlsplit
 
-from protocols.http.connection import Request
+from protocols.http.message import Request
 
 TOKEN_HEADER: Final = "x-emu-token"
 SAFE_METHODS: Final = ("GET", "HEAD")

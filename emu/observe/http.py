@@ -32,7 +32,7 @@ from nodes.parts import jsons
 from nodes.wire.accepting import accept_forever
 from nodes.wire.http_server import Endpoint, HttpService, Via, error_response, json_response
 from protocols.errors import RpcError
-from protocols.http.connection import Request, Response
+from protocols.http.message import Request, Response
 
 HTML: Final = ("content-type", "text/html; charset=utf-8")
 ASSET_TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}

@@ -21,7 +21,7 @@ import msgpack
 
 from emu.machine.trace import TraceEvent
 from protocols import proxy, rpc
-from protocols.http import connection as http
+from protocols.http import message as http
 
 REQUEST: Final = "request"
 RESPONSE: Final = "response"

@@ -17,7 +17,7 @@ from nodes.base import Context
 from nodes.site.service import Site
 from nodes.site.store import Store
 from nodes.wire.http_server import Endpoint, Via
-from protocols.http.connection import Request, Response
+from protocols.http.message import Request, Response
 
 
 @dataclass(slots=True)

@@ -20,9 +20,9 @@ from nodes.site.service import Site
 from nodes.site.store import NAMES
 from nodes.wire.http_server import Endpoint, Via, error_response, json_response
 from protocols.errors import RpcError
-from protocols.http import connection as http
 from protocols.http import forms
-from protocols.http.connection import Request, Response
+from protocols.http import message as http
+from protocols.http.message import Request, Response
 
 TOKEN: Final = "x-emu-token"
 """Response to a write, and request header of a read that must see it (a browser: cookie `seen`)."""

@@ -19,7 +19,7 @@ from nodes.wire.client import Client
 from nodes.wire.directory import TierView
 from nodes.wire.http_client import HttpClient
 from protocols.errors import DEFINITE, INDEFINITE, RpcError
-from protocols.http.connection import Response
+from protocols.http.message import Response
 
 HOME: Final = "home"
 ASSET: Final = "asset"
@@ -42,6 +42,7 @@ CODE_OF_STATUS: Final = {
     408: "timeout",
     409: "refused",
     413: "too_large",
+    414: "too_large",
     431: "too_large",
     500: "internal",
     501: "bad_request",

@@ -1,143 +1,213 @@
-"""HTTP/1.1 without I/O, for the end that asks: bytes in, whole responses out.
-
-What is ordinary is read and written by hand (plain.py), all else by h11, as connection.py does it.
-"""
+"""HTTP/1.1 without I/O, for the end that asks (who answers: connection.py)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final
 
-import h11
-
-from protocols.http import plain
-from protocols.http.connection import (
+from protocols.http import writing
+from protocols.http.bodies import AnyBody, Chunked, Sized, UntilClose
+from protocols.http.head import Reader
+from protocols.http.message import (
+    NO_BODY,
     Headers,
+    Limits,
     LocalProtocolError,
     RemoteProtocolError,
     Response,
 )
 
-
-class _Asked(NamedTuple):
-    """A request as it was sent."""
-
-    method: str
-    target: str
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
+WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose requests say how long their body is, even when there is none."""
+MAX_INTERIM: Final = 16
+LIMITS: Final = Limits(max_head_bytes=65536)
 
 
 class ClientConnection:
     """The asking end: one request at a time; reuse it while `reusable`."""
 
-    def __init__(self, *, max_body_bytes: int = 8 << 20, by_h11: bool = False) -> None:
-        """`by_h11`: from the start, whatever comes."""
-        self._by_h11 = by_h11
-        self._asked: _Asked | None = None
-        """The ordinary request that waits for its answer."""
-        self._buffer = bytearray()
+    def __init__(self, *, max_body_bytes: int = 8 << 20) -> None:
         self._max_body_bytes = max_body_bytes
-        self._h11 = h11.Connection(h11.CLIENT)
-        self._head: h11.Response | None = None
-        self._body: list[bytes] = []
+        self._reader = Reader(LIMITS)
+        self._buffer = bytearray()
+        self._ended = False
+        self._method = ""
+        """Of the request that has no whole answer yet."""
+        self._sending = False
+        self._left: int | None = 0
+        """To be sent of its body; None: in chunks."""
+        self._keep = True
+        self._head: Response | None = None
+        self._body: AnyBody | None = None
+        self._pieces: list[bytes] = []
         self._body_bytes = 0
+        self.interim: list[tuple[int, Headers]] = []
+        """Answers below 200 that came before the one."""
 
     @property
     def reusable(self) -> bool:
         """Whether another request may be sent now."""
-        if not self._by_h11:
-            return self._asked is None
-        return self._h11.our_state is h11.IDLE and self._h11.their_state is h11.IDLE
+        idle = not self._method and not self._sending
+        return idle and self._keep and not self._buffer and not self._ended
+
+    # --- what goes ---------------------------------------------------------------------------
 
     def send_request(
         self, method: str, target: str, headers: Headers = (), body: bytes = b""
     ) -> bytes:
         """`headers` must hold `host`. Raises LocalProtocolError."""
-        pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-        if not self._by_h11:
-            written = plain.write_request(method, target, pairs, body)
-            if written is not None and self._asked is None:
-                self._asked = _Asked(method, target, pairs, body)
-                return written
-            self._hand_to_h11()
-        return self._send_by_h11(_Asked(method, target, pairs, body))
+        length = len(body) if body or method in WITH_BODY else None
+        data = self._start(method, target, headers, length)
+        return data + body
 
-    def _hand_to_h11(self) -> None:
-        """It shall see what we have seen, from the request that waits for its answer on."""
-        self._by_h11 = True
-        self._buffer.clear()
-        if self._asked is not None:
-            self._send_by_h11(self._asked)
-
-    def _send_by_h11(self, asked: _Asked) -> bytes:
-        method, target, pairs, body = asked
-        if body or method in ("POST", "PUT", "PATCH"):
-            pairs = [*pairs, (b"content-length", b"%d" % len(body))]
-        try:
-            request = h11.Request(method=method, target=target, headers=pairs)
-            data = self._h11.send(request) or b""
-            if body:
-                data += self._h11.send(h11.Data(data=body)) or b""
-            data += self._h11.send(h11.EndOfMessage()) or b""
-        except h11.LocalProtocolError as error:
-            raise LocalProtocolError(str(error)) from error
+    def start_request(
+        self, method: str, target: str, headers: Headers = (), length_bytes: int | None = None
+    ) -> bytes:
+        """The head of a request whose body follows by `send_data`; None: in chunks."""
+        data = self._start(method, target, headers, length_bytes, chunks=length_bytes is None)
+        self._sending, self._left = True, length_bytes
         return data
+
+    def send_data(self, data: bytes) -> bytes:
+        """More of the body. Raises LocalProtocolError for more than was said."""
+        if self._left is None:
+            return writing.chunk(data)
+        self._left -= len(data)
+        if self._left < 0:
+            raise LocalProtocolError("the body is longer than was said")
+        return data
+
+    def end_request(self, trailers: Headers = ()) -> bytes:
+        """The end of the body. Raises LocalProtocolError for less than was said."""
+        if self._left:
+            raise LocalProtocolError("the body is shorter than was said")
+        self._sending = False
+        return writing.last_chunk(trailers) if self._left is None else b""
+
+    def _start(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        length_bytes: int | None,
+        *,
+        chunks: bool = False,
+    ) -> bytes:
+        if not self.reusable:
+            raise LocalProtocolError("the last answer has not ended, or was the last")
+        if sum(name == "host" or name.lower() == "host" for name, _ in headers) != 1:
+            raise LocalProtocolError("a request names one host")
+        headers, said_bytes, close = writing.told(headers)
+        if said_bytes is not None and said_bytes != (length_bytes or 0):
+            raise LocalProtocolError(f"content-length {said_bytes} of {length_bytes} bytes")
+        framing = "" if length_bytes is None else f"{writing.LENGTH}: {length_bytes}\r\n"
+        if chunks:
+            framing = "transfer-encoding: chunked\r\n"
+        if close:
+            framing += "connection: close\r\n"
+        data = writing.request_head(method, target, headers, framing)
+        self._method, self._keep = method, not close
+        self.interim, self._head, self._body = [], None, None
+        return data
+
+    # --- what comes --------------------------------------------------------------------------
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """b"" means that the peer closed."""
+        if data:
+            self._buffer += data
+        else:
+            self._ended = True
 
     def receive_data(self, data: bytes | bytearray) -> Response | None:
         """The response, once it is whole; b"" means that the peer closed.
 
         Raises RemoteProtocolError for garbage and for an end in the middle.
         """
-        if self._by_h11:
-            return self._receive_by_h11(bytes(data))
-        self._buffer += data
-        asked = self._asked
-        if data and asked is not None and asked.method != "HEAD":
-            found = plain.read_response(self._buffer, self._max_body_bytes)
-            if isinstance(found, plain.PlainResponse):
-                if found.size_bytes == len(self._buffer):
-                    return self._take(found)
-            elif found is not None:
-                return None
-        seen = [bytes(self._buffer)] if self._buffer else []
-        self._hand_to_h11()
-        return self._receive_by_h11(*seen, *([] if data else [b""]))
+        self.feed(data)
+        head = self.next_head()
+        if head is None:
+            return None
+        while piece := self.read_body():
+            self._body_bytes += len(piece)
+            if self._body_bytes > self._max_body_bytes:
+                raise self._break("the response's body is too long")
+            self._pieces.append(piece)
+        if not self.body_ended:
+            return None
+        pieces, self._pieces, self._body_bytes = self._pieces, [], 0
+        return Response(head.status, head.headers, b"".join(pieces)) if pieces else head
 
-    def _take(self, found: plain.PlainResponse) -> Response:
-        self._asked = None
-        self._buffer.clear()
-        headers = [(name.decode("ascii"), value.decode("ascii")) for name, value in found.headers]
-        return Response(found.status, headers, found.body)
+    def receive_head(self, data: bytes | bytearray) -> Response | None:
+        """Only its head, once that has come; then `read_body`."""
+        self.feed(data)
+        return self.next_head()
 
-    def _receive_by_h11(self, *pieces: bytes) -> Response | None:
+    def next_head(self) -> Response | None:
+        """The answer's status and headers, once they have come; then `read_body`.
+
+        Raises RemoteProtocolError.
+        """
+        if self._head is None:
+            try:
+                self._read_head()
+            except RemoteProtocolError as error:
+                raise self._break(error.reason) from error
+        return self._head
+
+    def _read_head(self) -> None:
+        while True:
+            head = self._reader.response(self._buffer) if self._buffer else None
+            if head is None:
+                if self._ended:
+                    raise RemoteProtocolError("closed without an answer")
+                return
+            if head.status >= 200:
+                break
+            if head.status == 101 or len(self.interim) >= MAX_INTERIM:
+                raise RemoteProtocolError("another protocol, or no end of interim answers")
+            self.interim.append((head.status, head.fields.pairs))
+        fields, status = head.fields, head.status
+        self._keep = self._keep and not fields.close and head.minor > 0
+        if self._method == "HEAD" or status in NO_BODY:
+            self._body = None
+        elif fields.chunked:
+            self._body = Chunked(None)
+        elif fields.length is not None:
+            self._body = Sized(fields.length)
+        else:
+            self._body, self._keep = UntilClose(), False
+        self._head = Response(status, fields.pairs)
+        if self._body is None or self._body.ended:
+            self._finish()
+
+    def read_body(self) -> bytes:
+        """What has come of the answer's body. Raises RemoteProtocolError."""
+        body = self._body
+        if body is None:
+            return b""
         try:
-            for data in pieces:
-                self._h11.receive_data(data)
-            while True:
-                event = self._h11.next_event()
-                match event:
-                    case h11.Response():
-                        self._head, self._body, self._body_bytes = event, [], 0
-                    case h11.Data():
-                        self._body_bytes += len(event.data)
-                        if self._body_bytes > self._max_body_bytes:
-                            raise RemoteProtocolError("the response's body is too long", 502)
-                        self._body.append(bytes(event.data))
-                    case h11.EndOfMessage():
-                        return self._finish()
-                    case h11.ConnectionClosed():
-                        raise RemoteProtocolError("closed without an answer", 502)
-                    case h11.InformationalResponse():
-                        continue
-                    case _:
-                        return None
-        except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
-            raise RemoteProtocolError(str(error), 502) from error
+            data = body.read(self._buffer)
+            if self._ended and not body.ended:
+                body.end_of_stream()
+        except RemoteProtocolError as error:
+            raise self._break(error.reason) from error
+        if body.ended:
+            self._finish()
+        return data
 
-    def _finish(self) -> Response:
-        head, self._head = self._head, None
-        assert head is not None
-        headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers]
-        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
-            self._h11.start_next_cycle()
-        return Response(head.status_code, headers, b"".join(self._body))
+    @property
+    def body_ended(self) -> bool:
+        """Whether all of it was read."""
+        return self._body is None or self._body.ended
+
+    @property
+    def trailers(self) -> Headers:
+        """What came behind that body."""
+        return () if self._body is None else self._body.trailers
+
+    def _finish(self) -> None:
+        self._method = ""
+
+    def _break(self, reason: str) -> RemoteProtocolError:
+        self._keep = False
+        return RemoteProtocolError(reason, 502)

@@ -1,194 +1,99 @@
 """HTTP/1.1 without I/O, for the end that answers (who asks: client.py): bytes in, requests out.
 
-What is ordinary is read and written by hand (plain.py); a request, or its answer, that is anything
-else is handed to h11. What a head must be is in head.py, whoever reads it; a chunk, in chunks.py.
-
-Bodies are collected (bounded), so nobody above sees half a message. What a path means is not known
-here. A broken rule raises RemoteProtocolError with the status to answer, and the connection ends.
+What a head must be is in head.py, where a body ends in bodies.py, how bytes go out in writing.py;
+here is their order: one request at a time, its body (collected, or as it comes), its answer. A
+broken rule raises RemoteProtocolError with the status to answer, and the connection ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from collections.abc import Callable
+from typing import Final
 
-import h11
+from protocols.http import writing
+from protocols.http.bodies import AnyBody, Chunked, Sized, too_long
+from protocols.http.head import Reader, RequestHead, tokens
+from protocols.http.message import (
+    NO_BODY,
+    Headers,
+    Limits,
+    LocalProtocolError,
+    RemoteProtocolError,
+    Request,
+    Response,
+)
 
-from protocols.http import head, plain
-from protocols.http.chunks import Framing
+__all__ = ["Headers", "Limits", "RemoteProtocolError", "Request", "Response", "ServerConnection"]
 
-MAX_QUERY_FIELDS: Final = 100
-DEADLINE_MS: Final = "x-deadline-ms"
-"""Request header: the caller waits so many milliseconds more (never a time of day)."""
-TRACE: Final = "x-emu-trace"
-NODE: Final = "x-emu-node"
-"""Response header: the name of the node that answered."""
-NO_BODY: Final = frozenset({204, 304})
-
-Headers = Sequence[tuple[str, str]]
-
-
-class LocalProtocolError(Exception):
-    """We broke the protocol: our bug."""
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+FIRST_FINAL: Final = 200
 
 
-class RemoteProtocolError(Exception):
-    """The peer broke the protocol, or a limit: answer `status` if you can, then close."""
-
-    def __init__(self, reason: str, status: int = 400) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one connection; each has an answer when reached."""
-
-    max_head_bytes: int = 16384
-    """Longer request lines and headers are answered 431."""
-    max_body_bytes: int = 1 << 20
-    """Longer bodies are answered 413."""
-    max_buffered_bytes: int = 65536
-    """Pipelined requests that wait; above it reading stops (back-pressure)."""
-    idle_timeout_s: float = 60.0
-    """A connection without a request for so long is closed."""
-    request_timeout_s: float = 10.0
-    """A request that is begun must end within this, or it is answered 408."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One whole request. Header names are lower case; repeated headers are joined."""
-
-    method: str
-    target: str
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-    @cached_property
-    def path(self) -> str:
-        """The path, percent-decoded."""
-        return unquote(self._split[0], errors="replace")
-
-    @cached_property
-    def query(self) -> dict[str, str]:
-        """The query's fields; of a repeated one the last. Raises ValueError for too many."""
-        return fields(self._split[1])
-
-    @property
-    def _split(self) -> tuple[str, str]:
-        target = self.target
-        if "://" in target[:8]:  # absolute form, as sent to proxies
-            rest = target.partition("://")[2]
-            target = "/" + rest.partition("/")[2]
-        path, _, query = target.partition("?")
-        return path, query
-
-    @cached_property
-    def cookies(self) -> dict[str, str]:
-        pairs = (each.partition("=") for each in self.headers.get("cookie", "").split(";"))
-        return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
-
-
-@dataclass(frozen=True)
-class Response:
-    """One whole response. content-length is added; `body` of an answer to HEAD is not sent."""
-
-    status: int = 200
-    headers: Headers = ()
-    body: bytes = b""
-
-    def header(self, name: str) -> str | None:
-        """The first header of that (lower case) name."""
-        for key, value in self.headers:
-            if key.lower() == name:
-                return value
-        return None
-
-
-def fields(encoded: str) -> dict[str, str]:
-    """Decode `a=1&b=2`. Raises ValueError when there are too many."""
-    pairs = parse_qsl(encoded, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
-    return dict(pairs)
-
-
-def reason_phrase(status: int) -> str:
-    """What follows the status code: `Not Found`."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+def _never(request: Request) -> bool:
+    return False
 
 
 class ServerConnection:
-    """The answering end: `receive_data`, then `next_request` until None; answer each in turn."""
+    """The answering end: `receive_data`, then `next_request` until None; answer each in turn.
 
-    def __init__(self, limits: Limits | None = None, *, by_h11: bool = False) -> None:
-        """`by_h11`: always, whatever comes."""
+    Where `streams(request)` is true, a request is given out before its body: `read_body`.
+    """
+
+    def __init__(
+        self, limits: Limits | None = None, streams: Callable[[Request], bool] = _never
+    ) -> None:
         self.limits = limits or Limits()
-        self._always_h11 = by_h11
-        self._by_h11 = False
-        """The request in hand."""
-        self._h11 = self._fresh_h11()
+        self._streams = streams
+        self._reader = Reader(self.limits)
         self._buffer = bytearray()
         self._ended = False
-        self._unanswered = b""
-        """The ordinary request that was given out last."""
-        self._head: h11.Request | None = None
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._framing: Framing | None = None
-        """Of the body, where it comes in chunks."""
-        self._method = b""
-        self._doubtful = False
-        """Both a length and a coding: whoever forwarded this may have cut it elsewhere."""
+        self._head: RequestHead | None = None
+        """Of the request that is being read, or answered."""
+        self._request: Request | None = None
+        """It, before its body."""
+        self._body: AnyBody | None = None
+        self._pieces: list[bytes] = []
+        self._answering = False
+        """It was given out, and its answer has not ended."""
+        self._streamed = False
+        """Before its body had come."""
+        self._begun = False
+        """Nor has that only to begin."""
+        self._left: int | None = None
+        """To come of the answer's body; None: it is sent in chunks, or until the end."""
+        self._chunks = False
+        self._close = False
+        """Nothing is read after this answer."""
         self._out = b""
         self._broken: RemoteProtocolError | None = None
+        self.must_close = False
+        """No further request can come on this connection."""
 
-    def _fresh_h11(self) -> h11.Connection:
-        return h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.max_head_bytes)
+    # --- what comes --------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes | bytearray) -> None:
+        """b"" means that the peer closed (perhaps only its half)."""
+        if not data:
+            self._ended = True
+        elif self._broken is None and not self.must_close:
+            self._buffer += data
 
     @property
     def mid_request(self) -> bool:
         """Whether a request has begun that has not ended."""
-        if not self._by_h11:
-            return bool(self._buffer) and not self._unanswered
-        return self._head is not None or (
-            self._h11.their_state is h11.IDLE and bool(self._h11.trailing_data[0])
-        )
+        if self._answering:
+            return self._body is not None and not self._body.ended
+        return self._head is not None or bool(self._buffer)
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes received that belong to later requests."""
-        if not self._by_h11:
-            return len(self._buffer)
-        return len(self._h11.trailing_data[0])
+        """Bytes received that nobody has asked for yet."""
+        return len(self._buffer)
 
     @property
-    def must_close(self) -> bool:
-        """No further request can come on this connection."""
-        return self._broken is not None or self._h11.our_state in (
-            h11.MUST_CLOSE,
-            h11.CLOSED,
-            h11.ERROR,
-        )
-
-    def receive_data(self, data: bytes | bytearray) -> None:
-        """b"" means that the peer closed (perhaps only its half)."""
-        if self._broken is not None:
-            return
-        self._ended = self._ended or not data
-        if self._by_h11:
-            self._h11.receive_data(bytes(data))
-            if self._framing is not None:
-                self._framing.take(bytes(data))
-        else:
-            self._buffer += data
+    def peer_closed(self) -> bool:
+        """The peer has sent its last byte, at the end of a request or before any."""
+        return self._ended and not self._buffer and not self.mid_request
 
     def data_to_send(self) -> bytes:
         """What must go out before we wait for more: `100 Continue`."""
@@ -196,184 +101,190 @@ class ServerConnection:
         return data
 
     def next_request(self) -> Request | None:
-        """The next whole request; None: feed more, or answer the last one first.
+        """The next one, whole or with its body to be streamed; None: feed more, or answer the last
+        one first.
 
         Raises RemoteProtocolError; `send_response` may still answer it.
         """
         if self._broken is not None:
             raise self._broken
-        if not self._by_h11:
-            if self._unanswered:
+        if self._answering or self.must_close:
+            return None
+        try:
+            if self._head is None and not self._begin():
                 return None
-            self._skip_empty_lines()
-            limits = self.limits
-            if not self._always_h11:
-                found = plain.read_request(
-                    self._buffer, limits.max_head_bytes, limits.max_body_bytes
-                )
-                if isinstance(found, plain.PlainRequest):
-                    return self._take(found)
-                if found is not None and not self._ended:
-                    return None
-            if not self._has_head():
-                return None
-            self._hand_to_h11()
-        return self._next_by_h11()
+            return self._collect()
+        except RemoteProtocolError as error:
+            self._broken = error
+            raise
 
-    def _skip_empty_lines(self) -> None:
-        """Before a request they mean nothing (RFC 9112, 2.2)."""
-        empty = head.EMPTY_LINES.match(self._buffer)
-        if empty is not None:
-            del self._buffer[: empty.end()]
+    def _begin(self) -> bool:
+        """Whether a head has come."""
+        head = self._reader.request(self._buffer) if self._buffer else None
+        if head is None:
+            if self._ended and self._buffer:
+                raise RemoteProtocolError("the connection ended in the middle of a head")
+            return False
+        fields = head.fields
+        self._head = head
+        self._close = fields.close or head.minor == 0
+        self._request = Request(head.method, head.target, fields.joined)
+        if fields.chunked or fields.length:
+            self._begin_body(head, self._request)
+        return True
 
-    def _has_head(self) -> bool:
-        """Whether h11 has something to read, or to refuse. Raises RemoteProtocolError for a head
-        that it would read, and that yet must not be answered."""
-        found = head.examine(self._buffer, self.limits.max_head_bytes)
-        if isinstance(found, head.Refusal):
-            raise self._break(found.reason, found.status)
-        return found or self._ended
+    def _begin_body(self, head: RequestHead, request: Request) -> None:
+        fields, most_bytes = head.fields, self.limits.max_body_bytes
+        streamed = self._streams(request)
+        if fields.chunked:
+            self._body = Chunked(None if streamed else most_bytes)
+        else:
+            assert fields.length is not None
+            if fields.length > most_bytes and not streamed:
+                raise too_long(most_bytes)
+            self._body = Sized(fields.length)
+        if "100-continue" in tokens(fields.joined.get("expect", "")) and head.minor:
+            self._out = CONTINUE
+        self._answering = self._streamed = streamed
 
-    def _take(self, found: plain.PlainRequest) -> Request:
-        self._unanswered = bytes(self._buffer[: found.size_bytes])
-        del self._buffer[: found.size_bytes]
-        self._method = found.method
-        target = found.target.decode("ascii")
-        return Request(found.method.decode("ascii"), target, _joined(found.headers), found.body)
-
-    def _hand_to_h11(self) -> None:
-        """It shall see what we have seen, from the request that waits for its answer on."""
-        self._by_h11 = True
-        for data in (self._unanswered, bytes(self._buffer)):
+    def _collect(self) -> Request | None:
+        """The request, if it is whole or streamed."""
+        request, body = self._request, self._body
+        assert request is not None
+        if self._answering:  # streamed
+            return request
+        if body is not None:
+            data = self.read_body()
             if data:
-                self._h11.receive_data(data)
-        if self._ended:
-            self._h11.receive_data(b"")
-        if self._unanswered:
-            while not isinstance(self._h11.next_event(), h11.EndOfMessage):
-                pass
-        self._unanswered = b""
-        self._buffer.clear()
+                self._pieces.append(data)
+            if not body.ended:
+                return None
+            request = Request(request.method, request.target, request.headers, self._joined())
+        self._answering = True
+        return request
 
-    def _next_by_h11(self) -> Request | None:
-        while True:
-            if self._framing is not None and self._framing.refusal is not None:
-                raise self._break(*self._framing.refusal)
-            try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
-                what = str(error).partition(": bytearray(")[0]  # a name of Python's
-                raise self._break(what, error.error_status_hint) from error
-            match event:
-                case h11.Request():
-                    self._begin(event)
-                case h11.Data():
-                    self._body_bytes += len(event.data)
-                    if self._body_bytes > self.limits.max_body_bytes:
-                        raise self._too_long()
-                    self._body.append(bytes(event.data))
-                case h11.EndOfMessage():
-                    return self._finish()
-                case h11.NEED_DATA:
-                    if self._h11.they_are_waiting_for_100_continue:
-                        go_on = h11.InformationalResponse(status_code=100, headers=[])
-                        self._out += self._h11.send(go_on) or b""
-                    return None
-                case _:
-                    return None
+    def _joined(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+    def read_body(self) -> bytes:
+        """What has come of the body of the streamed request. Raises RemoteProtocolError."""
+        body = self._body
+        assert body is not None
+        if self._buffer and not body.ended:
+            self._out = b""  # who sends it already does not wait to be told to
+        data = body.read(self._buffer)
+        if self._ended and not body.ended:
+            body.end_of_stream()
+        return data
 
     @property
-    def peer_closed(self) -> bool:
-        """The peer has sent its last byte, at the end of a request or before any."""
-        if not self._by_h11:
-            return self._ended and not self._buffer
-        return self._h11.their_state is h11.CLOSED
+    def body_ended(self) -> bool:
+        """Whether all of it was read."""
+        return self._body is None or self._body.ended
 
-    def _begin(self, request: h11.Request) -> None:
-        self._method = request.method
-        size = len(request.target) + sum(
-            len(name) + len(value) + 4 for name, value in request.headers
-        )
-        if size > self.limits.max_head_bytes:
-            raise self._break("the request's head is too long", 431)
-        for name, value in request.headers:
-            if name == b"content-length" and int(value) > self.limits.max_body_bytes:
-                raise self._too_long()
-        names = {name for name, _ in request.headers}
-        self._doubtful = {b"content-length", b"transfer-encoding"} <= names
-        self._head, self._body, self._body_bytes = request, [], 0
-        if b"transfer-encoding" in names:
-            self._framing = Framing(self.limits.max_body_bytes)
-            self._framing.take(self._h11.trailing_data[0])
+    @property
+    def streaming(self) -> bool:
+        """Whether the request that was given out is one whose body is to be read."""
+        return self._answering and self._streamed
 
-    def _finish(self) -> Request:
-        request, self._head, self._framing = self._head, None, None
-        assert request is not None
-        body, self._body = b"".join(self._body), []
-        target = request.target.decode("latin-1")
-        return Request(request.method.decode("ascii"), target, _joined(request.headers), body)
+    @property
+    def trailers(self) -> Headers:
+        """What came behind that body."""
+        return () if self._body is None else self._body.trailers
 
-    def _too_long(self) -> RemoteProtocolError:
-        return self._break(f"the body is over {self.limits.max_body_bytes} bytes", 413)
-
-    def _break(self, reason: str, status: int) -> RemoteProtocolError:
-        self._broken = RemoteProtocolError(reason, status)
-        return self._broken
+    # --- what goes ---------------------------------------------------------------------------
 
     @property
     def can_answer(self) -> bool:
-        return self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+        return not self._begun and not self.must_close
 
     def send_response(self, response: Response) -> bytes:
         """The bytes of the answer to the request that came last. Raises LocalProtocolError."""
-        headers = [(name.encode(), value.encode("latin-1")) for name, value in response.headers]
-        reason = reason_phrase(response.status).encode()
-        if self._unanswered:
-            to_head = self._method == b"HEAD"
-            written = plain.write_response(
-                response.status, reason, headers, response.body, to_head=to_head
-            )
-            if written is not None:
-                self._unanswered = self._method = b""
-                return written
-        if not self._by_h11:
-            self._hand_to_h11()
-        return self._send_by_h11(response, reason, headers)
+        status, body = response.status, response.body
+        head = self._response_head(status, response.headers, len(body))
+        if self._answers_head() or status in NO_BODY:
+            body = b""
+        self._finish()
+        return head + body
 
-    def _send_by_h11(
-        self, response: Response, reason: bytes, headers: list[tuple[bytes, bytes]]
+    def start_response(
+        self, status: int, headers: Headers, length_bytes: int | None = None
     ) -> bytes:
-        connection = self._h11
-        if response.status not in NO_BODY:
-            headers.append((b"content-length", b"%d" % len(response.body)))
-        if self._broken is not None or self._doubtful:
-            headers.append((b"connection", b"close"))
-        try:
-            data = connection.send(
-                h11.Response(
-                    status_code=response.status,
-                    headers=headers,
-                    reason=reason,
-                )
-            )
-            assert data is not None
-            if response.body and self._method != b"HEAD" and response.status not in NO_BODY:
-                data += connection.send(h11.Data(data=response.body)) or b""
-            data += connection.send(h11.EndOfMessage()) or b""
-        except h11.LocalProtocolError as error:
-            raise LocalProtocolError(str(error)) from error
-        if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
-            self._buffer += connection.trailing_data[0]
-            self._h11, self._by_h11 = self._fresh_h11(), False
-            self._method = b""  # a refusal of what comes next is no answer to HEAD
+        """The head of an answer whose body follows by `send_data`. None: its length is not known.
+
+        Raises LocalProtocolError.
+        """
+        return self._response_head(status, headers, length_bytes)
+
+    def send_data(self, data: bytes) -> bytes:
+        """More of the body. Raises LocalProtocolError for more than was said."""
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                raise LocalProtocolError("the body is longer than was said")
+        return writing.chunk(data) if self._chunks else data
+
+    @property
+    def body_is_sent(self) -> bool:
+        """As much as was said, or as such an answer may have."""
+        return self._left == 0
+
+    def end_response(self, trailers: Headers = ()) -> bytes:
+        """The end of the body. Raises LocalProtocolError for less than was said."""
+        if self._left:
+            raise LocalProtocolError("the body is shorter than was said")
+        end = writing.last_chunk(trailers) if self._chunks else b""
+        self._finish()
+        return end
+
+    def send_interim(self, status: int, headers: Headers) -> bytes:
+        """An answer below 200, before the one; HTTP/1.0 hears of none."""
+        if not 100 < status < FIRST_FINAL or status == 101 or self._begun:
+            raise LocalProtocolError(f"no interim answer: {status}")
+        if self._head is not None and not self._head.minor:
+            return b""
+        return writing.response_head(status, writing.told(headers).others, "")
+
+    def _response_head(self, status: int, headers: Headers, length_bytes: int | None) -> bytes:
+        if not self.can_answer or status < FIRST_FINAL:
+            raise LocalProtocolError(f"no answer can begin now: {status}")
+        headers, said_bytes, close = writing.told(headers)
+        if said_bytes is None:
+            said_bytes = length_bytes
+        elif length_bytes not in (None, said_bytes) and not self._answers_head():
+            raise LocalProtocolError(f"content-length {said_bytes} of {length_bytes} bytes")
+        framing = self._framing(status, said_bytes)
+        if close or self._close or self._broken is not None or not self.body_ended:
+            self._close = True
+            framing += "connection: close\r\n"
+        data = writing.response_head(status, headers, framing)
+        self._begun = True
         return data
 
+    def _framing(self, status: int, length_bytes: int | None) -> str:
+        """The lines for a body of that length; what of it is to come is noted."""
+        self._chunks = False
+        no_body = status in NO_BODY or self._answers_head()
+        self._left = 0 if no_body else length_bytes
+        if status in NO_BODY:
+            return ""
+        if length_bytes is not None:
+            return f"{writing.LENGTH}: {length_bytes}\r\n"
+        if self._head is None or not self._head.minor:
+            self._close = True
+            return ""
+        self._chunks = not no_body
+        return "transfer-encoding: chunked\r\n"
 
-def _joined(headers: Any) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
-        before = joined.get(name)
-        separator = "; " if name == "cookie" else ", "
-        joined[name] = value if before is None else before + separator + value
-    return joined
+    def _answers_head(self) -> bool:
+        return self._head is not None and self._head.method == "HEAD" and self._broken is None
+
+    def _finish(self) -> None:
+        """The answer is over."""
+        self.must_close = self._close or self._broken is not None or not self.body_ended
+        if self.must_close:
+            self._buffer.clear()
+        self._head = self._request = self._body = None
+        self._answering = self._streamed = self._begun = self._close = False
+        self._out = b""

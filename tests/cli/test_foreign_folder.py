@@ -12,7 +12,7 @@ from tests.cli.running import PATIENCE_S, TINY, environment
 
 pytestmark = pytest.mark.slow
 TRAP = "open({marker!r}, 'a').write(__name__ + ' '); raise SystemExit('shadowed')"
-OURS = ("emu", "nodes", "protocols", "topologies", "dashboards", "trio", "msgpack", "typer", "h11",
+OURS = ("emu", "nodes", "protocols", "topologies", "dashboards", "trio", "msgpack", "typer",
         "sitecustomize", "usercustomize")  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu.observe.guard import is_loopback, refusal
-from protocols.http.connection import Request
+from protocols.http.message import Request
 
 HOST = "127.7.0.1:9100"
 

@@ -9,9 +9,10 @@ import dns.message
 from emu.machine.trace import Trace, TraceEvent
 from nodes.base import DNS_PORT, HTTP_PORT, RPC_PORT
 from protocols import rpc
-from protocols.http import connection as http
+from protocols.http import message as http
 from protocols.http.client import ClientConnection
-from protocols.http.connection import Response
+from protocols.http.connection import ServerConnection
+from protocols.http.message import Response
 
 LATENCY_S = 0.001
 TIERS = {"db-1": "db", "db-2": "db", "web-1": "web", "users-1": "users"}
@@ -37,7 +38,7 @@ def http_request(method: str, path: str, body: bytes = b"", trace: int | None = 
 
 
 def http_response(status: int, body: bytes = b"") -> bytes:
-    connection = http.ServerConnection(http.Limits())
+    connection = ServerConnection(http.Limits())
     connection.receive_data(http_request("GET", "/"))
     assert connection.next_request() is not None
     return connection.send_response(Response(status, (), body))

@@ -10,7 +10,7 @@ import trio
 from nodes.base import HTTP_PORT
 from nodes.web import WebConfig, WebNode
 from nodes.wire.http_client import HttpClient
-from protocols.http.connection import Response
+from protocols.http.message import Response
 from tests.nodes.harness import MemoryWorld
 from tests.nodes.sql.store import SqlStore
 

@@ -13,8 +13,9 @@ from nodes.base import ADMIN_PORT, HTTP_PORT, Stream
 from nodes.wire.client import Client
 from nodes.wire.http_client import HttpClient
 from protocols.errors import RpcError
-from protocols.http import connection as http
+from protocols.http import message as http
 from protocols.http.client import ClientConnection
+from protocols.http.connection import ServerConnection
 from tests.nodes.harness import MemoryWorld
 from tests.nodes.web.rig import Web
 
@@ -117,7 +118,7 @@ async def keep_one_connection(web: Web, answers: int = 100) -> tuple[HttpClient,
 
     async def serve(stream: Stream) -> None:
         accepted.append(stream)
-        connection, left = http.ServerConnection(http.Limits()), answers
+        connection, left = ServerConnection(http.Limits()), answers
         while data := await stream.receive_some():
             connection.receive_data(data)
             while connection.next_request() is not None:

@@ -16,7 +16,7 @@ from nodes.site.errands import TOPICS, Errands
 from nodes.site.pages import View
 from nodes.site.photos import ADD_ATTEMPT, ADD_SIZE, ADD_WORK, Photos, record_name
 from protocols.errors import RpcError
-from protocols.http.connection import Response
+from protocols.http.message import Response
 from tests.nodes.harness import MemoryWorld
 from tests.nodes.web.rig import Web
 

@@ -18,7 +18,7 @@ from nodes.wire.http_server import http_date
 from nodes.wire.service import current_call
 from protocols import proxy
 from protocols.errors import RpcError
-from protocols.http.connection import Response
+from protocols.http.message import Response
 from tests.nodes.harness import MemoryWorld
 from tests.nodes.web.rig import Web
 

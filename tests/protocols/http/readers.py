@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import h11
 import httptools
 
-from protocols.http.connection import Limits, RemoteProtocolError, ServerConnection
+from protocols.http.connection import ServerConnection
+from protocols.http.message import Limits, RemoteProtocolError
 
 LIMITS = Limits(max_head_bytes=4096, max_body_bytes=1000)
 
@@ -20,8 +22,10 @@ class Read(NamedTuple):
     body: bytes
 
 
-class Refused(NamedTuple):
+@dataclass(frozen=True)
+class Refused:
     status: int
+    reason: str = field(default="", compare=False)
 
 
 def ours(data: bytes, *, pieces: int = 1) -> Read | Refused | None:
@@ -35,7 +39,7 @@ def ours(data: bytes, *, pieces: int = 1) -> Read | Refused | None:
             if request is not None:
                 return Read(request.method, request.target, request.body)
     except RemoteProtocolError as error:
-        return Refused(error.status)
+        return Refused(error.status, error.reason)
     return None
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from protocols.http.connection import (
+from protocols.http.connection import ServerConnection
+from protocols.http.message import (
     Limits,
     RemoteProtocolError,
     Request,
     Response,
-    ServerConnection,
 )
 
 HOST = b"Host: a\r\n"

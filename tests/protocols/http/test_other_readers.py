@@ -1,5 +1,5 @@
-"""What we read, h11 and httptools read too, and as the same; what both read, we refuse only where
-protocols/http/head.py or protocols/http/chunks.py say why."""
+"""What we read, h11 and httptools read too, and as the same; what both read, we refuse only for a
+reason that is known."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from typing import Any
 
 import pytest
 
-from protocols.http.chunks import Framing
-from protocols.http.head import BLANK, refusal
 from tests.protocols.http.mutations import mutated
 from tests.protocols.http.readers import LIMITS, Read, Refused, by_h11, by_httptools, ours
 
+OURS_ALONE = (
+    "is not spoken here",
+    "no tunnels here",
+    "CONNECT takes HOST:PORT",
+    "only OPTIONS may ask `*`",
+    "the target is neither a path nor an http:// one",
+    "the Host is no host, or more than one",
+    "HTTP/1.0 knows no chunks",
+    f"the body is over {LIMITS.max_body_bytes} bytes",
+)
+"""Why we refuse what both others read."""
 EMPTY_LINES = re.compile(rb"\A(?:\r?\n)+")
 """Which h11 does not skip before a request."""
 
@@ -29,19 +38,9 @@ def judge(data: bytes, rng: random.Random) -> str:
         assert other == mine or not isinstance(other, Read), data
         return "read"
     if isinstance(one, Read) and isinstance(other, Read):
-        assert is_ours_alone(said) or len(one.body) > LIMITS.max_body_bytes, data
+        assert isinstance(mine, Refused), data
+        assert mine.reason.endswith(OURS_ALONE), (mine, data)
     return str(mine.status) if isinstance(mine, Refused) else "more"
-
-
-def is_ours_alone(data: bytes) -> bool:
-    """Whether the head is refused, or the framing of a body in chunks."""
-    end = BLANK.search(data)
-    if end is None:
-        return False
-    framing = Framing(LIMITS.max_body_bytes)
-    framing.take(data[end.end() :])
-    in_chunks = b"chunked" in data[: end.start()].lower()
-    return bool(refusal(data[: end.start()]) or (in_chunks and framing.refusal))
 
 
 def judge_many(seed: str, count: int) -> dict[str, int]:

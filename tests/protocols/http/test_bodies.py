@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from protocols.http.connection import Limits, RemoteProtocolError, ServerConnection
+from protocols.http.connection import ServerConnection
+from protocols.http.message import Limits, RemoteProtocolError
 
 HEAD = b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
