@@ -7,7 +7,7 @@ of them lives elsewhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -236,14 +236,14 @@ class Session:
             "tiers": {tier.name: len(tier.members) for tier in self.cluster.topology.tiers},
         }
 
-    def _plan(self, call: Call, path: str) -> list[str]:
-        file = self._load(path)
+    def _plan(self, call: Call, path: str, settings: Sequence[str] = ()) -> list[str]:
+        file = self._load(path, settings)
         topology = self._kept(file)
         return diff(self.cluster.topology, topology).lines() + kept_lines(file, topology)
 
-    async def _apply(self, call: Call, path: str) -> list[str]:
+    async def _apply(self, call: Call, path: str, settings: Sequence[str] = ()) -> list[str]:
         async with self._changing:
-            file = self._load(path)
+            file = self._load(path, settings)
             topology = self._kept(file)
             plan = diff(self.cluster.topology, topology)
             await self.cluster.apply(topology, plan)
@@ -258,10 +258,10 @@ class Session:
         """The file with the shards that run: only a reshard changes those."""
         return with_kept(file, resizable(self.cluster.topology))
 
-    def _load(self, path: str) -> Topology:
+    def _load(self, path: str, settings: Sequence[str]) -> Topology:
         """The changed file, under the name and the seed of this run."""
         try:
-            topology = load(path)
+            topology = load(path, settings=settings)
         except (TopologyError, OSError) as error:
             raise RpcError("bad_request", str(error)) from error
         return replace(topology, name=self.topology.name, seed=self.topology.seed)

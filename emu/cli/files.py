@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -39,17 +40,26 @@ FileArgument = Annotated[
 ]
 
 
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="TIER.OPTION=VALUE", help="Otherwise than the file says."),
+]
+
+
 def default_file() -> str:
     """The full topology."""
     return str(shipped.FULL)
 
 
-def read_topology(file: str, *, name: str = "", seed: int | None = None) -> Topology:
-    """The file's topology, perhaps under another name or seed; mistakes end the command."""
+def read_topology(
+    file: str, *, name: str = "", seed: int | None = None, settings: Sequence[str] = ()
+) -> Topology:
+    """The file's topology, perhaps under another name or seed, with some values set otherwise;
+    mistakes end the command."""
     from emu.topology.loading import load
 
     try:
-        found = load(file)
+        found = load(file, settings=settings)
     except TopologyError as error:
         _tell(error.problems, file)
     except OSError as error:
@@ -76,6 +86,7 @@ def duration_s(option: str, text: str) -> float | None:
 def config(
     file: FileArgument = "",
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema.")] = False,
+    settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a topology file: every mistake at once, warnings, and what it comes to."""
@@ -88,13 +99,13 @@ def config(
         return
     if as_json:
         try:
-            load(file or default_file())
+            load(file or default_file(), settings=settings or ())
         except TopologyError as error:
             output.result({"problems": [_as_record(each) for each in error.problems]})
             raise typer.Exit(output.INVALID_TOPOLOGY) from None
         except OSError:
             pass  # told below
-    topology = read_topology(file or default_file())
+    topology = read_topology(file or default_file(), settings=settings or ())
     warnings = [str(each) for each in unaccepted(topology)]
     if as_json:
         nodes = [

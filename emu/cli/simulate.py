@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from emu.cli import output
 from emu.cli.attach import JsonOption, one_of_these
-from emu.cli.files import FileArgument, default_file, duration_s, read_topology
+from emu.cli.files import FileArgument, SetOption, default_file, duration_s, read_topology
 from emu.cli.reporting import JunitOption, write_junit
 from emu.cli.up import one_of
 from emu.observe.shown import duration
@@ -70,6 +70,7 @@ def sim(
     ] = False,
     until_reached: Annotated[bool, typer.Option("--until-reached", help=REACHED_HELP)] = False,
     history: Annotated[str, typer.Option("--history", help=HISTORY_HELP)] = "",
+    settings: SetOption = None,
     junit: JunitOption = "",
     strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
     as_json: JsonOption = False,
@@ -83,14 +84,15 @@ def sim(
 
     one_of("--faults", faults, SOURCES)
     path = file or default_file()
-    topology = read_topology(path)
+    changed = tuple(settings or ())
+    topology = read_topology(path, settings=changed)
     for_s = duration_s("--for", for_text) or 0.0
     count = seeds or (DEFAULT_SEEDS if seed is None else 1)
     if not 0 < count <= MAX_SEEDS or for_s <= 0:
         output.fail(f"--seeds is from 1 to {MAX_SEEDS}, --for above 0", output.USAGE)
     first = 1 if seed is None else seed
     runs = [
-        SeedRun(path, each, for_s, faults, history=history)  # type: ignore[arg-type]
+        SeedRun(path, each, for_s, faults, settings=changed, history=history)  # type: ignore[arg-type]
         for each in range(first, first + count)
     ]
     if history:
@@ -98,7 +100,7 @@ def sim(
     output.note(
         f"{topology.name}: {_seeds(runs)}, {for_s:g} s each, faults: {faults} ({_versions()})"
     )
-    done = _Campaign(topology, jobs or os.cpu_count() or 1, fail_fast=fail_fast)
+    done = Campaign(topology, jobs or os.cpu_count() or 1, fail_fast=fail_fast)
     done.run(runs)
     while until_reached and done.goes_on and done.never and len(done.results) < MAX_SEEDS:
         runs = [replace(run, seed=run.seed + count) for run in runs]
@@ -116,10 +118,13 @@ def sim(
         raise typer.Exit(output.INTERRUPTED)
 
 
-class _Campaign:
+class Campaign:
     """The seeds that were run so far, and what they came to."""
 
-    def __init__(self, topology: Topology, jobs: int, *, fail_fast: bool) -> None:
+    def __init__(
+        self, topology: Topology, jobs: int, *, fail_fast: bool, words: str = "simulating"
+    ) -> None:
+        self._words = words
         self._topology = topology
         self._jobs = jobs
         self._fail_fast = fail_fast
@@ -149,13 +154,13 @@ class _Campaign:
             disable=not output.err.is_terminal,
         )  # fmt: skip
         with bar:
-            task = bar.add_task("simulating", total=len(runs))
+            task = bar.add_task(self._words, total=len(runs))
 
             def count(result: SeedResult) -> bool:
                 ended[result.seed] = result
                 failed = sum(bool(each.anomaly) for each in ended.values())
-                words = f"simulating, [red]{failed} failed[/]" if failed else "simulating"
-                bar.update(task, advance=1, description=words)
+                more = f", [red]{failed} failed[/]" if failed else ""
+                bar.update(task, advance=1, description=self._words + more)
                 return self._fail_fast and failed > 0
 
             try:
@@ -191,7 +196,7 @@ class _Campaign:
         }
 
 
-def _cases(done: _Campaign, strict: bool) -> Iterator[Case]:
+def _cases(done: Campaign, strict: bool) -> Iterator[Case]:
     """A case for each seed."""
     from emu.seeds.campaign import replay_line
     from emu.verdict.junit import Case

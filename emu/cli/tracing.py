@@ -11,7 +11,7 @@ from rich.text import Text
 
 from emu.cli import output
 from emu.cli.attach import one_of_these
-from emu.cli.files import FileArgument, default_file, duration_s, read_topology
+from emu.cli.files import FileArgument, SetOption, default_file, duration_s, read_topology
 from emu.cli.simulate import FAULTS_HELP, SOURCES
 from emu.cli.up import one_of
 
@@ -58,6 +58,7 @@ def trace(
     most: MostOption = 0,
     everything: AllOption = False,
     out: OutOption = "",
+    settings: SetOption = None,
 ) -> None:
     """Draw the messages of one seed: one request of a user, one node, or a time.
 
@@ -66,12 +67,13 @@ def trace(
     `emu sim` printed them give the very run it saw.
     """
     from emu.observe.diagram import Question
+    from emu.seeds.run import SeedRun, simulate_seed
 
     one_of("--faults", faults, SOURCES)
     if out and Path(out).suffix not in PICTURES:
         output.fail(f"--out {out}: the name must end in {' or '.join(PICTURES)}", output.USAGE)
     path = file or default_file()
-    topology = read_topology(path, seed=seed)
+    topology = read_topology(path, seed=seed, settings=settings or ())
     _check_node(topology, node)
     for_s = duration_s("--for", for_text) or 0.0
     question = Question(
@@ -82,7 +84,16 @@ def trace(
         everything=everything,
         most=most or (MOST_DRAWN if out else MOST_LINES),
     )
-    outcome = _simulate(path, topology.seed, for_s, faults)
+    outcome = simulate_seed(
+        SeedRun(
+            path,
+            topology.seed,
+            for_s,
+            faults,
+            keep_trace=MAX_EVENTS,  # type: ignore[arg-type]
+            settings=tuple(settings or ()),
+        )
+    )
     if request is None and not (node or from_text or to_text):
         question = _at_the_anomaly(question, outcome)
     diagram = _draw(topology, outcome, question)
@@ -97,13 +108,6 @@ def _check_node(topology: Topology, node: str) -> None:
     names = [each.spec.name for each in topology.placements()]
     if node and node not in names:
         output.fail(f"--node: no node `{node}`; there are: {', '.join(names[:20])}", output.USAGE)
-
-
-def _simulate(path: str, seed: int, for_s: float, faults: str) -> Outcome[dict[str, Any]]:
-    from emu.seeds.run import SeedRun, simulate_seed
-
-    run = SeedRun(path, seed, for_s, faults, keep_trace=MAX_EVENTS)  # type: ignore[arg-type]
-    return simulate_seed(run)
 
 
 def _at_the_anomaly(question: Question, outcome: Outcome[dict[str, Any]]) -> Question:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,6 +17,7 @@ from emu.cli import output
 from emu.cli.attach import JsonOption, ask, one_of_these
 from emu.cli.files import (
     FileArgument,
+    SetOption,
     default_file,
     duration_s,
     read_topology,
@@ -64,6 +66,7 @@ def up(
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin with empty disks.")] = False,
     name: Annotated[str, typer.Option("--name", help="Another name than the file's.")] = "",
     seed: Annotated[int | None, typer.Option("--seed", help="Not the file's seed.")] = None,
+    settings: SetOption = None,
     log_level: LogLevelOption = "info",
     log_format: LogFormatOption = "text",
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
@@ -82,13 +85,14 @@ def up(
     one_of("--log-format", log_format, FORMATS)
     for_s = duration_s("--for", for_text)
     path = file or default_file()
-    topology = read_topology(path, name=name, seed=seed)
+    changed = tuple(settings or ())
+    topology = read_topology(path, name=name, seed=seed, settings=changed)
     if for_s is None and state.is_locked(state.root() / topology.name):
         if fresh:
             output.fail(
                 f"`{topology.name}` is running: `emu down` ends it, then --fresh begins anew"
             )
-        _change(topology, yes, as_json)
+        _change(topology, changed, yes, as_json)
         return
     if detach:
         given = _options(fresh=fresh, name=name, seed=seed, log_level=log_level, json=as_json,
@@ -96,7 +100,8 @@ def up(
                          prometheus=prometheus, report=report, junit=junit,
                          strict=strict)  # fmt: skip
         ends = ["--for", for_text] if for_text else []
-        _begin_in_background(topology, [path, *ends, *given])
+        sets = [f"--set={each}" for each in changed]
+        _begin_in_background(topology, [path, *ends, *sets, *given])
         return
     _warn(topology)
     from emu.cli.foreground import Foreground
@@ -115,7 +120,7 @@ def up(
             session, json_events=log_format == "json", as_json=as_json, strict=strict
         ).run()
         if record:
-            _record(session, record)
+            _record(session, record, changed)
         if report:
             write_report(session.record, Path(report))
         if junit:
@@ -134,7 +139,7 @@ def _judged(session: Session, path: str, strict: bool) -> None:
         write_junit(path, summary["name"], cases_of(summary, strict=strict), summary["ran_s"])
 
 
-def _record(session: Session, path: str) -> None:
+def _record(session: Session, path: str, settings: Sequence[str]) -> None:
     """What was done to the cluster, as the `faults:` of a topology that simulations run."""
     from emu.model.vocabulary import verbs
     from emu.topology.writing import recorded, with_timeline
@@ -147,7 +152,8 @@ def _record(session: Session, path: str) -> None:
         Path(path).write_text(with_timeline(session.topology.path, items), encoding="utf-8")
     except OSError as error:
         output.fail(f"cannot write {path}: {error.strerror}", output.USAGE)
-    output.note(f"{path}: {len(items)} faults; run them again: emu sim {path} --faults timeline")
+    words = " ".join([path, *(f"--set={each}" for each in settings)])
+    output.note(f"{path}: {len(items)} faults; run them again: emu sim {words} --faults timeline")
 
 
 def _warn(topology: Topology) -> None:
@@ -164,10 +170,10 @@ def one_of(option: str, word: str, known: tuple[str, ...]) -> None:
 # --- while it runs already --------------------------------------------------------------------
 
 
-def _change(topology: Topology, yes: bool, as_json: bool) -> None:
+def _change(topology: Topology, settings: Sequence[str], yes: bool, as_json: bool) -> None:
     """Show what the changed file asks for, and do it."""
     path = str(Path(topology.path).resolve())
-    plan = ask(topology.name, "plan", path)
+    plan = ask(topology.name, "plan", path, settings)
     if plan[0] == "no change":
         output.note(f"`{topology.name}` is running as the file says")
         for line in plan[1:]:
@@ -176,7 +182,7 @@ def _change(topology: Topology, yes: bool, as_json: bool) -> None:
         for line in plan:
             output.note(f"  {line}")
         _confirm(plan, yes)
-        plan = ask(topology.name, "apply", path, timeout_s=None)
+        plan = ask(topology.name, "apply", path, settings, timeout_s=None)
         output.note(f"`{topology.name}` is changed")
     if as_json:
         output.result({"name": topology.name, "changed": plan})

@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 from emu.cli import (
     check,
     clusters,
+    compare,
     explain,
     faulting,
     files,
@@ -24,6 +25,7 @@ from emu.cli import (
     reporting,
     simulate,
     sql,
+    steps,
     top,
     tracing,
     up,
@@ -40,7 +42,8 @@ app = typer.Typer(
 RUN = "Run"
 WATCH = "Watch"
 PROVE = "Prove"
-RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, new.new, files.config,
+RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, steps.steps,
+                                              new.new, files.config,
                                               explain.explain,
                                               clusters.clusters)  # fmt: skip
 WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.url, top.top,
@@ -49,10 +52,12 @@ WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.url, top.top,
                                                 observing.observe,
                                                 observing.dashboards,
                                                 reporting.report)  # fmt: skip
-PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, tracing.trace, check.check)
+PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, compare.compare,
+                                                tracing.trace, check.check)  # fmt: skip
 EXAMPLES: Final = (
     "emu up 04 --for 30s --report run.html",
     "emu down --all",
+    "emu steps",
     "emu new shop.yaml web=5 ack=async",
     "emu config shop.yaml",
     "emu explain kind web",
@@ -70,6 +75,7 @@ EXAMPLES: Final = (
     "emu dashboards",
     "emu report -o run.html",
     "emu sim 04 --seeds 100",
+    "emu compare 05 --set db.ack=async",
     "emu trace 05 --seed 7",
     "emu check history.jsonl --model register",
 )

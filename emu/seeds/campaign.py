@@ -153,8 +153,9 @@ def versions() -> dict[str, str]:
 def replay_line(run: SeedRun, verb: str = "sim") -> str:
     """The command that runs this seed again (`trace`: and draws its messages)."""
     for_text = units.format_value("for_s", run.for_s)
-    path = shlex.quote(run.path)
-    return f"emu {verb} {path} --seed {run.seed} --for {for_text} --faults {run.faults}"
+    words = [run.path, *(f"--set={each}" for each in run.settings)]
+    file = " ".join(shlex.quote(word) for word in words)
+    return f"emu {verb} {file} --seed {run.seed} --for {for_text} --faults {run.faults}"
 
 
 # --- shrinking -------------------------------------------------------------------------------
@@ -186,4 +187,4 @@ def shrink(
 
 def faults_of(run: SeedRun) -> tuple[FaultItem, ...]:
     """The timeline of a run, for people."""
-    return run.items(topology_of(run.path))
+    return run.items(topology_of(run.path, run.settings))

@@ -48,7 +48,11 @@ class SeedRun:
     for_s: float = 60.0
     faults: FaultSource = "swarm"
     only: tuple[int, ...] | None = None
+    given: tuple[FaultItem, ...] | None = None
+    """What happens, where that is neither drawn nor in the file."""
     keep_trace: int = 0
+    settings: tuple[str, ...] = ()
+    """What is otherwise than in the file: `db.ack=async` ..."""
     history: str = ""
     """A folder for what the clients saw (seed-N/MODEL.jsonl); empty: it is not written."""
 
@@ -66,7 +70,9 @@ class SeedRun:
     def items(self, topology: Topology) -> tuple[FaultItem, ...]:
         """The timeline of this run."""
         found: tuple[FaultItem, ...] = ()
-        if self.faults in ("swarm", DAMAGE):
+        if self.given is not None:
+            found = self.given
+        elif self.faults in ("swarm", DAMAGE):
             damage = Damage(flip_bits=self.faults == DAMAGE)
             found = swarm.draw(topology, self.seed, self.for_s, damage=damage)
         elif self.faults == "planned":
@@ -102,9 +108,9 @@ class SeedResult:
 
 
 @cache
-def topology_of(path: str) -> Topology:
+def topology_of(path: str, settings: tuple[str, ...] = ()) -> Topology:
     """The file is read once in a process: all seeds of a campaign run the same."""
-    return load(path)
+    return load(path, settings=settings)
 
 
 def run_seed(run: SeedRun) -> SeedResult:
@@ -122,7 +128,7 @@ def run_seed(run: SeedRun) -> SeedResult:
         wall_s=outcome.wall_s,
         messages=outcome.messages,
         undecided=bool(summary and summary["undecided"]),
-        faults=len(run.items(topology_of(run.path))),
+        faults=len(run.items(topology_of(run.path, run.settings))),
         reached=outcome.trace.reached,
         summary=summary,
     )
@@ -130,7 +136,7 @@ def run_seed(run: SeedRun) -> SeedResult:
 
 def simulate_seed(run: SeedRun, *, watchdog_s: float = WATCHDOG_S) -> Outcome[dict[str, Any]]:
     """Like `run_seed`, with the trace (for `emu trace`); the value is the run's summary."""
-    topology = replace(topology_of(run.path), seed=run.seed)
+    topology = replace(topology_of(run.path, run.settings), seed=run.seed)
     items = run.items(topology)
     if run.faults in ("swarm", DAMAGE):
         topology = varied(topology, run.seed)

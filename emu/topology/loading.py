@@ -26,6 +26,7 @@ from emu.model.topology import MAX_NODES, FaultItem, Tier, Topology, check_runne
 from emu.model.vocabulary import operations_of, passing, verbs_of
 from emu.topology import document as documents
 from emu.topology import schema, shipped
+from emu.topology import settings as changing
 from emu.topology.document import Document, Path
 from emu.topology.lint import codes
 from emu.topology.tiers import (
@@ -75,11 +76,13 @@ def load(
     *,
     kinds: Mapping[str, Kind] | None = None,
     runners: Collection[str] = (),
+    settings: Collection[str] = (),
 ) -> Topology:
     """Read a file, or a topology that ships (`04`). Raises TopologyError with every problem,
     OSError if it cannot be read.
 
-    `runners`: who may run nodes beside emu's own process, where a kind asks for one.
+    `runners`: who may run nodes beside emu's own process, where a kind asks for one. `settings`:
+    what is to be otherwise than in the file, as `db.ack=async`.
     """
     path = shipped.find(path)
     with open(path, "rb") as file:
@@ -91,7 +94,7 @@ def load(
         column = error.start - data.rfind(b"\n", 0, error.start)
         problem = Problem(line, column, str(path), "not UTF-8 text; save it as UTF-8")
         raise TopologyError([problem]) from None
-    return loads(text, path=path, kinds=kinds, runners=runners)
+    return loads(text, path=path, kinds=kinds, runners=runners, settings=settings)
 
 
 def loads(
@@ -100,13 +103,17 @@ def loads(
     path: str | FilePath = "topology.yaml",
     kinds: Mapping[str, Kind] | None = None,
     runners: Collection[str] = (),
+    settings: Collection[str] = (),
 ) -> Topology:
     """Read a text as if it stood in `path`. Raises TopologyError with every problem."""
     document = documents.read(text, str(path))
     if kinds is None:
         kinds = _known_kinds(path)
     unreadable = bool(document.problems) and document.data is None
-    topology = None if unreadable else _Loader(document, FilePath(path), kinds).topology()
+    loader = _Loader(document, FilePath(path), kinds)
+    if settings and not unreadable:
+        changing.change(document, settings, loader.sections)
+    topology = None if unreadable else loader.topology()
     if document.problems or topology is None:
         raise TopologyError(document.problems)
     check_runners(topology, runners)
@@ -140,7 +147,7 @@ class _Loader:
             self.document.problem((), f"a topology is a mapping, not {got}; begin with `tiers:`")
             return None
         self.data = self.document.data
-        self.document.known_keys((), self.data, [*SECTIONS, *self._people()])
+        self.document.known_keys((), self.data, self.sections)
         regions = self._regions()
         reader = TierReader(self.document, self.kinds, regions, self.path.resolve().parent)
         self._tiers(reader)
@@ -164,6 +171,11 @@ class _Loader:
             path=str(self.path),
             code=tuple(reader.code_files),
         )
+
+    @property
+    def sections(self) -> list[str]:
+        """What a file may have at its top."""
+        return [*SECTIONS, *self._people()]
 
     # --- small sections ----------------------------------------------------------------------
 

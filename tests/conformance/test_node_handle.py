@@ -136,7 +136,7 @@ async def test_a_paused_node_answers_nothing_until_it_is_resumed_and_its_clock_g
         await pad.handle.in_force()
         assert not pad.handle.paused
         after_s, _ = await pad.call("time")
-        assert after_s - before_s >= 0.4
+        assert after_s - before_s >= 0.3  # live time leaves out what the host withheld
 
 
 async def test_a_paused_node_can_be_killed_and_the_next_generation_is_not_paused(rig):
