@@ -27,7 +27,7 @@ from emu.model.vocabulary import verbs
 from emu.operations.console import run_statement
 from emu.operations.inject import inject, latest
 from emu.operations.operating import Operating
-from emu.running import doors, timeline, views
+from emu.running import conditions, doors, timeline, views
 from emu.running.asking import ask_each
 from emu.running.supervisor import Cluster
 from emu.running.targets import resolve
@@ -124,6 +124,14 @@ class Scenario:
                 self.cluster, lambda event: _is_wanted(event, name, wanted)
             )
         raise TimeoutError(f"no event `{name}` {wanted or ''} within {timeout_s:g} s")
+
+    async def when(self, condition: str, *, timeout_s: float = UNTIL_TIMEOUT_S) -> str:
+        """Wait until `db.lag > 2s` or the like is true of a node; its name. Raises TimeoutError,
+        TargetError, ValueError."""
+        wanted = conditions.parse(condition)
+        with self.cluster.operator.move_on_after(timeout_s):
+            return await conditions.until(self.cluster, wanted)
+        raise TimeoutError(f"`{condition}` was not met within {timeout_s:g} s")
 
     # --- asking ------------------------------------------------------------------------------
 

@@ -26,7 +26,8 @@ from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
 from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
-from emu.running import doors, timeline
+from emu.running import conditions, doors, timeline
+from emu.running.conditions import Condition
 from emu.running.leaders import leaderless
 from emu.running.supervisor import CHANGED, Cluster
 from emu.state import StateFolder, keep_record
@@ -49,6 +50,8 @@ class SessionOptions:
 
     for_s: float | None = None
     level: str = "info"
+    until: Condition | None = None
+    """It ends when this is met, too."""
     printer: Callable[[Event], None] | None = None
     aliases: bool = True
     prometheus: bool = False
@@ -142,6 +145,8 @@ class Session:
         """The time between boot and end: the timeline plays, users come, somebody breaks things."""
         began_s = self.world.timers.now_s()
         cluster.nursery.start_soon(self._play)
+        if self.options.until is not None:
+            cluster.nursery.start_soon(self._end_when, cluster, self.options.until)
         for_s = self.options.for_s
         # In the cluster's time, as the timeline: a computer that was too busy cuts no fault short.
         with nullcontext() if for_s is None else cluster.operator.move_on_after(for_s):
@@ -163,6 +168,15 @@ class Session:
         if self._told_at_end:
             await trio.sleep(TOLD_S)
         return summary
+
+    async def _end_when(self, cluster: Cluster, condition: Condition) -> None:
+        try:
+            node = await conditions.until(cluster, condition)
+        except ValueError as error:  # a TargetError, too
+            cluster.log.error("condition not judged", condition=str(condition), why=str(error))
+            return
+        cluster.log.warning("condition met", condition=str(condition), by=node)
+        self.end()
 
     def _keep_record(self, found: Record) -> None:
         """For `emu report`, once nobody runs that could be asked."""

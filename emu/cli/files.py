@@ -17,6 +17,7 @@ from emu.topology import shipped
 
 if TYPE_CHECKING:
     from emu.model.topology import Topology
+    from emu.running.conditions import Condition
 
 
 def complete_file(incomplete: str) -> list[str]:
@@ -81,6 +82,16 @@ def duration_s(option: str, text: str) -> float | None:
     except ValueError as error:
         output.fail(f"{option}: {error}", output.USAGE)
     return float(found)
+
+
+def condition_of(option: str, text: str) -> Condition | None:
+    """What an option like `--until 'db.lag > 2s'` says; None where it is not given."""
+    from emu.running.conditions import parse
+
+    try:
+        return parse(text) if text else None
+    except ValueError as error:
+        output.fail(f"{option}: {error}", output.USAGE)
 
 
 def config(

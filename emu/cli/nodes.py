@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
@@ -51,7 +52,16 @@ def ps(target: Words = None, cluster: ClusterOption = "", as_json: JsonOption = 
         leaderless = {} if as_json else client.call("leaderless")
     if as_json:
         output.result(rows)
-        return
+    else:
+        show_rows(rows, kinds, leaderless)
+
+
+def show_rows(
+    rows: Sequence[Mapping[str, Any]],
+    kinds: Mapping[str, dict[str, Any]],
+    leaderless: Mapping[str, str],
+) -> None:
+    """The nodes as a table, with what their kinds (`views.kinds`) have to be seen of them."""
     columns = ["name", "kind", "region", "role", "state", "address", "public", "uptime"]
     told = facts.columns(kinds, rows, "ps")
     columns += map(facts.title, told)

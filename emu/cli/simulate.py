@@ -14,7 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from emu.cli import output
 from emu.cli.attach import JsonOption, one_of_these
-from emu.cli.files import FileArgument, SetOption, default_file, duration_s, read_topology
+from emu.cli.breaking import break_at
+from emu.cli.files import (
+    FileArgument,
+    SetOption,
+    condition_of,
+    default_file,
+    duration_s,
+    read_topology,
+)
 from emu.cli.reporting import JunitOption, write_junit
 from emu.cli.up import one_of
 from emu.observe.shown import duration
@@ -36,6 +44,7 @@ SHRUNK_SEEDS: Final = 1
 UNDECIDED: Final = "undecided: too long to check"
 STRICT_HELP: Final = "Exit 4 also where a seed is undecided."
 HISTORY_HELP = "Write what clients saw into this folder, as seed-N/MODEL.jsonl for `emu check`."
+BREAK_HELP = "Stop the first seed in which it is true, and show that moment: 'db.lag > 2s'."
 REACHED_HELP = "Go on with more seeds until every state that matters was met, or one fails."
 FAULTS_HELP = (
     "swarm: drawn per seed. timeline: the file's own. none. planned: restarts, scaling and "
@@ -71,6 +80,7 @@ def sim(
     until_reached: Annotated[bool, typer.Option("--until-reached", help=REACHED_HELP)] = False,
     history: Annotated[str, typer.Option("--history", help=HISTORY_HELP)] = "",
     settings: SetOption = None,
+    break_text: Annotated[str, typer.Option("--break", metavar="CONDITION", help=BREAK_HELP)] = "",
     junit: JunitOption = "",
     strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
     as_json: JsonOption = False,
@@ -95,6 +105,10 @@ def sim(
         SeedRun(path, each, for_s, faults, settings=changed, history=history)  # type: ignore[arg-type]
         for each in range(first, first + count)
     ]
+    condition = condition_of("--break", break_text)
+    if condition is not None:
+        break_at(runs, condition, as_json=as_json)
+        return
     if history:
         _make_folder(history)
     output.note(

@@ -84,16 +84,8 @@ def trace(
         everything=everything,
         most=most or (MOST_DRAWN if out else MOST_LINES),
     )
-    outcome = simulate_seed(
-        SeedRun(
-            path,
-            topology.seed,
-            for_s,
-            faults,
-            keep_trace=MAX_EVENTS,  # type: ignore[arg-type]
-            settings=tuple(settings or ()),
-        )
-    )
+    run = SeedRun(path, topology.seed, for_s, faults)  # type: ignore[arg-type]
+    outcome = simulate_seed(replace(run, keep_trace=MAX_EVENTS, settings=tuple(settings or ())))
     if request is None and not (node or from_text or to_text):
         question = _at_the_anomaly(question, outcome)
     diagram = _draw(topology, outcome, question)

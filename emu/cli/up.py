@@ -18,6 +18,7 @@ from emu.cli.attach import JsonOption, ask, one_of_these
 from emu.cli.files import (
     FileArgument,
     SetOption,
+    condition_of,
     default_file,
     duration_s,
     read_topology,
@@ -40,6 +41,10 @@ DISTURBING: Final = ("remove", "restart")
 """Changes that end nodes: a person is asked before."""
 
 ForOption = Annotated[str, typer.Option("--for", help="End by itself after this long (10s, 2m).")]
+UntilOption = Annotated[
+    str,
+    typer.Option("--until", metavar="CONDITION", help="End when it is met: 'db.lag > 2s'."),
+]
 DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")]
 RecordOption = Annotated[
     str,
@@ -61,6 +66,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Change a running o
 def up(
     file: FileArgument = "",
     for_text: ForOption = "",
+    until: UntilOption = "",
     detach: DetachOption = False,
     yes: YesOption = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin with empty disks.")] = False,
@@ -84,21 +90,18 @@ def up(
     one_of("--log-level", log_level, LEVELS)
     one_of("--log-format", log_format, FORMATS)
     for_s = duration_s("--for", for_text)
+    condition = condition_of("--until", until)
     path = file or default_file()
     changed = tuple(settings or ())
     topology = read_topology(path, name=name, seed=seed, settings=changed)
     if for_s is None and state.is_locked(state.root() / topology.name):
-        if fresh:
-            output.fail(
-                f"`{topology.name}` is running: `emu down` ends it, then --fresh begins anew"
-            )
-        _change(topology, changed, yes, as_json)
+        _change(topology, changed, yes, as_json, fresh=fresh)
         return
     if detach:
         given = _options(fresh=fresh, name=name, seed=seed, log_level=log_level, json=as_json,
                          log_format=log_format, no_aliases=no_aliases,
                          prometheus=prometheus, report=report, junit=junit,
-                         strict=strict)  # fmt: skip
+                         strict=strict, until=until)  # fmt: skip
         ends = ["--for", for_text] if for_text else []
         sets = [f"--set={each}" for each in changed]
         _begin_in_background(topology, [path, *ends, *sets, *given])
@@ -109,11 +112,10 @@ def up(
 
     if prometheus:
         need_prometheus()
-    options = SessionOptions(for_s, log_level, aliases=not no_aliases, prometheus=prometheus)
-    try:
-        folder = state.claim(topology.name, temporary=for_s is not None, fresh=fresh)
-    except state.StateError as error:
-        output.fail(str(error))
+    options = SessionOptions(
+        for_s, log_level, condition, aliases=not no_aliases, prometheus=prometheus
+    )
+    folder = _claim(topology.name, temporary=for_s is not None, fresh=fresh)
     session = Session(topology, folder, options)
     try:
         code = Foreground(
@@ -128,6 +130,13 @@ def up(
     finally:
         folder.discard() if session.wipe_at_end else folder.release()
     raise typer.Exit(code)
+
+
+def _claim(name: str, *, temporary: bool, fresh: bool) -> state.StateFolder:
+    try:
+        return state.claim(name, temporary=temporary, fresh=fresh)
+    except state.StateError as error:
+        output.fail(str(error))
 
 
 def _judged(session: Session, path: str, strict: bool) -> None:
@@ -170,8 +179,12 @@ def one_of(option: str, word: str, known: tuple[str, ...]) -> None:
 # --- while it runs already --------------------------------------------------------------------
 
 
-def _change(topology: Topology, settings: Sequence[str], yes: bool, as_json: bool) -> None:
+def _change(
+    topology: Topology, settings: Sequence[str], yes: bool, as_json: bool, *, fresh: bool
+) -> None:
     """Show what the changed file asks for, and do it."""
+    if fresh:
+        output.fail(f"`{topology.name}` is running: `emu down` ends it, then --fresh begins anew")
     path = str(Path(topology.path).resolve())
     plan = ask(topology.name, "plan", path, settings)
     if plan[0] == "no change":

@@ -118,8 +118,8 @@ def compare(
 def _row(measure: Measure, pairs: Sequence[tuple[float, float]]) -> Row:
     differences = tuple(second - first for first, second in pairs)
     low, high = interval(differences, measure.name)
-    means = (fmean(each[side] for each in pairs) for side in (0, 1))
-    return Row(measure, *means, fmean(differences), low, high, differences)
+    a, b = fmean(one for one, _ in pairs), fmean(other for _, other in pairs)
+    return Row(measure, a, b, fmean(differences), low, high, differences)
 
 
 def interval(values: Sequence[float], name: str = "") -> tuple[float | None, float | None]:

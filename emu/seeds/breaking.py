@@ -1,0 +1,55 @@
+"""A seed that is stopped where a condition is met, to look around: who was in which state, and what
+had just happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from emu.machine.events import Event
+from emu.running import conditions
+from emu.running.conditions import Condition
+from emu.scenario import cluster
+from emu.seeds.run import AS_WRITTEN, FINISH_MOST_S, SeedRun, topology_of
+from emu.seeds.variation import varied
+from emu.sim.run import in_virtual_time
+
+EVENTS: Final = 15
+"""The latest before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A moment of a run."""
+
+    at_s: float
+    node: str
+    """Of which the condition was true."""
+    rows: Sequence[dict[str, Any]]
+    """As `emu ps --json` has them."""
+    events: Sequence[Event]
+
+
+def break_seed(run: SeedRun, condition: Condition) -> Stop | None:
+    """The first moment at which it is met; None where that never happens while the run lasts.
+    Raises ValueError where the condition fits nothing."""
+    topology = replace(topology_of(run.path, run.settings), seed=run.seed)
+    items = run.items(topology)
+    if run.faults not in AS_WRITTEN:
+        topology = varied(topology, run.seed)
+
+    async def program() -> Stop | None:
+        async with cluster(topology, world="sim", knobs=run.knobs) as scenario:
+            scenario.start_playing(items)
+            running = scenario.cluster
+            with running.operator.move_on_after(run.for_s):
+                node = await conditions.until(running, condition)
+                rows = await scenario.ps()
+                return Stop(scenario.now_s, node, rows, list(running.events)[-EVENTS:])
+        return None
+
+    outcome = in_virtual_time(program, seed=run.seed, max_virtual_s=run.for_s + FINISH_MOST_S)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
