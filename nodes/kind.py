@@ -231,6 +231,9 @@ class Kind:
     says how they come from each region."""
     demand: Callable[[Any], Demand] | None = None
     """(config) → what each member asks for."""
+    paced: Callable[[Any, float], Any] | None = None
+    """(config, requests per second) → the config with which a member asks so many, whatever
+    happens."""
     visited: bool = False
     """Whether it is there to be visited: of no use where nobody can."""
     stores: bool = False

@@ -29,7 +29,7 @@ def steps(
         numbers = ", ".join(each.number for each in known)
         output.fail(f"no step `{step}`; there are {numbers}", output.USAGE)
     if as_json:
-        output.result([asdict(each) for each in shown])
+        output.result([{**asdict(each), "kinds": sorted(each.kinds)} for each in shown])
         return
     for each in shown:
         output.out.print(f"[bold]{each.number}[/]  {each.title}", highlight=False)

@@ -22,6 +22,7 @@ from emu.cli import (
     observing,
     operating,
     output,
+    plan,
     reporting,
     simulate,
     sql,
@@ -52,7 +53,7 @@ WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.url, top.top,
                                                 observing.observe,
                                                 observing.dashboards,
                                                 reporting.report)  # fmt: skip
-PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, compare.compare,
+PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, compare.compare, plan.plan,
                                                 tracing.trace, check.check)  # fmt: skip
 EXAMPLES: Final = (
     "emu up 04 --for 30s --report run.html",
@@ -76,6 +77,7 @@ EXAMPLES: Final = (
     "emu report -o run.html",
     "emu sim 04 --seeds 100",
     "emu compare 05 --set db.ack=async",
+    "emu plan 04 --users 10M",
     "emu trace 05 --seed 7",
     "emu check history.jsonl --model register",
 )

@@ -29,6 +29,8 @@ class Step:
     title: str
     teaches: str
     adds: tuple[str, ...]
+    kinds: frozenset[str]
+    """Of its tiers, as the file has them."""
 
 
 def steps() -> list[Step]:
@@ -42,7 +44,8 @@ def steps() -> list[Step]:
         text = (shipped.FOLDER / f"{name}{shipped.SUFFIX}").read_text(encoding="utf-8")
         tiers = _tiers(text)
         adds = tuple(_differences(before, tiers))
-        found.append(Step(match[1], name, _title(text), _teaches(text), adds))
+        kinds = frozenset(str(each.get("kind")) for each in tiers.values())
+        found.append(Step(match[1], name, _title(text), _teaches(text), adds, kinds))
         before = tiers
     return found
 

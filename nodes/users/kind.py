@@ -53,6 +53,10 @@ def _demand(config: UsersConfig) -> Demand:
     return Demand(config.rate_per_s, config.clients)
 
 
+def _paced(config: UsersConfig, rate_per_s: float) -> UsersConfig:
+    return replace(config, rate_per_s=rate_per_s, clients=0)
+
+
 TRAFFIC: Final = Traffic(
     "user_requests_total",
     "user_failures_total",
@@ -75,6 +79,7 @@ KIND: Final = Kind(
     clients=True,
     outside="users",
     demand=_demand,
+    paced=_paced,
     mistakes=_unknown_host,
     joined=_named,
     traffic=TRAFFIC,

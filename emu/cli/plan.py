@@ -1,0 +1,156 @@
+"""`emu plan`: how many machines so many users need, from what a request costs each tier."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from emu.cli import output
+from emu.cli.attach import JsonOption
+from emu.cli.files import FileArgument, SetOption, default_file, read_topology
+from emu.observe.shown import duration, number
+
+if TYPE_CHECKING:
+    from emu.model.topology import Topology
+    from emu.planning.checking import Check
+    from emu.planning.plan import Answer, Model
+    from emu.planning.prices import Prices
+
+LOOKED_S: Final = 20.0
+LOW: Final = 0.25
+"""Of the file's own rate: the first of two at which the site is measured."""
+HIGH: Final = 0.5
+"""Of the ceiling that it then seems to have: the second."""
+MOST_PER_S: Final = 600.0
+FACTORS: Final = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
+COUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmb]?)", re.IGNORECASE)
+USERS_HELP: Final = "How many people use it: 10M, 250k."
+CHECK_HELP: Final = "Simulate it at 0.5, 0.8 and 1.1 of its ceiling; exit 4 where it differs."
+PRICES_HELP: Final = "Your provider's prices, instead of round figures."
+
+
+def plan(
+    file: FileArgument = "",
+    users: Annotated[str, typer.Option("--users", "-u", help=USERS_HELP)] = "1M",
+    per_day: Annotated[float, typer.Option("--requests-per-day", help="Of each user.")] = 50.0,
+    peak: Annotated[float, typer.Option("--peak", help="The busiest hour over the mean.")] = 2.0,
+    check: Annotated[bool, typer.Option("--check", help=CHECK_HELP)] = False,
+    prices: Annotated[str, typer.Option("--prices", metavar="FILE", help=PRICES_HELP)] = "",
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how many machines of each tier so many users need, where it ends, and what it costs.
+
+    What a request costs is measured in two short simulations, not read off the file.
+    """
+    from emu.planning import plan as planning
+
+    path = file or default_file()
+    topology = read_topology(path, settings=settings or ())
+    count = _count(users)
+    known = _prices(prices)
+    if per_day <= 0 or peak < 1:
+        output.fail("--requests-per-day is above 0, and --peak at least 1", output.USAGE)
+    rate_per_s = planning.requests_per_s(count, per_day, peak)
+    found = _measure(topology)
+    answer = planning.answer(found, count, rate_per_s, rate_per_s / peak, _step(topology), known)
+    checks = _check(topology, found) if check else []
+    if as_json:
+        record = asdict(answer)
+        if check:
+            record["checks"] = [{**asdict(each), "held": each.held} for each in checks]
+        output.result(record)
+    else:
+        _tell(topology, answer, checks)
+    if not all(each.held for each in checks):
+        raise typer.Exit(output.VERDICT_FAILED)
+
+
+def _count(text: str) -> float:
+    match = COUNT.fullmatch(text.strip().replace("_", "").replace(",", ""))
+    if match is None or float(match[1]) <= 0:
+        output.fail(f"--users: `{text[:40]}` is no number of people; write 250k or 10M",
+                    output.USAGE)  # fmt: skip
+    return float(match[1]) * FACTORS[match[2].lower()]
+
+
+def _prices(path: str) -> Prices:
+    from emu.planning import prices
+
+    try:
+        return prices.read(path or prices.SHIPPED)
+    except (OSError, ValueError) as error:
+        output.fail(f"--prices: {error}", output.USAGE)
+
+
+def _measure(topology: Topology) -> Model:
+    """Two rates: a low one, and one at half of what it then seems to bear."""
+    from emu.planning.measuring import NoUsers, measure, rate_of
+    from emu.planning.plan import model
+
+    try:
+        own_per_s = max(1.0, rate_of(topology))
+        output.note(f"measuring {topology.name} ...")
+        low = measure(topology, own_per_s * LOW, LOOKED_S)
+        middle = measure(topology, own_per_s * 2 * LOW, LOOKED_S)
+        ceiling = model(low, middle).ceiling_per_s
+        rate_per_s = min(MOST_PER_S, max(own_per_s * 2 * LOW, HIGH * ceiling))
+        return model(low, measure(topology, rate_per_s, LOOKED_S))
+    except (NoUsers, ValueError) as error:
+        output.fail(f"{topology.name}: {error}")
+
+
+def _check(topology: Topology, found: Model) -> list[Check]:
+    from emu.planning.checking import check
+
+    if found.bottleneck is None:
+        output.fail("no tier has a ceiling to check: declare its `cpu: {cores, service_time}`")
+    output.note("simulating what was predicted ...")
+    return list(check(topology, found))
+
+
+def _step(topology: Topology) -> str:
+    """The furthest step of the story whose kinds of tiers this site all has."""
+    from emu.topology.steps import steps
+
+    own = {tier.group or tier.word for tier in topology.tiers} | {
+        tier.word for tier in topology.tiers
+    }
+    return max((each.number for each in steps() if each.kinds <= own), default="")
+
+
+def _tell(topology: Topology, answer: Answer, checks: list[Check]) -> None:
+    rows = [
+        [each.tier, each.has, each.nodes, each.cores,
+         duration(each.demand_s) if each.demand_s else "", _percent(each.utilization),
+         _percent(each.after_losing_one), f"{each.cost_per_month:,.0f}"]
+        for each in answer.tiers
+    ]  # fmt: skip
+    columns = ["tier", "has", "needs", "cores", "per request", "busy", "one lost",
+               f"{answer.currency.lower()}/month"]  # fmt: skip
+    output.table(columns, rows, {})
+    output.note(f"\n{number(answer.users)} users ask {answer.requests_per_s:,.0f} requests/s "
+                "at the peak")  # fmt: skip
+    if answer.bottleneck:
+        output.note(f"as the file stands it bears {answer.ceiling_per_s:,.0f}/s: "
+                    f"{answer.bottleneck} is the bottleneck")  # fmt: skip
+    output.note(f"about {answer.cost_per_month:,.0f} {answer.currency} a month "
+                f"({answer.prices_of}); what is written grows by "
+                f"{answer.storage_gb_per_month:,.0f} GB a month")  # fmt: skip
+    for text in answer.cautions:
+        output.note(text, style="yellow")
+    for each in checks:
+        word, style = ("held", None) if each.held else ("NOT HELD", "red")
+        output.note(f"at {each.share:g} of the ceiling: {each.what} {each.seen:.4g}, predicted "
+                    f"{each.predicted:.4g}: {word}", style=style)  # fmt: skip
+    words = [f"--set {each.tier}.nodes={each.nodes}"
+             for each in answer.tiers if each.nodes != each.has and each.cores]  # fmt: skip
+    if words:
+        output.note(f"so: emu up {topology.path} {' '.join(words)}")
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"

@@ -1,0 +1,63 @@
+"""A prediction held to what then runs: the same site at 0.5, 0.8 and 1.1 of its ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from emu.model.topology import Topology
+from emu.planning.measuring import Measured, measure
+from emu.planning.plan import Model
+
+SHARES: Final = (0.5, 0.8, 1.1)
+CHECKED_S: Final = 30.0
+MAX_REQUESTS: Final = 30_000
+"""Of one of the runs: shorter where the ceiling is high."""
+THROUGHPUT: Final = 0.05
+RESPONSE: Final = 0.15
+SATURATED: Final = 0.95
+"""Above the ceiling the bottleneck is at least so busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One prediction and what was seen."""
+
+    share: float
+    """Of the ceiling."""
+    what: str
+    predicted: float
+    seen: float
+    within: float
+    """How far apart they may be."""
+
+    @property
+    def held(self) -> bool:
+        return abs(self.seen - self.predicted) <= self.within
+
+
+def check(topology: Topology, found: Model) -> Iterator[Check]:
+    """Simulate and compare, one share after the other. The model must have a ceiling."""
+    for share in SHARES:
+        rate_per_s = share * found.ceiling_per_s
+        for_s = min(CHECKED_S, MAX_REQUESTS / rate_per_s)
+        seen = measure(topology, rate_per_s, for_s, seed=2)
+        yield from _compared(share, found, rate_per_s, seen)
+
+
+def _compared(share: float, found: Model, rate_per_s: float, seen: Measured) -> Iterator[Check]:
+    # what was asked: arrivals are random, and their number is not what is predicted
+    asked_per_s = seen.requests_per_s if share < 1 else rate_per_s
+    throughput = min(asked_per_s, found.ceiling_per_s)
+    yield Check(share, "requests/s answered", throughput, seen.ok_per_s, THROUGHPUT * throughput)
+    if share < 1:
+        mean_s = found.mean_s(asked_per_s)
+        within_s = RESPONSE * mean_s + seen.mean_within_s
+        yield Check(share, "mean response, s", mean_s, seen.mean_s, within_s)
+    elif found.bottleneck is not None:
+        tier = seen.tiers[found.bottleneck.tier]
+        most = tier.busiest / tier.cores if found.bottleneck.led else (
+            tier.busy / (tier.nodes * tier.cores))  # fmt: skip
+        name = f"{found.bottleneck.tier} is the bottleneck: busy"
+        yield Check(share, name, 1.0, most, 1 - SATURATED)

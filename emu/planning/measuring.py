@@ -1,0 +1,182 @@
+"""What a request of a user costs each tier, measured: the same nodes in virtual time, at a rate.
+
+Nothing is read off the file's service times: a slow disk, a cache, a retry are in the figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import stdev
+from typing import Any, Final
+
+from emu.model.topology import Tier, Topology
+from emu.scenario import Scenario, cluster
+from emu.sim.run import in_virtual_time
+from emu.sim.world import Knobs
+from nodes.parts.histogram import LogHistogram
+
+WARM_UP_S: Final = 12.0
+"""Before the figures count: elections, checks, full caches, steady queues."""
+BUSY: Final = "cpu_busy_seconds_total"
+WAITS: Final = "cpu_queue_wait_seconds"
+WRITTEN: Final = "disk_written_bytes_total"
+PARTS: Final = 6
+STUDENT: Final = 2.571
+"""97.5% of Student's t with five degrees of freedom."""
+
+
+class NoUsers(ValueError):
+    """The file has nobody whose requests could be counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class TierLoad:
+    """What one tier did, in a second."""
+
+    nodes: int
+    cores: int
+    """Of each node; 0: no `cpu:` is declared, so nothing says what it can do."""
+    busy: float
+    """Cores' worth of work, all members together."""
+    busiest: float
+    """Of the member that did most."""
+    works: float
+    """Pieces of work that got a core."""
+    written_bytes: float
+    led: bool
+    """Whether one member has work that others cannot take over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run at a steady rate."""
+
+    requests_per_s: float
+    ok_per_s: float
+    mean_s: float
+    """Of all answers that were good or bad."""
+    mean_within_s: float
+    """Half the 95% interval of that mean, from the means of parts of the run."""
+    tiers: Mapping[str, TierLoad]
+
+
+def measure(topology: Topology, rate_per_s: float, for_s: float, seed: int = 1) -> Measured:
+    """Let the file's users ask so often together, in the shares that the file has, and look for
+    so long. Faults of the file do not happen. Raises NoUsers."""
+    planned = replace(paced(topology, rate_per_s), seed=seed, faults=())
+
+    async def program() -> Measured:
+        async with cluster(planned, world="sim", knobs=Knobs()) as scenario:
+            await scenario.sleep(WARM_UP_S)
+            looks = [await _look(scenario, planned)]
+            for _ in range(PARTS):
+                await scenario.sleep(for_s / PARTS)
+                looks.append(await _look(scenario, planned))
+        return _between(planned, looks, for_s)
+
+    outcome = in_virtual_time(program, seed=seed, max_virtual_s=WARM_UP_S + for_s + 60)
+    if outcome.error is not None:
+        raise outcome.error
+    assert outcome.value is not None
+    return outcome.value
+
+
+def people(topology: Topology) -> list[Tier]:
+    """Those whose requests are counted."""
+    return [tier for tier in topology.tiers if tier.kind.outside and tier.kind.paced]
+
+
+def paced(topology: Topology, rate_per_s: float) -> Topology:
+    """The same users, asking so often together, whatever happens. Raises NoUsers."""
+    shares = {tier.name: _weight(tier) for tier in people(topology)}
+    total = sum(shares.values())
+    if not total:
+        raise NoUsers("nobody visits this site: add `users: {local: {rate: 10/s, visits: ...}}`")
+    tiers = []
+    for tier in topology.tiers:
+        if tier.name in shares and tier.kind.paced:
+            each_per_s = rate_per_s * shares[tier.name] / total / len(tier.members)
+            tier = replace(tier, config=tier.kind.paced(tier.config, each_per_s))
+        tiers.append(tier)
+    return replace(topology, tiers=tuple(tiers))
+
+
+def rate_of(topology: Topology) -> float:
+    """About how many requests a second the file's users make by themselves."""
+    return sum(map(_weight, people(topology)))
+
+
+def _weight(tier: Tier) -> float:
+    demand = tier.kind.demand(tier.config) if tier.kind.demand else None
+    each = demand.rate_per_s + demand.waiting if demand else 0.0
+    return each * len(tier.members)
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+_Look = dict[str, Any]
+
+
+async def _look(scenario: Scenario, topology: Topology) -> _Look:
+    """Counters of all nodes, and what users say."""
+    found: _Look = {}
+    instances = scenario.cluster.instances
+    for tier in topology.tiers:
+        for name in tier.node_names:
+            metrics = instances[name].handle.metrics
+            totals = {each: metrics.total(each) or 0.0 for each in (BUSY, WAITS, WRITTEN)}
+            found[name] = totals
+    for tier in people(topology):
+        for name in tier.node_names:
+            found[name] = await instances[name].handle.ask("summary")
+    return found
+
+
+def _between(topology: Topology, looks: Sequence[_Look], for_s: float) -> Measured:
+    asked = [name for tier in people(topology) for name in tier.node_names]
+    before, after = looks[0], looks[-1]
+    answers = [_answers(asked, look) for look in looks]
+    means = [_mean(one, other) for one, other in pairwise(answers)]
+    return Measured(
+        sum(after[name]["requests"] - before[name]["requests"] for name in asked) / for_s,
+        sum(after[name]["ok"] - before[name]["ok"] for name in asked) / for_s,
+        _mean(answers[0], answers[-1]),
+        STUDENT * stdev(means) / math.sqrt(len(means)),
+        {
+            tier.name: _tier_load(tier, before, after, for_s)
+            for tier in topology.tiers
+            if not tier.kind.clients
+        },
+    )
+
+
+def _answers(names: Sequence[str], look: _Look) -> tuple[int, float]:
+    """How many there were, and the seconds that they took together."""
+    found = LogHistogram()
+    for name in names:
+        found.merge(LogHistogram.from_wire(look[name]["latency_wire"]))
+    return found.total, found.sum
+
+
+def _mean(before: tuple[int, float], after: tuple[int, float]) -> float:
+    answers = after[0] - before[0]
+    return (after[1] - before[1]) / answers if answers else 0.0
+
+
+def _tier_load(tier: Tier, before: _Look, after: _Look, for_s: float) -> TierLoad:
+    def per_s(metric: str) -> Sequence[float]:
+        return [(after[name][metric] - before[name][metric]) / for_s for name in tier.node_names]
+
+    busy = per_s(BUSY)
+    return TierLoad(
+        len(tier.members),
+        tier.cpu.cores,
+        sum(busy),
+        max(busy),
+        sum(per_s(WAITS)),
+        sum(per_s(WRITTEN)),
+        tier.kind.leader is not None,
+    )
