@@ -16,12 +16,14 @@ from emu.model.topology import Tier, Topology
 from emu.scenario import Scenario, cluster
 from emu.sim.run import in_virtual_time
 from emu.sim.world import Knobs
+from nodes.metrics import Histogram
 from nodes.parts.histogram import LogHistogram
 
 WARM_UP_S: Final = 12.0
 """Before the figures count: elections, checks, full caches, steady queues."""
 BUSY: Final = "cpu_busy_seconds_total"
 WAITS: Final = "cpu_queue_wait_seconds"
+WAITED: Final = f"{WAITS}_sum"
 WRITTEN: Final = "disk_written_bytes_total"
 PARTS: Final = 6
 STUDENT: Final = 2.571
@@ -45,6 +47,8 @@ class TierLoad:
     """Of the member that did most."""
     works: float
     """Pieces of work that got a core."""
+    waited: float
+    """Seconds that they had waited for it, together."""
     written_bytes: float
     led: bool
     """Whether one member has work that others cannot take over."""
@@ -127,8 +131,9 @@ async def _look(scenario: Scenario, topology: Topology) -> _Look:
     for tier in topology.tiers:
         for name in tier.node_names:
             metrics = instances[name].handle.metrics
-            totals = {each: metrics.total(each) or 0.0 for each in (BUSY, WAITS, WRITTEN)}
-            found[name] = totals
+            found[name] = {each: metrics.total(each) or 0.0 for each in (BUSY, WAITS, WRITTEN)}
+            waits = metrics.series(WAITS)
+            found[name][WAITED] = sum(each.sum for each in waits if isinstance(each, Histogram))
     for tier in people(topology):
         for name in tier.node_names:
             found[name] = await instances[name].handle.ask("summary")
@@ -177,6 +182,7 @@ def _tier_load(tier: Tier, before: _Look, after: _Look, for_s: float) -> TierLoa
         sum(busy),
         max(busy),
         sum(per_s(WAITS)),
+        sum(per_s(WAITED)),
         sum(per_s(WRITTEN)),
         tier.kind.leader is not None,
     )

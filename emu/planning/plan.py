@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from emu.planning import queueing
-from emu.planning.measuring import Measured
+from emu.planning.measuring import Measured, TierLoad
 from emu.planning.prices import Prices
 
 AT_MOST: Final = 0.7
 """How busy a planned tier is at the peak: beyond it waiting grows fast."""
+CONSTANT: Final = 0.5
+LEAST_WAIT_S: Final = 1e-5
 SPARE: Final = 1
 """Machines of each tier that may be lost at the peak."""
 DAY_S: Final = 86_400.0
@@ -35,6 +37,8 @@ class Cost:
     """Cores' worth of work that is there without requests: checks, heartbeats."""
     works: float
     """Pieces of work, each of which may wait for a core."""
+    varies: float
+    """How much longer or shorter they wait than at random: (Ca² + Cs²) / 2, as it was seen."""
     written_bytes: float
     led: bool
 
@@ -64,11 +68,15 @@ class Cost:
         return queueing.machines(busy, self.cores, at_most=AT_MOST, spare=SPARE)
 
     def waiting_s(self, rate_per_s: float) -> float:
-        """What a request waits for its cores there, all its pieces of work together."""
+        """What a request waits for its cores there, all its pieces of work together. Each member
+        has a queue of its own: who balances before it spreads connections, not work."""
         if not self.cores or self.works <= 0:
             return 0.0
-        servers, service_s = self.nodes * self.cores, self.demand_s / self.works
-        return self.works * queueing.wait_s(servers, service_s, rate_per_s * self.works)
+        arrivals_per_s = rate_per_s * self.works / self.nodes
+        service_s = self.demand_s / self.works
+        return self.works * queueing.wait_s(
+            self.cores, service_s, arrivals_per_s, varies=self.varies
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,7 @@ def model(low: Measured, high: Measured) -> Model:
     for name, second in high.tiers.items():
         first = low.tiers[name]
         demand_s = max(0.0, (second.busy - first.busy) / more_per_s)
+        works = max(0.0, (second.works - first.works) / more_per_s)
         costs.append(
             Cost(
                 name,
@@ -111,13 +120,25 @@ def model(low: Measured, high: Measured) -> Model:
                 demand_s,
                 max(0.0, (second.busiest - first.busiest) / more_per_s),
                 max(0.0, first.busy - demand_s * low.requests_per_s),
-                max(0.0, (second.works - first.works) / more_per_s),
+                works,
+                _varies(second),
                 max(0.0, (second.written_bytes - first.written_bytes) / more_per_s),
                 second.led,
             )
         )
     waited_s = sum(each.waiting_s(low.requests_per_s) for each in costs)
     return Model(tuple(costs), max(0.0, low.mean_s - waited_s))
+
+
+def _varies(seen: TierLoad) -> float:
+    """What makes the formula's wait the one that was seen; Poisson arrivals of constant work where
+    that was too little to tell."""
+    if not seen.cores or not seen.works:
+        return CONSTANT
+    each = seen.nodes
+    at_random_s = queueing.wait_s(seen.cores, seen.busy / seen.works, seen.works / each, varies=1.0)
+    wait_s = seen.waited / seen.works
+    return wait_s / at_random_s if LEAST_WAIT_S < at_random_s < math.inf else CONSTANT
 
 
 # --- the answer ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from emu.planning import prices
 from emu.planning.checking import Check
 from emu.planning.measuring import Measured, NoUsers, TierLoad, measure, rate_of
 from emu.planning.plan import answer, model, requests_per_s
+from emu.planning.queueing import wait_s
 from emu.topology.loading import load, loads
 
 THREE = str(Path(__file__).parents[2] / "topologies" / "03-vertical-scaling.yaml")
@@ -22,8 +23,11 @@ THREE = str(Path(__file__).parents[2] / "topologies" / "03-vertical-scaling.yaml
 def measured(
     rate_per_s: float, *, busy: float, led: bool = False, mean_s: float = 0.02
 ) -> Measured:
-    web = TierLoad(3, 1, busy, busy / 2 if led else busy / 3, rate_per_s, 1000.0 * rate_per_s, led)
-    db = TierLoad(1, 0, 0.0, 0.0, 0.0, 0.0, False)
+    waited = 0.25 * rate_per_s * wait_s(1, busy / rate_per_s, rate_per_s / 3, varies=1.0)
+    web = TierLoad(
+        3, 1, busy, busy / 2 if led else busy / 3, rate_per_s, waited, 1000.0 * rate_per_s, led
+    )
+    db = TierLoad(1, 0, 0.0, 0.0, 0.0, 0.0, 0.0, False)
     return Measured(rate_per_s, rate_per_s, mean_s, 0.001, {"web": web, "db": db})
 
 
@@ -51,6 +55,12 @@ def test_waiting_is_added_to_what_a_request_takes_alone():
     assert found.mean_s(10) == pytest.approx(0.02)
     assert found.mean_s(500) > found.mean_s(300) > found.mean_s(10)
     assert found.mean_s(700) == math.inf
+
+
+def test_waits_are_as_long_as_they_were_seen_to_be():
+    found = model(measured(10, busy=0.05), measured(110, busy=0.55))
+    (web,) = (each for each in found.costs if each.tier == "web")
+    assert web.varies == pytest.approx(0.25)
 
 
 def test_a_site_that_answers_no_more_when_asked_more_cannot_be_planned():
