@@ -105,9 +105,11 @@ class Demand(NamedTuple):
     """What each member of a tier of clients asks for by itself."""
 
     rate_per_s: float = 0.0
-    """Whatever happens."""
+    """Whatever happens; the most, where it changes."""
     waiting: int = 0
     """So many at a time, each waiting for its answer."""
+    least_per_s: float | None = None
+    """The least, where the rate changes."""
 
 
 # --- what a family says of a running tier --------------------------------------------------------
@@ -244,6 +246,9 @@ class Kind:
     """Why the number of its members is for good, and what to do instead; empty: `scale` it."""
     mistakes: Callable[[TierSeen], Iterable[Mistake]] | None = None
     """What its family alone finds wrong in a file."""
+    patience: Callable[[Any], float] | None = None
+    """(config) → the seconds that a member may need to end what it has in hand when it is stopped,
+    where that is more than a moment."""
     cautions: Mapping[str, Callable[[TierSeen], Iterable[Caution]]] = field(
         default_factory=dict, hash=False
     )

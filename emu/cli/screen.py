@@ -85,8 +85,10 @@ def _tiers(session: Session) -> Text:
 def _visits(tier: Tier) -> str:
     """`80/s and 10 thinking → lb`."""
     assert tier.kind.demand is not None
-    rate_per_s, waiting = tier.kind.demand(tier.config)
-    load = [units.format_value("rate_per_s", rate_per_s)] if rate_per_s else []
+    rate_per_s, waiting, least_per_s = tier.kind.demand(tier.config)
+    rates = [rate_per_s] if least_per_s is None else [least_per_s, rate_per_s]
+    shown = " to ".join(units.format_value("rate_per_s", each) for each in rates)
+    load = [shown] if rate_per_s else []
     load += [f"{waiting} thinking"] if waiting else []
     visited = [word for edge in tier.kind.passes for word in words_of(getattr(tier.config, edge))]
     return f"{' and '.join(load)} → {', '.join(visited)}"

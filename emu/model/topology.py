@@ -29,6 +29,7 @@ class Placement:
     kind: Kind
     restart: str = "no"
     """no or on-failure."""
+    boot_time_s: float = 0.0
     group: str = ""
     """The declared tier it comes from, where a kind expands to several."""
 
@@ -50,6 +51,7 @@ class Tier:
     disk: DiskSpec = field(default_factory=DiskSpec)
     clock: ClockSpec = field(default_factory=ClockSpec)
     restart: str = "no"
+    boot_time_s: float = 0.0
     group: str = ""
     dials: tuple[str, ...] = ()
     dials_groups: tuple[str, ...] = ()
@@ -73,7 +75,8 @@ class Tier:
 
     def placements(self) -> list[Placement]:
         return [
-            Placement(self._machine(name, region), self.config, self.kind, self.restart, self.group)
+            Placement(self._machine(name, region), self.config, self.kind, self.restart,
+                      self.boot_time_s, self.group)
             for name, region in zip(self.node_names, self.members, strict=True)
         ]  # fmt: skip
 

@@ -75,6 +75,7 @@ class Cluster:
         self.ready_s: float | None = None
         self._make_runners = {**IN_PROCESS, **runners}
         self._stopping = False
+        self._scaling: dict[str, trio.Lock] = {}
         self._generations: dict[str, int] = {}
         """Of removed nodes: whoever comes again under a name is no earlier generation."""
 
@@ -191,7 +192,8 @@ class Cluster:
     def _boot(self, instance: Instance) -> None:
         instance.generation += 1
         instance.state, instance.error = "starting", ""
-        instance.settled = trio.Event()
+        if instance.settled.is_set():  # else somebody may wait for it already
+            instance.settled = trio.Event()
         instance.started_s = self.world.timers.now_s()
         instance.handle.boot(
             instance.generation,
@@ -276,7 +278,7 @@ class Cluster:
     async def _ask_in_order(self, instance: Instance, method: str, if_not: str) -> None:
         """What a node does before it ends, where its tier knows of such a thing."""
         try:
-            await instance.handle.ask(method, timeout_s=DRAIN_TIMEOUT_S)
+            await instance.handle.ask(method, timeout_s=_patience_s(instance.placement))
         except RpcError as error:
             if error.code != "no_such_method" and instance.running:
                 self._log(instance, if_not, why=str(error))
@@ -300,11 +302,39 @@ class Cluster:
         return [instance for instance in self.instances.values() if instance.spec.tier == tier]
 
     async def scale(self, tier: str, nodes: int) -> int:
-        """Let `tier` have `nodes` members; the youngest go first, drained. Returns the number."""
+        """Let `tier` have `nodes` members; the youngest go first, drained. Returns the number.
+
+        Once begun it is done, though whoever asked leaves; a tier's scalings follow each other.
+        """
         if not any(each.name == tier for each in self.topology.tiers):
             kinds = [each.kind for each in self.topology.tiers if each.group == tier]
             verbs = [each.verb for kind in kinds for each in kind.operations if each.resizing]
             raise TargetError(unknown_tier(self.candidates(), tier, dict.fromkeys(verbs)))
+        outcome: list[int | Exception] = []
+        done = trio.Event()
+        self.nursery.start_soon(self._scale_on, tier, nodes, outcome, done)
+        await done.wait()
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return outcome[0]
+
+    async def _scale_on(
+        self, tier: str, nodes: int, outcome: list[int | Exception], done: trio.Event
+    ) -> None:
+        try:
+            async with self._scaling.setdefault(tier, trio.Lock()):
+                coming = await self._scale(tier, nodes)
+            for name in coming:
+                if name in self.instances:
+                    await self.instances[name].settled.wait()
+            outcome.append(nodes)
+        except Exception as error:  # it is the asker's
+            outcome.append(error)
+        finally:
+            done.set()
+
+    async def _scale(self, tier: str, nodes: int) -> list[str]:
+        """Who comes: they are on their way. Who goes is gone."""
         check_scaling(self.topology.tier(tier), self.tier_instances(tier), nodes)
         before = self.topology
         self.topology = self.topology.scaled(tier, nodes)
@@ -319,7 +349,8 @@ class Cluster:
         coming = [name for name in wanted if name not in self.instances]
         for name in coming:
             self._add(wanted[name]).founder = False
-            self.launch(name)
+            self._come(name)
+        self.topology.arm(self.world.links)
         try:
             for name in reversed(leaving):  # one by one: a group must never lose its majority
                 await self._let_leave(name)
@@ -329,14 +360,28 @@ class Cluster:
             await self._remove_all(leaving[len(staying) :])
             self._take_back(self.instances[name])
             raise TargetError(f"{name} stays in its group: {error.message}") from error
-        async with trio.open_nursery() as nursery:
-            for name in leaving:
-                nursery.start_soon(self.remove, name)
-            for name in coming:
-                nursery.start_soon(self.instances[name].settled.wait)
+        await self._remove_all(leaving)
         self.topology.arm(self.world.links)
-        self.log.info("tier scaled", tier=tier, nodes=len(wanted))
-        return len(wanted)
+        self.log.info("tier scaled", tier=tier, nodes=nodes)
+        return coming
+
+    def _come(self, name: str) -> None:
+        """Start a node that was added, once its machine has booted."""
+        instance = self.instances[name]
+        boot_s = instance.placement.boot_time_s
+        if boot_s <= 0:
+            self.launch(name)
+            return
+        instance.state = "starting"
+        self._list(instance)
+        now_s = self.world.timers.now_s()
+        self.world.timers.call_at(now_s + boot_s, lambda: self._booted(instance))
+
+    def _booted(self, instance: Instance) -> None:
+        """Unless it was started by hand, or taken away, meanwhile."""
+        there = self.instances.get(instance.spec.name) is instance
+        if there and instance.state == "starting" and not instance.running and not self._stopping:
+            self._boot(instance)
 
     async def _let_leave(self, name: str) -> None:
         """A member of a replicated group gets out of it before its node is taken away. Raises
@@ -369,6 +414,7 @@ class Cluster:
         if instance is None:
             return  # somebody else removed it meanwhile
         instance.handle.end(crash=False)
+        instance.settled.set()
         self._generations[name] = instance.generation
         self.membership.remove(instance.spec.tier, name, instance.spec.group)
         instance.handle.remove()
@@ -435,3 +481,9 @@ class Cluster:
 
     def _log(self, instance: Instance, event: str, **fields: Any) -> None:
         self.events.add("info", event, {**instance.identity, **fields})
+
+
+def _patience_s(placement: Placement) -> float:
+    """How long a node may take to end in order."""
+    own = placement.kind.patience
+    return max(DRAIN_TIMEOUT_S, own(placement.config) if own is not None else 0.0)

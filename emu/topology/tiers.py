@@ -112,6 +112,8 @@ class TierOptions:
     restart: Literal["no", "on-failure"] = "no"
     """Whether a node that raised is started again, with backoff. One that was killed, crashed or
     stopped stays down until it is started, or healed."""
+    boot_time_s: float = 0.0
+    """What a machine that is added later takes until its program starts: `boot_time: 20s`."""
 
 
 COMMON_KEYS: Final = tuple(schema.keys_of(TierOptions))
@@ -194,6 +196,7 @@ class TierReader:
             disk=_disk(options.disk),
             clock=ClockSpec(options.clock.offset_s, options.clock.drift_ratio),
             restart=options.restart,
+            boot_time_s=options.boot_time_s,
             group=group,
             line=line,
             column=column,

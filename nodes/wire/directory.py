@@ -9,7 +9,7 @@ from typing import Any, Final
 import trio
 
 from nodes.base import DIRECTORY_HOST, RPC_PORT, Context
-from nodes.wire.client import Client
+from nodes.wire.client import DEFAULT_TIMEOUT_S, Client
 from nodes.wire.service import current_call
 from protocols import control
 from protocols.control import Member
@@ -46,9 +46,10 @@ class Directory:
             on_change(view)
         return view
 
-    async def scale(self, tier: str, nodes: int) -> int:
-        """Ask for `nodes` members (over a declared `scales:` edge). Raises RpcError."""
-        result = await self._client.call(control.SCALE, tier, nodes)
+    async def scale(self, tier: str, nodes: int, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> int:
+        """Ask for `nodes` members (over a declared `scales:` edge); answered when who comes is up
+        and who goes has ended. Raises RpcError."""
+        result = await self._client.call(control.SCALE, tier, nodes, timeout_s=timeout_s)
         return int(result)
 
     async def _follow_forever(self, view: TierView) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from nodes.kind import Fact, Kind, Mistake, TierSeen, Traffic
 from nodes.parts.stores import DATABASE_KINDS, QUEUE_KINDS
 from nodes.worker import jobs, judged
-from nodes.worker.node import WorkerConfig, WorkerNode
+from nodes.worker.node import RETRY_S, WorkerConfig, WorkerNode
 
 TAKES: Final = "takes"
 TRAFFIC: Final = Traffic("jobs_total", "job_failures_total", "job_seconds", "jobs_in_hand")
@@ -41,6 +41,7 @@ KIND: Final = Kind(
     example="workers: {kind: worker, takes: queue, topics: [jobs], job: 'myjobs:work'}",
     edges=(TAKES, "uses"),
     works=True,
+    patience=lambda config: config.timeout_s + RETRY_S,
     traffic=TRAFFIC,
     facts=(
         Fact("in_hand", ("ps", "top", "page")),

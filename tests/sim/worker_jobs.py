@@ -23,6 +23,16 @@ async def slow(job: Job, services: Services) -> None:
     DONE.append((job.value, services.ctx.name))
 
 
+async def long(job: Job, services: Services) -> None:
+    await services.ctx.clock.sleep(2.0)
+    DONE.append((job.value, services.ctx.name))
+
+
+async def lasting(job: Job, services: Services) -> None:
+    await services.ctx.clock.sleep(25.0)
+    DONE.append((job.value, services.ctx.name))
+
+
 async def picky(job: Job, services: Services) -> None:
     if job.value == "poison":
         raise RpcError("refused", "this cannot be worked on")
