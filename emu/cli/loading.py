@@ -12,11 +12,11 @@ import typer
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask, complete_target
 from emu.cli.files import duration_s
-from emu.machine import units
 
 if TYPE_CHECKING:
     from emu.load.plan import Endpoint
     from emu.load.stats import Stats
+    from nodes.parts.changing import Rate
 
 CONNECTIONS: Final = 50
 
@@ -29,7 +29,12 @@ TargetArgument = Annotated[
     ),
 ]
 RateOption = Annotated[
-    str, typer.Option("--rate", help="Open loop: so many (200/s), come what may.")
+    str,
+    typer.Option(
+        "--rate",
+        help="Open loop: so many, come what may: 200/s, or as a file's `rate:`, which may change: "
+        "'[[0s, 50/s], [30s, 400/s]]'.",
+    ),
 ]
 ConnectionsOption = Annotated[
     int,
@@ -72,7 +77,7 @@ def load(
         plan = Plan(
             endpoints,
             _above_0("--for", duration_s("--for", for_text) or 0.0),
-            _above_0("--rate", units.parse_value("rate_per_s", rate)) if rate else 0.0,
+            _rate(rate),
             connections,
             depth,
             _above_0("--timeout", duration_s("--timeout", timeout) or 0.0),
@@ -107,6 +112,17 @@ def _endpoints(target: str, method: str, path: str, cluster: str) -> tuple[Endpo
             output.fail(str(error), output.USAGE)
     rows = ask(cluster, "urls", target, ["rpc"] if method else ["http", "rpc"])
     return tuple(replace(parse_url(row["url"]), path=path) for row in rows)
+
+
+def _rate(text: str) -> Rate:
+    from emu.load.plan import NO_RATE
+    from emu.topology.rates import read_rate
+
+    if not text:
+        return NO_RATE
+    rate = read_rate(text)
+    _above_0("--rate", rate.peak_per_s)
+    return rate
 
 
 def _above_0(option: str, value: float) -> float:

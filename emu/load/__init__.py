@@ -30,8 +30,8 @@ async def _run(plan: Plan, on_second: Callable[[Stats], object]) -> dict[str, An
     summary = await generator.run()
     return {
         "target": [each.shown for each in plan.endpoints],
-        "loop": "open" if plan.rate_per_s else "closed",
-        "rate_per_s": plan.rate_per_s or None,
+        "loop": "open" if plan.is_open else "closed",
+        "rate_per_s": plan.rate.peak_per_s or None,
         "connections": plan.connections,
         "depth": plan.depth,
         **summary,

@@ -125,10 +125,10 @@ class Generator:
         """The whole run; `ended.set()` ends it early. Gives what the stats come to."""
         plan, began_s = self.plan, self.now_s()
         drivers = [self._sweep_forever(), self._tell_forever()]
-        drivers += [self._open_loop(began_s)] if plan.rate_per_s else []
+        drivers += [self._open_loop(began_s)] if plan.is_open else []
         for driver in drivers:
             self._spawn(driver)
-        for _ in range(plan.connections if not plan.rate_per_s else min(plan.connections, 10)):
+        for _ in range(plan.connections if not plan.is_open else min(plan.connections, 10)):
             self._dial([])
         try:
             async with asyncio.timeout(plan.for_s):
@@ -164,15 +164,15 @@ class Generator:
 
     async def _open_loop(self, began_s: float) -> None:
         """Send all that is due at each tick."""
-        interval_s, sent = 1 / self.plan.rate_per_s, 0
+        after = self.plan.rate.after
+        since_s = 0.0  # when the next is due
         tick_s = began_s
         while self._sending:
             now_s = self.now_s()
             self.stats.late.observe(max(0.0, now_s - tick_s))
-            due = int((now_s - began_s) / interval_s) + 1
-            for number in range(sent, due):
-                self._ask(began_s + number * interval_s)
-            sent = due
+            while began_s + since_s <= now_s:
+                self._ask(began_s + since_s)
+                since_s = after(since_s, 1.0)
             self._pump()
             tick_s = now_s + TICK_S
             await asyncio.sleep(TICK_S)
@@ -210,7 +210,7 @@ class Generator:
         room = connection.room
         if not self._sending or room <= 0:
             return
-        if self.plan.rate_per_s:
+        if self.plan.is_open:
             self._free[connection] = None
             self._pump()
         else:
@@ -220,7 +220,7 @@ class Generator:
         """It has ended: a closed loop dials again, after a moment if it had failed."""
         if self._open.pop(connection, 0) == 0 or not self._sending:
             return
-        if not self.plan.rate_per_s:
+        if not self.plan.is_open:
             self._loop.call_later(RECONNECT_S if failed else 0.0, self._dial, [])
 
     def _dial(self, first: list[float]) -> None:
@@ -236,7 +236,7 @@ class Generator:
         try:
             await self._loop.create_connection(lambda: connection, endpoint.host, endpoint.port)
         except OSError as error:
-            if not connection.first and not self.plan.rate_per_s:
+            if not connection.first and not self.plan.is_open:
                 connection.first.append(connection.began_s)  # a closed loop's request failed
             refused = isinstance(error, ConnectionRefusedError)
             connection.fail("refused" if refused else "unreachable")

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from nodes.parts.changing import Constant, Rate
+
 MAX_RATE_PER_S: Final = 1_000_000.0
 MAX_CONNECTIONS: Final = 10_000
 MAX_DEPTH: Final = 1_024
 DEFAULT_PORTS: Final = {"http": 80, "rpc": 7000}
+NO_RATE: Final = Constant(0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Plan:
 
     endpoints: tuple[Endpoint, ...]
     for_s: float
-    rate_per_s: float = 0.0
+    rate: Rate = NO_RATE
+    """It may change while it runs."""
     connections: int = 10
     depth: int = 1
     """Requests in flight on one connection (HTTP: 1)."""
@@ -44,8 +48,14 @@ class Plan:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests come by themselves, at a rate."""
+        return self.rate.peak_per_s > 0
+
     def __post_init__(self) -> None:
-        _within("rate", self.rate_per_s, 0, MAX_RATE_PER_S)
+        _within("rate", self.rate.least_per_s, 0, MAX_RATE_PER_S)
+        _within("rate", self.rate.peak_per_s, 0, MAX_RATE_PER_S)
         _within("connections", self.connections, 1, MAX_CONNECTIONS)
         _within("depth", self.depth, 1, MAX_DEPTH)
         if not self.endpoints:

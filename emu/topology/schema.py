@@ -148,8 +148,25 @@ def _type_of(hint_: Any, each: Field[Any]) -> Any:
     if origin is dict and arguments[0] is str:
         return dict[str, _type_of(arguments[1], each)]  # type: ignore[misc]
     if isinstance(hint_, type) and is_dataclass(hint_):
-        return model_of(hint_)
+        return _in_order(hint_) if getattr(hint_, "IN_ORDER", False) else model_of(hint_)
     return _leaf(hint_, each)
+
+
+def _in_order(config: type) -> Any:
+    """A dataclass that is written as a list of its values (it says so: `IN_ORDER`)."""
+    keys = list(keys_of(config))
+    example = f"[{', '.join(keys)}]"
+
+    def named(value: Any) -> Any:
+        if isinstance(value, list) and len(value) == len(keys):
+            return dict(zip(keys, value, strict=True))
+        why = f"{units.shown(value)} is not {example}"
+        raise PydanticCustomError(OWN_ERROR, "{why}", {"why": why})
+
+    hints = get_type_hints(config)
+    items = [_leaf_schema(hints[field.name], field) for field in keys_of(config).values()]
+    written = {"type": "array", "prefixItems": items, "minItems": len(keys), "maxItems": len(keys)}
+    return Annotated[model_of(config), BeforeValidator(named), WithJsonSchema(written)]
 
 
 def _leaf(hint_: Any, each: Field[Any]) -> Any:

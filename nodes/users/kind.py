@@ -50,7 +50,9 @@ def _hosts(tier: TierSeen) -> tuple[str, ...]:
 
 
 def _demand(config: UsersConfig) -> Demand:
-    return Demand(config.rate_per_s, config.clients)
+    rate = config.rate()
+    changes = rate.least_per_s < rate.peak_per_s
+    return Demand(rate.peak_per_s, config.clients, rate.least_per_s if changes else None)
 
 
 def _paced(config: UsersConfig, rate_per_s: float) -> UsersConfig:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import Any, Final, Literal
 
 import trio
@@ -15,6 +16,7 @@ import trio
 from nodes.base import Context
 from nodes.parts import png
 from nodes.parts.backoff import Backoff, RetryBudget
+from nodes.parts.changing import Constant, Curve, Rate, Step, rate_of
 from nodes.parts.tally import ANY, ERROR, OK, SHED, UNKNOWN, Tally, merged
 from nodes.parts.timing import move_on_after
 from nodes.site.store import NAMES
@@ -104,8 +106,9 @@ class UsersConfig:
 
     visits: str
     """The tier whose public members they ask (or whose port, with a resolver): `visits: lb`."""
-    rate_per_s: float = 0.0
-    """Open loop: arrivals as a Poisson process."""
+    rate_per_s: float | tuple[Step, ...] | Curve = 0.0
+    """Open loop: arrivals as a Poisson process, `rate: 50/s`. It may change: in steps, `rate: [[0s,
+    50/s], [30s, 400/s]]`, or as `rate: {shape: diurnal, low: 20/s, high: 200/s, every: 5m}`."""
     clients: int = 0
     """Closed loop: so many users, each waiting for its answer and then thinking."""
     think_time_s: float = 1.0
@@ -134,13 +137,14 @@ class UsersConfig:
     """After so many a browser connects anew (0: never)."""
 
     def __post_init__(self) -> None:
-        if self.rate_per_s <= 0 and self.clients <= 0:
+        rate = self.rate()
+        if rate.peak_per_s <= 0 and self.clients <= 0:
             raise ValueError("users need a `rate` (for example 50/s) or a number of `clients`")
-        if self.rate_per_s < 0 or self.clients < 0 or self.retries < 0 or self.max_in_flight < 1:
+        if rate.least_per_s < 0 or self.clients < 0 or self.retries < 0 or self.max_in_flight < 1:
             raise ValueError("`rate`, `clients`, `retries` must not be below 0")
         if self.timeout_s <= 0:
             raise ValueError("`timeout` must be above 0")
-        if self.clients > MAX_CLIENTS or self.rate_per_s > MAX_RATE_PER_S:
+        if self.clients > MAX_CLIENTS or rate.peak_per_s > MAX_RATE_PER_S:
             raise ValueError(f"at most {MAX_CLIENTS:,} `clients`, and {MAX_RATE_PER_S:,}/s")
         self.site_name()
         weights = self.mix.weights().values()
@@ -148,6 +152,10 @@ class UsersConfig:
             raise ValueError("`mix`: weights must not be below 0, and one must be above")
         if not 0 <= self.retry_budget_ratio <= 1 or not 0 <= self.pin_share <= 1:
             raise ValueError("`retry_budget` and `pin_share` are from 0 to 1")
+
+    def rate(self) -> Rate:
+        """Over the time of the visit. Raises ValueError."""
+        return rate_of(self.rate_per_s)
 
     def site_name(self) -> str:
         """As it is on the wire. Raises ValueError."""
@@ -173,7 +181,7 @@ class UsersNode:
     def __init__(self, ctx: Context, config: UsersConfig) -> None:
         self.ctx = ctx
         self.config = config
-        self.rate_per_s = config.rate_per_s
+        self.rate = config.rate()
         self.tally = Tally(ctx.clock.monotonic_s())
         self.written = {
             POST: Written(ctx, f"{ctx.tier}/{ctx.name}"),
@@ -217,7 +225,7 @@ class UsersNode:
             await self._warm_up()
             self.tally = Tally(self.ctx.clock.monotonic_s())
             self.phase = "visiting"
-            if self.rate_per_s > 0:
+            if self.rate.peak_per_s > 0:
                 nursery.start_soon(self._open_loop, nursery)
             for _ in range(self.config.clients):
                 nursery.start_soon(self._closed_loop, self._new_user())
@@ -299,9 +307,11 @@ class UsersNode:
         """Everything that is due is sent, even when we are late: latency counts from when due."""
         clock = self.ctx.clock
         rng = self.ctx.rng("users/arrivals")  # nobody else's: the same in both worlds
-        due_s = clock.monotonic_s()
+        began_s = due_s = clock.monotonic_s()
         while not self._stopped.is_set():
-            due_s += rng.expovariate(self.rate_per_s)
+            due_s = began_s + self.rate.after(due_s - began_s, rng.expovariate(1.0))
+            if due_s == inf:
+                await self._stopped.wait()
             left_s = due_s - clock.monotonic_s()
             if left_s > 0:
                 await clock.sleep(left_s)
@@ -441,10 +451,11 @@ class UsersNode:
 
     def _set_rate(self, call: Call, per_s: float) -> float:
         """Change the open loop's rate while it runs."""
-        if not isinstance(per_s, (int, float)) or not 0 < per_s < 1e6 or self.rate_per_s <= 0:
+        known = self.rate.peak_per_s > 0
+        if not isinstance(per_s, (int, float)) or not 0 < per_s < 1e6 or not known:
             raise RpcError("bad_request", "a rate above 0, for users that have one")
-        self.rate_per_s = float(per_s)
-        return self.rate_per_s
+        self.rate = Constant(float(per_s))
+        return self.rate.per_s
 
     async def _finish(self, call: Call, timeout_ms: int = int(FINISH_TIMEOUT_S * 1000)) -> Any:
         """Stop the load, wait for stragglers, read back every post; then the run's summary.

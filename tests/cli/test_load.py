@@ -16,6 +16,7 @@ import pytest
 
 from emu import load
 from emu.load.plan import Endpoint, Plan
+from nodes.parts.changing import Constant, Step, rate_of
 from tests.cli.conftest import Verb
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -91,15 +92,23 @@ def test_a_closed_loop_asks_as_fast_as_it_is_answered() -> None:
 
 def test_an_open_loop_sends_its_rate_and_no_more() -> None:
     with serving() as (port, _):
-        summary = load.run(plan(port, rate_per_s=200.0, for_s=0.5))
+        summary = load.run(plan(port, rate=Constant(200.0), for_s=0.5))
     assert summary["errors"] == 0
     assert 90 <= summary["requests"] <= 102
+
+
+def test_a_rate_may_change_while_it_runs() -> None:
+    steps = rate_of((Step(0.0, 20.0), Step(0.3, 400.0)))
+    with serving() as (port, _):
+        summary = load.run(plan(port, rate=steps, for_s=0.5))
+    assert 70 <= summary["requests"] <= 120
+    assert (summary["loop"], summary["rate_per_s"]) == ("open", 400.0)
 
 
 def test_an_open_loop_counts_the_waiting_that_a_stall_causes() -> None:
     """No coordinated omission: what was due during the stall waited, and counts from then."""
     with serving(stall_at=20, stall_s=0.4) as (port, _):
-        opened = load.run(plan(port, rate_per_s=200.0, for_s=0.6))
+        opened = load.run(plan(port, rate=Constant(200.0), for_s=0.6))
     with serving(stall_at=20, stall_s=0.4) as (port, _):
         closed = load.run(plan(port, for_s=0.6, connections=1))
     assert opened["latency_s"]["p50"] > 0.05
@@ -132,7 +141,7 @@ def test_nobody_there_is_refused_and_silence_times_out() -> None:
         port = silent.getsockname()[1]
         refused = load.run(plan(port, for_s=0.15))
         silent.listen()
-        quiet = load.run(plan(port, for_s=0.2, timeout_s=0.1, rate_per_s=100.0))
+        quiet = load.run(plan(port, for_s=0.2, timeout_s=0.1, rate=Constant(100.0)))
     assert set(refused["errors_by_code"]) == {"refused"}
     assert 4 <= refused["errors"] <= 12  # it waits between attempts
     assert quiet["errors"] == quiet["requests"] > 0
@@ -158,6 +167,10 @@ def test_the_verb_prints_one_object_and_fails_where_nothing_is_answered(emu: Ver
     ("words", "complaint"),
     [
         (("http://h", "--rate", "fast"), "write"),
+        (("http://h", "--rate", "[[0s, 5/s], [9, 5/s]]"), "write"),
+        (("http://h", "--rate", "[[9s, 5/s], [1s, 5/s]]"), "follow each other"),
+        (("http://h", "--rate", "[5/s]"), "is not [at, rate]"),
+        (("http://h", "--rate", "{shape: round}"), "is not known"),
         (("ftp://h",), "write http://HOST:PORT/PATH"),
         (("rpc://h", "--params", "1"), "is no JSON list"),
         (("http://h", "--header", "x"), "write 'name: value'"),

@@ -7,6 +7,7 @@ import pytest
 
 from emu.load.plan import Endpoint, Plan, parse_url
 from emu.load.wire import MAX_HEAD_BYTES, Broken, HttpSpeaker, RpcSpeaker
+from nodes.parts.changing import Constant
 
 HERE = Endpoint("http", "127.0.0.1", 8080, "/page?q=1")
 
@@ -96,7 +97,7 @@ def test_a_url_has_its_defaults() -> None:
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"rate_per_s": 1e9}, "rate"),
+        ({"rate": Constant(1e9)}, "rate"),
         ({"connections": 0}, "connections"),
         ({"connections": 10**6}, "connections"),
         ({"depth": 4}, "depth: HTTP"),
