@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from nodes import clients, dns, web
+from nodes.autoscaler import kind as autoscaler
 from nodes.balancer import kind as balancer
 from nodes.kind import Kind
 from nodes.kv import kind as kv
@@ -14,6 +15,7 @@ from nodes.users import kind as users
 from nodes.worker import kind as worker
 
 KINDS: Final[dict[str, Kind]] = {
+    "autoscaler": autoscaler.KIND,
     "balancer": balancer.KIND,
     "clients": clients.KIND,
     "database": database.KIND,

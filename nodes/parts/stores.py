@@ -9,7 +9,8 @@ from nodes.kind import Mistake, TierSeen
 
 DATABASE_KINDS: Final = ("database",)
 KV_KINDS: Final = ("kv_shard", "kv_coordinator", "kv_router")
-QUEUE_KINDS: Final = ("queue_broker", "queue_front")
+QUEUE_FRONT: Final = "queue_front"
+QUEUE_KINDS: Final = ("queue_broker", QUEUE_FRONT)
 
 
 def misread(tier: TierSeen) -> Iterator[Mistake]:

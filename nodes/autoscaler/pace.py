@@ -1,0 +1,123 @@
+"""How fast a tier may follow what is asked for: stabilization windows and rate policies, as
+Kubernetes' controller has them. Pure: it is told the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import ceil
+from typing import NamedTuple
+
+from nodes.autoscaler.config import DISABLED, Behavior, Policy
+
+
+class At(NamedTuple):
+    """A number of members, and when it was asked for, or came or went."""
+
+    at_s: float
+    nodes: int
+
+
+class Paced(NamedTuple):
+    """What is left of what was asked for."""
+
+    nodes: int
+    limited: str
+    """By what, for people; "": by nothing."""
+
+
+class Pace:
+    """It remembers what was asked for, and what was changed."""
+
+    def __init__(self, up: Behavior, down: Behavior) -> None:
+        self._up = up
+        self._down = down
+        self._asked: list[At] = []
+        self._came: list[At] = []
+        self._went: list[At] = []
+
+    def limit(self, current: int, asked: int, least: int, most: int, now_s: float) -> Paced:
+        """How many there should be now, where a metric asks for so many."""
+        if not self._asked:
+            self._asked.append(At(now_s, current))
+        steady = self._steady(current, asked, now_s)
+        nodes = min(self._within(current, steady, now_s), most)
+        if steady < current:
+            nodes = max(nodes, least)
+        if nodes == asked:
+            return Paced(nodes, "")
+        if steady != asked and nodes == steady:
+            limited = "its window"
+        elif nodes in (least, most):
+            limited = f"{'min' if nodes == least else 'max'}_nodes"
+        else:
+            limited = "its policies"
+        return Paced(nodes, limited)
+
+    def changed(self, before: int, after: int, now_s: float) -> None:
+        """The tier was given so many."""
+        if after > before:
+            self._came.append(At(now_s, after - before))
+        elif after < before:
+            self._went.append(At(now_s, before - after))
+
+    # --- the window ----------------------------------------------------------------------
+
+    def _steady(self, current: int, asked: int, now_s: float) -> int:
+        """The number nearest to the current one that was asked for all the time."""
+        up_s, down_s = now_s - self._up.window_s, now_s - self._down.window_s
+        up = min([asked, *(each.nodes for each in self._asked if each.at_s > up_s)])
+        down = max([asked, *(each.nodes for each in self._asked if each.at_s > down_s)])
+        oldest_s = min(up_s, down_s)
+        self._asked = [each for each in self._asked if each.at_s >= oldest_s]
+        self._asked.append(At(now_s, asked))
+        return min(max(current, up), down)
+
+    # --- the policies --------------------------------------------------------------------
+
+    def _within(self, current: int, wanted: int, now_s: float) -> int:
+        self._forget(now_s)
+        if wanted > current:
+            return min(wanted, max(current, self._limit(self._up, current, now_s, _grown)))
+        if wanted < current:
+            return max(wanted, min(current, self._limit(self._down, current, now_s, _shrunk)))
+        return wanted
+
+    def _limit(
+        self,
+        behavior: Behavior,
+        current: int,
+        now_s: float,
+        changed: Callable[[int, Policy], int],
+    ) -> int:
+        if behavior.select == DISABLED:
+            return current
+        up = behavior is self._up
+        allowed = []
+        for policy in behavior.policies:
+            since_s = now_s - policy.period_s
+            start = current - _sum(self._came, since_s) + _sum(self._went, since_s)
+            allowed.append(changed(start, policy))
+        furthest, nearest = (max, min) if up else (min, max)
+        if not allowed:
+            return furthest((0, 1 << 30))
+        return (furthest if behavior.select == "max" else nearest)(allowed)
+
+    def _forget(self, now_s: float) -> None:
+        """What no policy looks at any more."""
+        policies = (*self._up.policies, *self._down.policies)
+        since_s = now_s - max((each.period_s for each in policies), default=0.0)
+        self._came = [each for each in self._came if each.at_s > since_s]
+        self._went = [each for each in self._went if each.at_s > since_s]
+
+
+def _sum(changes: Iterable[At], since_s: float) -> int:
+    return sum(each.nodes for each in changes if each.at_s > since_s)
+
+
+def _grown(start: int, policy: Policy) -> int:
+    """Rounded up: else one member would be one for ever."""
+    return start + policy.nodes if policy.nodes else ceil(start * (1 + policy.percent / 100))
+
+
+def _shrunk(start: int, policy: Policy) -> int:
+    return start - policy.nodes if policy.nodes else int(start * (1 - policy.percent / 100))
