@@ -28,7 +28,6 @@ FAULTS_HELP: Final = (
     "none."
 )
 OUT_HELP: Final = "Write the comparison as one HTML page."
-MORE: Final = {"a": "A is better", "b": "B is better", "": "-"}
 
 FirstArgument = Annotated[
     str, typer.Argument(metavar="A", help="A topology.", autocompletion=complete_file)
@@ -69,7 +68,7 @@ def compare(
     for_s = duration_s("--for", for_text) or 0.0
     if for_s <= 0:
         output.fail("--for must be above 0", output.USAGE)
-    names = (a.name, b.name if second else ", ".join(changed))
+    names = (a.name, b.name if second else f"{b.name} with {', '.join(changed)}")
     output.note(f"A: {names[0]}   B: {names[1]}   {seeds} seeds, {for_s:g} s each, "
                 f"faults: {source}")  # fmt: skip
     runs = _runs(first, a, seeds, for_s, source)
@@ -139,4 +138,4 @@ def _tell(
 
 
 def _cells(rows: Sequence[Row]) -> list[list[str]]:
-    return [[row.measure.text, *row.cells, MORE[row.better]] for row in rows]
+    return [[row.measure.text, *row.cells, row.says] for row in rows]

@@ -41,6 +41,8 @@ EVENTS: Final = {
     "connection refused": "A dialer was turned away: the topology does not let it in.",
     "port taken by another program": "A node listens at another port than it would.",
     "client did not answer": "Users or clients did not say what they saw, so it is not counted.",
+    "condition met": "What `--until` waits for is true of a node: the run ends.",
+    "condition not judged": "What `--until` waits for fits nothing that is there.",
     "not as the file says": "A store's disks know better than the file how many shards it has.",
     "record not kept": "The run's record, from which reports are drawn, could not be written.",
     "prometheus ready": "The system's Prometheus scrapes this cluster.",

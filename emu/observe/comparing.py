@@ -40,6 +40,9 @@ class Measure:
     """None: neither."""
     always: bool = False
     """Whether it is told, too, where both are the same in each seed."""
+    never: bool = False
+    """Whether once is too often: a side with none is better than one with some, in however few
+    seeds."""
 
 
 MEASURES: Final = (
@@ -48,8 +51,9 @@ MEASURES: Final = (
         ("lost_acknowledged_writes",),
         "acknowledged writes lost",
         always=True,
+        never=True,
     ),
-    Measure("duplicated_writes", ("duplicated_writes",), "writes done twice"),
+    Measure("duplicated_writes", ("duplicated_writes",), "writes done twice", never=True),
     Measure("outage_s", ("outage_s",), "longest time without success", duration),
     Measure("availability", ("availability",), "availability", _share, True, always=True),
     Measure("errors", ("errors",), "failed requests"),
@@ -78,11 +82,22 @@ class Row:
     @property
     def better(self) -> str:
         """a, b, or "" where the seeds do not tell."""
+        if self.measure.never and bool(self.a) is not bool(self.b):
+            return "b" if self.a else "a"
         if self.low is None or self.high is None or self.low <= 0 <= self.high:
             return ""
         if self.measure.more_is_better is None:
             return ""
         return "b" if (self.difference > 0) is self.measure.more_is_better else "a"
+
+    @property
+    def says(self) -> str:
+        """What it comes to, in a few words."""
+        if self.measure.never and self.better:
+            worse, bad = ("A", self.a) if self.better == "b" else ("B", self.b)
+            times = sum(1 for each in self.pairs if each)
+            return f"{worse} in {times} of {len(self.pairs)} seeds" if bad else ""
+        return f"{self.better.upper()} is better" if self.better else "the seeds do not tell"
 
     @property
     def cells(self) -> tuple[str, str, str, str]:

@@ -13,7 +13,6 @@ from nodes.parts import jsons
 WIDTH: Final = 300
 HEIGHT: Final = 30
 MARGIN: Final = 8
-WORDS: Final = {"a": "A is better", "b": "B is better", "": "the seeds do not tell"}
 
 
 def render(names: tuple[str, str], rows: Sequence[Row], seeds: int, faults: str) -> str:
@@ -45,7 +44,7 @@ def _body(names: tuple[str, str], rows: Sequence[Row], seeds: int, faults: str) 
         yield f"<tr><td>{escape(row.measure.text)}</td>"
         yield f'<td class="num">{a}</td><td class="num">{b}</td><td class="num">{difference}</td>'
         yield f'<td>{_strip(row, style)}<span class="soft between">{between}</span></td>'
-        yield f'<td class="{style}">{WORDS[row.better]}</td></tr>'
+        yield f'<td class="{style}">{row.says}</td></tr>'
     yield "</tbody></table></div>"
     yield f'<p class="soft">{seeds} seeds, each run twice; faults: {escape(faults)}. A dot is a '
     yield "seed's own difference; the bar holds the mean with 95% confidence (bootstrap of pairs). "

@@ -23,7 +23,10 @@ def test_one_word_changed_is_told_row_by_row(tmp_path):
     result = compare(TWO, *words, "--faults", "none", "--json", "-o", str(page))
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert (found["b"], found["seeds"]) == ("links.defaults.within=20ms", 2)
+    assert (found["b"], found["seeds"]) == (
+        "web-and-database with links.defaults.within=20ms",
+        2,
+    )
     rows = {row["name"]: row for row in found["rows"]}
     slower = rows["latency_p50_s"]
     assert slower["low"] > 0.03 and slower["b"] > slower["a"]

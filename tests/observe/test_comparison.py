@@ -54,8 +54,14 @@ def test_a_seed_that_broke_down_on_one_side_is_no_pair():
     assert rows["lost_acknowledged_writes"].pairs == (0, 4)
 
 
+def test_what_must_never_be_tells_in_however_few_seeds():
+    (row, *_) = compare([summary()] * 9, [summary(lost=7), *[summary()] * 8])
+    assert (row.low, row.better, row.says) == (0, "a", "B in 1 of 9 seeds")
+
+
 def test_one_pair_has_no_interval():
-    (row, *_) = compare([summary()], [summary(lost=3)])
+    rows = by_name(compare([summary()], [summary(p99_s=3.0)]))
+    row = rows["latency_p99_s"]
     assert (row.low, row.high, row.better) == (None, None, "")
 
 
