@@ -7,7 +7,7 @@ record and knows no kind by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -84,6 +84,8 @@ class TierSeen:
     kind: Kind
     reached: Mapping[str, tuple[TierSeen, ...]] = field(default_factory=dict)
     """Edge → the tiers that it names. Theirs are not filled in."""
+    regions: tuple[str, ...] = ()
+    """Of the whole file."""
 
 
 class Mistake(NamedTuple):
@@ -91,6 +93,14 @@ class Mistake(NamedTuple):
 
     option: str
     text: str
+
+
+def unknown_regions(tier: TierSeen, option: str, words: Iterable[str]) -> Iterator[Mistake]:
+    """Those of the words of an option that are no region of the file."""
+    for word in words:
+        if word not in tier.regions:
+            there = ", ".join(tier.regions)
+            yield Mistake(option, f"`{option}`: no region is called `{word[:40]}`; choose {there}")
 
 
 class Caution(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, Literal
 
 from emu.machine.links import PLAIN, Shape, Shaper
 from nodes.base import OUTSIDE
@@ -63,6 +63,14 @@ class Outside:
     """Their access line, added to the way between the regions, in both directions."""
 
 
+Access = Literal["local", "4g", "3g", "satellite"]
+ACCESS_LINES: Final[Mapping[str, LinkOptions]] = {
+    "local": LinkOptions(0.0001, bandwidth_bytes_per_s=125e6),
+    "4g": LinkOptions(0.05, loss_ratio=0.001, bandwidth_bytes_per_s=2.5e6),
+    "3g": LinkOptions(0.1, loss_ratio=0.005, bandwidth_bytes_per_s=250e3),
+    "satellite": LinkOptions(0.6, loss_ratio=0.005, bandwidth_bytes_per_s=1.25e6),
+}
+"""What lies between people and the Internet, each way; a node's line is its own."""
 Whereabouts = Mapping[str, tuple[str, str]]
 """Node name → (tier, region)."""
 
@@ -74,17 +82,23 @@ class LinkPlan:
     defaults: LinkDefaults = LinkDefaults()
     declared: tuple[DeclaredLink, ...] = ()
 
-    def shaper(self, where: Whereabouts, outside: Outside) -> Shaper:
-        """(source, target) → shape and the trunk that shares its bandwidth."""
+    def shaper(
+        self, where: Whereabouts, outside: Outside, access: Mapping[str, LinkOptions] | None = None
+    ) -> Shaper:
+        """(source, target) → shape and the trunk that shares its bandwidth. `access`: the lines of
+        nodes that have one of their own."""
         ends = {name: (name, tier, region) for name, (tier, region) in where.items()}
         ends[OUTSIDE] = (OUTSIDE, OUTSIDE, outside.region)
+        lines = {**(access or {}), OUTSIDE: outside.link}
 
         def shape(source: str, target: str) -> tuple[Shape, str]:
             if source not in ends or target not in ends:
                 return PLAIN, ""
             found, trunk = self._between(ends[source], ends[target])
-            if OUTSIDE in (source, target):
-                return _with_access_line(found, trunk, outside.link, inward=source == OUTSIDE)
+            if source in lines:
+                found, trunk = _with_access_line(found, trunk, lines[source], f"{source} in")
+            if target in lines:
+                found, trunk = _with_access_line(found, trunk, lines[target], f"{target} out")
             return found, trunk
 
         return shape
@@ -135,7 +149,7 @@ def _overlay(shape: Shape, options: LinkOptions) -> Shape:
 
 
 def _with_access_line(
-    shape: Shape, trunk: str, line: LinkOptions, *, inward: bool
+    shape: Shape, trunk: str, line: LinkOptions, name: str
 ) -> tuple[Shape, str]:
     """The line's delay comes on top; its bandwidth counts where it is declared."""
     width = line.bandwidth_bytes_per_s
@@ -145,4 +159,4 @@ def _with_access_line(
         1 - (1 - shape.loss_ratio) * (1 - (line.loss_ratio or 0.0)),
         shape.bandwidth_bytes_per_s if width is None else width,
     )
-    return made, trunk if width is None else f"{OUTSIDE} {'in' if inward else 'out'}"
+    return made, trunk if width is None else name

@@ -13,7 +13,7 @@ from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
 from emu.model.expectations import Expectation
 from emu.model.faults import Fault
 from emu.model.problems import Problem, TopologyError, hint
-from emu.model.shaping import NO_LINKS, LinkPlan, Outside
+from emu.model.shaping import ACCESS_LINES, NO_LINKS, LinkPlan, Outside
 from nodes.kind import Kind
 
 MAX_NODES = 10_000
@@ -53,6 +53,8 @@ class Tier:
     restart: str = "no"
     boot_time_s: float = 0.0
     group: str = ""
+    access: str = ""
+    """Each member's line to everybody, by name (ACCESS_LINES); "": as links say."""
     dials: tuple[str, ...] = ()
     dials_groups: tuple[str, ...] = ()
     """Groups that it names: it may dial what they come to have, too."""
@@ -168,7 +170,9 @@ class Topology:
         where = {name: (tier.name, region)
                  for tier in self.tiers
                  for name, region in zip(tier.node_names, tier.members, strict=True)}  # fmt: skip
-        links.shape(self.links.shaper(where, self.outside))
+        access = {name: ACCESS_LINES[tier.access]
+                  for tier in self.tiers if tier.access for name in tier.node_names}  # fmt: skip
+        links.shape(self.links.shaper(where, self.outside, access))
 
 
 @dataclass(frozen=True, slots=True)

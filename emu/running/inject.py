@@ -126,13 +126,17 @@ async def _throttle(cluster: Cluster, fault: faults.Throttle) -> Undo:
 async def _two_groups(
     cluster: Cluster, one: str, other: str = "all", *_: str
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Two groups of endpoint names. With one word, or `all` as the second: it against the rest."""
-    first = frozenset(await cluster.resolve(one))
+    """Two groups of endpoint names. With one word, or `all` as the second: it against the rest.
+
+    A region is what serves there: its people live outside of the data centre, and can turn to
+    another one.
+    """
+    first = frozenset(await cluster.resolve(one, machines=one != "all"))
     if other == "all":
         everyone = frozenset((*cluster.instances, "outside"))
         rest = everyone - first
         return first, rest or everyone
-    second = frozenset(await cluster.resolve(other))
+    second = frozenset(await cluster.resolve(other, machines=True))
     if len(first | second) == 1:
         raise TargetError(f"`{one}` and `{other}` are one node: no link is between them")
     return first, second - first or second  # `slow db to db`: among themselves

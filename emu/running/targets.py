@@ -12,7 +12,7 @@ SELECTORS = {
     "web-1": "a node",
     "web*": "nodes by a pattern of their names",
     "lb": "a tier, or a group of tiers",
-    "us-east": "what serves in a region",
+    "us-east": "what serves in a region; `region us-east`, too",
     "all": "whatever serves",
     "db primary": "by role, as it is just now",
     "web us-east": "a tier's share of a region",
@@ -22,6 +22,8 @@ SELECTORS = {
 }
 """Words → what they mean."""
 OUTSIDE = "outside"
+REGION = "region"
+"""May stand before a region's name, as one says it."""
 COUNTS = {"one": 1, "two": 2, "three": 3}
 SHARES = ("minority", "majority", "half")
 
@@ -53,7 +55,7 @@ def resolve(
     """
     chosen: dict[str, None] = {}
     for part in words.split(","):
-        meant = part.split()
+        meant = _without_region(part.split(), nodes)
         among = [each for each in nodes if not (machines and each.asks and not _named(each, meant))]
         for name in _resolve_one(meant, among, rng):
             chosen[name] = None
@@ -63,7 +65,18 @@ def resolve(
 
 def needs_roles(words: str) -> bool:
     """Whether the members' roles must be asked for before `words` can be resolved."""
-    return any(len(part.split()) > 1 for part in words.split(","))
+    said = ([word for word in part.split() if word != REGION] for part in words.split(","))
+    return any(len(part) > 1 for part in said)
+
+
+def _without_region(words: list[str], nodes: Sequence[Candidate]) -> list[str]:
+    """`region us-east` as `us-east`. Raises TargetError where no region's name follows."""
+    regions = sorted({node.region for node in nodes if node.region})
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if word == REGION and after not in regions:
+            what = f"no region is called `{after}`" if after else "`region` of what name?"
+            raise TargetError(f"{what}; there are: {', '.join(regions)}")
+    return [word for word in words if word != REGION]
 
 
 def _resolve_one(words: list[str], nodes: Sequence[Candidate], rng: random.Random) -> list[str]:

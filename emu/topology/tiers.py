@@ -16,6 +16,7 @@ from emu.machine.units import check_drift, shown
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec
 from emu.model.kinds import known_kinds
 from emu.model.problems import hint
+from emu.model.shaping import Access
 from emu.model.topology import MAX_NODES, Tier
 from emu.topology import code, schema
 from emu.topology.document import Document, Path
@@ -26,7 +27,7 @@ NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 MAX_NAME: Final = 40
 """Names are DNS labels with room for a number."""
 RESERVED: Final = ("all", "one", "two", "three", "minority", "majority", "half", "outside",
-                   "directory", "emu", "defaults")  # fmt: skip
+                   "region", "directory", "emu", "defaults")  # fmt: skip
 """Words that targets, links or the network use."""
 
 
@@ -109,6 +110,10 @@ class TierOptions:
     """What each member's disk can do: `disk: {sync_latency: 5ms}`."""
     clock: ClockOptions = field(default_factory=ClockOptions)
     """How wrong each member's clock is: `clock: {offset: 200ms}`."""
+    access: Access | None = None
+    """The line of each member to all others, on top of `links`: `access: 4g` (50 ms, 20 Mbit and
+    0.1 % of packets lost, each way), 3g (100 ms, 2 Mbit, 0.5 %), satellite (600 ms, 10 Mbit, 0.5 %)
+    or local (0.1 ms, 1 Gbit)."""
     restart: Literal["no", "on-failure"] = "no"
     """Whether a node that raised is started again, with backoff. One that was killed, crashed or
     stopped stays down until it is started, or healed."""
@@ -117,7 +122,7 @@ class TierOptions:
 
 
 COMMON_KEYS: Final = tuple(schema.keys_of(TierOptions))
-PEOPLE_KEYS: Final = ("nodes", "cpu", "disk", "clock", "restart")
+PEOPLE_KEYS: Final = ("nodes", "cpu", "disk", "clock", "access", "restart")
 """Those that people may be told, too: who they are and where, their section says."""
 
 
@@ -198,6 +203,7 @@ class TierReader:
             restart=options.restart,
             boot_time_s=options.boot_time_s,
             group=group,
+            access=options.access or "",
             line=line,
             column=column,
         )
@@ -317,7 +323,7 @@ class TierReader:
                 dials |= dict.fromkeys(reached)
                 rights |= dict.fromkeys(product(edge.rights, (*reached, *named_groups)))
                 seen[word] = tuple(see(self.tiers[each]) for each in reached if each in self.tiers)
-            whole = see(tier, seen)
+            whole = see(tier, seen, self.regions)
             if tier.kind.mistakes is not None:
                 for mistake in tier.kind.mistakes(whole):
                     self.document.problem((*self.places[name], mistake.option), mistake.text)
@@ -373,10 +379,15 @@ class TierReader:
                 f"`{target.name}`, or let them go elsewhere")  # fmt: skip
 
 
-def see(tier: Tier, reached: Mapping[str, tuple[TierSeen, ...]] | None = None) -> TierSeen:
+def see(
+    tier: Tier,
+    reached: Mapping[str, tuple[TierSeen, ...]] | None = None,
+    regions: tuple[str, ...] = (),
+) -> TierSeen:
     """The tier as its family's own checks see it."""
+    nodes = len(tier.members)
     return TierSeen(
-        tier.name, tier.word, tier.config, len(tier.members), tier.public, tier.kind, reached or {}
+        tier.name, tier.word, tier.config, nodes, tier.public, tier.kind, reached or {}, regions
     )
 
 

@@ -129,6 +129,12 @@ class GroupClient:
         """Whether the tier was there to be asked, and has no members any more."""
         return self._view is not None and not self._view.members
 
+    def _near(self, names: list[str]) -> list[str]:
+        """Those of our own region, if any: a read that anybody may answer crosses no ocean."""
+        members = self._view.members if self._view is not None else ()
+        here = {each.name for each in members if each.region == self.ctx.region}
+        return [name for name in names if name in here] or names
+
     def _members(self) -> list[str]:
         return [each.name for each in self._view.members] if self._view is not None else []
 
@@ -151,6 +157,8 @@ class GroupClient:
         if self._primary and not anywhere and self._primary not in tried:
             return self._primary
         fresh = self._worth_asking(tried) or self._worth_asking([]) or self._members()
+        if anywhere:
+            fresh = self._near(fresh)
         if len(fresh) > 1:
             return self._rng().choice(fresh)
         return fresh[0] if fresh else ""

@@ -3,10 +3,10 @@ to be said of too few members."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from nodes.kind import Caution, Fact, Leader, Mark, Mistake, TierSeen
+from nodes.kind import Caution, Fact, Leader, Mark, Mistake, TierSeen, unknown_regions
 from nodes.replica.event_words import DIVERGED, LOG_DAMAGED, PROMOTED
 from nodes.replica.segments import LOG
 from nodes.replica.snapshot_files import SNAPSHOT
@@ -25,10 +25,23 @@ LEAST_DETECTION_S: Final = 0.01
 """Heartbeats come several times as often: below, they would be all that a laptop does."""
 
 
+RANK_RATIO: Final = 0.5
+"""Of the detection time: an election across an ocean fits in it."""
+
+
 def expect_detection(timeout_s: float) -> None:
     """Raises ValueError for a `detection_timeout` that no group could keep."""
     if timeout_s < LEAST_DETECTION_S:
         raise ValueError(f"`detection_timeout` must be at least {LEAST_DETECTION_S * 1000:g}ms")
+
+
+def failover_delay_s(prefers: Sequence[str], region: str, detection_timeout_s: float) -> float:
+    """How much longer a member of that region bears a primary's silence than those of the regions
+    that are preferred to it: in the meantime one of them has mostly been elected."""
+    if not prefers:
+        return 0.0
+    rank = prefers.index(region) if region in prefers else len(prefers)
+    return rank * RANK_RATIO * detection_timeout_s
 
 
 ALARMING: Final = (LOG_DAMAGED,)
@@ -61,6 +74,12 @@ def no_data_nodes(tier: TierSeen) -> Iterator[Mistake]:
         advice = f"give it `nodes: {aside + 1}` or more, or fewer of those"
         option = "witnesses" if witnesses else "spares"
         yield Mistake(option, f"{what} leave none for data; {advice}")
+
+
+def unfit(tier: TierSeen) -> Iterator[Mistake]:
+    """What a file can get wrong of a replicated tier that `prefers` regions."""
+    yield from no_data_nodes(tier)
+    yield from unknown_regions(tier, "prefers", tier.config.prefers)
 
 
 def _count(tier: TierSeen, option: str) -> int:

@@ -29,7 +29,8 @@ from nodes.replica.kind import (
     ROLES,
     disks_to_spare,
     expect_detection,
-    no_data_nodes,
+    failover_delay_s,
+    unfit,
 )
 from nodes.replica.labels import LABELS
 from nodes.replica.log_digest import log_digest
@@ -80,6 +81,9 @@ class DatabaseConfig:
     lease: bool = True
     """False (to see what it is good for): a primary that is cut off goes on serving until it hears
     that another was elected, so two of them do."""
+    prefers: tuple[str, ...] = ()
+    """Regions whose members stand first when the primary is gone, the best first: each further one
+    waits half of `detection_timeout` more: `prefers: [us-east, eu-west]`."""
     snapshot_every_bytes: int = 2 << 20
     """A snapshot is taken when the log has grown by so much since the last one."""
     retained_bytes: int = 64 << 20
@@ -134,6 +138,9 @@ class SqlEngine:
             announce_delay_s=0.0 if waits_for_apply else ANNOUNCE_DELAY_S,
             detection_timeout_s=config.detection_timeout_s,
             lease=config.lease,
+            failover_delay_s=failover_delay_s(
+                config.prefers, ctx.region, config.detection_timeout_s
+            ),
             retained_bytes=config.retained_bytes,
         )
         self.driver = ReplicaDriver(
@@ -428,7 +435,7 @@ KIND: Final = Kind(
     example="db: {kind: database, nodes: 3, ack: quorum}",
     peers=True,
     stores=True,
-    mistakes=no_data_nodes,
+    mistakes=unfit,
     cautions=CAUTIONS,
     roles=(*ROLES, LEARNER, WITNESS),
     leader=LEADER,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 
-from emu.machine.links import PLAIN, Shape
+from emu.machine.links import PLAIN, Links, Shape
 from emu.model.faults import Cpu, Kill, Partition, Scale, Slow
 from emu.model.problems import TopologyError
+from emu.model.shaping import ACCESS_LINES
 from emu.model.topology import Topology, diff
 from emu.topology.loading import loads
 from tests.topology.kinds import KINDS
@@ -122,6 +123,28 @@ outside: {region: us, link: {latency: 5ms, bandwidth: 8Mbit}}
     assert near == Shape(0.005, 0, 0, 1e6)
     assert far.latency_s == back.latency_s == 0.045
     assert shapes(read("tiers: {web: {kind: site}}"), ("outside", "web-1")) == [PLAIN]
+
+
+def test_an_access_line_comes_on_top_of_every_link_and_is_each_nodes_own() -> None:
+    topology = read("""
+regions: [us, eu]
+tiers:
+  web: {kind: site, per_region: 1}
+  phones: {kind: site, nodes: 2, access: 4g}
+links: {defaults: {within: 1ms, between: 40ms, bandwidth: 1Gbit}}
+outside: {region: us, link: {latency: 5ms}}
+""")
+    where = {each.spec.name: (each.spec.tier, each.spec.region) for each in topology.placements()}
+    access = dict.fromkeys(("phones-1", "phones-2"), ACCESS_LINES["4g"])
+    shaper = topology.links.shaper(where, topology.outside, access)
+    near, line = shaper("phones-1", "web-1")
+    assert astuple(near) == pytest.approx((0.051, 0, 0.001, 2.5e6))
+    assert astuple(shaper("web-2", "phones-1")[0]) == pytest.approx((0.09, 0, 0.001, 2.5e6))
+    assert len({line, shaper("phones-2", "web-1")[1], shaper("web-1", "phones-1")[1]}) == 3
+    assert shaper("outside", "phones-1")[0].latency_s == pytest.approx(0.055)
+    links = Links("1")
+    topology.arm(links)
+    assert links.link("phones-1", "web-1").latency_s == pytest.approx(0.051)
 
 
 def test_faults_are_read_in_both_of_their_spellings() -> None:
