@@ -108,6 +108,8 @@ class Watch:
         self._report = report
         self._hurry = trio.Event()
         self._scope = trio.CancelScope()
+        self.took_s = 0.0
+        """By the last check."""
 
     def soon(self) -> None:
         self._hurry.set()
@@ -127,5 +129,8 @@ class Watch:
                 self._hurry = trio.Event()
                 where = self._where()
                 if where is not None:
-                    self._report(await self._prober.probe(*where))
+                    began_s = ctx.clock.monotonic_s()
+                    why = await self._prober.probe(*where)
+                    self.took_s = ctx.clock.monotonic_s() - began_s
+                    self._report(why)
                 wait_s = self._times.next_wait_s(self._health, rng)

@@ -241,6 +241,8 @@ class Kind:
     outside: str = ""
     """Members stand for people out there, who reach public ports only: the section of the file that
     says how they come from each region."""
+    elsewhere: bool = False
+    """Members stand in no data centre of their region: what breaks it spares them."""
     demand: Callable[[Any], Demand] | None = None
     """(config) → what each member asks for."""
     paced: Callable[[Any, float], Any] | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from nodes import clients, dns, web
+from nodes import clients, web
 from nodes.autoscaler import kind as autoscaler
 from nodes.balancer import kind as balancer
+from nodes.dns import kind as dns
 from nodes.kind import Kind
 from nodes.kv import kind as kv
 from nodes.queue import kind as queue
@@ -27,6 +28,7 @@ KINDS: Final[dict[str, Kind]] = {
     "queue": queue.QUEUE,
     "queue_broker": queue.BROKER,
     "queue_front": queue.FRONT,
+    "resolver": dns.RESOLVER,
     "users": users.KIND,
     "web": web.KIND,
     "worker": worker.KIND,

@@ -7,7 +7,6 @@ comes from the network ends in a value or in Malformed, never in one of dnspytho
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final
@@ -35,6 +34,8 @@ NXDOMAIN: Final = int(dns.rcode.NXDOMAIN)
 NOTIMP: Final = int(dns.rcode.NOTIMP)
 REFUSED: Final = int(dns.rcode.REFUSED)
 BADVERS: Final = int(dns.rcode.BADVERS)
+DROPPED: Final = -1
+"""No answer at all."""
 
 HEADER_BYTES: Final = 12
 PLAIN_UDP_BYTES: Final = 512
@@ -131,6 +132,11 @@ def header_reply(wire: bytes | bytearray, rcode: int) -> bytes:
     return _HEADER.pack(message_id, _FLAG_QR | (flags & 0x7900) | rcode, 0, 0, 0, 0)
 
 
+def rcode_of(reply: bytes) -> int:
+    """Of a bare header; DROPPED where there is none."""
+    return reply[3] & 0x0F if reply else DROPPED
+
+
 def decode_query(wire: bytes) -> Query:
     """Raises Malformed for whatever is not exactly one plain question."""
     if len(wire) < HEADER_BYTES:
@@ -196,6 +202,10 @@ def encode_answer(
         response.flags |= dns.flags.AA
     if authority is not None:
         _fill(response, query, answer, authority)
+    return _fitting(response, max_bytes)
+
+
+def _fitting(response: dns.message.Message, max_bytes: int) -> bytes:
     try:
         return response.to_wire(max_size=max(max_bytes, PLAIN_UDP_BYTES), want_shuffle=False)
     except dns.exception.TooBig:
@@ -249,22 +259,33 @@ class Response:
     addresses: tuple[str, ...]
     ttl_s: int
     truncated: bool
+    scope: int | None = None
+    """For how long a prefix of the client's subnet it holds; None: the server did not look."""
 
 
-def encode_query(message_id: int, name: str, *, region: str = "", rdtype: int = A) -> bytes:
-    """Ask for `name`; `region` tells the server where the asker is. Raises ValueError for a name
-    that cannot be asked for."""
-    options: Sequence[dns.edns.Option] = ()
+def encode_query(
+    message_id: int,
+    name: str,
+    *,
+    region: str = "",
+    rdtype: int = A,
+    subnet: tuple[str, int] | None = None,
+) -> bytes:
+    """Ask for `name`; `region`, or the client's `subnet`, tells the server where the asker is.
+    Raises ValueError for a name that cannot be asked for."""
+    options: list[dns.edns.Option] = []
     if region:
         kind = dns.edns.OptionType.make(REGION_OPTION)
-        options = [dns.edns.GenericOption(kind, region.encode())]
+        options.append(dns.edns.GenericOption(kind, region.encode()))
+    if subnet is not None:
+        options.append(dns.edns.ECSOption(*subnet))
     try:
         message = dns.message.make_query(
             name,
             dns.rdatatype.RdataType(rdtype),
             use_edns=0,
             payload=EDNS_UDP_BYTES,
-            options=list(options),
+            options=options,
             id=message_id,
         )
         return message.to_wire()
@@ -282,13 +303,16 @@ def decode_response(wire: bytes) -> Response:
         if len(message.question) != 1:
             raise Malformed("no question in the response")
         name = message.question[0].name
+        scopes = [each.scopelen for each in message.options if isinstance(each, dns.edns.ECSOption)]
         addresses: list[str] = []
         ttls: list[int] = []
         for rrset in message.answer:
             if rrset.rdtype == dns.rdatatype.A and rrset.name == name:
                 addresses.extend(record.to_text() for record in rrset)
                 ttls.append(rrset.ttl)
-        for rrset in () if addresses else message.authority:
+        if not addresses:
+            ttls = [rrset.ttl for rrset in message.answer]
+        for rrset in () if message.answer else message.authority:
             if rrset.rdtype == dns.rdatatype.SOA:
                 ttls.append(min(rrset.ttl, rrset[0].minimum))
         return Response(
@@ -298,11 +322,46 @@ def decode_response(wire: bytes) -> Response:
             tuple(addresses),
             min(ttls, default=0),
             truncated,
+            scopes[0] if scopes else None,
         )
     except Malformed:
         raise
     except Exception as error:  # as in decode_query
         raise Malformed(str(error) or type(error).__name__) from None
+
+
+def relay(
+    stored: bytes, query: Query, age_s: int, scope: int, max_bytes: int, *, least_ttl_s: int = 0
+) -> bytes:
+    """A server's answer to the same question, `age_s` old, as a resolver hands it on: what is left
+    of its time (of `least_ttl_s`, if it had less), and of EDNS what this client asked for."""
+    said = dns.message.from_wire(stored, ignore_trailing=True)
+    response = dns.message.make_response(
+        query.message, recursion_available=True, our_payload=EDNS_UDP_BYTES, pad=0
+    )
+    if query.edns_version >= 0:
+        options: list[dns.edns.Option] = []
+        if query.subnet is not None:
+            options = [dns.edns.ECSOption(*query.subnet, min(scope, query.subnet[1]))]
+        echoed = query.message.ednsflags & dns.flags.DO
+        response.use_edns(0, echoed, EDNS_UDP_BYTES, query.message.payload, options)
+    response.set_rcode(said.rcode())
+    for mine, theirs in (
+        (response.answer, said.answer),
+        (response.authority, said.authority),
+        (response.additional, said.additional),
+    ):
+        for rrset in theirs:
+            rrset.ttl = max(0, max(rrset.ttl, least_ttl_s) - age_s)
+            mine.append(rrset)
+    return _fitting(response, max_bytes)
+
+
+def failure(query: Query, rcode: int) -> bytes:
+    """A resolver's answer without records."""
+    response = dns.message.make_response(query.message, recursion_available=True, pad=0)
+    response.set_rcode(dns.rcode.Rcode(rcode))
+    return response.to_wire()
 
 
 # --- over TCP ------------------------------------------------------------------------------------

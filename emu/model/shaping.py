@@ -148,9 +148,7 @@ def _overlay(shape: Shape, options: LinkOptions) -> Shape:
     return Shape(**merged)
 
 
-def _with_access_line(
-    shape: Shape, trunk: str, line: LinkOptions, name: str
-) -> tuple[Shape, str]:
+def _with_access_line(shape: Shape, trunk: str, line: LinkOptions, name: str) -> tuple[Shape, str]:
     """The line's delay comes on top; its bandwidth counts where it is declared."""
     width = line.bandwidth_bytes_per_s
     made = Shape(

@@ -61,10 +61,10 @@ class Instance:
     @property
     def candidate(self) -> Candidate:
         """It as targets see it, with the role it last had."""
-        spec = self.spec
+        spec, kind = self.spec, self.placement.kind
         return Candidate(
             spec.name, spec.tier, spec.kind, spec.region, self.role, self.placement.group,
-            self.placement.kind.clients,
+            kind.clients or kind.elsewhere,
         )  # fmt: skip
 
     def as_member(self) -> Member:

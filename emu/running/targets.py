@@ -38,7 +38,7 @@ class Candidate(NamedTuple):
     role: str = ""
     group: str = ""
     asks: bool = False
-    """Whether it only asks: it stands for people, or for other clients."""
+    """Whether it stands for people, or for what is with them: no machine of a data centre."""
 
 
 class TargetError(ValueError):

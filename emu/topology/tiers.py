@@ -310,7 +310,8 @@ class TierReader:
             for edge in broken.kind.edge_records if broken.kind is not None else ():
                 word = edge.field
                 self._reached(name, None, broken.place, word, broken.own.get(word))
-        for name, tier in list(self.tiers.items()):
+        people_last = sorted(self.tiers.items(), key=lambda each: bool(each[1].kind.outside))
+        for name, tier in people_last:  # what they ask may have been told by whom that asks
             dials: dict[str, None] = {}
             groups: dict[str, None] = {}
             rights: dict[tuple[str, str], None] = {}

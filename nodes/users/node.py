@@ -20,7 +20,7 @@ from nodes.parts.changing import Constant, Curve, Rate, Step, rate_of
 from nodes.parts.tally import ANY, ERROR, OK, SHED, UNKNOWN, Tally, merged
 from nodes.parts.timing import move_on_after
 from nodes.site.store import NAMES
-from nodes.users.resolver import Resolver
+from nodes.users.resolver import Resolver, client_subnets
 from nodes.users.series import UserSeries
 from nodes.users.visiting import (
     ASSET,
@@ -114,7 +114,11 @@ class UsersConfig:
     think_time_s: float = 1.0
     """Mean of the (exponential) pause between a client's operations."""
     resolver: str = ""
-    """A dns tier: the site's name is resolved there at each request: `resolver: dns`."""
+    """A dns tier, or one of resolvers: the site's name is resolved there, by the nearest server, at
+    each request: `resolver: dns`."""
+    network: str = ""
+    """People's addresses, which servers are told instead of their region (by EDNS client subnet):
+    `network: 198.51.100.0/24`."""
     host: str = ""
     """The site's name, if not `www` in the resolver's zone: `host: shop.test`."""
     pin_share: float = 0.0
@@ -147,6 +151,8 @@ class UsersConfig:
         if self.clients > MAX_CLIENTS or rate.peak_per_s > MAX_RATE_PER_S:
             raise ValueError(f"at most {MAX_CLIENTS:,} `clients`, and {MAX_RATE_PER_S:,}/s")
         self.site_name()
+        if self.network:
+            client_subnets(self.network)
         weights = self.mix.weights().values()
         if min(weights) < 0 or sum(weights) == 0:
             raise ValueError("`mix`: weights must not be below 0, and one must be above")
@@ -263,6 +269,7 @@ class UsersNode:
                     for each in sorted(servers.ready, key=lambda one: one.region != ctx.region)
                 ],
                 pin_share=config.pin_share,
+                network=config.network,
             )
         self._places = Places(ctx, view, resolver, config.site_name())
         self._rpc_clients = RpcClients(ctx, nursery)

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Final
 
 import trio
 
-from nodes.base import DNS_PORT, Context, DatagramSocket
-from nodes.parts.timing import move_on_after
+from nodes.base import Context
+from nodes.parts.dns_cache import DnsCache, Span, span_of
+from nodes.wire.dns_client import DnsClient
 from protocols import dns
 
-TRY_TIMEOUT_S: Final = 2.0
-TRIES: Final = 3
-MAX_NAMES: Final = 1024
-MAX_TTL_S: Final = 86400
+MAX_PINNED: Final = 1024
 FAILURE_TTL_S: Final = 1.0
 """How long a failure to reach any server is remembered."""
+CLIENT_BITS: Final = 24
+"""What a resolver tells of a client's address: not whom, only where (RFC 7871, 11.1)."""
+MAX_SUBNETS: Final = 256
+RESOLUTIONS_HELP: Final = "Names resolved, from the cache (hit) or by asking (miss)."
 
 
 class ResolveError(Exception):
@@ -36,51 +39,56 @@ class ResolveError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Known:
     """A remembered answer; `reason` is why there are no addresses."""
 
     addresses: tuple[str, ...]
-    reason: str
-    expires_s: float
+    reason: str = ""
 
 
-class Cache:
-    """Answers by name until they expire, the oldest forgotten first. Pure.
+class Pinned:
+    """The first addresses ever learnt for a name, for those who keep them. Pure."""
 
-    Expired addresses stay for those who pin, until others take their place.
-    """
+    def __init__(self) -> None:
+        self._addresses: OrderedDict[Hashable, tuple[str, ...]] = OrderedDict()
 
-    def __init__(self, max_names: int = MAX_NAMES) -> None:
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._pinned: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._max_names = max_names
+    def learn(self, key: Hashable, addresses: tuple[str, ...]) -> None:
+        if addresses:
+            self._addresses.setdefault(key, addresses)
+        while len(self._addresses) > MAX_PINNED:
+            self._addresses.popitem(last=False)
 
-    def get(self, name: str, now_s: float) -> Entry | None:
-        entry = self._entries.get(name)
-        return entry if entry is not None and now_s < entry.expires_s else None
+    def get(self, key: Hashable) -> tuple[str, ...]:
+        return self._addresses.get(key, ())
 
-    def put(self, name: str, entry: Entry) -> None:
-        self._entries[name] = entry
-        self._entries.move_to_end(name)
-        if entry.addresses and name not in self._pinned:
-            self._pinned[name] = entry.addresses
-        for table in (self._entries, self._pinned):
-            while len(table) > self._max_names:
-                table.popitem(last=False)
+    def forget(self, name: str) -> None:
+        for key in [key for key in self._addresses if isinstance(key, tuple) and key[0] == name]:
+            del self._addresses[key]
 
-    def pinned(self, name: str) -> tuple[str, ...]:
-        """The first addresses ever learnt for the name."""
-        return self._pinned.get(name, ())
 
-    def unpin(self, name: str) -> None:
-        self._pinned.pop(name, None)
+def client_subnets(network: str) -> list[tuple[str, int]]:
+    """The subnets that a resolver passes on for the people of a network: each so small that it says
+    where they are, and not who. Raises ValueError for what is none."""
+    try:
+        whole = ip_network(network)
+    except ValueError:
+        what = f"`{network[:60]}` is no network, or has bits beyond its prefix"
+        raise ValueError(f"`network`: {what}; write 198.51.100.0/24") from None
+    bits = max(whole.prefixlen, min(CLIENT_BITS, whole.max_prefixlen))
+    found = []
+    for each in whole.subnets(new_prefix=bits):
+        found.append((str(each.network_address), bits))
+        if len(found) == MAX_SUBNETS:
+            break
+    return found
 
 
 class Resolver:
     """`servers` are the DNS servers' IP addresses (or a function that gives them), tried in order.
 
     `pin_share` of the clients (told apart by the `client` they pass) never ask again while the
-    address that they have works; call `failed(name)` when it does not.
+    address that they have works; call `failed(name)` when it does not. `network`: where clients
+    are, which is told to servers instead of the region.
     """
 
     def __init__(
@@ -90,14 +98,17 @@ class Resolver:
         *,
         pin_share: float = 0.0,
         region: str | None = None,
+        network: str = "",
     ) -> None:
         self.ctx = ctx
         self.pin_share = pin_share
         self.region = ctx.region if region is None else region
-        self._servers = servers if callable(servers) else lambda: servers
-        self._rng = ctx.rng("resolver")
-        self._cache = Cache()
-        self._asking: dict[str, trio.Event] = {}
+        self._client = DnsClient(ctx, servers if callable(servers) else lambda: servers)
+        self._subnets = client_subnets(network) if network else []
+        self._spans = [span_of(*subnet) for subnet in self._subnets]
+        self._cache: DnsCache[Known] = DnsCache()
+        self._pinned = Pinned()
+        self._asking: dict[tuple[str, int], trio.Event] = {}
         metrics = ctx.metrics
         self._hits = metrics.counter("resolutions_total", RESOLUTIONS_HELP, result="hit")
         self._misses = metrics.counter("resolutions_total", RESOLUTIONS_HELP, result="miss")
@@ -108,26 +119,23 @@ class Resolver:
     async def resolve(self, name: str, *, client: str = "") -> list[str]:
         """Addresses in the order in which they shall be tried. Raises ResolveError."""
         name = _canonical(name)
+        place = self._place(client)
+        key = (name, place)
         while True:
             now_s = self.ctx.clock.monotonic_s()
-            entry = self._cache.get(name, now_s)
-            pinned = self._cache.pinned(name) if self.pins(client) else ()
-            if pinned and (entry is None or entry.addresses != pinned):
+            entry = self._cache.get(name, self._span(place), now_s)
+            pinned = self._pinned.get(key) if self.pins(client) else ()
+            if pinned and (entry is None or entry.value.addresses != pinned):
                 self._stale.value += 1
                 return list(pinned)
             if entry is not None:
                 self._hits.value += 1
-                if not entry.addresses:
-                    raise ResolveError(name, entry.reason)
-                return list(entry.addresses)
-            other = self._asking.get(name)
+                return _addresses(name, entry.value)
+            other = self._asking.get(key)
             if other is not None:
                 await other.wait()
                 continue
-            entry = await self._ask_once(name)
-            if not entry.addresses:
-                raise ResolveError(name, entry.reason)
-            return list(entry.addresses)
+            return _addresses(name, await self._ask_once(key))
 
     def pins(self, client: str) -> bool:
         """Whether this client is one of those that keep an address past its time."""
@@ -135,86 +143,54 @@ class Resolver:
 
     def failed(self, name: str) -> None:
         """What was resolved does not answer: even those who pin ask again."""
-        self._cache.unpin(_canonical(name))
+        self._pinned.forget(_canonical(name))
 
-    async def _ask_once(self, name: str) -> Entry:
-        """Ask the servers, on behalf of everyone who wants this name now."""
+    def _place(self, client: str) -> int:
+        """Which of the subnets a client is in; 0 where there are none."""
+        return zlib.crc32(client.encode()) % len(self._subnets) if self._subnets else 0
+
+    def _span(self, place: int) -> Span | None:
+        return self._spans[place] if self._spans else None
+
+    async def _ask_once(self, key: tuple[str, int]) -> Known:
+        """Ask the servers, on behalf of everyone there who wants this name now."""
         self._misses.value += 1
-        done = self._asking[name] = trio.Event()
+        done = self._asking[key] = trio.Event()
         try:
-            entry = await self._ask(name)
-            self._cache.put(name, entry)
-            return entry
+            return await self._ask(*key)
         finally:
-            del self._asking[name]
+            del self._asking[key]
             done.set()
 
-    async def _ask(self, name: str) -> Entry:
-        servers = list(self._servers())
-        for number in range(TRIES if servers else 0):
-            server = servers[number % len(servers)]
-            response = await self._exchange(server, name)
-            if response is None or response.rcode in (dns.SERVFAIL, dns.REFUSED):
-                continue
-            return self._entry(response)
+    async def _ask(self, name: str, place: int) -> Known:
+        subnet = self._subnets[place] if self._subnets else None
+        said = await self._client.ask(name, region="" if subnet else self.region, subnet=subnet)
         now_s = self.ctx.clock.monotonic_s()
-        return Entry((), "unreachable", now_s + FAILURE_TTL_S)
+        if said is None:
+            known, ttl_s, scope = Known((), "unreachable"), FAILURE_TTL_S, None
+        else:
+            known = Known(said.response.addresses, _reason(said.response))
+            failed = known.reason == "servfail"
+            ttl_s = FAILURE_TTL_S if failed else said.response.ttl_s
+            scope = said.response.scope
+        self._cache.put(name, known, now_s, ttl_s, subnet, scope)
+        self._pinned.learn((name, place), known.addresses)
+        return known
 
-    def _entry(self, response: dns.Response) -> Entry:
-        reason = ""
-        if not response.addresses:
-            reason = "nxdomain" if response.rcode == dns.NXDOMAIN else "nodata"
-            if response.rcode not in (dns.NOERROR, dns.NXDOMAIN):
-                reason = "servfail"
-        ttl_s = min(response.ttl_s, MAX_TTL_S)
-        if reason == "servfail":
-            ttl_s = 1
-        return Entry(response.addresses, reason, self.ctx.clock.monotonic_s() + ttl_s)
 
-    async def _exchange(self, server: str, name: str) -> dns.Response | None:
-        """One question to one server, over TCP if the answer was cut; None: no (valid) answer."""
-        message_id = self._rng.randrange(1 << 16)
-        query = dns.encode_query(message_id, name, region=self.region)
-        try:
-            with move_on_after(self.ctx.clock, TRY_TIMEOUT_S):
-                socket = await self.ctx.network.open_datagram()
-                try:
-                    response = await self._ask_by_datagram(socket, server, query, name)
-                finally:
-                    socket.close()
-                if response.truncated:
-                    return await self._ask_by_stream(server, query)
-                return response
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, dns.Malformed):
-            pass
-        return None
+def _reason(response: dns.Response) -> str:
+    """Why there are no addresses; "" where there are."""
+    if response.addresses:
+        return ""
+    if response.rcode == dns.NXDOMAIN:
+        return "nxdomain"
+    return "nodata" if response.rcode == dns.NOERROR else "servfail"
 
-    async def _ask_by_datagram(
-        self, socket: DatagramSocket, server: str, query: bytes, name: str
-    ) -> dns.Response:
-        """Whatever does not answer this very question is ignored."""
-        await socket.send_to(query, server, DNS_PORT)
-        while True:
-            data, peer = await socket.receive_from()
-            if peer.address != server or data[:2] != query[:2]:
-                continue
-            try:
-                response = dns.decode_response(data)
-            except dns.Malformed:
-                continue
-            if response.name == name:
-                return response
 
-    async def _ask_by_stream(self, server: str, query: bytes) -> dns.Response:
-        async with await self.ctx.network.open_stream(server, DNS_PORT) as stream:
-            await stream.send_all(dns.frame(query))
-            frames = dns.TcpFrames()
-            while True:
-                data = await stream.receive_some(4096)
-                if not data:
-                    raise dns.Malformed("the connection ended without an answer")
-                for message in frames.receive_data(data):
-                    return dns.decode_response(message)
+def _addresses(name: str, known: Known) -> list[str]:
+    if not known.addresses:
+        raise ResolveError(name, known.reason)
+    return list(known.addresses)
 
 
 def _canonical(name: str) -> str:
@@ -223,6 +199,3 @@ def _canonical(name: str) -> str:
         with suppress(ValueError):
             return dns.canonical(name)
     return name.strip(".").lower()
-
-
-RESOLUTIONS_HELP: Final = "Names resolved, from the cache (hit) or by asking (miss)."

@@ -76,7 +76,9 @@ def test_a_wrong_word_names_the_nearest_right_one():
 def test_a_region_may_be_called_one():
     assert names("region eu-west") == names("eu-west")
     assert names("web region eu-west") == names("web eu-west")
-    with pytest.raises(TargetError, match="no region is called `mars`; there are: eu-west, us-east"):
+    with pytest.raises(
+        TargetError, match="no region is called `mars`; there are: eu-west, us-east"
+    ):
         names("region mars")
     with pytest.raises(TargetError, match="`region` of what name"):
         names("region")

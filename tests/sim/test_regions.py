@@ -1,4 +1,4 @@
-"""Several data centres: regions die, are cut off and come back; their people are served elsewhere."""
+"""Several data centres: regions die, are cut off and return; their people are served elsewhere."""
 
 from __future__ import annotations
 

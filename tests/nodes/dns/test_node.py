@@ -15,8 +15,9 @@ import trio
 import trio.testing
 
 from nodes.base import ADMIN_PORT, DNS_PORT, Stream
-from nodes.dns import DnsConfig, DnsNode
-from nodes.parts.zone import Steering
+from nodes.dns.config import DnsConfig
+from nodes.dns.node import DnsNode
+from nodes.dns.steering import Policy, Steering
 from nodes.users.resolver import ResolveError, Resolver
 from nodes.wire.client import Client
 from protocols import dns as wire
@@ -172,6 +173,10 @@ def member(name: str, region: str) -> Member:
     return Member(name, "lb", "balancer", region, name, PORT, True)
 
 
+def steering(policy: Any, policies: dict[str, Policy] | None = None, **how: Any) -> Steering:
+    return Steering(Policy(policy, **how), policies)
+
+
 def test_each_policy_chooses_its_region() -> None:
     members = [member("a", "us"), member("b", "eu"), member("c", "ap")]
     rng = random.Random(1)
@@ -179,19 +184,19 @@ def test_each_policy_chooses_its_region() -> None:
     def chosen(steering: Steering, asker: str, among: list[Member] = members) -> str:
         return "".join(each.name for each in steering.choose(among, asker, rng))
 
-    latency = Steering("latency", near={"eu": ["eu", "ap", "us"]})
+    latency = steering("latency", near={"eu": ["eu", "ap", "us"]})
     assert chosen(latency, "eu") == "b"
     assert chosen(latency, "eu", [members[0], members[2]]) == "c"
     assert chosen(latency, "sa") == "abc", "nothing is known of that asker"
-    places = Steering("geolocation", near={"eu": ["us"], "default": ["ap"]})
+    places = steering("geolocation", near={"eu": ["us"], "default": ["ap"]})
     assert (chosen(places, "eu"), chosen(places, "sa")) == ("a", "c")
-    failover = Steering("failover", order=["ap", "us"])
+    failover = steering("failover", order=["ap", "us"])
     assert chosen(failover, "eu") == "c"
     assert chosen(failover, "eu", members[:2]) == "a"
-    weighted = Steering("weighted", weights={"us": 3, "eu": 1})
+    weighted = steering("weighted", weights={"us": 3, "eu": 1})
     counts = Counter(chosen(weighted, "eu") for _ in range(400))
     assert counts["a"] == pytest.approx(300, abs=40) and not counts["c"]
-    assert chosen(Steering("weighted", weights={"mars": 1}), "eu") == "abc"
+    assert chosen(steering("weighted", weights={"mars": 1}), "eu") == "abc"
 
 
 async def test_long_answers_are_truncated_over_udp_and_whole_over_tcp(

@@ -10,7 +10,9 @@ import pytest
 import trio
 
 from nodes.base import DNS_PORT
-from nodes.dns import DNS, DnsConfig, DnsNode
+from nodes.dns.config import DnsConfig
+from nodes.dns.kind import DNS
+from nodes.dns.node import DnsNode
 from nodes.users.resolver import Resolver
 from protocols import dns as wire
 from tests.nodes.live_rig import LiveRig, Script, live_rig

@@ -12,10 +12,11 @@ import pytest
 import trio
 
 from nodes.base import DNS_PORT
-from nodes.dns import DnsConfig, DnsNode
+from nodes.dns.config import DnsConfig
+from nodes.dns.node import DnsNode
 from protocols import dns as wire
-from tests.nodes.dns_messages import check, mutated
-from tests.nodes.test_dns import Rig, rig
+from tests.nodes.dns.messages import check, mutated
+from tests.nodes.dns.test_node import Rig, rig
 
 
 async def judge_many(seed: str, count: int, **config: Any) -> dict[str, int]:

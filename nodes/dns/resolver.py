@@ -1,0 +1,143 @@
+"""A caching resolver, as a provider or a public service runs: it asks the DNS tier for its clients,
+and remembers what was answered for as long as that holds, and for whom it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from nodes.base import Context, Peer
+from nodes.dns.service import DnsService
+from nodes.parts.dns_cache import DnsCache, Entry, span_of
+from nodes.wire.admin import Admin
+from nodes.wire.directory import Directory
+from nodes.wire.dns_client import DnsClient
+from protocols import dns
+
+CLIENT_BITS: Final = {4: 24, 6: 56}
+"""What of a client's address is passed on at most (RFC 7871, 11.1)."""
+TRANSFERS: Final = (251, 252)
+RESOLUTIONS_HELP: Final = "Names resolved, from the cache (hit) or by asking (miss)."
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverConfig:
+    """A resolver of a region's people, or one for everybody."""
+
+    asks: str
+    """The dns tier that it asks, the nearest server first: `asks: dns`."""
+    min_ttl_s: float = 0.0
+    """Answers are kept at least so long, whatever they say, as some providers do:
+    `min_ttl: 30s`."""
+    max_ttl_s: float = 86400.0
+    """And at most so long."""
+    tcp_idle_timeout_s: float = 10.0
+    """A connection over TCP without a question is closed after so long."""
+    hosts: tuple[str, ...] = ()
+    """The names of the site that it can find; those of the tier that it asks, if not said:
+    `hosts: [www.shop.test]`."""
+
+    def __post_init__(self) -> None:
+        if self.max_ttl_s < self.min_ttl_s:
+            raise ValueError("`max_ttl` must not be below `min_ttl`")
+
+
+class ResolverNode:
+    """UDP and TCP at DNS_PORT; each question is asked once at a time, for all who want it."""
+
+    def __init__(self, ctx: Context, config: ResolverConfig) -> None:
+        self.ctx = ctx
+        self.config = config
+        self.cache: DnsCache[bytes] = DnsCache()
+        self._asking: dict[Any, trio.Event] = {}
+        self.service = DnsService(ctx, self._answer, config.tcp_idle_timeout_s, waits=True)
+        self._hits = ctx.metrics.counter("resolutions_total", RESOLUTIONS_HELP, result="hit")
+        self._misses = ctx.metrics.counter("resolutions_total", RESOLUTIONS_HELP, result="miss")
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        ctx = self.ctx
+        doors = await self.service.open()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Admin(ctx, facts=self._facts).listen_and_serve)
+            view = await Directory(ctx, nursery).follow(self.config.asks)
+            self._client = DnsClient(
+                ctx,
+                lambda: [
+                    each.address
+                    for each in sorted(view.ready, key=lambda one: one.region != ctx.region)
+                ],
+            )
+            task_status.started()
+            await self.service.serve(*doors)
+
+    async def _answer(self, wire: bytes, peer: Peer, over: str, arrived_s: float) -> bytes:
+        limit = dns.MAX_TCP_BYTES
+        try:
+            query = dns.decode_query(wire)
+        except dns.Malformed as error:
+            reply = error.reply
+        else:
+            limit = query.udp_bytes if over == "udp" else limit
+            reply = await self._resolve(query, limit)
+        took_s = self.ctx.clock.monotonic_s() - arrived_s
+        self.service.count(over, dns.rcode_of(reply), took_s)
+        return reply
+
+    async def _resolve(self, query: dns.Query, limit: int) -> bytes:
+        if query.edns_version > 0:
+            return dns.encode_answer(query, dns.Answer(dns.BADVERS), None, limit)
+        if query.rdtype in TRANSFERS or query.rdclass != 1:
+            return dns.failure(query, dns.REFUSED)
+        subnet = _shortened(query.subnet)
+        region = query.region or ("" if subnet else self.ctx.region)
+        question = (query.name, query.rdtype, region)
+        span = span_of(*subnet) if subnet else None
+        while True:
+            now_s = self.ctx.clock.monotonic_s()
+            entry = self.cache.get(question, span, now_s)
+            if entry is not None:
+                self._hits.value += 1
+                return self._handed_on(entry, query, now_s, limit)
+            other = self._asking.get((question, subnet))
+            if other is None:
+                break
+            await other.wait()
+        self._misses.value += 1
+        done = self._asking[question, subnet] = trio.Event()
+        try:
+            said = await self._client.ask(
+                query.name, region=region, rdtype=query.rdtype, subnet=subnet
+            )
+        finally:
+            del self._asking[question, subnet]
+            done.set()
+        if said is None:
+            return dns.failure(query, dns.SERVFAIL)
+        response, now_s = said.response, self.ctx.clock.monotonic_s()
+        config = self.config
+        ttl_s = min(max(response.ttl_s, config.min_ttl_s), config.max_ttl_s)
+        entry = self.cache.put(question, said.wire, now_s, ttl_s, subnet, response.scope)
+        return self._handed_on(entry, query, now_s, limit)
+
+    def _handed_on(self, entry: Entry[bytes], query: dns.Query, now_s: float, limit: int) -> bytes:
+        age_s = int(now_s - entry.stored_s)
+        scope = entry.span.bits if entry.span is not None else 0
+        least_s = int(self.config.min_ttl_s)
+        return dns.relay(entry.value, query, age_s, scope, limit, least_ttl_s=least_s)
+
+    def _facts(self) -> dict[str, Any]:
+        asked = self._hits.value + self._misses.value
+        return {
+            "role": "resolver",
+            "hit_ratio": round(self._hits.value / asked, 3) if asked else 0.0,
+        }
+
+
+def _shortened(subnet: tuple[str, int] | None) -> tuple[str, int] | None:
+    """What is passed on of a client's subnet: where it is, not who."""
+    if subnet is None:
+        return None
+    address, bits = subnet
+    return address, min(bits, CLIENT_BITS[6 if ":" in address else 4])
