@@ -29,14 +29,23 @@ class Finished(dict[str, Any]):
 
 
 def _missed(judged: Mapping[str, Any]) -> str:
-    if judged["actual"] is None:
-        return f"expected {judged['text']}, and nothing here measures it"
-    return f"expected {judged['text']}, it was {judged['actual']:.6g}"
+    return f"expected {judged['text']}, {what_it_was(judged)}"
+
+
+def what_it_was(judged: Mapping[str, Any]) -> str:
+    """Of an expectation that was not held."""
+    actual = judged["actual"]
+    return "nothing here measures it" if actual is None else f"it was {actual:.6g}"
+
+
+def heading(anomaly: Mapping[str, Any]) -> str:
+    """An anomaly in a line."""
+    return f"{anomaly['kind']}: {anomaly['text']}"
 
 
 def _anomalies(summary: Mapping[str, Any]) -> Iterator[str]:
     for each in summary["anomalies"]:
-        yield f"{each['kind']}: {each['text']}"
+        yield heading(each)
         yield from (f"    {operation}" for operation in each["operations"])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
-from emu.verdict.finished import LOST, named_losses
+from emu.verdict.finished import LOST, heading, named_losses, what_it_was
 
 CHECKS: Final = "what clients were promised"
 TRUST: Final = "the laptop kept up"
@@ -76,19 +76,18 @@ def _checks(summary: Mapping[str, Any]) -> tuple[str, str]:
     anomalies = summary["anomalies"]
     if not anomalies:
         return "", ""
-    lines = [f"{each['kind']}: {each['text']}" for each in anomalies]
+    lines = [heading(each) for each in anomalies]
     return lines[0], "\n".join(lines)
 
 
 def _expectation(summary: Mapping[str, Any], judged: Mapping[str, Any], strict: bool) -> Case:
-    actual, name = judged["actual"], judged["text"]
+    name = judged["text"]
     if judged["held"] is None:
         return _maybe(name, ("", ""), "the run was not judged to its end", strict)
     if judged["held"]:
         return Case(name)
-    why = "nothing here measures it" if actual is None else f"it was {actual:.6g}"
     details = "\n".join(named_losses(summary)) if name.startswith(LOST) else ""
-    return Case(name, why, details=details)
+    return Case(name, what_it_was(judged), details=details)
 
 
 def _maybe(name: str, failed: tuple[str, str], doubt: str, strict: bool) -> Case:

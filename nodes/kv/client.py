@@ -11,6 +11,7 @@ import trio
 
 from nodes.base import Context
 from nodes.kv.arguments import check_one_slot, key_slot
+from nodes.parts.lives import life_name
 from nodes.parts.timing import move_on_after
 from nodes.replica.client import ELSEWHERE, LEAST_LEFT_S, GroupClients, earlier
 from nodes.wire.answers import deadline_in
@@ -59,7 +60,7 @@ class KvClient:
         self.groups = GroupClients(ctx, nursery, directory)
         self._coordinators = self.groups.of(coordinator_tier(group))
         self.rng = ctx.rng(f"kv-client/{group}")
-        self._run_id = f"{ctx.name}-{int(ctx.clock.wall_s() * 1000):x}"
+        self._run_id = life_name(ctx)
         self._next_request = 0
         self._refreshing: trio.Event | None = None
         metrics = ctx.metrics

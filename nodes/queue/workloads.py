@@ -149,6 +149,8 @@ class Work(QueueWorkload):
         return await self._finish(queue, jobs[0])
 
     async def _finish(self, queue: WorkQueue, job: Job) -> Any:
+        if self.ctx.rare("slow worker"):
+            await self.ctx.clock.sleep(1.5 * LOCK_S)
         if self._rng.random() < 0.2:
             await queue.nack([job], delay_s=0.1, timeout_s=self.timeout_s)
             raise RpcError("refused", "the worker failed")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from nodes.base import Context
+from nodes.parts.lives import life_name
 from nodes.parts.png import SIGNATURE
 from nodes.queue.client import QueueClient
 from nodes.site.photos import GIVEN_UP, WORKED_ON, Photos, record_name
@@ -30,7 +31,7 @@ class Errands:
     def __init__(self, ctx: Context, queue: QueueClient, photos: Photos) -> None:
         self.photos = photos
         self._queue = queue
-        self._life = f"{ctx.name}-{int(ctx.clock.wall_s() * 1000):x}"
+        self._life = life_name(ctx)
         self._attempts = 0
 
     async def prepare(self, attempt: str) -> None:

@@ -17,6 +17,7 @@ from nodes.base import Context
 from nodes.parts import png
 from nodes.parts.backoff import Backoff, RetryBudget
 from nodes.parts.changing import Constant, Curve, Rate, Step, rate_of
+from nodes.parts.lives import life_name
 from nodes.parts.tally import ANY, ERROR, OK, SHED, UNKNOWN, Tally, merged
 from nodes.parts.timing import move_on_after
 from nodes.site.store import NAMES
@@ -200,7 +201,7 @@ class UsersNode:
         self._rng = ctx.rng("users")
         self._retry_rng = ctx.rng("users/retry")
         self._traces = ctx.rng("users/traces")
-        self._run_id = f"{ctx.name}-{int(ctx.clock.wall_s() * 1000):x}"
+        self._run_id = life_name(ctx)
         self._next_post = 0
         self._next_user = 0
         self._free: list[_User] = []

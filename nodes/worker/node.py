@@ -11,6 +11,7 @@ from typing import Any, Final
 import trio
 
 from nodes.base import Context
+from nodes.parts.lives import life_name
 from nodes.parts.timing import move_on_after
 from nodes.queue.client import QueueClient
 from nodes.queue.work import Job, WorkQueue
@@ -103,8 +104,7 @@ class WorkerNode:
         self._changed = trio.Event()
         self._prepared = trio.Event()
         self._executions = 0
-        self._life = f"{ctx.name}-{int(ctx.clock.wall_s() * 1000):x}"
-        """Names no other life, of no other run: what the queue and stores remember may be older."""
+        self._life = life_name(ctx)
         self._finished = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -80,7 +80,7 @@ def test_an_assertion_names_what_was_lost_and_what_was_wrong() -> None:
         run.expect("lost_acknowledged_writes == 0", "errors <= 3")
     assert str(caught.value).splitlines() == [
         "expected lost_acknowledged_writes == 0, it was 1",
-        "expected errors <= 3, and nothing here measures it",
+        "expected errors <= 3, nothing here measures it",
         "state: replicas differ",
         "    op 1",
         "  lost: post-7 (users-local/1), acknowledged at 1.500 s to users-local",

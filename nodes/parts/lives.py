@@ -1,0 +1,10 @@
+"""What a node calls itself towards those who outlive it: stores and queues remember who asked."""
+
+from __future__ import annotations
+
+from nodes.base import Context
+
+
+def life_name(ctx: Context) -> str:
+    """The name of this life of the node, and of no other, in no other run."""
+    return f"{ctx.name}-{int(ctx.clock.wall_s() * 1000):x}"
