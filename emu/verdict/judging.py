@@ -42,7 +42,7 @@ EXPECTED_FAILURES: Final = ("OSError", "PermissionError")
 DAMAGE_FOUND: Final = "CorruptLog"
 EVENTS_TOLD: Final = 8
 """Those before a failure that are told with it."""
-EVERY_EVENT: Final = ("index", "time_s", "level", "event", "node", "tier", "region", "group")
+EVERY_EVENT: Final = ("index", "time_s", "level", "event", "node", "tier", "region")
 CAUGHT: Final = ("handler failed", "connection failed")
 """Events of a failure that ended one request or connection only: a failed assert is among them."""
 OPERATIONAL: Final = (

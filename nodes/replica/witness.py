@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from nodes.base import Context, Disk, Syncing
+from nodes.base import Context, Disk, Log, Syncing
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.hearing import REPLICATE, read_message
 from nodes.wire.directory import Directory
@@ -86,7 +86,7 @@ class Witnesses:
             witness=True,
             detection_timeout_s=self._detection_timeout_s,
         )
-        place = _Compartment(self.ctx, f"{tier}-since-{since}" if since else tier)
+        place = _Compartment(self.ctx, f"{tier}-since-{since}" if since else tier, tier)
         driver = ReplicaDriver(place, self._nursery, _Nothing(), group, founders)
         await driver.recover()
         witness = self._joined[tier] = _Witness(driver, since)
@@ -145,11 +145,12 @@ class _Nothing:
 class _Compartment:
     """A part of this node's machine: the same, but for the names of files and random streams."""
 
-    def __init__(self, ctx: Context, name: str) -> None:
+    def __init__(self, ctx: Context, name: str, group: str) -> None:
         self.name, self.tier, self.kind, self.region = ctx.name, ctx.tier, ctx.kind, ctx.region
         self.generation = ctx.generation
         self.network, self.clock, self.cpu = ctx.network, ctx.clock, ctx.cpu
-        self.metrics, self.log, self.history = ctx.metrics, ctx.log, ctx.history
+        self.metrics, self.history = ctx.metrics, ctx.history
+        self.log: Log = _GroupsLog(ctx.log, group)
         self.reached = ctx.reached
         self.disk: Disk = _Files(ctx.disk, f"{name}.")
         self._ctx = ctx
@@ -160,6 +161,26 @@ class _Compartment:
 
     def rare(self, name: str) -> bool:
         return self._ctx.rare(name)
+
+
+class _GroupsLog:
+    """The node's, where each event says which group it is of: the node's tier is another."""
+
+    def __init__(self, log: Log, group: str) -> None:
+        self._log = log
+        self._group = group
+
+    def debug(self, event: str, /, **fields: Any) -> Any:
+        return self._log.debug(event, **{"group": self._group, **fields})
+
+    def info(self, event: str, /, **fields: Any) -> Any:
+        return self._log.info(event, **{"group": self._group, **fields})
+
+    def warning(self, event: str, /, **fields: Any) -> Any:
+        return self._log.warning(event, **{"group": self._group, **fields})
+
+    def error(self, event: str, /, **fields: Any) -> Any:
+        return self._log.error(event, **{"group": self._group, **fields})
 
 
 class _Files:

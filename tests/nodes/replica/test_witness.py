@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from emu.scenario import Scenario, run
+from emu.topology.loading import loads
 from nodes.replica.hearing import REPLICATE
 from nodes.replica.witness import Witnesses, _Witness
 from protocols.replication.messages import HandOver, Message
@@ -40,6 +42,18 @@ def test_a_message_goes_to_the_member_of_the_group_that_it_is_said_in_whoever_sa
     for message in said:
         service.notified[REPLICATE](SimpleNamespace(peer=message.sender), to_wire(message))
     assert (first.heard, second.heard, own.heard) == ([said[0]], [said[1]], said[2:])
+
+
+def test_events_of_a_witness_say_of_which_group_they_are():
+    async def script(c: Scenario) -> None:
+        await c.sleep(5)
+        told = [each for each in c.events() if each.get("tier") == "kv-coordinator"]
+        followed = [each for each in told if str(each.get("primary", "")).startswith("kv-shard-1")]
+        assert followed and {each["group"] for each in followed} == {"kv-shard-1"}
+        own = [each for each in told if str(each.get("primary", "")).startswith("kv-coord")]
+        assert own and not any("group" in each for each in own)
+
+    run(script, loads("tiers: {kv: {kind: kv, public: true, shards: 1, coordinators: 1}}"))
 
 
 def test_whoever_speaks_for_another_loses_its_connection(service: Any):
