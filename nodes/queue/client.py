@@ -134,14 +134,20 @@ class QueueClient:
         self, tier: str, method: str, *params: Any, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> Any:
         """Say what became of deliveries. Raises RpcError; that it is so already is no error after
-        an attempt that nobody answered."""
+        an attempt that nobody answered, if it is so by these deliveries."""
         try:
             return await self.ask(tier, method, *params, timeout_s=timeout_s)
         except RpcError as error:
             cause = error.__cause__
-            unheard = isinstance(cause, RpcError) and not cause.definite
-            done = "settled" if method == words.ACK else "stale_delivery"
-            if unheard and error.code == done and len(params[2]) == 1:
+            if not isinstance(cause, RpcError) or cause.definite:
+                raise
+            if method == words.ACK and error.code == "settled":
+                if list(error.details) in [list(each) for each in params[2]]:
+                    return None  # one of them, and so all
+                if error.details[-1:] == (words.FORGOTTEN,):
+                    told = f"{cause}; then {error}, and by whom is forgotten"
+                    raise RpcError("unknown_outcome", told) from error
+            elif method != words.ACK and error.code == "stale_delivery" and len(params[2]) == 1:
                 return None
             raise
 

@@ -14,6 +14,10 @@ AVAILABLE: Final = 0
 ACQUIRED: Final = 1
 RESTING: Final = 2
 DYING: Final = 3
+RECENT: Final = 256
+"""Records that are done of which it is remembered by which delivery."""
+GIVEN_UP: Final = 0
+"""In place of a delivery: it is done because it failed for good."""
 MAX_WINDOW: Final = 10_000
 """Records from the floor on that may be neither done nor untouched: beyond it none is handed out
 until the floor moves."""
@@ -61,7 +65,8 @@ class Found(NamedTuple):
 class Cursor:
     """One group's in one partition."""
 
-    __slots__ = ("available", "done", "entries", "floor", "held", "in_flight", "lost", "next")
+    __slots__ = ("available", "done", "entries", "floor", "held", "in_flight", "lost", "next",
+                 "recent")  # fmt: skip
 
     def __init__(self, floor: int = 0) -> None:
         self.floor = floor
@@ -73,6 +78,9 @@ class Cursor:
         """Entries that may be handed out again."""
         self.held: dict[int, int] = {}
         """Key → how many of its records are out, rest or die: the others of it wait."""
+        self.recent: dict[int, int] = {}
+        """Of the latest that are done: the delivery whose worker said so, or GIVEN_UP. Who has to
+        say so again, unheard, learns whether it was believed, or another was."""
         self.in_flight = 0
         self.lost = 0
         """Records that were dropped before they were done."""
@@ -145,7 +153,11 @@ class Cursor:
 
     def settle(self, offset: int) -> None:
         """It is done, or in the dead letters."""
-        self._leave(self.entries.pop(offset))
+        entry = self.entries.pop(offset)
+        self.recent[offset] = entry.delivered if entry.state == ACQUIRED else GIVEN_UP
+        if len(self.recent) > RECENT:
+            del self.recent[next(iter(self.recent))]
+        self._leave(entry)
         self.available.pop(offset, None)
         self.done[offset] = None
         while self.floor in self.done:
@@ -224,14 +236,15 @@ class Cursor:
 
     def to_wire(self) -> list[Any]:
         entries = [[offset, each.to_wire()] for offset, each in sorted(self.entries.items())]
-        return [self.floor, self.next, self.lost, sorted(self.done), entries]
+        recent = list(self.recent.items())
+        return [self.floor, self.next, self.lost, sorted(self.done), entries, recent]
 
     @classmethod
     def from_wire(cls, value: Sequence[Any]) -> Cursor:
-        floor, following, lost, done, entries = value
+        floor, following, lost, done, entries, recent = value
         made = cls(floor)
         made.next, made.lost = following, lost
-        made.done = dict.fromkeys(done)
+        made.done, made.recent = dict.fromkeys(done), dict(recent)
         for offset, each in entries:
             entry = made.entries[offset] = Entry.from_wire(each)
             if entry.state == AVAILABLE:

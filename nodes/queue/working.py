@@ -21,6 +21,7 @@ from nodes.queue.state import (
 )
 from nodes.queue.topics import MAX_GROUPS
 from protocols.errors import RpcError
+from protocols.queue import words
 from protocols.queue.words import MAX_GIVEN_UP
 
 LOCK: Final = "lock"
@@ -281,10 +282,11 @@ class Working:
             if problem == STALE:
                 self._desk.reached(reach.STALE_ACK)
             if problem or (number, offset) in seen:
+                by = cursors[number].recent.get(offset, words.FORGOTTEN)
                 raise RpcError(
                     problem or "bad_request", f"{name}/{number} offset {offset}, delivery"
                     f" {delivery}: {REASONS.get(problem, 'named twice')}",
-                    number, offset,
+                    number, offset, *([by] if problem == SETTLED else ()),
                 )  # fmt: skip
             seen[number, offset] = None
         return topic

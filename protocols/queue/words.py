@@ -57,7 +57,8 @@ Refusals are definite: `not_found` (no such topic), `bad_request`, `too_large`, 
 partition, broker tier), `out_of_range` (details: start, end), `full` (the topic is), `overloaded`,
 `fenced` (a later epoch of that producer), `unknown_producer` (forgotten: begin anew, and what was
 not answered is not known), `out_of_sequence` (details: the sequence that is next),
-`stale_generation`, `stale_delivery` (it went to another since), `settled` (done already),
+`stale_generation`, `stale_delivery` (it went to another since), `settled` (done already; details:
+partition, offset, by which delivery: 0 if it was given up, -1 if that is forgotten),
 `not_primary`, `unavailable`, `no_space`.
 """
 
@@ -88,6 +89,9 @@ STANDING: Final = "standing"
 JOINING: Final = 0
 LEAVING: Final = -1
 """Epochs of a member that comes and of one that goes."""
+
+FORGOTTEN: Final = -1
+"""In place of the delivery by which a record was settled."""
 
 MAX_TOPIC_CHARS: Final = 100
 MAX_NAME_CHARS: Final = 200

@@ -37,6 +37,7 @@ def test_each_record_goes_to_one_worker_until_it_is_done() -> None:
         with pytest.raises(RpcError) as caught:
             await c.call(FRONT, "ack", "jobs", "workers", [named(first)])
         assert caught.value.code == "settled" and caught.value.definite
+        assert list(caught.value.details) == named(first), "by this very delivery"
         await c.call(FRONT, "nack", "jobs", "workers", [named(second)])
         (again,) = await acquire(c, "w3")
         assert again[:4] == [0, 1, 2, 1], "the second delivery, after one failure"

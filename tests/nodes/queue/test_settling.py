@@ -1,0 +1,61 @@
+"""What a worker may believe whose acknowledgement was not heard, and is refused the second time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nodes.queue.client import QueueClient
+from protocols.errors import RpcError
+from protocols.queue import words
+
+MINE = [[1, 8, 2], [1, 9, 1]]
+UNHEARD = RpcError("disconnected", "the connection broke")
+
+
+async def settled(refusal: RpcError, method: str, cause: RpcError | None, rows: Any = MINE) -> Any:
+    async def ask(*params: Any, **options: Any) -> Any:
+        raise refusal from cause
+
+    return await QueueClient.settle(
+        SimpleNamespace(ask=ask),  # type: ignore[arg-type]
+        "queue-broker-1", method, "jobs", "workers", rows,
+    )  # fmt: skip
+
+
+def done(*details: int) -> RpcError:
+    return RpcError("settled", "it is done already", *details)
+
+
+async def test_an_ack_that_was_not_heard_counts_if_it_was_the_one_that_was_believed() -> None:
+    assert await settled(done(1, 8, 2), words.ACK, UNHEARD) is None
+    assert await settled(done(1, 9, 1), words.ACK, UNHEARD) is None
+
+
+@pytest.mark.parametrize("by", [3, 0])
+async def test_it_does_not_if_another_was_or_the_record_was_given_up(by: int) -> None:
+    with pytest.raises(RpcError) as caught:
+        await settled(done(1, 8, by), words.ACK, UNHEARD)
+    assert caught.value.code == "settled" and caught.value.definite
+
+
+async def test_nobody_knows_where_that_is_forgotten() -> None:
+    with pytest.raises(RpcError) as caught:
+        await settled(done(1, 8, words.FORGOTTEN), words.ACK, UNHEARD)
+    assert caught.value.code == "unknown_outcome" and not caught.value.definite
+
+
+async def test_what_was_heard_twice_is_a_refusal() -> None:
+    for cause in (None, RpcError("not_primary", "ask another")):
+        with pytest.raises(RpcError, match="settled"):
+            await settled(done(1, 8, 2), words.ACK, cause)
+
+
+async def test_one_that_was_given_back_unheard_is_another_s_by_now() -> None:
+    stale = RpcError("stale_delivery", "it is another's")
+    assert await settled(stale, words.NACK, UNHEARD, MINE[:1]) is None
+    for method, rows in ((words.ACK, MINE[:1]), (words.NACK, MINE)):
+        with pytest.raises(RpcError, match="stale_delivery"):
+            await settled(stale, method, UNHEARD, rows)
