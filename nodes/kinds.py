@@ -7,6 +7,7 @@ from typing import Final
 from nodes import clients, web
 from nodes.autoscaler import kind as autoscaler
 from nodes.balancer import kind as balancer
+from nodes.cache import kind as cache
 from nodes.dns import kind as dns
 from nodes.kind import Kind
 from nodes.kv import kind as kv
@@ -18,6 +19,8 @@ from nodes.worker import kind as worker
 KINDS: Final[dict[str, Kind]] = {
     "autoscaler": autoscaler.KIND,
     "balancer": balancer.KIND,
+    "cache": cache.CACHE,
+    "cache_gutter": cache.GUTTER,
     "clients": clients.KIND,
     "database": database.KIND,
     "dns": dns.KIND,

@@ -15,6 +15,12 @@
 `commit(lease, options)`, `rollback(lease)`: one interactive writer at a time, until its lease ends.
     option of `begin`: `timeout_ms` (how long that may be; else as the tier says).
 
+`changes(after_lsn, after_epoch, options)` → `{"lsn", "epoch", "keys": [...], "gone", "lag_ms"}`
+    For caches: which keys the transactions after that record made old, as they said themselves by
+    rows of the table `old_keys`. `after_lsn` nil: only where the log is now. options: `wait_ms`
+    (until there is something). `gone`: that record is not (or no longer) in this log, so that
+    everything may be old. The answer has all that was committed `lag_ms` ago.
+
 Refusals are definite: `refused` (constraint, guard), `bad_request` (details: line and column in the
 SQL, where they are known; "writes" where a query should have been a `write`), `not_primary`
 (details: the primary's node name or nil), `unavailable`, `no_space`, `overloaded`, `expired`.
@@ -22,6 +28,7 @@ SQL, where they are known; "writes" where a query should have been a `write`), `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 WRITES: Final = "writes"
@@ -32,6 +39,23 @@ EXECUTE: Final = "execute"
 COMMIT: Final = "commit"
 ROLLBACK: Final = "rollback"
 PROMOTE: Final = "promote"
+CHANGES: Final = "changes"
+MAX_LAG_MS: Final = 1 << 40
+"""Nobody knows how old an answer is."""
+OLD_KEYS: Final = "old_keys"
+"""A transaction adds the keys of caches that it makes old to this table, and may delete them from
+it at once: they are read in its log."""
+OLD_KEYS_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS old_keys (key TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID"
+)
+FORGET_OLD_KEYS: Final = "DELETE FROM old_keys"
+
+
+def old_keys_statements(keys: Sequence[str]) -> list[list[Any]]:
+    """For a transaction that makes these old. (None: there are none.)"""
+    marks = ", ".join(["(?)"] * len(keys))
+    add = f"INSERT OR REPLACE INTO old_keys VALUES {marks}"
+    return [[add, list(keys)], [FORGET_OLD_KEYS]] if keys else []
 
 
 class Rows(NamedTuple):

@@ -18,9 +18,12 @@ HELP: Final = "help"
 
 @cache
 def descriptions(config: Any) -> dict[str, str]:
-    """The docstrings under a dataclass's fields, by field name; none where its source is gone."""
+    """The docstrings under a dataclass's fields, by field name, also of those that it inherits;
+    none where its source is gone."""
+    found: dict[str, str] = {}
+    for base in getattr(config, "__bases__", ()):
+        found |= descriptions(base) if base is not object else {}
     node = _classes(config.__module__).get(config.__qualname__) or _alone(config)
-    found = {}
     for before, after in pairwise(node.body if node is not None else ()):
         match before, after:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(

@@ -26,6 +26,6 @@ def _varied(tier: Tier, stream: str) -> Tier:
     for option, values in tier.kind.varied.items():
         drawn, value = rng.random() < VARIED_RATIO, rng.choice(values)
         declared = getattr(tier.config, option)
-        if drawn and not 0 < declared < value:  # a file's own limit is never widened
-            changes[option] = value
+        if drawn and (isinstance(value, str) or not 0 < declared < value):
+            changes[option] = value  # but a file's own limit is never widened
     return replace(tier, config=replace(tier.config, **changes)) if changes else tier

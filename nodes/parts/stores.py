@@ -11,6 +11,8 @@ DATABASE_KINDS: Final = ("database",)
 KV_KINDS: Final = ("kv_shard", "kv_coordinator", "kv_router")
 QUEUE_FRONT: Final = "queue_front"
 QUEUE_KINDS: Final = ("queue_broker", QUEUE_FRONT)
+CACHE_KINDS: Final = ("cache",)
+GUTTER_KINDS: Final = ("cache_gutter",)
 
 
 def misread(tier: TierSeen) -> Iterator[Mistake]:

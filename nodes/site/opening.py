@@ -9,16 +9,25 @@ from typing import Any
 import trio
 
 from nodes.base import Context
+from nodes.cache.client import CacheClient
 from nodes.kv.client import KvClient
 from nodes.parts.breaker import State
-from nodes.parts.stores import DATABASE_KINDS, KV_KINDS, QUEUE_KINDS
+from nodes.parts.stores import (
+    CACHE_KINDS,
+    DATABASE_KINDS,
+    GUTTER_KINDS,
+    KV_KINDS,
+    QUEUE_KINDS,
+)
 from nodes.queue.client import QueueClient
 from nodes.site.app import Services
+from nodes.site.cached import CachedRecords, CachedSessions
 from nodes.site.errands import Errands
 from nodes.site.kv_records import KvRecords, KvSessions
 from nodes.site.photos import Photos
 from nodes.site.service import Site
 from nodes.site.sessions import LocalSessions, SharedSessions
+from nodes.site.sql_records import SqlRecords
 from nodes.site.store import BreakingStore, Store
 from nodes.sql.client import DatabaseClient
 from nodes.wire.directory import Directory, TierView
@@ -77,6 +86,12 @@ class Opening:
             self._keep_in_kv(services.kv)
         else:
             await self._keep_in_database(nursery, directory)
+        cache_tier = await find_tier(directory, uses, CACHE_KINDS)
+        if cache_tier:
+            gutter = await find_tier(directory, uses, GUTTER_KINDS)
+            services.cache = CacheClient(ctx, nursery, directory, cache_tier, gutter)
+            await services.cache.start()
+            self._keep_in_cache(services.cache)
         kv_tier = "" if services.kv is not None else await find_tier(directory, uses, KV_KINDS)
         if kv_tier:
             services.kv = KvClient(ctx, nursery, directory, kv_tier)
@@ -97,6 +112,15 @@ class Opening:
             self.site.sessions = SharedSessions(self._breaking, ctx.clock, rng)
         else:
             self.site.sessions = LocalSessions(rng)
+
+    def _keep_in_cache(self, cache: CacheClient) -> None:
+        """What is read of a database is looked up there first. (A kv tier tells no log.)"""
+        site = self.site
+        if self.database and isinstance(site.records, SqlRecords):
+            site.records.made_old = lambda keys, lsn: cache.delete(*keys, lsn=lsn)
+            site.records = CachedRecords(site.records, cache)
+        if self._shared_sessions and site.sessions is not None:
+            site.sessions = CachedSessions(site.sessions, cache)
 
     def _keep_in_kv(self, client: KvClient) -> None:
         self.site.records = KvRecords(

@@ -15,12 +15,11 @@ from nodes.base import Context
 from nodes.site.errands import Errands
 from nodes.site.records import Records
 from nodes.site.sessions import Sessions, new_id
-from nodes.site.sql_records import GONE_SCHEMA, SqlRecords
+from nodes.site.sql_records import GONE_SCHEMA, SHOWN_POSTS, SqlRecords
 from nodes.site.store import Store
 from protocols.database import Rows
 from protocols.errors import RpcError
 
-PAGE_POSTS: Final = 20
 MAX_LIMIT: Final = 100
 MAX_TEXT_CHARS: Final = 500
 MAX_ID_CHARS: Final = 64
@@ -118,13 +117,13 @@ class Site:
         """One person and what they posted. Raises not_found."""
         _check_text("name", name, MAX_NAME_CHARS)
         with self._asking():
-            person = await self.records.profile(name, PAGE_POSTS, token)
+            person = await self.records.profile(name, SHOWN_POSTS, token)
         if person is None:
             raise RpcError("not_found", f"nobody is called {name[:40]}")
         return person
 
     async def timeline(
-        self, user: str, limit: int = PAGE_POSTS, token: int | None = None
+        self, user: str, limit: int = SHOWN_POSTS, token: int | None = None
     ) -> dict[str, Any]:
         """The newest posts of those whom `user` follows."""
         _check_text("user", user, MAX_NAME_CHARS)
@@ -133,7 +132,7 @@ class Site:
             return {"user": user, **await self.records.timeline(user, limit, token)}
 
     async def search(
-        self, text: str, limit: int = PAGE_POSTS, token: int | None = None
+        self, text: str, limit: int = SHOWN_POSTS, token: int | None = None
     ) -> dict[str, Any]:
         """People, and posts (among the newest 2,000), that contain `text`; where workers keep an
         index, the posts of all that have every word of it."""

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from nodes.base import Context
 from nodes.site import store as sql
 from nodes.site.sessions import new_id
 from nodes.site.store import Statement, Store
+from protocols.database import FORGET_OLD_KEYS
 from protocols.errors import RpcError
 
 GONE_SCHEMA: Final = "no such table"
 HOME_POSTS: Final = 8
 HOME_PEOPLE: Final = 12
+SHOWN_POSTS: Final = 20
+"""Of a person or a timeline, on their pages."""
+HOME_KEY: Final = "home"
+
+
+def profile_key(name: str) -> str:
+    return f"profile:{name}"
+
+
+def timeline_key(user: str) -> str:
+    return f"timeline:{user}"
+
+
+def post_key(post: str) -> str:
+    return f"post:{post}"
+
+
+MadeOld = Callable[[list[str], int], Awaitable[object]]
+"""Told which keys of a cache a commit made old, and its token."""
 
 
 class SqlRecords:
@@ -24,6 +44,8 @@ class SqlRecords:
         self._ctx = ctx
         self._rng = rng
         self._store = store
+        self.made_old: MadeOld | None = None
+        """Where the site uses a cache."""
 
     async def prepare(self, attempt: str) -> None:
         store = self._store()
@@ -87,9 +109,16 @@ class SqlRecords:
     # --- writing -----------------------------------------------------------------------------
 
     async def add_post(self, author: str, text: str, post: str, posted_s: float) -> int:
-        add = [sql.ADD_POST, [new_id(self._rng), post, author, text, posted_s]]
+        add: Statement = [sql.ADD_POST, [new_id(self._rng), post, author, text, posted_s]]
+        statements = [add]
+        if self.made_old is not None:
+            keys = [HOME_KEY, profile_key(author), post_key(post)]
+            statements += [[sql.MAKE_OLD, [timeline_key(""), author, *keys]], [FORGET_OLD_KEYS]]
         request_id = f"post-{post}"
-        return (await sql.write_of(self._store(), author, [add], request_id=request_id)).lsn
+        written = await sql.write_of(self._store(), author, statements, request_id=request_id)
+        if self.made_old is not None:
+            await self.made_old([str(row[0]) for row in written.results[2]["rows"]], written.lsn)
+        return written.lsn
 
 
 def _posts(rows: list[list[Any]]) -> list[dict[str, Any]]:

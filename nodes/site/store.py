@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from nodes.base import Clock
 from nodes.parts.breaker import Breaker
-from protocols.database import Rows, Written
+from protocols.database import OLD_KEYS_TABLE, Rows, Written
 from protocols.errors import RpcError
 
 Answer = TypeVar("Answer", Rows, Written)
@@ -79,6 +79,7 @@ TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS sessions (
         id TEXT NOT NULL PRIMARY KEY, user TEXT NOT NULL, began_s REAL NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS marks (name TEXT NOT NULL PRIMARY KEY)""",
+    OLD_KEYS_TABLE,
     "CREATE INDEX IF NOT EXISTS posts_by_id ON posts (id)",
     "CREATE INDEX IF NOT EXISTS posts_by_author ON posts (author, posted_s)",
     "CREATE INDEX IF NOT EXISTS posts_by_time ON posts (posted_s)",
@@ -179,6 +180,9 @@ PROFILE: Final = """SELECT name, full_name, about, joined_s,
     FROM users WHERE name = ?"""
 PEOPLE_LIST: Final = "SELECT name, full_name, about FROM users ORDER BY name LIMIT ?"
 ADD_POST: Final = "INSERT INTO posts VALUES (?, ?, ?, ?, ?)"
+MAKE_OLD: Final = """INSERT OR REPLACE INTO old_keys
+    SELECT ? || follower FROM follows WHERE followed = ?
+    UNION SELECT column1 FROM (VALUES (?), (?), (?)) RETURNING key"""
 HAS_USER: Final = "SELECT 1 FROM users WHERE name = ?"
 ADD_SESSION: Final = "INSERT INTO sessions VALUES (?, ?, ?)"
 END_SESSION: Final = "DELETE FROM sessions WHERE id = ?"

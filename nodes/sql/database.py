@@ -39,6 +39,7 @@ from nodes.replica.reach import CUT_OFF_READ
 from nodes.replica.series import measure
 from nodes.sql import reach
 from nodes.sql.chance import Moment
+from nodes.sql.feed import Feed
 from nodes.sql.labels import LABELS as SQL_LABELS
 from nodes.sql.machine import SqlMachine
 from nodes.sql.state import SqlState, Transaction
@@ -413,6 +414,7 @@ class DatabaseNode:
         service.add(words.EXECUTE, engine.execute)
         service.add(words.COMMIT, engine.commit)
         service.add(words.ROLLBACK, engine.rollback)
+        service.add(words.CHANGES, Feed(self.ctx, engine.driver).changes, cost_s=0.0)
         service.add("role", lambda call: engine.driver.facts(), cost_s=0.0)
         return service
 

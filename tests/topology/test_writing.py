@@ -10,6 +10,7 @@ from emu.model.topology import FaultItem
 from emu.model.vocabulary import verbs
 from emu.topology.loading import load, loads
 from emu.topology.writing import recorded, timeline_yaml, with_timeline
+from nodes.cache.operations import Flush, Get, Stats, Warm
 from nodes.kv.resharding import Reshard
 from nodes.queue.operations import DeadLetters, Groups, Publish, Redrive, Tail, Topics
 from nodes.sql.switchover import Promote
@@ -33,6 +34,10 @@ EVERY = (
     FaultItem(faults.Scale("web", 5), 2.0),
     FaultItem(Reshard("web", to=4, partitioner="ring", rate_per_s=500.0), 2.0),
     FaultItem(Promote("db db-1"), 2.0),
+    FaultItem(Stats("web"), 2.0),
+    FaultItem(Get("web", key="home"), 2.0),
+    FaultItem(Flush("web-1"), 2.0),
+    FaultItem(Warm("web-1,web-2"), 2.0),
     FaultItem(Topics("web"), 2.0),
     FaultItem(Groups("web"), 2.0),
     FaultItem(Tail("web", topic="photos", records=3), 2.0),

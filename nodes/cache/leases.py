@@ -1,0 +1,73 @@
+"""Who may fill a key that was missed: one at a time, and nobody whose value may be old by then.
+
+A token is given to one caller per key; whoever sets needs it, and a delete voids it. (Nishtala and
+others, NSDI 2013.) Pure: time is passed in.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+MAX_LEASES: Final = 100_000
+TOKENS_PER_LIFE: Final = 1 << 32
+"""So that no token of this life is one of an earlier life's."""
+
+
+class Lease(NamedTuple):
+    """A caller that fills a key."""
+
+    token: int
+    until_s: float
+
+
+class Leases:
+    """One node's."""
+
+    def __init__(self, generation: int, lease_s: float, most: int = MAX_LEASES) -> None:
+        self._next = generation * TOKENS_PER_LIFE
+        self._lease_s = lease_s
+        self._most = most
+        self._leases: OrderedDict[str, Lease] = OrderedDict()
+        """In the order in which they end."""
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def held(self, key: str, now_s: float) -> Lease | None:
+        """By another who still has time."""
+        lease = self._leases.get(key)
+        return lease if lease is not None and now_s < lease.until_s else None
+
+    def last_token(self, key: str) -> int:
+        """Of whoever fills it, or was to; 0 if there is none."""
+        lease = self._leases.get(key)
+        return lease.token if lease is not None else 0
+
+    def give(self, key: str, now_s: float) -> int:
+        """A token for a key that nobody holds; 0 where too many are out."""
+        assert self.held(key, now_s) is None, key
+        leases = self._leases
+        leases.pop(key, None)
+        while leases and next(iter(leases.values())).until_s <= now_s:
+            leases.popitem(last=False)
+        if len(leases) >= self._most:
+            return 0
+        self._next += 1
+        leases[key] = Lease(self._next, now_s + self._lease_s)
+        return self._next
+
+    def redeem(self, key: str, token: int, now_s: float) -> bool:
+        """Whether that token may fill the key now; it is used up."""
+        lease = self._leases.get(key)
+        if lease is None or lease.token != token:
+            return False
+        del self._leases[key]
+        return now_s < lease.until_s
+
+    def void(self, key: str) -> bool:
+        """The key was deleted: what is being fetched may be old. Whether anybody was."""
+        return self._leases.pop(key, None) is not None
+
+    def void_all(self) -> None:
+        self._leases.clear()

@@ -1,0 +1,202 @@
+"""A cache node's values: how many bytes, for how long, and who leaves. Pure: it is told the time.
+
+Time is the node's monotonic clock: a step of the wall clock ends nothing early or late. Who may
+fill a key is leases.py's business.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush, nsmallest
+from math import log
+from typing import Any, Final
+
+from nodes.parts.eviction import EvictionName, eviction_named
+
+ENTRY_BYTES: Final = 64
+"""What an entry takes beside its key and value, about."""
+SWEPT_AT_ONCE: Final = 200
+BETA: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """What the tier's Config says of it."""
+
+    capacity_bytes: int
+    eviction: EvictionName
+    ttl_s: float
+    ttl_jitter_ratio: float
+    negative_ttl_s: float
+    stale_s: float
+    early: bool
+
+
+class Entry:
+    """A value, and until when it may be shown."""
+
+    __slots__ = ("dead_s", "expires_s", "took_s", "value")
+
+    def __init__(self, value: Any, expires_s: float, took_s: float) -> None:
+        self.value = value
+        self.expires_s = expires_s
+        self.took_s = took_s
+        """How long it took to fetch."""
+        self.dead_s: float | None = None
+        """When it was deleted, or expired; it is kept to be shown as stale."""
+
+
+class CacheStore:
+    """Values by key."""
+
+    def __init__(self, config: StoreConfig, rng: random.Random) -> None:
+        self.config = config
+        self._rng = rng
+        self._entries: dict[str, Entry] = {}
+        self._order = eviction_named(config.eviction, config.capacity_bytes)
+        self._ends: list[tuple[float, str]] = []
+        """When entries end, the next first; some are gone by then, or end later."""
+        self.evicted = 0
+        self.expired = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    @property
+    def used_bytes(self) -> int:
+        return self._order.used_bytes
+
+    # --- reading -------------------------------------------------------------------------
+
+    def get(self, key: str, now_s: float) -> Entry | None:
+        """The entry, if it may be shown."""
+        entry = self._entries.get(key)
+        if entry is None or entry.dead_s is not None:
+            return None
+        if now_s >= entry.expires_s:
+            self._expire(key, entry)
+            return None
+        self._order.touch(key)
+        return entry
+
+    def is_early(self, entry: Entry, now_s: float) -> bool:
+        """Whether this reader shall fetch it anew: the likelier, the nearer its end is and the
+        longer it takes to fetch (XFetch; Vattani and others, VLDB 2015)."""
+        if not (self.config.early and entry.took_s):
+            return False
+        ahead_s = -entry.took_s * BETA * log(1.0 - self._rng.random())
+        return now_s + ahead_s >= entry.expires_s
+
+    def stale(self, key: str, now_s: float) -> Entry | None:
+        """One that is dead for no longer than it may be shown."""
+        entry = self._entries.get(key)
+        if entry is None or entry.dead_s is None or now_s - entry.dead_s > self.config.stale_s:
+            return None
+        return entry
+
+    def keys(self, after: str, number: int) -> Iterator[tuple[str, Entry]]:
+        """Entries that may be shown, by their keys' order."""
+        alive = (key for key, each in self._entries.items() if key > after and each.dead_s is None)
+        for key in nsmallest(number, alive):
+            yield key, self._entries[key]
+
+    # --- writing -------------------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        value: Any,
+        size_bytes: int,
+        now_s: float,
+        *,
+        ttl_s: float | None = None,
+        took_s: float = 0.0,
+        absent: bool = False,
+    ) -> bool:
+        """Keep it for `ttl_s` (else the tier's own), less a random part. False: it is larger than
+        the whole cache."""
+        size_bytes += len(key) + ENTRY_BYTES
+        config = self.config
+        if size_bytes > config.capacity_bytes:
+            self.remove(key)
+            return False
+        limit_s = config.negative_ttl_s if absent else config.ttl_s
+        lives_s = limit_s if ttl_s is None else min(ttl_s, limit_s)
+        lives_s *= 1.0 - config.ttl_jitter_ratio * self._rng.random()
+        for each in self._order.put(key, size_bytes):
+            del self._entries[each]
+            self.evicted += 1
+        entry = self._entries[key] = Entry(value, now_s + lives_s, took_s)
+        self._note_end(entry.expires_s, key)
+        return True
+
+    def delete(self, key: str, now_s: float) -> bool:
+        """It is old; whether it was there to be shown."""
+        entry = self._entries.get(key)
+        if entry is None or entry.dead_s is not None:
+            return False
+        if self.config.stale_s:
+            entry.dead_s = now_s
+            self._note_end(now_s + self.config.stale_s, key)
+        else:
+            self.remove(key)
+        return True
+
+    def remove(self, key: str) -> bool:
+        if self._entries.pop(key, None) is None:
+            return False
+        self._order.remove(key)
+        return True
+
+    def clear(self) -> int:
+        """All of it; how many there were."""
+        number = len(self._entries)
+        self._entries.clear()
+        self._ends.clear()
+        self._order = eviction_named(self.config.eviction, self.config.capacity_bytes)
+        return number
+
+    # --- time ----------------------------------------------------------------------------
+
+    def sweep(self, now_s: float) -> int:
+        """Let those go whose time is over though nobody reads them, some at a time; how many."""
+        gone = 0
+        ends = self._ends
+        for _ in range(SWEPT_AT_ONCE):
+            if not ends or ends[0][0] > now_s:
+                break
+            key = heappop(ends)[1]
+            entry = self._entries.get(key)
+            if entry is None:
+                continue
+            if entry.dead_s is None and now_s >= entry.expires_s:
+                self._expire(key, entry)
+                gone += 1
+            elif entry.dead_s is not None and now_s - entry.dead_s >= self.config.stale_s:
+                self.remove(key)
+        return gone
+
+    def _expire(self, key: str, entry: Entry) -> None:
+        self.expired += 1
+        if self.config.stale_s:
+            entry.dead_s = entry.expires_s
+            self._note_end(entry.expires_s + self.config.stale_s, key)
+        else:
+            self.remove(key)
+
+    def _note_end(self, end_s: float, key: str) -> None:
+        ends = self._ends
+        if len(ends) > 2 * len(self._entries) + SWEPT_AT_ONCE:
+            stale_s = self.config.stale_s
+            ends[:] = [
+                (each.expires_s if each.dead_s is None else each.dead_s + stale_s, name)
+                for name, each in self._entries.items()
+            ]
+            heapify(ends)
+        else:
+            heappush(ends, (end_s, key))

@@ -1,0 +1,112 @@
+"""Warming up a cold node: it takes over from the others what is its own since it came.
+
+Each key is taken under a token, so that a delete meanwhile voids it; and only from who knows of
+everything that was made old before that token was given.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import trio
+
+from nodes.base import RPC_PORT, Context
+from nodes.cache import arguments
+from nodes.cache.arguments import SetOptions
+from nodes.cache.desk import MAX_PAGE, Desk
+from nodes.wire.client import Client
+from nodes.wire.directory import Directory, TierView
+from nodes.wire.service import Call
+from protocols import cache as words
+from protocols.cache import ring_of
+from protocols.errors import RpcError
+
+PAGE_TIMEOUT_S: Final = 5.0
+PAUSE_S: Final = 0.002
+"""Between pages: readers come first."""
+
+
+class Warming:
+    """One node's."""
+
+    def __init__(
+        self, ctx: Context, nursery: trio.Nursery, directory: Directory, desk: Desk
+    ) -> None:
+        self._ctx = ctx
+        self._nursery = nursery
+        self._directory = directory
+        self._desk = desk
+        self._clients: dict[str, Client] = {}
+        self._over = True
+        self._taken = self._asked = 0
+        self._last = ""
+
+    def begin(self, call: Call) -> bool:
+        """Unless it is under way already."""
+        if not self._over:
+            return False
+        self._over, self._taken, self._asked, self._last = False, 0, 0, ""
+        self._nursery.start_soon(self._run)
+        return True
+
+    def progress(self) -> dict[str, Any]:
+        text = self._last or "values taken over from the other nodes"
+        return {"done": self._taken, "of": self._taken, "text": text, "over": self._over}
+
+    async def _run(self) -> None:
+        try:
+            view = await self._directory.follow(self._ctx.tier)
+            for member in view.ready:
+                if member.name != self._ctx.name:
+                    await self._take_from(member.name, view)
+        finally:
+            self._over = True
+
+    async def _take_from(self, name: str, view: TierView) -> None:
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = Client(self._ctx, self._nursery, name, RPC_PORT)
+        after = ""
+        while True:
+            try:
+                page = await client.call(words.KEYS, after, MAX_PAGE, timeout_s=PAGE_TIMEOUT_S)
+                rows = page["rows"]
+                if not rows:
+                    return
+                await self._take(client, [row[0] for row in rows], view)
+            except RpcError as error:
+                self._last = f"{name} was not asked to its end: {error}"
+                return
+            after = rows[-1][0]
+            await self._ctx.clock.sleep(PAUSE_S)
+
+    async def _take(self, client: Client, keys: list[str], view: TierView) -> None:
+        """Those that are ours: tokens first, then the values, as they are after that."""
+        desk, now_s = self._desk, self._ctx.clock.monotonic_s()
+        ring = ring_of(each.name for each in view.members)
+        tokens = {
+            key: token
+            for key in keys
+            if ring.owner(key) == self._ctx.name
+            and key not in desk.store
+            and desk.leases.held(key, now_s) is None
+            and (token := desk.give(key, now_s))
+        }
+        if not tokens:
+            return
+        known_lsn = desk.newest_lsn
+        first = min(tokens)
+        page = await client.call(words.KEYS, _before(first), MAX_PAGE, timeout_s=PAGE_TIMEOUT_S)
+        for key, value, ttl_ms in page["rows"]:
+            token = tokens.pop(key, 0)
+            if token and page["lsn"] >= known_lsn and desk.redeem(key, token):
+                given = SetOptions(ttl_ms / 1000, None, 0.0, value is None)
+                desk.fill(key, value, arguments.size_of(value), given)
+                self._taken += 1
+        for key, token in tokens.items():
+            desk.drop(key, token)
+
+
+def _before(key: str) -> str:
+    """A text that comes before the key, and not long before it."""
+    return key[:-1] + chr(ord(key[-1]) - 1) if ord(key[-1]) > 1 else key[:-1]

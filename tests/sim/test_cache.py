@@ -1,0 +1,196 @@
+"""The cache in virtual time: who fills, who waits, what a delete voids, and what a node that was
+away may show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from emu.scenario import Scenario, run
+from emu.topology.loading import loads
+from protocols.errors import RpcError
+
+ONE = "tiers: {cache: {kind: cache, public: true, ttl_jitter: 0}}"
+FOLLOWING = """
+tiers:
+  cache: {kind: cache, public: true, fills_from: db, max_stale: 1s, rows: {users: name}}
+  db: {kind: database, public: true}
+"""
+MADE_OLD = ["INSERT INTO old_keys VALUES (?)", ["k"]]
+
+
+def sim(script: Any, text: str = ONE, **options: Any) -> Any:
+    return run(script, loads(text), **options)
+
+
+async def write(c: Scenario, *statements: Any) -> int:
+    return int((await c.call("db", "write", list(statements)))["lsn"])
+
+
+async def ready(c: Scenario) -> None:
+    """The database serves, has the table, and the cache hears its log."""
+    for _ in range(100):
+        try:
+            await write(c, ["CREATE TABLE old_keys (key TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID"])
+            break
+        except RpcError:
+            await c.sleep(0.1)
+    while not (await c.call("cache", "ready"))["ready"]:
+        await c.sleep(0.05)
+
+
+def test_a_miss_gives_a_token_and_only_that_fills() -> None:
+    async def script(c: Scenario) -> None:
+        word, token, lsn = await c.call("cache", "get", "k")
+        assert (word, lsn) == ("miss", 0) and token
+        assert not await c.call("cache", "set", "k", "wrong", {"token": token + 1})
+        assert await c.call("cache", "set", "k", "right", {"token": token})
+        assert await c.call("cache", "get", "k") == ["hit", "right"]
+
+    sim(script)
+
+
+def test_a_delete_voids_the_token_so_no_stale_value_is_set() -> None:
+    async def script(c: Scenario) -> None:
+        _, token, _ = await c.call("cache", "get", "k")
+        await c.call("cache", "delete", ["k"], 7)
+        assert not await c.call("cache", "set", "k", "old", {"token": token})
+        assert (await c.call("cache", "get", "k"))[::2] == ["miss", 7]
+
+    sim(script)
+
+
+def test_readers_wait_for_the_one_that_fills_and_have_its_value() -> None:
+    async def script(c: Scenario) -> None:
+        _, token, _ = await c.call("cache", "get", "k")
+        found: list[Any] = []
+
+        async def reader() -> None:
+            found.append(await c.call("cache", "get", "k", {"wait_ms": 1000}))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(reader)
+            await c.sleep(0.2)
+            assert await c.call("cache", "set", "k", "v", {"token": token})
+        assert found == [["hit", "v"]] * 5
+        assert (await c.call("cache", "stats"))["lease_waits"] == 5
+
+    sim(script)
+
+
+def test_when_the_one_that_fills_gives_up_another_is_next_at_once() -> None:
+    async def script(c: Scenario) -> None:
+        _, token, _ = await c.call("cache", "get", "k")
+        found: list[Any] = []
+
+        async def reader() -> None:
+            found.append(await c.call("cache", "get", "k", {"wait_ms": 2000}))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(reader)
+            await c.sleep(0.2)
+            began_s = c.now_s
+            assert await c.call("cache", "release", "k", token)
+            while not found:
+                await c.sleep(0.001)
+            assert c.now_s - began_s < 0.05
+            assert found[0][0] == "miss"
+            await c.call("cache", "set", "k", "v", {"token": found[0][1]})
+        assert found[1:] == [["hit", "v"]] * 2
+
+    sim(script)
+
+
+def test_a_token_ends_and_who_waits_longer_is_told_that_it_is_busy() -> None:
+    async def script(c: Scenario) -> None:
+        await c.call("cache", "get", "k")
+        assert await c.call("cache", "get", "k", {"wait_ms": 100}) == ["busy"]
+        await c.sleep(10)
+        assert (await c.call("cache", "get", "k"))[0] == "miss"
+
+    sim(script)
+
+
+def test_what_a_transaction_made_old_is_gone_soon_though_nobody_deleted_it() -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        await c.call("cache", "set", "k", "old")
+        _, token, _ = await c.call("cache", "get", "other")
+        await write(
+            c, MADE_OLD, ["INSERT INTO old_keys VALUES ('other')"], ["DELETE FROM old_keys"]
+        )
+        await c.sleep(0.05)
+        assert (await c.call("cache", "get", "k"))[0] == "miss"
+        assert not await c.call("cache", "set", "other", "old", {"token": token})
+
+    sim(script, FOLLOWING)
+
+
+def test_a_node_that_was_paused_shows_nothing_old_when_it_is_back() -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        await c.call("cache", "set", "k", "old")
+        await c.pause("cache")
+        await write(c, MADE_OLD)
+        await c.sleep(5)
+        await c.unpause("cache")
+        for _ in range(200):
+            try:
+                assert (await c.call("cache", "get", "k"))[0] == "miss"
+                return
+            except RpcError as error:
+                assert error.code == "unavailable"
+                await c.sleep(0.01)
+        raise AssertionError("it never serves again")
+
+    sim(script, FOLLOWING)
+
+
+def test_a_node_that_is_cut_off_from_the_log_shows_nothing_after_max_stale() -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        await c.call("cache", "set", "k", "old")
+        await c.partition("cache", "db")
+        await write(c, MADE_OLD)
+        assert await c.call("cache", "get", "k") == ["hit", "old"], "no older than it may be"
+        await c.sleep(1.0)
+        with pytest.raises(RpcError, match="log"):
+            await c.call("cache", "get", "k")
+        await c.heal()
+        while not (await c.call("cache", "ready"))["ready"]:
+            await c.sleep(0.05)
+        assert (await c.call("cache", "get", "k"))[0] == "miss"
+
+    sim(script, FOLLOWING)
+
+
+def test_a_row_is_read_through_once_for_all_who_ask_and_again_when_it_has_changed() -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        await write(c, ["CREATE TABLE users (name TEXT NOT NULL PRIMARY KEY, about TEXT)"])
+        await write(c, ["INSERT INTO users VALUES ('ada', 'engines')"])
+        rows: list[Any] = []
+
+        async def reader() -> None:
+            rows.append(await c.call("cache", "read", "users/ada"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(reader)
+        assert rows == [{"name": "ada", "about": "engines"}] * 10
+        assert (await c.call("cache", "stats"))["fills"] == 1
+        assert await c.call("cache", "read", "users/nobody") is None
+        assert await c.call("cache", "get", "users/nobody") == ["hit", None]
+        await write(
+            c, ["UPDATE users SET about = 'notes'"], ["INSERT INTO old_keys VALUES ('users/ada')"]
+        )
+        await c.sleep(0.05)
+        assert (await c.call("cache", "read", "users/ada"))["about"] == "notes"
+        with pytest.raises(RpcError, match="cannot be read through"):
+            await c.call("cache", "read", "elsewhere/1")
+
+    sim(script, FOLLOWING)
