@@ -180,7 +180,6 @@ class SqlEngine:
         """One reading statement, here: on the primary linearizable, on a
         replica as `options` ask."""
         driver = self.driver
-        max_rows = _number(options, "max_rows") or None
         if driver.config.witness:
             raise RpcError("not_primary", "a witness has no data", driver.core.primary)
         if driver.is_primary or options.get("primary"):
@@ -188,17 +187,32 @@ class SqlEngine:
             seen_lsn = driver.state_lsn
             self._note_read(seen_lsn)
             try:
-                answer = self.sql.query(sql, params, max_rows)
+                answer = self._look(sql, params, options)
             except RpcError:
                 await driver.visible(seen_lsn)  # "no such table" rests on what it saw, too
                 raise
             await driver.visible(seen_lsn)
             driver.check_can_read()
-            return {**answer, "lsn": seen_lsn}
+            return answer
         driver.catch_up()
         await self._wait_for_token(_number(options, "min_lsn"))
         self._check_lag(options)
-        seen_lsn = driver.state_lsn
+        return self._look(sql, params, options)
+
+    def query_now(self, sql: str, params: Sequence[Any], options: dict[str, Any]) -> Any:
+        """The same of a replica that has nothing to wait for; else NotImplemented."""
+        driver = self.driver
+        if driver.config.witness or driver.is_primary or options.get("primary"):
+            return NotImplemented
+        driver.catch_up()
+        if not self._has(_number(options, "min_lsn")):
+            return NotImplemented
+        self._check_lag(options)
+        return self._look(sql, params, options)
+
+    def _look(self, sql: str, params: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+        max_rows = _number(options, "max_rows") or None
+        seen_lsn = self.driver.state_lsn
         return {**self.sql.query(sql, params, max_rows), "lsn": seen_lsn}
 
     def _note_read(self, seen_lsn: int) -> None:
@@ -213,14 +227,18 @@ class SqlEngine:
         """A replica answers what the client has already seen, or says that it cannot yet."""
         driver = self.driver
         with move_on_after(self.ctx.clock, MAX_TOKEN_WAIT_S):
-            # after a fall from office the state may be ahead of what is committed, until it is cut
-            while True:
-                ahead = driver.core.visible_lsn < driver.state_lsn
-                if not (driver.is_cut or ahead or driver.state_lsn < min_lsn):
-                    return
+            while not self._has(min_lsn):
                 self.ctx.reached(reach.TOKEN_WAITS)
+                ahead = driver.core.visible_lsn < driver.state_lsn
                 await driver.applied(max(min_lsn, driver.core.visible_lsn + ahead))
+            return
         raise RpcError("unavailable", f"this replica has not reached LSN {min_lsn} yet")
+
+    def _has(self, min_lsn: int) -> bool:
+        """After a fall from office the state may be ahead of what is committed, until it is cut."""
+        driver = self.driver
+        ahead = driver.core.visible_lsn < driver.state_lsn
+        return not (driver.is_cut or ahead or driver.state_lsn < min_lsn)
 
     def _check_lag(self, options: dict[str, Any]) -> None:
         if options.get("max_lag_ms") is None:
@@ -399,7 +417,16 @@ class DatabaseNode:
         ) -> dict[str, Any]:
             return await engine.write(statements, options or {})
 
+        asked = arguments_of(query)
+
+        def query_now(params: list[Any], epoch: int | None) -> Any:
+            if asked.refusal(words.QUERY, params):
+                return NotImplemented
+            sql, values, options = (*params, None, None)[:3]
+            return engine.query_now(sql, values or [], options or {})
+
         service.add(words.QUERY, query)
+        service.fuse(words.QUERY, query_now)
 
         arguments = arguments_of(write)
 

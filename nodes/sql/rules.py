@@ -187,6 +187,8 @@ class Rules:
             db.limit(limit, value)
         db.enable_load_extension(False)
         db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+        # else each `LIMIT ?` is planned for its value, and prepared anew at every execution
+        db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         db.set_authorizer(self._authorize)
 
     def own(self) -> _Own:

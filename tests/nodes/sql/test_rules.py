@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import apsw
 import pytest
 
 from nodes.sql import state as sql
@@ -53,6 +54,20 @@ def test_a_second_statement_behind_the_first_is_refused_and_undone():
     executed(made, ["INSERT INTO t VALUES ('a', 1);  -- the end"], 2)
     with pytest.raises(RpcError, match="one statement"):
         made.query("SELECT 1; SELECT 2")
+
+
+def test_what_was_prepared_is_not_prepared_again_for_another_limit():
+    made, asked = filled(), list[object]()
+    statement = "SELECT * FROM t ORDER BY 1 LIMIT ?"
+    for limit in (1, 2):  # the first may not be cached: what it does was not known
+        made.query(statement, [limit])
+    allowed = apsw.SQLITE_OK
+    made.db.set_authorizer(lambda *each: asked.append(each) or allowed)
+    for limit in (3, 4, 5):
+        assert len(made.query(statement, [limit])["rows"]) == limit
+    once = len(asked)  # an authorizer that is new lets all be prepared once more
+    made.query(statement, [6])
+    assert len(asked) == once > 0
 
 
 @pytest.mark.parametrize("parts", [2, 9, 60, 190])
