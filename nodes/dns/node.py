@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 from typing import Any, Final, NamedTuple
 
@@ -96,6 +97,16 @@ class DnsNode:
         for member in view.members:
             if member.name not in self.health:
                 self._adopt(member)
+        for region in dict.fromkeys(each.region for each in view.members):
+            self.ctx.metrics.gauge(
+                "addresses_given",
+                "Addresses of a region that this server gives: members that pass its checks.",
+                partial(self._given_of, region),
+                to_region=region,
+            )
+
+    def _given_of(self, region: str) -> int:
+        return sum(each.region == region and self._healthy(each) for each in self.zone.members)
 
     def _names_changed(self, view: TierView) -> None:
         self.zone.set_members(view.tier, view.members)

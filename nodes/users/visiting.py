@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import quote, urlencode
 
 import trio
 
 from nodes.base import HTTP_PORT, Context
+from nodes.metrics import Counter
 from nodes.users.resolver import ResolveError, Resolver
 from nodes.wire.client import Client
 from nodes.wire.directory import TierView
 from nodes.wire.http_client import HttpClient
+from protocols.control import Member
 from protocols.errors import DEFINITE, INDEFINITE, RpcError
 from protocols.http.message import Response
 
@@ -51,6 +53,7 @@ CODE_OF_STATUS: Final = {
     504: "timeout",
 }
 KNOWN_CODES: Final = DEFINITE | INDEFINITE
+ROUTED_HELP: Final = "Attempts of users, by the region of the address that they went to."
 
 
 class Place(NamedTuple):
@@ -69,6 +72,9 @@ class Places:
         self._resolver = resolver
         self._name = name
         self._rng: random.Random = ctx.rng("places")
+        self._regions: dict[str, str] = {}
+        self._regions_of: Sequence[Member] = ()
+        self._routed: dict[str, Counter] = {}
 
     async def choose(self, client: str, attempt: int) -> Place:
         """The place for a client's attempt (0: the first); later ones go elsewhere if they can."""
@@ -77,13 +83,31 @@ class Places:
                 addresses = await self._resolver.resolve(self._name, client=client)
             except ResolveError as error:
                 raise RpcError("unavailable", f"DNS: {error}") from error
-            return Place(addresses[attempt % len(addresses)], self._port())
+            address = addresses[attempt % len(addresses)]
+            self._count_routed(self._region_of(address))
+            return Place(address, self._port())
         members = self._view.ready or self._view.members
         if not members:
             raise RpcError("unavailable", f"tier {self._view.tier} has no members")
         near = [each for each in members if each.region == self._ctx.region]
         chosen = self._rng.choice(near if near and attempt < 2 else list(members))
+        self._count_routed(chosen.region)
         return Place(chosen.name, chosen.port)
+
+    def _region_of(self, address: str) -> str:
+        """Where the machine with that address is; "" where it is gone."""
+        if self._regions_of is not self._view.members:
+            self._regions_of = self._view.members
+            self._regions |= {each.address: each.region for each in self._regions_of}
+        return self._regions.get(address, "")
+
+    def _count_routed(self, region: str) -> None:
+        counter = self._routed.get(region)
+        if counter is None:
+            counter = self._routed[region] = self._ctx.metrics.counter(
+                "user_routed_total", ROUTED_HELP, to_region=region
+            )
+        counter.value += 1
 
     def failed(self) -> None:
         """The address did not answer: whoever keeps it past its time shall ask again."""
