@@ -248,6 +248,9 @@ class Kind:
     paced: Callable[[Any, float], Any] | None = None
     """(config, requests per second) → the config with which a member asks so many, whatever
     happens."""
+    sampled: Callable[[Any], float] | None = None
+    """(config) → the share of the requests that a member makes which is really sent: what the
+    others would have been is work for the cpus on the way. One share holds for a file."""
     visited: bool = False
     """Whether it is there to be visited: of no use where nobody can."""
     stores: bool = False

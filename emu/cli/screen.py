@@ -225,6 +225,9 @@ def _paid(summary: Mapping[str, Any]) -> Iterable[RenderableType]:
 
 def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "requests", f"{summary['requests']} ({summary['throughput_per_s']:g}/s)"
+    if summary.get("sample", 1) < 1:
+        sent = f"{summary['sample']:.3g} of all requests were sent"
+        yield "sample", f"{sent}; the others were work for cpus, not for locks, disks and links"
     if summary["requests"]:
         codes = ", ".join(f"{code} {count}" for code, count in summary["errors_by_code"].items())
         yield "errors", f"{summary['errors']}" + (f" ({codes})" if codes else "")

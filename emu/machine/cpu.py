@@ -6,13 +6,16 @@ or has expired costs nothing. Costs are true seconds; deadlines are on the node'
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from functools import partial
+from random import Random
 from typing import Final
 
 import trio
 
 from emu.machine.clock import NodeClock
+from emu.machine.crowd import Crowd
 from emu.machine.life import Life
 from emu.machine.parking import Parked
 from emu.machine.world import CpuSpec, Timers
@@ -55,7 +58,9 @@ class NodeCpu:
         metrics: Metrics,
         *,
         cores: int | None = None,
+        rng: Random | None = None,
     ) -> None:
+        """`rng`: of the crowd that the spec's sample stands for."""
         self._timers = timers
         self._life = life
         self._clock = clock
@@ -64,6 +69,9 @@ class NodeCpu:
         self._in_service = 0
         self._queue: OrderedDict[_Work, None] = OrderedDict()
         self._metrics = metrics
+        self._crowd: Crowd | None = None
+        if spec.stands_for > 1 and rng is not None:
+            self._crowd = Crowd(self._cores, spec.stands_for, spec.max_queue, rng, timers.now_s())
         if self._cores:
             self._count()
 
@@ -94,6 +102,8 @@ class NodeCpu:
         self._cores = cores
         if cores:
             self._count()
+        if self._crowd is not None:
+            self._crowd.resize(cores, self._timers.now_s())
         self._dispatch(self._timers.now_s())
 
     async def run(self, cost_s: float | None = None, *, expires_at_s: float | None = None) -> None:
@@ -122,6 +132,8 @@ class NodeCpu:
         if self._is_late(work):
             self._drop_expired(work)
             return False
+        if self._crowd is not None:
+            return self._admit_among(self._crowd, work)
         if self._in_service < self._cores and not self._queue:
             self._start(work, work.asked_s)
         elif len(self._queue) < self._spec.max_queue:
@@ -130,6 +142,29 @@ class NodeCpu:
             self._full.value += 1
             return False
         return True
+
+    def _admit_among(self, crowd: Crowd, work: _Work) -> bool:
+        """The same with a crowd around it: when it gets a core is known at once."""
+        left_s = math.inf
+        if work.expires_at_s is not None:
+            left_s = work.expires_at_s - self._clock.monotonic_s()
+        busy_s = crowd.busy_s
+        start_s = crowd.starts_s(work.asked_s, work.cost_s, left_s)
+        self._busy_s.value += crowd.busy_s - busy_s
+        if start_s is None:
+            self._full.value += 1
+            return False
+        if start_s - work.asked_s >= left_s:
+            self._timers.call_at(work.asked_s + left_s, partial(self._expire, work))
+        else:
+            crowd.take(start_s, work.cost_s)
+            self._start(work, start_s)
+        return True
+
+    def _expire(self, work: _Work) -> None:
+        """It would have waited longer than it may."""
+        if work.task is not None and not self._life.dead:
+            self._drop_expired(work)
 
     async def _wait(self, work: _Work) -> None:
         try:

@@ -4,6 +4,7 @@ generations come and go."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Protocol
 
 from emu.machine.clock import MachineClock, NodeClock
@@ -77,7 +78,10 @@ class EmulatedMachine:
         metrics = self.metrics = Metrics(
             {"node": spec.name, "tier": spec.tier, "region": spec.region}
         )
-        self._cpu = NodeCpu(world.timers, life, clock, spec.cpu, metrics, cores=self._cores)
+        self._cpu = NodeCpu(
+            world.timers, life, clock, spec.cpu, metrics, cores=self._cores,
+            rng=Random(f"{world.seed}/crowd/{spec.name}/{generation}"),
+        )  # fmt: skip
         disk = NodeDisk(self._disk, life, metrics)
         context = NodeContext(
             spec,

@@ -76,6 +76,14 @@ UNITS: Final = (
         ("TiB", "TB", "GiB", "GB", "MiB", "MB", "KiB", "KB", "B"),
         ("MB", "KiB"),
     ),
+    Unit(
+        "_people",
+        "a number of people",
+        {"k": Fraction(1000), "M": Fraction(10**6), "B": Fraction(10**9)},
+        ("B", "M", "k"),
+        ("k", "M"),
+        bare=True,
+    ),
     Unit("_ratio", "a share", {"%": Fraction(1, 100)}, ("%",), ("%",), bare=True, most=1.0),
     Unit(
         "_s",

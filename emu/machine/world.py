@@ -47,6 +47,8 @@ class CpuSpec:
     cores: int = 0
     service_time_s: float = 0.0
     max_queue: int = 1024
+    stands_for: float = 1.0
+    """How many pieces of work each that comes stands for: above 1 where users are a sample."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,15 @@ class Topology:
         raise KeyError(name)
 
     @property
+    def sample(self) -> float:
+        """The share of people's requests that is really sent; what the others would have been is
+        work for cpus alone."""
+        shares = [
+            tier.kind.sampled(tier.config) for tier in self.tiers if tier.kind.sampled is not None
+        ]
+        return min(shares, default=1.0)
+
+    @property
     def kinds(self) -> tuple[Kind, ...]:
         """Of its tiers, in their order."""
         return tuple(tier.kind for tier in self.tiers)

@@ -146,16 +146,16 @@ def _impossible_rates(topology: Topology) -> Iterator[Found]:
 
 
 def _beyond_the_laptop(topology: Topology) -> Iterator[Found]:
-    asked = _asked_per_s(topology)
+    asked, sent = _asked_per_s(topology), topology.sample
     for tier in topology.tiers:
-        capacity = _capacity_per_s(tier)
+        capacity = _capacity_per_s(tier) * sent
         declared = capacity if math.isfinite(capacity) else 0.0
-        most = max(declared, asked[tier.name])
+        most = max(declared, asked[tier.name] * sent)
         if most > PROCESS_REQUESTS_PER_S:
             verb = "can do" if declared == most else "is asked for"
             what = f"`{tier.name}` {verb} {most:g}/s, one process on a laptop about "
             what += f"{PROCESS_REQUESTS_PER_S}/s: the laptop will be the ceiling"
-            yield tier, f"{what}; scale rates and cpus down together"
+            yield tier, f"{what}; scale rates and cpus down together, or send a `sample` of them"
 
 
 def _plain_regions(topology: Topology) -> Iterator[Found]:

@@ -5,8 +5,8 @@ The sections that are no tiers are read here; what each holds is checked in its 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -154,7 +154,7 @@ class _Loader:
         for section, word in self._people().items():
             self._come_from_outside(reader, section, word)
         reader.connect()
-        tiers = tuple(reader.tiers.values())
+        tiers = tuple(self._crowded(reader))
         self._check_node_names(reader)
         ends = [*regions, *reader.tiers, *reader.broken, *reader.groups, OUTSIDE]
         ends += [name for tier in tiers for name in tier.node_names]
@@ -290,6 +290,23 @@ class _Loader:
             value = {**options, "kind": word, "regions": [region]}
             name = f"{section}-{region}"[:MAX_NAME]
             reader.read(place, name, value, common_keys=PEOPLE_KEYS)
+
+    def _crowded(self, reader: TierReader) -> Iterator[Tier]:
+        """The tiers, with what each request stands for where people are a sample."""
+        shares = {
+            tier.name: tier.kind.sampled(tier.config)
+            for tier in reader.tiers.values()
+            if tier.kind.sampled is not None
+        }
+        share = min(shares.values(), default=1.0)
+        for name, other in shares.items():
+            if other != share:
+                message = f"`sample` is {share:.4g} elsewhere; all people of a file sample alike"
+                self.document.problem((*reader.places[name], "sample"), message)
+        for tier in reader.tiers.values():
+            if share < 1 and not tier.kind.clients:
+                tier = replace(tier, cpu=replace(tier.cpu, stands_for=1 / share))
+            yield tier
 
     def _check_node_names(self, reader: TierReader) -> None:
         total = sum(len(tier.members) for tier in reader.tiers.values())

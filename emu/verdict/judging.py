@@ -368,6 +368,7 @@ class Judge:
         ]
         return verdict.summarize(
             name=cluster.topology.name,
+            sample=cluster.topology.sample,
             nodes=len(cluster.instances),
             ready_s=cluster.ready_s or 0.0,
             ran_s=ran_s,

@@ -37,6 +37,7 @@ def summarize(
     judged: Sequence[Mapping[str, Any]] = (),
     lost: Sequence[Mapping[str, Any]] = (),
     undecided: Sequence[str] = (),
+    sample: float = 1.0,
     not_run: Sequence[str] = (),
     complete: bool = True,
 ) -> dict[str, Any]:
@@ -73,6 +74,7 @@ def summarize(
         "permitted_anomalies": permitted_anomalies,
         "judged": [dict(each) for each in judged],
         "undecided": list(undecided),
+        "sample": sample,
         "not_run": list(not_run),
     }
     judged = evaluate(expectations, summary)

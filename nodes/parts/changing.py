@@ -54,6 +54,28 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A part of another rate."""
+
+    of: Rate
+    ratio: float
+
+    def at(self, since_s: float) -> float:
+        return self.of.at(since_s) * self.ratio
+
+    def after(self, since_s: float, arrivals: float) -> float:
+        return self.of.after(since_s, arrivals / self.ratio)
+
+    @property
+    def peak_per_s(self) -> float:
+        return self.of.peak_per_s * self.ratio
+
+    @property
+    def least_per_s(self) -> float:
+        return self.of.least_per_s * self.ratio
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """From a time on, so many: `[30s, 400/s]`."""
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from nodes.kind import Demand, Kind, Mistake, TierSeen, Traffic
-from nodes.users.node import UsersConfig, UsersNode
+from nodes.users.config import UsersConfig
+from nodes.users.node import UsersNode
 from protocols import dns
 
 VISITS: Final = "visits"
@@ -50,13 +51,19 @@ def _hosts(tier: TierSeen) -> tuple[str, ...]:
 
 
 def _demand(config: UsersConfig) -> Demand:
-    rate = config.rate()
+    rate = config.whole_rate()
+    people_per_s = config.population_people / config.think_time_s if config.people else 0.0
     changes = rate.least_per_s < rate.peak_per_s
-    return Demand(rate.peak_per_s, config.clients, rate.least_per_s if changes else None)
+    least_per_s = rate.least_per_s + people_per_s if changes else None
+    return Demand(rate.peak_per_s + people_per_s, config.clients, least_per_s)
 
 
 def _paced(config: UsersConfig, rate_per_s: float) -> UsersConfig:
-    return replace(config, rate_per_s=rate_per_s, clients=0)
+    return replace(config, rate_per_s=rate_per_s, clients=0, population_people=0, sample_ratio=1.0)
+
+
+def _sampled(config: UsersConfig) -> float:
+    return config.sample_ratio
 
 
 TRAFFIC: Final = Traffic(
@@ -82,6 +89,7 @@ KIND: Final = Kind(
     outside="users",
     demand=_demand,
     paced=_paced,
+    sampled=_sampled,
     mistakes=_unknown_host,
     joined=_named,
     traffic=TRAFFIC,

@@ -6,22 +6,22 @@ How a request reaches the site is in visiting.py; the numbers are kept in nodes/
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import trio
 
 from nodes.base import Context
 from nodes.parts import png
 from nodes.parts.backoff import Backoff, RetryBudget
-from nodes.parts.changing import Constant, Curve, Rate, Step, rate_of
+from nodes.parts.changing import Constant
 from nodes.parts.lives import life_name
 from nodes.parts.tally import ANY, ERROR, OK, SHED, UNKNOWN, Tally, merged
 from nodes.parts.timing import move_on_after
 from nodes.site.store import NAMES
-from nodes.users.resolver import Resolver, client_subnets
+from nodes.users.config import UsersConfig
+from nodes.users.resolver import Resolver
 from nodes.users.series import UserSeries
 from nodes.users.visiting import (
     ASSET,
@@ -33,9 +33,6 @@ from nodes.users.visiting import (
     LOGIN,
     PHOTO,
     POST,
-    PROFILE,
-    SEARCH,
-    TIMELINE,
     HttpVisitor,
     Places,
     RpcClients,
@@ -46,7 +43,6 @@ from nodes.users.written import Written
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, current_call
-from protocols import dns
 from protocols.errors import RpcError
 
 WARM_UP_SUCCESSES: Final = 3
@@ -54,11 +50,6 @@ WARM_UP_S: Final = 10.0
 WARM_UP_PAUSE_S: Final = 0.1
 FINISH_TIMEOUT_S: Final = 30.0
 STRAGGLERS_S: Final = 10.0
-MAX_CLIENTS: Final = 100_000
-MAX_RATE_PER_S: Final = 1_000_000
-"""Of one node; more than any laptop can do."""
-HOST: Final = "www.example.test"
-"""What a site is called where no resolver says it."""
 PHOTO_SIZE: Final = (96, 72)
 """Pixels of the photos that users take."""
 COUNTING: Final = {POST: COUNT, PHOTO: COUNT_PHOTOS}
@@ -74,102 +65,6 @@ LINES: Final = (
     "Read my own write, at last.",
     "The queue was empty when I left.",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Mix:
-    """What users do, by weight."""
-
-    home: int = 20
-    """The front page."""
-    asset: int = 10
-    """Pictures and stylesheets (HTTP only)."""
-    profile: int = 25
-    """A person's page."""
-    timeline: int = 25
-    """What the people that one follows have posted."""
-    search: int = 5
-    """A search for a word."""
-    post: int = 15
-    """A new post, with an id by which it is looked for at the end."""
-    photo: int = 0
-    """A new photo, likewise; for a site that has a queue and workers."""
-
-    def weights(self) -> dict[str, int]:
-        names = (HOME, ASSET, PROFILE, TIMELINE, SEARCH, POST, PHOTO)
-        return dict(zip(names, (self.home, self.asset, self.profile, self.timeline, self.search,
-                                self.post, self.photo), strict=True))  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class UsersConfig:
-    """Users of one region: `rate` (they come, whatever happens), `clients` (they wait), or both."""
-
-    visits: str
-    """The tier whose public members they ask (or whose port, with a resolver): `visits: lb`."""
-    rate_per_s: float | tuple[Step, ...] | Curve = 0.0
-    """Open loop: arrivals as a Poisson process, `rate: 50/s`. It may change: in steps, `rate: [[0s,
-    50/s], [30s, 400/s]]`, or as `rate: {shape: diurnal, low: 20/s, high: 200/s, every: 5m}`."""
-    clients: int = 0
-    """Closed loop: so many users, each waiting for its answer and then thinking."""
-    think_time_s: float = 1.0
-    """Mean of the (exponential) pause between a client's operations."""
-    resolver: str = ""
-    """A dns tier, or one of resolvers: the site's name is resolved there, by the nearest server, at
-    each request: `resolver: dns`."""
-    network: str = ""
-    """People's addresses, which servers are told instead of their region (by EDNS client subnet):
-    `network: 198.51.100.0/24`."""
-    host: str = ""
-    """The site's name, if not `www` in the resolver's zone: `host: shop.test`."""
-    pin_share: float = 0.0
-    """With a resolver: the share of clients that keep an address past its time to live."""
-    protocol: Literal["http", "rpc"] = "http"
-    """How they ask: over HTTP as browsers do, or by MessagePack-RPC as apps might."""
-    mix: Mix = field(default_factory=Mix)
-    """How often they do what, by weight: `mix: {post: 30, search: 0}`."""
-    login: bool = False
-    """Whether they log in first and post by their session (a lost session is an error)."""
-    timeout_s: float = 2.0
-    """For one attempt."""
-    retries: int = 2
-    """Further attempts of one operation, within the budget."""
-    retry_budget_ratio: float = 0.2
-    """Retries may be at most this share of operations."""
-    max_in_flight: int = 512
-    """Open loop: arrivals beyond this are shed (and counted as errors)."""
-    requests_per_connection: int = 50
-    """After so many a browser connects anew (0: never)."""
-
-    def __post_init__(self) -> None:
-        rate = self.rate()
-        if rate.peak_per_s <= 0 and self.clients <= 0:
-            raise ValueError("users need a `rate` (for example 50/s) or a number of `clients`")
-        if rate.least_per_s < 0 or self.clients < 0 or self.retries < 0 or self.max_in_flight < 1:
-            raise ValueError("`rate`, `clients`, `retries` must not be below 0")
-        if self.timeout_s <= 0:
-            raise ValueError("`timeout` must be above 0")
-        if self.clients > MAX_CLIENTS or rate.peak_per_s > MAX_RATE_PER_S:
-            raise ValueError(f"at most {MAX_CLIENTS:,} `clients`, and {MAX_RATE_PER_S:,}/s")
-        self.site_name()
-        if self.network:
-            client_subnets(self.network)
-        weights = self.mix.weights().values()
-        if min(weights) < 0 or sum(weights) == 0:
-            raise ValueError("`mix`: weights must not be below 0, and one must be above")
-        if not 0 <= self.retry_budget_ratio <= 1 or not 0 <= self.pin_share <= 1:
-            raise ValueError("`retry_budget` and `pin_share` are from 0 to 1")
-
-    def rate(self) -> Rate:
-        """Over the time of the visit. Raises ValueError."""
-        return rate_of(self.rate_per_s)
-
-    def site_name(self) -> str:
-        """As it is on the wire. Raises ValueError."""
-        try:
-            return dns.canonical(self.host) if self.host else HOST
-        except ValueError as error:
-            raise ValueError(f"`host`: {error}") from None
 
 
 class _User:
@@ -236,6 +131,8 @@ class UsersNode:
                 nursery.start_soon(self._open_loop, nursery)
             for _ in range(self.config.clients):
                 nursery.start_soon(self._closed_loop, self._new_user())
+            if self.config.people:
+                nursery.start_soon(self._population, nursery)
 
     def facts(self) -> dict[str, Any]:
         """For `describe`."""
@@ -329,9 +226,28 @@ class UsersNode:
                 self._count(ANY, SHED, "too_many_in_flight", due_s)
                 await trio.lowlevel.checkpoint()
                 continue
-            user = self._free.pop() if self._free else self._new_user()
-            self._in_flight += 1
-            nursery.start_soon(self._visit_once, user, due_s)
+            self._begin(nursery, due_s)
+
+    async def _population(self, nursery: trio.Nursery) -> None:
+        """People who think, each for an exponential time, ask at once as often as they are many:
+        arrivals of all of them, of which those fall out whose turn is somebody's that waits."""
+        people, clock = self.config.people, self.ctx.clock
+        rng = self.ctx.rng("users/population")  # nobody else's: the same in both worlds
+        due_s = clock.monotonic_s()
+        while not self._stopped.is_set():
+            due_s += rng.expovariate(people / self.config.think_time_s)
+            left_s = due_s - clock.monotonic_s()
+            if left_s > 0:
+                await clock.sleep(left_s)
+            else:
+                await trio.lowlevel.checkpoint()
+            if not self._stopped.is_set() and rng.random() * people >= self._in_flight:
+                self._begin(nursery, due_s)
+
+    def _begin(self, nursery: trio.Nursery, due_s: float) -> None:
+        user = self._free.pop() if self._free else self._new_user()
+        self._in_flight += 1
+        nursery.start_soon(self._visit_once, user, due_s)
 
     async def _visit_once(self, user: _User, due_s: float) -> None:
         try:

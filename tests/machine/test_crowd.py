@@ -1,0 +1,96 @@
+"""A crowd of which a sample is there: it waits as long as if all were there."""
+
+from __future__ import annotations
+
+import math
+from heapq import heapreplace
+from random import Random
+from statistics import fmean
+
+import pytest
+
+from emu.machine.crowd import Crowd
+
+COST_S = 0.01
+
+
+def all_there(cores: int, share: float, arrivals: int, seed: int) -> list[float]:
+    """The waits of a queue in which everybody is simulated, one by one."""
+    rng, free_s, now_s, waits = Random(seed), [0.0] * cores, 0.0, []
+    for _ in range(arrivals):
+        now_s += rng.expovariate(share * cores / COST_S)
+        start_s = max(now_s, free_s[0])
+        heapreplace(free_s, start_s + COST_S)
+        waits.append(start_s - now_s)
+    return waits
+
+
+def sampled(
+    cores: int, share: float, arrivals: int, stands_for: float
+) -> tuple[list[float], Crowd]:
+    """The waits of the sample alone, with the crowd around it."""
+    rng, now_s, waits = Random(7), 0.0, []
+    crowd = Crowd(cores, stands_for, 10**6, Random(8), 0.0)
+    for _ in range(arrivals):
+        now_s += rng.expovariate(share * cores / COST_S / stands_for)
+        start_s = crowd.starts_s(now_s, COST_S, math.inf)
+        crowd.take(start_s, COST_S)
+        waits.append(start_s - now_s)
+    return waits[arrivals // 3 :], crowd
+
+
+@pytest.mark.parametrize(("cores", "share"), [(1, 0.5), (1, 0.8), (2, 0.8), (8, 0.9)])
+def test_a_sample_waits_as_the_whole_does(cores, share):
+    whole = fmean(all_there(cores, share, 150_000, seed=1))
+    waits, crowd = sampled(cores, share, 15_000, stands_for=20)
+    assert fmean(waits) == pytest.approx(whole, rel=0.15)
+    assert crowd.worked == pytest.approx(19 * 15_000, rel=0.05)
+    assert crowd.busy_s == pytest.approx(crowd.worked * COST_S)
+
+
+def test_beyond_the_ceiling_the_queue_is_full_for_most():
+    crowd = Crowd(1, 10, 5, Random(1), 0.0)
+    times = [number / 100 for number in range(1, 2000)]  # ten times 100/s: a core does 100/s
+    starts = [crowd.starts_s(at_s, COST_S, math.inf) for at_s in times]
+    refused = sum(start is None for start in starts)
+    for start_s, at_s in zip(starts, times, strict=True):
+        assert start_s is None or start_s - at_s <= 5 * COST_S
+    assert refused > 300 and crowd.turned_away > 12_000
+    assert crowd.busy_s == pytest.approx(20.0, rel=0.05)
+
+
+def test_where_the_sample_comes_twice_as_often_the_crowd_soon_does_too():
+    crowd, rng, now_s, before = Crowd(64, 11, 10**6, Random(2), 0.0), Random(4), 0.0, 0
+    for per_s in (10, 20):
+        for number in range(3000):
+            now_s += rng.expovariate(per_s)
+            crowd.take(crowd.starts_s(now_s, COST_S, math.inf), COST_S)
+            if number == 200:
+                before, since_s = crowd.worked, now_s
+        assert (crowd.worked - before) / (now_s - since_s) == pytest.approx(10 * per_s, rel=0.06)
+
+
+def test_who_was_cut_off_meets_no_crowd_that_never_came():
+    crowd = Crowd(1, 50, 10**6, Random(2), 0.0)
+    for number in range(1, 200):
+        crowd.take(crowd.starts_s(float(number), COST_S, math.inf), COST_S)
+    worked = crowd.worked
+    crowd.starts_s(10_000.0, COST_S, math.inf)
+    assert crowd.worked - worked < 49 * 20
+
+
+def test_nobody_waits_longer_than_the_sample_may():
+    crowd = Crowd(1, 100, 10**6, Random(1), 0.0)
+    for number in range(1, 300):
+        start_s = crowd.starts_s(number / 10, COST_S, 0.5)
+        assert start_s - number / 10 <= 0.5 + COST_S
+
+
+def test_more_cores_are_free_at_once_and_fewer_keep_their_work():
+    crowd = Crowd(1, 2, 10**6, Random(3), 0.0)
+    crowd.take(0.0, 5.0)
+    assert crowd.starts_s(1.0, COST_S, math.inf) >= 5.0
+    crowd.resize(2, 1.0)
+    assert crowd.starts_s(1.0, COST_S, math.inf) < 1.1
+    crowd.resize(0, 2.0)
+    assert crowd.starts_s(2.0, COST_S, math.inf) == 2.0

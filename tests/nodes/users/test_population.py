@@ -1,0 +1,93 @@
+"""Any number of people, as one process of arrivals; and a sample of them that stands for all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import emu
+from emu.model.problems import TopologyError
+from emu.topology.loading import loads
+from nodes.users.config import UsersConfig
+
+SHOP = """\
+tiers:
+  web: {{kind: web, public: true, nodes: 2, cpu: {{cores: {cores}, service_time: 20ms}}}}
+users:
+  local: {{{people}, visits: web, mix: {{post: 0, asset: 0}}, retries: 0}}
+"""
+
+
+def run(people: str, *, cores: int = 1, for_s: float = 40.0):
+    async def script(c):
+        await c.sleep(for_s)
+        return await c.finish()
+
+    return emu.run(script, loads(SHOP.format(people=people, cores=cores)), seed=5)
+
+
+def test_a_population_asks_as_often_as_so_many_clients_and_waits_as_long():
+    each = run("clients: 120, think_time: 2s")
+    together = run("population: 120, think_time: 2s")
+    assert together["throughput_per_s"] == pytest.approx(each["throughput_per_s"], rel=0.05)
+    assert together["latency_s"]["p50"] == pytest.approx(each["latency_s"]["p50"], rel=0.15)
+    assert together["errors"] == each["errors"] == 0
+
+
+def test_people_who_wait_do_not_ask():
+    crowded = run("population: 400, think_time: 1s, timeout: 30s", for_s=30)
+    assert (
+        95 < crowded["throughput_per_s"] < 115
+    )  # two cores, 20 ms each; and who waited at the end
+    assert crowded["errors"] == 0
+
+
+def test_a_sample_waits_as_long_as_all_would_and_keeps_cpus_as_busy():
+    everybody = run("population: 1200, think_time: 10s, sample: 100%", cores=2)
+    sample = run("population: 1200, think_time: 10s, sample: 10%", cores=2, for_s=120)
+    assert sample["sample"] == 0.1 and everybody["sample"] == 1
+    assert sample["throughput_per_s"] == pytest.approx(everybody["throughput_per_s"] / 10, rel=0.1)
+    assert sample["latency_s"]["p50"] == pytest.approx(everybody["latency_s"]["p50"], rel=0.1)
+    assert sample["latency_s"]["p99"] == pytest.approx(everybody["latency_s"]["p99"], rel=0.4)
+
+
+def test_the_crowd_goes_where_its_sample_goes():
+    async def script(c):
+        await c.sleep(30)
+        await c.scale("web", 1)
+        await c.sleep(40)
+        before = c.metrics("web-1", "cpu_busy_seconds_total")
+        await c.sleep(20)
+        return (c.metrics("web-1", "cpu_busy_seconds_total") - before) / 20
+
+    people = "population: 4k, think_time: 100s, sample: 10%"
+    topology = loads(SHOP.format(people=people, cores=1))
+    alone = emu.run(script, topology, seed=5)
+    assert alone == pytest.approx(40 * 0.020, rel=0.2)  # all of 40/s, where it had a half of them
+
+
+def test_what_makes_no_sense_is_refused():
+    for people, told in (
+        ("population: 10, think_time: 0s", "needs a `think_time`"),
+        ("population: 10, sample: 1%", "nobody is left"),
+        ("population: 1B, sample: 50%", "take a smaller `sample`"),
+        ("clients: 5, sample: 50%", "`clients` are all there"),
+        ("population: 10, sample: 0%", "`sample` is above 0"),
+    ):
+        with pytest.raises(TopologyError) as caught:
+            loads(SHOP.format(people=people, cores=1))
+        assert told in str(caught.value)
+
+
+def test_all_people_of_a_file_sample_alike():
+    text = SHOP.format(people="population: 10k, sample: 10%", cores=1)
+    text = "regions: [local, far]\n" + text + "  far: {rate: 1/s, visits: web}\n"
+    with pytest.raises(TopologyError, match="all people of a file sample alike"):
+        loads(text)
+
+
+def test_a_rate_is_sampled_too():
+    config = UsersConfig(visits="web", rate_per_s=200.0, sample_ratio=0.05)
+    assert config.rate().peak_per_s == pytest.approx(10)
+    assert replace(config, sample_ratio=1.0).rate().peak_per_s == 200
