@@ -19,11 +19,12 @@ import trio
 
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
-from emu.model.expectations import Expectation
+from emu.model.expectations import Expected, about_alerts
 from emu.model.faults import Fault
 from emu.model.problems import hint
 from emu.model.topology import FaultItem, Topology
 from emu.model.vocabulary import verbs
+from emu.observe.alerting import Alerting
 from emu.operations.console import run_statement
 from emu.operations.inject import inject, latest
 from emu.operations.operating import Operating
@@ -99,6 +100,7 @@ class Scenario:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._judge = Judge(cluster)
+        self.alerts: Alerting
         self._playing = trio.CancelScope()
         self.finished: Finished | None = None
         """The summary, once there is one."""
@@ -203,9 +205,17 @@ class Scenario:
             raise AttributeError(f"a cluster has no `{verb}`; {hint(verb, known, most=len(known))}")
         return partial(_method(known[verb]), self)
 
+    def look_at_alerts(self) -> Alerting:
+        """Evaluate the alert rules from now on, each second: what fires is an event, and in the
+        summary. Where the topology expects something of an alert, that is done from the start."""
+        if self._judge.alerting is None:
+            self.alerts = self._judge.alerting = Alerting(self.cluster)
+            self.cluster.nursery.start_soon(self.alerts.run)
+        return self.alerts
+
     # --- the end -----------------------------------------------------------------------------
 
-    async def finish(self, expect: Sequence[Expectation] | None = None) -> Finished:
+    async def finish(self, expect: Sequence[Expected] | None = None) -> Finished:
         """Heal, wait, let the clients read back what they wrote, check, and sum up.
 
         The answer is what `emu up --json` prints at its end; `verdict` is passed, failed or
@@ -286,6 +296,8 @@ async def cluster(
     ):
         scenario = Scenario(running)
         await running.boot()
+        if about_alerts(plan.expect):
+            scenario.look_at_alerts()
         opened.settle()
         try:
             yield scenario

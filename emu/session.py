@@ -20,6 +20,7 @@ from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.model.problems import TopologyError
 from emu.model.topology import Topology, diff
+from emu.observe.alerting import Alerting
 from emu.observe.explaining import consequences
 from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
@@ -100,6 +101,7 @@ class Session:
                 self.cluster = cluster
                 most = MAX_OPEN_ENDED_OPERATIONS if options.for_s is None else MAX_OPERATIONS
                 self._judge = Judge(cluster, most_operations=most)
+                self._alerting = self._judge.alerting = Alerting(cluster)
                 await self._serve(cluster)
                 self._keep_tiers()
                 cluster.events.listeners.append(self._look_for_changes)
@@ -116,6 +118,7 @@ class Session:
     async def _serve(self, cluster: Cluster) -> None:
         extra: dict[str, Callable[..., Any]] = {
             "summary": lambda call: self._interim(),
+            "alerts": lambda call: self._alerting.shown(),
             "status": lambda call, since=0: self.observe.status(since),
             "record": lambda call: self._record_so_far(),
             "config": self._config,
@@ -125,7 +128,7 @@ class Session:
             "down": self._down,
         }
         control = ControlServer(cluster, extra=extra)
-        self.observe = ObserveServer(cluster, interim=self._interim)
+        self.observe = ObserveServer(cluster, self._alerting, interim=self._interim)
         await cluster.nursery.start(control.serve, self.folder.socket)
         await cluster.nursery.start(self.observe.serve)
         if self.options.prometheus:
@@ -147,6 +150,7 @@ class Session:
         cluster.nursery.start_soon(self._play)
         if self.options.until is not None:
             cluster.nursery.start_soon(self._end_when, cluster, self.options.until)
+        cluster.nursery.start_soon(self._alerting.run)
         for_s = self.options.for_s
         # In the cluster's time, as the timeline: a computer that was too busy cuts no fault short.
         with nullcontext() if for_s is None else cluster.operator.move_on_after(for_s):

@@ -8,7 +8,7 @@ never keys, users or ids.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import ceil, log
 
@@ -238,6 +238,19 @@ class Metrics:
             if lines:
                 yield family.name, family.header, lines
 
+    def samples(self, wanted: Container[str]) -> Iterable[tuple[str, Labels, float]]:
+        """(name, labels, value) of the samples of those names, as `render` would write them; of
+        histograms their buckets only."""
+        for collect in self.collectors:
+            collect()
+        for family in list(self._families.values()):
+            if family.kind == "histogram":
+                if f"{family.name}_bucket" in wanted:
+                    yield from _buckets(family)
+            elif family.name in wanted:
+                for labels, series in family.series.items():
+                    yield family.name, labels, _value(series.value)
+
     def render(self) -> bytes:
         """The whole registry in the Prometheus text format."""
         parts: list[bytes] = []
@@ -252,6 +265,16 @@ def _value(series: object) -> float:
         return series.count
     assert isinstance(series, Gauge | Counter)
     return series.value if series.read is None else series.read()
+
+
+def _buckets(family: _Family) -> Iterator[tuple[str, Labels, float]]:
+    for labels, series in family.series.items():
+        value = series.value
+        assert isinstance(value, Histogram)
+        if any(value.counts):
+            bounds = (*(f"{bound:g}" for bound in value.bounds), "+Inf")
+            for bound, count in zip(bounds, value.shown(), strict=True):
+                yield f"{family.name}_bucket", tuple(sorted((*labels, ("le", bound)))), count
 
 
 def _write(lines: list[bytes], name: str, labels: Labels, series: _Series) -> None:

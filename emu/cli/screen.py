@@ -270,5 +270,4 @@ def _expectation(judged: Mapping[str, Any]) -> Text:
     mark, style = {True: ("held", "green"), False: ("FAILED", "bold red")}.get(
         judged["held"], ("unknown", "yellow")
     )
-    actual = "it was not measured" if judged["actual"] is None else f"it was {judged['actual']:.6g}"
-    return Text(f"  {mark:<7} {judged['text']}  ({actual})", style=style)
+    return Text(f"  {mark:<7} {judged['text']}  ({judged['told']})", style=style)

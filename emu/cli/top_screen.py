@@ -108,10 +108,23 @@ def _troubles(status: Mapping[str, Any], most: int = FAULT_LINES) -> list[Text]:
             left_s = max(0.0, fault["until_s"] - status["time_s"])
             line.append(f", {duration(left_s)} left", style="dim")
         found.append(line)
+    found += _alerts(status, most)
     more = len(status["faults"]) - most
     if more > 0:
         found.append(Text(f"✗ and {more} more faults", style="red"))
     return found
+
+
+def _alerts(status: Mapping[str, Any], most: int) -> list[Text]:
+    """What fires, and for how long."""
+    found = []
+    for each in status["alerts"][:most]:
+        line = Text(f"! {each['summary']}", style="bold yellow")
+        since_s = status["time_s"] - each["fired_s"]
+        line.append(f"  {each['alert']} for {duration(since_s)}", style="not bold dim")
+        found.append(line)
+    more = len(status["alerts"]) + status["alerts_left_out"] - most
+    return [*found, Text(f"! and {more} more: emu alerts", style="yellow")] if more > 0 else found
 
 
 # --- rows ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from emu.cli import (
+    alerts,
     check,
     clusters,
     compare,
@@ -49,6 +50,7 @@ RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, steps.steps,
                                               clusters.clusters)  # fmt: skip
 WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.url, top.top,
                                                 nodes.events, nodes.logs,
+                                                alerts.alerts,
                                                 clusters.summary, nodes.call, sql.sql, loading.load,
                                                 observing.observe,
                                                 observing.dashboards,
@@ -68,6 +70,7 @@ EXAMPLES: Final = (
     "emu top",
     "emu events -f db",
     "emu logs web-1 -f",
+    "emu alerts",
     "emu summary",
     "emu call web-1 ping",
     "emu sql db -c 'SELECT count(*) FROM posts'",

@@ -47,6 +47,9 @@ EVENTS: Final = {
     "record not kept": "The run's record, from which reports are drawn, could not be written.",
     "prometheus ready": "The system's Prometheus scrapes this cluster.",
     "prometheus ended": "The system's Prometheus has ended by itself.",
+    "alert firing": "A rule's condition has held for long enough: why, and what to look at.",
+    "alert cleared": "It holds no more.",
+    "alert not evaluated": "A rule asks what cannot be answered just now.",
     "verdict": "The run was judged.",
 }
 """What emu itself tells; what nodes tell is beside each family. For people, and the reference."""

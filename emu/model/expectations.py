@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+from emu.alerts import rules
 from emu.machine import units
 from emu.model.problems import hint
 
@@ -120,6 +122,12 @@ METRICS: Final[Mapping[str, Metric]] = {
 }
 
 _LINE = re.compile(r"\s*([A-Za-z0-9_]+)\s*(>=|<=|==|!=|=>|=<|>|<|=)\s*(\S.*?)\s*")
+ALERT: Final = "alert"
+FIRES, NEVER, CLEARS = "fires", "never fires", "clears"
+_ALERT_LINE = re.compile(
+    rf"\s*{ALERT}\s+(\w+)\s+(?:(never fires|clears)|fires(?:\s+within\s+(\S+)"
+    r"(?:\s+of\s+(\S+))?)?)\s*"
+)
 _MEANT: Final = {"=": "==", "=>": ">=", "=<": "<="}
 
 
@@ -147,9 +155,74 @@ class Expectation:
         actual = self.actual(summary)
         return actual is not None and OPERATORS[self.op](actual, self.value)
 
+    def told(self, actual: float | None) -> str:
+        """What was, for people."""
+        return "nothing here measures it" if actual is None else f"it was {actual:.6g}"
 
-def parse(line: str) -> Expectation:
+
+@dataclass(frozen=True, slots=True)
+class AlertExpectation:
+    """`alert NoPrimary fires within 10s of kill`, `alert NodeDown never fires`, `... clears`."""
+
+    alert: str
+    """Its full name."""
+    how: str
+    """FIRES, NEVER or CLEARS."""
+    within_s: float | None = None
+    of: str = ""
+    """The verb of the fault from which time is reckoned; "": of the first fault there was."""
+
+    metric: ClassVar[str] = ALERT
+
+    def __str__(self) -> str:
+        text = f"{ALERT} {self.alert.removeprefix(rules.PREFIX)} {self.how}"
+        if self.within_s is not None:
+            text += f" within {units.format_value('within_s', self.within_s)}"
+        return f"{text} of {self.of}" if self.of else text
+
+    def actual(self, summary: Mapping[str, Any]) -> float | None:
+        """Of `fires`: so long after the fault; of the others: how many firings there were, or that
+        have not ended. None: it never fired, or nobody looked."""
+        if summary.get("alerts") is None:
+            return None
+        fired = [each for each in summary["alerts"] if each["alert"] == self.alert]
+        if self.how == NEVER:
+            return float(len(fired))
+        if self.how == CLEARS:
+            return float(sum(each["cleared_s"] is None for each in fired)) if fired else None
+        begun_s = self._reckoned_from_s(summary)
+        if begun_s is None:
+            return None
+        after = (each["fired_s"] - begun_s for each in fired)
+        return min((seconds for seconds in after if seconds >= 0), default=None)
+
+    def _reckoned_from_s(self, summary: Mapping[str, Any]) -> float | None:
+        """When the fault began; where nothing was broken, when the run did."""
+        begun = [each["at_s"] for each in summary["faults"] if self.of in ("", each["verb"])]
+        return min(begun) if begun else None if self.of else 0.0
+
+    def held(self, summary: Mapping[str, Any]) -> bool:
+        actual = self.actual(summary)
+        if actual is None:
+            return False
+        return actual <= (self.within_s or math.inf) if self.how == FIRES else not actual
+
+    def told(self, actual: float | None) -> str:
+        """What was instead, for people."""
+        if actual is None:
+            return "it never fired"
+        if self.how == FIRES:
+            return f"it fired after {actual:.6g} s"
+        return f"it fired {actual:g} times" if self.how == NEVER else f"{actual:g} fire yet"
+
+
+Expected = Expectation | AlertExpectation
+
+
+def parse(line: str) -> Expected:
     """Raises ValueError that says what to write."""
+    if line.split()[:1] == [ALERT]:
+        return _parse_alert(line)
     found = _LINE.fullmatch(line)
     if found is None:
         raise ValueError(
@@ -170,11 +243,52 @@ def parse(line: str) -> Expectation:
     return Expectation(word, op, value)
 
 
-def evaluate(
-    expectations: Iterable[Expectation], summary: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """One `{text, held, actual}` for each; `actual` is None where the run did not measure it."""
+def _parse_alert(line: str) -> AlertExpectation:
+    found = _ALERT_LINE.fullmatch(line)
+    if found is None:
+        raise ValueError(
+            f"{units.shown(line)} is no expectation; write `alert NAME fires within 10s`, "
+            "`alert NAME never fires` or `alert NAME clears`"
+        )
+    name, how, within, of = found.groups()
+    known = rules.names(rules.shipped())
+    try:
+        full = rules.full_name(name, known)
+    except KeyError:
+        short = [each.removeprefix(rules.PREFIX) for each in known]
+        raise ValueError(f"there is no alert `{name[:40]}`; {hint(name, short)}") from None
+    try:
+        within_s = units.parse_value("within_s", within) if within else None
+    except ValueError as error:
+        raise ValueError(f"`{ALERT} {name}`: {error}") from None
+    return AlertExpectation(full, how or FIRES, within_s, of or "")
+
+
+def to_clear(expectations: Iterable[Expected]) -> list[str]:
+    """The alerts that must have ended before a run is judged."""
     return [
-        {"text": str(each), "held": each.held(summary), "actual": each.actual(summary)}
+        each.alert
         for each in expectations
+        if isinstance(each, AlertExpectation) and each.how == CLEARS
     ]
+
+
+def about_alerts(expectations: Iterable[Expected]) -> bool:
+    """Whether somebody must look at alerts for these to be judged."""
+    return any(isinstance(each, AlertExpectation) for each in expectations)
+
+
+def evaluate(expectations: Iterable[Expected], summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One `{text, held, actual, told}` for each; `actual` is None where the run did not measure
+    it, `told` says what was in words."""
+    return [_evaluated(each, summary) for each in expectations]
+
+
+def _evaluated(expected: Expected, summary: Mapping[str, Any]) -> dict[str, Any]:
+    actual = expected.actual(summary)
+    return {
+        "text": str(expected),
+        "held": expected.held(summary),
+        "actual": actual,
+        "told": expected.told(actual),
+    }

@@ -10,7 +10,7 @@ from typing import Any
 
 from emu.machine.links import Links
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
-from emu.model.expectations import Expectation
+from emu.model.expectations import Expected
 from emu.model.faults import Fault
 from emu.model.problems import Problem, TopologyError, hint
 from emu.model.shaping import ACCESS_LINES, NO_LINKS, LinkPlan, Outside
@@ -123,7 +123,7 @@ class Topology:
     links: LinkPlan = NO_LINKS
     outside: Outside = field(default_factory=Outside)
     faults: tuple[FaultItem, ...] = ()
-    expect: tuple[Expectation, ...] = ()
+    expect: tuple[Expected, ...] = ()
     accepts: Mapping[str, str] | None = None
     path: str = ""
     code: tuple[str, ...] = ()

@@ -17,8 +17,8 @@ from prometheus_client.process_collector import ProcessCollector
 
 from emu.machine.events import LEVELS, Event
 from emu.observe.link_series import sum_up, tell
+from emu.observe.node_series import NodeSeries
 from emu.running.active import ActiveFault
-from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
 from emu.running.views import leads_now
 from nodes.metrics import Counter, Metrics
@@ -35,7 +35,7 @@ class Exposition:
         self.expectations: list[Mapping[str, Any]] = []
         """As emu/verdict/summary.py judges them, so far; refreshed by whoever asks the users."""
         self._metrics = Metrics()
-        self._nodes: dict[str, Metrics] = {}
+        self._nodes = NodeSeries(cluster)
         self._process = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._process)
@@ -83,13 +83,12 @@ class Exposition:
 
     async def render(self) -> bytes:
         """The page. Other tasks get their turn between its parts."""
-        self._adopt_nodes()
         once = Metrics()
         self._tell_faults(once)
         self._tell_expectations(once)
         tell(once, await sum_up(self.cluster))
         merged: dict[str, tuple[bytes, list[bytes]]] = {}
-        registries = (self._metrics, self.cluster.world.metrics, once, *self._nodes.values())
+        registries = (self._metrics, self.cluster.world.metrics, once, *self._nodes.registries())
         for place, registry in enumerate(registries):
             for name, header, lines in registry.families():
                 merged.setdefault(name, (header, []))[1].extend(lines)
@@ -97,15 +96,6 @@ class Exposition:
                 await trio.lowlevel.checkpoint()
         ours = (part for header, lines in merged.values() for part in (header, *lines))
         return b"".join((*ours, generate_latest(self._process)))
-
-    # --- nodes -------------------------------------------------------------------------------
-
-    def _adopt_nodes(self) -> None:
-        instances = self.cluster.instances
-        self._nodes = {name: each for name, each in self._nodes.items() if name in instances}
-        for name, instance in instances.items():
-            if name not in self._nodes:
-                self._nodes[name] = _node_series(self.cluster, instance)
 
     # --- what changes ------------------------------------------------------------------------
 
@@ -129,25 +119,6 @@ class Exposition:
                 "1 while the run so far is as its topology expects; absent: not known yet.",
                 expectation=str(each["text"]),
             ).value = float(each["held"])
-
-
-def _node_series(cluster: Cluster, instance: Instance) -> Metrics:
-    """What emu itself says of a node: it is there when the node cannot speak."""
-    spec, name = instance.spec, instance.spec.name
-    metrics = Metrics({"node": name, "tier": spec.tier, "region": spec.region})
-
-    def up() -> float:
-        found = cluster.instances.get(name)
-        return float(found is not None and found.running and found.shown_state != "paused")
-
-    def generation() -> float:
-        found = cluster.instances.get(name)
-        return float(found.generation if found is not None else 0)
-
-    metrics.gauge("node_up", "1 while the node runs and is not paused.", up)
-    metrics.gauge("node_generation", "Boots of this node.", generation)
-    metrics.gauge("node_info", "Always 1: what kind of node this is.", kind=spec.kind).value = 1
-    return metrics
 
 
 def target_of(active: ActiveFault) -> str:

@@ -20,6 +20,7 @@ from emu.machine.world import OBSERVE_PORT, OPERATOR
 from emu.model import faults
 from emu.model.vocabulary import verbs
 from emu.observe import guard, page
+from emu.observe.alerting import Alerting
 from emu.observe.annotations import for_grafana, spans
 from emu.observe.exposition import Exposition
 from emu.observe.openmetrics import negotiated
@@ -52,9 +53,14 @@ class ObserveServer:
     """
 
     def __init__(
-        self, cluster: Cluster, *, interim: Callable[[], Awaitable[dict[str, Any]]]
+        self,
+        cluster: Cluster,
+        alerting: Alerting,
+        *,
+        interim: Callable[[], Awaitable[dict[str, Any]]],
     ) -> None:
         self.cluster = cluster
+        self.alerting = alerting
         self.exposition = Exposition(cluster)
         self.sampler = Sampler(cluster)
         self.token = secrets.token_urlsafe(12)
@@ -67,6 +73,7 @@ class ObserveServer:
             "/sd": self._discovery,
             "/status": self._status,
             "/nodes": self._nodes,
+            "/alerts": self._alerts,
             "/events": self._events,
             "/annotations": self._annotations,
             "/healthz": self._health,
@@ -119,7 +126,7 @@ class ObserveServer:
 
     def status(self, since: int = 0) -> Status:
         """See status.py."""
-        return status(self.cluster, self.sampler, since=since)
+        return status(self.cluster, self.sampler, self.alerting.active, since=since)
 
     # --- routing -----------------------------------------------------------------------------
 
@@ -204,6 +211,9 @@ class ObserveServer:
         return json_response(
             [ps_row(self.cluster, each) for each in self.cluster.instances.values()]
         )
+
+    async def _alerts(self, request: Request, via: Via) -> Response:
+        return json_response(self.alerting.shown())
 
     async def _events(self, request: Request, via: Via) -> Response:
         events = self.cluster.events.since(_since(request))[-MAX_EVENTS:]

@@ -48,7 +48,8 @@ def frame(name: str) -> str:
 <span class="look-only">To break things from here, open the address that <code>emu up</code> printed
 (with its token).</span>
 <p><a href="/metrics">/metrics</a> · <a href="/sd">/sd</a> · <a href="/status">/status</a> ·
-<a href="/annotations">/annotations</a> · <a href="/events">/events</a></p></footer></main>
+<a href="/annotations">/annotations</a> · <a href="/alerts">/alerts</a> ·
+<a href="/events">/events</a></p></footer></main>
 <script src="/page.js"></script></body></html>
 """
 
@@ -103,7 +104,7 @@ def _p99_s(tier: Mapping[str, Any], effect: str) -> float | None:
 
 def _now(status: Mapping[str, Any]) -> str:
     """Of one height whatever it says: rows below it must not move under a pointer."""
-    told = [*_leaderless(status), *_faults(status), *_under_way(status)]
+    told = [*_leaderless(status), *_alerts(status), *_faults(status), *_under_way(status)]
     calm = '<li class="soft">Nothing is broken.</li>'
     return f'<ul class="now">{"".join(told) or calm}{_doubts(status)}</ul>'
 
@@ -119,6 +120,19 @@ def _doubts(status: Mapping[str, Any]) -> str:
 def _leaderless(status: Mapping[str, Any]) -> Iterator[str]:
     for each in map(escape, status["leaderless"]):
         yield f'<li class="fault" title="{each}">{each}</li>'
+
+
+def _alerts(status: Mapping[str, Any]) -> Iterator[str]:
+    """What fires, since when, and what to look at."""
+    for each in status["alerts"]:
+        since = f"for {duration(status['time_s'] - each['fired_s'])}"
+        look = f"{each['alert']}: {each['description']}"
+        yield (
+            f'<li class="alert {escape(each["severity"])}" title="{escape(look)}">'
+            f'{escape(each["summary"])}<span class="soft">{since}</span></li>'
+        )
+    if status["alerts_left_out"]:
+        yield f'<li class="alert">and {status["alerts_left_out"]} more alerts</li>'
 
 
 def _faults(status: Mapping[str, Any]) -> Iterator[str]:

@@ -94,9 +94,8 @@ def _expectations(record: Record) -> Iterable[str]:
         for each in judged:
             style, word = {True: ("good", "held"), False: ("bad", "failed"), None: (
                 "warn", "unknown")}[each["held"]]  # fmt: skip
-            actual = "not measured" if each["actual"] is None else f"it was {each['actual']:.6g}"
             yield f'<tr><td class="{style}">{word}</td><td>{escape(each["text"])}</td>'
-            yield f'<td class="soft">{actual}</td></tr>'
+            yield f'<td class="soft">{escape(each["told"])}</td></tr>'
         yield "</tbody></table></div>"
     if anomalies:
         yield '<h2>What must never be</h2><div class="card"><ol class="told">'

@@ -6,10 +6,11 @@ changes anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, Final
 
+from emu.alerts.states import FIRING, Firing
 from emu.model.topology import Tier, Topology
 from emu.observe.annotations import fault_text
 from emu.observe.sampling import Counts, Sample, Sampler
@@ -23,11 +24,14 @@ HISTORY_SAMPLES: Final = 60
 MAX_NODES: Final = 400
 """More nodes are summed up in their tiers only; those that are not up come first."""
 MAX_EVENTS: Final = 50
+MAX_ALERTS: Final = 20
 
 Status = dict[str, Any]
 
 
-def status(cluster: Cluster, sampler: Sampler, *, since: int = 0) -> Status:
+def status(
+    cluster: Cluster, sampler: Sampler, alerts: Sequence[Firing] = (), *, since: int = 0
+) -> Status:
     """`since`: the first event's index that the asker has not seen."""
     now_s = cluster.world.timers.now_s()
     fidelity = cluster.world.fidelity()
@@ -35,6 +39,7 @@ def status(cluster: Cluster, sampler: Sampler, *, since: int = 0) -> Status:
     nodes = [_node(cluster, sampler, name) for name in cluster.instances]
     shown = sorted(nodes, key=lambda node: node["state"] == "up")[:MAX_NODES]
     names = dict.fromkeys(node["name"] for node in shown)
+    firing = [each for each in alerts if each.state == FIRING]
     return {
         "name": topology.name,
         "time_s": round(now_s, 3),
@@ -53,6 +58,8 @@ def status(cluster: Cluster, sampler: Sampler, *, since: int = 0) -> Status:
         "nodes_left_out": len(nodes) - len(shown),
         "faults": _faults(cluster),
         "leaderless": list(leaderless(topology, cluster.instances).values()),
+        "alerts": [each.to_json() for each in firing[:MAX_ALERTS]],
+        "alerts_left_out": max(0, len(firing) - MAX_ALERTS),
         "under_way": _under_way(cluster),
         "offered": list(offered(topology)),
         "events": _events(cluster, since),

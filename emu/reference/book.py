@@ -146,12 +146,19 @@ def _query(metric: source.Metric) -> str:
     return f"max by (node) ({name})"
 
 
+ALERT_TEXT: Final = (
+    "Whether one of the alert rules fires, so soon after the first fault (or the first one of a "
+    "verb), `never fires`, or `clears` before the end. Names are those of `emu alerts --rules`."
+)
+ALERT_EXAMPLE: Final = "alert NoPrimary fires within 10s of kill"
+
+
 def expected() -> list[Entry]:
     """What `expect:` may hold a run to."""
-    return [
-        Entry(name, each.text, example=each.example)
-        for name, each in expectations.METRICS.items()
-    ]  # fmt: skip
+    measured = [
+        Entry(name, each.text, example=each.example) for name, each in expectations.METRICS.items()
+    ]
+    return [*measured, Entry(expectations.ALERT, ALERT_TEXT, example=ALERT_EXAMPLE)]
 
 
 def targets() -> list[Entry]:

@@ -182,5 +182,5 @@ def _first_anomaly(outcome: Outcome[dict[str, Any]]) -> tuple[str, str, tuple[st
         return anomaly["kind"], anomaly["text"], tuple(anomaly["operations"])
     for each in outcome.value["expectations"]:
         if each["held"] is False:
-            return "expectation", f"expected {each['text']}, it was {each['actual']}", ()
+            return "expectation", f"expected {each['text']}, {each['told']}", ()
     return "", "", ()

@@ -420,7 +420,7 @@ class _Loader:
             self.document.problem((), str(error))
             return {}
 
-    def _expect(self) -> tuple[expecting.Expectation, ...]:
+    def _expect(self) -> tuple[expecting.Expected, ...]:
         found = []
         for index, line in enumerate(self._list("expect", "[availability >= 99%]")):
             try:

@@ -29,13 +29,7 @@ class Finished(dict[str, Any]):
 
 
 def _missed(judged: Mapping[str, Any]) -> str:
-    return f"expected {judged['text']}, {what_it_was(judged)}"
-
-
-def what_it_was(judged: Mapping[str, Any]) -> str:
-    """Of an expectation that was not held."""
-    actual = judged["actual"]
-    return "nothing here measures it" if actual is None else f"it was {actual:.6g}"
+    return f"expected {judged['text']}, {judged['told']}"
 
 
 def heading(anomaly: Mapping[str, Any]) -> str:

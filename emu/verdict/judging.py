@@ -10,13 +10,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from emu.checks import Claim, check_logs, check_owners, check_replicas
 from emu.checks.history import MAX_OPERATIONS, Recorder
 from emu.checks.result import line
 from emu.machine.events import Event
-from emu.model.expectations import Expectation
+from emu.model.expectations import Expected, to_clear
 from emu.model.topology import Tier, Topology
 from emu.running.asking import ask_each
 from emu.running.supervisor import CHANGED, Cluster
@@ -70,6 +70,15 @@ class Anomaly:
             "operations": list(self.operations),
             "span_s": self.span_s,
         }
+
+
+class Alerting(Protocol):
+    """What the end of a run asks of whoever looks at alerts."""
+
+    def fired(self) -> list[dict[str, Any]]: ...
+    async def settle(self, names: Sequence[str]) -> None:
+        """Wait until none of these fires, in bounds."""
+        ...
 
 
 @dataclass(slots=True)
@@ -159,6 +168,8 @@ class Judge:
 
     def __init__(self, cluster: Cluster, *, most_operations: int = MAX_OPERATIONS) -> None:
         self.cluster = cluster
+        self.alerting: Alerting | None = None
+        """Who looks at alerts, if anybody does."""
         now_s = cluster.world.timers.now_s
         cluster.world.history = Recorder(now_s, max_operations=most_operations)
         alarming = frozenset(
@@ -167,11 +178,11 @@ class Judge:
         self.watch = Watch(partial(leads_now, cluster), alarming=alarming)
         cluster.events.listeners.append(self.watch.look)
 
-    async def interim(self, expect: Sequence[Expectation], ran_s: float) -> dict[str, Any]:
+    async def interim(self, expect: Sequence[Expected], ran_s: float) -> dict[str, Any]:
         """The numbers so far; nothing is stopped or checked, and what is unknown is no failure."""
         return await self._summarize(expect, ran_s, {}, complete=False)
 
-    async def hurry(self, expect: Sequence[Expectation], ran_s: float) -> dict[str, Any]:
+    async def hurry(self, expect: Sequence[Expected], ran_s: float) -> dict[str, Any]:
         """The end of a run that was ended by hand: if nothing is broken, the clients have a moment
         to read back; what they cannot tell is unknown."""
         instances = self.cluster.instances.values()
@@ -179,7 +190,7 @@ class Judge:
         answers = await self._ask_clients("finish", HURRIED_S) if whole else {}
         return await self._summarize(expect, ran_s, answers, complete=False)
 
-    async def finish(self, expect: Sequence[Expectation], ran_s: float) -> dict[str, Any]:
+    async def finish(self, expect: Sequence[Expected], ran_s: float) -> dict[str, Any]:
         """Heal, wait, let the clients read back what they wrote, check, sum up.
 
         `ran_s`: how long the run was, for its rates. The summary's keys: see summary.py.
@@ -190,6 +201,8 @@ class Judge:
         stuck = await self._wait_until_healed()
         if was_broken:
             stuck += await self._wait_for_progress()
+        if self.alerting is not None:
+            await self.alerting.settle(to_clear(expect))
         answers = await self._ask_clients("finish", FINISH_TIMEOUT_S)
         if not was_broken:
             stuck += _unanswered(answers)
@@ -348,7 +361,7 @@ class Judge:
 
     async def _summarize(
         self,
-        expect: Sequence[Expectation],
+        expect: Sequence[Expected],
         ran_s: float,
         answers: Mapping[str, Mapping[str, Any]],
         anomalies: Sequence[Anomaly] = (),
@@ -392,6 +405,7 @@ class Judge:
             ],
             lost=[lost for each in kept.judged for lost in each.lost_writes()],
             undecided=kept.broken.unknown,
+            alerts=self.alerting.fired() if self.alerting is not None else None,
             not_run=[each.not_run for each in cluster.planned if each.not_run],
             complete=complete,
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
-from emu.verdict.finished import LOST, heading, named_losses, what_it_was
+from emu.verdict.finished import LOST, heading, named_losses
 
 CHECKS: Final = "what clients were promised"
 TRUST: Final = "the laptop kept up"
@@ -87,7 +87,7 @@ def _expectation(summary: Mapping[str, Any], judged: Mapping[str, Any], strict: 
     if judged["held"]:
         return Case(name)
     details = "\n".join(named_losses(summary)) if name.startswith(LOST) else ""
-    return Case(name, what_it_was(judged), details=details)
+    return Case(name, judged["told"], details=details)
 
 
 def _maybe(name: str, failed: tuple[str, str], doubt: str, strict: bool) -> Case:

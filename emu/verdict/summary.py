@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from emu.model.expectations import Expectation, evaluate
+from emu.model.expectations import Expected, evaluate
 from nodes.parts.histogram import LogHistogram
 
 PASSED: Final = "passed"
@@ -29,7 +29,7 @@ def summarize(
     ran_s: float,
     clients: Sequence[Mapping[str, Any]],
     fidelity: Mapping[str, Any],
-    expectations: Iterable[Expectation],
+    expectations: Iterable[Expected],
     divergent_records: int = 0,
     faults: Sequence[Mapping[str, Any]] = (),
     anomalies: Sequence[Mapping[str, Any]] = (),
@@ -39,11 +39,13 @@ def summarize(
     undecided: Sequence[str] = (),
     sample: float = 1.0,
     not_run: Sequence[str] = (),
+    alerts: Sequence[Mapping[str, Any]] | None = None,
     complete: bool = True,
 ) -> dict[str, Any]:
     """One object for a run. `clients`: what each clients node's `finish` (or `summary`) answered,
     with its `tier` and `region`; `judged`: what came of each history; `lost`: the acknowledged
-    writes that those lack; `not_run`: what the file's own timeline asked for and did not get.
+    writes that those lack; `not_run`: what the file's own timeline asked for and did not get;
+    `alerts`: every firing (None: nobody looked).
 
     In a `complete` run what was not measured counts as failed; in others it is unknown (`held` is
     None).
@@ -76,6 +78,7 @@ def summarize(
         "undecided": list(undecided),
         "sample": sample,
         "not_run": list(not_run),
+        "alerts": None if alerts is None else [dict(each) for each in alerts],
     }
     judged = evaluate(expectations, summary)
     for each in judged:
@@ -123,10 +126,8 @@ def _why(summary: Mapping[str, Any], complete: bool) -> Iterable[str]:
         if len(anomalies) > MAX_REASONS:
             yield f"and {len(anomalies) - MAX_REASONS} more anomalies"
     for each in summary["expectations"]:
-        if each["held"] is False and each["actual"] is None:
-            yield f"expected {each['text']}, and nothing here measures it"
-        elif each["held"] is False:
-            yield f"expected {each['text']}, it was {each['actual']:.6g}"
+        if each["held"] is False:
+            yield f"expected {each['text']}, {each['told']}"
     if verdict == UNKNOWN:
         if not complete:
             yield "the run was not judged to its end"

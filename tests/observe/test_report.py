@@ -105,7 +105,9 @@ def test_nothing_that_a_run_says_is_markup(told: dict[str, Any]):
     bad["file"] = bad["summary"]["name"] = hostile
     bad["spans"][0]["text"] = bad["events"][3]["event"] = bad["events"][4]["node"] = hostile
     bad["summary"]["reasons"], bad["summary"]["trustworthy"] = [hostile], False
-    bad["summary"]["expectations"] = [{"text": hostile, "held": False, "actual": None}]
+    bad["summary"]["expectations"] = [
+        {"text": hostile, "held": False, "actual": None, "told": hostile}
+    ]
     bad["summary"]["anomalies"] = [{"kind": hostile, "text": hostile}]
     for tier in bad["status"]["tiers"]:
         tier["kind"] = hostile

@@ -46,7 +46,12 @@ def test_a_run_that_went_well_has_no_failure() -> None:
 
 
 def test_a_missed_expectation_names_the_writes() -> None:
-    missed = {"text": "lost_acknowledged_writes == 0", "held": False, "actual": 3}
+    missed = {
+        "text": "lost_acknowledged_writes == 0",
+        "held": False,
+        "actual": 3,
+        "told": "it was 3",
+    }
     found = summary(expectations=[missed], lost_writes=[LOST], lost_acknowledged_writes=3)
     (case,) = [each for each in cases_of(found, strict=False) if each.failed]
     assert (case.name, case.failed) == ("lost_acknowledged_writes == 0", "it was 3")
