@@ -18,6 +18,7 @@ from emu.checks.history import MAX_OPERATIONS
 from emu.control.server import ControlServer
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
+from emu.machine.lines import Lines
 from emu.model.problems import TopologyError
 from emu.model.topology import Topology, diff
 from emu.observe.alerting import Alerting
@@ -37,6 +38,8 @@ from emu.verdict.judging import Judge
 from nodes.wire.service import Call
 from protocols.errors import RpcError
 
+LINES: Final = "lines.jsonl"
+"""Of a cluster's state folder: what its nodes told, newest in it, older in `lines.jsonl.1`."""
 TOLD_S: Final = 0.1
 """For the answer to whoever asked for the end to leave before the control socket goes."""
 MAX_OPEN_ENDED_OPERATIONS: Final = 100_000
@@ -97,6 +100,7 @@ class Session:
             aliases=options.aliases,
         ) as world:
             self.world = world
+            self._write_lines(world.events)
             async with Cluster(world, self.topology, events=world.events, inject=inject) as cluster:
                 self.cluster = cluster
                 most = MAX_OPEN_ENDED_OPERATIONS if options.for_s is None else MAX_OPERATIONS
@@ -114,6 +118,16 @@ class Session:
                 await on_ready(self)
                 self.summary = await self._live(cluster)
                 return self.summary
+
+    def _write_lines(self, events: Events) -> None:
+        """Everything told, as JSON lines beside the disks."""
+        try:
+            lines = Lines(self.folder.path / LINES)
+        except OSError as error:
+            events.add("warning", "lines not written", {"why": str(error)})
+            return
+        events.listeners.append(lines.write)
+        events.requests.listeners.append(lines.write)
 
     async def _serve(self, cluster: Cluster) -> None:
         extra: dict[str, Callable[..., Any]] = {

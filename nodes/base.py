@@ -239,6 +239,18 @@ class Log(Protocol):
     def error(self, event: str, /, **fields: Any) -> Any: ...
 
 
+class Access(Protocol):
+    """Lines about requests, of which a few are kept: what is slow, and a sample."""
+
+    samples: bool
+    """Whether requests that are not slow may be told, too."""
+
+    def told(self, what: str, seconds: float, outcome: str, request: int | None, peer: str) -> None:
+        """A request was answered: what it asked (a route, a method), how (`200`, `ok`, an error's
+        code), its id, and who asked. Cheap where nothing is kept."""
+        ...
+
+
 class Operation(Protocol):
     """An invoked operation of a client, waiting for its outcome (exactly one
     of these is called)."""
@@ -279,6 +291,8 @@ class Context(Protocol):
     cpu: Cpu
     metrics: Metrics
     log: Log
+    access: Access | None
+    """None: nobody reads it."""
     history: History
 
     def rng(self, name: str) -> random.Random:

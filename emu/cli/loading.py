@@ -175,6 +175,9 @@ def _show(summary: Mapping[str, Any]) -> None:
     ]
     for name, value in rows:
         output.out.print(f"{name:<10}{value}", markup=False)
+    for each in summary["slowest"][:1]:
+        shown = f"{output.seconds(each['seconds'])}: emu logs --request {each['request']}"
+        output.out.print(f"{'slowest':<10}{shown}", markup=False)
     if not summary["trustworthy"]:
         late = output.seconds(summary["late_s"]["p99"])
         output.note(f"the generator itself was {late} late at p99: ask for less", style="yellow")

@@ -19,8 +19,10 @@ from emu.cli.attach import (
     complete_target,
     one_of_these,
 )
+from emu.cli.files import duration_s
 from emu.cli.lines import as_text
 from emu.control.client import ControlEnded
+from emu.machine.events import LEVELS
 from emu.observe import facts
 from emu.observe.shown import duration
 from nodes.parts import jsons
@@ -29,6 +31,9 @@ TARGET_HELP: Final = "A node, tier, region or glob; `db primary`, `one web`, `al
 DROPPABLE: Final = ("public", "kind", "uptime")
 """What a narrow terminal does without first; --json has it all."""
 
+WHY_NOT_TOLD: Final = (
+    "it was quick, and no tier samples it (`logs: {sample: 100%}`), or it is too long ago"
+)
 MARK: Final = "\0"
 """In front of a negative number, so that it is taken for no option; no argument can hold it."""
 _NEGATIVE: Final = re.compile(r"-[0-9][-+.0-9eE]*")
@@ -122,13 +127,44 @@ def events(
 
 def logs(
     target: Words = None,
+    request: Annotated[
+        str, typer.Option("--request", metavar="ID", help="Follow one request, over all nodes.")
+    ] = "",
+    grep: Annotated[str, typer.Option("--grep", metavar="TEXT", help="Lines that have it.")] = "",
+    since: Annotated[str, typer.Option("--since", help="Not older than so long: 30s.")] = "",
+    level: Annotated[
+        str,
+        typer.Option("--level", help="That or worse.", autocompletion=one_of_these(*LEVELS)),
+    ] = LEVELS[0],
     follow: FollowOption = False,
     tail: TailOption = 200,
     cluster: ClusterOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the nodes themselves said (of all, or of some)."""
-    _show_events(" ".join(target or ["all"]), follow, tail, cluster, as_json)
+    """Show what the nodes themselves said (of all, or of some), in order of time.
+
+    Requests are among it: those that were slow, and the share that `logs:` of their tier asks
+    for. Error pages, and `emu load` of its slowest requests, give the id for --request.
+    """
+    picked: dict[str, Any] = {"request": request, "grep": grep, "level": level}
+    if since:
+        picked["last_s"] = duration_s("--since", since)
+    words = " ".join(target or ["all"])
+    with attached(cluster) as client:
+        found = client.call("logs", words, picked)
+        lines = found["lines"][-tail:] if tail else []
+        if request and not lines:
+            output.note(f"no node told of request {request}: {WHY_NOT_TOLD}")
+        try:
+            while True:
+                for line in lines:
+                    _print_event(line, as_json)
+                if not follow:
+                    return
+                found = client.call("logs", words, picked, found["cursor"])
+                lines = found["lines"]
+        except ControlEnded:
+            output.note("the cluster has ended")
 
 
 def _show_events(target: str, follow: bool, tail: int, cluster: str, as_json: bool) -> None:

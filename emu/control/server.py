@@ -20,7 +20,7 @@ from emu.model.vocabulary import described, operations
 from emu.operations.console import STATEMENT, run_statement
 from emu.operations.inject import latest, meant, operation_of, read
 from emu.operations.operating import Operating, cancel
-from emu.running import doors, views
+from emu.running import doors, logs, views
 from emu.running.active import ActiveFault
 from emu.running.asking import ask_each
 from emu.running.leaders import leaderless
@@ -31,6 +31,7 @@ from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 
 MAX_WAIT_S: Final = 30.0
+LOGS_POLL_S: Final = 0.2
 
 
 class ControlServer:
@@ -52,6 +53,7 @@ class ControlServer:
             "url": self._url,
             "urls": self._urls,
             "events": self._events,
+            "logs": self._logs,
             "inject": self._inject,
             "waits": self._waits,
             "leaderless": self._leaderless,
@@ -108,6 +110,23 @@ class ControlServer:
                 if batch:
                     since = batch[-1]["index"] + 1
         return [_packable(each) for each in found]
+
+    async def _logs(
+        self, call: Call, words: str, picked: dict[str, Any], cursor: list[int] | None = None
+    ) -> dict[str, Any]:
+        """What nodes told, as far as it is `picked` (see emu/running/logs.py), `last_s` of it; with
+        a cursor only what came since, for which it waits."""
+        names = frozenset(await self.cluster.resolve(words)) if words else None
+        if last_s := picked.pop("last_s", None):
+            picked["since_s"] = self.cluster.world.timers.now_s() - float(last_s)
+        wanted = logs.Wanted(names, **picked)
+        events = self.cluster.events
+        found, after = logs.lines(events, wanted, logs.cursor_of(cursor))
+        with trio.move_on_after(MAX_WAIT_S):
+            while cursor is not None and not found:
+                await trio.sleep(LOGS_POLL_S)
+                found, after = logs.lines(events, wanted, after)
+        return {"lines": [_packable(dict(each)) for each in found], "cursor": list(after)}
 
     async def _inject(
         self, call: Call, record: dict[str, Any], for_s: float | None = None

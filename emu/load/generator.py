@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import count
+from random import getrandbits
 from typing import Any, Final
 
 from emu.load.plan import Endpoint, Plan
@@ -30,7 +32,9 @@ class Connection(asyncio.Protocol):
         self.generator = generator
         self.first = first
         """What waits for the connection to stand."""
-        self.speaker = speaker(endpoint, generator.plan)
+        self.speaker = speaker(endpoint, generator.plan, generator.ids)
+        self.named = endpoint.protocol == "http"
+        """Whether a request's number is the id by which logs have it."""
         self.in_flight: dict[int, float] = {}
         self.transport: Any = None
         self.began_s = generator.now_s()
@@ -70,7 +74,7 @@ class Connection(asyncio.Protocol):
         for number, code in answers:
             due_s = self.in_flight.pop(number, None)
             if due_s is not None:  # else it was given up before
-                self.generator.stats.count(code, due_s, now_s)
+                self.generator.stats.count(code, due_s, now_s, number if self.named else None)
         if self.speaker.closes:
             self.transport.close()
         else:
@@ -110,6 +114,8 @@ class Generator:
     def __init__(self, plan: Plan, on_second: Callable[[Stats], object] = lambda stats: None):
         self.plan = plan
         self.stats = Stats()
+        self.ids = count(getrandbits(32) << 20)
+        """Of requests over HTTP: other runs have others."""
         self.ended = asyncio.Event()
         self._on_second = on_second
         self._open: dict[Connection, None] = {}

@@ -3,13 +3,14 @@ answers. HTTP is read here by hand, so that the generator is not what is measure
 
 from __future__ import annotations
 
-from itertools import count
+from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from emu.load.plan import Endpoint, Plan
 from emu.load.stats import OK
 from protocols import rpc
 from protocols.errors import RpcError
+from protocols.http.message import TRACE
 
 MAX_HEAD_BYTES: Final = 65536
 MAX_SIZE_DIGITS: Final = 15
@@ -35,10 +36,11 @@ class Speaker(Protocol):
 class HttpSpeaker:
     """One request at a time; a status below 400 is ok, others are `http_STATUS`."""
 
-    def __init__(self, endpoint: Endpoint, plan: Plan) -> None:
+    def __init__(self, endpoint: Endpoint, plan: Plan, numbers: Iterator[int]) -> None:
+        """`numbers`: the ids of the whole run's requests."""
         self.closes = False
-        self._request = _http_request(endpoint, plan)
-        self._numbers = count()
+        self._head, self._body = _http_request(endpoint, plan)
+        self._numbers = numbers
         self._number = -1
         self._buffer = bytearray()
         self._status = b""
@@ -48,7 +50,7 @@ class HttpSpeaker:
 
     def request(self) -> tuple[int, bytes]:
         self._number = next(self._numbers)
-        return self._number, self._request
+        return self._number, b"%b%x\r\n\r\n%b" % (self._head, self._number, self._body)
 
     def feed(self, data: bytes) -> list[Answer]:
         buffer = self._buffer
@@ -147,18 +149,19 @@ def _size(text: bytes | bytearray, base: int) -> int:
     return int(digits, base)
 
 
-def speaker(endpoint: Endpoint, plan: Plan) -> Speaker:
-    return HttpSpeaker(endpoint, plan) if endpoint.protocol == "http" else RpcSpeaker(plan)
+def speaker(endpoint: Endpoint, plan: Plan, numbers: Iterator[int]) -> Speaker:
+    return HttpSpeaker(endpoint, plan, numbers) if endpoint.protocol == "http" else RpcSpeaker(plan)
 
 
 def _outcome(error: Any) -> str:
     return OK if error is None else RpcError.from_wire(error).code
 
 
-def _http_request(endpoint: Endpoint, plan: Plan) -> bytes:
+def _http_request(endpoint: Endpoint, plan: Plan) -> tuple[bytes, bytes]:
+    """All before the request's id, and what comes after its head."""
     method = "POST" if plan.body else "GET"
     lines = [f"{method} {endpoint.path} HTTP/1.1", f"host: {endpoint.host}:{endpoint.port}"]
     lines += [f"{name}: {value}" for name, value in plan.headers]
     if plan.body:
         lines.append(f"content-length: {len(plan.body)}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + plan.body
+    return "\r\n".join([*lines, f"{TRACE}: "]).encode("latin-1"), plan.body

@@ -8,7 +8,7 @@ from typing import Any
 
 from emu.machine.life import Life
 from emu.machine.world import MachineSpec
-from nodes.base import Clock, Cpu, Disk, History, Log, Network, Operation
+from nodes.base import Access, Clock, Cpu, Disk, History, Log, Network, Operation
 from nodes.metrics import Metrics
 
 
@@ -27,6 +27,7 @@ class NodeContext:
         cpu: Cpu,
         metrics: Metrics,
         log: Log,
+        access: Access,
         history: History,
         rare: Callable[[str], bool],
         reached: Callable[[str], object],
@@ -42,6 +43,7 @@ class NodeContext:
         self.cpu = cpu
         self.metrics = metrics
         self.log: Log = _LivingLog(log, life)
+        self.access: Access | None = access
         self.history: History = _LivingHistory(history, life)
         self._seed = f"{seed}/node/{spec.name}/{life.generation}"
         self._rngs: dict[str, random.Random] = {}

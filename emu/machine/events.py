@@ -14,6 +14,8 @@ from typing import Any, Final
 import structlog
 import trio
 
+from emu.machine.requests import Requests
+
 RING_EVENTS: Final = 10_000
 LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -50,6 +52,7 @@ EVENTS: Final = {
     "alert firing": "A rule's condition has held for long enough: why, and what to look at.",
     "alert cleared": "It holds no more.",
     "alert not evaluated": "A rule asks what cannot be answered just now.",
+    "lines not written": "What nodes tell is not kept in a file: the disk refused it.",
     "verdict": "The run was judged.",
 }
 """What emu itself tells; what nodes tell is beside each family. For people, and the reference."""
@@ -72,6 +75,8 @@ class Events:
         self._printer = printer
         self._arrived = trio.Event()
         self.listeners: list[Callable[[Event], Any]] = []
+        self.requests = Requests(now_s)
+        """What nodes tell of single requests, apart: there may be many."""
 
     def logger(self, **fields: Any) -> Any:
         """A structlog logger whose events land here, with `fields` in each."""

@@ -11,7 +11,9 @@ from emu.machine.clock import MachineClock, NodeClock
 from emu.machine.context import NodeContext
 from emu.machine.cpu import NodeCpu
 from emu.machine.disk import MachineDisk, NodeDisk
+from emu.machine.events import Events
 from emu.machine.life import Holder, Life
+from emu.machine.requests import NodeAccess
 from emu.machine.world import ClockControl, DiskControl, MachineSpec, Timers
 from nodes.base import Context, History, Log, Network
 from nodes.metrics import Metrics
@@ -23,6 +25,7 @@ class Hypervisor(Protocol):
     seed: int | str
     holder: Holder
     history: History
+    events: Events
 
     @property
     def timers(self) -> Timers: ...
@@ -93,6 +96,7 @@ class EmulatedMachine:
             cpu=self._cpu,
             metrics=metrics,
             log=world.log_for(spec),
+            access=NodeAccess(world.events.requests, spec, life),
             history=world.history,
             rare=world.rare_for(spec),
             reached=world.reached,

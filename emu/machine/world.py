@@ -71,6 +71,14 @@ class ClockSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSpec:
+    """Which requests a node tells of: all that took `slow_s`, and a share of the others."""
+
+    sample_ratio: float = 0.0
+    slow_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """One emulated machine, as the topology declares it."""
 
@@ -94,6 +102,7 @@ class MachineSpec:
     cpu: CpuSpec = field(default_factory=CpuSpec)
     disk: DiskSpec = field(default_factory=DiskSpec)
     clock: ClockSpec = field(default_factory=ClockSpec)
+    logs: LogSpec = field(default_factory=LogSpec)
 
     @property
     def port(self) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emu.machine.links import Links
-from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, MachineSpec
+from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, LogSpec, MachineSpec
 from emu.model.expectations import Expected
 from emu.model.faults import Fault
 from emu.model.problems import Problem, TopologyError, hint
@@ -48,6 +48,7 @@ class Tier:
     """Where it may grow."""
     public: bool = False
     cpu: CpuSpec = field(default_factory=CpuSpec)
+    logs: LogSpec = field(default_factory=LogSpec)
     disk: DiskSpec = field(default_factory=DiskSpec)
     clock: ClockSpec = field(default_factory=ClockSpec)
     restart: str = "no"
@@ -95,6 +96,7 @@ class Tier:
             dials=self.dials + self.dials_groups,
             rights=self.rights,
             cpu=self.cpu,
+            logs=self.logs,
             disk=self.disk,
             clock=self.clock,
         )

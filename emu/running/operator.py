@@ -16,7 +16,7 @@ import trio
 from emu.machine.events import Events
 from emu.machine.reach import not_counted
 from emu.machine.world import OPERATOR, World
-from nodes.base import ADMIN_PORT, Clock, Cpu, Timer
+from nodes.base import ADMIN_PORT, Access, Clock, Cpu, Timer
 from nodes.metrics import Metrics
 from nodes.parts.timing import move_on_after
 from nodes.wire.client import Client
@@ -69,6 +69,7 @@ class OperatorContext:
         self.log = events.logger(node=OPERATOR)
         self.reached = not_counted
         self.disk: Any = None
+        self.access: Access | None = None
         self.history: Any = None
 
     def rng(self, name: str) -> random.Random:

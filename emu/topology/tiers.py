@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
 from emu.machine.units import check_drift, shown
-from emu.machine.world import ClockSpec, CpuSpec, DiskSpec
+from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, LogSpec
 from emu.model.kinds import known_kinds
 from emu.model.problems import hint
 from emu.model.shaping import Access
@@ -89,6 +89,16 @@ class ClockOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class LogOptions:
+    """Which requests each member tells of: `emu logs`."""
+
+    sample_ratio: float = LogSpec().sample_ratio
+    """The share of all requests, the same ones at every tier: `sample: 10%`."""
+    slow_s: float = LogSpec().slow_s
+    """All that take as long as this: `slow: 200ms`."""
+
+
+@dataclass(frozen=True, slots=True)
 class TierOptions:
     """What every tier may be told, whatever its kind."""
 
@@ -114,6 +124,8 @@ class TierOptions:
     """The line of each member to all others, on top of `links`: `access: 4g` (50 ms, 20 Mbit and
     0.1 % of packets lost, each way), 3g (100 ms, 2 Mbit, 0.5 %), satellite (600 ms, 10 Mbit, 0.5 %)
     or local (0.1 ms, 1 Gbit)."""
+    logs: LogOptions = field(default_factory=LogOptions)
+    """Which requests `emu logs` has lines of: `logs: {sample: 10%, slow: 200ms}`."""
     restart: Literal["no", "on-failure"] = "no"
     """Whether a node that raised is started again, with backoff. One that was killed, crashed or
     stopped stays down until it is started, or healed."""
@@ -122,7 +134,7 @@ class TierOptions:
 
 
 COMMON_KEYS: Final = tuple(schema.keys_of(TierOptions))
-PEOPLE_KEYS: Final = ("nodes", "cpu", "disk", "clock", "access", "restart")
+PEOPLE_KEYS: Final = ("nodes", "cpu", "disk", "clock", "logs", "restart")
 """Those that people may be told, too: who they are and where, their section says."""
 
 
@@ -198,6 +210,7 @@ class TierReader:
             regions=_where(options, self.regions),
             public=options.public,
             cpu=_cpu(options.cpu),
+            logs=LogSpec(options.logs.sample_ratio, options.logs.slow_s),
             disk=_disk(options.disk),
             clock=ClockSpec(options.clock.offset_s, options.clock.drift_ratio),
             restart=options.restart,

@@ -151,7 +151,7 @@ class _Compartment:
         self.network, self.clock, self.cpu = ctx.network, ctx.clock, ctx.cpu
         self.metrics, self.history = ctx.metrics, ctx.history
         self.log: Log = _GroupsLog(ctx.log, group)
-        self.reached = ctx.reached
+        self.reached, self.access = ctx.reached, ctx.access
         self.disk: Disk = _Files(ctx.disk, f"{name}.")
         self._ctx = ctx
         self._name = name

@@ -277,9 +277,11 @@ EXPLAINED: Final = {
 }
 
 
-def problem(view: View, status: int, phrase: str, message: str) -> bytes:
+def problem(view: View, status: int, phrase: str, message: str, request: str = "") -> bytes:
+    """`request`: by what whoever runs the site finds it in the logs."""
     explained = EXPLAINED.get(status, "This request could not be answered.")
+    told = f"<br>request {escape(request)}" if request else ""
     body = f"""<section class="panel narrow error"><p class="status">{status}</p>
-<h1>{escape(phrase)}</h1><p>{explained}</p><p class="why">{escape(message)}</p>
+<h1>{escape(phrase)}</h1><p>{explained}</p><p class="why">{escape(message)}{told}</p>
 <a class="button" href="/">Home</a></section>"""
     return page(view, phrase, body)

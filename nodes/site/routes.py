@@ -18,6 +18,7 @@ from nodes.site import pages, photo_pages, pictures, style
 from nodes.site.pages import View
 from nodes.site.service import Site
 from nodes.site.store import NAMES
+from nodes.wire.answers import request_id
 from nodes.wire.http_server import Endpoint, Via, error_response, json_response
 from protocols.errors import RpcError
 from protocols.http import forms
@@ -132,7 +133,9 @@ class Routes:
         view = View(self.ctx.name, self.ctx.region, 1, (), self.ctx.clock.wall_s())
         phrase = http.reason_phrase(status)
         return _html(
-            pages.problem(view, status, phrase, message), status, ("cache-control", "no-store")
+            pages.problem(view, status, phrase, message, request_id()),
+            status,
+            ("cache-control", "no-store"),
         )
 
     async def _view(self, request: Request, via: Via, began_s: float) -> View:

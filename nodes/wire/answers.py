@@ -86,6 +86,12 @@ current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 its deadline and trace."""
 
 
+def request_id() -> str:
+    """The id of the request on whose behalf this task works, as people see it; "" of none."""
+    call = current_call.get()
+    return "" if call is None or call.trace is None else f"{call.trace:x}"
+
+
 def deadline_in(clock: Clock, timeout_s: float) -> float:
     """So long from now on that clock, within what our own caller has left."""
     deadline_s = clock.monotonic_s() + timeout_s

@@ -42,6 +42,8 @@ class Server(Protocol):
     limits: rpc.Limits
     notified: dict[str, Handler]
     charge_cpu: bool
+    tells: bool
+    """Whether its requests are the node's traffic, of which lines are kept."""
     batch: Batch | None
     draining: Draining
     in_flight: int
@@ -67,6 +69,7 @@ class ServerConnection:
         self.rpc = rpc.Connection(service.limits)
         self.receive_data = self.rpc.receive_data
         self.send_response = self.rpc.send_response
+        self.access = service.ctx.access if service.tells else None
         self.monotonic_s = service.ctx.clock.monotonic_s
         self.ending = Ending()
         self.plain_call = Call(stream.peer.name, ending=self.ending)
@@ -240,7 +243,8 @@ class ServerConnection:
             if type(result) is Future:
                 self.pending += 1
                 self.service.in_flight += 1
-                result.when_settled(partial(self._settled, result, method, msgid, arrived_s))
+                trace = None if metadata is None else metadata.get(rpc.TRACE)
+                result.when_settled(partial(self._settled, result, method, msgid, arrived_s, trace))
                 return
             if result is NotImplemented:
                 params += () if metadata is None else (metadata,)
@@ -255,6 +259,8 @@ class ServerConnection:
         method.batched += 1
         self.unsent.append(answer)
         self.unsent_bytes += len(answer)
+        if metadata is not None and self.access is not None and self.access.samples:
+            self._tell(method.name, arrived_s, None, metadata.get(rpc.TRACE))
 
     def _answered(self, method: Method, answer: bytes) -> None:
         if not method.batched:
@@ -263,9 +269,13 @@ class ServerConnection:
         self.unsent.append(answer)
         self.unsent_bytes += len(answer)
 
-    def _settled(self, future: Future, method: Method, msgid: int, arrived_s: float) -> None:
+    def _settled(
+        self, future: Future, method: Method, msgid: int, arrived_s: float, trace: int | None
+    ) -> None:
         self.pending -= 1
         self.service.in_flight -= 1
+        if self.access is not None:
+            self._tell(method.name, arrived_s, future.error, trace)
         if self.stopped:
             return
         if future.error is not None:
@@ -345,6 +355,8 @@ class ServerConnection:
             self._fail(msgid, method.name, as_rpc_error(self.ctx, error, method=method.name))
             return
         self._answered(method, answer)
+        if self.access is not None and self.access.samples:
+            self._tell(method.name, arrived_s, None, call.trace)
 
     def _call(self, params: list[Any], arrived_s: float) -> Call:
         """Take the metadata off the params, if this client sends it."""
@@ -397,7 +409,18 @@ class ServerConnection:
             self._fail(msgid, method.name, failure)
         else:
             self._respond(msgid, method, result, arrived_s)
+        if self.access is not None:
+            self._tell(method.name, arrived_s, failure, call.trace)
         await self._flush()
+
+    def _tell(
+        self, method: str, arrived_s: float, failure: RpcError | None, trace: int | None
+    ) -> None:
+        """A line about a request, if it is to be told."""
+        assert self.access is not None
+        outcome = "ok" if failure is None else failure.code
+        took_s = self.monotonic_s() - arrived_s
+        self.access.told(method, took_s, outcome, trace, self.stream.peer.name)
 
     def _respond(self, msgid: int, method: Method, result: Any, arrived_s: float) -> None:
         try:

@@ -18,6 +18,7 @@ from nodes.metrics import Counter, Histogram
 from nodes.parts import jsons
 from nodes.parts.timing import Alarm
 from nodes.wire.answers import as_rpc_error
+from nodes.wire.answers import request_id as id_of_request
 from nodes.wire.draining import Draining
 from nodes.wire.http_connection import AnyResponse, Connection, Via
 from nodes.wire.service import (
@@ -35,6 +36,7 @@ from protocols.http.message import Request, Response, StreamedResponse
 __all__ = ["Endpoint", "HttpLimits", "HttpService", "Via", "error_response", "json_response"]
 
 MAX_DEADLINE_S: Final = 3600.0
+ID_BITS: Final = 52
 
 STATUS_OF_ERROR: Final = {
     "bad_request": 400,
@@ -92,11 +94,11 @@ def json_response(
 
 
 def error_response(request: Request | None, status: int, code: str, message: str) -> Response:
-    """The plain refusal: `{"error": {"code", "message", "definite"}}`."""
-    definite = RpcError(code).definite
-    return json_response(
-        {"error": {"code": code, "message": message, "definite": definite}}, status
-    )
+    """The plain refusal: `{"error": {"code", "message", "definite", "request"?}}`."""
+    error = {"code": code, "message": message, "definite": RpcError(code).definite}
+    if request is not None and (request_id := id_of_request()):
+        error["request"] = request_id
+    return json_response({"error": error}, status)
 
 
 RenderError = Callable[[Request | None, int, str, str], Response]
@@ -118,6 +120,7 @@ class HttpService:
         self.limits = limits or HttpLimits()
         self.render_error = render_error
         self.draining = Draining()
+        self._ids = ctx.rng("request ids")
         self.in_flight = 0
         self._node = (http.NODE, ctx.name)
         self._date_s, self._date = -1, ("date", "")
@@ -147,32 +150,51 @@ class HttpService:
         clock = self.ctx.clock
         arrived_s = clock.monotonic_s()
         endpoint = self.find(request)
+        deadline_s, trace = arrived_s + self._limit_s(request), _trace(request)
+        if trace is None:  # a client from outside: here its way begins
+            trace = self._ids.getrandbits(ID_BITS)
+        token = current_call.set(Call(via.peer, deadline_s, trace))
+        try:
+            response = await self._admit(request, endpoint, via, alarm, deadline_s)
+        finally:
+            current_call.reset(token)
+        took_s = clock.monotonic_s() - arrived_s
+        self._count(endpoint.name, response.status, took_s)
+        return self._finished(self._told(endpoint.name, response, took_s, trace, via.peer))
+
+    async def _admit(
+        self, request: Request, endpoint: Endpoint, via: Via, alarm: Alarm, deadline_s: float
+    ) -> AnyResponse:
         if self.in_flight >= self.limits.max_in_flight and endpoint.cost_s != 0:
             error = RpcError("overloaded", f"{self.in_flight} requests are in hand already")
-            response: AnyResponse = self._refuse(request, error)
-        else:
-            self.in_flight += 1
-            deadline_s = arrived_s + self._limit_s(request)
-            alarm.set(deadline_s)
-            try:
-                response = await self._work(request, endpoint, via, deadline_s)
-            finally:
-                self.in_flight -= 1
-        self._count(endpoint.name, response.status, clock.monotonic_s() - arrived_s)
-        return self._finished(response)
+            return self._refuse(request, error)
+        self.in_flight += 1
+        alarm.set(deadline_s)
+        try:
+            return await self._work(request, endpoint, via, deadline_s)
+        finally:
+            self.in_flight -= 1
+
+    def _told(
+        self, route: str, response: _Answer, took_s: float, trace: int | None, peer: str
+    ) -> _Answer:
+        """A line about it, if it is to be told; an answer that went wrong has its id."""
+        access = self.ctx.access
+        if access is not None:
+            access.told(route, took_s, str(response.status), trace, peer)
+        if response.status < HTTPStatus.BAD_REQUEST or trace is None:
+            return response
+        return replace(response, headers=(*response.headers, (http.REQUEST_ID, f"{trace:x}")))
 
     async def _work(
         self, request: Request, endpoint: Endpoint, via: Via, deadline_s: float
     ) -> AnyResponse:
-        token = current_call.set(Call(via.peer, deadline_s, _trace(request)))
         try:
             if self.ctx.cpu.cores and endpoint.cost_s != 0:
                 await self.ctx.cpu.run(endpoint.cost_s, expires_at_s=deadline_s)
             return await endpoint.handler(request, via)
         except Exception as problem:
             return self._refuse(request, as_rpc_error(self.ctx, problem, route=endpoint.name))
-        finally:
-            current_call.reset(token)
 
     def _limit_s(self, request: Request) -> float:
         return min(self.limits.timeout_s, _remaining_s(request))
@@ -180,8 +202,9 @@ class HttpService:
     def late(self, request: Request) -> Response:
         limit_s = self._limit_s(request)
         response = self._refuse(request, RpcError("timeout", f"no answer within {limit_s:g} s"))
-        self._count(self.find(request).name, response.status, limit_s)
-        return self._finished(response)
+        route, trace = self.find(request).name, _trace(request)
+        self._count(route, response.status, limit_s)
+        return self._finished(self._told(route, response, limit_s, trace, ""))
 
     def failed(self, problem: Exception, request: Request) -> Response:
         if isinstance(problem, http.LocalProtocolError):

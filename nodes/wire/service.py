@@ -44,6 +44,7 @@ class Service:
         self.notified: dict[str, Handler] = {}
         """What arrives without wanting an answer: plain functions, called inline."""
         self.charge_cpu = charge_cpu
+        self.tells = metrics is None
         self.batch: Batch | None = None
         self.draining = Draining()
         self.in_flight = 0

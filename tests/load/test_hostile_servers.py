@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import struct
+from itertools import count
 
 import msgpack
 import pytest
@@ -55,7 +56,7 @@ def test_whatever_a_server_says_is_an_answer_or_a_broken_protocol(protocol: str)
     endings = set()
     for _ in range(2_000):
         said = mutated(rng, HTTP if protocol == "http" else RPC)
-        one = speaker(endpoint(protocol), Plan((endpoint(protocol),), 1.0))
+        one = speaker(endpoint(protocol), Plan((endpoint(protocol),), 1.0), count())
         one.request()
         try:
             endings |= {code == OK for _, code in one.feed(said)}

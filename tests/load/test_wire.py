@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import msgpack
 import pytest
 
@@ -13,7 +15,7 @@ HERE = Endpoint("http", "127.0.0.1", 8080, "/page?q=1")
 
 
 def http(**options) -> HttpSpeaker:
-    return HttpSpeaker(HERE, Plan((HERE,), 1.0, **options))
+    return HttpSpeaker(HERE, Plan((HERE,), 1.0, **options), count())
 
 
 def rpc(**options) -> RpcSpeaker:
@@ -49,7 +51,7 @@ def test_a_request_carries_the_path_the_headers_and_the_body() -> None:
     speaker = http(headers=(("x-a", "1"),), body=b"text=hi")
     assert speaker.request()[1] == (
         b"POST /page?q=1 HTTP/1.1\r\nhost: 127.0.0.1:8080\r\nx-a: 1\r\n"
-        b"content-length: 7\r\n\r\ntext=hi"
+        b"content-length: 7\r\nx-emu-trace: 0\r\n\r\ntext=hi"
     )
 
 

@@ -208,6 +208,7 @@ class MemoryContext:
         self.cpu = MemoryCpu()
         self.metrics = Metrics({"node": name})
         self.log = MemoryLog()
+        self.access: Any = None
         self.history: Any = None
         self.states: list[str] = []
         self.reached = self.states.append
