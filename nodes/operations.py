@@ -230,6 +230,25 @@ class Console(Protocol):
         """Call an admin method, or with `main` one of the main port. Raises RpcError."""
         ...
 
+    def led_tiers(self, name: str) -> list[str]:
+        """The tiers of that name, or of that group, whose members have a leader among them.
+        Raises ValueError where there is none."""
+        ...
+
+    def save(self, path: str, data: bytes) -> None:
+        """Write a file of the operator's, whole or not at all. Raises ValueError."""
+        ...
+
+    def load(self, path: str) -> bytes:
+        """Read one. Raises ValueError."""
+        ...
+
+    async def reinstall(self, disks: Mapping[str, Mapping[str, bytes]]) -> None:
+        """End these nodes, and whoever is in front of their group and remembers what it was; then
+        start them, these with a disk that has only these files. Raises RpcError where one does not
+        come up."""
+        ...
+
     @property
     def next_event(self) -> int: ...
 

@@ -24,6 +24,8 @@ from emu.control.client import ControlClient, ControlError
 from emu.model.faults import Fault
 from protocols.errors import RpcError
 
+FILE: Final = "file"
+"""An option of a word that is a path, wherever the cluster runs."""
 POLL_S: Final = 0.1
 LOOK_S: Final = 1.0
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
@@ -122,6 +124,8 @@ def _operation(told: Told, word: type[Fault]) -> Any:
         if others.get("cancel"):
             _cancel(verb, str(given[word.main]), cluster, as_json)
             return
+        if given.get(FILE):  # the cluster may run elsewhere
+            given[FILE] = str(Path(given[FILE]).absolute())
         unsaid = missing(word, given)
         if unsaid:
             output.fail(f"say {', '.join(unsaid)}: `emu {verb} --help`", output.USAGE)

@@ -194,6 +194,14 @@ class LiveWorld:
     def machines(self) -> Iterable[EmulatedMachine]:
         return self._machines.values()
 
+    def save(self, path: str, data: bytes) -> None:
+        aside = Path(f"{path}.new")
+        aside.write_bytes(data)
+        aside.replace(path)
+
+    def load(self, path: str) -> bytes:
+        return Path(path).read_bytes()
+
     # --- emu.machine.machine.Hypervisor -----------------------------------------------------------
 
     def card(self, spec: MachineSpec, life: Life) -> Network:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, Protocol
@@ -156,6 +156,14 @@ class MachineDisk:
     def wipe(self) -> None:
         self.files.wipe()
         self._syncs.clear()
+
+    def load(self, files: Mapping[str, bytes]) -> None:
+        self.wipe()
+        for name, data in files.items():
+            _check_name(name)
+            self.check_space(len(data))
+            self.files.append(name, data)
+            self.files.begin_sync(name).commit()
 
     def cut(self) -> None:
         """Power is lost: whatever was under way never ends."""

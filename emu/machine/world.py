@@ -4,7 +4,7 @@ tier is known here."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -135,6 +135,10 @@ class DiskControl(Protocol):
         """Remove every file: the machine was replaced."""
         ...
 
+    def load(self, files: Mapping[str, bytes]) -> None:
+        """Be a disk that has these files and no others, durably; the node must have ended."""
+        ...
+
 
 class ClockControl(Protocol):
     """The fault switches of one machine's clock."""
@@ -202,6 +206,14 @@ class World(Protocol):
         ...
 
     def machines(self) -> Iterable[Machine]: ...
+    def save(self, path: str, data: bytes) -> None:
+        """Write a file of whoever operates the cluster, whole or not at all. Raises OSError."""
+        ...
+
+    def load(self, path: str) -> bytes:
+        """Read one. Raises OSError."""
+        ...
+
     def settle(self) -> None:
         """Booting is over: what is measured of the world itself begins now."""
         ...

@@ -112,6 +112,48 @@ class ClusterConsole:
         ask = self.cluster.operator.ask
         return await ask(name, method, *params, timeout_s=timeout_s, port=instance.spec.port)
 
+    # --- files and disks -----------------------------------------------------------------------
+
+    def led_tiers(self, name: str) -> list[str]:
+        found = [
+            tier.name
+            for tier in self.cluster.topology.tiers
+            if name in (tier.name, tier.group) and tier.kind.leader and self._can(tier.kind)
+        ]
+        if not found:
+            raise self.refusal(name)
+        return found
+
+    def save(self, path: str, data: bytes) -> None:
+        try:
+            self.cluster.world.save(path, data)
+        except OSError as error:
+            raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def load(self, path: str) -> bytes:
+        try:
+            return self.cluster.world.load(path)
+        except OSError as error:
+            raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+
+    async def reinstall(self, disks: Mapping[str, Mapping[str, bytes]]) -> None:
+        cluster = self.cluster
+        groups = dict.fromkeys(cluster.instances[name].placement.group for name in disks)
+        fronts = [
+            name
+            for name, each in cluster.instances.items()
+            if each.placement.kind.front and each.placement.group and each.placement.group in groups
+        ]
+        again = [name for name in (*disks, *fronts) if cluster.instances[name].running]
+        for name in again:
+            cluster.kill(name)
+        for name, files in disks.items():
+            cluster.instances[name].handle.disk.load(files)
+        await cluster.launch_all(list(dict.fromkeys((*disks, *again))))
+        late = [name for name in disks if cluster.instances[name].state != "up"]
+        if late:
+            raise RpcError("unavailable", f"not up again: {', '.join(late)}; `emu ps` says why")
+
     # --- events --------------------------------------------------------------------------------
 
     @property

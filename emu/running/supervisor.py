@@ -158,15 +158,15 @@ class Cluster:
         for name in plan.restarted:
             await self.remove(name)
             self._add(placements[name])
-            await self._launched([name])
+            await self.launch_all([name])
         for name in plan.added:
             self._add(placements[name])
-        await self._launched(plan.added)
+        await self.launch_all(plan.added)
         topology.arm(self.world.links)
         told = {"gone": gone} if gone else {}
         self.log.info(CHANGED, added=len(plan.added), removed=len(plan.removed), **told)
 
-    async def _launched(self, names: Sequence[str]) -> None:
+    async def launch_all(self, names: Sequence[str]) -> None:
         """Start them all and wait until they are up or have failed, at most BOOT_TIMEOUT_S."""
         for name in names:
             self.launch(name)

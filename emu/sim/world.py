@@ -81,6 +81,8 @@ class SimWorld:
         self.history: History = history or NoHistory()
         self.links: Links = _TracedLinks(seed, clock)
         self.metrics = Metrics()
+        self._shelf: dict[str, bytes] = {}
+        """Files of whoever operates the cluster: they are gone with it."""
         self.holder: Holder = _TracedHolder(clock)
         self.network = SimNetwork(
             clock,
@@ -156,6 +158,14 @@ class SimWorld:
         host = self.network.host(name)
         if host is not None:
             self.network.set_power(host, on)
+
+    def save(self, path: str, data: bytes) -> None:
+        self._shelf[path] = data
+
+    def load(self, path: str) -> bytes:
+        if path not in self._shelf:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return self._shelf[path]
 
     def log_for(self, spec: MachineSpec) -> Log:
         log: Log = self.events.logger(node=spec.name, tier=spec.tier, region=spec.region)

@@ -27,6 +27,7 @@ from nodes.kv.coordination import (
 from nodes.kv.move_runner import MoveRunner
 from nodes.parts.timing import move_on_after
 from nodes.replica import series as replica_series
+from nodes.replica.backup import BackupSource
 from nodes.replica.client import GroupClients
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.witness import Witnesses
@@ -119,6 +120,7 @@ class CoordinatorNode:
             admin = Admin(ctx, service=service, facts=self.facts)
             for name in (words.PLAN, words.RESHARD, words.CANCEL, words.PROGRESS):
                 admin.add(name, service.methods[name].handler)
+            BackupSource(self.driver).add_methods(admin)
             self._measure()
             listener = await ctx.network.listen(RPC_PORT)
             nursery.start_soon(admin.listen_and_serve)

@@ -12,6 +12,7 @@ from nodes.kv.router import KvRouterConfig, KvRouterNode
 from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
 from nodes.kv.tier import KvConfig, expand
 from nodes.kv.workloads import WORKLOADS
+from nodes.replica.backing_up import OPERATIONS as BACKUPS
 from nodes.replica.kind import (
     ALARMING,
     CAUTIONS,
@@ -94,6 +95,7 @@ COORDINATOR: Final = Kind(
     facts=FACTS,
     marks=MARKS,
     labels=LABELS,
+    operations=BACKUPS,
 )
 ROUTER: Final = Kind(
     KvRouterConfig,
@@ -130,6 +132,6 @@ SHARD: Final = Kind(
         StateCheck("owners", OWNED_SLOTS, across_group=True),
     ),
     may_lose=may_lose,
-    operations=(RESHARD,),
+    operations=(RESHARD, *BACKUPS),
     workloads=WORKLOADS,
 )

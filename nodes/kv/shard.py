@@ -18,6 +18,7 @@ from nodes.kv.engine import LoggedEngine, UnloggedEngine, execute
 from nodes.kv.hot_keys import HotKeys
 from nodes.kv.mover import Mover
 from nodes.kv.state import ADOPT, DEFAULT_REQUEST_IDS, KvState
+from nodes.replica.backup import BackupSource
 from nodes.replica.client import GroupClient, GroupClients
 from nodes.replica.witness import founders_with_witness
 from nodes.wire.admin import Admin
@@ -121,6 +122,8 @@ class KvShardNode:
             service = self._service()
             admin = Admin(ctx, service=service, facts=self.facts)
             admin.add(STATE_DIGEST, self._digest)
+            if isinstance(self.engine, LoggedEngine):
+                BackupSource(self.engine.driver).add_methods(admin)
             admin.add(OWNED_SLOTS, self._owned_slots)
             self._measure()
             listener = await ctx.network.listen(RPC_PORT)

@@ -27,6 +27,7 @@ from nodes.queue.reading import Reading
 from nodes.queue.series import Series
 from nodes.queue.topics import TopicOptions, with_dead_letters
 from nodes.queue.working import Working
+from nodes.replica.backup import BackupSource
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.group_commit import Gathering
 from nodes.replica.series import measure
@@ -138,6 +139,7 @@ class QueueBrokerNode:
             service.add("role", lambda call: self.facts(), cost_s=0.0)
             admin = Admin(ctx, service=service, facts=self.facts)
             admin.add(STATE_DIGEST, self._digest)
+            BackupSource(self.driver).add_methods(admin)
             listener = await ctx.network.listen(RPC_PORT)
             nursery.start_soon(admin.listen_and_serve)
             nursery.start_soon(service.serve, listener)

@@ -12,6 +12,7 @@ from nodes.queue.operations import OPERATIONS
 from nodes.queue.tier import QueueConfig, expand
 from nodes.queue.workloads import WORKLOADS
 from nodes.replica import reach as replicated
+from nodes.replica.backing_up import OPERATIONS as BACKUPS
 from nodes.replica.kind import (
     ALARMING,
     CAUTIONS,
@@ -74,6 +75,6 @@ BROKER: Final = Kind(
     checks=(StateCheck("replicas", STATE_DIGEST),),
     may_lose=may_lose,
     workloads=WORKLOADS,
-    operations=OPERATIONS,
+    operations=(*OPERATIONS, *BACKUPS),
     varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
 )

@@ -1,0 +1,84 @@
+"""What a replica gives to whoever makes a backup of its group: its snapshot and its log, piece by
+piece, while writes go on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from nodes.base import Context
+from nodes.replica.files import ReplicaFiles
+from nodes.replica.reading import AHEAD_BYTES
+from nodes.replica.recovery import STATE
+from nodes.replica.refusals import not_primary
+from nodes.replica.segments import PREFIX
+from nodes.replica.snapshot_files import SNAPSHOT
+from nodes.replica.state_machine import KeepsFiles, StateMachine
+from nodes.wire.admin import Admin
+from nodes.wire.service import Call
+from protocols.errors import RpcError
+from protocols.replication.backup import GroupAbout, Names
+from protocols.replication.log import Entry, encode_batch
+from protocols.replication.log_memory import MemoryLog
+from protocols.replication.replica import Replica
+
+BACKUP: Final = "backup"
+"""`[]` → a GroupAbout: of the primary."""
+BACKUP_SNAPSHOT: Final = "backup_snapshot"
+"""`[lsn, offset]` → bytes of the snapshot of that LSN."""
+BACKUP_LOG: Final = "backup_log"
+"""`[from_lsn, to_lsn]` → the first of those records, as bytes of a log."""
+PIECE_BYTES: Final = 1 << 20
+NAMES: Final = Names(STATE, SNAPSHOT, PREFIX)
+
+
+class Driver(Protocol):
+    """Whose group it is (driver.ReplicaDriver)."""
+
+    ctx: Context
+    core: Replica
+    machine: StateMachine
+    files: ReplicaFiles
+    storage: MemoryLog
+
+    @property
+    def is_primary(self) -> bool: ...
+    async def records(self, from_lsn: int, to_lsn: int, max_bytes: int = AHEAD_BYTES) -> Any: ...
+
+
+class BackupSource:
+    """One replica's."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def add_methods(self, admin: Admin) -> None:
+        admin.add(BACKUP, self._about)
+        admin.add(BACKUP_SNAPSHOT, self._snapshot)
+        admin.add(BACKUP_LOG, self._log)
+
+    def _about(self, call: Call) -> list[Any]:
+        """What is committed now. Raises RpcError: not_primary."""
+        driver, core = self._driver, self._driver.core
+        if not driver.is_primary:
+            raise not_primary(core)
+        prefix = driver.machine.file_prefix if isinstance(driver.machine, KeepsFiles) else ""
+        lsn, members = min(core.visible_lsn, driver.storage.last_lsn), tuple(core.members)
+        ours = driver.files.snapshots.current
+        snapshot = ours.snapshot if ours is not None else None
+        about = GroupAbout(lsn, core.epoch, core.founding, members, prefix, snapshot)
+        return about.to_wire()
+
+    async def _snapshot(self, call: Call, lsn: int, offset: int) -> bytes:
+        """Raises RpcError: refused, when there is another one by now."""
+        found = await self._driver.files.snapshots.read_sent(lsn, offset, PIECE_BYTES)
+        if found is None:
+            raise RpcError("refused", f"the snapshot at LSN {lsn} is no more: begin again")
+        return found
+
+    async def _log(self, call: Call, from_lsn: int, to_lsn: int) -> bytes:
+        """Raises RpcError: refused, where they are not kept any more."""
+        entries: list[Entry] = list(await self._driver.records(from_lsn, to_lsn, PIECE_BYTES))
+        if not entries:
+            raise RpcError("refused", f"record {from_lsn} is not kept any more: begin again")
+        return encode_batch(entries)
