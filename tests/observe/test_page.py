@@ -85,6 +85,15 @@ def test_what_is_the_matter_is_one_list_that_is_always_there():
     assert [attrs for tag, attrs in found.tags if tag == "ul" and attrs.get("class") == "now"]
 
 
+def test_what_fires_is_told_with_what_to_look_at_and_never_as_markup():
+    alert = {"alert": "EmuNodeDown", "severity": "critical", "summary": "<b>web-1</b> does not run",
+             "description": "`emu ps web-1` says why", "fired_s": 0.0}  # fmt: skip
+    found = shown(alerts=[alert], alerts_left_out=3)
+    assert "<b>web-1</b> does not run" in found.text and "and 3 more alerts" in found.text
+    (item,) = [attrs for _, attrs in found.tags if attrs.get("class") == "alert critical"]
+    assert item["title"] == "EmuNodeDown: `emu ps web-1` says why"
+
+
 def test_a_node_that_is_down_can_be_started_and_one_that_is_paused_resumed():
     nodes = [node("web-0", state="crashed", error="boom"), node("web-1", state="paused")]
     found = shown(nodes=nodes)

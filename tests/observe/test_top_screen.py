@@ -9,6 +9,7 @@ from rich.text import Text
 
 from emu.cli.top import keys_of
 from emu.cli.top_screen import draw, plain
+from emu.observe.shown import duration
 
 
 def tier(name: str, **fields: Any) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def status(tiers: int = 5, nodes: int = 7, **fields: Any) -> dict[str, Any]:
         "tiers": [tier(f"tier-{number}") for number in range(tiers)],
         "nodes": [node(f"web-{number}") for number in range(nodes)],
         "nodes_left_out": 0, "faults": [], "leaderless": [], "under_way": [], "offered": [],
+        "alerts": [], "alerts_left_out": 0,
         "kinds": {}, **fields,
     }  # fmt: skip
 
@@ -79,6 +81,19 @@ def test_nodes_scroll_to_the_last_and_no_farther():
     drawn = text(draw(status(5, 50), EVENTS, 80, 24, skip_nodes=1000))
     assert any(line.startswith("web-49") for line in drawn)
     assert not any(line.startswith("…") for line in drawn)
+
+
+def firing(number: int) -> dict[str, Any]:
+    return {"alert": "EmuNodeDown", "severity": "warning", "summary": f"web-{number} does not run",
+            "description": "`emu ps` says why", "fired_s": 70.0}  # fmt: skip
+
+
+def test_alerts_are_told_with_their_age_and_a_flood_is_counted():
+    alerts = [firing(number) for number in range(5)]
+    drawn = text(draw(status(alerts=alerts, alerts_left_out=2), EVENTS, 80, 24))
+    since = duration(status()["time_s"] - 70.0)
+    assert drawn[1] == f"! web-0 does not run  EmuNodeDown for {since}"
+    assert drawn[4] == "! and 4 more: emu alerts"
 
 
 def test_faults_say_how_long_and_how_much_longer_and_a_flood_is_counted():
