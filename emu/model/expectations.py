@@ -284,6 +284,12 @@ def evaluate(expectations: Iterable[Expected], summary: Mapping[str, Any]) -> li
     return [_evaluated(each, summary) for each in expectations]
 
 
+def missed(judged: Mapping[str, Any]) -> str:
+    """What there is to say of one that did not hold."""
+    joined = ", and " if judged["actual"] is None else ", "
+    return f"expected {judged['text']}{joined}{judged['told']}"
+
+
 def _evaluated(expected: Expected, summary: Mapping[str, Any]) -> dict[str, Any]:
     actual = expected.actual(summary)
     return {

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from emu.checks.history import Recorder
 from emu.checks.history_file import write_by_model
+from emu.model import expectations
 from emu.model.topology import FaultItem, Topology
 from emu.running.in_process import describe
 from emu.scenario import Scenario, cluster
@@ -182,5 +183,5 @@ def _first_anomaly(outcome: Outcome[dict[str, Any]]) -> tuple[str, str, tuple[st
         return anomaly["kind"], anomaly["text"], tuple(anomaly["operations"])
     for each in outcome.value["expectations"]:
         if each["held"] is False:
-            return "expectation", f"expected {each['text']}, {each['told']}", ()
+            return "expectation", expectations.missed(each), ()
     return "", "", ()

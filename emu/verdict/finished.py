@@ -22,14 +22,10 @@ class Finished(dict[str, Any]):
         __tracebackhide__ = True
         wanted = [expectations.parse(line) for line in lines]
         broken = [each for each in expectations.evaluate(wanted, self) if not each["held"]]
-        problems = [*map(_missed, broken), *_anomalies(self)]
+        problems = [*map(expectations.missed, broken), *_anomalies(self)]
         if problems:
             losses = any(each["text"].startswith(LOST) for each in broken)
             raise AssertionError("\n".join([*problems, *(named_losses(self) if losses else ())]))
-
-
-def _missed(judged: Mapping[str, Any]) -> str:
-    return f"expected {judged['text']}, {judged['told']}"
 
 
 def heading(anomaly: Mapping[str, Any]) -> str:

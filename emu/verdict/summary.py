@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from emu.model.expectations import Expected, evaluate
+from emu.model.expectations import Expected, evaluate, missed
 from nodes.parts.histogram import LogHistogram
 
 PASSED: Final = "passed"
@@ -127,7 +127,7 @@ def _why(summary: Mapping[str, Any], complete: bool) -> Iterable[str]:
             yield f"and {len(anomalies) - MAX_REASONS} more anomalies"
     for each in summary["expectations"]:
         if each["held"] is False:
-            yield f"expected {each['text']}, {each['told']}"
+            yield missed(each)
     if verdict == UNKNOWN:
         if not complete:
             yield "the run was not judged to its end"
