@@ -81,7 +81,8 @@ def _call(call: Call, store: Store, now_s: float) -> Vector:
     found = {}
     for labels, samples in store.over(last, now_s):
         if len(samples) > 1:
-            grown = increase(samples, now_s - last.range_s, now_s)
+            until_s = now_s - last.offset_s
+            grown = increase(samples, until_s - last.range_s, until_s)
             found[labels] = grown / last.range_s if call.function == "rate" else grown
     return found
 

@@ -18,10 +18,11 @@ FUNCTIONS: Final = {"rate": 1, "increase": 1, "histogram_quantile": 2}
 RANGED: Final = ("rate", "increase")
 """Those of a selector with a range."""
 AGGREGATIONS: Final = ("sum", "max", "min", "count", "avg")
+MATCHING: Final = ("=", "!=", "=~", "!~")
 LEVELS: Final = (("and",), ("==", "!=", ">=", "<=", ">", "<"), ("+", "-"), ("*", "/", "%"))
 """Operators, the loosest first; all of one level bind from the left."""
 REFUSED: Final = frozenset({
-    "or", "unless", "offset", "bool", "ignoring", "group_left", "group_right", "without",
+    "or", "unless", "bool", "ignoring", "group_left", "group_right", "without",
 })  # fmt: skip
 """Words that mean something to Prometheus, and nothing here."""
 
@@ -35,13 +36,38 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Matcher:
+    """What a label must be, or match as a whole; one that is not there is ""."""
+
+    label: str
+    operator: str
+    value: str
+
+    def takes(self, value: str) -> bool:
+        if self.operator in ("=", "!="):
+            return (value == self.value) == (self.operator == "=")
+        return bool(re.fullmatch(self.value, value)) == (self.operator == "=~")
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
     """The series of one metric; with a range, what they were over so long."""
 
     metric: str
-    equal: Labels = ()
-    unequal: Labels = ()
+    matchers: tuple[Matcher, ...] = ()
     range_s: float = 0.0
+    offset_s: float = 0.0
+    """So long ago."""
+
+    @property
+    def reach_s(self) -> float:
+        """How far back it looks."""
+        return self.range_s + self.offset_s
+
+    def takes(self, labels: Labels) -> bool:
+        """Whether a series of these labels is meant."""
+        have = dict(labels)
+        return all(each.takes(have.get(each.label, "")) for each in self.matchers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,17 +255,31 @@ class _Parser:
         return tuple(found)
 
     def _select(self, metric: str) -> Select:
-        matchers: dict[str, list[tuple[str, str]]] = {"=": [], "!=": []}
+        matchers: list[Matcher] = []
         if self._taken("{"):
             while not self._taken("}"):
                 label, operator = self._advance(), self._advance()
-                if operator not in matchers or not self._is_kind("text"):
-                    raise ValueError(f"`{label}{operator}{self._next}`: a label is = or != a text")
-                matchers[operator].append((label, self._advance()[1:-1]))
+                if operator not in MATCHING or not self._is_kind("text"):
+                    known = ", ".join(MATCHING)
+                    raise ValueError(f"`{label}{operator}{self._next}`: a label is {known} a text")
+                matchers.append(Matcher(label, operator, _text(operator, self._advance()[1:-1])))
                 if self._next != "}":
                     self._take(",")
         range_s = 0.0
         if self._taken("["):
             range_s = units.parse_value("range_s", self._advance())
             self._take("]")
-        return Select(metric, tuple(matchers["="]), tuple(matchers["!="]), range_s)
+        offset_s = 0.0
+        if self._taken("offset"):
+            offset_s = units.parse_value("offset_s", self._advance())
+        return Select(metric, tuple(matchers), range_s, offset_s)
+
+
+def _text(operator: str, text: str) -> str:
+    """What a label is compared with. Raises ValueError."""
+    if operator in ("=~", "!~"):
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise ValueError(f"`{text}` is no pattern: {error}") from error
+    return text

@@ -18,7 +18,6 @@ from ruamel.yaml import YAML
 
 from emu.alerts import language
 from emu.alerts.language import Expression, Labels
-from emu.alerts.series import LOOK_BACK_S
 from emu.machine import units
 
 SHIPPED: Final = Path(__file__).resolve().parents[2] / "dashboards" / "rules"
@@ -118,8 +117,7 @@ def kept_s(rules: Iterable[Rule]) -> dict[str, float]:
     found: dict[str, float] = {}
     for rule in rules:
         for each in language.selectors(rule.tree):
-            found[each.metric] = max(found.get(each.metric, 0.0), each.range_s)
-    assert all(range_s <= LOOK_BACK_S for range_s in found.values()), found
+            found[each.metric] = max(found.get(each.metric, 0.0), each.reach_s)
     return found
 
 
@@ -166,6 +164,8 @@ def plain(value: float) -> str:
     return f"{mantissa}e{exponent[0]}{exponent[1:].zfill(2)}"
 
 
+LARGE: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+TINY: Final = ("", "m", "u", "n", "p", "f", "a", "z", "y")
 SMALL: Final = ((1e3, "ms"), (1e6, "us"), (1e9, "ns"))
 
 
@@ -189,8 +189,25 @@ def percentage(ratio: float) -> str:
     return f"{ratio * 100:.4g}%"
 
 
+def humanized(value: float) -> str:
+    """With the prefix of a unit: `1.5k`, `20m`."""
+    prefix = ""
+    if abs(value) >= 1 and math.isfinite(value):
+        for prefix in LARGE:
+            if abs(value) < 1000 or prefix == LARGE[-1]:
+                break
+            value /= 1000
+    elif value and math.isfinite(value):
+        for prefix in TINY:
+            if abs(value) >= 1 or prefix == TINY[-1]:
+                break
+            value *= 1000
+    return f"{value:.4g}{prefix}"
+
+
 FORMATS: Final[Mapping[str, Callable[[float], str]]] = {
     "": plain,
+    "humanize": humanized,
     "humanizeDuration": duration,
     "humanizePercentage": percentage,
 }

@@ -6,6 +6,7 @@ seen at that time, as Prometheus has it.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ Samples = list[tuple[float, float]]
 """(time, value) of each, the oldest first."""
 Point = tuple[float, float | None]
 """(time, value); None: the series has ended."""
+
+NEVER: Final[Point] = (-math.inf, None)
 
 
 @dataclass(slots=True)
@@ -74,13 +77,15 @@ class Store:
 
     def latest(self, select: Select, now_s: float) -> Iterator[tuple[Labels, float]]:
         """Each series that is there now, with its value."""
+        now_s -= select.offset_s
         for labels, points in self._matching(select):
-            at_s, value = points[-1]
+            at_s, value = next((each for each in reversed(points) if each[0] <= now_s), NEVER)
             if value is not None and at_s > now_s - LOOK_BACK_S:
                 yield labels, value
 
     def over(self, select: Select, now_s: float) -> Iterator[tuple[Labels, Samples]]:
         """Each series with its samples in the selector's range, both ends included."""
+        now_s -= select.offset_s
         since_s = now_s - select.range_s
         for labels, points in self._matching(select):
             found = [(at_s, value) for at_s, value in points if value is not None
@@ -89,12 +94,8 @@ class Store:
                 yield labels, found
 
     def _matching(self, select: Select) -> Iterator[tuple[Labels, deque[Point]]]:
-        equal, unequal = dict(select.equal), dict(select.unequal)
         for labels, series in self._series.get(select.metric, {}).items():
-            have = dict(labels)
-            if all(have.get(name, "") == value for name, value in equal.items()) and not any(
-                have.get(name, "") == value for name, value in unequal.items()
-            ):
+            if select.takes(labels):
                 yield labels, series.points
 
     def _add(self, metric: str, labels: Labels, point: Point) -> None:

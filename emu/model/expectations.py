@@ -286,8 +286,7 @@ def evaluate(expectations: Iterable[Expected], summary: Mapping[str, Any]) -> li
 
 def missed(judged: Mapping[str, Any]) -> str:
     """What there is to say of one that did not hold."""
-    joined = ", and " if judged["actual"] is None else ", "
-    return f"expected {judged['text']}{joined}{judged['told']}"
+    return f"expected {judged['text']}, {judged['told']}"
 
 
 def _evaluated(expected: Expected, summary: Mapping[str, Any]) -> dict[str, Any]:

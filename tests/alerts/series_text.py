@@ -32,7 +32,7 @@ def _word(word: str) -> Iterator[float | str | None]:
 
 def series(text: str) -> tuple[str, Labels]:
     found: Any = parse(text)
-    return found.metric, tuple(sorted(found.equal))
+    return found.metric, tuple(sorted((each.label, each.value) for each in found.matchers))
 
 
 def feed(alerts: Alerts, given: Mapping[str, Values], turn: int) -> None:
