@@ -65,9 +65,9 @@ class Stream(trio.abc.HalfCloseableStream):
         """Close now, without waiting: the peer sees a reset."""
         raise NotImplementedError
 
-    def ended(self) -> bool:
-        """Whether the peer's end, or a reset, has arrived already and nothing else is to be read:
-        what to ask before a kept connection is used again."""
+    def has_arrived(self) -> bool:
+        """Whether anything has arrived that was not read: bytes, the peer's end, or a reset. Ask it
+        before a kept connection is used again: what is there already answers no question."""
         raise NotImplementedError
 
     def send_nowait(self, data: bytes) -> int:

@@ -158,13 +158,14 @@ class LiveStream(Stream):
             self._reader.close()
             self._reader = None
 
-    def ended(self) -> bool:
+    def has_arrived(self) -> bool:
         if self.broken or self._closed:
             return True
         if self._inbox is not None:
-            return self._inbox.over
+            return self._inbox.filled
         try:
-            return self._sock.recv(1, socket.MSG_PEEK) == b""
+            self._sock.recv(1, socket.MSG_PEEK)
+            return True
         except BlockingIOError:
             return False
         except OSError:
@@ -475,8 +476,9 @@ class Inbox:
         arrived.set()
 
     @property
-    def over(self) -> bool:
-        return not self._chunks and (self._ended or self._reset)
+    def filled(self) -> bool:
+        """Whether there is anything: bytes, the end, a reset."""
+        return bool(self._chunks) or self._ended or self._reset
 
     async def take(self, max_bytes: int) -> bytes:
         """The next bytes, b"" at the end; raises BrokenResourceError after a reset."""

@@ -140,8 +140,8 @@ class SimStream(Stream):
         finally:
             self._receiving = False
 
-    def ended(self) -> bool:
-        return self.broken or self.closed or (self._ended and not self._chunks)
+    def has_arrived(self) -> bool:
+        return self.broken or self.closed or self._ended or bool(self._chunks)
 
     def _abort_reading(self, _: Any) -> lowlevel.Abort:
         self._reader = None

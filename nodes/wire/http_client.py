@@ -224,7 +224,7 @@ class HttpClient:
         while idle:
             connection = idle.pop()
             fresh = now_s - connection.idle_since_s <= IDLE_S
-            if fresh and not connection.stream.ended():
+            if fresh and not connection.stream.has_arrived():
                 return connection, True
             connection.stream.abort()
         return await self._connect(target), False

@@ -67,18 +67,20 @@ async def test_trios_own_stream_checks_pass(make_world, latency_s):
         await trio.testing.check_half_closeable_stream(pair, clogged)
 
 
-async def test_the_end_of_a_quiet_connection_is_seen_without_reading(make_world):
+async def test_what_has_arrived_at_a_quiet_connection_is_seen_without_reading(make_world):
     async with make_world() as world, connected(world) as (_, server, near, far):
-        assert not (near.ended() or far.ended())
+        assert not (near.has_arrived() or far.has_arrived())
         await far.send_all(b"goodbye")
+        await server.clock.sleep(0.05)
+        assert near.has_arrived()
+        assert await near.receive_some() == b"goodbye"
+        assert not near.has_arrived()
         await far.send_eof()
         await server.clock.sleep(0.05)
-        assert not near.ended(), "there is something to be read first"
-        assert await near.receive_some() == b"goodbye"
-        assert near.ended() and not far.ended()
+        assert near.has_arrived() and not far.has_arrived()
         near.abort()
         await server.clock.sleep(0.05)
-        assert near.ended() and far.ended()
+        assert near.has_arrived() and far.has_arrived()
         with pytest.raises(trio.BrokenResourceError):
             await far.receive_some()
 

@@ -53,7 +53,7 @@ class MemoryStream(Stream):
         self.inner.send_stream.close()
         self.inner.receive_stream.close()
 
-    def ended(self) -> bool:
+    def has_arrived(self) -> bool:
         return self.broken
 
     def _check(self) -> None:

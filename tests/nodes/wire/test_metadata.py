@@ -120,7 +120,7 @@ async def test_messages_that_each_end_in_time_may_arrive_in_pieces_for_ever(
         await trio.sleep(1)
     await rig.stream.send_all(half)
     assert await rig.answer() == (None, "pong")
-    assert not rig.stream.ended()
+    assert not rig.stream.has_arrived()
 
 
 async def test_a_message_that_never_ends_closes_its_connection(
