@@ -1,6 +1,6 @@
 """The web tier: stateless nodes that serve the site over HTTP and MessagePack-RPC on one port.
 
-This module tells the protocols apart and finds the database; the site itself is in nodes/site/.
+This module finds the database; the site itself is in nodes/site/.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import trio
 
-from nodes.base import HTTP_PORT, Context, Stream
+from nodes.base import HTTP_PORT, Context
 from nodes.kind import HTTP, Kind
 from nodes.parts.stores import misread
 from nodes.parts.timing import move_on_after
@@ -26,19 +26,16 @@ from nodes.sql.local import LocalDatabase
 from nodes.wire.accepting import accept_forever
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
+from nodes.wire.front import Front
 from nodes.wire.http_server import Endpoint, HttpLimits, HttpService
-from nodes.wire.service import CHUNK_BYTES, Call, Service
-from protocols import proxy, rpc
+from nodes.wire.service import Call, Service
+from protocols import rpc
 from protocols.http import message as http
 from protocols.http.message import Request
 
 START_WAIT_S: Final = 0.25
 """So long it waits for its store before it serves; who connects meanwhile waits too."""
-FIRST_BYTES_TIMEOUT_S: Final = 10.0
-"""A connection that says nothing at all is closed after this."""
 LEAST_TIMEOUT_S: Final = 0.001
-MESSAGEPACK_ARRAY: Final = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
-"""First bytes that no HTTP request has: an RPC message is an array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +114,7 @@ class WebNode:
         )
         self.rpc = Service(ctx, limits=rpc.Limits(idle_timeout_s=config.idle_timeout_s))
         add_methods(self.rpc, self.site)
+        self.front = Front(ctx, self.http, self.rpc)
 
     def _find(self) -> Callable[[Request], Endpoint]:
         if not self.config.app:
@@ -129,8 +127,8 @@ class WebNode:
         sessions = self.site.sessions
         return {
             "sessions": sessions.count() if sessions is not None else 0,
-            "connections": self.http.draining.connections + self.rpc.draining.connections,
-            "in_flight": self.http.in_flight + self.rpc.in_flight,
+            "connections": self.front.connections,
+            "in_flight": self.front.in_flight,
             "database": self.opening.database,
             "store_ready": self.site.ready and self.opening.store_answers,
         }
@@ -144,7 +142,7 @@ class WebNode:
             nursery.start_soon(self._prepare, nursery)
             with move_on_after(self.ctx.clock, START_WAIT_S):
                 await self.site.prepared.wait()
-            nursery.start_soon(accept_forever, self.ctx, listener, self.serve_stream)
+            nursery.start_soon(accept_forever, self.ctx, listener, self.front.serve_stream)
             task_status.started()
 
     async def _drain(self, call: Call) -> dict[str, int]:
@@ -152,44 +150,12 @@ class WebNode:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.http.draining.drain)
             nursery.start_soon(self.rpc.draining.drain)
-        return {"in_flight": self.http.in_flight + self.rpc.in_flight}
+        return {"in_flight": self.front.in_flight}
 
     async def _prepare(self, nursery: trio.Nursery) -> None:
         """Find the store by the kinds of the tiers in `uses`, then make the site's tables there."""
         await self.opening.open(nursery, Directory(self.ctx, nursery))
         await self.site.prepare_forever()
-
-    async def serve_stream(self, stream: Stream) -> None:
-        """One connection: PROXY v2 or not, then HTTP or MessagePack-RPC, told by the first byte."""
-        received, client = b"", ""
-        with move_on_after(self.ctx.clock, FIRST_BYTES_TIMEOUT_S) as scope:
-            received = bytes(await stream.receive_some(CHUNK_BYTES))
-            if received[:1] == proxy.SIGNATURE[:1]:
-                header, received = await _read_proxy_header(stream, received)
-                client = header.source
-                received = received or bytes(await stream.receive_some(CHUNK_BYTES))
-        if scope.cancelled_caught or not received:
-            return
-        if received[0] in MESSAGEPACK_ARRAY:
-            await self.rpc.serve_stream(stream, received)
-        else:
-            await self.http.serve_stream(stream, received, client)
-
-
-async def _read_proxy_header(stream: Stream, received: bytes) -> tuple[proxy.Header, bytes]:
-    """The header and what came after it; a broken one ends the connection."""
-    while True:
-        try:
-            decoded = proxy.decode(received)
-        except proxy.RemoteProtocolError:
-            return proxy.LOCAL, received  # the HTTP parser says what is wrong with it
-        if decoded is not None:
-            header, size = decoded
-            return header, received[size:]
-        data = await stream.receive_some(CHUNK_BYTES)
-        if not data:
-            return proxy.LOCAL, b""
-        received += data
 
 
 async def _open_store(
