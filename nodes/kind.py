@@ -56,6 +56,9 @@ class Edge:
     rights: tuple[str, ...] = ()
     """What it allows beside: `metrics` to read what their members measure and describe, `scale` to
     ask the directory for more or fewer of them."""
+    outside: bool = False
+    """Whether it may hold an address outside in place of a tier, which members may dial then:
+    `http://127.0.0.1:8000`."""
 
     def __post_init__(self) -> None:
         unknown = [each for each in self.rights if each not in RIGHTS]

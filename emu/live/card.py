@@ -26,6 +26,7 @@ from emu.machine.world import OBSERVE, OPERATOR, MachineSpec
 from nodes.base import OUTSIDE, Listener, Peer, Stream
 
 BACKLOG: Final = 1024
+LOOPBACK: Final = "127."
 
 
 def operator_card(network: LiveNetwork) -> LiveCard:
@@ -57,13 +58,20 @@ class LiveCard(Card[LiveNetwork, Host]):
         self._check()
         target = self._network.host(host)
         if target is None:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, f"no machine is called {host}")
+            target = self._outside(host, port)
         if self._name != OUTSIDE:  # whom the kernel connects, whatever we do
             await shake_hands(
                 self._network.timers, self._network.links, self._name, target.spec.name
             )
             self._check()
         return await self._connect(target, port)
+
+    def _outside(self, address: str, port: int) -> Host:
+        """A place that is none of ours, where the topology names it."""
+        if (address, port) not in self._host.spec.outside:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"no machine is called {address}")
+        spec = MachineSpec(OUTSIDE, OUTSIDE, OUTSIDE, "")
+        return Host(spec, address, {port: (address, port)})
 
     async def _connect(self, target: Host, port: int) -> Stream:
         network = self._network
@@ -75,7 +83,8 @@ class LiveCard(Card[LiveNetwork, Host]):
         local = ("", 0)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((self.address if network.subnet.aliases else "127.0.0.1", 0))
+            if where[0].startswith(LOOPBACK):  # elsewhere nobody could answer our address
+                sock.bind((self.address if network.subnet.aliases else "127.0.0.1", 0))
             local = sock.getsockname()
             if self._name != OUTSIDE:
                 network.remember(local, self._name)

@@ -99,6 +99,8 @@ class MachineSpec:
     if it has peers)."""
     rights: tuple[tuple[str, str], ...] = ()
     """What else it may there: (right, tier or group), by words of protocols.control.RIGHTS."""
+    outside: tuple[tuple[str, int], ...] = ()
+    """Places of this computer, no machines of ours, that it may dial."""
     cpu: CpuSpec = field(default_factory=CpuSpec)
     disk: DiskSpec = field(default_factory=DiskSpec)
     clock: ClockSpec = field(default_factory=ClockSpec)

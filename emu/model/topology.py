@@ -61,6 +61,8 @@ class Tier:
     """Groups that it names: it may dial what they come to have, too."""
     rights: tuple[tuple[str, str], ...] = ()
     """What its edges allow beside: (right, tier or group)."""
+    outside: tuple[tuple[str, int], ...] = ()
+    """Addresses outside the cluster that its edges name."""
     line: int = 0
     column: int = 0
 
@@ -94,6 +96,7 @@ class Tier:
             from_outside=bool(self.kind.outside),
             group=self.group,
             dials=self.dials + self.dials_groups,
+            outside=self.outside,
             rights=self.rights,
             cpu=self.cpu,
             logs=self.logs,

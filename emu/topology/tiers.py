@@ -11,6 +11,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from emu.machine.units import check_drift, shown
 from emu.machine.world import ClockSpec, CpuSpec, DiskSpec, LogSpec
@@ -20,7 +21,7 @@ from emu.model.shaping import Access
 from emu.model.topology import MAX_NODES, Tier
 from emu.topology import code, schema
 from emu.topology.document import Document, Path
-from nodes.kind import Kind, TierSeen
+from nodes.kind import Edge, Kind, TierSeen
 
 MAX_TIERS: Final = 1_000
 NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -321,18 +322,19 @@ class TierReader:
         """Check the tiers that edges name, and let each tier dial those."""
         for name, broken in self.broken.items():
             for edge in broken.kind.edge_records if broken.kind is not None else ():
-                word = edge.field
-                self._reached(name, None, broken.place, word, broken.own.get(word))
+                self._reached(name, None, broken.place, edge, broken.own.get(edge.field))
         people_last = sorted(self.tiers.items(), key=lambda each: bool(each[1].kind.outside))
         for name, tier in people_last:  # what they ask may have been told by whom that asks
             dials: dict[str, None] = {}
             groups: dict[str, None] = {}
             rights: dict[tuple[str, str], None] = {}
+            outside: dict[tuple[str, int], None] = {}
             seen: dict[str, tuple[TierSeen, ...]] = {}
             for edge in tier.kind.edge_records:
                 word, named = edge.field, getattr(tier.config, edge.field)
                 named_groups = [each for each in words_of(named) if each in self.groups]
-                reached = self._reached(name, tier, self.places[name], word, named)
+                reached = self._reached(name, tier, self.places[name], edge, named)
+                outside |= dict.fromkeys(addresses_of(named) if edge.outside else ())
                 groups |= dict.fromkeys(named_groups)
                 dials |= dict.fromkeys(reached)
                 rights |= dict.fromkeys(product(edge.rights, (*reached, *named_groups)))
@@ -350,16 +352,20 @@ class TierReader:
                 dials=tuple(dials),
                 dials_groups=tuple(groups),
                 rights=tuple(rights),
+                outside=tuple(outside),
             )
 
     def _reached(
-        self, name: str, tier: Tier | None, place: Path, edge: str, named: Any
+        self, name: str, tier: Tier | None, place: Path, record: Edge, named: Any
     ) -> tuple[str, ...]:
         """The tiers that an edge names. `tier` is None where it is broken: its words are raw."""
         reached: dict[str, None] = {}
+        edge = record.field
         place = (*place, edge)
         for index, word in enumerate(words_of(named)):
             at = (*place, index) if (*place, index) in self.document.values else place
+            if record.outside and is_address(word):
+                continue
             if word in self.groups:
                 reached |= dict.fromkeys(self.groups[word])
             elif word == name:
@@ -412,6 +418,20 @@ def words_of(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple, Mapping)):
         return ()
     return tuple(word for word in value if isinstance(word, str))
+
+
+def is_address(word: str) -> bool:
+    """Whether that is no tier, but a place outside the cluster."""
+    return "://" in word
+
+
+def addresses_of(value: Any) -> list[tuple[str, int]]:
+    """The places outside that an edge's value names; its kind has checked how they are written."""
+    parts = [urlsplit(word) for word in words_of(value) if is_address(word)]
+    return [
+        ("127.0.0.1" if each.hostname == "localhost" else str(each.hostname), each.port or 80)
+        for each in parts
+    ]
 
 
 def _where(options: TierOptions, regions: tuple[str, ...]) -> tuple[str, ...]:
