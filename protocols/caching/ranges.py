@@ -1,0 +1,66 @@
+"""Ranges of bytes: what a request wants of a whole, what a 206 brings of one (RFC 9110, 14).
+
+One range is cut out of what is stored. A request for several gets the whole, as it may.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+_RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
+_CONTENT: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+
+
+class Wanted(NamedTuple):
+    """`bytes=FIRST-LAST`; of `bytes=-N` the last N."""
+
+    first: int | None
+    last: int | None
+    suffix: int | None = None
+
+    def within(self, length: int) -> tuple[int, int] | None:
+        """(first byte, the one behind the last) of a whole of so many; None: nothing of it."""
+        if self.suffix is not None:
+            return (max(0, length - self.suffix), length) if self.suffix and length else None
+        assert self.first is not None
+        if self.first >= length:
+            return None
+        return self.first, length if self.last is None else min(length, self.last + 1)
+
+
+class Part(NamedTuple):
+    """What a 206 has of a whole: from byte `first` up to, not with, `end`."""
+
+    first: int
+    end: int
+    length: int | None
+    """Of the whole; None: nobody knows."""
+
+
+def wanted(value: str | None) -> Wanted | None:
+    """What a Range header asks for; None: nothing that is served here, so the whole."""
+    found = _RANGE.fullmatch((value or "").strip())
+    if found is None:
+        return None
+    if found[3] is not None:
+        return Wanted(None, None, int(found[3]))
+    first, last = int(found[1]), int(found[2]) if found[2] else None
+    return Wanted(first, last) if last is None or last >= first else None
+
+
+def part(value: str | None, body_bytes: int) -> Part | None:
+    """What a Content-Range says; None where the body is not what it says."""
+    found = _CONTENT.fullmatch((value or "").strip())
+    if found is None:
+        return None
+    first, end = int(found[1]), int(found[2]) + 1
+    length = None if found[3] == "*" else int(found[3])
+    if end - first != body_bytes or (length is not None and end > length):
+        return None
+    return Part(first, end, length)
+
+
+def content_range(first: int, end: int, length: int | None) -> str:
+    """As it is written into a 206."""
+    return f"bytes {first}-{end - 1}/{'*' if length is None else length}"
