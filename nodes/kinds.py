@@ -8,6 +8,7 @@ from nodes import clients, web
 from nodes.autoscaler import kind as autoscaler
 from nodes.balancer import kind as balancer
 from nodes.cache import kind as cache
+from nodes.cdn import kind as cdn
 from nodes.dns import kind as dns
 from nodes.kind import Kind
 from nodes.kv import kind as kv
@@ -21,6 +22,7 @@ KINDS: Final[dict[str, Kind]] = {
     "balancer": balancer.KIND,
     "cache": cache.CACHE,
     "cache_gutter": cache.GUTTER,
+    "cdn": cdn.KIND,
     "clients": clients.KIND,
     "database": database.KIND,
     "dns": dns.KIND,

@@ -222,11 +222,14 @@ class HttpService:
         return response
 
     def _finished(self, response: _Answer) -> _Answer:
-        """With the headers that every answer has: who answered, and when by its own clock."""
+        """With the headers that every answer has: who answered, and when by its own clock. A cache
+        has them of whom it had the answer from."""
         wall_s = int(self.ctx.clock.wall_s())
         if wall_s != self._date_s:
             self._date_s, self._date = wall_s, ("date", http_date(wall_s))
-        more: list[tuple[str, str]] = [self._date]
+        more: list[tuple[str, str]] = []
+        if http.first(response.headers, "date") is None:
+            more.append(self._date)
         if http.first(response.headers, http.NODE) is None:
             more.append(self._node)
         return replace(response, headers=(*response.headers, *more))

@@ -1,0 +1,81 @@
+"""A request as an edge sees it, and what of it the origin is told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from protocols.caching import fields, policy, ranges
+from protocols.caching.keys import UNKEYED, Key, key
+from protocols.caching.policy import Policy
+from protocols.caching.validating import CONDITIONS, ORIGINS
+from protocols.http.connection import Request
+
+READING: Final = frozenset({"GET", "HEAD"})
+EMU: Final = "x-emu-"
+TOKEN: Final = "x-emu-token"
+"""What a client last wrote: only the site can say what that means."""
+VIA: Final = "via"
+_OURS: Final = frozenset({"content-length", "expect", "host", VIA})
+"""What is said anew to the origin."""
+
+
+class Asked(NamedTuple):
+    """`wanted`: the one range that may be cut out of a whole."""
+
+    method: str
+    key: Key
+    headers: Mapping[str, str]
+    policy: Policy
+    wanted: ranges.Wanted | None
+    bypass: str
+    """Why no stored response is an answer, and none to it is stored; empty where one may be."""
+
+    @property
+    def shareable(self) -> bool:
+        """Whether it may wait for what another request fetches: it wants nothing newer."""
+        return not ({"no-cache", "no-store", "max-age"} & self.policy.directives.keys()) and (
+            "authorization" not in self.headers
+        )
+
+
+def asked(request: Request, *, obey: bool) -> Asked:
+    """`obey`: whether the client's own directives count."""
+    headers = request.headers
+    told = policy.of_request(headers) if obey else Policy()
+    wanted = None
+    if request.method == "GET" and "range" in headers and "if-range" not in headers:
+        wanted = ranges.wanted(headers["range"])
+    where = key(headers.get("host", ""), request.target)
+    return Asked(request.method, where, headers, told, wanted, _why_bypass(request))
+
+
+def _why_bypass(request: Request) -> str:
+    if request.body:
+        return f"a {request.method} with a body"
+    for name in ORIGINS:
+        if name in request.headers:
+            return f"{name} is the origin's to judge"
+    return ""
+
+
+def upstream(request: Request, name: str, *, cacheable: bool) -> list[tuple[str, str]]:
+    """The headers that go on to the origin: none that was meant for us, none by which it could be
+    made to answer another question than the one that the answer is kept under; and, where the
+    answer may be stored, no condition of this client's."""
+    dropped = _OURS | (CONDITIONS if cacheable else frozenset())
+    kept = [
+        pair
+        for pair in fields.forwarded(request.headers)
+        if pair[0] not in dropped
+        and pair[0] not in UNKEYED
+        and (not pair[0].startswith(EMU) or pair[0] == TOKEN)
+    ]
+    before = request.headers.get(VIA, "")
+    return [*kept, (VIA, f"{before}, 1.1 {name}" if before else f"1.1 {name}")]
+
+
+def went_through(request: Request, name: str) -> bool:
+    """Whether it has been here: a loop."""
+    hops = fields.members(request.headers.get(VIA, ""))
+    return any(each.split(" ")[1:2] == [name] for each in hops)

@@ -1,0 +1,230 @@
+"""How an edge answers: from what it keeps, or through it from the origin, once for all who ask at a
+time. The decisions are edge.py's, the way to the origin is fetching.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from nodes.base import OUTSIDE, Context
+from nodes.cdn import answering, reach
+from nodes.cdn.asked import READING, Asked, asked, upstream, went_through
+from nodes.cdn.edge import Edge, Look
+from nodes.cdn.fetching import LENGTH, NOT_MODIFIED, PURGED, Flights, passed_on
+from nodes.cdn.flight import Carried, Flight
+from nodes.cdn.purges import Purge, decoded
+from nodes.cdn.series import Series
+from nodes.wire.http_connection import AnyResponse
+from nodes.wire.http_server import Endpoint, Via
+from protocols.caching.reuse import Stored
+from protocols.caching.telling import CacheStatus
+from protocols.errors import RpcError
+from protocols.http.message import Request, Response, StreamedResponse
+
+LOOP: Final = 508
+
+
+class Desk:
+    """Takes the requests of one edge."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        edge: Edge,
+        flights: Flights,
+        purge: Callable[[Purge], Awaitable[int]],
+    ) -> None:
+        self.ctx = ctx
+        self.edge = edge
+        self.flights = flights
+        self.purge = purge
+        self.series = Series(ctx.metrics, edge)
+        self._read = Endpoint("read", self._get)
+        self._written = Endpoint("write", self._pass, streams=True)
+
+    def find(self, request: Request) -> Endpoint:
+        return self._read if request.method in READING else self._written
+
+    # --- reading -----------------------------------------------------------------------------
+
+    async def _get(self, request: Request, via: Via) -> AnyResponse:
+        if PURGED in request.headers and via.peer != OUTSIDE:
+            await self._catch_up(request.headers[PURGED])
+        wanted = asked(request, obey=self.edge.config.obey_clients)
+        now_s = self.ctx.clock.monotonic_s()
+        look = self.edge.look(wanted, now_s)
+        kept = look.kept
+        if kept is not None:
+            assert look.decision is not None
+            if look.decision.use == "hit":
+                return self._from_store(request, kept.stored, "HIT", look.why)
+            if look.decision.use == "stale":
+                self.ctx.reached(reach.WHILE)
+                self.flights.begin(request, wanted, kept, shared=True)
+                return self._from_store(request, kept.stored, "STALE", look.why)
+            if resting := self.edge.resting(wanted, look, now_s):
+                return self._from_store(request, kept.stored, "STALE", resting)
+        if "only-if-cached" in wanted.policy:
+            raise RpcError("timeout", f"only-if-cached, and {look.why}")
+        if went_through(request, self.edge.name):
+            return _loop()
+        return await self._through(request, wanted, look)
+
+    async def _catch_up(self, told: str) -> None:
+        """An edge that asks us may know of a purge that missed us."""
+        try:
+            purge = decoded(told)
+        except ValueError:
+            return
+        if purge.name not in self.edge.purges:
+            self.ctx.reached(reach.TOLD)
+            await self.purge(purge)
+
+    async def _through(self, request: Request, wanted: Asked, look: Look) -> AnyResponse:
+        """Ask the origin, or wait for the answer to somebody who asked the same just before."""
+        flight = self.flights.waiting_for(wanted) if _may_wait(wanted, look) else None
+        if flight is not None:
+            self.series.collapsed.value += 1
+            self.ctx.reached(reach.COLLAPSED)
+            await flight.done.wait()
+            answer = self._shared(request, wanted, flight, look)
+            if answer is not None:
+                return answer
+            self.ctx.reached(reach.NOT_SHARED)
+            look = self.edge.look(wanted, self.ctx.clock.monotonic_s())
+        flight = self.flights.begin(request, wanted, look.kept, shared=_may_wait(wanted, look))
+        try:
+            await flight.done.wait()
+            return self._own(request, wanted, flight, look)
+        finally:
+            flight.leave()
+
+    # --- what becomes of a flight --------------------------------------------------------------
+
+    def _own(self, request: Request, wanted: Asked, flight: Flight, look: Look) -> AnyResponse:
+        """The answer to whoever began it."""
+        if flight.stored is not None:
+            return self._from_flight(request, flight, look, collapsed=False)
+        if flight.error is not None or flight.content is None:
+            return self._failed(request, wanted, flight, look)
+        told = CacheStatus(self.edge.name, forward=look.forward)
+        told.detail = f"BYPASS: {look.why}; {flight.why}"
+        self.series.count("bypass")
+        headers = answering.appended(flight.headers, told)
+        return StreamedResponse(
+            flight.status, headers, flight.take(), flight.length_bytes, flight.interim
+        )
+
+    def _shared(
+        self, request: Request, wanted: Asked, flight: Flight, look: Look
+    ) -> AnyResponse | None:
+        """The answer to one who waited; None: it is not for them."""
+        if flight.is_failure and flight.stored is None:
+            return self._failed(request, wanted, flight, look)
+        again = self.edge.look(wanted, self.ctx.clock.monotonic_s())
+        if again.kept is None or again.kept.stored is not flight.stored:
+            return None
+        return self._from_flight(request, flight, look, collapsed=True)
+
+    def _from_flight(
+        self, request: Request, flight: Flight, look: Look, *, collapsed: bool
+    ) -> AnyResponse:
+        stored = flight.stored
+        assert stored is not None
+        confirmed = flight.status == NOT_MODIFIED
+        word = "REVALIDATED" if confirmed else "MISS" if look.kept is None else "EXPIRED"
+        now_s = self.ctx.clock.monotonic_s()
+        told = CacheStatus(
+            self.edge.name,
+            forward=look.forward,
+            forward_status=flight.status if confirmed else 0,
+            ttl_s=int(stored.left_s(now_s)),
+            stored=True,
+            collapsed=collapsed,
+            detail=f"{word}: {look.why}; now {stored.freshness.rule}",
+        )
+        self.series.count(word.lower())
+        before = "" if confirmed else answering.before(flight.headers)
+        answer = self._answered(request, stored, told, before)
+        if not flight.interim or collapsed:
+            return answer
+        content, length = Carried([answer.body]), len(answer.body)
+        return StreamedResponse(answer.status, answer.headers, content, length, flight.interim)
+
+    def _failed(self, request: Request, wanted: Asked, flight: Flight, look: Look) -> AnyResponse:
+        """What is stored, stale as it is, where that is allowed; else the failure."""
+        now_s = self.ctx.clock.monotonic_s()
+        told = CacheStatus(self.edge.name, forward=look.forward, forward_status=flight.status)
+        allowed = self.edge.stale_if_error(wanted, look.kept, now_s)
+        if allowed and flight.is_failure and look.kept is not None:
+            self.ctx.reached(reach.IF_ERROR)
+            stored = look.kept.stored
+            told.hit, told.ttl_s = True, int(stored.left_s(now_s))
+            told.detail = f"STALE: {allowed}; the origin failed: {flight.failed}"
+            self.series.count("stale")
+            return self._answered(request, stored, told)
+        if flight.error is not None:
+            self.series.count("failed")
+            raise flight.error
+        word = "failed" if flight.is_failure else "bypass"
+        self.series.count(word)
+        told.forward_status = 0
+        told.detail = f"{word.upper()}: {look.why}; {flight.why or flight.failed}"
+        return Response(flight.status, answering.appended(flight.headers, told), flight.body)
+
+    def _from_store(self, request: Request, stored: Stored, word: str, why: str) -> Response:
+        now_s = self.ctx.clock.monotonic_s()
+        told = CacheStatus(
+            self.edge.name, hit=True, ttl_s=int(stored.left_s(now_s)), detail=f"{word}: {why}"
+        )
+        self.series.count(word.lower())
+        return self._answered(request, stored, told)
+
+    def _answered(
+        self, request: Request, stored: Stored, told: CacheStatus, before: str = ""
+    ) -> Response:
+        clock = self.ctx.clock
+        return answering.answer(
+            stored, request.headers, told, clock.monotonic_s(), clock.wall_s(), before
+        )
+
+    # --- writing -----------------------------------------------------------------------------
+
+    async def _pass(self, request: Request, via: Via) -> AnyResponse:
+        """On to the origin, as it comes; what it may have changed is no longer served."""
+        wanted = asked(request, obey=False)
+        if went_through(request, self.edge.name):
+            return _loop()
+        status, headers = 0, []
+        try:
+            answer = await self.flights.origin.ask(
+                wanted.method,
+                wanted.key,
+                upstream(request, self.edge.name, cacheable=False),
+                request.body if request.content is None else request.content,
+                _length(request),
+            )
+            status = answer.status
+            headers, length = passed_on(answer.headers)
+        finally:
+            self.flights.spoil(self.edge.invalidate(wanted, status, headers))
+        self.series.count("bypass")
+        told = CacheStatus(self.edge.name, forward="method", detail=f"BYPASS: {wanted.method}")
+        return StreamedResponse(
+            status, answering.appended(headers, told), answer, length, answer.interim
+        )
+
+
+def _may_wait(wanted: Asked, look: Look) -> bool:
+    return wanted.shareable and look.forward != "bypass"
+
+
+def _length(request: Request) -> int | None:
+    """Of a body that comes as it is read; None: it comes in chunks."""
+    told = request.headers.get(LENGTH)
+    return int(told) if told is not None else None
+
+
+def _loop() -> Response:
+    return Response(LOOP, (("cache-control", "no-store"),), b"the request has been here before\n")

@@ -1,0 +1,219 @@
+"""What was purged never returns: not by an answer on its way, a 304, a restart, or a shield."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from nodes.base import ADMIN_PORT, HTTP_PORT
+from nodes.cdn.journal import FILE
+from nodes.cdn.purges import Purge
+from nodes.wire.client import Client
+from protocols.errors import RpcError
+from protocols.http.message import Request, Response
+from tests.nodes.cdn.rig import FRESH, Cdn, status_of
+from tests.nodes.harness import MemoryWorld
+
+ETAG = ("etag", '"v1"')
+
+
+@pytest.fixture
+async def cdn(nursery: trio.Nursery) -> AsyncIterator[Cdn]:
+    yield Cdn(MemoryWorld(nursery))
+
+
+async def purge(cdn: Cdn, kind: str, value: str, name: str = "") -> int:
+    """As emu does it."""
+    async with trio.open_nursery() as nursery:
+        client = Client(cdn.world.context("operator"), nursery, cdn.name, ADMIN_PORT)
+        try:
+            answer = await client.call("purge", kind, value, name)
+        except RpcError as error:
+            answer, refused = {}, error
+        else:
+            refused = None
+        nursery.cancel_scope.cancel()
+    if refused is not None:
+        raise refused
+    return int(answer["objects"])
+
+
+async def test_a_url_goes_with_its_variants_a_prefix_with_all_below_a_tag_with_all_that_have_it(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    def answer(request: Request) -> Response:
+        tag = ("cache-tag", "red, small" if request.path.startswith("/p/") else "blue")
+        return Response(200, (FRESH, tag, ("vary", "accept-language")), b"one")
+
+    cdn.origin.answer = answer
+    await cdn.start()
+
+    async def fill() -> None:
+        for path in ("/p/1", "/p/2", "/q"):
+            await cdn.get(path, accept_language="de")
+            await cdn.get(path, accept_language="en")
+
+    await fill()
+    assert await purge(cdn, "url", "/p/1") == 2
+    assert status_of(await cdn.get("/p/2", accept_language="de")) == "HIT"
+    await fill()
+    assert await purge(cdn, "prefix", "http://site/p/") == 4
+    await fill()
+    assert await purge(cdn, "tag", "small") == 4
+    assert await purge(cdn, "url", "http://other/q") == 0
+    assert await purge(cdn, "prefix", "/") == 2
+
+
+async def test_an_answer_that_was_on_its_way_is_not_kept(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    await cdn.start()
+    cdn.origin.delay_s = 2.0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cdn.get, "/a")
+        await trio.sleep(1)
+        await purge(cdn, "url", "/a")
+    cdn.origin.answer = Response(200, (FRESH,), b"two")
+    assert (await cdn.get("/a")).body == b"two"
+    assert "an answer that was purged on its way" in cdn.node.ctx.states
+
+
+async def test_who_asks_after_a_purge_does_not_wait_for_what_was_asked_before_it(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    await cdn.start()
+    cdn.origin.delay_s = 2.0
+    later: list[Response] = []
+
+    async def ask() -> None:
+        later.append(await cdn.get("/a"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cdn.get, "/a")
+        await trio.sleep(1)
+        cdn.origin.answer = Response(200, (FRESH,), b"two")
+        await purge(cdn, "url", "/a")
+        nursery.start_soon(ask)
+    assert later[0].body == b"two"
+
+
+async def test_a_304_does_not_bring_back_what_was_purged_meanwhile(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    cdn.origin.answer = Response(200, (FRESH, ETAG), b"one")
+    await cdn.start()
+    await cdn.get("/a")
+    await trio.sleep(61)
+
+    def answer(request: Request) -> Response:
+        if "if-none-match" in request.headers:
+            return Response(304, (FRESH, ETAG))
+        return Response(200, (FRESH, ("etag", '"v2"')), b"two")
+
+    cdn.origin.answer = answer
+    cdn.origin.delay_s = 2.0
+    answers: list[Response] = []
+
+    async def ask() -> None:
+        answers.append(await cdn.get("/a"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.sleep(1)
+        await purge(cdn, "url", "/a")
+    assert answers[0].body == b"two"
+    assert "if-none-match" not in cdn.origin.requests[-1].headers
+    assert (await cdn.get("/a")).body == b"two"
+
+
+async def test_a_purge_is_on_the_disk_before_it_is_told_and_known_after_a_restart(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    await cdn.start()
+    syncs = cdn.disk.syncs
+    await purge(cdn, "url", "/a", "name-1")
+    assert cdn.disk.syncs == syncs + 1
+    await cdn.restart()
+    assert cdn.node.edge.purges.all() == [Purge("name-1", "url", "/a")]
+    assert await purge(cdn, "url", "/a", "name-1") == 0
+    assert len(cdn.node.edge.purges) == 1
+
+
+async def test_a_torn_tail_of_the_purges_is_cut(autojump_clock: MockClock, cdn: Cdn) -> None:
+    await cdn.start()
+    await purge(cdn, "url", "/a", "name-1")
+    size = len(cdn.disk.files[FILE])
+    await purge(cdn, "url", "/b", "name-2")
+    del cdn.disk.files[FILE][size + 7 :]
+    await cdn.restart()
+    assert [each.name for each in cdn.node.edge.purges.all()] == ["name-1"]
+    assert len(cdn.disk.files[FILE]) == size
+
+
+async def test_a_shield_that_missed_a_purge_learns_of_it_by_the_next_request(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    """Even where the edge was restarted in between: the purge is on its disk."""
+    shield = await _shielded(cdn)
+    await cdn.get("/a")
+    cdn.origin.answer = Response(200, (FRESH,), b"two")
+    await purge(cdn, "url", "/a")
+    await cdn.restart()
+    assert (await cdn.get("/a")).body == b"two"
+    assert len(shield.node.edge.purges) == 1
+    cdn.origin.answer = Response(200, (FRESH,), b"three")
+    await purge(cdn, "prefix", "/unlike/")
+    await cdn.restart()
+    assert (await cdn.get("/a")).body == b"two"  # from the shield, which has it since the purge
+
+
+async def test_a_shield_that_missed_the_purge_of_a_tag_is_asked_once_more(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    shield = await _shielded(cdn)
+    cdn.origin.answer = Response(200, (FRESH, ("cache-tag", "t")), b"one")
+    await cdn.get("/a")
+    await trio.sleep(1)
+    cdn.origin.answer = Response(200, (FRESH, ("cache-tag", "t")), b"two")
+    await purge(cdn, "tag", "t")
+    assert (await cdn.get("/a")).body == b"two"
+    assert len(shield.node.edge.purges) == 1
+
+
+async def test_nobody_from_outside_may_purge(autojump_clock: MockClock, cdn: Cdn) -> None:
+    await cdn.start()
+    async with trio.open_nursery() as nursery:
+        client = Client(cdn.outside, nursery, cdn.name, HTTP_PORT)
+        with pytest.raises(RpcError) as refused:
+            await client.call("purge", "prefix", "/")
+        nursery.cancel_scope.cancel()
+    assert refused.value.code == "unauthorized"
+    await cdn.get("/a")
+    told = Purge("mine", "prefix", "/").encoded()
+    assert status_of(await cdn.get("/a", x_emu_purged=told)) == "HIT"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("site", "/"), ("url", ""), ("url", "a"), ("tag", "ä"), ("url", "/" * 3000)]
+)
+async def test_a_purge_of_nothing_is_refused(
+    autojump_clock: MockClock, cdn: Cdn, kind: str, value: str
+) -> None:
+    await cdn.start()
+    with pytest.raises(RpcError) as refused:
+        await purge(cdn, kind, value)
+    assert refused.value.code == "bad_request"
+
+
+async def _shielded(cdn: Cdn) -> Cdn:
+    """`edge` asks `shield`, which asks the origin."""
+    shield = Cdn(cdn.world, "shield-1")
+    shield.origin = cdn.origin
+    await cdn.start()
+    await shield.begin(origin="origin")
+    cdn.world.list_member("shield-1", HTTP_PORT)
+    await cdn.begin(origin="shield")
+    return shield
