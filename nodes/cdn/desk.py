@@ -196,7 +196,8 @@ class Desk:
         wanted = asked(request, obey=False)
         if went_through(request, self.edge.name):
             return _loop()
-        status, headers = 0, []
+        status = 0
+        headers: list[tuple[str, str]] = []
         try:
             answer = await self.flights.origin.ask(
                 wanted.method,
