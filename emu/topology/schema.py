@@ -143,8 +143,10 @@ def _type_of(hint_: Any, each: Field[Any]) -> Any:
     if origin is list or (origin is tuple and arguments[1:] == (Ellipsis,)):
         item = _type_of(arguments[0], each)
         many = list[item] if origin is list else tuple[item, ...]  # type: ignore[valid-type]
-        return Annotated[many, BeforeValidator(_as_list), WithJsonSchema(
-            _one_or_many(_leaf_schema(arguments[0], each)))]  # fmt: skip
+        written = _one_or_many(_leaf_schema(arguments[0], each))
+        if getattr(arguments[0], "IN_ORDER", False):
+            written = {"type": "array", "items": _order_schema(arguments[0])}
+        return Annotated[many, BeforeValidator(_as_list), WithJsonSchema(written)]
     if origin is dict and arguments[0] is str:
         return dict[str, _type_of(arguments[1], each)]  # type: ignore[misc]
     if isinstance(hint_, type) and is_dataclass(hint_):
@@ -163,10 +165,16 @@ def _in_order(config: type) -> Any:
         why = f"{units.shown(value)} is not {example}"
         raise PydanticCustomError(OWN_ERROR, "{why}", {"why": why})
 
+    return Annotated[
+        model_of(config), BeforeValidator(named), WithJsonSchema(_order_schema(config))
+    ]
+
+
+def _order_schema(config: type) -> dict[str, Any]:
     hints = get_type_hints(config)
     items = [_leaf_schema(hints[field.name], field) for field in keys_of(config).values()]
-    written = {"type": "array", "prefixItems": items, "minItems": len(keys), "maxItems": len(keys)}
-    return Annotated[model_of(config), BeforeValidator(named), WithJsonSchema(written)]
+    many = len(items)
+    return {"type": "array", "prefixItems": items, "minItems": many, "maxItems": many}
 
 
 def _leaf(hint_: Any, each: Field[Any]) -> Any:
