@@ -41,6 +41,8 @@ class ClientsConfig:
 
     asks: str
     """The tier that they ask: `asks: kv`."""
+    uses: tuple[str, ...] = ()
+    """Other tiers that the workload needs, a cache's its database: `uses: db`."""
     workload: str = "register"
     """One of those that the tier's kind has: of a database register, append, transactions, set or
     bank; of a kv tier register, append, bank, expiring or hot."""
@@ -172,7 +174,7 @@ class ClientsNode:
             await view.changed.wait()
         options = Options(
             config.asks, config.keys, config.operations_per_key, config.reads, config.tokens,
-            config.timeout_s,
+            config.timeout_s, config.uses,
         )  # fmt: skip
         assert config.make is not None, "the loader joins clients and their tier"
         workload = config.make(Setting(ctx, nursery, directory, options))
@@ -325,7 +327,7 @@ KIND: Final = Kind(
     about="Clients that run a workload against one tier and record all of it, so that the "
     "run can be judged.",
     example="registers: {kind: clients, asks: kv, workload: register, processes: 4}",
-    edges=("asks",),
+    edges=("asks", "uses"),
     clients=True,
     traffic=TRAFFIC,
     mistakes=misread,

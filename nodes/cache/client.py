@@ -24,6 +24,8 @@ WAIT_S: Final = 0.5
 """So long a reader waits for another's fill, before it asks the database itself."""
 TIMEOUT_S: Final = 0.25
 """Beside that: a node that does not answer within this is taken for dead."""
+READ_TIMEOUT_S: Final = 1.0
+"""For a row that the cache itself fetches."""
 MAX_REFRESHES: Final = 32
 """Values that are fetched anew before their time is over, at a time."""
 
@@ -197,6 +199,20 @@ class CacheClient:
         return bool(
             await self._gutter.ask(key, words.SET, key, value, options, timeout_s=timeout_s)
         )
+
+    async def read(self, key: str) -> Any:
+        """A row through the cache, which fills it itself (`rows`). Raises RpcError."""
+        timeout_s = READ_TIMEOUT_S
+        try:
+            return await self._main.ask(key, words.READ, key, timeout_s=timeout_s)
+        except RpcError as error:
+            if self._gutter is None or error.code not in AWAY:
+                raise
+        return await self._gutter.ask(key, words.READ, key, timeout_s=timeout_s)
+
+    async def ask_any(self, method: str, *params: Any) -> Any:
+        """Whichever node has this key: what all of a tier have in common. Raises RpcError."""
+        return await self._main.ask("any", method, *params, timeout_s=TIMEOUT_S)
 
     async def delete(self, *keys: str, lsn: int = 0) -> bool:
         """They were made old by the commit `lsn`: say so to their owners, and to who stands in for

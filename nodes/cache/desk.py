@@ -286,8 +286,11 @@ class Desk:
         return {"rows": rows, "lsn": lsn}
 
     def stats(self) -> dict[str, Any]:
+        config = self.config
         asked = self.hits + self.misses + self.busy + self.stale_served
         return {
+            "max_age_s": config.max_stale_s if config.fills_from else config.ttl_s,
+            "is_strict": config.leases and not config.serves_stale_s,
             "entries": len(self.store),
             "bytes": self.store.used_bytes,
             "capacity_bytes": self.config.capacity_bytes,

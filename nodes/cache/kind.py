@@ -7,8 +7,10 @@ from typing import Final
 
 from nodes.cache import reach
 from nodes.cache.config import CacheConfig, CacheGutterConfig
+from nodes.cache.judged import CACHED, MODEL
 from nodes.cache.node import CacheNode
 from nodes.cache.operations import OPERATIONS
+from nodes.cache.workloads import WORKLOADS
 from nodes.kind import Fact, Kind, Mark, Mistake, TierSeen
 from nodes.parts.stores import DATABASE_KINDS
 
@@ -56,8 +58,14 @@ CACHE: Final = Kind(
     facts=FACTS,
     marks=MARKS,
     operations=OPERATIONS,
+    workloads=WORKLOADS,
+    models={CACHED: MODEL},
     reaches=reach.ALWAYS,
-    varied={"capacity_bytes": (2_000, 20_000), "eviction": ("lru", "fifo", "sieve", "s3fifo")},
+    varied={
+        "capacity_bytes": (2_000, 20_000),
+        "eviction": ("lru", "fifo", "sieve", "s3fifo"),
+        "lease_time_s": (0.1, 1.0),
+    },
 )
 GUTTER: Final = Kind(
     CacheGutterConfig,

@@ -11,7 +11,7 @@ from typing import Any, Final
 import trio
 
 from nodes.base import RPC_PORT, Context
-from nodes.cache import arguments
+from nodes.cache import arguments, reach
 from nodes.cache.config import CacheConfig
 from nodes.cache.desk import Desk
 from nodes.cache.follower import Follower
@@ -89,6 +89,10 @@ class CacheNode:
 
     async def _sweep_forever(self) -> None:
         """What nobody reads any more gives its room back."""
+        store, before = self.desk.store, 0
         while True:
             await self.ctx.clock.sleep(SWEEP_S)
-            self.desk.store.sweep(self.ctx.clock.monotonic_s())
+            store.sweep(self.ctx.clock.monotonic_s())
+            if store.expired > before:
+                self.ctx.reached(reach.EXPIRED)
+                before = store.expired

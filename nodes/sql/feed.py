@@ -70,6 +70,8 @@ class Feed:
         lag_ms = int(min(lag_s * 1000 + (not driver.is_primary), words.MAX_LAG_MS))
         lsn = min(driver.core.visible_lsn, driver.storage.last_lsn)
         told: dict[str, Any] = {"lag_ms": lag_ms, "keys": []}
+        if after_lsn is not None and after_lsn > lsn and not driver.is_primary:
+            raise RpcError("unavailable", f"this replica has not reached LSN {after_lsn} yet")
         if after_lsn is None or not self._knows(after_lsn, after_epoch):
             epoch = driver.storage.epoch_at(lsn)
             if epoch is None:

@@ -28,6 +28,8 @@ class Options:
     tokens: bool = True
     """Whether reads at replicas carry the session's token (read your writes, monotonic reads)."""
     timeout_s: float = 5.0
+    uses: tuple[str, ...] = ()
+    """Other tiers that the workload needs beside."""
 
 
 class Setting(NamedTuple):
