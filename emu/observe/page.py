@@ -13,7 +13,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
-from emu.observe import facts
+from emu.observe import facts, regions
 from emu.observe.drawing import draw
 from emu.observe.shown import EFFECTS, duration, number
 
@@ -62,6 +62,7 @@ def inside(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> st
             _now(status),
             _offered(status),
             f'<h2>Tiers</h2><div class="card">{draw(status)}</div>',
+            regions.cards(status),
             '<div class="columns"><section><h2>Nodes</h2><div class="card scroll">',
             _nodes(status),
             '</div></section><section><h2>Events</h2><div class="card scroll">',

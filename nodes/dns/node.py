@@ -113,7 +113,7 @@ class DnsNode:
 
     def _adopt(self, member: Member) -> None:
         name = member.name
-        health = self.health[name] = Health(self.config.rise, self.config.fall)
+        health = self.health[name] = Health(self.config.rise, self.config.fall, trusted=True)
         self.ctx.metrics.gauge(
             "health",
             "1 if the member passes its checks: its address is given.",
@@ -174,14 +174,17 @@ class DnsNode:
 
     def _remembered(self, wire: bytes, asker: str, over: str) -> _Reply | None:
         """A reply to the same question (but for its id), composed since the last change."""
-        if self._replies_version != self.zone.version or len(self._replies) > MAX_REMEMBERED:
-            self._replies.clear()
-            self._replies_version = self.zone.version
+        self._forget_old_replies()
         turns = self._replies.get((wire[2:], asker, over))
         if turns is None or (len(turns) < REMEMBERED_TURNS and turns[0].region):
             return None
         turns.rotate(-1)
         return turns[-1]
+
+    def _forget_old_replies(self) -> None:
+        if self._replies_version != self.zone.version or len(self._replies) > MAX_REMEMBERED:
+            self._replies.clear()
+            self._replies_version = self.zone.version
 
     def _compose(self, wire: bytes, asker: str, over: str) -> _Reply:
         try:

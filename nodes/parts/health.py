@@ -47,17 +47,22 @@ class CheckTimes:
 class Health:
     """Up after `rise` successes in a row, down after `fall` failures in a row.
 
-    A new server is up at once, and on probation: its first failed check takes it down. With
-    `starts_up` false it is down until its first success, and looked at often until then.
+    A new server is up at once, and on probation: its first failed check takes it down (unless it is
+    `trusted`: then it takes `fall`). With `starts_up` false it is down until its first success, and
+    looked at often until then.
     """
 
     __slots__ = ("_score", "awaited", "fall", "rise", "why")
 
-    def __init__(self, rise: int = 2, fall: int = 3, *, starts_up: bool = True) -> None:
+    def __init__(
+        self, rise: int = 2, fall: int = 3, *, starts_up: bool = True, trusted: bool = False
+    ) -> None:
         assert rise >= 1 and fall >= 1, (rise, fall)
         self.rise = rise
         self.fall = fall
         self._score = rise if starts_up else rise - 1
+        if trusted:
+            self._score = rise + fall - 1
         self.awaited = not starts_up
         """No check has passed yet."""
         self.why = ""

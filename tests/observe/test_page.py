@@ -126,3 +126,33 @@ def test_page_and_assets_ask_nobody_else():
     everything = page.frame("x") + "".join(page.asset(name).decode() for name in page.ASSETS)
     for needle in ("http:", "https:", "url(", "@import", "//cdn", "eval(", "innerHTML +="):
         assert needle not in everything, needle
+
+
+def test_several_regions_are_drawn_each_with_its_machines_people_and_how_to_break_it():
+    assert "Regions" not in shown().text, "there is one only"
+    kind = {"leader": {"role": "primary", "event": "promoted", "voters": "", "timeout": ""},
+            "facts": [], "marks": []}  # fmt: skip
+    row = {"generation": 1, "uptime_s": 1.0, "public": False, "waiting": 0, "cpu_busy_ratio": None,
+           "errors_per_s": 0.0, "p50_s": None, "p99_s": None, "rate_per_s": 0.0}  # fmt: skip
+    nodes = [
+        {**row, "name": "db-1", "tier": "db", "kind": "database", "region": "us", "role": "primary",
+         "state": "down"},
+        {**row, "name": "db-2", "tier": "db", "kind": "database", "region": "eu", "role": "primary",
+         "state": "up"},
+        {**row, "name": "users-eu-1", "tier": "users-eu", "kind": "users", "region": "eu",
+         "role": "", "state": "up", "rate_per_s": 12.0, "errors_per_s": 2.0, "p99_s": 0.25},
+    ]  # fmt: skip
+    (like, *_) = status()["tiers"]
+    tiers = [
+        {**like, "name": "db", "clients": False},
+        {**like, "name": "users-eu", "clients": True},
+    ]
+    found = shown(nodes=nodes, tiers=tiers, kinds={"database": kind})
+    assert "us0 of 1 up" in found.text and "eu1 of 1 up" in found.text
+    assert "its people: 12/s, 2 errors/s, p99 250.0 ms" in found.text
+    assert "nobody lives here" in found.text
+    orders = [attrs["data-do"] for tag, attrs in found.tags if tag == "button"]
+    assert '{"verb": "kill", "target": "us"}' in orders
+    assert '{"verb": "partition", "between": ["us"]}' in orders
+    dots = [attrs["class"] for tag, attrs in found.tags if tag == "i"]
+    assert dots == ["dot down leads", "dot up leads"]
