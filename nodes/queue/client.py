@@ -22,6 +22,7 @@ from protocols.queue.placement import home_of, partition_of, place_of
 
 DEFAULT_TIMEOUT_S: Final = 5.0
 BROKER: Final = "queue_broker"
+PAUSE_S: Final = 0.01
 TRY_S: Final = 1.0
 """After so long without an answer another member is asked who leads."""
 
@@ -124,6 +125,7 @@ class QueueClient:
                 is_over = deadline_s - clock.monotonic_s() <= LEAST_LEFT_S
                 if is_over or not (error.code in ELSEWHERE or self._waits(method, params, error)):
                     raise (unknown or error if is_over else error) from unknown
+            await clock.sleep(PAUSE_S)  # a group gives up at once where little time is left
 
     def _waits(self, method: str, params: Sequence[Any], error: RpcError) -> bool:
         """Whether a publisher waits for room, as long as it has time."""

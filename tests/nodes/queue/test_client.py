@@ -1,4 +1,4 @@
-"""What a worker may believe whose acknowledgement was not heard, and is refused the second time."""
+"""How a client of the queue asks again, and what it may believe of an ack that was not heard."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from nodes.queue.client import QueueClient
 from protocols.errors import RpcError
@@ -13,6 +15,28 @@ from protocols.queue import words
 
 MINE = [[1, 8, 2], [1, 9, 1]]
 UNHEARD = RpcError("disconnected", "the connection broke")
+
+
+async def test_a_group_that_fails_at_once_is_not_asked_without_a_pause(
+    autojump_clock: MockClock,
+) -> None:
+    asked = 0
+
+    async def ask(*params: Any, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        await trio.lowlevel.checkpoint()
+        raise RpcError("unavailable", "nobody leads")
+
+    client: Any = QueueClient.__new__(QueueClient)
+    clock = SimpleNamespace(monotonic_s=trio.current_time, sleep=trio.sleep)
+    client.ctx = SimpleNamespace(clock=clock)
+    client._groups = SimpleNamespace(of=lambda tier: SimpleNamespace(ask=ask))
+    began_s = trio.current_time()
+    with pytest.raises(RpcError, match="nobody leads"):
+        await client.ask("queue-broker-1", "topics", timeout_s=1.0)
+    assert 0.9 < trio.current_time() - began_s <= 1.01
+    assert 10 < asked < 110
 
 
 async def settled(refusal: RpcError, method: str, cause: RpcError | None, rows: Any = MINE) -> Any:
