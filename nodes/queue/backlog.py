@@ -102,7 +102,7 @@ class Backlog:
         if len(segment.tail) >= WRITE_BYTES:
             self._write(segment)
         elif self._unwritten_bytes >= MAX_UNWRITTEN_BYTES:
-            self.write_all()
+            self._write_each()
 
     def drop(self, place: Place) -> None:
         """partition.Backlog."""
@@ -112,11 +112,14 @@ class Backlog:
 
     def write_all(self) -> None:
         """Have everything in files. Raises OSError."""
+        self._write_each()
+        if self._unwritten_bytes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def _write_each(self) -> None:
         for segment in self._segments.values():
             if segment.tail:
                 self._write(segment)
-        if self._unwritten_bytes:
-            raise OSError(errno.ENOSPC, "No space left on device")
 
     def _write(self, segment: _Segment) -> None:
         """Not where the disk is full: then the log takes no more records, either."""

@@ -6,6 +6,7 @@ is who asks, and how long an answer waits.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -22,7 +23,7 @@ from nodes.queue.handlers import Handlers
 from nodes.queue.machine import QueueMachine
 from nodes.queue.office import Office
 from nodes.queue.overseer import Overseer
-from nodes.queue.publishing import Publishing
+from nodes.queue.publishing import RESERVED_BYTES, Publishing
 from nodes.queue.reading import Reading
 from nodes.queue.series import Series
 from nodes.queue.topics import TopicOptions, with_dead_letters
@@ -168,7 +169,7 @@ class QueueBrokerNode:
         """Everything that stands on the log, with one desk between them."""
         ctx, desk, driver = self.ctx, self.desk, self.driver
         reading = Reading(ctx, desk, driver, self.machine.backlog, self._safe_lsn)
-        publishing = Publishing(desk)
+        publishing = Publishing(desk, self._has_room)
         grouping = Grouping(desk)
         working = Working(desk, publishing, reading.end_of)
         self.series = Series(
@@ -184,6 +185,15 @@ class QueueBrokerNode:
         handlers = Handlers(ctx, driver, gathering, desk, publishing, grouping, working, reading)
         elsewhere = Elsewhere(ctx, nursery, driver, gathering, desk, grouping)
         return handlers, overseer, office, gathering, elsewhere
+
+    def _has_room(self, size_bytes: int) -> bool:
+        """For that in every member's log (they may share a real disk) and in its segments."""
+        copies = len(self.driver.core.members) + 1
+        try:
+            self.driver.files.check_room(RESERVED_BYTES + copies * size_bytes)
+        except OSError as error:
+            return error.errno != errno.ENOSPC
+        return True
 
     def _safe_lsn(self) -> int:
         """The last record that no failover can lose, as far as this setting has such."""

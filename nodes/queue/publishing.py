@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from nodes.queue import reach
@@ -13,6 +13,10 @@ from nodes.queue.topics import TopicOptions
 from protocols.errors import RpcError
 
 MAX_TOPICS: Final = 1000
+RESERVED_BYTES: Final = 512 << 10
+"""Of the disk, and not for records: what is there can be worked off when no more is taken."""
+AMPLE_BYTES: Final = 1 << 20
+"""More than one record of the log can hold: with so much beside the reserve none is looked at."""
 
 
 class ProducerAt(NamedTuple):
@@ -36,8 +40,12 @@ class Batch(NamedTuple):
 class Publishing:
     """Decisions, each a fact or a refusal."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, has_room: Callable[[int], bool] = lambda size: True) -> None:
+        """`has_room(bytes)`: whether the disk has room for so much of records, and the reserve."""
         self._desk = desk
+        self._has_room = has_room
+        self._ample_lsn = -1
+        """The record that was begun with ample room."""
         self.published = 0
         self.dropped = 0
         """Records that went to make room for others."""
@@ -88,7 +96,18 @@ class Publishing:
                 return offset
         if self._is_full(topic, batch) and topic.options.when_full != "drop_oldest":
             raise RpcError("full", f"{batch.topic}/{batch.number} is full")
+        self._check_disk(batch)
         return None
+
+    def _check_disk(self, batch: Batch) -> None:
+        """Raises RpcError where what is left is for working off what is there."""
+        desk = self._desk
+        if self._ample_lsn == desk.lsn:
+            return
+        if self._has_room(AMPLE_BYTES):
+            self._ample_lsn = desk.lsn
+        elif not self._has_room(desk.fact_bytes + batch.size_bytes):
+            raise RpcError("no_space", "the disk is full but for what working off needs")
 
     def _is_full(self, topic: Topic, batch: Batch) -> bool:
         wanted_bytes = batch.size_bytes + len(batch.payloads) * FRAME.size

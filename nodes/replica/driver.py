@@ -28,6 +28,7 @@ from nodes.replica.lag import LagClock
 from nodes.replica.reading import Reader
 from nodes.replica.refill import SNAPSHOT_AFTER, Refill
 from nodes.replica.refusals import no_room_elsewhere, not_primary
+from nodes.replica.segments import LEAST_BYTES, SEGMENT_BYTES
 from nodes.replica.snapshots import Snapshots
 from nodes.replica.state_machine import StateMachine, restore_in_steps
 from nodes.replica.waiters import Callback, Waiters
@@ -83,7 +84,8 @@ class ReplicaDriver:
         self.failovers = 0
         """Promotions of this node after the group's first."""
         self.lag = LagClock()
-        self.files = ReplicaFiles(ctx, config.name, machine)
+        segment_bytes = max(LEAST_BYTES, min(SEGMENT_BYTES, snapshot_every_bytes))
+        self.files = ReplicaFiles(ctx, config.name, machine, segment_bytes)
         self.on_role: Callable[[str], None] | None = None
         self._founders = founders
         self._nursery = nursery

@@ -18,7 +18,7 @@ from nodes.base import Context, Syncing
 from nodes.parts.timing import move_on_after
 from nodes.replica import reach
 from nodes.replica.recovery import STATE, Recovered, Recovery
-from nodes.replica.segments import READ_BYTES, Segments
+from nodes.replica.segments import READ_BYTES, SEGMENT_BYTES, Segments
 from nodes.replica.snapshot_files import Receiving, SnapshotFiles
 from nodes.replica.state_machine import StateMachine
 from protocols.replication.log import Entry
@@ -26,14 +26,17 @@ from protocols.replication.messages import Members
 from protocols.replication.replica import DATA, Diverged, HardState, Snapshot
 
 ROOM_PAUSE_S: Final = 0.2
+TIGHT_BYTES: Final = 1 << 20
 
 
 class ReplicaFiles:
     """All of a replica's files, and what of the log is not in them yet."""
 
-    def __init__(self, ctx: Context, name: str, machine: StateMachine) -> None:
+    def __init__(
+        self, ctx: Context, name: str, machine: StateMachine, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
         self.ctx = ctx
-        self.log = Segments(ctx)
+        self.log = Segments(ctx, segment_bytes)
         self.snapshots = SnapshotFiles(ctx, machine)
         self.written_mark = 0
         """The mark of the last Ready whose records are all in the log's files."""
@@ -59,6 +62,15 @@ class ReplicaFiles:
     def lacks_room(self) -> bool:
         """Whether records wait in memory because the disk is full."""
         return bool(self._unwritten)
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether there is little room left on the disk."""
+        try:
+            self.check_room(TIGHT_BYTES)
+        except OSError as error:
+            return error.errno == errno.ENOSPC
+        return False
 
     def check_room(self, size_bytes: int) -> None:
         """Raises OSError if the log could not grow by so much just now."""

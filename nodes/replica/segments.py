@@ -23,6 +23,7 @@ PREFIX: Final = f"{LOG}-"
 """What the names of its files begin with."""
 SEGMENT_BYTES: Final = 8 << 20
 """A file of this size is followed by a new one."""
+LEAST_BYTES: Final = 64 << 10
 SHORT_BYTES: Final = 4 << 10
 """The same, where a simulation wants many of them."""
 MARK_BYTES: Final = 64 << 10
@@ -77,10 +78,11 @@ class Segment:
 class Segments:
     """The log of one replica. `cut` and `clear` must not meet an `append`; `drop_before` may."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, segment_bytes: int = SEGMENT_BYTES) -> None:
+        """A file is closed once it has so many bytes: older records go by the file."""
         self._ctx = ctx
         self._segments: list[Segment] = []
-        self._segment_bytes = SHORT_BYTES if ctx.rare("short segments") else SEGMENT_BYTES
+        self._segment_bytes = SHORT_BYTES if ctx.rare("short segments") else segment_bytes
         self._unsynced: list[str] = []
         """Files that have got records since their last sync began."""
         self.written_bytes = 0

@@ -210,6 +210,10 @@ class SnapshotFiles:
     def state_bytes(self) -> int:
         return self.current.state_bytes if self.current is not None else 0
 
+    def full(self) -> None:
+        """There is no room for one."""
+        self._ctx.log.warning("no snapshot: the disk is full")
+
     # --- one of our own ----------------------------------------------------------------------
 
     async def save(
@@ -228,7 +232,7 @@ class SnapshotFiles:
             await self._remove([OWN])
             if error.errno != errno.ENOSPC:
                 raise
-            self._ctx.log.warning("no snapshot: the disk is full")
+            self.full()
             return None
         if not is_wanted():
             await self._remove([OWN])

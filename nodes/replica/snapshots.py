@@ -5,6 +5,7 @@ A snapshot that came from a peer is install.py's.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Final, Protocol
@@ -23,6 +24,10 @@ SETTLE_LOOKS: Final = 100
 SETTLE_LOOK_S: Final = 0.05
 STEP_PAUSE_S: Final = 0.01
 """Between the steps of a dump: what the state serves comes first."""
+
+
+LEAST_DUE_BYTES: Final = 1000
+"""Of log, for a snapshot on a disk that is nearly full."""
 
 
 class Driver(Protocol):
@@ -72,13 +77,23 @@ class Snapshots:
         last_lsn = last.lsn if last is not None else 0
         if last_lsn < self._wanted_lsn <= driver.state_lsn:
             return True
+        after_bytes = driver.storage.bytes_after(last_lsn)
+        in_files = isinstance(driver.machine, KeepsFiles) and after_bytes >= LEAST_DUE_BYTES
+        if in_files and driver.files.is_tight:
+            return True  # it costs little, and lets files go that only the last one has
         due_bytes = max(self._every_bytes, driver.files.snapshots.state_bytes)
-        return driver.storage.bytes_after(last_lsn) > due_bytes
+        return after_bytes > due_bytes
 
     async def _take(self) -> None:
         driver, core = self._driver, self._driver.core
         before = core.storage.snapshot.lsn if core.storage.snapshot is not None else 0
-        data, files, lsn, epoch = await self._dump()
+        try:
+            data, files, lsn, epoch = await self._dump()
+        except OSError as error:  # a state that lies in files may have to write them first
+            if error.errno != errno.ENOSPC:
+                raise
+            driver.files.snapshots.full()
+            return
         if data is None or lsn <= before or not epoch or core.storage.epoch_at(lsn) != epoch:
             return
         made = core.snapshot_of(lsn)

@@ -129,3 +129,47 @@ def test_a_publisher_waits_for_room_where_the_topic_says_so() -> None:
         assert (await c.call(FRONT, "offsets", "patient"))[0][2] == before + 20
 
     sim(script, SMALL)
+
+
+FULL = """
+tiers:
+  queue:
+    kind: queue
+    public: true
+    disk: {capacity: 4MB}
+    snapshot_every: 256KB
+    retained: 256KB
+    topics: {jobs: {partitions: 2, groups: [workers], retention: worked_off}}
+"""
+
+
+def test_a_full_disk_refuses_records_and_lets_what_is_there_be_worked_off() -> None:
+    async def publish(c: Scenario) -> int:
+        count = 0
+        with pytest.raises(RpcError, match="no_space") as caught:
+            while True:
+                record = [None, [count, "x" * 20_000]]
+                await c.call(FRONT, "publish", "jobs", [record], {"partition": count % 2})
+                count += 1
+        assert caught.value.definite
+        return count
+
+    async def script(c: Scenario) -> None:
+        await ready(c, "jobs")
+        count = await publish(c)
+        assert count > 20
+        await c.sleep(3)  # snapshots are due, and have no room
+        polled = await c.call(FRONT, "poll", "jobs", 0, 0, {"max_records": 5})
+        assert [number for number, _ in values(polled)] == [0, 2, 4, 6, 8]
+        done: list[int] = []
+        while len(done) < count:
+            told = await c.call(FRONT, "acquire", "jobs", "workers", "w", {"max": 20})
+            for delivery in told["deliveries"]:
+                await c.call(FRONT, "ack", "jobs", "workers", [delivery[:3]])
+                done.append(delivery[6][0])
+        assert sorted(done) == list(range(count)), "what was refused is not there"
+        await c.sleep(3)
+        assert await publish(c) > 10, "there is room again"
+        assert {row["state"] for row in await c.ps("queue")} == {"up"}
+
+    sim(script, FULL)
