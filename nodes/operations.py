@@ -194,6 +194,10 @@ class Member(NamedTuple):
     state: str
     role: str
     facts: Mapping[str, Any]
+    led: bool = False
+    """Whether its tier has a leader."""
+    leads: bool = False
+    """Whether it is the one."""
 
 
 class Console(Protocol):
@@ -233,6 +237,27 @@ class Console(Protocol):
     def led_tiers(self, name: str) -> list[str]:
         """The tiers of that name, or of that group, whose members have a leader among them.
         Raises ValueError where there is none."""
+        ...
+
+    def tiers(self, name: str) -> list[str]:
+        """The tiers of that name, or of that group, that can have it done. Raises ValueError."""
+        ...
+
+    def check_version(self, tier: str, changes: Mapping[str, Any]) -> None:
+        """Raises ValueError unless members of the tier can run with these options changed."""
+        ...
+
+    async def replace(self, names: Sequence[str], changes: Mapping[str, Any]) -> None:
+        """Drain and end these nodes, together, and start them with these options changed (none: as
+        their tier has them); return when each is up, or has failed."""
+        ...
+
+    def adopt_version(self, tier: str, changes: Mapping[str, Any]) -> None:
+        """The tier has these options from now on: who comes later has them, too."""
+        ...
+
+    def served(self, names: Sequence[str]) -> Any:
+        """What these nodes have answered since they last started (nodes/parts/canary.py)."""
         ...
 
     def save(self, path: str, data: bytes) -> None:

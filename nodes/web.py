@@ -14,6 +14,7 @@ import trio
 
 from nodes.base import HTTP_PORT, Context
 from nodes.kind import HTTP, Kind
+from nodes.parts.deploying import DEPLOY
 from nodes.parts.stores import misread
 from nodes.parts.timing import move_on_after
 from nodes.replica.kind import DAMAGED
@@ -234,4 +235,5 @@ KIND: Final = Kind(
     mistakes=misread,
     damaged=DAMAGED,
     code={"app": apps.check},
+    operations=(DEPLOY,),
 )

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
+import trio
+
+from emu.operations.versions import changed, served
+from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
 from nodes.kind import Kind
 from nodes.operations import OPERATOR_TIMEOUT_S, Member, Operation, Statements
+from nodes.parts.canary import Served
 from protocols.errors import RpcError
 
 STATEMENT: Final = "sql"
@@ -80,6 +86,8 @@ class ClusterConsole:
                 instance.shown_state,
                 instance.role,
                 dict(instance.facts),
+                instance.placement.kind.leader is not None,
+                _leads(instance),
             )
             for instance in self.cluster.tier_instances(tier)
         ]
@@ -124,6 +132,37 @@ class ClusterConsole:
             raise self.refusal(name)
         return found
 
+    # --- versions ------------------------------------------------------------------------------
+
+    def tiers(self, name: str) -> list[str]:
+        found = [
+            tier.name
+            for tier in self.cluster.topology.tiers
+            if name in (tier.name, tier.group) and self._can(tier.kind)
+        ]
+        if not found:
+            raise self.refusal(name)
+        return found
+
+    def check_version(self, tier: str, changes: Mapping[str, Any]) -> None:
+        changed(self.cluster.topology, tier, changes)
+
+    async def replace(self, names: Sequence[str], changes: Mapping[str, Any]) -> None:
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                tier = self.cluster.instances[name].spec.tier
+                version = changed(self.cluster.topology, tier, changes)
+                nursery.start_soon(self.cluster.replace, name, version.config)
+
+    def adopt_version(self, tier: str, changes: Mapping[str, Any]) -> None:
+        topology = self.cluster.topology
+        version = changed(topology, tier, changes)
+        tiers = tuple(version if each.name == tier else each for each in topology.tiers)
+        self.cluster.topology = replace(topology, tiers=tiers)
+
+    def served(self, names: Sequence[str]) -> Served:
+        return served([self.cluster.instances[name] for name in names])
+
     def save(self, path: str, data: bytes) -> None:
         try:
             self.cluster.world.save(path, data)
@@ -165,6 +204,11 @@ class ClusterConsole:
 
     def tell(self, event: str, **facts: Any) -> None:
         self.cluster.log.info(event, **facts)
+
+
+def _leads(instance: Instance) -> bool:
+    leader = instance.placement.kind.leader
+    return leader is not None and instance.running and instance.role == leader.role
 
 
 def seat_for(cluster: Cluster, operation: Operation) -> ClusterConsole:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -406,6 +407,18 @@ class Cluster:
         async with trio.open_nursery() as nursery:
             for name in names:
                 nursery.start_soon(self.remove, name)
+
+    async def replace(self, name: str, config: Any) -> None:
+        """Drain and end a node, and start it in its place, on its disk, with that config; return
+        when it is up or has failed."""
+        await self.stop(name)
+        instance = self.instances.get(name)
+        if instance is None or instance.running:
+            return  # somebody else was quicker
+        instance.placement = replace(instance.placement, config=config)
+        runner = self._runners[instance.placement.kind.runner]
+        instance.handle = runner.handle(instance.placement)
+        await self.start(name)
 
     async def remove(self, name: str) -> None:
         """Stop a node and take its place away."""

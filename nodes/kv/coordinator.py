@@ -25,11 +25,13 @@ from nodes.kv.coordination import (
     moves_between,
 )
 from nodes.kv.move_runner import MoveRunner
+from nodes.parts.deploying import HAND_OVER
 from nodes.parts.timing import move_on_after
 from nodes.replica import series as replica_series
 from nodes.replica.backup import BackupSource
 from nodes.replica.client import GroupClients
 from nodes.replica.driver import ReplicaDriver
+from nodes.replica.handing_over import HandingOver
 from nodes.replica.witness import Witnesses
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -121,6 +123,7 @@ class CoordinatorNode:
             for name in (words.PLAN, words.RESHARD, words.CANCEL, words.PROGRESS):
                 admin.add(name, service.methods[name].handler)
             BackupSource(self.driver).add_methods(admin)
+            admin.add(HAND_OVER, HandingOver(self.driver).hand_over)
             self._measure()
             listener = await ctx.network.listen(RPC_PORT)
             nursery.start_soon(admin.listen_and_serve)

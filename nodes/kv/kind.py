@@ -12,6 +12,7 @@ from nodes.kv.router import KvRouterConfig, KvRouterNode
 from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
 from nodes.kv.tier import KvConfig, expand
 from nodes.kv.workloads import WORKLOADS
+from nodes.parts.deploying import DEPLOY
 from nodes.replica.backing_up import OPERATIONS as BACKUPS
 from nodes.replica.kind import (
     ALARMING,
@@ -95,7 +96,7 @@ COORDINATOR: Final = Kind(
     facts=FACTS,
     marks=MARKS,
     labels=LABELS,
-    operations=BACKUPS,
+    operations=(DEPLOY, *BACKUPS),
 )
 ROUTER: Final = Kind(
     KvRouterConfig,
@@ -132,6 +133,6 @@ SHARD: Final = Kind(
         StateCheck("owners", OWNED_SLOTS, across_group=True),
     ),
     may_lose=may_lose,
-    operations=(RESHARD, *BACKUPS),
+    operations=(RESHARD, DEPLOY, *BACKUPS),
     workloads=WORKLOADS,
 )

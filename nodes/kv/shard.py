@@ -18,8 +18,10 @@ from nodes.kv.engine import LoggedEngine, UnloggedEngine, execute
 from nodes.kv.hot_keys import HotKeys
 from nodes.kv.mover import Mover
 from nodes.kv.state import ADOPT, DEFAULT_REQUEST_IDS, KvState
+from nodes.parts.deploying import HAND_OVER
 from nodes.replica.backup import BackupSource
 from nodes.replica.client import GroupClient, GroupClients
+from nodes.replica.handing_over import HandingOver
 from nodes.replica.witness import founders_with_witness
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -124,6 +126,7 @@ class KvShardNode:
             admin.add(STATE_DIGEST, self._digest)
             if isinstance(self.engine, LoggedEngine):
                 BackupSource(self.engine.driver).add_methods(admin)
+                admin.add(HAND_OVER, HandingOver(self.engine.driver).hand_over)
             admin.add(OWNED_SLOTS, self._owned_slots)
             self._measure()
             listener = await ctx.network.listen(RPC_PORT)

@@ -16,6 +16,7 @@ import trio
 import xxhash
 
 from nodes.base import RPC_PORT, Context
+from nodes.parts.deploying import HAND_OVER
 from nodes.queue.desk import Decisions, Desk, Home, Request
 from nodes.queue.elsewhere import Elsewhere
 from nodes.queue.grouping import Grouping
@@ -31,6 +32,7 @@ from nodes.queue.working import Working
 from nodes.replica.backup import BackupSource
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.group_commit import Gathering
+from nodes.replica.handing_over import HandingOver
 from nodes.replica.series import measure
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -141,6 +143,7 @@ class QueueBrokerNode:
             admin = Admin(ctx, service=service, facts=self.facts)
             admin.add(STATE_DIGEST, self._digest)
             BackupSource(self.driver).add_methods(admin)
+            admin.add(HAND_OVER, HandingOver(self.driver).hand_over)
             listener = await ctx.network.listen(RPC_PORT)
             nursery.start_soon(admin.listen_and_serve)
             nursery.start_soon(service.serve, listener)

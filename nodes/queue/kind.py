@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from nodes.kind import Fact, Kind, StateCheck
+from nodes.parts.deploying import DEPLOY
 from nodes.queue import reach
 from nodes.queue.broker import STATE_DIGEST, QueueBrokerConfig, QueueBrokerNode, may_lose
 from nodes.queue.front import QueueFrontConfig, QueueFrontNode
@@ -75,6 +76,6 @@ BROKER: Final = Kind(
     checks=(StateCheck("replicas", STATE_DIGEST),),
     may_lose=may_lose,
     workloads=WORKLOADS,
-    operations=(*OPERATIONS, *BACKUPS),
+    operations=(*OPERATIONS, DEPLOY, *BACKUPS),
     varied={"snapshot_every_bytes": (2_000, 20_000), "retained_bytes": (1_000, 20_000)},
 )

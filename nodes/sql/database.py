@@ -15,11 +15,13 @@ import trio
 
 from nodes.base import RPC_PORT, Context
 from nodes.kind import Kind, StateCheck
+from nodes.parts.deploying import DEPLOY, HAND_OVER
 from nodes.parts.timing import move_on_after
 from nodes.replica.backing_up import OPERATIONS as BACKUPS
 from nodes.replica.backup import BackupSource
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.group_commit import Gathering
+from nodes.replica.handing_over import HandingOver
 from nodes.replica.keeper import LEAVE, GroupKeeper
 from nodes.replica.kind import (
     ALARMING,
@@ -392,6 +394,7 @@ class DatabaseNode:
             admin.add(words.PROMOTE, lambda call, target="": keeper.promote(target))
             admin.add(LEAVE, keeper.leave)
             BackupSource(engine.driver).add_methods(admin)
+            admin.add(HAND_OVER, HandingOver(engine.driver).hand_over)
             if not engine.driver.config.witness:
                 admin.add(STATE_DIGEST, lambda call: engine.sql.digests())
                 admin.add(LOG_DIGEST, engine.log_digest)
@@ -481,7 +484,7 @@ KIND: Final = Kind(
     labels={**LABELS, **SQL_LABELS},
     checks=(StateCheck("replicas", STATE_DIGEST), StateCheck("logs", LOG_DIGEST)),
     may_lose=may_lose,
-    operations=(PROMOTE, *BACKUPS),
+    operations=(PROMOTE, DEPLOY, *BACKUPS),
     statements=SQL,
     workloads=WORKLOADS,
     varied={"snapshot_every_bytes": (500, 2_000, 20_000), "retained_bytes": (1_000, 20_000)},

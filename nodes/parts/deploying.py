@@ -1,0 +1,203 @@
+"""Deploying: the members of a tier are replaced by a new version, or started again, step by step.
+
+Each is drained, ended, started, and looked at before the next one goes; who leads goes last, and
+hands over first. What turns out worse is taken back. Every kind that can be deployed lists DEPLOY.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, ClassVar, Final
+
+from nodes.operations import Console, Member, Operation
+from nodes.parts.canary import Served, enough, worse
+from protocols.errors import RpcError
+
+HAND_OVER: Final = "hand_over"
+"""Admin method of who leads a group: another member shall, at once. Raises RpcError."""
+WELL_S: Final = 60.0
+"""A member that is not well so long after it was started has failed."""
+MOST_WINDOWS: Final = 3
+"""So many times the window, until a canary has met enough requests to be judged."""
+POLL_S: Final = 0.25
+LAG_S: Final = 1.0
+UP: Final = "up"
+REPLACED, DEPLOYED, ROLLED_BACK = "member replaced", "deployed", "deploy rolled back"
+EVENTS: Final = {
+    REPLACED: "A member of a tier that is deployed was drained, and is another now.",
+    DEPLOYED: "Every member of a tier is of the new version, or was started again.",
+    ROLLED_BACK: "A new version was worse, or did not come up: every member is as before.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """Replace the members of a tier, a few at a time: by those that serve another `app`, or as they
+    are (a rolling restart). Each is drained first; of a group the leader goes last, and hands over.
+    What fails is rolled back."""
+
+    verb: ClassVar[str] = "deploy"
+    main: ClassVar[str] = "tier"
+    breaks: ClassVar[bool] = False
+    tier: str
+    app: str = ""
+    """The new version, of a web tier: `app: shop2:app`, beside the topology file."""
+    batch: int = 1
+    """How many members at a time."""
+    canary_ratio: float = 0.0
+    """Replace this share first, and compare it with the others for `watch`: `canary: 10%`."""
+    watch_s: float = 15.0
+    """How long a canary is compared with the others."""
+
+
+class _Refused(Exception):
+    """The new version will not do."""
+
+
+async def deploy(console: Console, word: Deploy) -> dict[str, Any]:
+    """Raises RpcError, and ValueError for what cannot be deployed so."""
+    if word.batch < 1:
+        raise ValueError("`batch` is at least 1")
+    changes = {"app": word.app} if word.app else {}
+    tiers = console.tiers(word.tier)
+    for tier in tiers:
+        console.check_version(tier, changes)
+    began_s, replaced, why = console.now_s(), 0, ""
+    for tier in tiers:
+        done: list[str] = []
+        try:
+            await _deploy_tier(console, word, tier, changes, done)
+        except _Refused as refused:
+            why = str(refused)
+            await _replace(console, tier, done, {})
+            console.tell(ROLLED_BACK, tier=tier, members=len(done), why=why)
+            break
+        console.adopt_version(tier, changes)
+        console.tell(DEPLOYED, tier=tier, members=len(done))
+        replaced += len(done)
+    return {
+        "tier": word.tier,
+        "replaced": replaced,
+        "rolled_back": bool(why),
+        "why": why,
+        "took_s": round(console.now_s() - began_s, 3),
+    }
+
+
+async def _deploy_tier(
+    console: Console, word: Deploy, tier: str, changes: Mapping[str, Any], done: list[str]
+) -> None:
+    """Adds to `done` whoever was replaced. Raises _Refused."""
+    members = [each for each in await console.members(tier) if each.running]
+    if not members:
+        raise _Refused(f"no member of {tier} runs")
+    names = [each.name for each in _leader_last(members)]
+    canaries = min(len(names) - 1, ceil(word.canary_ratio * len(names)))
+    if canaries > 0:
+        await _next(console, tier, names[:canaries], changes, done)
+        await _compare(console, word, tier, names[canaries:], names[:canaries])
+        names = names[canaries:]
+    for place in range(0, len(names), word.batch):
+        await _next(console, tier, names[place : place + word.batch], changes, done)
+
+
+def _leader_last(members: Sequence[Member]) -> list[Member]:
+    return sorted(members, key=lambda each: each.leads)
+
+
+async def _next(
+    console: Console, tier: str, names: Sequence[str], changes: Mapping[str, Any], done: list[str]
+) -> None:
+    for each in await console.members(tier):
+        if each.name in names and each.leads:
+            await _hand_over(console, tier, each.name)
+    done += names
+    await _replace(console, tier, names, changes)
+
+
+async def _replace(
+    console: Console, tier: str, names: Sequence[str], changes: Mapping[str, Any]
+) -> None:
+    """Raises _Refused where one does not come up, or its group is not well afterwards."""
+    if not names:
+        return
+    await console.replace(names, changes)
+    for name in names:
+        console.tell(REPLACED, tier=tier, member=name)
+    until_s = console.now_s() + WELL_S
+    while (why := _unwell(await console.members(tier), names)) and console.now_s() < until_s:
+        if why.startswith("failed"):
+            break
+        await console.sleep(POLL_S)
+    if why:
+        raise _Refused(why)
+
+
+def _unwell(members: Sequence[Member], names: Sequence[str]) -> str:
+    """Why the next one must not go yet; "" if it may."""
+    for each in members:
+        if each.name in names and each.state != UP:
+            return f"{each.state}: {each.name} does not come up"
+        if each.name in names and each.facts.get("store_ready") is False:
+            return f"{each.name} does not reach its store"
+    if members[0].led and not any(each.leads for each in members):
+        return "nobody leads the group"
+    lags = [lag for each in members for lag in dict(each.facts.get("lags_s") or {}).items()]
+    behind = [name for name, lag_s in lags if lag_s > LAG_S and name in names]
+    return f"{behind[0]} is behind" if behind else ""
+
+
+async def _hand_over(console: Console, tier: str, name: str) -> None:
+    """Somebody else leads when this returns, if anybody can: else it goes as it is."""
+    try:
+        await console.ask(name, HAND_OVER)
+    except RpcError:
+        return
+    until_s = console.now_s() + WELL_S
+    while console.now_s() < until_s:
+        if any(each.leads and each.name != name for each in await console.members(tier)):
+            return
+        await console.sleep(POLL_S)
+
+
+async def _compare(
+    console: Console, word: Deploy, tier: str, old: Sequence[str], new: Sequence[str]
+) -> None:
+    """Raises _Refused where the new version is worse, or met too little to tell."""
+    before = {name: console.served([name]) for name in (*old, *new)}
+    for _ in range(MOST_WINDOWS):
+        await console.sleep(word.watch_s)
+        theirs, ours = _since(console, before, old), _since(console, before, new)
+        if why := worse(theirs, ours):
+            raise _Refused(why)
+        if enough(ours):
+            return
+    raise _Refused(f"its {len(new)} members met {ours.requests:.0f} requests: too few to tell")
+
+
+def _since(console: Console, before: Mapping[str, Served], names: Sequence[str]) -> Served:
+    """What these answered meanwhile, together. A node that was started again counts from 0."""
+    total = Served()
+    for name in names:
+        now = console.served([name])
+        grown = now.since(before[name]) if now.requests >= before[name].requests else now
+        total = total.plus(grown)
+    return total
+
+
+def _shown(told: Mapping[str, Any]) -> str:
+    if told["rolled_back"]:
+        return f"rolled back after {told['took_s']:.1f} s: {told['why']}"
+    return f"{told['replaced']} members of {told['tier']} replaced in {told['took_s']:.1f} s"
+
+
+DEPLOY: Final = Operation(
+    Deploy,
+    "tier that can be deployed",
+    run=deploy,
+    shown=_shown,
+    succeeded=lambda told: not told["rolled_back"],
+    example="deploy web --batch 1",
+)
