@@ -83,7 +83,8 @@ class Desk:
 
     async def _through(self, request: Request, wanted: Asked, look: Look) -> AnyResponse:
         """Ask the origin, or wait for the answer to somebody who asked the same just before."""
-        flight = self.flights.waiting_for(wanted) if _may_wait(wanted, look) else None
+        shared = _may_wait(wanted, look)
+        flight = self.flights.waiting_for(wanted) if shared else None
         if flight is not None:
             self.series.collapsed.value += 1
             self.ctx.reached(reach.COLLAPSED)
@@ -93,7 +94,8 @@ class Desk:
                 return answer
             self.ctx.reached(reach.NOT_SHARED)
             look = self.edge.look(wanted, self.ctx.clock.monotonic_s())
-        flight = self.flights.begin(request, wanted, look.kept, shared=_may_wait(wanted, look))
+            shared = False  # each of those who waited in vain asks for itself, at once
+        flight = self.flights.begin(request, wanted, look.kept, shared=shared)
         try:
             await flight.done.wait()
             return self._own(request, wanted, flight, look)

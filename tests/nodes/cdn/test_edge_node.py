@@ -92,6 +92,29 @@ async def test_those_who_wait_for_what_is_not_for_them_are_woken_at_once(
     assert trio.current_time() - began_s == pytest.approx(1.0, abs=0.01)  # hit for miss
 
 
+async def test_those_who_waited_in_vain_do_not_wait_for_each_other(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    cdn.origin.answer = Response(200, (("cache-control", "max-age=1"),), b"everybody's")
+    await cdn.start()
+    await cdn.get("/a")
+    await trio.sleep(5)
+    cdn.origin.answer = Response(200, (("cache-control", "private, no-store"),), b"mine")
+    cdn.origin.delay_s = 1.0
+    answers: list[Response] = []
+
+    async def ask() -> None:
+        answers.append(await cdn.get("/a"))
+
+    began_s = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(ask)
+    assert [(each.status, each.body) for each in answers] == [(200, b"mine")] * 20
+    assert cdn.origin.asked == 21
+    assert trio.current_time() - began_s == pytest.approx(2.0, abs=0.01)
+
+
 async def test_stale_while_revalidate_answers_at_once_and_asks_once(
     autojump_clock: MockClock, cdn: Cdn
 ) -> None:
