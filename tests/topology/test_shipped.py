@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import re
 import shlex
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,11 +13,9 @@ from typer.testing import CliRunner
 from emu.cli import faulting, nodes
 from emu.cli.verbs import app
 from emu.model import faults
-from emu.model.topology import Topology
-from emu.model.vocabulary import verbs
-from emu.running.targets import Candidate, resolve
 from emu.topology.lint import lint, unaccepted
 from emu.topology.loading import load
+from tests.topology.understood import Understood
 
 ROOT = Path(__file__).parents[2]
 STEPS = sorted((ROOT / "topologies").glob("*.yaml"))
@@ -47,41 +43,6 @@ def test_it_opens_with_what_it_teaches_and_what_to_try(path: Path) -> None:
     assert all(line.startswith("#") for line in opening.splitlines() if line)
     assert "What it teaches" in opening and "# Try:" in opening
     assert f"emu up {path.relative_to(ROOT)}" in opening
-
-
-class Understood:
-    """Stands in for a running cluster: what it is asked must make sense for the topology."""
-
-    def __init__(self, topology: Topology) -> None:
-        self.candidates = [
-            Candidate(
-                each.spec.name, each.spec.tier, each.spec.kind, each.spec.region, role, each.group
-            )
-            for each in topology.placements()
-            for role in each.kind.roles or ("",)
-        ]
-        self.asked = 0
-
-    def call(self, method: str, *params: Any) -> Any:
-        self.asked += 1
-        if method == "inject":
-            fault = faults.from_record(params[0], verbs())
-            said = getattr(fault, fault.main)
-            for words in said if isinstance(said, tuple) else [said]:
-                self.resolve(words)
-            return {"changed": {}, "removed": [], "undone": [], "restarts": [], "lasts": True,
-                    "number": 1}  # fmt: skip
-        self.resolve(params[0])
-        return {}
-
-    def begin(self, method: str, *params: Any) -> Any:
-        return self.call(method, *params)
-
-    def wait(self, begun: Any, timeout_s: float | None = None) -> Any:
-        return begun
-
-    def resolve(self, words: str) -> None:
-        assert words == "all" or resolve(words, self.candidates, random.Random(1))
 
 
 def commands_of(path: Path) -> list[str]:
