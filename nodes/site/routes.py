@@ -53,7 +53,9 @@ STATIC: Final = {
 }
 """(content type, body) of each file; the faces are drawn when asked for."""
 
-Handler = Callable[[Request, Via], Awaitable[Response]]
+Handler = Callable[[Request, Via], Any]
+"""A coroutine function that returns a Response; of the routes in AT_ONCE a plain one."""
+AT_ONCE: Final = frozenset({"static", "health"})
 
 
 class Routes:
@@ -112,15 +114,17 @@ class Routes:
                     break
         method = "GET" if request.method == "HEAD" else request.method
         if method == "OPTIONS" and path == "*":  # of the server as a whole
-            return Endpoint("options", _Allowed(("GET", "POST")), 0.0)
+            return Endpoint("options", _Allowed(("GET", "POST")), 0.0, at_once=True)
         if methods is None:
-            return Endpoint("unknown", _not_found, 0.0)
+            return Endpoint("unknown", _not_found, 0.0, at_once=True)
         if method == "OPTIONS":
-            return Endpoint("options", _Allowed(methods), 0.0)
+            return Endpoint("options", _Allowed(methods), 0.0, at_once=True)
         if method not in methods:
-            return Endpoint("unknown", _Refusal(self, 405, _allowed(methods)), 0.0)
+            refusal = _Refusal(self, 405, _allowed(methods))
+            return Endpoint("unknown", refusal, 0.0, at_once=True)
         name, handler = methods[method]
-        return Endpoint(name, handler, 0.0 if name == "health" else None)
+        cost_s = 0.0 if name == "health" else None
+        return Endpoint(name, handler, cost_s, at_once=name in AT_ONCE)
 
     # --- how an answer looks -----------------------------------------------------------------
 
@@ -321,7 +325,7 @@ class Routes:
 
     # --- what never changes ------------------------------------------------------------------
 
-    async def static(self, request: Request, via: Via) -> Response:
+    def static(self, request: Request, via: Via) -> Response:
         name = request.path.partition("/static/")[2]
         if name.startswith("face/") and name.endswith(".svg"):
             person = unquote(name[5:-4])[:40]
@@ -331,16 +335,16 @@ class Routes:
             raise RpcError("not_found", f"there is no /static/{name[:80]}")
         return _cacheable(request, *found)
 
-    async def icon(self, request: Request, via: Via) -> Response:
+    def icon(self, request: Request, via: Via) -> Response:
         return _cacheable(request, *STATIC["mark.svg"])
 
-    async def health(self, request: Request, via: Via) -> Response:
+    def health(self, request: Request, via: Via) -> Response:
         """200 when this node could answer pages now; says so without asking the database."""
         ready = self.site.ready and self.store_ready()
         answer = {"node": self.ctx.name, "ready": ready, "store": self.database() or "local"}
         return json_response(answer, 200 if ready else 503)
 
-    async def live(self, request: Request, via: Via) -> Response:
+    def live(self, request: Request, via: Via) -> Response:
         """200 once it has started, whatever it depends on: later it says only that it runs."""
         waited_s = self.ctx.clock.monotonic_s() - self._began_s
         started = self.site.prepared.is_set() or waited_s > START_PATIENCE_S
@@ -358,7 +362,7 @@ class _Allowed:
     def __init__(self, methods: Collection[str]) -> None:
         self.allowed = _allowed(methods)
 
-    async def __call__(self, request: Request, via: Via) -> Response:
+    def __call__(self, request: Request, via: Via) -> Response:
         return Response(204, (("allow", self.allowed),))
 
 
@@ -368,13 +372,13 @@ class _Refusal:
     def __init__(self, routes: Routes, status: int, allowed: str) -> None:
         self.routes, self.status, self.allowed = routes, status, allowed
 
-    async def __call__(self, request: Request, via: Via) -> Response:
+    def __call__(self, request: Request, via: Via) -> Response:
         message = f"{request.method} is not one of: {self.allowed}"
         made = self.routes.render_error(request, self.status, "bad_request", message)
         return Response(made.status, (*made.headers, ("allow", self.allowed)), made.body)
 
 
-async def _not_found(request: Request, via: Via) -> Response:
+def _not_found(request: Request, via: Via) -> Response:
     raise RpcError("not_found", f"there is no page {request.path[:100]}")
 
 

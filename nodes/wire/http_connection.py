@@ -25,6 +25,7 @@ from protocols.http.message import (
     Response,
     StreamedResponse,
 )
+from protocols.http.writing import Common, Writer
 
 LINGER_S: Final = 1.0
 """After a refusal: how long we read on, so that the answer is not lost to a reset."""
@@ -49,9 +50,18 @@ class Answerer(Protocol):
     ctx: Context
     draining: Draining
     in_flight: int
+    writer: Writer
 
     def streams(self, request: Request) -> bool:
         """Whether the endpoint of that request wants its body as it comes."""
+        ...
+
+    def common(self) -> Common:
+        """The headers that every answer has."""
+        ...
+
+    def answer_now(self, request: Request, via: Via, arrived_s: float) -> Response | None:
+        """The answer, if it takes no waiting."""
         ...
 
     async def answer(self, request: Request, via: Via, alarm: Alarm) -> AnyResponse:
@@ -79,7 +89,7 @@ class Connection:
         self.stream = stream
         self.via = via
         self.limits = limits
-        self.http = ServerConnection(limits, service.streams)
+        self.http = ServerConnection(limits, service.streams, service.writer)
         self._more = AutoResetEvent()
         self._room = AutoResetEvent()
         self._ended = False
@@ -91,6 +101,10 @@ class Connection:
         self._late = False
         """It waited too long."""
         self._sending = False
+        self._asked: Request | None = None
+        """What was read at its arrival, and takes waiting."""
+        self._unsent = b""
+        """Of answers that were given at once."""
         self._in_a_row = 0
 
     async def run(self, received: bytes) -> None:
@@ -141,12 +155,46 @@ class Connection:
             return not self._ended
         self.http.receive_data(data)
         self._ended = not data
-        self._more.set()
+        if not self._waiting or not data or not self._answer_now():
+            self._more.set()
         return bool(data) and self.http.buffered_bytes <= self.limits.max_buffered_bytes
+
+    def _answer_now(self) -> bool:
+        """Answer what has come while nothing was in hand, as far as that takes no waiting; whether
+        that was all."""
+        service, http = self.service, self.http
+        if self._late or self._asked is not None or self._unsent or service.draining.begun:
+            return False
+        answers: list[bytes] = []
+        arrived_s = service.ctx.clock.monotonic_s()
+        try:
+            while len(answers) < FAIR_ANSWERS and (request := http.next_request()) is not None:
+                response = (
+                    None if http.streaming else service.answer_now(request, self.via, arrived_s)
+                )
+                if response is None:
+                    self._asked = request
+                    break
+                answers.append(self._written(request, response))
+        except RemoteProtocolError:
+            pass  # whoever asks for the next request hears of it
+        if answers:
+            data = answers[0] if len(answers) == 1 else b"".join(answers)
+            self._unsent = data[self.stream.send_nowait(data) :]
+            self._alarm.set(arrived_s + self.limits.idle_timeout_s)
+        done = self._asked is None and not self._unsent and not http.must_close
+        return done and bool(answers) and not http.mid_request
+
+    def _written(self, request: Request, response: Response) -> bytes:
+        common = self.service.common()
+        try:
+            return self.http.send_response(response, common)
+        except LocalProtocolError as error:
+            return self.http.send_response(self.service.failed(error, request), common)
 
     async def _next_request(self) -> Request | None:
         """The next one; None when the peer is done or idle for too long."""
-        request = self.http.next_request()
+        request, self._asked = self._asked or self.http.next_request(), None
         if request is not None:
             return request
         begun = False
@@ -166,7 +214,9 @@ class Connection:
                 await self._more.wait()
                 if self._late:
                     break
-                request = self.http.next_request()
+                if self._has_rest:
+                    return None
+                request, self._asked = self._asked or self.http.next_request(), None
                 if request is not None:
                     return request
         finally:
@@ -205,12 +255,16 @@ class Connection:
         with trio.CancelScope() as self._scope:
             while True:
                 response = None
+                if self._has_rest and not await self._send_rest():
+                    return False
                 try:
                     request = await self._next_request()
                 except RemoteProtocolError as error:
                     await self._refuse(error)
                     return False
                 if request is None:
+                    if self._has_rest:
+                        continue
                     return False
                 if self.http.streaming:
                     request = replace(request, content=Upload(self))
@@ -225,6 +279,22 @@ class Connection:
             return False
         return await self._send(request, response or self.service.late(request))
 
+    @property
+    def _has_rest(self) -> bool:
+        """Whether what was answered at once is to be ended."""
+        return bool(self._unsent) or self.http.must_close
+
+    async def _send_rest(self) -> bool:
+        """Whether another request may follow."""
+        data, self._unsent = self._unsent, b""
+        self._sending = True
+        await self._send_all(data)
+        self._sending = False
+        if self.http.must_close:
+            await self._linger()
+            return False
+        return True
+
     async def _send(self, request: Request, response: AnyResponse) -> bool:
         """Whether another request may follow."""
         if self.service.draining.begun:
@@ -234,11 +304,7 @@ class Connection:
             if not await self._send_streamed(request, response):
                 return False
         else:
-            try:
-                data = self.http.send_response(response)
-            except LocalProtocolError as error:
-                data = self.http.send_response(self.service.failed(error, request))
-            await self._send_all(data)
+            await self._send_all(self._written(request, response))
         self._sending = False
         if self.http.must_close:
             await self._linger()
@@ -264,9 +330,10 @@ class Connection:
         try:
             for status, headers in response.interim:
                 await self._send_all(self.http.send_interim(status, headers))
-            await self._send_all(
-                self.http.start_response(response.status, response.headers, response.length_bytes)
+            head = self.http.start_response(
+                response.status, response.headers, response.length_bytes, service.common()
             )
+            await self._send_all(head)
             while not self.http.body_is_sent:
                 self._alarm.set_in(self.limits.idle_timeout_s)
                 data = await content.receive_some()
@@ -293,7 +360,7 @@ class Connection:
         if not self.http.can_answer:
             return
         response = replace(response, headers=(*response.headers, CLOSE))
-        await self._send_all(self.http.send_response(response))
+        await self._send_all(self.http.send_response(response, self.service.common()))
         await self._linger()
 
     async def _linger(self) -> None:

@@ -96,7 +96,7 @@ class ClientConnection:
             raise LocalProtocolError("the last answer has not ended, or was the last")
         if sum(name == "host" or name.lower() == "host" for name, _ in headers) != 1:
             raise LocalProtocolError("a request names one host")
-        headers, said_bytes, close = writing.told(headers)
+        text, _, said_bytes, close = writing.written(headers)
         if said_bytes is not None and said_bytes != (length_bytes or 0):
             raise LocalProtocolError(f"content-length {said_bytes} of {length_bytes} bytes")
         framing = "" if length_bytes is None else f"{writing.LENGTH}: {length_bytes}\r\n"
@@ -104,7 +104,7 @@ class ClientConnection:
             framing = "transfer-encoding: chunked\r\n"
         if close:
             framing += "connection: close\r\n"
-        data = writing.request_head(method, target, headers, framing)
+        data = writing.request_head(method, target, text, framing)
         self._method, self._keep = method, not close
         self.interim, self._head, self._body = [], None, None
         return data

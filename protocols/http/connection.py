@@ -40,8 +40,13 @@ class ServerConnection:
     """
 
     def __init__(
-        self, limits: Limits | None = None, streams: Callable[[Request], bool] = _never
+        self,
+        limits: Limits | None = None,
+        streams: Callable[[Request], bool] = _never,
+        writer: writing.Writer | None = None,
     ) -> None:
+        """`writer`: what other connections write with, too."""
+        self._writer = writer or writing.Writer()
         self.limits = limits or Limits()
         self._streams = streams
         self._reader = Reader(self.limits)
@@ -199,23 +204,27 @@ class ServerConnection:
     def can_answer(self) -> bool:
         return not self._begun and not self.must_close
 
-    def send_response(self, response: Response) -> bytes:
+    def send_response(self, response: Response, common: writing.Common = writing.NOTHING) -> bytes:
         """The bytes of the answer to the request that came last. Raises LocalProtocolError."""
         status, body = response.status, response.body
-        head = self._response_head(status, response.headers, len(body))
+        head = self._response_head(status, response.headers, common, len(body))
         if self._answers_head() or status in NO_BODY:
             body = b""
         self._finish()
         return head + body
 
     def start_response(
-        self, status: int, headers: Headers, length_bytes: int | None = None
+        self,
+        status: int,
+        headers: Headers,
+        length_bytes: int | None = None,
+        common: writing.Common = writing.NOTHING,
     ) -> bytes:
         """The head of an answer whose body follows by `send_data`. None: its length is not known.
 
         Raises LocalProtocolError.
         """
-        return self._response_head(status, headers, length_bytes)
+        return self._response_head(status, headers, common, length_bytes)
 
     def send_data(self, data: bytes) -> bytes:
         """More of the body. Raises LocalProtocolError for more than was said."""
@@ -244,12 +253,15 @@ class ServerConnection:
             raise LocalProtocolError(f"no interim answer: {status}")
         if self._head is not None and not self._head.minor:
             return b""
-        return writing.response_head(status, writing.told(headers).others, "")
+        return writing.response_head(status, self._writer.headers(headers).text, "")
 
-    def _response_head(self, status: int, headers: Headers, length_bytes: int | None) -> bytes:
-        if not self.can_answer or status < FIRST_FINAL:
+    def _response_head(
+        self, status: int, headers: Headers, common: writing.Common, length_bytes: int | None
+    ) -> bytes:
+        if self._begun or self.must_close or status < FIRST_FINAL:
             raise LocalProtocolError(f"no answer can begin now: {status}")
-        headers, said_bytes, close = writing.told(headers)
+        text, names, said_bytes, close = self._writer.headers(headers)
+        text += common.beside(names)
         if said_bytes is None:
             said_bytes = length_bytes
         elif length_bytes not in (None, said_bytes) and not self._answers_head():
@@ -258,7 +270,7 @@ class ServerConnection:
         if close or self._close or self._broken is not None or not self.body_ended:
             self._close = True
             framing += "connection: close\r\n"
-        data = writing.response_head(status, headers, framing)
+        data = writing.response_head(status, text, framing)
         self._begun = True
         return data
 

@@ -22,7 +22,6 @@ _FIRST: Final = 0x21
 _TOKEN: Final = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _TEXT: Final = r"[\t\x20-\x7e\x80-\xff]*"
 _LINES: Final = re.compile(rf"(?:{_TOKEN}:{_TEXT}\r\n)*")
-_FIELD: Final = re.compile(rf"({_TOKEN}):[ \t]*((?:[^\r\n]*[^\r\n \t])?)")
 _REQUEST: Final = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/1\.([0-9])\r\n")
 _RESPONSE: Final = re.compile(rf"HTTP/1\.([0-9]) ([1-9][0-9]{{2}})(?: {_TEXT})?\r\n")
 _ANY_VERSION: Final = re.compile(rf"{_TOKEN} [\x21-\x7e]+ (HTTP/[0-9]\.[0-9])\r\n")
@@ -173,9 +172,12 @@ def read_fields(lines: str) -> Fields:
 
 def read_pairs(lines: str) -> list[tuple[str, str]]:
     """Each line's name, in lower case, and its value."""
+    if not lines:
+        return []
     if _LINES.fullmatch(lines) is None:
         _refuse_fields(lines)
-    return [(name.lower(), value) for name, value in _FIELD.findall(lines)]
+    fields = [line.partition(":") for line in lines[:-2].split("\r\n")]
+    return [(name.lower(), value.strip(" \t")) for name, _, value in fields]
 
 
 def tokens(value: str) -> list[str]:

@@ -18,47 +18,99 @@ _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _METHOD: Final = re.compile(_TOKEN)
 _TARGET: Final = re.compile(r"[\x21-\x7e]+")
 _FRAMING: Final = frozenset({LENGTH, "transfer-encoding", "connection"})
+MAX_KNOWN: Final = 256
+MAX_KNOWN_CHARS: Final = 1000
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-class Told(NamedTuple):
-    """What a caller's headers say of the framing, and the others."""
+class Written(NamedTuple):
+    """Headers as lines, and what they say of the framing."""
 
-    others: Headers
+    text: str
+    names: frozenset[str]
+    """In lower case."""
     length: int | None
     close: bool
 
 
-def told(headers: Headers) -> Told:
-    """Raises LocalProtocolError for what is not a caller's to say."""
-    framing = [each for each in headers if each[0] in _FRAMING or each[0].lower() in _FRAMING]
-    if not framing:
-        return Told(headers, None, False)
+class Common(NamedTuple):
+    """Lines that every answer has, unless its own headers have them."""
+
+    lines: tuple[tuple[str, str], ...] = ()
+    """Each with its name."""
+    names: frozenset[str] = frozenset()
+    text: str = ""
+
+    def beside(self, names: frozenset[str]) -> str:
+        if self.names.isdisjoint(names):
+            return self.text
+        return "".join([line for name, line in self.lines if name not in names])
+
+
+NOTHING: Final = Common()
+
+
+def common(headers: Headers) -> Common:
+    found = tuple((name, lines([(name, value)])) for name, value in headers)
+    names = frozenset(name for name, _ in found)
+    return Common(found, names, "".join(line for _, line in found))
+
+
+class Writer:
+    """Of the headers of one end, which often are the same ones: the latest are known."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[Headers, Written] = {}
+
+    def headers(self, headers: Headers) -> Written:
+        """Raises LocalProtocolError."""
+        if type(headers) is not tuple:
+            return written(headers)
+        found = self._known.get(headers)
+        if found is None:
+            found = written(headers)
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            if len(found.text) <= MAX_KNOWN_CHARS:
+                self._known[headers] = found
+        return found
+
+
+def written(headers: Headers) -> Written:
+    """Raises LocalProtocolError for what is no header, or is not a caller's to say."""
+    names = frozenset([name.lower() for name, _ in headers])
+    if _FRAMING.isdisjoint(names):
+        return Written(lines(headers), names, None, False)
     length, close = None, False
-    for name, value in framing:
+    others: list[tuple[str, str]] = []
+    for name, value in headers:
         match name.lower():
             case "content-length" if length is None and _LENGTH.fullmatch(value):
                 length = int(value)
             case "connection" if value.lower() in ("close", "keep-alive"):
                 close = close or value.lower() == "close"
-            case _:
+            case other if other in _FRAMING:
                 raise LocalProtocolError(f"not a caller's to say: {name}: {value[:100]}")
-    return Told([each for each in headers if each not in framing], length, close)
+            case _:
+                others.append((name, value))
+    return Written(lines(others), names, length, close)
 
 
-def request_head(method: str, target: str, headers: Headers, framing: str) -> bytes:
-    """`framing`: the lines that say what the body is. Raises LocalProtocolError."""
+def request_head(method: str, target: str, headers: str, framing: str) -> bytes:
+    """Both are lines; `framing` says what the body is. Raises LocalProtocolError."""
     if _METHOD.fullmatch(method) is None or _TARGET.fullmatch(target) is None:
         raise LocalProtocolError(f"no method and target: {method!r} {target[:100]!r}")
-    return f"{method} {target} HTTP/1.1\r\n{lines(headers)}{framing}\r\n".encode("latin-1")
+    return f"{method} {target} HTTP/1.1\r\n{headers}{framing}\r\n".encode("latin-1")
 
 
-def response_head(status: int, headers: Headers, framing: str) -> bytes:
+def response_head(status: int, headers: str, framing: str) -> bytes:
     """The same of a response."""
     if not 100 <= status <= 999:
         raise LocalProtocolError(f"no status: {status}")
     phrase = PHRASES.get(status, "Unknown")
-    return f"HTTP/1.1 {status} {phrase}\r\n{lines(headers)}{framing}\r\n".encode("latin-1")
+    return f"HTTP/1.1 {status} {phrase}\r\n{headers}{framing}\r\n".encode("latin-1")
 
 
 def lines(headers: Headers) -> str:
