@@ -1,7 +1,8 @@
 """The cpu of one generation: a bounded first-in first-out queue in front of `cores` servers.
 
 A core is taken when work is dequeued, never reserved when it arrives, so work that was cancelled
-or has expired costs nothing. Costs are true seconds; deadlines are on the node's clock.
+or has expired costs nothing (unless the machine was told not to look). Costs are true seconds;
+deadlines are on the node's clock.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from emu.machine.parking import Parked
 from emu.machine.world import CpuSpec, Timers
 from nodes.base import CpuBusy, CpuExpired, Timer
 from nodes.metrics import Metrics
+from nodes.parts.limit import GradientLimit
 
+LIFO: Final = "lifo"
+GRADIENT: Final = "gradient"
 CATCH_UP_S: Final = 0.1
 """Timers are late by some 0.1 ms in the live world: a busy core starts its next work when the one
 before was due to end, so that the rate is right; a lag beyond this is not made good."""
@@ -72,12 +76,20 @@ class NodeCpu:
         self._crowd: Crowd | None = None
         if spec.stands_for > 1 and rng is not None:
             self._crowd = Crowd(self._cores, spec.stands_for, spec.max_queue, rng, timers.now_s())
+        self._limit: GradientLimit | None = None
         if self._cores:
             self._count()
 
     def _count(self) -> None:
         """A machine whose cpu was never declared has no series of it."""
         metrics = self._metrics
+        if self._spec.limit == GRADIENT:
+            most = self._cores + self._spec.max_queue
+            limit = self._limit = GradientLimit(least=self._cores, most=most)
+            metrics.gauge(
+                "cpu_limit", "Work that is let in at a time, where that finds itself.",
+                lambda: limit.limit,
+            )  # fmt: skip
         self._busy_s = metrics.counter(
             "cpu_busy_seconds_total", "Time that cores were held, summed over cores."
         )
@@ -90,6 +102,10 @@ class NodeCpu:
         self._full = metrics.counter("cpu_dropped_total", help_text, reason="full")
         self._expired = metrics.counter("cpu_dropped_total", help_text, reason="expired")
         self._cancelled = metrics.counter("cpu_dropped_total", help_text, reason="cancelled")
+        self._limited = metrics.counter("cpu_dropped_total", help_text, reason="limit")
+        self._in_vain = metrics.counter(
+            "cpu_wasted_seconds_total", "Time that cores were held for nobody."
+        )
 
     @property
     def cores(self) -> int:
@@ -136,11 +152,16 @@ class NodeCpu:
             return self._admit_among(self._crowd, work)
         if self._in_service < self._cores and not self._queue:
             self._start(work, work.asked_s)
-        elif len(self._queue) < self._spec.max_queue:
-            self._queue[work] = None
-        else:
-            self._full.value += 1
+            return True
+        if self._limit is not None and self.in_hand >= self._limit.limit:
+            self._limited.value += 1
             return False
+        if len(self._queue) >= self._spec.max_queue:
+            self._full.value += 1
+            if not self._makes_room:
+                return False
+            self._queue.popitem(last=False)[0].wake()  # it hears that all is full
+        self._queue[work] = None
         return True
 
     def _admit_among(self, crowd: Crowd, work: _Work) -> bool:
@@ -166,6 +187,15 @@ class NodeCpu:
         if work.task is not None and not self._life.dead:
             self._drop_expired(work)
 
+    @property
+    def in_hand(self) -> int:
+        """What has a core or waits for one."""
+        return self._in_service + len(self._queue)
+
+    @property
+    def _makes_room(self) -> bool:
+        return self._spec.order == LIFO and self._spec.max_queue > 0
+
     async def _wait(self, work: _Work) -> None:
         try:
             await work.wait()
@@ -176,6 +206,8 @@ class NodeCpu:
 
     def _give_up(self, work: _Work) -> None:
         """Cancelled: free its place or its core (in its own task, not in Trio's abort)."""
+        if not self._spec.drop_abandoned:
+            return  # nobody tells the machine
         if work in self._queue:
             del self._queue[work]
             self._cancelled.value += 1
@@ -201,6 +233,10 @@ class NodeCpu:
     def _finish(self, work: _Work, end_s: float) -> None:
         if work.timer is None:  # given up while a pause held this
             return
+        if work.task is None:
+            self._in_vain.value += work.cost_s
+        if self._limit is not None:
+            self._limit.done(end_s - work.asked_s, self.in_hand)
         self._free(work, work.cost_s)
         work.done = True
         work.wake()
@@ -216,10 +252,11 @@ class NodeCpu:
         if self._life.dead or self._life.paused:
             return
         while self._queue and (self._in_service < self._cores or self._cores == 0):
-            work, _ = self._queue.popitem(last=False)
-            if work.task is None:
+            work, _ = self._queue.popitem(last=self._spec.order == LIFO)
+            if work.task is None and self._spec.drop_abandoned:
                 self._cancelled.value += 1
-            elif self._is_late(work):
+            elif self._is_late(work, work.cost_s if self._cores else 0.0):
+                # what is over a moment later is in vain, too: while the queue is long, all would be
                 self._drop_expired(work)
             elif self._cores == 0:
                 work.done = True
@@ -227,8 +264,11 @@ class NodeCpu:
             else:
                 self._start(work, at_s)
 
-    def _is_late(self, work: _Work) -> bool:
-        return work.expires_at_s is not None and work.expires_at_s <= self._clock.monotonic_s()
+    def _is_late(self, work: _Work, needs_s: float = 0.0) -> bool:
+        """Whether its time is over, or would be before it is done."""
+        if work.expires_at_s is None or not self._spec.drop_expired:
+            return False
+        return work.expires_at_s <= self._clock.monotonic_s() + needs_s
 
     def _drop_expired(self, work: _Work) -> None:
         self._expired.value += 1

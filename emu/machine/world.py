@@ -49,6 +49,10 @@ class CpuSpec:
     max_queue: int = 1024
     stands_for: float = 1.0
     """How many pieces of work each that comes stands for: above 1 where users are a sample."""
+    order: str = "fifo"
+    limit: str = "static"
+    drop_expired: bool = True
+    drop_abandoned: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,16 @@ class CpuOptions:
     """What a request costs where the tier itself names no cost: `service_time: 5ms`."""
     max_queue: int = 1024
     """Requests that wait for a core; further ones are refused."""
+    order: Literal["fifo", "lifo"] = "fifo"
+    """Who is next: who came first, or last. A full queue refuses whoever comes; with `lifo` it
+    drops who has waited longest, and is about to give up anyway."""
+    limit: Literal["static", "gradient"] = "static"
+    """static: `max_queue` alone. gradient: so few are let in that none waits much longer than
+    usual; the limit finds itself."""
+    drop_expired: bool = True
+    """Whether a request whose time is over is dropped when its turn comes; else it is worked on."""
+    drop_abandoned: bool = True
+    """Whether a request whose client has left is dropped, too; else it is worked on for nobody."""
 
     def __post_init__(self) -> None:
         if self.cores < 1:
@@ -451,7 +461,15 @@ def _in_turn(wanted: Mapping[str, int]) -> tuple[str, ...]:
 def _cpu(options: CpuOptions | None) -> CpuSpec:
     if options is None:
         return CpuSpec()
-    return CpuSpec(options.cores, options.service_time_s, options.max_queue)
+    return CpuSpec(
+        options.cores,
+        options.service_time_s,
+        options.max_queue,
+        order=options.order,
+        limit=options.limit,
+        drop_expired=options.drop_expired,
+        drop_abandoned=options.drop_abandoned,
+    )
 
 
 def _disk(options: DiskOptions) -> DiskSpec:

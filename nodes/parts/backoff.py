@@ -14,38 +14,46 @@ MAX_DOUBLINGS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Waits of a random part of a window that doubles from `first_s` to `most_s` (full jitter)."""
+    """Waits of a random part of a window that doubles from `first_s` to `most_s` (full jitter). The
+    cap comes before the jitter: else all who have waited long come together."""
 
     first_s: float = 0.05
     most_s: float = 2.0
+    jitter: bool = True
+    """Without it all wait the whole window."""
 
     def wait_s(self, attempt: int, rng: random.Random) -> float:
         """How long to wait before retry number `attempt` (0: the first retry)."""
         window_s = min(self.most_s, self.first_s * 2.0 ** min(attempt, MAX_DOUBLINGS))
-        return rng.uniform(0.0, window_s)
+        return rng.uniform(0.0, window_s) if self.jitter else window_s
 
 
 class RetryBudget:
-    """Retries may be at most `ratio` of first attempts, beyond a small reserve.
+    """Retries may be at most `ratio` of what succeeds, beyond a small reserve; at 1 there is no
+    budget.
 
-    A token bucket as in Finagle: a first attempt deposits `ratio`, a retry takes 1.
+    A token bucket: a success deposits `ratio`, a retry takes 1 when it is decided, before it waits.
+    (Where attempts deposit, as in Finagle, a server that answers nobody is asked `ratio` more for
+    as long as it lasts.)
     """
 
     def __init__(self, ratio: float = 0.2, reserve: float = 10.0) -> None:
         assert 0.0 <= ratio <= 1.0
         assert reserve >= 0.0
         self.ratio = ratio
-        self.reserve = reserve
+        self.most = max(reserve, 1.0) * 10
         self.tokens = reserve
         self.refused = 0
         """Retries that the budget did not allow."""
 
-    def attempt(self) -> None:
-        """A first attempt was made."""
-        self.tokens = min(self.tokens + self.ratio, max(self.reserve, 1.0) * 10)
+    def success(self) -> None:
+        """An operation was answered."""
+        self.tokens = min(self.tokens + self.ratio, self.most)
 
     def take(self) -> bool:
-        """Whether one retry may be made now."""
+        """Whether one retry may be made; it is charged now."""
+        if self.ratio >= 1.0:
+            return True
         if self.tokens >= 1.0:
             self.tokens -= 1.0
             return True

@@ -18,10 +18,20 @@ class State(Enum):
 class Breaker:
     """Ask `allow` before each call and report `success` or `failure` after it."""
 
-    def __init__(self, *, failures: int = 5, open_s: float = 0.5, trials: int = 1) -> None:
-        assert failures > 0 and open_s > 0 and trials > 0
+    def __init__(
+        self,
+        *,
+        failures: int = 5,
+        open_s: float = 0.5,
+        trials: int = 1,
+        trial_timeout_s: float = 10.0,
+    ) -> None:
+        assert failures > 0 and open_s > 0 and trials > 0 and trial_timeout_s > 0
         self.limit = failures
         self.open_s = open_s
+        self.trial_timeout_s = trial_timeout_s
+        """A trial of which nothing is heard for so long makes room for another: else one lost call
+        would keep it half-open for ever."""
         self.trials = trials
         """Successful trials in half-open before it closes."""
         self.state = State.CLOSED
@@ -30,6 +40,7 @@ class Breaker:
         self._failures = 0
         self._successes = 0
         self._trial_running = False
+        self._trial_until_s = 0.0
         self._until_s = 0.0
 
     def allow(self, now_s: float) -> bool:
@@ -42,9 +53,10 @@ class Breaker:
             self.state = State.HALF_OPEN
             self._successes = 0
             self._trial_running = False
-        if self._trial_running:
+        if self._trial_running and now_s < self._trial_until_s:
             return False
         self._trial_running = True
+        self._trial_until_s = now_s + self.trial_timeout_s
         return True
 
     def success(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from nodes.parts.changing import Curve, Rate, Share, Step, rate_of
+from nodes.users.attempts import BreakerOptions
 from nodes.users.resolver import client_subnets
 from nodes.users.visiting import (
     ASSET,
@@ -94,7 +95,15 @@ class UsersConfig:
     retries: int = 2
     """Further attempts of one operation, within the budget."""
     retry_budget_ratio: float = 0.2
-    """Retries may be at most this share of operations."""
+    """Retries may be at most this share of what is answered; 100%: there is no budget."""
+    retry_wait_s: float = 0.05
+    """The window of the first retry's wait; it doubles with each further one."""
+    max_retry_wait_s: float = 2.0
+    """The longest window."""
+    jitter: bool = True
+    """Whether a retry waits for a random part of its window, or for the whole of it."""
+    breaker: BreakerOptions | None = None
+    """Whether they stop asking, together, while nothing is answered: `breaker: {failures: 20}`."""
     max_in_flight: int = 512
     """Open loop: arrivals beyond this are shed (and counted as errors)."""
     requests_per_connection: int = 50
@@ -111,6 +120,8 @@ class UsersConfig:
             raise ValueError("`timeout` must be above 0")
         if self.clients > MAX_CLIENTS or rate.peak_per_s > MAX_RATE_PER_S:
             raise ValueError(f"at most {MAX_CLIENTS:,} `clients`, and {MAX_RATE_PER_S:,}/s")
+        if self.retry_wait_s < 0 or self.max_retry_wait_s < 0:
+            raise ValueError("`retry_wait` and `max_retry_wait` must not be below 0")
         self.site_name()
         if self.network:
             client_subnets(self.network)

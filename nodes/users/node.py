@@ -14,22 +14,19 @@ import trio
 
 from nodes.base import Context
 from nodes.parts import png
-from nodes.parts.backoff import Backoff, RetryBudget
 from nodes.parts.changing import Constant
 from nodes.parts.lives import life_name
-from nodes.parts.tally import ANY, ERROR, OK, SHED, UNKNOWN, Tally, merged
+from nodes.parts.tally import ANY, ERROR, OK, SHED, Tally, merged
 from nodes.parts.timing import move_on_after
 from nodes.site.store import NAMES
+from nodes.users.attempts import COUNTING, Attempts
 from nodes.users.config import UsersConfig
 from nodes.users.resolver import Resolver
 from nodes.users.series import UserSeries
 from nodes.users.visiting import (
     ASSET,
     ASSETS,
-    COUNT,
-    COUNT_PHOTOS,
     HOME,
-    KNOWN_CODES,
     LOGIN,
     PHOTO,
     POST,
@@ -52,12 +49,6 @@ FINISH_TIMEOUT_S: Final = 30.0
 STRAGGLERS_S: Final = 10.0
 PHOTO_SIZE: Final = (96, 72)
 """Pixels of the photos that users take."""
-COUNTING: Final = {POST: COUNT, PHOTO: COUNT_PHOTOS}
-"""What adds something → what asks how often it is there."""
-FINAL_ERRORS: Final = frozenset(
-    {"bad_request", "no_such_method", "not_found", "refused", "too_large", "unauthorized"}
-)
-"""Asking again would change nothing."""
 WORDS: Final = ("log", "path", "bridge", "machine", "primary", "seed", "packet", "cache")
 LINES: Final = (
     "The replica caught up before the coffee did.",
@@ -90,11 +81,8 @@ class UsersNode:
             PHOTO: Written(ctx, f"{ctx.tier}/{ctx.name}/photos"),
         }
         """What was added, by the operation that adds it."""
-        self.budget = RetryBudget(config.retry_budget_ratio)
-        self.backoff = Backoff()
         self.phase = "warming up"
         self._rng = ctx.rng("users")
-        self._retry_rng = ctx.rng("users/retry")
         self._traces = ctx.rng("users/traces")
         self._run_id = life_name(ctx)
         self._next_post = 0
@@ -112,6 +100,7 @@ class UsersNode:
         self._operations = [name for name, weight in weights.items() if weight]
         self._weights = [weight for weight in weights.values() if weight]
         self._series = UserSeries(ctx.metrics, self._operations, tuple(COUNTING))
+        self._attempts = Attempts(ctx, config, self._series, lambda: self.tally)
         ctx.metrics.gauge("user_requests_in_flight", "Operations that users wait for now.",
                           lambda: self._in_flight)  # fmt: skip
 
@@ -147,7 +136,7 @@ class UsersNode:
         """The numbers so far, and the final reads' verdict once there is one."""
         return {
             "phase": self.phase,
-            "retries_refused": self.budget.refused,
+            "retries_refused": self._attempts.budget.refused,
             **self.tally.summary(self.ctx.clock.monotonic_s()),
             **({"unanswered": self._unanswered} if self._unanswered else {}),
             **(self._final or {}),
@@ -169,7 +158,7 @@ class UsersNode:
                 pin_share=config.pin_share,
                 network=config.network,
             )
-        self._places = Places(ctx, view, resolver, config.site_name())
+        self._places = self._attempts.places = Places(ctx, view, resolver, config.site_name())
         self._rpc_clients = RpcClients(ctx, nursery)
 
     async def _warm_up(self) -> None:
@@ -287,7 +276,7 @@ class UsersNode:
         current_call.set(Call(trace=self._traces.getrandbits(52)))
         written = self.written.get(operation)
         record = written.begin(user.process, arguments["id"]) if written is not None else None
-        outcome, reason, answer = await self._attempt(user, operation, arguments)
+        outcome, reason, answer = await self._attempts.make(user, operation, arguments)
         self._count(operation, outcome, reason, due_s)
         if written is None or record is None:
             return
@@ -309,38 +298,6 @@ class UsersNode:
         except RpcError:
             return
         user.visitor.session = str(answer.get("session", ""))
-
-    async def _attempt(
-        self, user: _User, operation: str, arguments: dict[str, Any]
-    ) -> tuple[str, str, dict[str, Any]]:
-        """(outcome, reason, answer): the first attempt, and others while the budget allows.
-
-        Asking again is safe: reads change nothing, and a post carries its own id.
-        """
-        self.budget.attempt()
-        unknown = ""
-        attempt = 0
-        while True:
-            try:
-                place = await self._places.choose(user.process, attempt)
-                answer = await user.visitor.ask(place, operation, arguments, self.config.timeout_s)
-                return OK, "", answer
-            except RpcError as error:
-                reason = error.code if error.code in KNOWN_CODES else "other"
-                if not error.definite and operation in COUNTING:
-                    unknown = reason
-                if reason in ("unavailable", "timeout", "disconnected"):
-                    self._places.failed()
-                if reason == "unauthorized" and user.visitor.session:
-                    user.visitor.session = ""
-                    self.tally.sessions_lost += 1
-            over = reason in FINAL_ERRORS or attempt >= self.config.retries
-            if over or not self.budget.take():
-                return (UNKNOWN, unknown, {}) if unknown else (ERROR, reason, {})
-            await self.ctx.clock.sleep(self.backoff.wait_s(attempt, self._retry_rng))
-            attempt += 1
-            self.tally.retries += 1
-            self._series.retries.value += 1
 
     def _arguments(self, operation: str, user: _User) -> dict[str, Any]:
         rng = self._rng

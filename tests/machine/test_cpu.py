@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
+import trio.testing
 
 from emu.machine.clock import MachineClock, NodeClock
 from emu.machine.cpu import NodeCpu
@@ -14,12 +17,14 @@ from tests.fakes import FakeTimers, a_life
 
 
 class Rig:
-    def __init__(self, cores: int = 1, service_time_s: float = 1.0, max_queue: int = 1024) -> None:
+    def __init__(
+        self, cores: int = 1, service_time_s: float = 1.0, max_queue: int = 1024, **options: Any
+    ) -> None:
         self.timers = FakeTimers()
         self.life = a_life()
         self.clock = NodeClock(MachineClock(self.timers), self.life)
         self.metrics = Metrics()
-        spec = CpuSpec(cores, service_time_s, max_queue)
+        spec = CpuSpec(cores, service_time_s, max_queue, **options)
         self.cpu = NodeCpu(self.timers, self.life, self.clock, spec, self.metrics)
         self.ended: list[tuple[str, float]] = []
 
@@ -119,17 +124,18 @@ async def test_work_cancelled_in_service_frees_its_core(nursery):
 
 async def test_expired_work_is_dropped_when_dequeued_and_costs_nothing(nursery):
     rig = Rig()
-    for name, expires in (("a", None), ("late", 0.9), ("b", 1.5), ("dead on arrival", 0.0)):
+    for name, expires in (("a", None), ("late", 0.9), ("too late", 1.5), ("b", 2.5), ("dead", 0.0)):
         nursery.start_soon(rig.work, name, None, expires)
         await rig.timers.run_for(0.0)
     await rig.timers.run_until(10.0)
     assert rig.in_order() == [
-        ("dead on arrival CpuExpired", 0.0),
+        ("dead CpuExpired", 0.0),
         ("a", 1.0),
         ("late CpuExpired", 1.0),
+        ("too late CpuExpired", 1.0),
         ("b", 2.0),
     ]
-    assert rig.sample('reason="expired"') == 2
+    assert rig.sample('reason="expired"') == 3
 
 
 async def test_a_full_queue_refuses_and_a_cancelled_place_is_free_again(nursery):
@@ -201,3 +207,73 @@ async def test_a_dead_cpu_refuses(nursery):
     await rig.work("late")
     assert rig.ended == [("late Fenced", 0.0)]
     nursery.cancel_scope.cancel()
+
+
+async def test_who_came_last_is_next_where_the_machine_says_so(nursery):
+    rig = Rig(order="lifo")
+    for name in "abcd":
+        nursery.start_soon(rig.work, name)
+        await rig.timers.run_for(0.0)
+    await rig.timers.run_until(10.0)
+    assert rig.in_order() == [("a", 1.0), ("d", 2.0), ("c", 3.0), ("b", 4.0)]
+
+
+async def test_a_full_queue_that_serves_the_last_first_drops_who_waited_longest(nursery):
+    rig = Rig(order="lifo", max_queue=2)
+    for name in "abcd":
+        nursery.start_soon(rig.work, name)
+        await rig.timers.run_for(0.0)
+    await rig.timers.run_until(10.0)
+    assert rig.in_order() == [("b CpuBusy", 0.0), ("a", 1.0), ("d", 2.0), ("c", 3.0)]
+    assert rig.sample('reason="full"') == 1
+
+
+async def leave(rig: Rig, nursery: trio.Nursery, expires: float | None = None) -> None:
+    """`a` has the core, `gone` has left the queue at 0.5, `b` waits behind it."""
+    nursery.start_soon(rig.work, "a")
+    await rig.timers.run_for(0.0)
+    with trio.CancelScope() as scope:
+        rig.timers.call_at(0.5, scope.cancel)
+        nursery.start_soon(rig.timers.run_until, 0.5)
+        await rig.work("gone", None, expires)
+    nursery.start_soon(rig.work, "b")
+    await rig.timers.run_until(10.0)
+
+
+async def test_a_machine_that_does_not_look_works_for_who_has_left(nursery):
+    rig = Rig(drop_abandoned=False)
+    await leave(rig, nursery)
+    assert rig.in_order() == [("a", 1.0), ("b", 3.0)]
+    assert rig.sample("emu_cpu_wasted_seconds_total") == 1.0
+
+
+async def test_who_has_left_may_still_be_dropped_for_its_time(nursery):
+    rig = Rig(drop_abandoned=False)
+    await leave(rig, nursery, expires=0.9)
+    assert rig.in_order() == [("a", 1.0), ("b", 2.0)]
+    assert rig.sample('reason="expired"') == 1
+
+
+async def test_a_machine_that_does_not_look_works_on_what_is_over(nursery):
+    rig = Rig(drop_expired=False)
+    nursery.start_soon(rig.work, "a")
+    await rig.timers.run_for(0.0)
+    nursery.start_soon(rig.work, "late", None, 0.5)
+    await rig.timers.run_until(10.0)
+    assert rig.in_order() == [("a", 1.0), ("late", 2.0)]
+
+
+async def test_a_limit_that_finds_itself_lets_few_in_and_refuses_the_others_at_once(nursery):
+    rig = Rig(cores=2, service_time_s=0.01, limit="gradient")
+
+    async def asked() -> None:
+        for number in range(400):
+            nursery.start_soon(rig.work, f"{number}")
+            await trio.testing.wait_all_tasks_blocked()
+            await rig.timers.run_for(0.0025)  # the double of what it can do
+
+    await asked()
+    refused = [at for name, at in rig.ended if "CpuBusy" in name]
+    assert 100 < len(refused) < 250
+    assert 2 <= rig.sample("emu_cpu_limit") < 12
+    assert rig.sample("emu_cpu_queue ") < 10
