@@ -90,3 +90,23 @@ def test_pages_are_read_near_and_writes_cross_the_ocean():
     near_s, far_s = rows["us", "write"]["p50"], rows["eu", "write"]["p50"]
     assert 0.08 < near_s < 0.16, "a majority is on two continents"
     assert far_s > near_s + 0.06, "and the primary is on the other one"
+
+
+def test_what_an_asynchronous_second_region_had_not_heard_is_told_by_key():
+    text = SITE.replace("prefers: [us, eu]", "prefers: [us, eu], ack: async")
+
+    async def script(c: emu.Scenario) -> dict[str, Any]:
+        await c.sleep(4.0)
+        await c.partition("us", "eu,ap", for_s=10.0)
+        await c.sleep(0.8)
+        await c.kill("region us", for_s=10.0)
+        await c.sleep(16.0)
+        return await c.finish()
+
+    found = emu.run(script, loads(text.replace("timeout: 1s", "timeout: 1s, mix: {post: 200}")))
+    lost = found["lost_writes"]
+    assert 1 <= len(lost) == found["lost_acknowledged_writes"]
+    assert all(4.0 <= each["acknowledged_s"] <= 5.5 for each in lost), "only what nobody heard"
+    assert len({each["key"] for each in lost} | {each["value"] for each in lost}) >= len(lost)
+    assert found["divergent_records"] >= 1, "and the old primary has saved it"
+    assert found["anomalies"] == [], "the setting permits it"
