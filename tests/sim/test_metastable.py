@@ -41,6 +41,7 @@ def arm(
     file["users"][name].update(users)
     file["regions"], file["tiers"] = [name], {f"{name}-web": web}
     file["users"] = {name: file["users"][name]}
+    del file["accepts"]
     at_s, for_s = fault
     file["faults"] = [{"at": f"{at_s}s", "pause": f"{name}-web", "for": f"{for_s}s"}]
     out = io.StringIO()
