@@ -308,6 +308,9 @@ class Kind:
     """What `kind: clients` can run against the tier: name → (Setting) → Workload (see
     nodes/workloads/base.py)."""
 
+    follow: str = ""
+    """An admin method of members that ask as people would: (url) → what `emu why` prints."""
+
     # what is asked of it, and how it is put to the test
     checks: tuple[StateCheck, ...] = ()
     """What is asked of the members' state at the end of a run."""

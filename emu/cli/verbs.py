@@ -31,6 +31,7 @@ from emu.cli import (
     top,
     tracing,
     up,
+    why,
 )
 
 app = typer.Typer(
@@ -51,7 +52,8 @@ RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, steps.steps,
 WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.url, top.top,
                                                 nodes.events, nodes.logs,
                                                 alerts.alerts,
-                                                clusters.summary, nodes.call, sql.sql, loading.load,
+                                                clusters.summary, nodes.call, why.why,
+                                                sql.sql, loading.load,
                                                 observing.observe,
                                                 observing.dashboards,
                                                 reporting.report)  # fmt: skip
@@ -73,6 +75,7 @@ EXAMPLES: Final = (
     "emu alerts",
     "emu summary",
     "emu call web-1 ping",
+    "emu why / --from eu-west",
     "emu sql db -c 'SELECT count(*) FROM posts'",
     "emu load lb --rate 200/s --for 10s",
     "emu observe",

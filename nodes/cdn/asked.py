@@ -16,6 +16,8 @@ EMU: Final = "x-emu-"
 TOKEN: Final = "x-emu-token"
 """What a client last wrote: only the site can say what that means."""
 VIA: Final = "via"
+PATH: Final = "x-emu-path"
+"""The names of the machines so far, for the site's picture of the way."""
 _OURS: Final = frozenset({"content-length", "expect", "host", VIA})
 """What is said anew to the origin."""
 
@@ -72,10 +74,15 @@ def upstream(request: Request, name: str, *, cacheable: bool) -> list[tuple[str,
         and (not pair[0].startswith(EMU) or pair[0] == TOKEN)
     ]
     before = request.headers.get(VIA, "")
-    return [*kept, (VIA, f"{before}, 1.1 {name}" if before else f"1.1 {name}")]
+    via = f"{before}, 1.1 {name}" if before else f"1.1 {name}"
+    return [*kept, (VIA, via), (PATH, ", ".join(_passed(via)))]
+
+
+def _passed(via: str) -> list[str]:
+    """Who has had the request in hand."""
+    return [word for each in fields.members(via) for word in each.split(" ")[1:2]]
 
 
 def went_through(request: Request, name: str) -> bool:
     """Whether it has been here: a loop."""
-    hops = fields.members(request.headers.get(VIA, ""))
-    return any(each.split(" ")[1:2] == [name] for each in hops)
+    return name in _passed(request.headers.get(VIA, ""))

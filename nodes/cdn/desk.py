@@ -17,6 +17,7 @@ from nodes.cdn.purges import Purge, decoded
 from nodes.cdn.series import Series
 from nodes.wire.http_connection import AnyResponse
 from nodes.wire.http_server import Endpoint, Via
+from nodes.wire.service import current_call
 from protocols.caching.reuse import Stored
 from protocols.caching.telling import CacheStatus
 from protocols.errors import RpcError
@@ -42,6 +43,13 @@ class Desk:
         self.series = Series(ctx.metrics, edge)
         self._read = Endpoint("read", self._get)
         self._written = Endpoint("write", self._pass, streams=True)
+
+    def _say(self, told: CacheStatus) -> None:
+        """To whoever follows the request."""
+        call = current_call.get()
+        if call is not None and call.hops is not None:
+            word, _, why = told.detail.partition(": ")
+            call.hops.say(word, why)
 
     def find(self, request: Request) -> Endpoint:
         return self._read if request.method in READING else self._written
@@ -113,6 +121,7 @@ class Desk:
         told = CacheStatus(self.edge.name, forward=look.forward)
         told.detail = f"BYPASS: {look.why}; {flight.why}"
         self.series.count("bypass")
+        self._say(told)
         headers = answering.appended(flight.headers, told)
         return StreamedResponse(
             flight.status, headers, flight.take(), flight.length_bytes, flight.interim
@@ -173,6 +182,7 @@ class Desk:
         self.series.count(word)
         told.forward_status = 0
         told.detail = f"{word.upper()}: {look.why}; {flight.why or flight.failed}"
+        self._say(told)
         return Response(flight.status, answering.appended(flight.headers, told), flight.body)
 
     def _from_store(self, request: Request, stored: Stored, word: str, why: str) -> Response:
@@ -186,6 +196,7 @@ class Desk:
     def _answered(
         self, request: Request, stored: Stored, told: CacheStatus, before: str = ""
     ) -> Response:
+        self._say(told)
         clock = self.ctx.clock
         return answering.answer(
             stored, request.headers, told, clock.monotonic_s(), clock.wall_s(), before
@@ -214,6 +225,7 @@ class Desk:
             self.flights.spoil(self.edge.invalidate(wanted, status, headers))
         self.series.count("bypass")
         told = CacheStatus(self.edge.name, forward="method", detail=f"BYPASS: {wanted.method}")
+        self._say(told)
         return StreamedResponse(
             status, answering.appended(headers, told), answer, length, answer.interim
         )

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from nodes.cdn.asked import EMU, Asked
 from nodes.cdn.config import CdnConfig
+from nodes.cdn.missed import Missed
 from nodes.cdn.purges import Purge, Purges
 from nodes.cdn.store import Kept, Store
 from nodes.parts.eviction import eviction_named
@@ -22,9 +23,9 @@ from protocols.caching.reuse import Decision, Stored
 from protocols.caching.selecting import selecting
 from protocols.caching.telling import Forward
 
-MOST_MISSES: Final = 4096
-"""URLs that are remembered as not to be kept; the oldest is forgotten then."""
 MOST_TAGS: Final = 64
+MOST_LATE: Final = 4096
+"""URLs with tags that were purged behind us; the oldest is forgotten then."""
 MOST_DOUBLINGS: Final = 4
 PURGED_MEANWHILE: Final = "purged while it was on its way"
 
@@ -68,8 +69,7 @@ class Edge:
         eviction = eviction_named(config.eviction, config.capacity_bytes)
         self.store = Store(eviction, config.max_variants)
         self.purges = Purges()
-        self._missed: OrderedDict[Key, float] = OrderedDict()
-        """URLs whose answers may not be kept → until when that is believed."""
+        self._missed = Missed(config.hit_for_miss_s)
         self._late: OrderedDict[Key, Purge] = OrderedDict()
         """URLs → the purge of a tag of theirs that a shield has to be told with each request."""
 
@@ -89,7 +89,7 @@ class Edge:
         return Look(kept, decision, forward, decision.why)
 
     def _nothing(self, asked: Asked, now_s: float) -> Look:
-        if self.passes(asked.key, now_s):
+        if self._missed.covers(asked, now_s):
             return Look(None, None, "bypass", "what came last may not be stored")
         if self.store.find(asked.key, asked.headers, None) is not None:
             return Look(None, None, "partial", "not all of the range is stored")
@@ -98,16 +98,6 @@ class Edge:
             return Look(None, None, "uri-miss", "nothing is stored")
         names = ", ".join(dict.fromkeys(name for each in variants for name, _ in each.selecting))
         return Look(None, None, "vary-miss", f"other variants are stored, by {names}")
-
-    def passes(self, key: Key, now_s: float) -> bool:
-        """Whether its requests need not wait for each other: what comes is nobody else's."""
-        until_s = self._missed.get(key)
-        if until_s is None:
-            return False
-        if until_s > now_s:
-            return True
-        del self._missed[key]
-        return False
 
     def flight_key(self, asked: Asked) -> tuple[object, ...]:
         """Requests with the same one may be answered by one answer of the origin."""
@@ -160,19 +150,12 @@ class Edge:
         if self.purges.since(came.purges, asked.key, stored.tags):
             return None, PURGED_MEANWHILE
         self.store.add(asked.key, stored)
-        self._missed.pop(asked.key, None)
         return stored, ""
 
     def pass_by(self, asked: Asked, came: Came) -> None:
         """It may not be stored, so that nobody need wait for what comes next."""
         if not asked.bypass:
-            self._miss(asked.key, came.now_s)
-
-    def _miss(self, key: Key, now_s: float) -> None:
-        self._missed[key] = now_s + self.config.hit_for_miss_s
-        self._missed.move_to_end(key)
-        if len(self._missed) > MOST_MISSES:
-            self._missed.popitem(last=False)
+            self._missed.add(asked, came.headers, came.now_s)
 
     def confirm(self, kept: Kept, came: Came) -> Stored | None:
         """A 304 came: what is stored, with its new fields. None: it is about something else, or
@@ -252,7 +235,7 @@ class Edge:
         if purge is None or purge.kind != "tag" or self._late.get(asked.key) == purge:
             return False
         self._late[asked.key] = purge
-        if len(self._late) > MOST_MISSES:
+        if len(self._late) > MOST_LATE:
             self._late.popitem(last=False)
         return True
 

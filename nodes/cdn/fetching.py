@@ -64,7 +64,9 @@ class Flights:
 
     async def _fly(self, flight: Flight, request: Request) -> None:
         call = current_call.get()
-        current_call.set(Call(trace=call.trace if call is not None else None))
+        flying = Call(trace=call.trace if call is not None else None)
+        flying.hops = call.hops if call is not None else None
+        current_call.set(flying)
         try:
             await self._fetch(flight, request)
         except Exception as problem:

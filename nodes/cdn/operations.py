@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from nodes.operations import Console, Operation
+from protocols.control import DESCRIBE
 from protocols.errors import RpcError
 
 MOST_SHIELDS: Final = 8
@@ -69,17 +70,22 @@ async def purge(console: Console, word: PurgeWord) -> dict[str, Any]:
 
 async def _chain(console: Console, tier: str) -> list[str]:
     """The tier, and the shields behind it."""
-    found: list[str] = []
-    while tier and tier not in found and len(found) < MOST_SHIELDS:
-        members = await console.members(tier)
-        origins = [each.facts.get("origin") for each in members if "origin_up" in each.facts]
-        if not origins and found:
+    found = [tier]
+    while len(found) < MOST_SHIELDS:
+        origin = await _origin(console, found[-1])
+        if origin in found or not await _origin(console, origin):
             break
-        found.append(tier)
-        tier = str(origins[0]) if origins else ""
-        if "://" in tier:
-            break
+        found.append(origin)
     return found
+
+
+async def _origin(console: Console, tier: str) -> str:
+    """Where a tier of edges has its objects from, as one that runs says; "" of any other tier."""
+    for member in console.seen(tier):
+        if member.running:
+            told = await console.ask(member.name, DESCRIBE)
+            return str(told.get("origin", ""))
+    return ""
 
 
 async def objects(console: Console, word: Objects) -> dict[str, Any]:

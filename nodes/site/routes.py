@@ -44,8 +44,17 @@ SECURITY: Final = (
     ("x-content-type-options", "nosniff"),
 )
 PRIVATE: Final = ("cache-control", "private, no-store")
-BRIEF: Final = ("cache-control", "public, max-age=0, s-maxage=2, stale-if-error=30")
-LONG: Final = ("cache-control", "public, max-age=3600")
+BRIEF: Final = (
+    ("cache-control", "public, max-age=0"),
+    ("cdn-cache-control", "max-age=2, stale-while-revalidate=4, stale-if-error=60"),
+)
+"""A browser asks each time; an edge may answer for two seconds, and for longer without us."""
+LONG: Final = (
+    "cache-control",
+    "public, max-age=3600, stale-while-revalidate=60, stale-if-error=86400",
+)
+VARY: Final = ("vary", f"cookie, {TOKEN}")
+"""What is shown depends on who asks, and on what they have written."""
 STATIC: Final = {
     "style.css": ("text/css; charset=utf-8", style.CSS.encode()),
     "mark.svg": ("image/svg+xml", pictures.MARK.encode()),
@@ -185,11 +194,11 @@ class Routes:
         began_s = self.ctx.clock.monotonic_s()
         data = await work
         private = private or "session" in request.cookies or _token(request) is not None
-        caching = PRIVATE if private else BRIEF
+        caching = (PRIVATE,) if private else BRIEF
         if not _wants_page(request):
-            return json_response(data, 200, (caching, ("vary", "cookie")))
+            return json_response(data, 200, (*caching, VARY))
         view = await self._view(request, via, began_s)
-        return _html(render(view, data), 200, caching, ("vary", "cookie"))
+        return _html(render(view, data), 200, *caching, VARY)
 
     # --- pages -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from nodes.kind import Demand, Kind, Mistake, TierSeen, Traffic
 from nodes.users.config import UsersConfig
+from nodes.users.following import WHY
 from nodes.users.node import UsersNode
 from protocols import dns
 
@@ -93,4 +94,5 @@ KIND: Final = Kind(
     mistakes=_unknown_host,
     joined=_named,
     traffic=TRAFFIC,
+    follow=WHY,
 )

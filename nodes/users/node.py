@@ -21,6 +21,7 @@ from nodes.parts.timing import move_on_after
 from nodes.site.store import NAMES
 from nodes.users.attempts import COUNTING, Attempts
 from nodes.users.config import UsersConfig
+from nodes.users.following import WHY, Follower
 from nodes.users.resolver import Resolver
 from nodes.users.series import UserSeries
 from nodes.users.visiting import (
@@ -105,7 +106,7 @@ class UsersNode:
                           lambda: self._in_flight)  # fmt: skip
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        admin = Admin(self.ctx, facts=self.facts)
+        admin = self._admin = Admin(self.ctx, facts=self.facts)
         admin.add("summary", lambda call: self.summary())
         admin.add("finish", self._finish)
         admin.add("rate", self._set_rate)
@@ -159,6 +160,8 @@ class UsersNode:
                 network=config.network,
             )
         self._places = self._attempts.places = Places(ctx, view, resolver, config.site_name())
+        follower = Follower(ctx, self._places, view, resolver, config.site_name())
+        self._admin.add(WHY, follower.why)
         self._rpc_clients = RpcClients(ctx, nursery)
 
     async def _warm_up(self) -> None:

@@ -16,6 +16,7 @@ from nodes.base import Clock, Context, CpuBusy, CpuExpired, Fenced
 from nodes.metrics import Counter, Histogram
 from nodes.parts.places import place
 from nodes.wire.arguments import arguments_of
+from nodes.wire.hops import Hops
 from protocols import rpc
 from protocols.errors import RpcError
 
@@ -62,7 +63,7 @@ class Ending:
 class Call:
     """The circumstances of one request: who asks, until when, in whose name."""
 
-    __slots__ = ("deadline_s", "ending", "epoch", "peer", "trace")
+    __slots__ = ("deadline_s", "ending", "epoch", "hops", "peer", "trace")
 
     def __init__(
         self,
@@ -79,6 +80,8 @@ class Call:
         """On this node's monotonic clock; None: the caller named no limit."""
         self.trace = trace
         self.epoch = epoch
+        self.hops: Hops | None = None
+        """Where the way of this request is to be told."""
 
 
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)

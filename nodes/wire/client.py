@@ -178,6 +178,9 @@ class Client:
         except trio.Cancelled:
             self._forget(msgid)
             raise
+        if parent is not None and parent.hops is not None:
+            failed = "" if waiter.error is None else waiter.error.code
+            parent.hops.called(self.host, method, now_s, clock.monotonic_s(), failed)
         if waiter.error is not None:
             raise waiter.error
         return waiter.answer

@@ -6,6 +6,7 @@ out closed is replaced once: before the request is sent whole, or if it only rea
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import trio
@@ -13,6 +14,7 @@ import trio
 from nodes.base import HTTP_PORT, Context, Stream
 from nodes.parts.causes import in_words
 from nodes.parts.timing import move_on_after
+from nodes.wire.hops import ASKED, WHY
 from nodes.wire.service import CHUNK_BYTES, current_call
 from protocols.errors import RpcError
 from protocols.http import message as http
@@ -194,12 +196,27 @@ class HttpClient:
         all_headers += headers
         if call is not None and call.trace is not None:
             all_headers.append((http.TRACE, f"{call.trace:x}"))
+        if call is not None and call.hops is not None:
+            all_headers.append(ASKED)
         return all_headers
 
     async def _within(
         self, timeout_s: float, target: Target, asked: _Asked, *, whole: bool
     ) -> tuple[Response, _Connection]:
         """The answer, whole or only its head, and where it comes from."""
+        call = current_call.get()
+        if call is None or call.hops is None:
+            return await self._once_or_twice(timeout_s, target, asked, whole)
+        clock = self.ctx.clock
+        began_s = clock.monotonic_s()
+        response, connection = await self._once_or_twice(timeout_s, target, asked, whole)
+        call.hops.asked(target[0], began_s, clock.monotonic_s(), response.header(WHY) or "")
+        headers = [pair for pair in response.headers if pair[0] != WHY]
+        return replace(response, headers=headers), connection
+
+    async def _once_or_twice(
+        self, timeout_s: float, target: Target, asked: _Asked, whole: bool
+    ) -> tuple[Response, _Connection]:
         host, method = target[0], asked.method
         sent = False
         with move_on_after(self.ctx.clock, timeout_s):

@@ -20,6 +20,7 @@ from nodes.parts.timing import Alarm
 from nodes.wire.answers import as_rpc_error
 from nodes.wire.answers import request_id as id_of_request
 from nodes.wire.draining import Draining
+from nodes.wire.hops import WHY, Hops, encoded
 from nodes.wire.http_connection import AnyResponse, Connection, Via
 from nodes.wire.service import (
     ERRORS_HELP,
@@ -174,11 +175,15 @@ class HttpService:
         arrived_s = clock.monotonic_s()
         endpoint = self.find(request)
         call = self._call(request, via, arrived_s)
+        if WHY in request.headers:
+            call.hops = Hops(arrived_s)
         token = current_call.set(call)
         try:
             response = await self._admit(request, endpoint, via, alarm, call)
         finally:
             current_call.reset(token)
+        if call.hops is not None:
+            response = self._with_way(response, endpoint, call.hops)
         took_s = clock.monotonic_s() - arrived_s
         self._count(endpoint.name, response.status, took_s)
         return self._told(endpoint.name, response, took_s, call.trace, via.peer)
@@ -202,6 +207,12 @@ class HttpService:
             return await self._work(request, endpoint, via, call.deadline_s)
         finally:
             self.in_flight -= 1
+
+    def _with_way(self, response: _Answer, endpoint: Endpoint, hops: Hops) -> _Answer:
+        if not hops.decision:
+            hops.say(str(response.status), f"route {endpoint.name}")
+        found = hops.ended(self.ctx.name, self.ctx.tier, self.ctx.clock.monotonic_s())
+        return replace(response, headers=(*response.headers, (WHY, encoded(found))))
 
     def _told(
         self, route: str, response: _Answer, took_s: float, trace: int | None, peer: str

@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from nodes.wire.hops import WHY, decoded
 from protocols.http.message import Request, Response
 from tests.nodes.cdn.rig import FRESH, Cdn, status_of
 from tests.nodes.harness import MemoryWorld
@@ -196,3 +197,49 @@ async def test_what_was_asked_before_a_post_ended_is_not_kept(
         await cdn.ask("POST", "/a", b"")
     cdn.origin.answer = Response(200, (FRESH,), b"two")
     assert (await cdn.get("/a")).body == b"two"
+
+
+async def test_what_is_private_for_one_is_no_miss_for_others(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    def answer(request: Request) -> Response:
+        vary = ("vary", "cookie")
+        if "cookie" in request.headers:
+            return Response(200, (("cache-control", "private"), vary), b"yours")
+        return Response(200, (FRESH, vary), b"all's")
+
+    cdn.origin.answer = answer
+    await cdn.start()
+    assert (await cdn.get("/", cookie="session=1")).body == b"yours"
+    assert (await cdn.get("/")).body == b"all's"
+    assert status_of(await cdn.get("/")) == "HIT"
+    assert (await cdn.get("/", cookie="session=1")).body == b"yours"
+    assert status_of(await cdn.get("/", cookie="session=1")) == "BYPASS"
+
+
+async def test_a_body_beyond_the_limit_passes_and_is_not_held(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    whole = bytes(range(256)) * 400
+    cdn.origin.answer = Response(200, (FRESH,), whole)
+    await cdn.start(max_object_bytes=10_000)
+    for _ in range(2):
+        answer = await cdn.get("/big")
+        assert (answer.body, status_of(answer)) == (whole, "BYPASS")
+    assert len(cdn.node.edge.store) == 0
+
+
+async def test_the_way_of_a_request_is_told_and_its_times_add_up(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    await cdn.start()
+    cdn.origin.delay_s = 0.7
+    began_s = trio.current_time()
+    told = decoded((await cdn.get("/a", x_emu_why="1")).header(WHY) or "")
+    assert [(hop.node, hop.decision) for hop in told] == [("edge-1", "MISS"), ("origin-1", "200")]
+    assert sum(hop.time_s for hop in told) == pytest.approx(trio.current_time() - began_s)
+    told = decoded((await cdn.get("/a", x_emu_why="1")).header(WHY) or "")
+    assert [(hop.node, hop.decision, hop.why) for hop in told] == [
+        ("edge-1", "HIT", "max-age=60, age 1")
+    ]
+    assert (await cdn.get("/a")).header(WHY) is None
