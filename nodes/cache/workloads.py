@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 from nodes.cache.client import CacheClient
@@ -25,7 +26,7 @@ NEXT: Final = (
     f"INSERT INTO {TABLE} VALUES (?, 1) ON CONFLICT (k) DO UPDATE SET v = v + 1 RETURNING v"
 )
 SELECT: Final = f"SELECT k, v FROM {TABLE} WHERE k = ?"
-STARTING_S: Final = 1.0
+POPULAR_KEYS: Final = 1000
 SLACK: Final = 1.02
 """Clocks that count how old something is may run so much slower than others."""
 
@@ -149,7 +150,25 @@ class ReadThrough(LookAside):
         return int(row["v"]) if row is not None else 0
 
 
+class Popular(LookAside):
+    """Reads of a thousand keys, some of them much wanted (Zipf). The table has none of them: that
+    there is nothing is what the cache keeps."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._keys = [f"z{number}" for number in range(POPULAR_KEYS)]
+        self._weights = list(accumulate(1 / (rank + 1) for rank in range(POPULAR_KEYS)))
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        (key,) = rng.choices(self._keys, cum_weights=self._weights)
+        return Step(READ, key, self._promise)
+
+    def final_reads(self) -> Sequence[Step]:
+        return []
+
+
 WORKLOADS: Final[Mapping[str, Callable[[Setting], Workload]]] = {
     "lookaside": LookAside,
     "readthrough": ReadThrough,
+    "popular": Popular,
 }
