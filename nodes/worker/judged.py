@@ -53,6 +53,8 @@ class Told(NamedTuple):
     works: dict[Place, list[Did]]
     counts: dict[Place, int]
     """How often each record is known to have had its effect."""
+    stored: bool
+    """Whether the store says so: then who does not know what came of a job has not done it."""
     begun: dict[int, int]
     """Partition → from where on the records are this run's: when workers first looked, nobody had
     done one of these."""
@@ -78,7 +80,8 @@ def told(operations: Sequence[Did]) -> Told:
     counts = {place: number for place, number in counts.items()
               if place.offset >= begun.get(place.partition, 0)}  # fmt: skip
     last = looks[-1] if looks else None
-    return Told(works, counts, begun, None if last is None else _rows(last), last)
+    rows = None if last is None else _rows(last)
+    return Told(works, counts, bool(effects), begun, rows, last)
 
 
 def _rows(look: Did) -> list[Row]:
@@ -102,7 +105,7 @@ def missing(found: Told) -> Iterator[Missing]:
         return
     maybe = {place[:2]: None for place, count in found.counts.items() if count}
     for place, works in found.works.items():
-        if any(each.outcome != FAIL for each in works):
+        if any(each.is_ok or (each.outcome != FAIL and not found.stored) for each in works):
             maybe[place[:2]] = None
     drops = bool(found.looked.result["drops"])
     for row in found.rows or ():

@@ -83,19 +83,6 @@ def _all_before_it_too(swap: Swap) -> None:
 
 
 @bug
-def _again_means_done(swap: Swap) -> None:
-    """a job that is delivered again is taken for one that was done"""
-    sound = jobs.SiteJobs.do
-
-    async def do(self: Any, job: Any, services: Any, execution: str) -> Any:
-        if job.delivery > 1:
-            return jobs.REPEATED
-        return await sound(self, job, services, execution)
-
-    swap.setattr(jobs.SiteJobs, "do", do)
-
-
-@bug
 def _keys_do_not_wait(swap: Swap) -> None:
     """a key's next job does not wait for the one before it"""
     sound = working.Working.acquire

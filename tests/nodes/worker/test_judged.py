@@ -56,6 +56,17 @@ def test_what_nobody_did_is_lost_unless_it_was_given_up() -> None:
     }  # fmt: skip
 
 
+def test_a_job_whose_end_nobody_knows_was_not_done_if_the_store_lacks_it() -> None:
+    told = Told()
+    told.work(0)
+    told.begin("work", [0, 1, 7, "k"]).info("timeout")
+    told.work(2, result=REPEATED)
+    told.look(3)
+    assert told.problems() == []
+    told.begin("effects").ok([[0, 0, 7, 1]])
+    assert told.problems() == ["partition 0 offset 1 was lost: nobody did that job"]
+
+
 def test_nothing_is_said_of_losses_while_something_is_undone() -> None:
     told = Told()
     told.look(3, undone=1)
