@@ -409,15 +409,13 @@ class Cluster:
                 nursery.start_soon(self.remove, name)
 
     async def replace(self, name: str, config: Any) -> None:
-        """Drain and end a node, and start it in its place, on its disk, with that config; return
-        when it is up or has failed."""
+        """Drain and end a node, start it on its disk with that config, and wait for that."""
         await self.stop(name)
         instance = self.instances.get(name)
         if instance is None or instance.running:
             return  # somebody else was quicker
         instance.placement = replace(instance.placement, config=config)
-        runner = self._runners[instance.placement.kind.runner]
-        instance.handle = runner.handle(instance.placement)
+        instance.handle = self._runners[instance.placement.kind.runner].handle(instance.placement)
         await self.start(name)
 
     async def remove(self, name: str) -> None:

@@ -21,6 +21,11 @@ WELL_S: Final = 60.0
 """A member that is not well so long after it was started has failed."""
 MOST_WINDOWS: Final = 3
 """So many times the window, until a canary has met enough requests to be judged."""
+SETTLE_S: Final = 1.0
+"""A member has so long before it is looked at: its group has heard of it by then."""
+HAND_OVERS: Final = 3
+HAND_OVER_S: Final = 4.0
+"""So often, and each time so long, a leader is asked to let another lead."""
 POLL_S: Final = 0.25
 LAG_S: Final = 1.0
 UP: Final = "up"
@@ -126,6 +131,7 @@ async def _replace(
     await console.replace(names, changes)
     for name in names:
         console.tell(REPLACED, tier=tier, member=name)
+    await console.sleep(SETTLE_S)
     until_s = console.now_s() + WELL_S
     while (why := _unwell(await console.members(tier), names)) and console.now_s() < until_s:
         if why.startswith("failed"):
@@ -144,22 +150,32 @@ def _unwell(members: Sequence[Member], names: Sequence[str]) -> str:
             return f"{each.name} does not reach its store"
     if members[0].led and not any(each.leads for each in members):
         return "nobody leads the group"
-    lags = [lag for each in members for lag in dict(each.facts.get("lags_s") or {}).items()]
-    behind = [name for name, lag_s in lags if lag_s > LAG_S and name in names]
+    behind = [each.name for each in members if each.name in names and _is_behind(each)]
     return f"{behind[0]} is behind" if behind else ""
+
+
+def _is_behind(member: Member) -> bool:
+    """Whether it lacks what its leader has; it has said nothing yet of how far it is where it has
+    not heard of one since it was started."""
+    if not member.led or member.leads or "lag_s" not in member.facts:
+        return False
+    lag_s = member.facts["lag_s"]
+    return lag_s is None or lag_s > LAG_S
 
 
 async def _hand_over(console: Console, tier: str, name: str) -> None:
     """Somebody else leads when this returns, if anybody can: else it goes as it is."""
-    try:
-        await console.ask(name, HAND_OVER)
-    except RpcError:
-        return
-    until_s = console.now_s() + WELL_S
-    while console.now_s() < until_s:
-        if any(each.leads and each.name != name for each in await console.members(tier)):
-            return
-        await console.sleep(POLL_S)
+    for _ in range(HAND_OVERS):
+        try:
+            await console.ask(name, HAND_OVER)
+        except RpcError:
+            await console.sleep(HAND_OVER_S / 4)
+            continue
+        until_s = console.now_s() + HAND_OVER_S
+        while console.now_s() < until_s:
+            await console.sleep(POLL_S)
+            if any(each.leads and each.name != name for each in await console.members(tier)):
+                return
 
 
 async def _compare(
