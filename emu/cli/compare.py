@@ -12,8 +12,9 @@ import typer
 
 from emu.cli import output
 from emu.cli.attach import JsonOption, one_of_these
+from emu.cli.campaign import Campaign
 from emu.cli.files import SetOption, complete_file, duration_s, read_topology
-from emu.cli.simulate import MAX_SEEDS, Campaign
+from emu.cli.simulate import MAX_SEEDS
 from emu.cli.up import one_of
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from emu.cli import (
     faulting,
     files,
     loading,
+    merge,
     new,
     nodes,
     observing,
@@ -57,8 +58,8 @@ WATCH_VERBS: tuple[Callable[..., None], ...] = (nodes.ps, nodes.url, top.top,
                                                 observing.observe,
                                                 observing.dashboards,
                                                 reporting.report)  # fmt: skip
-PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, compare.compare, plan.plan,
-                                                tracing.trace, check.check)  # fmt: skip
+PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, merge.merge, compare.compare,
+                                                plan.plan, tracing.trace, check.check)  # fmt: skip
 EXAMPLES: Final = (
     "emu up 04 --for 30s --report run.html",
     "emu down --all",
@@ -82,6 +83,7 @@ EXAMPLES: Final = (
     "emu dashboards",
     "emu report -o run.html",
     "emu sim 04 --seeds 100",
+    "emu merge part-1.json part-2.json",
     "emu compare 05 --set db.ack=async",
     "emu plan 04 --users 10M",
     "emu trace 05 --seed 7",

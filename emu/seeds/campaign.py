@@ -10,37 +10,41 @@ import hashlib
 import multiprocessing
 import shlex
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any, Final
 
 from emu.children import safely_spawned
 from emu.machine import reach, units
 from emu.model.topology import FaultItem, Tier, Topology
+from emu.seeds import elsewhere
 from emu.seeds.run import SeedResult, SeedRun, run_seed, topology_of
+from emu.topology import shipped
 
 SHRINK_RUNS: Final = 40
 """Runs that shrinking one seed may take."""
-PACKAGES: Final = ("trio", "msgpack")
 
 Run = Callable[[SeedRun], SeedResult]
 
 
 def run_all(
-    runs: Sequence[SeedRun], jobs: int, on_result: Callable[[SeedResult], object]
+    runs: Sequence[SeedRun], jobs: int, on_result: Callable[[SeedResult], object], *, on: str = ""
 ) -> list[SeedResult]:
     """Run every seed, in this process if there is one job; the results in the order of the seeds.
+    `on`: the workers elsewhere that do it (`dask://HOST:PORT`).
 
     `on_result` hears of each as it ends; once it answers True no more are begun. An interrupted
     campaign (Ctrl-C) raises KeyboardInterrupt when those under way have ended.
     """
     found: dict[int, SeedResult] = {}
-    with closing(_one_after_the_other(runs) if jobs <= 1 else _in_processes(runs, jobs)) as results:
+    if on:
+        made = elsewhere.results(runs, on)
+    else:
+        made = _one_after_the_other(runs) if jobs <= 1 else _in_processes(runs, jobs)
+    with closing(made) as results:
         for result in results:
             found[result.seed] = result
             if on_result(result) is True:
@@ -73,11 +77,6 @@ def _in_processes(runs: Sequence[SeedRun], jobs: int) -> Generator[SeedResult, N
 def _leave_signals() -> None:
     """Ctrl-C reaches every process of a terminal: the campaign's own says what becomes of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def digest_of(results: Iterable[SeedResult]) -> str:
-    """SHA-256 over the traces of all seeds, in their order."""
-    return hashlib.sha256("".join(each.digest for each in results).encode()).hexdigest()
 
 
 def counted(results: Iterable[SeedResult]) -> list[dict[str, Any]]:
@@ -144,10 +143,11 @@ def _reaches(tier: Tier) -> tuple[str, ...]:
     return (*tier.kind.reaches, *together)
 
 
-def versions() -> dict[str, str]:
-    """What a digest depends on beside seed and code."""
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    return {"python": python, **{name: version(name) for name in PACKAGES}}
+def identity(run: SeedRun) -> str:
+    """What a campaign's parts have in common: the file's text, time, faults, settings."""
+    text = shipped.find(run.path).read_bytes() if not run.text else run.text.encode()
+    said = f"{run.for_s}/{run.faults}/{run.settings}"
+    return hashlib.sha256(text + said.encode()).hexdigest()[:16]
 
 
 def replay_line(run: SeedRun, verb: str = "sim") -> str:
@@ -187,4 +187,4 @@ def shrink(
 
 def faults_of(run: SeedRun) -> tuple[FaultItem, ...]:
     """The timeline of a run, for people."""
-    return run.items(topology_of(run.path, run.settings))
+    return run.items(topology_of(run.path, run.settings, run.text))

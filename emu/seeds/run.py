@@ -24,7 +24,7 @@ from emu.seeds.variation import varied
 from emu.seeds.wire_rules import WireRules
 from emu.sim.run import WATCHDOG_S, Outcome, in_virtual_time
 from emu.sim.world import Knobs
-from emu.topology.loading import load
+from emu.topology.loading import load, loads
 
 FaultSource = Literal["swarm", "timeline", "none", "planned", "damage"]
 """planned: only what operators do (planned.py). damage: as swarm, and disks lie about syncs and
@@ -54,6 +54,8 @@ class SeedRun:
     keep_trace: int = 0
     settings: tuple[str, ...] = ()
     """What is otherwise than in the file: `db.ack=async` ..."""
+    text: str = ""
+    """What stands in the file, where `path` is not to be read: on another machine."""
     history: str = ""
     """A folder for what the clients saw (seed-N/MODEL.jsonl); empty: it is not written."""
 
@@ -109,9 +111,9 @@ class SeedResult:
 
 
 @cache
-def topology_of(path: str, settings: tuple[str, ...] = ()) -> Topology:
+def topology_of(path: str, settings: tuple[str, ...] = (), text: str = "") -> Topology:
     """The file is read once in a process: all seeds of a campaign run the same."""
-    return load(path, settings=settings)
+    return loads(text, path=path, settings=settings) if text else load(path, settings=settings)
 
 
 def run_seed(run: SeedRun) -> SeedResult:
@@ -129,7 +131,7 @@ def run_seed(run: SeedRun) -> SeedResult:
         wall_s=outcome.wall_s,
         messages=outcome.messages,
         undecided=bool(summary and summary["undecided"]),
-        faults=len(run.items(topology_of(run.path, run.settings))),
+        faults=len(run.items(topology_of(run.path, run.settings, run.text))),
         reached=outcome.trace.reached,
         summary=summary,
     )
@@ -137,7 +139,7 @@ def run_seed(run: SeedRun) -> SeedResult:
 
 def simulate_seed(run: SeedRun, *, watchdog_s: float = WATCHDOG_S) -> Outcome[dict[str, Any]]:
     """Like `run_seed`, with the trace (for `emu trace`); the value is the run's summary."""
-    topology = replace(topology_of(run.path, run.settings), seed=run.seed)
+    topology = replace(topology_of(run.path, run.settings, run.text), seed=run.seed)
     items = run.items(topology)
     if run.faults in ("swarm", DAMAGE):
         topology = varied(topology, run.seed)

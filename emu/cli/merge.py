@@ -1,0 +1,45 @@
+"""`emu merge`: the parts of a campaign that ran in several places, as one."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from emu.cli import campaign, output
+from emu.cli.attach import JsonOption
+
+
+def merge(
+    records: Annotated[
+        list[str], typer.Argument(metavar="RECORD...", help="What `emu sim --json` gave.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Put the parts of a campaign together: `emu sim 05 --seeds 1000 --shard 2/4 --json` each.
+
+    The digest is that of the whole campaign run in one place. Exit codes are `emu sim`'s.
+    """
+    from emu.seeds.merging import merged
+
+    try:
+        record = merged([_read(path) for path in records])
+    except ValueError as error:
+        output.fail(f"cannot merge {', '.join(records)}: {error}", output.USAGE)
+    if as_json:
+        output.result(record)
+    campaign.tell(record)
+    if record["failed"] or record["not_run"]:
+        raise typer.Exit(output.VERDICT_FAILED)
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        output.fail(f"cannot read {path}: {error}", output.USAGE)
+    if not isinstance(found, dict):
+        output.fail(f"cannot read {path}: it is no record of `emu sim --json`", output.USAGE)
+    return found
