@@ -24,6 +24,7 @@ from emu.cli.files import (
     read_topology,
     tell_warnings,
 )
+from emu.cli.lines import LEVELS
 from emu.cli.observing import need_prometheus
 from emu.cli.reporting import JunitOption, write_junit, write_report
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from emu.model.topology import Topology
     from emu.session import Session
 
-LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("text", "json")
 DETACH_WAIT_S: Final = 90.0
 REPORT_HELP: Final = "At the end, write the run as one HTML page."

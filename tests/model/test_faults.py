@@ -12,8 +12,14 @@ from emu.model.vocabulary import verbs
 
 
 def test_every_verb_is_read_back_from_its_record() -> None:
-    given: dict[str, Any] = {"between": ("a", "b"), "tier": "web", "target": "web", "to": 3}
-    given |= {"topic": "photos", "value": "{}", "key": "home"}
+    given: dict[str, Any] = {
+        "between": ("a", "b"),
+        "tier": "web",
+        "target": "web",
+        "to": 3,
+        "file": "db.backup",
+    }
+    given |= {"topic": "photos", "value": "{}", "key": "home", "file": "db.backup"}
     for kind in verbs().values():
         needed = {
             each.name: given[each.name]
