@@ -23,6 +23,7 @@ from nodes.replica.kind import (
     MARKS,
     ROLES,
     disks_to_spare,
+    unknown_preferences,
 )
 from nodes.replica.labels import LABELS
 from nodes.replica.reach import TOGETHER
@@ -116,6 +117,7 @@ SHARD: Final = Kind(
     edges=("group",),
     peers=True,
     stores=True,
+    mistakes=unknown_preferences,
     cautions=CAUTIONS,
     roles=ROLES,
     leader=LEADER,

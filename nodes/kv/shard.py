@@ -22,6 +22,7 @@ from nodes.parts.deploying import HAND_OVER
 from nodes.replica.backup import BackupSource
 from nodes.replica.client import GroupClient, GroupClients
 from nodes.replica.handing_over import HandingOver
+from nodes.replica.kind import failover_delay_s
 from nodes.replica.witness import founders_with_witness
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -67,6 +68,9 @@ class KvShardConfig:
     what was written since. Needs an `ack` that waits for no sync: off or remote_write."""
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
+    prefers: tuple[str, ...] = ()
+    """Regions whose members stand first when a primary is gone, the best first:
+    `prefers: [us-east, eu-west]`."""
     snapshot_every_bytes: int = 16 << 20
     """A snapshot is taken when the log has grown by so much since the last one."""
     retained_bytes: int = 64 << 20
@@ -152,6 +156,9 @@ class KvShardNode:
             group=ctx.tier,
             ack=AckRule.parse(config.ack),
             detection_timeout_s=config.detection_timeout_s,
+            failover_delay_s=failover_delay_s(
+                config.prefers, ctx.region, config.detection_timeout_s
+            ),
             retained_bytes=config.retained_bytes,
         )
         founders = await self._founders(directory)

@@ -16,8 +16,8 @@ from protocols.replication.replica import AckRule
 
 COMMON: Final = ("regions", "cpu", "disk", "clock", "restart")
 OF_SHARDS: Final = (
-    "durability", "ack", "sync_interval", "detection_timeout", "snapshot_every", "retained",
-    "capacity", "index", "request_ids",
+    "durability", "ack", "sync_interval", "detection_timeout", "prefers", "snapshot_every",
+    "retained", "capacity", "index", "request_ids",
 )  # fmt: skip
 OF_COORDINATORS: Final = (
     "partitioner", "detection_timeout", "slots_per_move", "move_rate", "max_pause", "stall",
@@ -48,6 +48,9 @@ class KvConfig:
     """Above 0: logs are synced once in so long; with an `ack` of off or remote_write only."""
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
+    prefers: tuple[str, ...] = ()
+    """Regions whose members stand first when a primary is gone, the best first:
+    `prefers: [us-east, eu-west]`."""
     snapshot_every_bytes: int = 16 << 20
     """Each member takes a snapshot when its log has grown by so much since the last one."""
     retained_bytes: int = 64 << 20

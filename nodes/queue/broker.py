@@ -33,6 +33,7 @@ from nodes.replica.backup import BackupSource
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.group_commit import Gathering
 from nodes.replica.handing_over import HandingOver
+from nodes.replica.kind import failover_delay_s
 from nodes.replica.series import measure
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -78,6 +79,9 @@ class QueueBrokerConfig:
     written, not when it is on the disk: a power cut takes what was written since."""
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
+    prefers: tuple[str, ...] = ()
+    """Regions whose members stand first when a primary is gone, the best first:
+    `prefers: [us-east, eu-west]`."""
     snapshot_every_bytes: int = 16 << 20
     """A snapshot is taken when the log has grown by so much since the last one."""
     retained_bytes: int = 64 << 20
@@ -163,6 +167,9 @@ class QueueBrokerNode:
             ack=ack_rule(config.acks, config.sync_interval_s),
             syncs_late=config.sync_interval_s > 0,
             detection_timeout_s=config.detection_timeout_s,
+            failover_delay_s=failover_delay_s(
+                config.prefers, self.ctx.region, config.detection_timeout_s
+            ),
             retained_bytes=config.retained_bytes,
         )
 

@@ -23,6 +23,7 @@ from nodes.replica.kind import (
     MARKS,
     ROLES,
     disks_to_spare,
+    unknown_preferences,
 )
 from nodes.replica.labels import LABELS
 
@@ -62,6 +63,7 @@ BROKER: Final = Kind(
     edges=("queue",),
     peers=True,
     stores=True,
+    mistakes=unknown_preferences,
     cautions=CAUTIONS,
     roles=ROLES,
     leader=LEADER,

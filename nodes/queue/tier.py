@@ -16,7 +16,7 @@ from protocols.queue.placement import MAX_BROKER_GROUPS, broker_tier, front_tier
 
 COMMON: Final = ("regions", "cpu", "disk", "clock", "restart")
 OF_BROKERS: Final = (
-    "topics", "acks", "sync_interval", "detection_timeout", "snapshot_every", "retained",
+    "topics", "acks", "sync_interval", "detection_timeout", "prefers", "snapshot_every", "retained",
 )  # fmt: skip
 
 
@@ -40,6 +40,9 @@ class QueueConfig:
     written, not when it is on the disk: a power cut takes what was written since."""
     detection_timeout_s: float = 1.0
     """Silence after which the replicas elect another primary; also the length of its lease."""
+    prefers: tuple[str, ...] = ()
+    """Regions whose members stand first when a primary is gone, the best first:
+    `prefers: [us-east, eu-west]`."""
     snapshot_every_bytes: int = 16 << 20
     """A snapshot is taken when the log has grown by so much since the last one."""
     retained_bytes: int = 64 << 20

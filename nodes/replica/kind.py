@@ -76,10 +76,15 @@ def no_data_nodes(tier: TierSeen) -> Iterator[Mistake]:
         yield Mistake(option, f"{what} leave none for data; {advice}")
 
 
-def unfit(tier: TierSeen) -> Iterator[Mistake]:
-    """What a file can get wrong of a replicated tier that `prefers` regions."""
-    yield from no_data_nodes(tier)
+def unknown_preferences(tier: TierSeen) -> Iterator[Mistake]:
+    """Of a kind that `prefers` regions."""
     yield from unknown_regions(tier, "prefers", tier.config.prefers)
+
+
+def unfit(tier: TierSeen) -> Iterator[Mistake]:
+    """What a file can get wrong of a database."""
+    yield from no_data_nodes(tier)
+    yield from unknown_preferences(tier)
 
 
 def _count(tier: TierSeen, option: str) -> int:

@@ -110,3 +110,29 @@ def test_what_an_asynchronous_second_region_had_not_heard_is_told_by_key():
     assert len({each["key"] for each in lost} | {each["value"] for each in lost}) >= len(lost)
     assert found["divergent_records"] >= 1, "and the old primary has saved it"
     assert found["anomalies"] == [], "the setting permits it"
+
+
+STORES = """
+regions: [us, eu, ap]
+links: {defaults: {within: 0.3ms, between: 40ms}}
+tiers:
+  kv: {kind: kv, public: true, shards: 2, replicas: 2, prefers: [eu, ap]}
+  queue: {kind: queue, public: true, topics: {jobs: {partitions: 2}}, prefers: [eu, ap]}
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_store_and_a_queue_have_their_primaries_where_they_are_preferred(seed):
+    async def script(c: emu.Scenario) -> list[list[str]]:
+        found = []
+        for _ in range(2):
+            await c.sleep(6.0)
+            rows = await c.ps()
+            found.append([each["region"] for each in rows if each["role"] == "primary"])
+            await c.kill("region eu")
+        return found
+
+    primaries = emu.run(script, loads(STORES), seed=seed)
+    members_in_eu = {"kv-shard-1", "kv-shard-2", "queue-broker-1"}
+    assert primaries[0].count("eu") >= len(members_in_eu)
+    assert primaries[1].count("ap") >= len(members_in_eu), "and then the next in the list"
