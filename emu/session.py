@@ -133,6 +133,7 @@ class Session:
         extra: dict[str, Callable[..., Any]] = {
             "summary": lambda call: self._interim(),
             "alerts": lambda call: self._alerting.shown(),
+            "doctor": lambda call: self.observe.doctor(),
             "status": lambda call, since=0: self.observe.status(since),
             "record": lambda call: self._record_so_far(),
             "config": self._config,

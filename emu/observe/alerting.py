@@ -33,10 +33,18 @@ class Alerting:
 
     def __init__(self, cluster: Cluster, given: Iterable[rules.Rule] | None = None) -> None:
         self._cluster = cluster
-        self._alerts = Alerts(rules.shipped() if given is None else given)
+        self._told: dict[str, str] = {}
+        self._alerts = Alerts(self._shipped() if given is None else given)
         self._wanted = frozenset(self._alerts.store.keep_s)
         self._nodes = NodeSeries(cluster)
-        self._told: dict[str, str] = {}
+
+    def _shipped(self) -> Sequence[rules.Rule]:
+        """The shipped rules; a run goes on without them where they cannot be read."""
+        try:
+            return rules.shipped()
+        except (ValueError, OSError) as error:
+            self._cluster.log.warning("alert not evaluated", alert="all of them", why=str(error))
+            return ()
 
     @property
     def active(self) -> list[Firing]:

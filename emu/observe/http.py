@@ -22,6 +22,7 @@ from emu.model.vocabulary import verbs
 from emu.observe import guard, page
 from emu.observe.alerting import Alerting
 from emu.observe.annotations import for_grafana, spans
+from emu.observe.doctor import examine
 from emu.observe.exposition import Exposition
 from emu.observe.openmetrics import negotiated
 from emu.observe.sampling import Sampler
@@ -74,6 +75,7 @@ class ObserveServer:
             "/status": self._status,
             "/nodes": self._nodes,
             "/alerts": self._alerts,
+            "/doctor": self._doctor,
             "/events": self._events,
             "/annotations": self._annotations,
             "/healthz": self._health,
@@ -127,6 +129,10 @@ class ObserveServer:
     def status(self, since: int = 0) -> Status:
         """See status.py."""
         return status(self.cluster, self.sampler, self.alerting.active, since=since)
+
+    def doctor(self) -> list[dict[str, Any]]:
+        """See doctor.py."""
+        return [each._asdict() for each in examine(self.status(), self.alerting.shown())]
 
     # --- routing -----------------------------------------------------------------------------
 
@@ -214,6 +220,9 @@ class ObserveServer:
 
     async def _alerts(self, request: Request, via: Via) -> Response:
         return json_response(self.alerting.shown())
+
+    async def _doctor(self, request: Request, via: Via) -> Response:
+        return json_response(self.doctor())
 
     async def _events(self, request: Request, via: Via) -> Response:
         events = self.cluster.events.since(_since(request))[-MAX_EVENTS:]

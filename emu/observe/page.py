@@ -49,6 +49,7 @@ def frame(name: str) -> str:
 (with its token).</span>
 <p><a href="/metrics">/metrics</a> · <a href="/sd">/sd</a> · <a href="/status">/status</a> ·
 <a href="/annotations">/annotations</a> · <a href="/alerts">/alerts</a> ·
+<a href="/doctor">/doctor</a> ·
 <a href="/events">/events</a></p></footer></main>
 <script src="/page.js"></script></body></html>
 """

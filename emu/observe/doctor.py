@@ -1,0 +1,98 @@
+"""What is wrong with a running cluster, why, and the command that mends it, the gravest first.
+
+Pure: made of a status (status.py), of what fires, and of what is told of each node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+GRAVE, BAD, ODD = "critical", "warning", "note"
+ORDER: Final = (GRAVE, BAD, ODD)
+MAX_FINDINGS: Final = 50
+MENDS: Final = {
+    "paused": ("unpause", "it neither runs nor answers; its connections stay open"),
+    "killed": ("start", "its process was killed; its disk has what was written"),
+    "crashed": ("start", "its power was cut; what it had not synced is lost"),
+    "stopped": ("start", "it was stopped in order"),
+    "down": ("start", "it was not started"),
+    "failed": ("start", "it ended by a mistake"),
+}
+"""State of a node → the verb that ends it, and what it means."""
+OWN_ALERTS: Final = ("EmuNodeDown", "EmuNoPrimary")
+"""Alerts that say what is found here by itself, and better."""
+
+
+class Finding(NamedTuple):
+    """Something that is not as it should be."""
+
+    severity: str
+    what: str
+    why: str
+    mend: str
+    """A command, or what to do."""
+
+
+def examine(status: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """All that is wrong; nothing where nothing is."""
+    found = [
+        *_leaderless(status),
+        *_nodes(status),
+        *_alerts(alerts),
+        *_faults(status),
+        *_doubts(status),
+    ]
+    return sorted(found, key=lambda each: ORDER.index(each.severity))[:MAX_FINDINGS]
+
+
+def _leaderless(status: Mapping[str, Any]) -> Iterator[Finding]:
+    """`db has no primary: 1 of 3 voters up`."""
+    for text in status["leaderless"]:
+        what, _, why = text.partition(": ")
+        tier = what.split()[0].strip("`")
+        yield Finding(GRAVE, what, why, f"emu ps {tier}; start those of it that are down")
+
+
+def _nodes(status: Mapping[str, Any]) -> Iterator[Finding]:
+    fault_of = {
+        name: fault
+        for fault in status["faults"]
+        for name in fault["text"].replace("(", " ").replace(")", " ").replace(",", " ").split()
+    }
+    for node in status["nodes"]:
+        name, state = node["name"], node["state"]
+        if state in MENDS:
+            verb, why = MENDS[state]
+            fault = fault_of.get(name)
+            mend = f"emu heal {fault['number']}" if fault else f"emu {verb} {name}"
+            yield Finding(BAD, f"{name} is {state}", node["error"] or why, mend)
+        if node.get("disk") == "full":
+            why = "records wait in memory until there is room; writes are refused"
+            mend = "emu heal, or more `capacity` for its disk"
+            yield Finding(GRAVE, f"the disk of {name} is full", why, mend)
+
+
+def _alerts(alerts: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    for each in alerts:
+        if each["state"] == "firing" and each["alert"] not in OWN_ALERTS:
+            why = f"{each['alert']} fires for {each['for_s']:.0f} s"
+            severity = each["severity"] if each["severity"] in ORDER else BAD
+            yield Finding(severity, each["summary"], why, each["description"])
+
+
+def _faults(status: Mapping[str, Any]) -> Iterator[Finding]:
+    for fault in status["faults"]:
+        since_s = status["time_s"] - fault["since_s"]
+        why = f"it was injected {since_s:.0f} s ago"
+        if fault["until_s"] is not None:
+            why += f", and ends in {max(0.0, fault['until_s'] - status['time_s']):.0f} s"
+        what = f"a fault is active: {fault['text']}"
+        yield Finding(ODD, what, why, f"emu heal {fault['number']}")
+
+
+def _doubts(status: Mapping[str, Any]) -> Iterator[Finding]:
+    if not status["trustworthy"]:
+        what = "this computer is too busy to believe any time that is shown"
+        mend = "fewer nodes or users, or end other programs"
+        yield Finding(ODD, what, "; ".join(status["reasons"]), mend)
