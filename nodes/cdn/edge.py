@@ -223,7 +223,7 @@ class Edge:
         """What a shield must know of before it answers this, if there is something."""
         if self.config.is_outside:
             return None
-        return self._late.get(asked.key) or self.purges.last(asked.key)
+        return self.purges.newer(self._late.get(asked.key), self.purges.last(asked.key))
 
     def came_from_before(self, asked: Asked, came: Came) -> bool:
         """Whether a cache on the way has answered with an object whose tag was purged here, and was

@@ -7,8 +7,10 @@ from typing import Final
 
 from nodes.cdn import reach
 from nodes.cdn.config import CdnConfig
+from nodes.cdn.judged import MODEL, PAGES
 from nodes.cdn.node import CdnNode
 from nodes.cdn.operations import OPERATIONS
+from nodes.cdn.workloads import WORKLOADS
 from nodes.kind import HTTP, Caution, Edge, Fact, Kind, Mark, TierSeen
 
 ORIGIN: Final = "origin"
@@ -43,6 +45,8 @@ KIND: Final = Kind(
         Mark("purged", text="purges {what} {value}"),
     ),
     operations=OPERATIONS,
+    workloads=WORKLOADS,
+    models={PAGES: MODEL},
     reaches=reach.STATES,
     varied={"capacity_bytes": (4_000, 40_000), "eviction": ("lru", "fifo", "sieve", "s3fifo"),
             "hit_for_miss_s": (0.5,), "max_variants": (2,)},

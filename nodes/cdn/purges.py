@@ -101,6 +101,12 @@ class Purges:
             number > place and purge.touches(where, tags) for number, purge in self._kept.values()
         )
 
+    def newer(self, one: Purge | None, other: Purge | None) -> Purge | None:
+        """Of two of these."""
+        if one is None or other is None:
+            return one or other
+        return max(one, other, key=lambda each: self._kept.get(each.name, (0,))[0])
+
     def last(self, where: Key, tags: Iterable[str] = ()) -> Purge | None:
         """The newest that this is."""
         tags = tuple(tags)

@@ -217,3 +217,19 @@ async def _shielded(cdn: Cdn) -> Cdn:
     cdn.world.list_member("shield-1", HTTP_PORT)
     await cdn.begin(origin="shield")
     return shield
+
+
+async def test_of_two_purges_the_newer_is_told_to_the_shield(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    """Seed 1 of the planted topology: an older purge of a tag hid a newer one of its URL."""
+    await _shielded(cdn)
+    cdn.origin.answer = Response(200, (FRESH, ("cache-tag", "t")), b"one")
+    await cdn.get("/a")
+    await trio.sleep(1)
+    await purge(cdn, "tag", "t")
+    await cdn.get("/a")
+    await trio.sleep(1)
+    cdn.origin.answer = Response(200, (FRESH, ("cache-tag", "t")), b"two")
+    await purge(cdn, "url", "/a")
+    assert (await cdn.get("/a")).body == b"two"
