@@ -43,6 +43,7 @@ class Pace:
         nodes = min(self._within(current, steady, now_s), most)
         if steady < current:
             nodes = max(nodes, least)
+        self._check(current, nodes, most, now_s)
         if nodes == asked:
             return Paced(nodes, "")
         if steady != asked and nodes == steady:
@@ -52,6 +53,17 @@ class Pace:
         else:
             limited = "its policies"
         return Paced(nodes, limited)
+
+    def _check(self, current: int, nodes: int, most: int, now_s: float) -> None:
+        """What must hold of every number, whatever came before."""
+        assert nodes <= most, f"{nodes} of at most {most}"
+        if nodes < current:
+            since_s = now_s - self._down.window_s
+            lately = [each.nodes for each in self._asked if each.at_s > since_s]
+            wanted = max(lately, default=nodes)
+            assert nodes >= min(wanted, most), f"{nodes}, and {wanted} were wanted of late"
+        elif nodes > current and self._up.policies:
+            assert nodes <= self._limit(self._up, current, now_s, _grown), "beyond its policies"
 
     def changed(self, before: int, after: int, now_s: float) -> None:
         """The tier was given so many."""

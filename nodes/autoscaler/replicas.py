@@ -95,7 +95,8 @@ def by_utilization(
     found = _sorted(members, rules, now_s, by_cpu=True)
     shown = f"{percent(found.values)}% of {target_percent}%"
     fallback = {name: has[name] * full // 100 for name in found.missing}
-    return _corrected(current, found, ratio, fallback, rules, shown, at_one=False)
+    asked = _corrected(current, found, ratio, fallback, rules, shown, at_one=False)
+    return _not_turned(current, found, asked)
 
 
 def by_average(
@@ -109,9 +110,10 @@ def by_average(
     found = _sorted(list(members), rules, now_s, by_cpu=False)
     shown = f"{average(found.values) / MILLI:g} of {target / MILLI:g}"
     fallback = dict.fromkeys(found.missing, target)
-    return _corrected(
+    asked = _corrected(
         current, found, lambda values: average(values) / target, fallback, rules, shown, at_one=True
     )
+    return _not_turned(current, found, asked)
 
 
 def by_total(current: int, target_each: int, total: int, rules: Rules) -> Asked:
@@ -120,6 +122,14 @@ def by_total(current: int, target_each: int, total: int, rules: Rules) -> Asked:
     nodes = current if rules.near(ratio) else ceil(total / target_each)
     shown = f"{total / MILLI:g} by {target_each / MILLI:g} each"
     return Asked(nodes, ratio, f"{shown} → {nodes}")
+
+
+def _not_turned(current: int, found: _Sorted, asked: Asked) -> Asked:
+    """Whoever is not known makes a change smaller, and no more."""
+    if found.missing or found.unready:
+        assert asked.ratio <= 1.0 or asked.nodes >= current, asked.why
+        assert asked.ratio >= 1.0 or asked.nodes <= current, asked.why
+    return asked
 
 
 def _sorted(members: list[Seen], rules: Rules, now_s: float, *, by_cpu: bool) -> _Sorted:
@@ -165,6 +175,7 @@ def _corrected(
     """The number by the ready members; then by all, where some are unready or missing. `at_one`:
     where all is as wanted, who is missing counts as idle."""
     ratio = ratio_of(found.values)
+    assert ratio >= 0.0, f"{shown}: measured below 0"
     with_unready = bool(found.unready) and ratio > 1.0
     if not with_unready and not found.missing:
         if rules.near(ratio):

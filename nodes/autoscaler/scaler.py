@@ -81,6 +81,7 @@ class Scaler:
         paced = self._pace.limit(current, asked, config.min_nodes, config.max_nodes, now_s)
         if paced.limited:
             why = f"{why}; {paced.nodes} by {paced.limited}"
+        assert config.min_nodes <= paced.nodes <= config.max_nodes, why
         return Decision(current, asked, paced.nodes, why, ratios)
 
     def changed(self, before: int, after: int, now_s: float) -> None:

@@ -45,9 +45,12 @@ class RetryBudget:
         self.tokens = reserve
         self.refused = 0
         """Retries that the budget did not allow."""
+        self._earned = reserve
+        self._made = 0
 
     def success(self) -> None:
         """An operation was answered."""
+        self._earned += self.ratio
         self.tokens = min(self.tokens + self.ratio, self.most)
 
     def take(self) -> bool:
@@ -59,3 +62,8 @@ class RetryBudget:
             return True
         self.refused += 1
         return False
+
+    def made(self) -> None:
+        """A retry leaves, after its wait."""
+        self._made += 1
+        assert self.ratio >= 1.0 or self._made <= self._earned, "more retries than were earned"

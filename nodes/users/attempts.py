@@ -140,6 +140,7 @@ class Attempts:
                 return (UNKNOWN, unknown, {}) if unknown else (ERROR, reason, {})
             await self._ctx.clock.sleep(self._backoff.wait_s(attempt, self._rng))
             attempt += 1
+            self.budget.made()
             self._tally().retries += 1
             self._series.retries.value += 1
 
