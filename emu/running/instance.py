@@ -50,6 +50,12 @@ class Instance:
         return self.handle.running
 
     @property
+    def patience_s(self) -> float:
+        """How long it may take to end what it has in hand, as far as its kind knows."""
+        known = self.placement.kind.patience
+        return known(self.placement.config) if known is not None else 0.0
+
+    @property
     def shown_state(self) -> str:
         return "paused" if self.handle.paused else self.state
 

@@ -279,7 +279,8 @@ class Cluster:
     async def _ask_in_order(self, instance: Instance, method: str, if_not: str) -> None:
         """What a node does before it ends, where its tier knows of such a thing."""
         try:
-            await instance.handle.ask(method, timeout_s=_patience_s(instance.placement))
+            timeout_s = max(DRAIN_TIMEOUT_S, instance.patience_s)
+            await instance.handle.ask(method, timeout_s=timeout_s)
         except RpcError as error:
             if error.code != "no_such_method" and instance.running:
                 self._log(instance, if_not, why=str(error))
@@ -492,9 +493,3 @@ class Cluster:
 
     def _log(self, instance: Instance, event: str, **fields: Any) -> None:
         self.events.add("info", event, {**instance.identity, **fields})
-
-
-def _patience_s(placement: Placement) -> float:
-    """How long a node may take to end in order."""
-    own = placement.kind.patience
-    return max(DRAIN_TIMEOUT_S, own(placement.config) if own is not None else 0.0)
