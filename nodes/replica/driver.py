@@ -486,5 +486,7 @@ class ReplicaDriver:
         self.ctx.log.info(name, **fields)
         if isinstance(event, RoleChanged):
             self.failovers += event.role == PRIMARY and event.epoch > 1
+            if event.role == PRIMARY:
+                self.lag.begin_office(self.core.storage.last_lsn)
             if self.on_role is not None:
                 self.on_role(event.role)

@@ -13,6 +13,7 @@ class LagClock:
 
     def __init__(self) -> None:
         self._appended: deque[tuple[int, float]] = deque(maxlen=REMEMBERED)
+        self._office_lsn = 0
 
     def appended(self, last_lsn: int, now_s: float) -> None:
         """The log now ends at `last_lsn` (which may be lower than before: it was cut)."""
@@ -20,8 +21,14 @@ class LagClock:
             self._appended.pop()
         self._appended.append((last_lsn, now_s))
 
+    def begin_office(self, last_lsn: int) -> None:
+        """This node leads from here on, and has heard from nobody what they have."""
+        self._office_lsn = last_lsn
+
     def behind_s(self, lsn: int, now_s: float) -> float:
-        """The age of the first record after `lsn`; 0 if there is none."""
+        """The age of the first record after `lsn` (0: not heard yet, so that only records of this
+        office count); 0 if there is none."""
+        lsn = lsn or self._office_lsn
         oldest_s = now_s
         for last_lsn, at_s in reversed(self._appended):
             if last_lsn <= lsn:

@@ -9,6 +9,16 @@ from tests.observe.pages import node_page, values
 REPLICAS = "tests/observe/topologies/replicas.yaml"
 
 
+def test_a_replica_that_a_new_primary_has_not_heard_is_behind_since_its_office_at_most():
+    clock = LagClock()
+    clock.appended(7, 1.0)
+    clock.begin_office(7)
+    clock.appended(8, 20.0)
+    assert clock.behind_s(0, 22.0) == 2.0
+    assert clock.behind_s(3, 22.0) == 21.0, "once it has said what it has"
+    assert clock.behind_s(8, 22.0) == 0.0
+
+
 def test_lag_is_the_age_of_the_oldest_record_that_is_missing():
     clock = LagClock()
     assert clock.behind_s(0, 9.0) == 0, "an empty log"
