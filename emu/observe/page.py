@@ -106,7 +106,7 @@ def _p99_s(tier: Mapping[str, Any], effect: str) -> float | None:
 
 def _now(status: Mapping[str, Any]) -> str:
     """Of one height whatever it says: rows below it must not move under a pointer."""
-    told = [*_leaderless(status), *_alerts(status), *_faults(status), *_under_way(status)]
+    told = [*_leaderless(status), *_faults(status), *_under_way(status), *_alerts(status)]
     calm = '<li class="soft">Nothing is broken.</li>'
     return f'<ul class="now">{"".join(told) or calm}{_doubts(status)}</ul>'
 
