@@ -22,6 +22,7 @@ from nodes.parts.timing import move_on_after
 from nodes.wire.answers import Ending
 from nodes.wire.service import Call
 from protocols import cache as words
+from protocols.cache import MAX_KEY_BYTES, MAX_VALUE_BYTES
 from protocols.errors import RpcError
 
 MAX_PAGE: Final = 500
@@ -196,9 +197,24 @@ class Desk:
     # --- writing -------------------------------------------------------------------------
 
     def set_at_once(self, params: list[Any], epoch: int | None) -> Any:
+        """A short text under a plain key, with no options, as any other value."""
+        if len(params) == 2:
+            key, value = params
+            is_plain = type(key) is str and type(value) is str and key.isascii()
+            if is_plain and 0 < len(key) <= MAX_KEY_BYTES and len(value) <= MAX_VALUE_BYTES:
+                if len(self.leases):
+                    self.void(key)
+                return self._keep(key, value, len(value))
         if not 2 <= len(params) <= 3:
             return NotImplemented  # refused as any other method's
         return self._set(*params)
+
+    def _keep(self, key: str, value: Any, size_bytes: int) -> bool:
+        self.fills += 1
+        taken = self.store.put(key, value, size_bytes, self._now_s())
+        if self._changed:
+            self._wake(key)
+        return taken
 
     def set(self, call: Call, key: Any, value: Any, options: Any = None) -> bool:
         """See protocols/cache.py."""

@@ -37,7 +37,7 @@ class StoreConfig:
 class Entry:
     """A value, and until when it may be shown."""
 
-    __slots__ = ("dead_s", "expires_s", "took_s", "value")
+    __slots__ = ("dead_s", "expires_s", "noted_s", "took_s", "value")
 
     def __init__(self, value: Any, expires_s: float, took_s: float) -> None:
         self.value = value
@@ -46,6 +46,8 @@ class Entry:
         """How long it took to fetch."""
         self.dead_s: float | None = None
         """When it was deleted, or expired; it is kept to be shown as stale."""
+        self.noted_s = float("inf")
+        """When to look at it next."""
 
 
 class CacheStore:
@@ -57,7 +59,7 @@ class CacheStore:
         self._entries: dict[str, Entry] = {}
         self._order = eviction_named(config.eviction, config.capacity_bytes)
         self._ends: list[tuple[float, str]] = []
-        """When entries end, the next first; some are gone by then, or end later."""
+        """When to look at entries; some are gone by then, or end later."""
         self.evicted = 0
         self.expired = 0
 
@@ -128,11 +130,15 @@ class CacheStore:
         limit_s = config.negative_ttl_s if absent else config.ttl_s
         lives_s = limit_s if ttl_s is None else min(ttl_s, limit_s)
         lives_s *= 1.0 - config.ttl_jitter_ratio * self._rng.random()
+        before = self._entries.get(key)
         for each in self._order.put(key, size_bytes):
             del self._entries[each]
             self.evicted += 1
         entry = self._entries[key] = Entry(value, now_s + lives_s, took_s)
-        self._note_end(entry.expires_s, key)
+        if before is not None and before.noted_s <= entry.expires_s:
+            entry.noted_s = before.noted_s
+        else:
+            self._look_at(entry.expires_s, key, entry)
         return True
 
     def delete(self, key: str, now_s: float) -> bool:
@@ -142,7 +148,7 @@ class CacheStore:
             return False
         if self.config.stale_s:
             entry.dead_s = now_s
-            self._note_end(now_s + self.config.stale_s, key)
+            self._look_at(now_s + self.config.stale_s, key, entry)
         else:
             self.remove(key)
         return True
@@ -170,33 +176,41 @@ class CacheStore:
         for _ in range(SWEPT_AT_ONCE):
             if not ends or ends[0][0] > now_s:
                 break
-            key = heappop(ends)[1]
+            noted_s, key = heappop(ends)
             entry = self._entries.get(key)
-            if entry is None:
+            if entry is None or entry.noted_s != noted_s:
                 continue
-            if entry.dead_s is None and now_s >= entry.expires_s:
+            end_s = self._end_of(entry)
+            if now_s < end_s:
+                self._look_at(end_s, key, entry)
+            elif entry.dead_s is None:
                 self._expire(key, entry)
                 gone += 1
-            elif entry.dead_s is not None and now_s - entry.dead_s >= self.config.stale_s:
+            else:
                 self.remove(key)
         return gone
+
+    def _end_of(self, entry: Entry) -> float:
+        if entry.dead_s is None:
+            return entry.expires_s
+        return entry.dead_s + self.config.stale_s
 
     def _expire(self, key: str, entry: Entry) -> None:
         self.expired += 1
         if self.config.stale_s:
             entry.dead_s = entry.expires_s
-            self._note_end(entry.expires_s + self.config.stale_s, key)
+            self._look_at(entry.expires_s + self.config.stale_s, key, entry)
         else:
             self.remove(key)
 
-    def _note_end(self, end_s: float, key: str) -> None:
+    def _look_at(self, end_s: float, key: str, entry: Entry) -> None:
+        """At that time."""
         ends = self._ends
-        if len(ends) > 2 * len(self._entries) + SWEPT_AT_ONCE:
-            stale_s = self.config.stale_s
-            ends[:] = [
-                (each.expires_s if each.dead_s is None else each.dead_s + stale_s, name)
-                for name, each in self._entries.items()
-            ]
-            heapify(ends)
-        else:
+        entry.noted_s = end_s
+        if len(ends) <= 2 * len(self._entries) + SWEPT_AT_ONCE:
             heappush(ends, (end_s, key))
+            return
+        for each in self._entries.values():
+            each.noted_s = self._end_of(each)
+        ends[:] = [(each.noted_s, name) for name, each in self._entries.items()]
+        heapify(ends)

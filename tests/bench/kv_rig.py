@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -185,13 +186,13 @@ class Client(asyncio.Protocol):
 
 
 async def client_main(address: str, port: int, protocol: str, depth: int, work: str) -> None:
-    """Fill the keys, then print how much was answered a second."""
-    loop = asyncio.get_running_loop()
     batches = requests_of(protocol, depth, work)
+    await measure(address, port, lambda: Client(protocol, depth, batches))
 
-    def make() -> Client:
-        return Client(protocol, depth, batches)
 
+async def measure(address: str, port: int, make: Callable[[], Client]) -> None:
+    """Print how much was answered a second, after a warm-up, which fills the keys."""
+    loop = asyncio.get_running_loop()
     made = [(await loop.create_connection(make, address, port))[1] for _ in range(CONNECTIONS)]
     await asyncio.sleep(WARM_UP_S)
     before, began_s = sum(each.answers for each in made), time.perf_counter()
