@@ -6,8 +6,10 @@ time.
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -16,8 +18,29 @@ ALONE: Final = ("live", "conformance")
 """Rooms whose tests measure real time. Elsewhere they wait for an end, however late it comes."""
 
 
+BYTECODE: Final = Path(sys.prefix) / ".bytecode"
+
+
+def _keep_bytecode() -> None:
+    """Also where the environment says not to (containers do): to compile all of emu is half of what
+    an `emu` takes to start, and the tests start hundreds."""
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+_keep_bytecode()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long proofs too")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """To read all the other tests takes longer than many that are `alone`."""
+    is_test = collection_path.name.startswith("test_")
+    wanted = config.option.markexpr != "alone" or not is_test or _measures_time(collection_path)
+    return None if wanted else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,4 +61,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_alone(item: pytest.Item) -> bool:
     """Whether others beside it could make it fail."""
-    return item.path.relative_to(TESTS).parts[0] in ALONE or item.path.stem.endswith("_live")
+    params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    in_virtual_time = "sim" in (params.get("make_world"), params.get("where"))
+    return _measures_time(item.path) and not in_virtual_time
+
+
+def _measures_time(path: Path) -> bool:
+    return path.relative_to(TESTS).parts[0] in ALONE or path.stem.endswith("_live")
