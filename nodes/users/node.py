@@ -77,10 +77,7 @@ class UsersNode:
         self.config = config
         self.rate = config.rate()
         self.tally = Tally(ctx.clock.monotonic_s())
-        self.written = {
-            POST: Written(ctx, f"{ctx.tier}/{ctx.name}"),
-            PHOTO: Written(ctx, f"{ctx.tier}/{ctx.name}/photos"),
-        }
+        self.written = {POST: Written(ctx), PHOTO: Written(ctx, "/photos")}
         """What was added, by the operation that adds it."""
         self.phase = "warming up"
         self._rng = ctx.rng("users")

@@ -22,12 +22,13 @@ Ask = Callable[[dict[str, Any], int], Awaitable[dict[str, Any]]]
 
 
 class Written:
-    """One sort of thing. `key` names it in the history."""
+    """One sort of thing. `suffix` tells it from the others in the history."""
 
-    def __init__(self, ctx: Context, key: str) -> None:
+    def __init__(self, ctx: Context, suffix: str = "") -> None:
         self.tries = Posts()
         self._ctx = ctx
-        self._key = key
+        again = f".{ctx.generation}" if ctx.generation > 1 else ""  # each looks for its own only
+        self._key = f"{ctx.tier}/{ctx.name}{again}{suffix}"
 
     def begin(self, process: str, name: str) -> Operation:
         return self._ctx.history.invoke(process, "add", name, self._key, model=MODEL)
