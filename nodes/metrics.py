@@ -188,6 +188,15 @@ class Metrics:
         wanted = frozenset(labels.items())
         return [each.value for key, each in family.series.items() if wanted.issubset(key)]
 
+    def every(self) -> Iterator[tuple[str, str, str, Labels, object]]:
+        """(kind, name without emu_, help, labels, value) of each series, its collectors called."""
+        for collect in self.collectors:
+            collect()
+        for family in list(self._families.values()):
+            name = family.name.removeprefix("emu_")
+            for labels, series in family.series.items():
+                yield family.kind, name, family.help_text, labels, series.value
+
     def names(self) -> list[str]:
         """Every family's name."""
         return list(self._families)

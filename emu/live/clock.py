@@ -1,8 +1,8 @@
 """The time of the live world: real time, less what the computer withheld from the emulator.
 
-All nodes share its one thread. While that could run and was not let, or was stopped, none of them
-ran: then nobody's time goes on, and no lease, check or time-out ends for it. What was withheld is
-counted, for the run's verdict.
+Where all nodes share one thread, none of them ran while that could run and was not let, or was
+stopped: nobody's time goes on then, and no lease, check or time-out ends for it. What was withheld
+is counted, for the run's verdict.
 """
 
 from __future__ import annotations
@@ -34,10 +34,15 @@ SLOWED: Final = 1 / 16
 class LiveClock:
     """Seconds since the run began. Never goes back, and goes on whenever this thread runs."""
 
-    def __init__(self, withheld: Counter | None = None) -> None:
-        """`withheld` counts the seconds that were taken out because the computer gave none."""
-        self.zero_s = time.monotonic()
+    def __init__(self, withheld: Counter | None = None, *, zero_s: float | None = None) -> None:
+        """`withheld` counts the seconds that were taken out because the computer gave none.
+
+        `zero_s`: when the time of several processes began, in real time. What is withheld from one
+        of them passes for the others, so it is counted, and passes for all.
+        """
+        self.zero_s = time.monotonic() if zero_s is None else zero_s
         """In real time; moves on by what is taken out."""
+        self._shared = zero_s is not None
         self.idle_until_s = inf
         """Until then the thread may sleep because it wants to."""
         self.step_began_s: Callable[[], float] = lambda: inf
@@ -51,7 +56,7 @@ class LiveClock:
         self._waited_s, self._ran_s = self._waits.total_s(), time.thread_time()
         self._step_s = inf
         self._step_spent_s = self._step_waited_s = 0.0
-        self._measured_s = self.zero_s
+        self._measured_s = time.monotonic()
 
     def now_s(self) -> float:
         now_s = time.monotonic() - self.zero_s
@@ -71,11 +76,13 @@ class LiveClock:
             withheld_s = min(withheld_s, now_s - self._told_s)
             self._withheld.value += withheld_s
             self.longest_s = max(self.longest_s, withheld_s)
-            self.zero_s += withheld_s
-            now_s -= withheld_s
+            if not self._shared:
+                self.zero_s += withheld_s
+                now_s -= withheld_s
         held_s = min(self._held_s(now_s - self._looked_s, preempted_s), now_s - self._told_s)
-        self.zero_s += held_s
-        now_s -= held_s
+        if not self._shared:
+            self.zero_s += held_s
+            now_s -= held_s
         self._looked_s, self._look_at_s = now_s, now_s + LOOK_S
         return now_s
 

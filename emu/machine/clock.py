@@ -22,6 +22,7 @@ from nodes.base import Timer
 
 EPOCH_S: Final = 1_700_000_000.0
 """What wall clocks read at the run's time 0, unless the world says otherwise."""
+ClockState = tuple[float, float, float, float]
 
 
 class MachineClock:
@@ -66,6 +67,18 @@ class MachineClock:
         """Run at another rate from now on; what is pending is due at the same monotonic time."""
         self._anchor_true_s, self._anchor_s = self._timers.now_s(), self.monotonic_s()
         self._rate = _rate(drift_ratio)
+        self._arm_again()
+
+    def state(self) -> ClockState:
+        """All that its readings depend on, beside the true time."""
+        return self._anchor_true_s, self._anchor_s, self._rate, self._wall_ahead_s
+
+    def restore(self, state: ClockState) -> None:
+        """Read from now on what the clock of that state reads at the same true time."""
+        self._anchor_true_s, self._anchor_s, self._rate, self._wall_ahead_s = state
+        self._arm_again()
+
+    def _arm_again(self) -> None:
         for timer in self._pending:
             if timer.armed is not None:
                 timer.armed.cancel()

@@ -233,8 +233,7 @@ class Links:
         """Lay a fault over the links until the handle removes it."""
         number = self._next_rule
         self._next_rule += 1
-        trunk = Trunk(rule.bandwidth_bytes_per_s) if isinstance(rule, Throttle) else None
-        self._rules[number] = (rule, trunk)
+        self._rules[number] = (rule, self._trunk_of_rule(number, rule))
         self._resolve_all()
         return RuleHandle(self, number)
 
@@ -297,8 +296,14 @@ class Links:
     def _trunk(self, name: str, bandwidth_bytes_per_s: float) -> Trunk:
         found = self._trunks.get(name)
         if found is None:
-            found = self._trunks[name] = Trunk(bandwidth_bytes_per_s)
+            found = self._trunks[name] = self._new_trunk(name, bandwidth_bytes_per_s)
         return found
+
+    def _new_trunk(self, name: str, bandwidth_bytes_per_s: float) -> Trunk:
+        return Trunk(bandwidth_bytes_per_s)
+
+    def _trunk_of_rule(self, number: int, rule: Rule) -> Trunk | None:
+        return Trunk(rule.bandwidth_bytes_per_s) if isinstance(rule, Throttle) else None
 
     def _way_back(self, source: str, target: str) -> tuple[float, bool]:
         """What acknowledgements meet: the latency from `target` to `source`, and whether it is

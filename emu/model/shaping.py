@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final, Literal
 
-from emu.machine.links import PLAIN, Shape, Shaper
+from emu.machine.links import PLAIN, Shape
 from nodes.base import OUTSIDE
 
 
@@ -84,26 +84,14 @@ class LinkPlan:
 
     def shaper(
         self, where: Whereabouts, outside: Outside, access: Mapping[str, LinkOptions] | None = None
-    ) -> Shaper:
+    ) -> DeclaredShaper:
         """(source, target) → shape and the trunk that shares its bandwidth. `access`: the lines of
         nodes that have one of their own."""
         ends = {name: (name, tier, region) for name, (tier, region) in where.items()}
         ends[OUTSIDE] = (OUTSIDE, OUTSIDE, outside.region)
-        lines = {**(access or {}), OUTSIDE: outside.link}
+        return DeclaredShaper(self, ends, {**(access or {}), OUTSIDE: outside.link})
 
-        def shape(source: str, target: str) -> tuple[Shape, str]:
-            if source not in ends or target not in ends:
-                return PLAIN, ""
-            found, trunk = self._between(ends[source], ends[target])
-            if source in lines:
-                found, trunk = _with_access_line(found, trunk, lines[source], f"{source} in")
-            if target in lines:
-                found, trunk = _with_access_line(found, trunk, lines[target], f"{target} out")
-            return found, trunk
-
-        return shape
-
-    def _between(
+    def between(
         self, source: tuple[str, str, str], target: tuple[str, str, str]
     ) -> tuple[Shape, str]:
         shape, trunk = self._default(source, target)
@@ -132,6 +120,37 @@ class LinkPlan:
             defaults.bandwidth_bytes_per_s,
         )
         return shape, f"card {source[0]}" if same else f"{source[2]} -> {target[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredShaper:
+    """`emu.machine.links.Shaper`, as data: other processes may be told it."""
+
+    plan: LinkPlan
+    ends: Mapping[str, tuple[str, str, str]]
+    """Name → (name, tier, region)."""
+    lines: Mapping[str, LinkOptions]
+    """Of those that have an access line of their own."""
+
+    def __call__(self, source: str, target: str) -> tuple[Shape, str]:
+        ends, lines = self.ends, self.lines
+        if source not in ends or target not in ends:
+            return PLAIN, ""
+        found, trunk = self.plan.between(ends[source], ends[target])
+        if source in lines:
+            found, trunk = _with_access_line(found, trunk, lines[source], f"{source} in")
+        if target in lines:
+            found, trunk = _with_access_line(found, trunk, lines[target], f"{target} out")
+        return found, trunk
+
+    def trunks(self) -> list[str]:
+        """Those that several senders may share: all but the nodes' own cards."""
+        regions = list(dict.fromkeys(region for _, _, region in self.ends.values()))
+        return [
+            *(f"{one} -> {other}" for one in regions for other in regions if one != other),
+            *(f"{each.source} -> {each.target}" for each in self.plan.declared),
+            *(f"{name} {way}" for name in self.lines for way in ("in", "out")),
+        ]
 
 
 NO_LINKS: Final = LinkPlan()
