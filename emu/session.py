@@ -10,6 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -19,6 +20,7 @@ from emu.control.server import ControlServer
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.machine.lines import Lines
+from emu.machine.world import World
 from emu.model.problems import TopologyError
 from emu.model.topology import Topology, diff
 from emu.observe.alerting import Alerting
@@ -28,10 +30,14 @@ from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
 from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
+from emu.processes.killed import nodes_killed
+from emu.processes.runner import Workers
+from emu.processes.shared import SharedWorld
 from emu.running import conditions, doors, timeline
 from emu.running.conditions import Condition
 from emu.running.leaders import leaderless
-from emu.running.supervisor import CHANGED, Cluster
+from emu.running.operator import Operator
+from emu.running.supervisor import CHANGED, IN_PROCESS, Cluster
 from emu.state import StateFolder, keep_record
 from emu.topology.loading import load
 from emu.verdict.judging import Judge
@@ -58,6 +64,8 @@ class SessionOptions:
     """It ends when this is met, too."""
     printer: Callable[[Event], None] | None = None
     aliases: bool = True
+    workers: int = 1
+    """Processes that run the nodes; 1: this one alone."""
     prometheus: bool = False
     """Whether the system's Prometheus scrapes it as long as it runs."""
 
@@ -81,6 +89,7 @@ class Session:
         self._told_at_end = False
         self._timeline = trio.CancelScope()
         self._changing = trio.Lock()
+        self._workers: Workers | None = None
         self.prometheus: Prometheus | None = None
         self.record: Record | None = None
         """What a report is drawn from (see observe/record.py), once the run is over."""
@@ -92,7 +101,8 @@ class Session:
         def make_events(now_s: Callable[[], float]) -> Events:
             return Events(now_s, level=options.level, printer=options.printer)
 
-        async with LiveWorld(
+        several = options.workers > 1
+        async with (SharedWorld if several else LiveWorld)(
             self.topology.seed,
             self.folder.data,
             temporary=self.folder.temporary,
@@ -101,7 +111,13 @@ class Session:
         ) as world:
             self.world = world
             self._write_lines(world.events)
-            async with Cluster(world, self.topology, events=world.events, inject=inject) as cluster:
+            async with Cluster(
+                world,
+                self.topology,
+                events=world.events,
+                inject=inject,
+                runners={"": self._make_workers} if several else IN_PROCESS,
+            ) as cluster:
                 self.cluster = cluster
                 most = MAX_OPEN_ENDED_OPERATIONS if options.for_s is None else MAX_OPERATIONS
                 self._judge = Judge(cluster, most_operations=most)
@@ -128,6 +144,27 @@ class Session:
             return
         events.listeners.append(lines.write)
         events.requests.listeners.append(lines.write)
+
+    def _make_workers(
+        self, world: World, events: Events, operator: Operator, nursery: trio.Nursery
+    ) -> Workers:
+        """The runner of the nodes, where emu's own process is not to run them."""
+        regions = [each.spec.region for each in self.topology.placements()]
+
+        def on_killed(names: Sequence[str]) -> None:
+            nursery.start_soon(nodes_killed, self.cluster, names)
+
+        self._workers = Workers(
+            world,
+            events,
+            operator,
+            nursery,
+            count=self.options.workers,
+            regions=regions,
+            code=Path(self.topology.path).resolve().parent if self.topology.path else None,
+            on_killed=on_killed,
+        )
+        return self._workers
 
     async def _serve(self, cluster: Cluster) -> None:
         extra: dict[str, Callable[..., Any]] = {
@@ -251,6 +288,7 @@ class Session:
             "page": self.observe.page_url,
             "prometheus": self.prometheus.url if self.prometheus is not None else "",
             "fidelity": self.world.fidelity(),
+            "workers": self._workers.facts() if self._workers is not None else [],
         }
 
     # --- the control socket's own verbs ----------------------------------------------------

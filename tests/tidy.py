@@ -46,7 +46,9 @@ BUILTINS_WITH_REACH: Final = ("open", "input", "exec", "eval", "breakpoint", "__
 HASH_ORDERED: Final = ("set", "frozenset")
 CONTAINERS: Final = ("dict", "list", "set", "bytearray", "deque", "defaultdict", "OrderedDict",
                      "Counter")  # fmt: skip
-ENTRY_POINTS: Final = ("emu.__main__", "emu.chaos", "emu.pytest_plugin")
+ENTRY_POINTS: Final = (
+    "emu.__main__", "emu.chaos", "emu.processes.child", "emu.pytest_plugin",
+)  # fmt: skip
 KINDS: Final = "nodes.kinds"
 RECORD: Final = "nodes.kind"
 MADE_UP_FILES: Final = ("emu/children.py", "tests/test_tidy.py")
@@ -62,6 +64,7 @@ OTHER_MEANINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "emu/machine/context.py": ("kv",),
     "emu/machine/private_trio.py": ("queue",),
     "emu/observe/messages.py": ("dns",),
+    "emu/processes/history.py": ("kv",),
 }
 """Where -> a kind's word that is something else there: a model of histories, a protocol."""
 RECORD_KEYS: Final = ("clients",)

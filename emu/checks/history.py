@@ -116,11 +116,20 @@ class Recorder:
     true prefix of what happened, and still fit to be judged. `dropped` counts what came later.
     """
 
-    def __init__(self, now_s: Callable[[], float], *, max_operations: int = MAX_OPERATIONS) -> None:
+    def __init__(
+        self,
+        now_s: Callable[[], float],
+        *,
+        max_operations: int = MAX_OPERATIONS,
+        by_time: bool = False,
+    ) -> None:
+        """`by_time`: places are times, in nanoseconds. So what other processes saw, and say later,
+        finds its place if they have the same clock."""
         self.operations: list[Operation] = []
         self.dropped = 0
         self._now_s = now_s
         self._most = max_operations
+        self._by_time = by_time
         self._next_index = 0
         self._open: dict[str | int, Operation] = {}
 
@@ -139,6 +148,37 @@ class Recorder:
         self.operations.append(operation)
         return operation
 
+    def invoked(
+        self,
+        at_s: float,
+        process: str,
+        f: str,
+        value: Any = None,
+        key: Any = None,
+        *,
+        model: str = "kv",
+    ) -> Operation:
+        """One that was invoked elsewhere, at that time; whoever tells it settles it."""
+        operation = Operation(
+            process, f, value, key, model=model, begin=_nanoseconds(at_s), invoked_s=at_s
+        )
+        if self.dropped or len(self.operations) >= self._most:
+            self.dropped += 1
+        else:
+            self.operations.append(operation)
+        return operation
+
+    def completed(
+        self, operation: Operation, at_s: float, outcome: str, value: Any, reason: str
+    ) -> None:
+        """One of those has ended, at that time."""
+        if not self.dropped:
+            operation.settle(outcome, value, reason, _nanoseconds(at_s), at_s)
+
+    def sort(self) -> None:
+        """Put the operations in the order of their invocations, where some were told late."""
+        self.operations.sort(key=lambda each: each.begin)
+
     def complete(self, operation: Operation, outcome: str, value: Any, reason: str) -> None:
         """Called by the operation itself."""
         self._open.pop(operation.process, None)
@@ -150,5 +190,12 @@ class Recorder:
         return list(dict.fromkeys(each.model for each in self.operations))
 
     def _take_index(self) -> int:
-        index, self._next_index = self._next_index, self._next_index + 1
+        index = self._next_index
+        if self._by_time:
+            index = max(index, _nanoseconds(self._now_s()))
+        self._next_index = index + 1
         return index
+
+
+def _nanoseconds(time_s: float) -> int:
+    return int(time_s * 1e9)

@@ -243,7 +243,9 @@ def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for judged in summary["judged"]:
         if judged["anomalies"] and judged["permitted"]:
             yield judged["clients"], f"{judged['anomalies']} anomalies: {judged['permitted']}"
-    yield "loop lag", f"p99 {seconds(summary['loop_lag_s']['p99'])}"
+    lag = summary["loop_lag_s"]
+    whose = f" (worker {lag['process']})" if "process" in lag else ""
+    yield "loop lag", f"p99 {seconds(lag['p99'])}{whose}"
 
 
 def _by_clients(rows: Sequence[Mapping[str, Any]]) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("text", "json")
 DETACH_WAIT_S: Final = 90.0
+MOST_WORKERS: Final = 64
 REPORT_HELP: Final = "At the end, write the run as one HTML page."
 STRICT_HELP: Final = "Exit 4 unless it passed: also where it cannot be believed, or told."
 PROMETHEUS_HELP: Final = "Let the system's Prometheus scrape it."
@@ -44,6 +46,14 @@ ForOption = Annotated[str, typer.Option("--for", help="End by itself after this 
 UntilOption = Annotated[
     str,
     typer.Option("--until", metavar="CONDITION", help="End when it is met: 'db.lag > 2s'."),
+]
+WorkersOption = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that run the nodes, for more than one core; auto: one for each core.",
+    ),
 ]
 DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")]
 RecordOption = Annotated[
@@ -76,6 +86,7 @@ def up(
     log_level: LogLevelOption = "info",
     log_format: LogFormatOption = "text",
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
+    workers: WorkersOption = "1",
     record: RecordOption = "",
     report: Annotated[str, typer.Option("--report", help=REPORT_HELP)] = "",
     junit: JunitOption = "",
@@ -89,6 +100,7 @@ def up(
     """
     one_of("--log-level", log_level, LEVELS)
     one_of("--log-format", log_format, FORMATS)
+    processes = workers_of(workers, aliases=not no_aliases)
     for_s = duration_s("--for", for_text)
     condition = condition_of("--until", until)
     path = file or default_file()
@@ -101,7 +113,7 @@ def up(
         given = _options(fresh=fresh, name=name, seed=seed, log_level=log_level, json=as_json,
                          log_format=log_format, no_aliases=no_aliases,
                          prometheus=prometheus, report=report, junit=junit,
-                         strict=strict, until=until)  # fmt: skip
+                         strict=strict, until=until, workers=workers)  # fmt: skip
         ends = ["--for", for_text] if for_text else []
         sets = [f"--set={each}" for each in changed]
         _begin_in_background(topology, [path, *ends, *sets, *given])
@@ -113,8 +125,9 @@ def up(
     if prometheus:
         need_prometheus()
     options = SessionOptions(
-        for_s, log_level, condition, aliases=not no_aliases, prometheus=prometheus
-    )
+        for_s, log_level, condition, aliases=not no_aliases, workers=processes,
+        prometheus=prometheus,
+    )  # fmt: skip
     folder = _claim(topology.name, temporary=for_s is not None, fresh=fresh)
     session = Session(topology, folder, options)
     try:
@@ -130,6 +143,20 @@ def up(
     finally:
         folder.discard() if session.wipe_at_end else folder.release()
     raise typer.Exit(code)
+
+
+def workers_of(text: str, *, aliases: bool) -> int:
+    """What `--workers` says."""
+    from emu.live.addresses import has_aliases
+
+    if text == "auto":
+        found = min(MOST_WORKERS, os.cpu_count() or 1)
+        return found if aliases and has_aliases() else 1
+    if not text.isdecimal() or not 0 < int(text) <= MOST_WORKERS:
+        output.fail(f"--workers: `{text}` is neither 1 to {MOST_WORKERS} nor auto", output.USAGE)
+    if int(text) > 1 and not (aliases and has_aliases()):
+        output.fail("--workers: more than one needs loopback addresses 127.N (Linux)", output.USAGE)
+    return int(text)
 
 
 def _claim(name: str, *, temporary: bool, fresh: bool) -> state.StateFolder:

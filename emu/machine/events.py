@@ -47,6 +47,9 @@ EVENTS: Final = {
     "condition not judged": "What `--until` waits for fits nothing that is there.",
     "not as the file says": "A store's disks know better than the file how many shards it has.",
     "record not kept": "The run's record, from which reports are drawn, could not be written.",
+    "process begun": "A worker process was started, to run nodes.",
+    "process killed": "Somebody killed a worker process, and with it the nodes that it ran.",
+    "process failed": "A worker process ended by itself, and with it the nodes that it ran.",
     "prometheus ready": "The system's Prometheus scrapes this cluster.",
     "prometheus ended": "The system's Prometheus has ended by itself.",
     "alert firing": "A rule's condition has held for long enough: why, and what to look at.",
@@ -68,6 +71,8 @@ class Events:
         level: str = "info",
         printer: Callable[[Event], None] | None = None,
     ) -> None:
+        self.level = level
+        """Nodes' events below it are not kept."""
         self._now_s = now_s
         self._ring: deque[Event] = deque(maxlen=RING_EVENTS)
         self.next_index = 0

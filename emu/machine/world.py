@@ -188,6 +188,8 @@ class World(Protocol):
     """What clients did; put another in its place before boot to keep it."""
     honest_disks: bool
     """Whether a disk that says it has synced has done so."""
+    in_processes: bool
+    """Whether machines of it are in other processes, which say a moment later what was seen."""
 
     @property
     def timers(self) -> Timers: ...

@@ -57,7 +57,8 @@ class NodeHandle(Protocol):
 
     def end(self, *, crash: bool) -> None:
         """It is dead when this returns: the process is killed, or (`crash`) its machine loses its
-        power, and with it what was not synced."""
+        power, and with it what was not synced. Where it runs elsewhere nothing more is heard of it,
+        and it is dead there a moment later: by `in_force`, or the next boot."""
         ...
 
     def pause(self) -> None:

@@ -440,7 +440,7 @@ class Cluster:
             units.check_value("for_s", for_s)
         now_s = self.world.timers.now_s()
         undo = await self._inject(self, fault)
-        await self._in_force()
+        await self.in_force()
         number = self._faults.begun(fault, undo, now_s, for_s)
         if for_s is not None and undo is not None:
             self.nursery.start_soon(self._undo_later, number, for_s)
@@ -453,16 +453,16 @@ class Cluster:
     async def undo(self, number: int) -> None:
         """End one active fault; nothing happens if it has ended."""
         await self._faults.undo(number)
-        await self._in_force()
+        await self.in_force()
 
     async def heal(self) -> None:
         """Undo every active fault, the newest first, and whatever a link still has."""
         await self._faults.undo_all()
         self.world.links.heal()
-        await self._in_force()
+        await self.in_force()
 
-    async def _in_force(self) -> None:
-        """What was changed holds in every node, wherever it runs."""
+    async def in_force(self) -> None:
+        """What was changed holds in every node, wherever it runs; and what that said is heard."""
         for instance in list(self.instances.values()):
             await instance.handle.in_force()
 

@@ -75,6 +75,7 @@ class SimWorld:
         self.seed = seed
         self.knobs = knobs or Knobs.draw(seed)
         self.honest_disks = not self.knobs.disk.lying_sync_ratio
+        self.in_processes = False
         self.timers = clock
         self.trace = clock.trace
         self.events = (events or Events)(clock.now_s)

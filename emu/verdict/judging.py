@@ -171,7 +171,9 @@ class Judge:
         self.alerting: Alerting | None = None
         """Who looks at alerts, if anybody does."""
         now_s = cluster.world.timers.now_s
-        cluster.world.history = Recorder(now_s, max_operations=most_operations)
+        cluster.world.history = Recorder(
+            now_s, max_operations=most_operations, by_time=cluster.world.in_processes
+        )
         alarming = frozenset(
             event for tier in cluster.topology.tiers for event in tier.kind.alarming
         )
@@ -212,6 +214,7 @@ class Judge:
         flipped = any(each.get("flip_bit") for each in cluster.timeline)
         damaged = flipped or not cluster.world.honest_disks
         fidelity = cluster.world.fidelity()  # judging a long history holds the loop, after it all
+        await cluster.in_force()  # all that was seen elsewhere is told by then
         kept = self._judge_history({**answers, **worked})
         wrong = [
             Anomaly(each.model, str(each), tuple(map(line, each.operations)), each.span_s)
@@ -351,6 +354,7 @@ class Judge:
         recorder = cluster.world.history
         if not isinstance(recorder, Recorder):
             return Kept()
+        recorder.sort()
         promises = {
             cluster.instances[name].spec.tier: Promise(
                 str(answer.get("guarantee", "")), bool(answer.get("promised", True))

@@ -62,9 +62,9 @@ class Up:
     def stdout(self) -> str:
         return (self.folder / "stdout.txt").read_text("utf-8")
 
-    def wait_ready(self) -> dict[str, Any]:
+    def wait_ready(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
         """Until run.json tells who runs. Fails with what emu said if it ends before."""
-        give_up_s = time.monotonic() + PATIENCE_S
+        give_up_s = time.monotonic() + patience_s
         while time.monotonic() < give_up_s:
             for path in [*self.state.glob("*/run.json"), *self.state.glob(".*/run.json")]:
                 facts = json.loads(path.read_text())

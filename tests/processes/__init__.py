@@ -1,2 +1,1 @@
-"""A second runner of nodes: each generation a child process with its own live Context, which it is
-told about over MessagePack-RPC. Worker processes, and users' own, will stand on the same handle."""
+"""Nodes in worker processes: by their handles, and in whole clusters."""

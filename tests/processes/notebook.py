@@ -4,6 +4,7 @@ fail. It sees its Context and nothing else, so it runs wherever a runner runs it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -36,7 +37,18 @@ class NotebookNode:
         if self.config.broken:
             raise OSError(self.config.broken)
         service = self.service = Service(self.ctx)
-        for word in ("note", "keep", "read", "time", "cores", "fail", "say", "dial", "record"):
+        for word in (
+            "note",
+            "keep",
+            "read",
+            "time",
+            "cores",
+            "fail",
+            "say",
+            "dial",
+            "record",
+            "attack",
+        ):
             service.add(word, getattr(self, f"_{word}"))
         self.notes = self.ctx.metrics.counter("notes_total", "Notes taken.")
         admin = Admin(self.ctx, service=service, facts=lambda: {"role": "scribe"})
@@ -86,8 +98,13 @@ class NotebookNode:
             client.close()
         return [answer, self.ctx.clock.monotonic_s() - began_s]
 
-    def _record(self, call: Call) -> None:
-        self.ctx.history.invoke("p", "read")
+    def _record(self, call: Call, value: Any) -> None:
+        self.ctx.history.invoke(self.ctx.name, "read", value).ok((value, "done"))
+
+    def _attack(self, call: Call) -> None:
+        """Hand over what its reader would have to run, past whoever makes it plain."""
+        history: Any = self.ctx.history
+        history._history.tell("invoked", Path("/tmp"))
 
 
 NOTEBOOK = Kind(NotebookConfig, NotebookNode)

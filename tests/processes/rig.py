@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import trio
 from emu.live.world import LiveWorld
 from emu.machine.world import MachineSpec
 from emu.model.topology import Placement
+from emu.processes.runner import Workers
+from emu.processes.shared import SharedWorld
 from emu.running.handle import MakeRunner, Runner
 from emu.running.in_process import InProcess
 from emu.running.operator import Operator
@@ -19,8 +22,6 @@ from emu.sim.world import Knobs, SimWorld
 from nodes.base import RPC_PORT
 from nodes.parts.timing import move_on_after
 from tests.processes.notebook import NOTEBOOK, NotebookConfig
-from tests.processes.runner import Processes
-from tests.processes.shared import SharedWorld
 
 PATIENCE_S = 30.0
 """What a process may take to start on a busy computer."""
@@ -92,13 +93,15 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_rig(where: str, folder: Path) -> AsyncIterator[Rig]:
-    """`where` the nodes run: sim, live (both in this process), or child (processes of their own).
-    The nodes end with the block."""
+async def open_rig(where: str, folder: Path, *, workers: int = 1) -> AsyncIterator[Rig]:
+    """`where` the nodes run: sim, live (both in this process), or workers (so many beside it). They
+    end with the block."""
     if where == "sim":
         world: Any = SimWorld(7, knobs=Knobs())
     else:
-        world = (SharedWorld if where == "child" else LiveWorld)(7, folder, temporary=True)
+        world = (SharedWorld if where == "workers" else LiveWorld)(7, folder, temporary=True)
     async with world, trio.open_nursery() as nursery:
-        yield Rig(world, Processes if where == "child" else InProcess, nursery)
+        yield Rig(
+            world, partial(Workers, count=workers) if where == "workers" else InProcess, nursery
+        )
         nursery.cancel_scope.cancel()

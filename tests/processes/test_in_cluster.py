@@ -1,11 +1,12 @@
-"""A whole cluster some of whose tiers run in child processes: the supervisor and all above it talk
-to handles, and see no difference."""
+"""A whole cluster in worker processes: the supervisor and all above it talk to handles, and see no
+difference."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ import pytest
 import emu
 from emu.observe.sampling import Sampler
 from emu.operations.inject import inject
+from emu.processes.killed import nodes_killed
+from emu.processes.runner import Workers
+from emu.processes.shared import SharedWorld
 from emu.running.supervisor import Cluster
 from emu.scenario import Scenario
 from emu.topology.loading import loads
@@ -20,8 +24,6 @@ from nodes.kind import Kind
 from nodes.kinds import KINDS
 from protocols.errors import RpcError
 from tests.processes.notebook import NOTEBOOK
-from tests.processes.runner import Processes
-from tests.processes.shared import SharedWorld
 
 pytestmark = pytest.mark.slow
 
@@ -39,24 +41,22 @@ tiers:
 """
 
 
-def elsewhere(kind: Kind) -> Kind:
-    return replace(kind, runner="process")
-
-
 @asynccontextmanager
 async def running(
     text: str, kinds: Mapping[str, Kind], folder: Path
 ) -> AsyncIterator[emu.Scenario]:
-    topology = loads(text, kinds=kinds, runners=["process"])
+    """Two workers run every node."""
+    topology = loads(text, kinds=kinds)
+
+    def make(world, events, operator, nursery) -> Workers:
+        def on_killed(names: Sequence[str]) -> None:
+            nursery.start_soon(nodes_killed, cluster, names)
+
+        return Workers(world, events, operator, nursery, count=2, on_killed=on_killed)
+
     async with (
         SharedWorld(topology.seed, folder, temporary=True) as world,
-        Cluster(
-            world,
-            topology,
-            events=world.events,
-            inject=inject,
-            runners={"process": Processes},
-        ) as cluster,
+        Cluster(world, topology, events=world.events, inject=inject, runners={"": make}) as cluster,
     ):
         scenario = Scenario(cluster)
         await cluster.boot()
@@ -66,8 +66,13 @@ async def running(
 
 @asynccontextmanager
 async def pads(folder: Path) -> AsyncIterator[emu.Scenario]:
-    async with running(PADS, {"pad": elsewhere(NOTEBOOK), "desk": NOTEBOOK}, folder) as c:
+    async with running(PADS, {"pad": NOTEBOOK, "desk": NOTEBOOK}, folder) as c:
         yield c
+
+
+def kill_worker_of(c: emu.Scenario, name: str) -> None:
+    """As somebody else would."""
+    os.kill(c.cluster.instances[name].handle.process.pid, signal.SIGKILL)
 
 
 async def test_every_verb_does_to_a_process_what_it_does_to_a_task(tmp_path):
@@ -125,14 +130,35 @@ async def test_processes_come_and_go_with_their_tier_and_are_measured(tmp_path):
         assert sorted(c.cluster.instances) == ["desk-1", "pad-1"]
 
 
-async def test_a_quorum_of_processes_loses_nothing_acknowledged_when_they_are_killed(tmp_path):
-    kinds = {**KINDS, "database": elsewhere(KINDS["database"])}
-    async with running(DATABASE, kinds, tmp_path) as c:
-        for break_it in (c.kill, c.crash, c.kill):
+async def test_a_killed_worker_is_a_kill_of_its_nodes_and_their_tiers_say_what_comes(tmp_path):
+    async with pads(tmp_path) as c:
+        mates = [row["name"] for row in await c.ps()]
+        mates = [each for each in mates if c.cluster.instances[each].handle.process.number == 1]
+        assert mates == ["pad-1", "desk-1"]
+        kill_worker_of(c, "pad-1")
+        await c.until("process killed", timeout_s=30)
+        await c.until("node up", node="pad-1", timeout_s=30)
+        assert {(row["name"], row["state"]) for row in await c.ps()} == {
+            ("pad-1", "up"), ("pad-2", "up"), ("desk-1", "killed")}  # fmt: skip
+        (killed,) = c.cluster.active.values()
+        assert (killed.fault.verb, killed.nodes) == ("kill", ("pad-1", "desk-1"))
+        await c.heal()
+        assert (await c.ps("desk-1"))[0]["state"] == "up" and not c.cluster.active
+        assert not c.events("node failed")
+
+
+async def test_a_quorum_loses_nothing_acknowledged_when_nodes_and_workers_are_killed(tmp_path):
+    async with running(DATABASE, KINDS, tmp_path) as c:
+        for break_it in (c.kill, c.crash):
             await c.sleep(1.0)
             async with await break_it("db primary"):
                 await c.until("promoted", timeout_s=30)
+        for worker in ("db-1", "db-2"):
+            await c.sleep(1.0)
+            kill_worker_of(c, worker)
+            await c.until("process killed", timeout_s=30)
+            await c.until("node up", node=worker, timeout_s=30)
         summary = await c.finish()
         assert (summary["anomalies"], summary["lost_acknowledged_writes"]) == ([], 0)
         assert summary["acknowledged_writes"] > 50
-        assert len(c.events("promoted")) >= 4
+        assert len(c.events("process killed")) == 2

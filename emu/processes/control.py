@@ -1,0 +1,153 @@
+"""The control connection between emu and a worker process: MessagePack-RPC notices on a socketpair.
+
+What they say is pickled. A worker process believes emu, which started it; emu takes plain values
+only, so that nothing that a worker says can make it run anything.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+
+from protocols import rpc
+from protocols.rpc import RemoteProtocolError
+
+MAX_WAITING_BYTES: Final = 64 << 20
+LIMITS: Final = rpc.Limits(max_frame_bytes=MAX_WAITING_BYTES)
+READ_BYTES: Final = 65536
+BUFFER_BYTES: Final = 4 << 20
+PLAIN_TYPES: Final = (type(None), bool, int, float, str, bytes)
+
+Hear = Callable[..., object]
+"""`hear(word, ...)`. Raises KeyError for a word that it does not know."""
+
+
+class Control:
+    """One end. Notices arrive in the order in which they were told."""
+
+    def __init__(self, end: socket.socket, *, believes: bool = False) -> None:
+        """`believes`: whether the other end may say anything, and not plain values only."""
+        end.setblocking(False)
+        for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            end.setsockopt(socket.SOL_SOCKET, buffer, BUFFER_BYTES)
+        self.broken = False
+        """Nobody is there any more, or reads, or what it says is no notice."""
+        self.problem = ""
+        """Why it was ended from here."""
+        self._end = end
+        self._unpacked = pickle.loads if believes else unpacked_plain
+        self._connection = rpc.Connection(LIMITS)
+        self._waiting = bytearray()
+        self._wake = trio.Event()
+
+    def tell(self, word: str, *params: Any) -> None:
+        """Say something. It leaves at once: whoever is killed a moment later has still said it."""
+        if self.broken:
+            return
+        data = memoryview(self._connection.send_notify(word, [pickle.dumps(params)]))
+        if not self._waiting:
+            try:
+                data = data[self._end.send(data) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._break()
+                return
+        if data:
+            self._waiting += data
+            self._wake.set()
+            if len(self._waiting) > MAX_WAITING_BYTES:
+                self.problem = "it heard nothing"
+                self._break()
+
+    async def serve(self, hear: Hear) -> None:
+        """Hand over what is said, until the other end closes or says what is no notice."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send_waiting)
+                with suppress(OSError, trio.ClosedResourceError):
+                    await self._receive(hear)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._break()
+
+    async def _receive(self, hear: Hear) -> None:
+        while True:
+            try:
+                data = self._end.recv(READ_BYTES)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._end)
+                continue
+            try:
+                messages = self._connection.receive_data(data)
+            except RemoteProtocolError as error:
+                self._hand_over(error.messages_before, hear)
+                if data:
+                    self.problem = str(error)
+                return
+            if not (data and self._hand_over(messages, hear)):
+                return
+            await trio.lowlevel.checkpoint()
+
+    def _hand_over(self, messages: Any, hear: Hear) -> bool:
+        for message in messages:
+            try:
+                _, word, (packed,) = message
+                params = self._unpacked(packed)
+            except (ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+                self.problem = f"it said what it may not: {error}"
+                return False
+            hear(word, *params)
+        return True
+
+    async def _send_waiting(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            while self._waiting and not self.broken:
+                try:
+                    del self._waiting[: self._end.send(self._waiting)]
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self._end)
+                except OSError:
+                    self._break()
+
+    def _break(self) -> None:
+        if not self.broken:
+            self.broken = True
+            self._waiting.clear()
+            with suppress(OSError):
+                self._end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Call it when `serve` has ended."""
+        self._break()
+        self._end.close()
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} is no plain value")
+
+
+def unpacked_plain(data: bytes) -> Any:
+    """Raises UnpicklingError for all that is more than numbers, texts and containers of them."""
+    return _PlainUnpickler(io.BytesIO(data)).load()
+
+
+def plain(value: Any) -> Any:
+    """`value`, with its text in place of whatever is not plain."""
+    kind = type(value)
+    if kind in PLAIN_TYPES:
+        return value
+    if kind in (list, tuple, set, frozenset):
+        return kind(plain(each) for each in value)
+    if kind is dict:
+        return {plain(key): plain(each) for key, each in value.items()}
+    return str(value)

@@ -1,0 +1,187 @@
+"""A worker process's own world, on the network that emu claimed: it knows every machine by its
+address, and lays the same shapes and rules over what its nodes send. emu's end is in shared.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from emu.live.addresses import Subnet
+from emu.live.world import LiveWorld
+from emu.machine.clock import ClockState, MachineClock
+from emu.machine.events import Events
+from emu.machine.links import Links, Rule, Shaper, Throttle, Trunk
+from emu.machine.machine import EmulatedMachine
+from emu.machine.world import MachineSpec
+from emu.processes.control import plain
+from emu.processes.trunks import Cells, SharedTrunk
+from nodes.base import History
+
+OWN_KEYS: Final = ("index", "time_s", "level", "event")
+"""Of an event: what is no field of it."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a worker process is told first."""
+
+    number: int
+    path: tuple[str, ...]
+    """Where emu's own process finds modules."""
+    seed: int | str
+    links_seed: int | str
+    data: Path
+    temporary: bool
+    subnet: int
+    zero_s: float
+    level: str
+
+
+class JoinedWorld(LiveWorld):
+    """It makes machines for its own nodes; the others are known to its network only."""
+
+    def __init__(
+        self,
+        hello: Hello,
+        trunks_fd: int,
+        *,
+        events: Callable[[Callable[[], float]], Events],
+        history: History,
+    ) -> None:
+        super().__init__(
+            hello.links_seed,
+            hello.data,
+            temporary=hello.temporary,
+            events=events,
+            history=history,
+            aliases=False,
+            zero_s=hello.zero_s,
+        )
+        self.seed = hello.seed
+        self._number = hello.subnet
+        self.links = self._links = JoinedLinks(hello.links_seed, Cells(trunks_fd))
+
+    async def __aenter__(self) -> JoinedWorld:
+        await super().__aenter__()
+        self.network.subnet = self._subnet = JoinedSubnet(self._number)
+        return self
+
+    def words(self) -> dict[str, Callable[..., object]]:
+        """What emu tells of the network."""
+        return {
+            "machine": self._know,
+            "ports": self._ports,
+            "power": self._power,
+            "shape": self._links.shape_with,
+            "rule": self._links.put,
+            "unrule": self.links.remove,
+            "heal": self.links.heal,
+            "settle": self.settle,
+        }
+
+    def own(self, spec: MachineSpec, clock: ClockState) -> EmulatedMachine:
+        """The machine of a node that runs here, whose clock reads so."""
+        if spec.name not in self._machines:
+            self.network.remove_machine(spec.name)
+        made = self.machine(spec)
+        self.machine_clock(spec.name).restore(clock)
+        return made
+
+    def machine_clock(self, name: str) -> MachineClock:
+        clock = self._machines[name].clock
+        assert isinstance(clock, MachineClock)
+        return clock
+
+    def _know(self, spec: MachineSpec, address: str) -> None:
+        self._subnet.know(spec.name, address)
+        if self.network.host(spec.name) is None:
+            self.network.add_machine(spec)
+
+    def forget(self, name: str) -> None:
+        if name in self._machines:
+            self.remove_machine(name)
+        else:
+            self.network.remove_machine(name)
+        self._subnet.forget(name)
+
+    def _ports(self, name: str, ports: dict[int, tuple[str, int]]) -> None:
+        host = self.network.host(name)
+        if host is not None and name not in self._machines:
+            host.ports = dict(ports)
+
+    def _power(self, name: str, on: bool) -> None:
+        """Of another's machine; what hangs on an own one's power is done where it is cut."""
+        if name not in self._machines:
+            self.links.set_power(name, on)
+
+    def elsewhere(self, name: str) -> dict[int, tuple[str, int]]:
+        """The ports of a machine that listens at others than its own."""
+        host = self.network.hosts[name]
+        return {port: where for port, where in host.ports.items() if where != (host.address, port)}
+
+
+class JoinedSubnet(Subnet):
+    """The network that another process has claimed, with the addresses that it gave."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(aliases=False)
+        self.aliases = True
+        self.number = number
+
+    def know(self, name: str, address: str) -> None:
+        self._by_name[name] = address
+
+    def forget(self, name: str) -> None:
+        self._by_name.pop(name, None)
+
+
+class JoinedLinks(Links):
+    """Links under the rules of another process, by its numbers."""
+
+    def __init__(self, seed: int | str, cells: Cells) -> None:
+        super().__init__(seed)
+        self._cells = cells
+        self._cell_of: dict[str, int] = {}
+
+    def shape_with(self, shaper: Shaper, cells: dict[str, int]) -> None:
+        self._cell_of = cells
+        self.shape(shaper)
+
+    def put(self, number: int, rule: Rule, cell: int | None) -> None:
+        trunk = None
+        if isinstance(rule, Throttle):
+            trunk = self._made(rule.bandwidth_bytes_per_s, cell)
+        self._rules[number] = (rule, trunk)
+        self._resolve_all()
+
+    def _new_trunk(self, name: str, bandwidth_bytes_per_s: float) -> Trunk:
+        return self._made(bandwidth_bytes_per_s, self._cell_of.get(name))
+
+    def _made(self, bandwidth_bytes_per_s: float, cell: int | None) -> Trunk:
+        if cell is None:
+            return Trunk(bandwidth_bytes_per_s)
+        return SharedTrunk(bandwidth_bytes_per_s, self._cells, cell)
+
+
+def plain_events(level: str, tell: Callable[..., Any]) -> Callable[[Callable[[], float]], Events]:
+    """Events that emu is told, and nobody else."""
+
+    def made(now_s: Callable[[], float]) -> Events:
+        events = Events(now_s, level=level)
+        events.listeners.append(told)
+        events.requests.listeners.append(told_request)
+        return events
+
+    def told(event: dict[str, Any]) -> None:
+        tell("event", event["level"], event["event"], _fields(event))
+
+    def told_request(line: dict[str, Any]) -> None:
+        tell("request", line["level"], _fields(line))
+
+    return made
+
+
+def _fields(event: dict[str, Any]) -> dict[str, Any]:
+    return {key: plain(value) for key, value in event.items() if key not in OWN_KEYS}

@@ -1,0 +1,37 @@
+"""What it means to a cluster that somebody killed a worker process: a `kill` of the nodes that it
+ran, which ends as any other, and a restart of those whose tier wants that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emu.model.faults import Kill
+from emu.running.supervisor import Cluster
+from emu.running.targets import TargetError
+
+
+async def nodes_killed(cluster: Cluster, names: Sequence[str]) -> None:
+    """Their process is gone already; now everybody knows."""
+    there = [name for name in names if name in cluster.instances]
+    if not there:
+        return
+    try:
+        await cluster.inject(Kill(",".join(there)))
+    except TargetError as error:  # they were removed meanwhile
+        cluster.log.warning("fault not possible", verb=Kill.verb, why=str(error))
+    for name in there:
+        instance = cluster.instances.get(name)
+        if instance is not None and instance.placement.restart == "on-failure":
+            cluster.nursery.start_soon(_restart, cluster, name)
+
+
+async def _restart(cluster: Cluster, name: str) -> None:
+    instance = cluster.instances[name]
+    wait_s = instance.restart_wait_s(cluster.world.timers.now_s())
+    if wait_s is None:
+        cluster.log.info("crash loop: left down", node=name, failures=len(instance.failures_s))
+        return
+    generation = instance.generation
+    await cluster.operator.sleep(wait_s)
+    if instance.generation == generation and cluster.instances.get(name) is instance:
+        await cluster.start(name)
