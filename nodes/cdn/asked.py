@@ -9,7 +9,7 @@ from protocols.caching import fields, policy, ranges
 from protocols.caching.keys import UNKEYED, Key, key
 from protocols.caching.policy import Policy
 from protocols.caching.validating import CONDITIONS, ORIGINS
-from protocols.http.connection import Request
+from protocols.http.message import Request
 
 READING: Final = frozenset({"GET", "HEAD"})
 EMU: Final = "x-emu-"

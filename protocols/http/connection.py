@@ -23,8 +23,6 @@ from protocols.http.message import (
     Response,
 )
 
-__all__ = ["Headers", "Limits", "RemoteProtocolError", "Request", "Response", "ServerConnection"]
-
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 FIRST_FINAL: Final = 200
 

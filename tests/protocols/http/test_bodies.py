@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocols.http.connection import ServerConnection
-from protocols.http.message import Limits, RemoteProtocolError
+from protocols.http.message import Limits, RemoteProtocolError, Response
 
 HEAD = b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 NEXT = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -87,3 +87,34 @@ def test_a_body_in_chunks_is_read_however_it_comes(body: bytes, read: bytes) -> 
 def test_a_size_that_may_become_one_is_waited_for() -> None:
     for begun in (b"", b"4", b"4;", b"4 ", b"4\r", b"4\r\nab", b"4\r\nabcd\r", b"0\r\n", b"0\r\nz"):
         assert refused_at(begun) is None, begun
+
+
+@pytest.mark.parametrize(
+    ("trailers", "status"),
+    [
+        (b"X: y\r\n\r\n", None),
+        (b"X: y\r\nX: z\r\n\r\n", None),
+        (b"no colon\r\n\r\n", 400),
+        (b"X : y\r\n\r\n", 400),
+        (b"X: \x00\r\n\r\n", 400),
+        (b"X: y\n\n", 400),
+        (b"X: y\r\n folded\r\n\r\n", 400),
+        (b"X: " + b"a" * 9000, 431),
+    ],
+)
+def test_what_trails_the_chunks_is_bounded_and_well_formed(
+    trailers: bytes, status: int | None
+) -> None:
+    body = b"4\r\nabcd\r\n0\r\n" + trailers
+    assert whole(body) == (b"abcd" if status is None else status)
+
+
+def test_trailers_are_told_beside_the_body_and_frame_nothing() -> None:
+    server = ServerConnection(LIMITS, lambda request: True)
+    server.receive_data(HEAD + b"4\r\nabcd\r\n0\r\nX: y\r\nContent-Length: 9\r\n\r\n" + NEXT)
+    assert server.next_request() is not None
+    assert server.read_body() == b"abcd" and server.body_ended
+    assert list(server.trailers) == [("x", "y"), ("content-length", "9")]
+    server.send_response(Response())
+    found = server.next_request()
+    assert found is not None and found.target == "/next"

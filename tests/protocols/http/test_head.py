@@ -200,3 +200,35 @@ def test_after_a_request_that_was_not_ordinary_the_next_one_is_read_as_ever() ->
     found = server.next_request()
     assert found is not None and found.target == "/next"
     assert not server.mid_request
+
+
+def test_an_upgrade_is_not_taken_up_and_what_follows_is_another_request() -> None:
+    for fields in (
+        (b"Connection: upgrade", b"Upgrade: websocket"),
+        (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: a"),
+    ):
+        assert exchange(get(b"/", *fields) + NEXT) == ["/", "/next"]
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"), [(1700, ["/"]), (2100, [414]), (20000, [414])], ids=["fits", "over", "far"]
+)
+def test_a_target_that_is_too_long_is_told_as_such(size: int, seen: list[str | int]) -> None:
+    target = b"/" + b"a" * size
+    for data in (get(target), get(target)[: size + 3]):
+        server = ServerConnection(Limits(max_head_bytes=40000, max_line_bytes=2000))
+        server.receive_data(data)
+        if seen == ["/"]:
+            request = server.next_request()
+            assert request is None or request.target == target.decode()
+            continue
+        with pytest.raises(RemoteProtocolError) as caught:
+            server.next_request()
+        assert caught.value.status == 414
+
+
+def test_a_head_of_many_fields_that_is_too_long_is_431_whether_it_ends_or_not() -> None:
+    long = get(b"/", *(b"X-%d: %b" % (n, b"a" * 90) for n in range(30)))
+    assert exchange(long) == [431]
+    assert exchange(long[:-2]) == [431]
+    assert exchange(long[:1500]) == []
