@@ -41,13 +41,13 @@ def answer(
         wanted = ranges.wanted(request.get("range"))
         if wanted is not None and validating.range_holds(request, stored.headers):
             return _cut(stored, wanted, (age, status))
-    headers = _without_length(stored)
+    headers = without_length(stored)
     return Response(stored.status, (*headers, age, status), stored.body)
 
 
 def _cut(stored: Stored, wanted: ranges.Wanted, added: tuple[tuple[str, str], ...]) -> Response:
     part = stored.part or ranges.Part(0, len(stored.body), len(stored.body))
-    headers = [pair for pair in _without_length(stored) if pair[0] != "content-range"]
+    headers = [pair for pair in without_length(stored) if pair[0] != "content-range"]
     if part.length is None:
         assert wanted.first is not None and wanted.last is not None, "the store looks for these"
         span: tuple[int, int] | None = (wanted.first, wanted.last + 1)
@@ -62,7 +62,7 @@ def _cut(stored: Stored, wanted: ranges.Wanted, added: tuple[tuple[str, str], ..
     return Response(PARTIAL, (*headers, told, *added), body)
 
 
-def _without_length(stored: Stored) -> list[tuple[str, str]]:
+def without_length(stored: Stored) -> list[tuple[str, str]]:
     """Whoever sends it adds the length."""
     if first(stored.headers, "content-length") is None:
         return stored.headers

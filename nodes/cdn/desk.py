@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from nodes.base import OUTSIDE, Context
-from nodes.cdn import answering, reach
+from nodes.cdn import answering, hits, reach
 from nodes.cdn.asked import READING, Asked, asked, upstream, went_through
 from nodes.cdn.edge import Edge, Look
-from nodes.cdn.fetching import LENGTH, NOT_MODIFIED, PURGED, Flights, passed_on
+from nodes.cdn.fetching import LENGTH, NOT_MODIFIED, Flights, passed_on
 from nodes.cdn.flight import Carried, Flight
+from nodes.cdn.hits import PURGED
 from nodes.cdn.purges import Purge, decoded
 from nodes.cdn.series import Series
 from nodes.wire.http_connection import AnyResponse
@@ -42,6 +43,8 @@ class Desk:
         self.purge = purge
         self.series = Series(ctx.metrics, edge)
         self._read = Endpoint("read", self._get)
+        self._at_once = Endpoint("read", self._hit, at_once=True)
+        self._found: hits.Ready | None = None
         self._written = Endpoint("write", self._pass, streams=True)
 
     def _say(self, told: CacheStatus) -> None:
@@ -52,7 +55,20 @@ class Desk:
             call.hops.say(word, why)
 
     def find(self, request: Request) -> Endpoint:
-        return self._read if request.method in READING else self._written
+        if request.method not in READING:
+            return self._written
+        self._found = hits.ready(self.edge, request, self.ctx.clock.monotonic_s())
+        return self._read if self._found is None else self._at_once
+
+    def _hit(self, request: Request, via: Via) -> Response:
+        """What `find` has just found, or (where something waited in between) finds again."""
+        found, self._found = self._found, None
+        if found is None or found.request is not request:
+            found = hits.ready(self.edge, request, self.ctx.clock.monotonic_s())
+        if found is None:
+            raise RpcError("unavailable", "it was fresh a moment ago; ask again")
+        self.series.hits.value += 1
+        return hits.answer(found, self.edge.name)
 
     # --- reading -----------------------------------------------------------------------------
 

@@ -69,6 +69,8 @@ class Edge:
         eviction = eviction_named(config.eviction, config.capacity_bytes)
         self.store = Store(eviction, config.max_variants)
         self.purges = Purges()
+        self.keys: dict[tuple[str, str], Key] = {}
+        """Host and target as they come → their one form."""
         self._missed = Missed(config.hit_for_miss_s)
         self._late: OrderedDict[Key, Purge] = OrderedDict()
         """URLs → the purge of a tag of theirs that a shield has to be told with each request."""

@@ -12,6 +12,7 @@ from nodes.cdn import reach
 from nodes.cdn.asked import Asked, upstream
 from nodes.cdn.edge import PURGED_MEANWHILE, Came, Edge
 from nodes.cdn.flight import Carried, Flight
+from nodes.cdn.hits import PURGED
 from nodes.cdn.origin import Origin
 from nodes.cdn.store import Kept
 from nodes.wire.answers import as_rpc_error
@@ -22,8 +23,6 @@ from protocols.caching.keys import Key
 from protocols.http.message import Request
 
 NOT_MODIFIED: Final = 304
-PURGED: Final = "x-emu-purged"
-"""Request header to the origin: the last purge of this URL, for a shield that does not know it."""
 LENGTH: Final = "content-length"
 
 

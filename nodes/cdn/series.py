@@ -22,6 +22,7 @@ class Series:
             )
             for result in RESULTS
         }
+        self.hits = self._results["hit"]
         self.collapsed = metrics.counter(
             "cdn_collapsed_total",
             "Requests that waited for what another one had asked the origin.",

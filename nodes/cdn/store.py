@@ -15,6 +15,7 @@ from protocols.caching.keys import Key
 from protocols.caching.ranges import Part, Wanted
 from protocols.caching.reuse import Stored
 from protocols.caching.selecting import matches
+from protocols.http.message import Response
 
 OVERHEAD_BYTES: Final = 512
 """What an object takes beside its body and its headers."""
@@ -30,6 +31,9 @@ class Kept:
     failures: int = 0
     """Of the origin, in a row, when it was asked about this."""
     rests_until_s: float = 0.0
+    answer: Response | None = None
+    """The ordinary one to a hit, as it was when this was so many seconds old."""
+    answered_s: int = -1
 
 
 class Store:
@@ -97,7 +101,7 @@ class Store:
         if not self.has(kept):
             return False
         kept.stored = stored
-        kept.failures, kept.rests_until_s = 0, 0.0
+        kept.failures, kept.rests_until_s, kept.answer = 0, 0.0, None
         return True
 
     def drop_url(self, key: Key) -> int:

@@ -156,6 +156,8 @@ class HttpService:
         endpoint = self.find(request)
         if not endpoint.at_once or (self.ctx.cpu.cores and endpoint.cost_s != 0):
             return None
+        if WHY in request.headers:
+            return None
         call = self._call(request, via, arrived_s)
         token = current_call.set(call)
         try:

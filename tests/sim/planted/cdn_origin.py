@@ -10,6 +10,9 @@ from protocols.http.message import Request, Response
 
 PERIOD_S = 2.0
 """So long a page with a validator is the same."""
+SLOW = "1"
+"""The pages with this number take their time after they were made, so that purges overtake them."""
+SLOW_S = 0.7
 VALIDATED = ("etag", "part", "plain")
 POLICIES = {
     "plain": ("max-age=600", 600.0),
@@ -25,6 +28,8 @@ POLICIES = {
 async def app(request: Request, services: Any) -> Response:
     now_s = services.ctx.clock.monotonic_s()
     _, kind, number = request.path.split("/")
+    if number == SLOW:
+        await services.ctx.clock.sleep(SLOW_S)
     made_s = now_s // PERIOD_S * PERIOD_S if kind in VALIDATED else now_s
     caching, allowed_s = POLICIES[kind]
     tag = f'"{kind}-{made_s:g}"'
