@@ -63,6 +63,25 @@ def cut(draw: Chances) -> Drawn | None:
     return Drawn(faults.Partition(between, one_way, mode), takes)  # type: ignore[arg-type]
 
 
+def region(draw: Chances) -> Drawn | None:
+    """All of a region at once, where every group has its majority elsewhere."""
+    regions = [each for each in draw.topology.regions if _spared(draw, each)]
+    if not regions:
+        return None
+    gone = draw.rng.choice(regions)
+    takes = tuple(t.name for t in draw.tiers for member in t.members if member == gone)
+    words = f"region {gone}"
+    end = draw.rng.choice((faults.Kill, faults.Crash, faults.Pause, None))
+    return Drawn(end(words) if end is not None else faults.Partition((gone, "all")), takes)
+
+
+def _spared(draw: Chances, region: str) -> bool:
+    lost = [(tier.members.count(region), len(tier.members)) for tier in draw.groups]
+    return all(2 * here < members for here, members in lost) and any(
+        region in tier.members for tier in draw.tiers
+    )
+
+
 def slow(draw: Chances) -> Drawn:
     """From a little to a clog; of everything that a tier or node says, or of one way."""
     latency_s = draw.log_uniform(0.005, 2.0)

@@ -11,7 +11,7 @@ from typing import Final
 
 from emu.model.topology import FaultItem, Topology
 from emu.seeds.chances import FIRST_S, QUIET_END_S, Chances, Damage
-from emu.seeds.makers import MAKERS, cut, kill, operate
+from emu.seeds.makers import MAKERS, cut, kill, operate, region
 from emu.seeds.themes import THEMES
 
 TRIES: Final = 8
@@ -35,7 +35,8 @@ class _Draw:
         rng = chances.rng
         self._gap_s = rng.choice(GAPS_S)
         # each kind of fault is there or not: seeds that differ in this find what averages hide
-        makers = [*MAKERS, *map(operate, chances.operations)]
+        of_regions = [region] if len(chances.topology.regions) > 1 else []
+        makers = [*MAKERS, *of_regions, *map(operate, chances.operations)]
         self._makers = [maker for maker in makers if rng.random() < 0.5] or [kill, cut]
         self._weights = [rng.choice((1, 1, 4)) for _ in self._makers]
 

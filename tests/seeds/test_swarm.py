@@ -31,6 +31,32 @@ def test_the_same_seed_draws_the_same_and_others_draw_otherwise():
     assert len(set(drawn)) > 0.9 * len(SEEDS)
 
 
+def test_whole_regions_end_where_every_group_has_its_majority_elsewhere():
+    text = """
+regions: [us, eu, ap]
+tiers:
+  db: {kind: database, nodes: {us: 2, eu: 2, ap: 1}}
+  web: {kind: web, public: true, regions: [us, eu], per_region: 1, uses: db}
+"""
+    regions = {"region us", "region eu", "region ap", "us", "eu", "ap"}
+
+    def hit(text: str) -> dict[str, set[str]]:
+        drawn = [each.fault for seed in SEEDS for each in swarm.draw(loads(text), seed, 40.0)]
+        found: dict[str, set[str]] = {}
+        for fault in drawn:
+            (words, *_) = fault.between if isinstance(fault, faults.Partition) else (
+                getattr(fault, "target", ""),)  # fmt: skip
+            if words in regions:
+                found.setdefault(fault.verb, set()).add(words)
+        return found
+
+    found = hit(text)
+    assert found["kill"] == found["crash"] == found["pause"] == {
+        "region us", "region eu", "region ap"}  # fmt: skip
+    assert {"us", "eu", "ap"} <= found["partition"]
+    assert "region us" not in hit(text.replace("{us: 2, eu: 2, ap: 1}", "{us: 3, eu: 2}"))["kill"]
+
+
 def test_all_kinds_of_faults_come_up():
     verbs = {item.fault.verb for seed in SEEDS for item in swarm.draw(REPLICATED, seed, 60.0)}
     assert verbs == {

@@ -50,7 +50,7 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[round(share * (len(values) - 1))]
 
 
-@pytest.mark.parametrize("seed", range(1, 7))
+@pytest.mark.parametrize("seed", range(1, 4))
 def test_13_each_failover_is_detection_and_what_was_left_of_the_answer(seed: int) -> None:
     found = failover(seed)
     assert (FALL - 1) * INTERVAL_S - 0.1 <= found.detected_s <= FALL * INTERVAL_S + 0.6

@@ -72,7 +72,7 @@ def test_the_regions_that_are_left_elect_in_the_order_of_the_file(without_us):
     assert first in ("db-1", "db-4") and later and later[0] in ("db-2", "db-5"), "us, then eu"
 
 
-@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("seed", range(1, 4))
 def test_where_only_the_primary_dies_its_own_region_has_the_next_one(seed):
     tiers = SITE.replace("  us: {rate: 8/s, ", "  us: {rate: 1/s, ").partition("  eu: {rate")[0]
     found = broken("kill", "db primary", text=tiers, seed=seed)
@@ -121,7 +121,7 @@ tiers:
 """
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_a_store_and_a_queue_have_their_primaries_where_they_are_preferred(seed):
     async def script(c: emu.Scenario) -> list[list[str]]:
         found = []
