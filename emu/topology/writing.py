@@ -17,6 +17,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from emu.machine import units
 from emu.model.faults import VERBS, Fault, from_record
 from emu.model.topology import FaultItem
+from emu.topology.timelines import WHEN_KEYS
 
 WIDTH = 4096
 """An item stays on its line."""
@@ -87,7 +88,7 @@ def fault_words(fault: Fault) -> dict[str, Any]:
         value = getattr(fault, each.name)
         if each.name != fault.main and value != each.default:
             options[units.key_of(each.name)] = _value(each.name, value)
-    if fault.verb in options:  # loss: {target: web, loss: 7%}
+    if options.keys() & {fault.verb, *WHEN_KEYS}:  # loss: {target: web, loss: 7%}
         return {fault.verb: CommentedMap({fault.main: main, **options})}
     return {fault.verb: main, **options}
 

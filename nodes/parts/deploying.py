@@ -31,9 +31,9 @@ LAG_S: Final = 1.0
 UP: Final = "up"
 REPLACED, DEPLOYED, ROLLED_BACK = "member replaced", "deployed", "deploy rolled back"
 EVENTS: Final = {
-    REPLACED: "A member of a tier that is deployed was drained, and is another now.",
-    DEPLOYED: "Every member of a tier is of the new version, or was started again.",
-    ROLLED_BACK: "A new version was worse, or did not come up: every member is as before.",
+    "member replaced": "A member of a tier that is deployed was drained, and is another now.",
+    "deployed": "Every member of a tier is of the new version, or was started again.",
+    "deploy rolled back": "A new version was worse, or did not come up: every member is as before.",
 }
 
 

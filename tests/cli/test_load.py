@@ -156,7 +156,7 @@ def test_the_verb_prints_one_object_and_fails_where_nothing_is_answered(emu: Ver
         assert json.loads(told.stdout)["target"] == [url]
         shown = emu("load", url, "--for", "100ms", "--rate", "100/s")
         assert [line.split()[0] for line in shown.stdout.splitlines()] == [
-            "requests", "answered", "errors", "latency",
+            "requests", "answered", "errors", "latency", "slowest",
         ]  # fmt: skip
     nobody = emu("load", url, "--for", "100ms")
     assert nobody.exit_code == 1

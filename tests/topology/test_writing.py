@@ -11,8 +11,11 @@ from emu.model.vocabulary import verbs
 from emu.topology.loading import load, loads
 from emu.topology.writing import recorded, timeline_yaml, with_timeline
 from nodes.cache.operations import Flush, Get, Stats, Warm
+from nodes.cdn.operations import Objects, PurgeWord
 from nodes.kv.resharding import Reshard
+from nodes.parts.deploying import Deploy
 from nodes.queue.operations import DeadLetters, Groups, Publish, Redrive, Tail, Topics
+from nodes.replica.backing_up import Back, Restore
 from nodes.sql.switchover import Promote
 
 FOUR = Path("topologies/04-load-balancer.yaml")
@@ -34,6 +37,11 @@ EVERY = (
     FaultItem(faults.Scale("web", 5), 2.0),
     FaultItem(Reshard("web", to=4, partitioner="ring", rate_per_s=500.0), 2.0),
     FaultItem(Promote("db db-1"), 2.0),
+    FaultItem(Deploy("web", app="shop:app", canary_ratio=0.25, watch_s=5.0), 2.0),
+    FaultItem(Back("db", file="db.backup"), 2.0),
+    FaultItem(Restore("db", file="db.backup", at=7), 2.0),
+    FaultItem(PurgeWord("web", url="/static/hero.svg"), 2.0),
+    FaultItem(Objects("web", prefix="/static/", most=3), 2.0),
     FaultItem(Stats("web"), 2.0),
     FaultItem(Get("web", key="home"), 2.0),
     FaultItem(Flush("web-1"), 2.0),
