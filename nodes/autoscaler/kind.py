@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from nodes.autoscaler import reach
 from nodes.autoscaler.config import AutoscalerConfig
 from nodes.autoscaler.node import AutoscalerNode
 from nodes.kind import SCALES, Fact, Kind, Mark, Mistake, TierSeen
@@ -43,6 +44,7 @@ KIND: Final = Kind(
     example="hpa: {kind: autoscaler, scales: web, targets: {cpu: 60%}}",
     edges=(SCALES, LAG_OF),
     mistakes=_unfit,
+    reaches=reach.STATES,
     facts=(
         Fact("scales", ("ps", "top", "page")),
         Fact("current", ("page",)),

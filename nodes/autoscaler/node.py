@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import trio
 
+from nodes.autoscaler import reach
 from nodes.autoscaler.config import AutoscalerConfig
 from nodes.autoscaler.lag import Lag
 from nodes.autoscaler.measured import Measured, totals_of
@@ -93,6 +94,8 @@ class AutoscalerNode:
             self._not_decided(str(why))
             return
         self._decision, self._undecided = decision, ""
+        if decision.nodes != decision.asked:
+            self.ctx.reached(reach.HELD)
         self.series.decided(decision)
         if decision.nodes not in (decision.current, self._asked):
             self._asked = decision.nodes
@@ -100,6 +103,7 @@ class AutoscalerNode:
 
     def _not_decided(self, why: str) -> None:
         self.series.undecided()
+        self.ctx.reached(reach.BLIND)
         if why != self._undecided:
             self.ctx.log.info("scaling not decided", scales=self.config.scales, why=why)
         self._undecided = why
@@ -143,6 +147,7 @@ class AutoscalerNode:
         self.ctx.log.info("scaling", scales=scales, was=before, nodes=after, why=decision.why)
         self.scaler.changed(before, after, self.ctx.clock.monotonic_s())
         self.series.scaled(before, after)
+        self.ctx.reached(reach.UP if after > before else reach.DOWN)
         try:
             await self._directory.scale(scales, after, timeout_s=SCALE_TIMEOUT_S)
         except RpcError as error:

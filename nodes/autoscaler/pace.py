@@ -68,9 +68,9 @@ class Pace:
     def changed(self, before: int, after: int, now_s: float) -> None:
         """The tier was given so many."""
         if after > before:
-            self._came.append(At(now_s, after - before))
+            _remember(self._came, At(now_s, after - before), self._up.policies)
         elif after < before:
-            self._went.append(At(now_s, before - after))
+            _remember(self._went, At(now_s, before - after), self._down.policies)
 
     # --- the window ----------------------------------------------------------------------
 
@@ -87,7 +87,6 @@ class Pace:
     # --- the policies --------------------------------------------------------------------
 
     def _within(self, current: int, wanted: int, now_s: float) -> int:
-        self._forget(now_s)
         if wanted > current:
             return min(wanted, max(current, self._limit(self._up, current, now_s, _grown)))
         if wanted < current:
@@ -114,12 +113,16 @@ class Pace:
             return furthest((0, 1 << 30))
         return (furthest if behavior.select == "max" else nearest)(allowed)
 
-    def _forget(self, now_s: float) -> None:
-        """What no policy looks at any more."""
-        policies = (*self._up.policies, *self._down.policies)
-        since_s = now_s - max((each.period_s for each in policies), default=0.0)
-        self._came = [each for each in self._came if each.at_s > since_s]
-        self._went = [each for each in self._went if each.at_s > since_s]
+
+def _remember(changes: list[At], change: At, policies: Iterable[Policy]) -> None:
+    """In the place of one that no policy of its own direction looks at any more. (Those of the
+    other direction may, and then miss it: so it is in Kubernetes.)"""
+    since_s = change.at_s - max((each.period_s for each in policies), default=0.0)
+    over = [place for place, each in enumerate(changes) if each.at_s < since_s]
+    if over:
+        changes[over[-1]] = change
+    else:
+        changes.append(change)
 
 
 def _sum(changes: Iterable[At], since_s: float) -> int:

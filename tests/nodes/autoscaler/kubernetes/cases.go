@@ -40,17 +40,17 @@ type emuMember struct {
 }
 
 type emuCase struct {
-	Kind                string      `json:"kind"`
-	Current             int32       `json:"current"`
-	Target              int64       `json:"target"`
-	Total               int64       `json:"total,omitempty"`
-	ToleranceUp         float64     `json:"tolerance_up"`
-	ToleranceDown       float64     `json:"tolerance_down"`
-	InitialReadinessS   int         `json:"initial_readiness_s"`
-	CpuInitializationS  int         `json:"cpu_initialization_s"`
-	Members             []emuMember `json:"members,omitempty"`
-	Nodes               int32       `json:"nodes"`
-	Fails               bool        `json:"fails"`
+	Kind               string      `json:"kind"`
+	Current            int32       `json:"current"`
+	Target             int64       `json:"target"`
+	Total              int64       `json:"total,omitempty"`
+	ToleranceUp        float64     `json:"tolerance_up"`
+	ToleranceDown      float64     `json:"tolerance_down"`
+	InitialReadinessS  int         `json:"initial_readiness_s"`
+	CpuInitializationS int         `json:"cpu_initialization_s"`
+	Members            []emuMember `json:"members,omitempty"`
+	Nodes              int32       `json:"nodes"`
+	Fails              bool        `json:"fails"`
 }
 
 type emuStep struct {
@@ -104,9 +104,9 @@ func (c *emuCluster) GetExternalMetric(string, string, labels.Selector) ([]int64
 	return []int64{c.total}, time.Now(), nil
 }
 
-func (c *emuCluster) List(labels.Selector) ([]*v1.Pod, error)        { return c.pods, nil }
-func (c *emuCluster) Pods(string) corelisters.PodNamespaceLister     { return c }
-func (c *emuCluster) Get(name string) (*v1.Pod, error)               { return nil, fmt.Errorf("no %s", name) }
+func (c *emuCluster) List(labels.Selector) ([]*v1.Pod, error)    { return c.pods, nil }
+func (c *emuCluster) Pods(string) corelisters.PodNamespaceLister { return c }
+func (c *emuCluster) Get(name string) (*v1.Pod, error)           { return nil, fmt.Errorf("no %s", name) }
 
 func pick[T any](rng *rand.Rand, values ...T) T { return values[rng.Intn(len(values))] }
 
@@ -148,7 +148,7 @@ func emuMembers(rng *rand.Rand, most int64) []emuMember {
 			Has:      pick(rng, int64(1000), 1000, 1000, 500, 2000),
 			Ready:    pick(rng, &yes, &yes, &yes, &yes, &yes, &yes, &yes, &no, &no, nil),
 			StartedS: started,
-			TurnedS:  started + float64(rng.Intn(int(nowS-started))),
+			TurnedS:  started + float64(rng.Intn(1+int(nowS-started))),
 			Pending:  rng.Intn(12) == 0,
 			Leaving:  rng.Intn(15) == 0,
 		}
