@@ -48,11 +48,14 @@ class Child:
         self._do: dict[str, Callable[..., object]] = {}
 
     def hear(self, word: str, *params: Any) -> None:
-        if self._early is not None and word != "hello":
-            self._early.append((word, params))
-        elif word == "hello":
+        if word == "hello":
             self._hello = params[0]
+            sys.path[:] = self._hello.path
             self._greeted.set()
+        elif word == "code":
+            _import(*params)  # at once: what is said next may be made of it
+        elif self._early is not None:
+            self._early.append((word, params))
         else:
             self._do[word](*params)
 
@@ -60,7 +63,6 @@ class Child:
         """Wait for the greeting, then run nodes until cancelled."""
         await self._greeted.wait()
         hello: Hello = self._hello
-        sys.path[:] = hello.path
         history = Handover(self._control.tell)
         events = plain_events(hello.level, self._control.tell)
         async with (
@@ -90,7 +92,6 @@ class Child:
             "watch": self._watch,
             "wipe": lambda name: node(name).disk.wipe(),
             "load": lambda name, files: node(name).disk.load(files),
-            "code": _import,
             "clock": lambda name, state: self._world.machine_clock(name).restore(state),
             "late": lambda name, up_to_s, dice: node(name).clock.set_late(up_to_s, Random(dice)),
             "gone": self._gone,

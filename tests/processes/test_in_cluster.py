@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import emu
+from emu.model.topology import Topology
 from emu.observe.sampling import Sampler
 from emu.operations.inject import inject
 from emu.processes.killed import nodes_killed
@@ -19,7 +20,7 @@ from emu.processes.runner import Workers
 from emu.processes.shared import SharedWorld
 from emu.running.supervisor import Cluster
 from emu.scenario import Scenario
-from emu.topology.loading import loads
+from emu.topology.loading import load, loads
 from nodes.kind import Kind
 from nodes.kinds import KINDS
 from protocols.errors import RpcError
@@ -32,6 +33,7 @@ tiers:
   pad: {kind: pad, nodes: 2, restart: on-failure}
   desk: {kind: desk}
 """
+LOTTERY = Path(__file__).parents[1] / "examples" / "lottery" / "lottery.yaml"
 DATABASE = """
 seed: 5
 links: {defaults: {within: 0.3ms, bandwidth: 1Gbit}}
@@ -45,14 +47,20 @@ tiers:
 async def running(
     text: str, kinds: Mapping[str, Kind], folder: Path
 ) -> AsyncIterator[emu.Scenario]:
+    async with on_workers(loads(text, kinds=kinds), folder) as c:
+        yield c
+
+
+@asynccontextmanager
+async def on_workers(topology: Topology, folder: Path) -> AsyncIterator[emu.Scenario]:
     """Two workers run every node."""
-    topology = loads(text, kinds=kinds)
 
     def make(world, events, operator, nursery) -> Workers:
         def on_killed(names: Sequence[str]) -> None:
             nursery.start_soon(nodes_killed, cluster, names)
 
-        return Workers(world, events, operator, nursery, count=2, on_killed=on_killed)
+        code = Path(topology.path).resolve().parent
+        return Workers(world, events, operator, nursery, count=2, code=code, on_killed=on_killed)
 
     async with (
         SharedWorld(topology.seed, folder, temporary=True) as world,
@@ -128,6 +136,13 @@ async def test_processes_come_and_go_with_their_tier_and_are_measured(tmp_path):
         assert await c.call("pad-3", "read") == ""
         await c.scale("pad", 1)
         assert sorted(c.cluster.instances) == ["desk-1", "pad-1"]
+
+
+async def test_nodes_of_code_beside_the_topology_run_in_workers_too(tmp_path):
+    async with on_workers(load(LOTTERY), tmp_path) as c:
+        await c.until("promoted", timeout_s=30)
+        summary = await c.finish()
+        assert summary["anomalies"] == []
 
 
 async def test_a_killed_worker_is_a_kill_of_its_nodes_and_their_tiers_say_what_comes(tmp_path):
