@@ -143,7 +143,9 @@ def narrow(stream: Any, *, most_bytes: int) -> None:
     stream.send_all = send
 
 
-async def test_who_takes_nothing_makes_nobody_buffer_and_is_left_in_time(rig: Rig) -> None:
+async def test_who_takes_nothing_makes_nobody_buffer_and_is_left_in_time(
+    autojump_clock: MockClock, rig: Rig
+) -> None:
     pieces = Pieces(*[PIECE] * 200)
     rig.handler = lambda request: StreamedResponse(200, (), pieces)
     stream = await rig.outside.ctx.network.open_stream("web-1", HTTP_PORT)
@@ -171,7 +173,9 @@ async def test_an_upload_larger_than_any_limit_is_taken_as_it_comes(rig: Rig) ->
         assert body.aborted
 
 
-async def test_what_is_too_large_behind_it_is_refused_before_it_has_all_come(rig: Rig) -> None:
+async def test_what_is_too_large_behind_it_is_refused_before_it_has_all_come(
+    autojump_clock: MockClock, rig: Rig
+) -> None:
     stream = await rig.raw(
         "edge-1", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n" + PIECE
     )
