@@ -1,0 +1,193 @@
+"""Nobody can make an edge give others what it should not: headers that are no part of the key,
+bodies, answers whose length is not what they say, conditions, loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from nodes.base import HTTP_PORT, Stream
+from protocols.http.message import Request, Response
+from tests.nodes.cdn.rig import FRESH, ORIGIN, Cdn, status_of
+from tests.nodes.harness import MemoryWorld
+
+
+@pytest.fixture
+async def cdn(nursery: trio.Nursery) -> AsyncIterator[Cdn]:
+    yield Cdn(MemoryWorld(nursery))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x-forwarded-host", "x-original-url", "x-http-method-override", "forwarded", "x-emu-path",
+     "x-emu-trace", "x-forwarded-scheme", "x-rewrite-url", "proxy-connection"],
+)  # fmt: skip
+async def test_a_header_that_is_no_part_of_the_key_does_not_reach_the_origin(
+    autojump_clock: MockClock, cdn: Cdn, name: str
+) -> None:
+    await cdn.start()
+    await cdn.get("/a", **{name.replace("-", "_"): "evil.example"})
+    assert "evil.example" not in str(cdn.origin.requests[0].headers.values())
+
+
+async def test_what_connection_names_is_not_passed_on(autojump_clock: MockClock, cdn: Cdn) -> None:
+    await cdn.start()
+    await cdn.raw(b"GET /a HTTP/1.1\r\nHost: site\r\nConnection: x-a\r\nX-A: 1\r\nX-B: 2\r\n\r\n")
+    assert "x-a" not in cdn.origin.requests[0].headers
+    assert cdn.origin.requests[0].headers["x-b"] == "2"
+
+
+async def test_a_get_with_a_body_is_not_kept_for_those_without(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    cdn.origin.answer = lambda request: Response(200, (FRESH,), request.body or b"clean")
+    await cdn.start()
+    answer = await cdn.raw(
+        b"GET /a HTTP/1.1\r\nHost: site\r\nContent-Length: 4\r\nConnection: close\r\n\r\nevil"
+    )
+    assert answer.endswith(b"evil")
+    assert (await cdn.get("/a")).body == b"clean"
+
+
+async def test_hosts_are_kept_apart(autojump_clock: MockClock, cdn: Cdn) -> None:
+    cdn.origin.answer = lambda request: Response(200, (FRESH,), request.headers["host"].encode())
+    await cdn.start()
+    assert (await cdn.ask("GET", "/", host="a.test")).body == b"a.test"
+    assert (await cdn.ask("GET", "/", host="b.test")).body == b"b.test"
+    assert status_of(await cdn.ask("GET", "/", host="A.test:80")) == "HIT"
+
+
+async def test_a_failure_that_a_header_provokes_is_not_kept_for_others(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    def answer(request: Request) -> Response:
+        return Response(400 if "x-oversized" in request.headers else 200, (), b"")
+
+    cdn.origin.answer = answer
+    await cdn.start()
+    assert (await cdn.get("/a", x_oversized="1")).status == 400
+    assert (await cdn.get("/a")).status == 200
+
+
+async def test_a_clients_condition_does_not_decide_what_others_get(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    def answer(request: Request) -> Response:
+        if "if-none-match" in request.headers:
+            return Response(304, (FRESH, ("etag", '"v"')))
+        return Response(200, (FRESH, ("etag", '"v"')), b"one")
+
+    cdn.origin.answer = answer
+    await cdn.start()
+    assert (await cdn.get("/a", if_none_match='"v"')).status == 304
+    assert ((await cdn.get("/a")).status, (await cdn.get("/a")).body) == (200, b"one")
+    assert cdn.origin.asked == 1
+
+
+async def test_a_part_is_never_served_for_the_whole(autojump_clock: MockClock, cdn: Cdn) -> None:
+    def answer(request: Request) -> Response:
+        if "range" in request.headers:
+            return Response(206, (FRESH, ("content-range", "bytes 2-4/10")), b"234")
+        return Response(200, (FRESH,), b"0123456789")
+
+    cdn.origin.answer = answer
+    await cdn.start()
+    for wanted, body in (("bytes=2-4", b"234"), ("bytes=3-3", b"3")):
+        answered = await cdn.get("/a", range=wanted)
+        assert (answered.status, answered.body) == (206, body)
+    assert cdn.origin.asked == 1
+    whole = await cdn.get("/a")
+    assert (whole.status, whole.body) == (200, b"0123456789")
+    assert (await cdn.get("/a", range="bytes=-2")).body == b"89"
+    assert (await cdn.get("/a", range="bytes=99-")).status == 416
+    assert cdn.origin.asked == 2
+
+
+async def test_what_comes_behind_an_answer_is_nobodys_answer(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    """A length that is too short: the rest must not be taken for the next answer."""
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 4\r\n\r\n"
+    evil = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\nevil"
+
+    async def answer(stream: Stream) -> None:
+        while await stream.receive_some():
+            await stream.send_all(head + b"good" + evil)
+
+    await cdn.world.serve_directory()
+    await cdn.world.serve(ORIGIN, HTTP_PORT, answer)
+    cdn.world.list_member(ORIGIN, HTTP_PORT)
+    await cdn.begin()
+    for path in ("/a", "/b", "/c"):
+        assert (await cdn.get(path)).body == b"good"
+
+
+async def test_a_body_that_breaks_off_is_not_kept(autojump_clock: MockClock, cdn: Cdn) -> None:
+    async def answer(stream: Stream) -> None:
+        await stream.receive_some()
+        head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 40\r\n\r\n"
+        await stream.send_all(head + b"half of it")
+        stream.abort()
+
+    await cdn.world.serve_directory()
+    await cdn.world.serve(ORIGIN, HTTP_PORT, answer)
+    cdn.world.list_member(ORIGIN, HTTP_PORT)
+    node = await cdn.begin()
+    assert (await cdn.get("/a")).status == 504
+    assert len(node.edge.store) == 0
+
+
+async def test_a_loop_ends(autojump_clock: MockClock, cdn: Cdn) -> None:
+    await cdn.start()
+    assert (await cdn.get("/a", via="1.1 other, 1.1 edge-1")).status == 508
+    assert cdn.origin.asked == 0
+
+
+async def test_one_who_leaves_first_does_not_take_the_answer_along(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    await cdn.start()
+    cdn.origin.delay_s = 2.0
+    answers: list[Response] = []
+
+    async def ask() -> None:
+        answers.append(await cdn.get("/a"))
+
+    async with trio.open_nursery() as nursery:
+        stream = await cdn.outside.network.open_stream("edge-1", HTTP_PORT)
+        await stream.send_all(b"GET /a HTTP/1.1\r\nHost: site\r\n\r\n")
+        await trio.sleep(0.5)
+        nursery.start_soon(ask)
+        await trio.sleep(0.5)
+        stream.abort()
+    assert answers[0].body == b"one"
+    assert cdn.origin.asked == 1
+
+
+async def test_stale_is_sent_once_though_the_origin_breaks_off_in_its_body(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    told = ("cache-control", "max-age=1, stale-if-error=60")
+    broken = False
+
+    async def answer(stream: Stream) -> None:
+        while await stream.receive_some():
+            head = f"HTTP/1.1 200 OK\r\n{told[0]}: {told[1]}\r\nContent-Length: 8\r\n\r\n"
+            await stream.send_all(head.encode() + (b"half" if broken else b"complete"))
+            if broken:
+                stream.abort()
+                return
+
+    await cdn.world.serve_directory()
+    await cdn.world.serve(ORIGIN, HTTP_PORT, answer)
+    cdn.world.list_member(ORIGIN, HTTP_PORT)
+    await cdn.begin()
+    await cdn.get("/a")
+    await trio.sleep(2)
+    broken = True
+    answered = await cdn.get("/a")
+    assert (answered.body, status_of(answered)) == (b"complete", "STALE")
