@@ -138,6 +138,7 @@ def test_a_canary_that_fails_is_rolled_back(shop: Any) -> None:
     assert apps == ["shop1:app"] * 4
 
 
+@pytest.mark.soak
 def test_a_canary_that_serves_as_well_is_followed_by_the_others(shop: Any) -> None:
     told, apps = emu.run(lambda c: canary(c, "shop3:app"), shop, seed=5)
     assert not told["rolled_back"], told

@@ -6,6 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import emu
 from emu.running.logs import Wanted, lines
 from emu.topology.loading import load
@@ -32,6 +34,7 @@ async def its_day(c: emu.Scenario) -> dict[str, Any]:
     }
 
 
+@pytest.mark.soak
 def test_an_operators_day() -> None:
     found = emu.run(its_day, load(FILE))
     summary = found["summary"]
