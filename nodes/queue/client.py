@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nodes.base import Context
+from nodes.parts.timing import move_on_after
 from nodes.replica.client import ELSEWHERE, LEAST_LEFT_S, GroupClients, earlier
 from nodes.wire.answers import deadline_in
 from nodes.wire.directory import Directory
@@ -61,7 +62,7 @@ class QueueClient:
 
     What is published here is published once: this client is one producer in each broker group, and
     repeats itself under the same sequence until it is answered. Publishers that share a client
-    wait for each other in a partition only.
+    wait for each other in a partition only, and those that wait leave together.
     """
 
     def __init__(
@@ -264,6 +265,29 @@ class QueueClient:
         return sorted(rows, key=lambda row: int(row[0]))
 
 
+class _Carried:
+    """Records of several publishers that leave together, when those before them are answered."""
+
+    __slots__ = ("answer", "deadline_s", "error", "over", "publishers", "records")
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+        self.deadline_s = 0.0
+        """The latest of all."""
+        self.publishers = 0
+        self.over = trio.Event()
+        self.answer: list[Any] | None = None
+        self.error: RpcError | None = None
+        """Neither: whoever carried them left before they were sent."""
+
+    def take(self, records: Sequence[Any], deadline_s: float) -> slice:
+        """Where the answer for these will be."""
+        self.publishers += 1
+        self.deadline_s = max(self.deadline_s, deadline_s)
+        self.records += records
+        return slice(len(self.records) - len(records), len(self.records))
+
+
 class Producer:
     """One broker group's view of a client that publishes: an id, and a sequence in each
     partition."""
@@ -275,12 +299,66 @@ class Producer:
         self._id: list[Any] | None = None
         self._sequences: dict[tuple[str, int], int] = {}
         self._locks: dict[tuple[str, int], trio.Lock] = {}
+        self._next: dict[tuple[str, int], _Carried] = {}
+        """What leaves when the publish that is on its way is answered."""
 
     async def publish(
         self, topic: str, partition: int, records: Sequence[Any], deadline_s: float
     ) -> list[Place]:
         """Again under the same sequence until it is answered, or the time is over. Raises
         RpcError."""
+        where = topic, partition
+        answer: list[Any] | None = None
+        while answer is None:
+            carried = self._next.get(where)
+            lock = self._locks.get(where)
+            if carried is None or len(carried.records) + len(records) > MOST_TOGETHER:
+                if carried is not None or lock is None or not lock.locked():
+                    answer = await self._send(where, records, deadline_s)
+                    break
+                carried = self._next[where] = _Carried()
+                mine = carried.take(records, deadline_s)
+                await self._carry(where, carried)
+            else:
+                mine = carried.take(records, deadline_s)
+                await self._wait_for(carried, deadline_s)
+            answer = carried.answer[mine] if carried.answer is not None else None
+            if carried.error is not None:
+                if not carried.error.definite or carried.publishers == 1:
+                    raise carried.error
+                answer = await self._send(where, records, deadline_s)  # another's may be wrong
+        return [Place(number, offset) for number, offset in answer]
+
+    async def _carry(self, where: tuple[str, int], carried: _Carried) -> None:
+        """Send what has gathered by then; its answer, or its error, is for all of them."""
+        try:
+            carried.answer = await self._send(where, carried.records, 0.0, carried)
+        except RpcError as error:
+            carried.error = error
+        except trio.Cancelled:
+            if self._next.get(where) is not carried:  # it was on its way
+                carried.error = RpcError("unknown_outcome", "who published this too has left")
+            raise
+        finally:
+            if self._next.get(where) is carried:
+                del self._next[where]
+            carried.over.set()
+
+    async def _wait_for(self, carried: _Carried, deadline_s: float) -> None:
+        with move_on_after(self._client.ctx.clock, self._left_s(deadline_s)) as scope:
+            await carried.over.wait()
+        if scope.cancelled_caught:
+            raise RpcError("timeout", "not answered in time, and perhaps published")
+
+    async def _send(
+        self,
+        where: tuple[str, int],
+        records: Sequence[Any],
+        deadline_s: float,
+        carried: _Carried | None = None,
+    ) -> list[Any]:
+        """Raises RpcError."""
+        topic, partition = where
 
         async def send(stamp: list[Any], left_s: float) -> Any:
             options = {"partition": partition, "producer": stamp}
@@ -288,20 +366,24 @@ class Producer:
                 self._tier, words.PUBLISH, topic, list(records), options, timeout_s=left_s
             )
 
-        answer = await self.in_turn((topic, partition), len(records), deadline_s, send)
-        return [Place(number, offset) for number, offset in answer]
+        return list(await self.in_turn(where, records, deadline_s, send, carried))
 
     async def in_turn(
         self,
         where: tuple[str, int],
-        count: int,
+        records: Sequence[Any],
         deadline_s: float,
         send: Callable[[list[Any], float], Awaitable[Any]],
+        carried: _Carried | None = None,
     ) -> Any:
-        """What `send(stamp, seconds left)` answers, which publishes so many records there: one
-        at a time, so that sequences stay in order. Raises RpcError."""
+        """What `send(stamp, seconds left)` answers, which publishes the records there: one at a
+        time, so that sequences stay in order. `carried`: no more are added to these once it is
+        their turn. Raises RpcError."""
         async with self._locks.setdefault(where, trio.Lock()):
-            stamp = await self._stamp(where, deadline_s)
+            if carried is not None:
+                del self._next[where]
+                deadline_s = carried.deadline_s
+            stamp, count = await self._stamp(where, deadline_s), len(records)
             try:
                 answer = await send(stamp, self._left_s(deadline_s))
             except RpcError as error:
@@ -336,6 +418,8 @@ class Producer:
         return max(deadline_s - self._client.ctx.clock.monotonic_s(), LEAST_LEFT_S)
 
 
+MOST_TOGETHER: Final = 100
+"""Records of several publishers in one request."""
 UNTELLING: Final = (
     "stale_generation", "fenced", "unknown_producer", "out_of_sequence", "not_found",
 )  # fmt: skip

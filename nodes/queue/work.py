@@ -114,7 +114,7 @@ class WorkQueue:
             )  # fmt: skip
 
         producer = client.producer_of(partition)
-        answer = await producer.in_turn((topic, partition), 1, deadline_s, send)
+        answer = await producer.in_turn((topic, partition), [record], deadline_s, send)
         return Place(*answer["published"][0])
 
     async def nack(

@@ -125,7 +125,7 @@ def test_a_photo_that_is_none_ends_in_the_dead_letters() -> None:
         polled = [await c.call(FRONT, "poll", "photos.dead", number, 0) for number in (0, 1)]
         assert [each for one in polled for each in values(one)] == [{"photo": "poison"}]
         told = await c.call("web-1", "site.photo", "poison")
-        assert told["state"] == "worked on" and len(told["attempts"]) == 3
+        assert told["state"] == "given up" and len(told["attempts"]) == 3
         (await c.finish()).expect("lost_jobs == 0", "given_up_jobs == 1")
 
     sim(script, TEXT)

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
-from nodes.queue.client import QueueClient
+from nodes.queue.client import Producer, QueueClient
 from protocols.errors import RpcError
 from protocols.queue import words
+from tests.nodes.harness import MemoryClock
 
 MINE = [[1, 8, 2], [1, 9, 1]]
 UNHEARD = RpcError("disconnected", "the connection broke")
@@ -37,6 +39,88 @@ async def test_a_group_that_fails_at_once_is_not_asked_without_a_pause(
         await client.ask("queue-broker-1", "topics", timeout_s=1.0)
     assert 0.9 < trio.current_time() - began_s <= 1.01
     assert 10 < asked < 110
+
+
+class Broker:
+    """Answers publishes one after the other, each after a moment."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.requests: list[list[Any]] = []
+        self.log: list[Any] = []
+        self.ctx = SimpleNamespace(clock=MemoryClock(nursery))
+
+    async def ask(self, tier: str, method: str, *params: Any, timeout_s: float) -> Any:
+        await trio.sleep(0.1)
+        if method == words.PRODUCER:
+            return ["p", 0]
+        _, records, options = params
+        self.requests.append(records)
+        if any(value == "poison" for _, value in records):
+            raise RpcError("too_large", "one of them is")
+        assert options["producer"] == ["p", 0, len(self.log)], "sequences have no hole"
+        first = len(self.log)
+        self.log += [value for _, value in records]
+        return [[3, first + place] for place in range(len(records))]
+
+
+async def publish_all(broker: Broker, values: list[Any]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    producer = Producer(broker, "queue-broker-1")  # type: ignore[arg-type]
+
+    async def one(value: Any) -> None:
+        try:
+            (place,) = await producer.publish("t", 3, [[None, value]], trio.current_time() + 5)
+            found[value] = place.offset
+        except RpcError as error:
+            found[value] = error.code
+
+    async with trio.open_nursery() as nursery:
+        for value in values:
+            nursery.start_soon(one, value)
+    return found
+
+
+async def test_publishers_that_wait_for_each_other_leave_together(
+    autojump_clock: Any, nursery: trio.Nursery
+) -> None:
+    broker = Broker(nursery)
+    found = await publish_all(broker, list(range(30)))
+    assert len(broker.requests) == 2 and sorted(broker.log) == list(range(30))
+    assert {value: broker.log[offset] for value, offset in found.items()} == {
+        value: value for value in range(30)
+    }
+
+
+async def test_a_refused_record_takes_no_other_with_it(
+    autojump_clock: Any, nursery: trio.Nursery
+) -> None:
+    broker = Broker(nursery)
+    found = await publish_all(broker, ["a", "b", "poison", "c"])
+    assert found["poison"] == "too_large" and sorted(broker.log) == ["a", "b", "c"]
+    assert all(broker.log[found[value]] == value for value in ("a", "b", "c"))
+
+
+async def test_who_leaves_before_it_was_sent_takes_no_other_with_it(
+    autojump_clock: Any, nursery: trio.Nursery
+) -> None:
+    broker, found = Broker(nursery), list[int]()
+    producer = Producer(broker, "queue-broker-1")  # type: ignore[arg-type]
+
+    async def one(value: str, scope: trio.CancelScope | None = None) -> None:
+        with scope or trio.CancelScope():
+            (place,) = await producer.publish("t", 3, [[None, value]], trio.current_time() + 5)
+            found.append(place.offset)
+
+    async with trio.open_nursery() as inner:
+        leaves = trio.CancelScope()
+        inner.start_soon(one, "first")
+        await trio.testing.wait_all_tasks_blocked()
+        inner.start_soon(one, "leaves", leaves)
+        await trio.testing.wait_all_tasks_blocked()
+        inner.start_soon(one, "stays")
+        await trio.testing.wait_all_tasks_blocked()
+        leaves.cancel()
+    assert broker.log == ["first", "stays"] and found == [0, 1]
 
 
 async def settled(refusal: RpcError, method: str, cause: RpcError | None, rows: Any = MINE) -> Any:
