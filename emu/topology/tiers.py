@@ -141,7 +141,7 @@ class TierOptions:
     """Whether a node that raised is started again, with backoff. One that was killed, crashed or
     stopped stays down until it is started, or healed."""
     boot_time_s: float = 0.0
-    """What a machine that is added later takes until its program starts: `boot_time: 20s`."""
+    """What a machine takes that scaling adds, until its program starts: `boot_time: 20s`."""
 
 
 COMMON_KEYS: Final = tuple(schema.keys_of(TierOptions))
