@@ -85,10 +85,10 @@ class NodeCpu:
         metrics = self._metrics
         if self._spec.limit == GRADIENT:
             most = self._cores + self._spec.max_queue
-            limit = self._limit = GradientLimit(least=self._cores, most=most)
+            self._limit = GradientLimit(least=self._cores, most=most)
             metrics.gauge(
                 "cpu_limit", "Work that is let in at a time, where that finds itself.",
-                lambda: limit.limit,
+                lambda: self._limit.limit if self._limit is not None else 0,
             )  # fmt: skip
         self._busy_s = metrics.counter(
             "cpu_busy_seconds_total", "Time that cores were held, summed over cores."

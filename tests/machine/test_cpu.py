@@ -277,3 +277,10 @@ async def test_a_limit_that_finds_itself_lets_few_in_and_refuses_the_others_at_o
     assert 100 < len(refused) < 250
     assert 2 <= rig.sample("emu_cpu_limit") < 12
     assert rig.sample("emu_cpu_queue ") < 10
+
+
+async def test_other_cores_begin_with_another_limit_and_it_is_the_one_that_is_shown(nursery):
+    rig = Rig(cores=2, limit="gradient")
+    assert rig.sample("emu_cpu_limit") == 2
+    rig.cpu.cores = 5
+    assert rig.sample("emu_cpu_limit") == 5
