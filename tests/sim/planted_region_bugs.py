@@ -13,7 +13,6 @@ from nodes import checking
 from nodes.dns import resolver, steering
 from nodes.dns.node import DnsNode
 from nodes.parts import dns_cache
-from nodes.replica.driver import ReplicaDriver
 from nodes.sql import database
 from nodes.users import resolver as users_resolver
 from nodes.wire import dns_client
@@ -150,13 +149,3 @@ def _stale_primary_serves(swap: Swap) -> None:
 def _region_forgotten_on_the_way(swap: Swap) -> None:
     """a resolver asks for its own region, wherever its clients are"""
     swap.setattr(resolver, "_shortened", lambda subnet: None)
-
-
-@bug
-def _tokens_forgotten(swap: Swap) -> None:
-    """a replica answers a session before it has what that session wrote"""
-
-    async def wait_for_token(self: Any, min_lsn: int) -> None:
-        assert isinstance(self.driver, ReplicaDriver)
-
-    swap.setattr(database.SqlEngine, "_wait_for_token", wait_for_token)
