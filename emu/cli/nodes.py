@@ -33,6 +33,10 @@ DROPPABLE: Final = ("public", "kind", "uptime")
 WHY_NOT_TOLD: Final = (
     "it was quick, and no tier samples it (`logs: {sample: 100%}`), or it is too long ago"
 )
+MAX_FACT_COLUMNS: Final = 6
+"""Where nodes of many kinds have more to say, each says it in a sentence."""
+FACTS: Final = "says"
+
 MARK: Final = "\0"
 """In front of a negative number, so that it is taken for no option; no argument can hold it."""
 _NEGATIVE: Final = re.compile(r"-[0-9][-+.0-9eE]*")
@@ -68,18 +72,21 @@ def show_rows(
     """The nodes as a table, with what their kinds (`views.kinds`) have to be seen of them."""
     columns = ["name", "kind", "region", "role", "state", "address", "public", "uptime"]
     told = facts.columns(kinds, rows, "ps")
-    columns += map(facts.title, told)
+    together = len(told) > MAX_FACT_COLUMNS
+    columns += [FACTS] if together else map(facts.title, told)
     if not any(row["role"] for row in rows):
         columns.remove("role")
     table = []
     for row in rows:
         shown = {**row, "uptime": duration(row["uptime_s"]) if row["uptime_s"] else ""}
         shown |= {facts.title(fact): facts.text(kinds, row, fact) for fact in told}
+        shown[FACTS] = facts.sentence(kinds, row, told)
         table.append([shown.get(column) for column in columns])
     regions = len({row["region"] for row in rows})
     droppable = [*(["region"] if regions < 2 else []), *DROPPABLE]
-    droppable += [facts.title(fact) for fact in told if list(fact["screens"]) == ["ps"]]
-    droppable += ["region", *(facts.title(fact) for fact in reversed(told))]
+    if not together:
+        droppable += [facts.title(fact) for fact in told if list(fact["screens"]) == ["ps"]]
+    droppable += ["region", *(() if together else (facts.title(fact) for fact in reversed(told)))]
     output.table(columns, table, output.STATE_STYLES, droppable=droppable)
     for row in rows:
         if row["error"]:

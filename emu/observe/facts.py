@@ -24,7 +24,7 @@ def columns(kinds: Kinds, rows: Sequence[Row], screen: str) -> list[Fact]:
 
 def title(fact: Fact) -> str:
     """`lag_s` without its unit: the value has one."""
-    return str(fact["key"]).removesuffix("_s")
+    return str(fact["key"]).removesuffix("_s").removesuffix("_ratio")
 
 
 def text(kinds: Kinds, row: Row, fact: Fact) -> str:
@@ -35,7 +35,15 @@ def text(kinds: Kinds, row: Row, fact: Fact) -> str:
         return ""
     if key.endswith("_s") and isinstance(value, int | float):
         return duration(value)
+    if key.endswith("_ratio") and isinstance(value, int | float):
+        return f"{value:.0%}"
     return str(value)
+
+
+def sentence(kinds: Kinds, row: Row, shown: Sequence[Fact]) -> str:
+    """All that there are of a node, one after the other: `epoch 1, lsn 372, lag 0 s`."""
+    said = ((title(fact), text(kinds, row, fact)) for fact in shown if fact["key"] in row)
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in said if value)
 
 
 def leads(kinds: Kinds, row: Row) -> bool:
