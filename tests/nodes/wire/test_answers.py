@@ -64,7 +64,7 @@ async def ask(world: MemoryWorld, *requests: list[Any], answers: int) -> list[An
 
 
 @pytest.fixture
-async def rig(autojump_clock: MockClock, nursery: trio.Nursery) -> Any:
+async def rig(nursery: trio.Nursery) -> Any:
     world = MemoryWorld(nursery)
     made = Rig(world)
     listener = await made.service.ctx.network.listen(RPC_PORT)
@@ -72,7 +72,9 @@ async def rig(autojump_clock: MockClock, nursery: trio.Nursery) -> Any:
     return world, made
 
 
-async def test_what_arrives_together_is_one_batch_and_no_task(rig: Any) -> None:
+async def test_what_arrives_together_is_one_batch_and_no_task(
+    autojump_clock: MockClock, rig: Any
+) -> None:
     world, made = rig
     answers = await ask(world, *([0, number, "do", [number]] for number in range(3)), answers=3)
     assert [each[3] for each in answers] == [[0], [1], [2]]
@@ -95,7 +97,9 @@ async def test_a_batch_that_fails_at_its_end_is_told_and_the_service_goes_on(
     assert errors == ["batch failed"]
 
 
-async def test_an_answer_that_comes_later_holds_back_no_other(rig: Any) -> None:
+async def test_an_answer_that_comes_later_holds_back_no_other(
+    autojump_clock: MockClock, rig: Any
+) -> None:
     world, made = rig
 
     async def settle() -> None:
@@ -112,7 +116,9 @@ async def test_an_answer_that_comes_later_holds_back_no_other(rig: Any) -> None:
     assert trio.current_time() >= 1
 
 
-async def test_a_connection_that_is_gone_is_not_answered_later(rig: Any) -> None:
+async def test_a_connection_that_is_gone_is_not_answered_later(
+    autojump_clock: MockClock, rig: Any
+) -> None:
     world, made = rig
     await ask(world, [0, 1, "do", ["later"]], [0, 2, "do", [1]], answers=1)
     await trio.sleep(1)
@@ -121,20 +127,26 @@ async def test_a_connection_that_is_gone_is_not_answered_later(rig: Any) -> None
     assert (await ask(world, [0, 1, "do", [1]], answers=1)) == [[1, 1, None, [1]]]
 
 
-async def test_refusals_and_answers_that_are_too_large_have_their_codes(rig: Any) -> None:
+async def test_refusals_and_answers_that_are_too_large_have_their_codes(
+    autojump_clock: MockClock, rig: Any
+) -> None:
     world, _ = rig
     answers = await ask(world, [0, 1, "do", ["refuse"]], [0, 2, "do", ["too large"]], answers=2)
     assert [each[2][0] for each in answers] == ["refused", "too_large"]
 
 
-async def test_the_callers_epoch_is_passed_on(rig: Any, nursery: trio.Nursery) -> None:
+async def test_the_callers_epoch_is_passed_on(
+    autojump_clock: MockClock, rig: Any, nursery: trio.Nursery
+) -> None:
     world, made = rig
     client = Client(world.context("client"), nursery, "kv-1")
     assert await client.call("do", 5, epoch=9) == [5]
     assert (5, 9) in made.seen
 
 
-async def test_where_cpu_is_charged_the_ordinary_handler_answers(rig: Any) -> None:
+async def test_where_cpu_is_charged_the_ordinary_handler_answers(
+    autojump_clock: MockClock, rig: Any
+) -> None:
     world, made = rig
     made.service.ctx.cpu.cores = 1
     assert (await ask(world, [0, 1, "do", [1]], answers=1)) == [[1, 1, None, "from a task"]]
