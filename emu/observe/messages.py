@@ -7,6 +7,7 @@ many bytes. Drawing is done in diagram.py.
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -322,26 +323,31 @@ class _HttpParser:
             )
             self._asked.append(message)
             return message
-        return self._response(event, lines[0], detail, side)
+        status = lines[0].partition(" ")[2][:40]
+        did = _DID.search(headers.get("cache-status", ""))
+        return self._response(event, f"{status} {did[1]}" if did else status, detail, side)
 
-    def _response(self, event: TraceEvent, line: str, detail: str, side: _HttpSide) -> Message:
+    def _response(self, event: TraceEvent, status: str, detail: str, side: _HttpSide) -> Message:
         asked = self._asked.popleft() if self._asked else None
         if asked is not None:
             asked.answered_s = event.sent_s
         if asked is not None and asked.label.startswith("HEAD "):
             side.body_left = 0
-        status = line.partition(" ")[2]
         if status.startswith("304"):
             side.body_left = 0
         return _message(
             event,
-            status[:40],
+            status,
             kind=RESPONSE,
             protocol="http",
             detail=detail,
             failed=status[:1] in ("4", "5"),
             trace=asked.trace if asked is not None else None,
         )
+
+
+_DID: Final = re.compile(r'.*detail="(\w+)')
+"""What the cache that spoke last did: HIT, MISS ..."""
 
 
 def _trace_of(text: str) -> int | None:

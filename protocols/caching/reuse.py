@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from protocols.caching import freshness as fresh
-from protocols.caching import validating
-from protocols.caching.fields import Headers, first
+from protocols.caching.fields import Headers
 from protocols.caching.policy import Policy
 from protocols.caching.ranges import Part
 from protocols.caching.selecting import Selecting
@@ -53,14 +52,6 @@ class Stored:
     def left_s(self, now_s: float) -> float:
         """For how long it is fresh; below 0: for how long it has been stale."""
         return self.freshness.lifetime_s - self.age_s(now_s)
-
-    @property
-    def etag(self) -> str | None:
-        return first(self.headers, "etag")
-
-    @property
-    def can_be_validated(self) -> bool:
-        return bool(validating.conditions([self.headers]))
 
 
 class Decision(NamedTuple):
@@ -126,7 +117,7 @@ def renewed(
     stored: Stored, headers: Headers, policy: Policy, freshness: fresh.Freshness,
     initial_age_s: float, now_s: float,
 ) -> Stored:  # fmt: skip
-    """The same content with new fields: a 304 has confirmed it, or a HEAD."""
+    """The same content with new fields: a 304 has confirmed it."""
     return Stored(
         stored.status, list(headers), stored.body, policy, freshness, initial_age_s, now_s,
         stored.selecting, stored.part, stored.tags,

@@ -85,17 +85,8 @@ def confirms(answer: Headers, stored: Headers) -> bool:
     return changed is None or remembered is None or changed == remembered
 
 
-def same_content(answer: Headers, stored: Headers) -> bool:
-    """Whether what a HEAD tells is about the content that is stored (RFC 9111, 4.3.5)."""
-    pairs = [
-        (first(answer, name), first(stored, name))
-        for name in ("etag", "last-modified", "content-length")
-    ]
-    return all(told is None or told == known for told, known in pairs)
-
-
 def updated(stored: Headers, answer: Headers) -> list[tuple[str, str]]:
-    """The stored fields with those of a 304, or of the answer to a HEAD, in place of theirs."""
+    """The stored fields with those of a 304 in place of theirs."""
     fresh = [pair for pair in answer if pair[0] not in UNCHANGED]
     replaced = {name for name, _ in fresh}
     return [*(pair for pair in stored if pair[0] not in replaced), *fresh]

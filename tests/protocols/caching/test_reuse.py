@@ -244,13 +244,6 @@ def test_cache_status_is_a_member_with_its_parameters():
     assert CacheStatus("edge-1", hit=True, ttl_s=-3).written() == "edge-1; hit; ttl=-3"
 
 
-def test_a_head_tells_of_the_content_that_is_stored_or_of_another():
-    known = [("etag", '"a"'), ("content-length", "10")]
-    assert validating.same_content([("x", "1")], known)
-    assert validating.same_content([("etag", '"a"'), ("content-length", "10")], known)
-    assert not validating.same_content([("content-length", "11")], known)
-
-
 def test_what_was_renewed_is_as_old_as_its_confirmation():
     known = stored("max-age=60", ("etag", '"a"'), age_s=70.0)
     fresh = reuse.renewed(
