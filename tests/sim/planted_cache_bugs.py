@@ -238,17 +238,6 @@ def _not_replayed(swap: Swap) -> None:
 
 
 @bug(LOG)
-def _lag_ignored(swap: Swap) -> None:
-    """an answer of a replica counts as new, however far that is behind"""
-    sound = feed.Feed._answer
-
-    async def answer(self: Any, *arguments: Any) -> dict[str, Any]:
-        return {**await sound(self, *arguments), "lag_ms": 0}
-
-    swap.setattr(feed.Feed, "_answer", answer)
-
-
-@bug(LOG)
 def _record_skipped(swap: Swap) -> None:
     """the first record after those that a node knows is not read"""
     sound = feed.old_keys_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.seeds.run import SeedRun, run_seed
+from emu.seeds.run import FaultSource, SeedRun, run_seed
 from tests.planting import alarms, first_found
 from tests.sim.planted_cache_bugs import BUGS, LEASES, LOG, CacheBug
 
@@ -17,17 +17,27 @@ MOST_SEEDS = 200
 CONTROL_SEEDS = 200
 SAMPLE = ("a delete does not void the token of who fetches the key",)
 """What CI looks for: it shows in the first seeds."""
-MISSED: dict[str, str] = {}
+MISSED = {
+    "a reader takes what another's fetch brings that began before a delete": "not in 6 seeds",
+    "who fetches a value anew before its time is over sets it without a token": "not in 6 seeds",
+    "the keys of a node that is down are shared out among the others": "not in 4 seeds",
+    "a value's time begins anew when it is read": "not in 3 seeds",
+    "times of values are counted by the wall clock": "not in 3 seeds: a step back is rare",
+    "a row that the cache fetched is kept, though its key was deleted meanwhile": "not in one seed",
+}
 """Not found yet, and in how many seeds."""
 
 
-def seed_run(topology: str, seed: int) -> SeedRun:
-    return SeedRun(str(FOLDER / f"{topology}.yaml"), seed, FOR_S, "swarm")
+def seed_run(topology: str, seed: int, faults: FaultSource = "swarm") -> SeedRun:
+    return SeedRun(str(FOLDER / f"{topology}.yaml"), seed, FOR_S, faults)
 
 
 def finding_seed(bug: CacheBug, seeds: Iterable[int]) -> int | None:
+    """Under the file's own faults, or those that a swarm draws."""
+
     def anomaly(seed: int) -> str:
-        return run_seed(seed_run(bug.topology, seed)).anomaly
+        found = run_seed(seed_run(bug.topology, seed, "timeline")).anomaly
+        return found or run_seed(seed_run(bug.topology, seed)).anomaly
 
     return first_found(bug.plant, anomaly, seeds)
 
@@ -56,4 +66,6 @@ def test_a_planted_bug_is_found_within_200_seeds(bug: CacheBug) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("topology", [LEASES, LOG])
 def test_the_true_code_raises_no_alarm(topology: str) -> None:
-    assert alarms([seed_run(topology, seed) for seed in range(1, CONTROL_SEEDS + 1)]) == []
+    seeds = range(1, CONTROL_SEEDS + 1)
+    assert alarms([seed_run(topology, seed) for seed in seeds]) == []
+    assert alarms([seed_run(topology, seed, "timeline") for seed in seeds]) == []

@@ -69,7 +69,7 @@ async def ask_everything(c: emu.Scenario, services: list[Service], times: int) -
 
 
 @pytest.mark.parametrize(
-    "step", ["04-load-balancer", "05-replication", "10-message-queue", "11-sharding"]
+    "step", ["04-load-balancer", "05-replication", "06-cache", "10-message-queue", "11-sharding"]
 )
 def test_no_method_of_any_tier_answers_internal(step, monkeypatch):
     services: list[Service] = []

@@ -1,0 +1,131 @@
+"""A cache node's answers: who is next when whoever fills is gone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from nodes.cache.config import CacheConfig
+from nodes.cache.desk import Desk
+from nodes.cache.flights import Flights
+from nodes.wire.service import Call
+from protocols.errors import RpcError
+from tests.nodes.harness import MemoryWorld
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[MemoryWorld]:
+    async with trio.open_nursery() as nursery:
+        yield MemoryWorld(nursery)
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_end_of_its_holders_connection_frees_a_token_at_once(
+    autojump_clock: MockClock, world: MemoryWorld
+) -> None:
+    desk = Desk(world.context("cache-1"), CacheConfig())
+    holder, found = Call("web-1"), list[Any]()
+    _, token, _ = await desk.get(holder, "k")
+
+    async def reader() -> None:
+        found.append(await desk.get(Call("web-2"), "k", {"wait_ms": 5000}))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reader)
+        await trio.sleep(0.1)
+        began_s = trio.current_time()
+        holder.ending.come()
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.current_time() - began_s < 0.01
+    assert len(found) == 1 and found[0][0] == "miss" and found[0][1] != token
+    assert not desk.set(holder, "k", "late", {"token": token}), "the dead one's fill is refused"
+
+
+async def test_stale_values_are_for_those_who_would_wait(
+    autojump_clock: MockClock, world: MemoryWorld
+) -> None:
+    desk = Desk(world.context("cache-1"), CacheConfig(serves_stale_s=2.0))
+    desk.set(Call(), "k", "old")
+    desk.delete(Call(), ["k"], 5)
+    word, token, lsn = await desk.get(Call("web-1"), "k")
+    assert (word, lsn) == ("miss", 5)
+    assert await desk.get(Call("web-2"), "k", {"wait_ms": 5000}) == ["stale", "old"]
+    await trio.sleep(2.1)
+    assert await desk.get(Call("web-2"), "k") == ["busy"]
+    assert desk.set(Call(), "k", "new", {"token": token})
+    assert await desk.get(Call("web-2"), "k") == ["hit", "new"]
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("set", ["", 1]),
+        ("set", ["k" * 251, 1]),
+        ("set", ["k", "x" * 900_001]),
+        ("set", ["k", 1, {"ttl_ms": -1}]),
+        ("set", ["k", 1, {"token": "1"}]),
+        ("set", ["k", 1, {"until": 5}]),
+        ("set", [7, 1]),
+        ("delete", [["k", None]]),
+        ("delete", [["k"] * 1001]),
+        ("delete", ["k", -1]),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_words(
+    world: MemoryWorld, method: str, params: list[Any]
+) -> None:
+    desk = Desk(world.context("cache-1"), CacheConfig())
+    with pytest.raises(RpcError) as caught:
+        getattr(desk, method)(Call(), *params)
+    assert caught.value.code in ("bad_request", "too_large")
+    assert len(desk.store) == 0
+
+
+# --- single flight -------------------------------------------------------------------------------
+
+
+async def test_one_fetches_for_all_who_want_the_same(autojump_clock: MockClock) -> None:
+    flights, fetched, found = Flights(), list[int](), list[int]()
+
+    async def fetch() -> int:
+        fetched.append(1)
+        await trio.sleep(1)
+        return 7
+
+    async def reader() -> None:
+        found.append(await flights.run("k", fetch))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(reader)
+    assert found == [7] * 5 and len(fetched) == 1
+
+
+async def test_when_the_one_that_fetches_is_cancelled_another_does(
+    autojump_clock: MockClock,
+) -> None:
+    flights, fetched, found = Flights(), list[int](), list[int]()
+
+    async def fetch() -> int:
+        fetched.append(1)
+        await trio.sleep(1)
+        return 7
+
+    async def reader() -> None:
+        found.append(await flights.run("k", fetch))
+
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(0.5):
+            async with trio.open_nursery() as first:
+                first.start_soon(reader)
+                await trio.sleep(0.1)
+                nursery.start_soon(reader)
+                nursery.start_soon(reader)
+                await trio.sleep_forever()
+    assert found == [7, 7] and len(fetched) == 2
+    assert trio.current_time() < 2
