@@ -19,6 +19,8 @@ from nodes.workloads.base import Session, Setting, Step, Workload
 from protocols.errors import RpcError
 
 PARTITIONS: Final = 2
+SHARED: Final = 8
+"""Partitions of a group's topic: most members have one, some have two, and pass it on."""
 POLLED: Final = 100
 WAIT_S: Final = 0.2
 LOCK_S: Final = 1.0
@@ -174,6 +176,8 @@ class Work(QueueWorkload):
 class Group(QueueWorkload):
     """A consumer group: members share the partitions, work records off, and commit. Now and then
     one leaves, and comes again; a rare one falls silent, or does not let go."""
+
+    options: Mapping[str, Any] = {"partitions": SHARED}
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
