@@ -12,7 +12,5 @@ GONE: Final = "a 304 about what is gone"
 TOLD: Final = "a purge that reaches a shield by a request"
 TAG: Final = "a tag was purged, and a shield still had it"
 PURGED_ON_ITS_WAY: Final = "an answer that was purged on its way"
-STATES: Final = (COLLAPSED, NOT_SHARED, WHILE, IF_ERROR, PURGED_ON_ITS_WAY)
-"""Of any edge under load, purges and faults."""
-SHIELDED: Final = (TOLD, TAG, GONE)
-"""Of one behind a shield that was cut off."""
+STATES: Final = (COLLAPSED, NOT_SHARED, WHILE, IF_ERROR, PURGED_ON_ITS_WAY, TOLD, TAG, GONE)
+"""The last four take somebody who purges, and a shield that missed it."""
