@@ -45,3 +45,15 @@ def test_page_and_top_show_them_beside_their_node():
     shown = page_of(nodes=ROWS, kinds=KINDS).text
     assert "db-1epoch 7up" in shown and "db-2epoch 7 · lag 250.0 msup" in shown
     assert "web-1up" in shown, "who has none takes no room for them"
+
+
+def test_where_there_are_many_each_node_says_its_own_in_a_sentence():
+    shown = facts.columns(KINDS, ROWS, "ps")
+    said = [facts.sentence(KINDS, row, shown) for row in ROWS]
+    assert said == ["", "epoch 7, lsn 41", "epoch 7, lsn 40, lag 250.0 ms"]
+
+
+def test_a_share_is_shown_as_one():
+    fact = {"key": "hit_ratio", "screens": ["ps"], "of_others": ""}
+    row = node("cache-1", kind="web", hit_ratio=0.6334)
+    assert (facts.title(fact), facts.text(KINDS, row, fact)) == ("hit", "63%")
