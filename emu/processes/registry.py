@@ -79,7 +79,6 @@ class Copy:
     def _made(
         self, kind: str, name: str, help_text: str, labels: dict[str, str], bounds: Any
     ) -> tuple[Any, str, dict[str, str]]:
-        if kind == "histogram":
-            return self.metrics.histogram(name, help_text, bounds, **labels), name, labels
-        make = self.metrics.counter if kind == "counter" else self.metrics.gauge
-        return make(name, help_text, None, **labels), name, labels
+        made = getattr(self.metrics, kind)  # the node's own process names it where it is made
+        given = (bounds,) if kind == "histogram" else (None,)
+        return made(name, help_text, *given, **labels), name, labels
