@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from emu.alerts.evaluating import Vector, vector
 from emu.alerts.language import Labels
 from emu.alerts.rules import Alert, Recording, Rule, filled, kept_s, needed
-from emu.alerts.series import Store
+from emu.alerts.series import MAX_SERIES, Store
 
 MAX_ACTIVE: Final = 200
 """Of one rule: with more series than that it says the same of all."""
@@ -73,9 +73,17 @@ class Alerts:
         self.store = Store(kept_s(self.rules))
         self.fired: list[Firing] = []
         """Every firing of the run, up to MAX_KEPT; the newest last."""
-        self.problems: dict[str, str] = {}
-        """Rule → why it could not be evaluated when it was last tried."""
+        self._problems: dict[int, tuple[str, str]] = {}
+        """Of a rule at its place: its name, and why it could not be evaluated when last tried."""
         self._active: dict[int, dict[Labels, Firing]] = {}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Rule → why it could not be evaluated; also what no rule sees any more."""
+        found = dict(self._problems.values())
+        if self.store.dropped:
+            found["all"] = f"rules see {MAX_SERIES:,} series, and there are more"
+        return found
 
     @property
     def active(self) -> list[Firing]:
@@ -91,9 +99,9 @@ class Alerts:
             try:
                 found = vector(rule.tree, self.store, now_s)
             except ValueError as error:
-                self.problems[rule.name] = str(error)
+                self._problems[place] = (rule.name, str(error))
                 continue
-            self.problems.pop(rule.name, None)
+            self._problems.pop(place, None)
             if isinstance(rule, Recording):
                 self._record(rule, found, now_s)
             else:

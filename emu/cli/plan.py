@@ -92,7 +92,7 @@ def _measure(topology: Topology) -> Model:
     from emu.planning.plan import model
 
     try:
-        own_per_s = max(1.0, rate_of(topology))
+        own_per_s = min(max(1.0, rate_of(topology)), MOST_PER_S)
         output.note(f"measuring {topology.name} ...")
         low = measure(topology, own_per_s * LOW, LOOKED_S)
         middle = measure(topology, own_per_s * 2 * LOW, LOOKED_S)

@@ -150,6 +150,8 @@ class ClusterConsole:
     async def replace(self, names: Sequence[str], changes: Mapping[str, Any]) -> None:
         async with trio.open_nursery() as nursery:
             for name in names:
+                if name not in self.cluster.instances:  # somebody has scaled it away
+                    continue
                 tier = self.cluster.instances[name].spec.tier
                 version = changed(self.cluster.topology, tier, changes)
                 nursery.start_soon(self.cluster.replace, name, version.config)
@@ -161,7 +163,8 @@ class ClusterConsole:
         self.cluster.topology = replace(topology, tiers=tiers)
 
     def served(self, names: Sequence[str]) -> Served:
-        return served([self.cluster.instances[name] for name in names])
+        known = self.cluster.instances
+        return served([known[name] for name in names if name in known])
 
     def save(self, path: str, data: bytes) -> None:
         try:
@@ -186,8 +189,12 @@ class ClusterConsole:
         again = [name for name in (*disks, *fronts) if cluster.instances[name].running]
         for name in again:
             cluster.kill(name)
-        for name, files in disks.items():
-            cluster.instances[name].handle.disk.load(files)
+        try:
+            for name, files in disks.items():
+                cluster.instances[name].handle.disk.load(files)
+        except OSError as error:
+            what = f"{name}: {error.strerror or error}; they stay down: make room, restore again"
+            raise RpcError("no_space", what) from error
         await cluster.launch_all(list(dict.fromkeys((*disks, *again))))
         late = [name for name in disks if cluster.instances[name].state != "up"]
         if late:

@@ -34,6 +34,11 @@ async def inject(cluster: Cluster, fault: Fault) -> Undo | None:
         return await operating.lasting()
     if operating.operation.progress is not None:
         cluster.nursery.start_soon(operating.run_aside)
+    elif operating.operation.run is not None:  # once begun it is done, though who asked leaves
+        cluster.nursery.start_soon(operating.run_aside)
+        await operating.over.wait()
+        if operating.error is not None:
+            raise operating.error
     else:
         await operating.run()
     return None

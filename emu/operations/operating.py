@@ -144,6 +144,9 @@ class Operating:
             told = {key: each for key, each in faults.to_record(self.word).items() if each}
             verb = told.pop("verb")
             self.cluster.log.warning(f"{verb} not done", **told, why=str(error))
+        except Exception as error:  # a mistake of ours must not end the whole run
+            self.error = RpcError("internal", f"{type(error).__name__}: {error}")
+            self.cluster.log.error(f"{self.verb} not done", why=str(self.error))
 
     async def _begin(self) -> None:
         resizing = self.operation.resizing

@@ -101,6 +101,7 @@ def paced(topology: Topology, rate_per_s: float) -> Topology:
         raise NoUsers("nobody visits this site: add `users: {local: {rate: 10/s, visits: ...}}`")
     tiers = []
     for tier in topology.tiers:
+        tier = replace(tier, cpu=replace(tier.cpu, stands_for=1.0))  # all that are sent are there
         if tier.name in shares and tier.kind.paced:
             each_per_s = rate_per_s * shares[tier.name] / total / len(tier.members)
             tier = replace(tier, config=tier.kind.paced(tier.config, each_per_s))

@@ -49,7 +49,7 @@ class Cost:
         if not self.cores or self.demand_s <= 0:
             return math.inf
         if self.led and self.nodes > 1:
-            return self.cores / self.busiest_s
+            return self.cores / self.busiest_s if self.busiest_s else math.inf
         return (self.nodes * self.cores - self.idle) / self.demand_s
 
     def utilization(self, rate_per_s: float, nodes: int | None = None) -> float | None:

@@ -58,8 +58,7 @@ class WorkerProcess:
 
     async def in_force(self) -> None:
         """Return when all that it was told holds, or it has ended, or hears nothing for long."""
-        if self._heard < self._told:
-            self.tell("obeyed?", self._told + 1)
+        self.tell("obeyed?", self._told + 1)  # also so that all it has said until then is heard
         wanted = self._told
         with trio.move_on_after(ASK_TIMEOUT_S):
             while self._heard < wanted and not self.ended:

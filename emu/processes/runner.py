@@ -294,6 +294,9 @@ class WorkerNode:
         if self._clock.late[0]:
             self._tell("late", *self._clock.late)
 
+    def adopt(self, placement: Placement) -> None:
+        self._placement = placement
+
     def end(self, *, crash: bool) -> None:
         generation = self._generation
         if generation is None or generation.dead:

@@ -35,6 +35,8 @@ class SharedWorld(LiveWorld):
         self.settled = False
         self.told: dict[int, dict[str, Any]] = {}
         """How far each worker may be believed, as it last said."""
+        self.doubts: list[str] = []
+        """Of workers that have ended."""
         self._measured: dict[int, Copy] = {}
 
     async def __aexit__(self, *exc: Any) -> bool | None:
@@ -77,7 +79,8 @@ class SharedWorld(LiveWorld):
 
     def forget_worker(self, number: int) -> None:
         """It has ended: the next one of that number counts from the start."""
-        self.told.pop(number, None)
+        doubts = self.told.pop(number, {}).get("reasons", ())
+        self.doubts += [f"worker {number}, which has ended: {why}" for why in doubts]
         self._measured.pop(number, None)
 
     def listens(self, name: str, ports: dict[int, tuple[str, int]]) -> None:
@@ -115,6 +118,7 @@ class SharedWorld(LiveWorld):
                 found |= {**worst, "loop_lag_s": {**each["loop_lag_s"], "process": number}}
             for key in ("host_withheld_s", "gc_longest_s"):
                 found[key] = max(found[key], each[key])
+        found["reasons"] = [*found["reasons"], *self.doubts]
         found["trustworthy"] = not found["reasons"]
         return found
 

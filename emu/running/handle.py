@@ -55,6 +55,10 @@ class NodeHandle(Protocol):
         """
         ...
 
+    def adopt(self, placement: Placement) -> None:
+        """Run with its config from the next boot on; machine and faults stay as they are."""
+        ...
+
     def end(self, *, crash: bool) -> None:
         """It is dead when this returns: the process is killed, or (`crash`) its machine loses its
         power, and with it what was not synced. Where it runs elsewhere nothing more is heard of it,

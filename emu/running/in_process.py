@@ -97,6 +97,9 @@ class InProcessNode:
             life.end(crash=False)
             failed(describe(error) if error is not None else "run() returned")
 
+    def adopt(self, placement: Placement) -> None:
+        self._placement = placement
+
     def end(self, *, crash: bool) -> None:
         if self._life is not None:
             self._life.end(crash=crash)

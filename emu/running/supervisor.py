@@ -416,7 +416,8 @@ class Cluster:
         if instance is None or instance.running:
             return  # somebody else was quicker
         instance.placement = replace(instance.placement, config=config)
-        instance.handle = self._runners[instance.placement.kind.runner].handle(instance.placement)
+        instance.handle.adopt(instance.placement)
+        await instance.handle.in_force()
         await self.start(name)
 
     async def remove(self, name: str) -> None:

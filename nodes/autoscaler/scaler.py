@@ -61,7 +61,7 @@ class Scaler:
     def decide(self, current: int, reading: Reading, now_s: float) -> Decision:
         """Raises NoReading where nothing can be decided."""
         config = self._config
-        if self._waited_s is None or (reading.lag is not None and reading.lag.records):
+        if self._waited_s is None or reading.lag is None or reading.lag.records:
             self._waited_s = now_s
         if current > config.max_nodes:
             return self._told(current, config.max_nodes, f"{current} is above `max_nodes`")
@@ -76,7 +76,8 @@ class Scaler:
             raise NoReading(f"fewer would do, but {'; '.join(silent)}")
         why = f"{name} {answers[name].why}"
         ratios = {each: answer.ratio for each, answer in answers.items()}
-        if asked == 0 and (config.min_nodes or now_s - self._waited_s < config.cooldown_s):
+        stays = config.min_nodes or (current and now_s - self._waited_s < config.cooldown_s)
+        if asked == 0 and stays:
             asked, why = 1, f"{why}; the last one stays"
         paced = self._pace.limit(current, asked, config.min_nodes, config.max_nodes, now_s)
         if paced.limited:

@@ -65,6 +65,8 @@ class Waiting:
     async def _of_work(self, client: Client, topic: str, timeout_s: float) -> Lag:
         """A record may be done before those in front of it: the queue has counted."""
         rows = await client.call(words.STANDING, topic, self._group, timeout_s=timeout_s)
+        if not rows:
+            raise RpcError("unavailable", f"nobody has joined {self._group} of {topic} yet")
         return Lag(sum(max(0, undone) for _, _, _, _, undone, *_ in rows), len(rows))
 
     async def _of_consumers(self, client: Client, topic: str, timeout_s: float) -> Lag:

@@ -15,7 +15,7 @@ import trio
 from nodes.base import Context
 from nodes.cache.flights import Flights
 from nodes.cache.members import AWAY, CacheMembers
-from nodes.wire.answers import current_call
+from nodes.wire.answers import as_rpc_error, current_call
 from nodes.wire.directory import Directory
 from protocols import cache as words
 from protocols.errors import RpcError
@@ -152,6 +152,8 @@ class CacheClient:
             await members.ask(fill.key, words.SET, fill.key, value, options, timeout_s=TIMEOUT_S)
         except RpcError as error:
             self.ctx.log.debug("cache not filled", why=str(error))
+            if token:  # what cannot be kept must not keep others waiting
+                members.notify(fill.key, words.RELEASE, fill.key, token)
         return value
 
     def _refresh_soon(self, members: CacheMembers, fill: _Fill, token: int, lsn: int) -> None:
@@ -165,8 +167,9 @@ class CacheClient:
         current_call.set(None)  # its reader has its answer
         try:
             await self._fetch_and_set(members, fill, token, lsn)
-        except RpcError as error:
-            self.ctx.log.debug("cache not filled", why=str(error))
+        except Exception as problem:  # of an app's own loader: nobody waits for it
+            why = as_rpc_error(self.ctx, problem, route="refresh")
+            self.ctx.log.debug("cache not filled", why=str(why))
         finally:
             self._refreshes -= 1
 

@@ -117,8 +117,9 @@ class CacheMembers:
             await member.client.call(words.DELETE, keys, lsn, timeout_s=timeout_s)
             done.append(True)
         except RpcError as error:
-            member.missed_lsn = max(lsn, member.missed_lsn or 0)
-            self._suspect(member, str(error))
+            if error.code in AWAY:  # what it refuses it could not have, and it is well
+                member.missed_lsn = max(lsn, member.missed_lsn or 0)
+                self._suspect(member, str(error))
 
     # --- who is away, and back -------------------------------------------------------------
 

@@ -82,6 +82,7 @@ class RowReader:
         began_s = self._ctx.clock.monotonic_s()
         try:
             row = await self._fetch(table, column, value)
+            size_bytes = arguments.size_of(row)
         except RpcError as error:
             self._failed[key] = error
             self._desk.drop(key, token)
@@ -91,7 +92,7 @@ class RowReader:
         if self._desk.redeem(key, token):
             took_s = self._ctx.clock.monotonic_s() - began_s
             given = SetOptions(None, None, took_s, row is None)
-            self._desk.fill(key, row, arguments.size_of(row), given)
+            self._desk.fill(key, row, size_bytes, given)
 
     async def _fetch(self, table: str, column: str, value: str) -> dict[str, Any] | None:
         """The row as a map; None: there is none. Raises RpcError."""

@@ -42,7 +42,10 @@ class Warming:
         self._last = ""
 
     def begin(self, call: Call) -> bool:
-        """Unless it is under way already."""
+        """Unless it is under way already. Raises RpcError: refused, where nothing tells a node
+        which of another's values are old."""
+        if self._desk.follower is None:
+            raise RpcError("refused", "without `fills_from` a cold node fills as it is asked")
         if not self._over:
             return False
         self._over, self._taken, self._asked, self._last = False, 0, 0, ""
@@ -73,16 +76,17 @@ class Warming:
                 rows = page["rows"]
                 if not rows:
                     return
-                await self._take(client, [row[0] for row in rows], view)
+                await self._take(client, after, [row[0] for row in rows], view)
             except RpcError as error:
                 self._last = f"{name} was not asked to its end: {error}"
                 return
             after = rows[-1][0]
             await self._ctx.clock.sleep(PAUSE_S)
 
-    async def _take(self, client: Client, keys: list[str], view: TierView) -> None:
-        """Those that are ours: tokens first, then the values, as they are after that."""
+    async def _take(self, client: Client, after: str, keys: list[str], view: TierView) -> None:
+        """Those that are ours: tokens first, then the same page again, as it is after that."""
         desk, now_s = self._desk, self._ctx.clock.monotonic_s()
+        desk.check_fresh(now_s)
         ring = ring_of(each.name for each in view.members)
         tokens = {
             key: token
@@ -95,18 +99,14 @@ class Warming:
         if not tokens:
             return
         known_lsn = desk.newest_lsn
-        first = min(tokens)
-        page = await client.call(words.KEYS, _before(first), MAX_PAGE, timeout_s=PAGE_TIMEOUT_S)
-        for key, value, ttl_ms in page["rows"]:
-            token = tokens.pop(key, 0)
-            if token and page["lsn"] >= known_lsn and desk.redeem(key, token):
-                given = SetOptions(ttl_ms / 1000, None, 0.0, value is None)
-                desk.fill(key, value, arguments.size_of(value), given)
-                self._taken += 1
-        for key, token in tokens.items():
-            desk.drop(key, token)
-
-
-def _before(key: str) -> str:
-    """A text that comes before the key, and not long before it."""
-    return key[:-1] + chr(ord(key[-1]) - 1) if ord(key[-1]) > 1 else key[:-1]
+        try:
+            page = await client.call(words.KEYS, after, MAX_PAGE, timeout_s=PAGE_TIMEOUT_S)
+            for key, value, ttl_ms in page["rows"]:
+                token = tokens.pop(key, 0)
+                if token and page["lsn"] >= known_lsn and desk.redeem(key, token):
+                    given = SetOptions(ttl_ms / 1000, None, 0.0, value is None)
+                    desk.fill(key, value, arguments.size_of(value), given)
+                    self._taken += 1
+        finally:
+            for key, token in tokens.items():
+                desk.drop(key, token)

@@ -39,7 +39,8 @@ def answer(
             kept = [pair for pair in stored.headers if pair[0] not in _OF_CONTENT]
             return Response(NOT_MODIFIED, (*kept, age, status))
         wanted = ranges.wanted(request.get("range"))
-        if wanted is not None and validating.range_holds(request, stored.headers):
+        fits = wanted is not None and (stored.part is None or ranges.covers(stored.part, wanted))
+        if fits and wanted is not None and validating.range_holds(request, stored.headers):
             return _cut(stored, wanted, (age, status))
     headers = without_length(stored)
     return Response(stored.status, (*headers, age, status), stored.body)

@@ -18,6 +18,8 @@ TOKEN: Final = "x-emu-token"
 VIA: Final = "via"
 PATH: Final = "x-emu-path"
 """The names of the machines so far, for the site's picture of the way."""
+HARMLESS: Final = frozenset({"close", *fields.HOP_BY_HOP})
+"""What `Connection` may name: nothing by which answers differ."""
 _OURS: Final = frozenset({"content-length", "expect", "host", VIA})
 """What is said anew to the origin."""
 
@@ -55,6 +57,8 @@ def asked(request: Request, *, obey: bool) -> Asked:
 def _why_bypass(request: Request) -> str:
     if request.body:
         return f"a {request.method} with a body"
+    if not HARMLESS.issuperset(fields.names(request.headers.get("connection"))):
+        return "Connection takes headers away by which answers are kept apart"
     for name in ORIGINS:
         if name in request.headers:
             return f"{name} is the origin's to judge"
@@ -66,6 +70,8 @@ def upstream(request: Request, name: str, *, cacheable: bool) -> list[tuple[str,
     made to answer another question than the one that the answer is kept under; and, where the
     answer may be stored, no condition of this client's."""
     dropped = _OURS | (CONDITIONS if cacheable else frozenset())
+    if cacheable and "if-range" in request.headers:
+        dropped |= {"range"}  # it says what the range is of, and is the edge's to judge
     kept = [
         pair
         for pair in fields.forwarded(request.headers)

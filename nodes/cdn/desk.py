@@ -148,7 +148,7 @@ class Desk:
     ) -> AnyResponse | None:
         """The answer to one who waited; None: it is not for them."""
         if flight.is_failure and flight.stored is None:
-            return self._failed(request, wanted, flight, look)
+            return self._failed(request, wanted, flight, look, shared=True)
         again = self.edge.look(wanted, self.ctx.clock.monotonic_s())
         if again.kept is None or again.kept.stored is not flight.stored:
             return None
@@ -179,8 +179,11 @@ class Desk:
         content, length = Carried([answer.body]), len(answer.body)
         return StreamedResponse(answer.status, answer.headers, content, length, flight.interim)
 
-    def _failed(self, request: Request, wanted: Asked, flight: Flight, look: Look) -> AnyResponse:
-        """What is stored, stale as it is, where that is allowed; else the failure."""
+    def _failed(
+        self, request: Request, wanted: Asked, flight: Flight, look: Look, *, shared: bool = False
+    ) -> AnyResponse:
+        """What is stored, stale as it is, where that is allowed; else the failure, whose words are
+        for the one who asked."""
         now_s = self.ctx.clock.monotonic_s()
         told = CacheStatus(self.edge.name, forward=look.forward, forward_status=flight.status)
         allowed = self.edge.stale_if_error(wanted, look.kept, now_s)
@@ -194,6 +197,9 @@ class Desk:
         if flight.error is not None:
             self.series.count("failed")
             raise flight.error
+        if shared:
+            self.series.count("failed")
+            raise RpcError("unavailable", f"the origin failed: {flight.failed}")
         word = "failed" if flight.is_failure else "bypass"
         self.series.count(word)
         told.forward_status = 0

@@ -65,7 +65,13 @@ def checked(name: str, kind: Any, value: Any) -> Purge:
         raise ValueError(f"a {kind} begins with `/`, for any host, or with http://")
     if not name or len(name) > MOST_CHARS:
         raise ValueError("a purge has a name")
-    return Purge(name, kind, value)
+    found = Purge(name, kind, value)
+    if kind != "tag":
+        try:
+            _ = found.place
+        except ValueError as error:
+            raise ValueError(f"`{value[:80]}` is no address: {error}") from None
+    return found
 
 
 class Purges:

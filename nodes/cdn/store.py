@@ -12,7 +12,7 @@ from typing import Final
 
 from nodes.parts.eviction import Eviction
 from protocols.caching.keys import Key
-from protocols.caching.ranges import Part, Wanted
+from protocols.caching.ranges import Wanted, covers
 from protocols.caching.reuse import Stored
 from protocols.caching.selecting import matches
 from protocols.http.message import Response
@@ -64,7 +64,7 @@ class Store:
             stored = kept.stored
             if stored.selecting and not matches(stored.selecting, request):
                 continue
-            if stored.part is None or (wanted is not None and _covers(stored.part, wanted)):
+            if stored.part is None or (wanted is not None and covers(stored.part, wanted)):
                 self.eviction.touch(kept.place)
                 return kept
         return None
@@ -147,15 +147,6 @@ class Store:
             places.pop(kept.place, None)
             if not places:
                 del self._tags[tag]
-
-
-def _covers(part: Part, wanted: Wanted) -> bool:
-    if part.length is None:
-        if wanted.first is None or wanted.last is None:
-            return False
-        return part.first <= wanted.first and wanted.last < part.end
-    span = wanted.within(part.length)
-    return span is not None and part.first <= span[0] and span[1] <= part.end
 
 
 def _size_bytes(key: Key, stored: Stored) -> int:

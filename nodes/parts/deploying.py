@@ -75,8 +75,7 @@ async def deploy(console: Console, word: Deploy) -> dict[str, Any]:
         try:
             await _deploy_tier(console, word, tier, changes, done)
         except _Refused as refused:
-            why = str(refused)
-            await _replace(console, tier, done, {})
+            why = await _rolled_back(console, word, tier, done, str(refused))
             console.tell(ROLLED_BACK, tier=tier, members=len(done), why=why)
             break
         console.adopt_version(tier, changes)
@@ -120,6 +119,20 @@ async def _next(
             await _hand_over(console, tier, each.name)
     done += names
     await _replace(console, tier, names, changes)
+
+
+async def _rolled_back(
+    console: Console, word: Deploy, tier: str, names: Sequence[str], why: str
+) -> str:
+    """As before, a few at a time, whoever leads last; why, and who did not go back."""
+    members = [each for each in await console.members(tier) if each.name in names]
+    back = [each.name for each in _leader_last(members)]
+    for place in range(0, len(back), word.batch):
+        try:
+            await _next(console, tier, back[place : place + word.batch], {}, [])
+        except _Refused as again:
+            why = f"{why}; going back, {again}"
+    return why
 
 
 async def _replace(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from ipaddress import ip_network
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 MAX_QUESTIONS: Final = 1024
 MAX_SCOPES: Final = 256
@@ -58,13 +58,12 @@ class DnsCache(Generic[T]):
 
     def get(self, question: Hashable, span: Span | None, now_s: float) -> Entry[T] | None:
         """The answer for a client of that network (None: one who did not say), if it lives."""
-        found: Entry[T] | None = None
-        for entry in self._entries.get(question, ()):
-            if now_s < entry.expires_s and _holds_for(entry.span, span):
-                if entry.span is not None:
-                    return entry
-                found = entry
-        return found
+        fitting = [
+            entry
+            for entry in self._entries.get(question, ())
+            if now_s < entry.expires_s and _holds_for(entry.span, span)
+        ]
+        return max(fitting, key=_length, default=None)  # RFC 7871, 7.3.1: the longest prefix
 
     def put(
         self,
@@ -89,6 +88,10 @@ class DnsCache(Generic[T]):
         while len(self._entries) > self._max_questions:
             self._entries.popitem(last=False)
         return entry
+
+
+def _length(entry: Entry[Any]) -> int:
+    return -1 if entry.span is None else entry.span.bits
 
 
 def _holds_for(entry: Span | None, asked: Span | None) -> bool:

@@ -10,7 +10,6 @@ from nodes.base import Context
 from nodes.replica.files import ReplicaFiles
 from nodes.replica.reading import AHEAD_BYTES
 from nodes.replica.recovery import STATE
-from nodes.replica.refusals import not_primary
 from nodes.replica.segments import PREFIX
 from nodes.replica.snapshot_files import SNAPSHOT
 from nodes.replica.state_machine import KeepsFiles, StateMachine
@@ -41,8 +40,7 @@ class Driver(Protocol):
     files: ReplicaFiles
     storage: MemoryLog
 
-    @property
-    def is_primary(self) -> bool: ...
+    def check_can_read(self) -> None: ...
     async def records(self, from_lsn: int, to_lsn: int, max_bytes: int = AHEAD_BYTES) -> Any: ...
 
 
@@ -58,10 +56,10 @@ class BackupSource:
         admin.add(BACKUP_LOG, self._log)
 
     def _about(self, call: Call) -> list[Any]:
-        """What is committed now. Raises RpcError: not_primary."""
+        """What is committed now. Raises RpcError: not_primary; unavailable, where it cannot know:
+        its epoch has not begun, or its lease is over."""
         driver, core = self._driver, self._driver.core
-        if not driver.is_primary:
-            raise not_primary(core)
+        driver.check_can_read()
         prefix = driver.machine.file_prefix if isinstance(driver.machine, KeepsFiles) else ""
         lsn, members = min(core.visible_lsn, driver.storage.last_lsn), tuple(core.members)
         ours = driver.files.snapshots.current

@@ -206,6 +206,7 @@ class UsersNode:
             due_s = began_s + self.rate.after(due_s - began_s, rng.expovariate(1.0))
             if due_s == inf:
                 await self._stopped.wait()
+                return
             left_s = due_s - clock.monotonic_s()
             if left_s > 0:
                 await clock.sleep(left_s)

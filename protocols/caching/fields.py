@@ -14,7 +14,8 @@ Headers = Sequence[tuple[str, str]]
 
 _TOKEN: Final = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
-_MEMBER: Final = re.compile(rf"(?:[^\",]|{_QUOTED}|\")+")
+_MEMBER: Final = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+"?)+')
+"""A quote that is never closed runs to the end, so that each character is looked at once."""
 _DIRECTIVE: Final = re.compile(rf"({_TOKEN})(?:=({_TOKEN}|{_QUOTED}|[^,]*))?")
 _ESCAPE: Final = re.compile(r"\\(.)")
 _WHITESPACE: Final = " \t"

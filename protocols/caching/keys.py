@@ -6,6 +6,7 @@ what a proxy is known to be fooled by is not passed on at all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -36,6 +37,7 @@ UNKEYED: Final = frozenset(
 )
 """Request headers by which origins are made to answer for another host, path or method."""
 _DEFAULT_PORT: Final = ":80"
+_ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 
 
 class Key(NamedTuple):
@@ -50,10 +52,10 @@ class Key(NamedTuple):
 
 def key(host: str, target: str) -> Key:
     """Of a request: its Host and its target, which may have a host of its own."""
-    if target.startswith(("http://", "HTTP://")):
-        parts = urlsplit(target)
-        host = parts.netloc
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is not None:
+        host, path = absolute[1], absolute[2]
+        target = path if path.startswith("/") else f"/{path}"
     return Key(host.lower().removesuffix(_DEFAULT_PORT), target.partition("#")[0])
 
 

@@ -64,3 +64,13 @@ def part(value: str | None, body_bytes: int) -> Part | None:
 def content_range(first: int, end: int, length: int | None) -> str:
     """As it is written into a 206."""
     return f"bytes {first}-{end - 1}/{'*' if length is None else length}"
+
+
+def covers(part: Part, wanted: Wanted) -> bool:
+    """Whether all that is wanted is in it."""
+    if part.length is None:
+        if wanted.first is None or wanted.last is None:
+            return False
+        return part.first <= wanted.first and wanted.last < part.end
+    span = wanted.within(part.length)
+    return span is not None and part.first <= span[0] and span[1] <= part.end

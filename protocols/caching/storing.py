@@ -21,6 +21,7 @@ UNDERSTOOD: Final = frozenset(
 """The final statuses that there are."""
 PARTIAL: Final = 206
 NOT_MODIFIED: Final = 304
+UNSATISFIABLE: Final = 416
 _OF_THE_HOP: Final = frozenset({"age", "cache-status"})
 """What is written anew for each answer."""
 
@@ -39,6 +40,8 @@ def why_not(
         return f"{method} is not stored"
     if status == NOT_MODIFIED or status < 200:
         return f"status {status} is no content"
+    if status == UNSATISFIABLE:
+        return "status 416 is about that range alone"
     must_understand = "must-understand" in policy
     if must_understand and status not in UNDERSTOOD:
         return f"must-understand, and status {status} is not understood"

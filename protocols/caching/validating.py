@@ -86,7 +86,8 @@ def confirms(answer: Headers, stored: Headers) -> bool:
 
 
 def updated(stored: Headers, answer: Headers) -> list[tuple[str, str]]:
-    """The stored fields with those of a 304 in place of theirs."""
-    fresh = [pair for pair in answer if pair[0] not in UNCHANGED]
+    """The stored fields with those of a 304 in place of theirs; but whoever asked is the only one
+    to whom its cookies are given."""
+    fresh = [pair for pair in answer if pair[0] not in UNCHANGED and pair[0] != "set-cookie"]
     replaced = {name for name, _ in fresh}
     return [*(pair for pair in stored if pair[0] not in replaced), *fresh]

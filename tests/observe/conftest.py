@@ -1,4 +1,4 @@
-"""One real cluster, shared by the tests that leave it whole."""
+"""One real cluster for each module, shared by the tests that leave it whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.observe.running import Running, start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
     """Step 4 of the story: DNS, a balancer, three web servers, a database, users."""
     yield from start("topologies/04-load-balancer.yaml")

@@ -85,6 +85,15 @@ def test_demands_are_measured_and_not_read_off_the_file():
     assert measure(disk, 10, 8).mean_s > slow.mean_s + 0.002
 
 
+def test_of_people_who_are_a_sample_all_are_sent_and_none_stands_for_others():
+    text = """\
+tiers: {web: {kind: web, public: true, cpu: {cores: 2, service_time: 5ms}}}
+users: {local: {population: 1M, think_time: 30s, sample: 0.1%, visits: web}}
+"""
+    seen = measure(loads(text), 20, 5)
+    assert seen.tiers["web"].busy == pytest.approx(seen.requests_per_s * 0.005, rel=0.1)
+
+
 def test_a_site_without_users_says_so():
     nobody = loads("tiers: {web: {kind: web, public: true}}")
     assert rate_of(nobody) == 0

@@ -29,15 +29,20 @@ async def write(c: Scenario, *statements: Any) -> int:
     return int((await c.call("db", "write", list(statements)))["lsn"])
 
 
-async def ready(c: Scenario) -> None:
-    """The database serves, has the table, and the cache hears its log."""
+async def ready_database(c: Scenario) -> None:
+    """It serves, and has the table."""
     for _ in range(100):
         try:
             await write(c, ["CREATE TABLE old_keys (key TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID"])
             break
         except RpcError:
             await c.sleep(0.1)
-    while not (await c.call("cache", "ready"))["ready"]:
+
+
+async def ready(c: Scenario, name: str = "cache") -> None:
+    """The database serves, has the table, and the cache hears its log."""
+    await ready_database(c)
+    while not (await c.call(name, "ready"))["ready"]:
         await c.sleep(0.05)
 
 
@@ -194,3 +199,29 @@ def test_a_row_is_read_through_once_for_all_who_ask_and_again_when_it_has_change
             await c.call("cache", "read", "elsewhere/1")
 
     sim(script, FOLLOWING)
+
+
+def test_a_new_node_takes_over_its_keys_from_the_others() -> None:
+    async def script(c: Scenario) -> tuple[int, int]:
+        await ready(c, "cache-1")
+        for number in range(60):
+            key = f"item/{number}"
+            _, token, _ = await c.call("cache-1", "get", key)
+            assert await c.call("cache-1", "set", key, f"value {number}", {"token": token})
+        await c.scale("cache", 2)
+        while not (await c.call("cache-2", "ready"))["ready"]:
+            await c.sleep(0.05)
+        told = await (await c.cache_warm("cache-2")).ended()
+        kept = (await c.call_admin("cache-2", "stats"))["cache-2"]["entries"]
+        return told["taken_over"], kept
+
+    taken, kept = sim(script, FOLLOWING)
+    assert 10 < taken == kept < 50  # what the ring gives it of 60
+
+
+def test_where_nothing_says_what_is_old_no_node_is_warmed() -> None:
+    async def script(c: Scenario) -> None:
+        with pytest.raises(RpcError, match="without `fills_from`"):
+            await (await c.cache_warm("cache")).ended()
+
+    sim(script)

@@ -191,3 +191,70 @@ async def test_stale_is_sent_once_though_the_origin_breaks_off_in_its_body(
     broken = True
     answered = await cdn.get("/a")
     assert (answered.body, status_of(answered)) == (b"complete", "STALE")
+
+
+async def test_a_416_to_one_range_is_nobodys_answer_to_the_whole(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    def answer(request: Request) -> Response:
+        if "range" in request.headers:
+            return Response(416, (FRESH, ("content-range", "bytes */3")))
+        return Response(200, (FRESH,), b"one")
+
+    cdn.origin.answer = answer
+    await cdn.start()
+    await cdn.get("/a", range="bytes=999-")
+    again = await cdn.get("/a")
+    assert (again.status, again.body) == (200, b"one")
+
+
+async def test_connection_takes_no_header_away_by_which_answers_are_kept_apart(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    def answer(request: Request) -> Response:
+        language = request.headers.get("accept-language", "none")
+        return Response(200, (FRESH, ("vary", "accept-language")), language.encode())
+
+    cdn.origin.answer = answer
+    await cdn.start()
+    await cdn.raw(
+        b"GET /a HTTP/1.1\r\nHost: site\r\nAccept-Language: de\r\n"
+        b"Connection: close, accept-language\r\n\r\n"
+    )
+    assert (await cdn.get("/a", accept_language="de")).body == b"de"
+
+
+async def test_a_failure_with_one_users_words_is_not_told_to_those_who_waited(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    private = (("cache-control", "private"), ("set-cookie", "session=mine"))
+    cdn.origin.answer = Response(500, private, b"my own words")
+    await cdn.start()
+    cdn.origin.delay_s = 1.0
+    answers: list[Response] = []
+
+    async def ask() -> None:
+        answers.append(await cdn.get("/a"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(ask)
+    mine = [each for each in answers if each.body == b"my own words"]
+    assert len(mine) == 1
+    assert [each.header("set-cookie") for each in answers].count("session=mine") == 1
+
+
+async def test_the_cookie_of_a_304_is_not_kept_for_others(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    def answer(request: Request) -> Response:
+        if "if-none-match" in request.headers:
+            return Response(304, (FRESH, ("etag", '"1"'), ("set-cookie", "session=theirs")))
+        return Response(200, (FRESH, ("etag", '"1"')), b"one")
+
+    cdn.origin.answer = answer
+    await cdn.start()
+    await cdn.get("/a")
+    await trio.sleep(61)
+    await cdn.get("/a")
+    assert (await cdn.get("/a")).header("set-cookie") is None

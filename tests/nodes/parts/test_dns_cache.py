@@ -55,3 +55,11 @@ def test_there_is_a_bound_on_questions_and_on_parts_of_the_world() -> None:
         cache.put("www", number, 0.0, 10, (f"10.{number // 256}.{number % 256}.0", 24), 24)
     assert cache.get("www", span_of("10.0.0.0", 24), 1.0) is None
     assert cache.get("www", span_of("10.1.255.0", 24), 1.0) is not None
+
+
+def test_the_longest_prefix_that_fits_is_the_answer() -> None:
+    cache: DnsCache[str] = DnsCache()
+    cache.put("www", "this network", 0.0, 10, EU, 24)
+    cache.put("www", "its surroundings", 0.0, 10, ("203.0.0.0", 16), 16)
+    found = cache.get("www", span_of("203.0.113.7", 32), 1.0)
+    assert found is not None and found.value == "this network"

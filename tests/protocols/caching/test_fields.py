@@ -141,3 +141,8 @@ def test_a_cdn_obeys_the_field_that_is_for_it_and_no_other(headers, targeted, li
     assert found.targeted == targeted
     assert found.seconds("max-age") == lifetime
     assert found.forbids("no-store") is False
+
+
+def test_quotes_that_are_never_closed_are_read_once() -> None:
+    assert len(fields.members('"\\' * 50_000)) == 1
+    assert fields.members('a, "b, c", d') == ["a", '"b, c"', "d"]
