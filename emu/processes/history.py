@@ -18,7 +18,7 @@ class Handover:
     """`nodes.base.History` in a worker process."""
 
     def __init__(self, tell: Tell) -> None:
-        self.tell = tell
+        self.notify = tell
         self.now_s: Callable[[], float] = lambda: 0.0
         self._numbers = count(1)
 
@@ -26,7 +26,7 @@ class Handover:
         self, process: str, f: str, value: Any = None, key: Any = None, *, model: str = "kv"
     ) -> HandedOver:
         number, at_s = next(self._numbers), self.now_s()
-        self.tell("invoked", number, at_s, process, f, plain(value), plain(key), model)
+        self.notify("invoked", number, at_s, process, f, plain(value), plain(key), model)
         return HandedOver(self, number)
 
 
@@ -52,7 +52,7 @@ class HandedOver:
         number, self._number = self._number, 0
         if number:
             history = self._history
-            history.tell("completed", number, history.now_s(), outcome, plain(value), reason)
+            history.notify("completed", number, history.now_s(), outcome, plain(value), reason)
 
 
 class Received:

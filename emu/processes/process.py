@@ -45,7 +45,7 @@ class WorkerProcess:
         """0 until it was started."""
         return self._process.pid if self._process is not None else 0
 
-    def tell(self, word: str, *params: Any) -> None:
+    def notify(self, word: str, *params: Any) -> None:
         if not self.ended:
             self._told += 1
             self._control.tell(word, *params)
@@ -58,7 +58,7 @@ class WorkerProcess:
 
     async def in_force(self) -> None:
         """Return when all that it was told holds, or it has ended, or hears nothing for long."""
-        self.tell("obeyed?", self._told + 1)  # also so that all it has said until then is heard
+        self.notify("obeyed?", self._told + 1)  # also so that all it has said until then is heard
         wanted = self._told
         with trio.move_on_after(ASK_TIMEOUT_S):
             while self._heard < wanted and not self.ended:

@@ -100,10 +100,10 @@ class Workers:
         found = self._processes.get(number)
         if found is None or found.ended:
             found = self._processes[number] = WorkerProcess(number)
-            found.tell("hello", self._hello(number))
+            found.notify("hello", self._hello(number))
             for word, *params in self.world.snapshot():
-                found.tell(word, *params)
-            self.world.listeners[found.tell] = None
+                found.notify(word, *params)
+            self.world.listeners[found.notify] = None
             self.nursery.start_soon(self._run, found)
         return found
 
@@ -117,7 +117,7 @@ class Workers:
             file = getattr(module, "__file__", None)
             beside = (self._code / f"{name}.py", self._code / name / "__init__.py")
             if file is not None and Path(file) in beside:
-                process.tell("code", str(self._code), (name,))
+                process.notify("code", str(self._code), (name,))
             process.code.add(name)
 
     def _hello(self, number: int) -> Hello:
@@ -143,7 +143,7 @@ class Workers:
         try:
             await process.run(self._hear(process), world.trunks_fd, begun)
         finally:
-            del world.listeners[process.tell]
+            del world.listeners[process.notify]
             world.forget_worker(number)
         self._ended(process)
 
@@ -271,7 +271,7 @@ class WorkerNode:
         process = self.process
         if process is None or process.ended:
             return False
-        process.tell(word, self.name, *params)
+        process.notify(word, self.name, *params)
         return True
 
     # --- its life ------------------------------------------------------------------------------

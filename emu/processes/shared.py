@@ -30,7 +30,7 @@ class SharedWorld(LiveWorld):
         self.listeners: dict[Tell, None] = {}
         self.trunks_fd = shared_memory()
         self._cells = Cells(self.trunks_fd)
-        self.links = self._links = SharedLinks(args[0], self._cells, self.tell)
+        self.links = self._links = SharedLinks(args[0], self._cells, self.notify)
         self.links_seed: int | str = args[0]
         self.settled = False
         self.told: dict[int, dict[str, Any]] = {}
@@ -45,7 +45,7 @@ class SharedWorld(LiveWorld):
         finally:
             os.close(self.trunks_fd)
 
-    def tell(self, word: str, *params: Any) -> None:
+    def notify(self, word: str, *params: Any) -> None:
         for listener in list(self.listeners):
             listener(word, *params)
 
@@ -53,12 +53,12 @@ class SharedWorld(LiveWorld):
         before = len(self._machines)
         made = super().machine(spec)
         if len(self._machines) != before:
-            self.tell("machine", made.spec, made.address)
+            self.notify("machine", made.spec, made.address)
         return made
 
     def remove_machine(self, name: str) -> None:
         super().remove_machine(name)
-        self.tell("gone", name)
+        self.notify("gone", name)
 
     def forget_machine(self, name: str, *, files_too: bool) -> None:
         """Of a machine that a worker has it is the worker who removes the files."""
@@ -88,12 +88,12 @@ class SharedWorld(LiveWorld):
         host = self.network.host(name)
         if host is not None and host.ports != ports:
             host.ports = dict(ports)
-            self.tell("ports", name, ports)
+            self.notify("ports", name, ports)
 
     def settle(self) -> None:
         super().settle()
         self.settled = True
-        self.tell("settle")
+        self.notify("settle")
 
     def snapshot(self) -> Iterator[tuple[Any, ...]]:
         """What somebody has to be told who knows nothing."""

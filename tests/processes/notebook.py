@@ -104,7 +104,7 @@ class NotebookNode:
     def _attack(self, call: Call) -> None:
         """Hand over what its reader would have to run, past whoever makes it plain."""
         history: Any = self.ctx.history
-        history._history.tell("invoked", Path("/tmp"))
+        history._history.notify("invoked", Path("/tmp"))
 
 
 NOTEBOOK = Kind(NotebookConfig, NotebookNode)
