@@ -18,8 +18,8 @@ from tests.live.running import Running, emu_up
 from tests.live.starving import spinning, stop_and_go
 
 FULL: Final = "topologies/full.yaml"
-GROUPS: Final = 4
-"""That elect: the database, the store's two shards and its coordinators."""
+GROUPS: Final = 5
+"""That elect: the database, the brokers, the store's two shards and its coordinators."""
 
 
 def call(running: Running, method: str, *params: Any) -> Any:
@@ -60,7 +60,7 @@ def check(found: dict[str, Any]) -> None:
 def test_beside_forty_programs_that_spin_and_stopped_a_few_times_nothing_fails(tmp_path: Path):
     with emu_up(tmp_path, FULL, "--fresh") as running:
         since = settled(running)
-        with spinning(40, 4.0), urllib.request.urlopen(running.url("lb-1"), timeout=60) as page:
+        with spinning(40, 4.0), urllib.request.urlopen(running.url("edge-1"), timeout=60) as page:
             assert page.status == 200
         stop_and_go(running.process, (0.3, 1.2, 2.0), 0.3)
         time.sleep(1.0)
