@@ -120,6 +120,12 @@ def _look(session: Session, instances: list[Instance]) -> list[tuple[str, str]]:
     return lines
 
 
+def _passed_to(instance: Instance) -> list[str]:
+    """The tiers to which it passes requests on."""
+    kind, config = instance.placement.kind, instance.placement.config
+    return [word for edge in kind.passes for word in words_of(getattr(config, edge))]
+
+
 def to_break(instances: Sequence[Instance]) -> list[tuple[str, str]]:
     """What to try first: a command for `emu`, and what it does."""
     counts = Counter(instance.spec.tier for instance in instances)
@@ -139,8 +145,9 @@ def to_break(instances: Sequence[Instance]) -> list[tuple[str, str]]:
         else:
             lines.append((f"kill '{tier} {leader.role}' --for 10s", "a replica takes its place"))
     lines.append((f"slow {server} --latency 80ms --for 10s", "a longer way to it"))
-    if passing:
-        lines.append((f"partition {passing[0].spec.tier} {server} --for 5s", "the cable is cut"))
+    before = [each for each in passing if server in _passed_to(each)]
+    if before:
+        lines.append((f"partition {before[0].spec.tier} {server} --for 5s", "the cable is cut"))
         lines.append((f"scale {server}=5", "more machines"))
     else:
         lines.append((f"cpu {server} --cores 1", "a smaller machine"))
