@@ -83,6 +83,7 @@ def kill_worker_of(c: emu.Scenario, name: str) -> None:
     os.kill(c.cluster.instances[name].handle.process.pid, signal.SIGKILL)
 
 
+@pytest.mark.soak
 async def test_every_verb_does_to_a_process_what_it_does_to_a_task(tmp_path):
     async with pads(tmp_path) as c:
         assert [(row["name"], row["state"]) for row in await c.ps()] == [
