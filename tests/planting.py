@@ -7,17 +7,31 @@ function that does the swapping; whoever hunts them runs the ordinary machinery 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
 
 import pytest
 
 from emu.seeds.campaign import run_all
-from emu.seeds.run import SeedRun
+from emu.seeds.run import FaultSource, SeedRun, run_seed
 
 Swap = pytest.MonkeyPatch
 Plant = Callable[[Swap], None]
+
+
+MOST_SEEDS: Final = 200
+"""A bug that so many do not find is not found."""
+
+
+class Named(Protocol):
+    """Any bug: some say more of themselves."""
+
+    @property
+    def sentence(self) -> str: ...
+    @property
+    def plant(self) -> Plant: ...
 
 
 class Bug(NamedTuple):
@@ -25,6 +39,14 @@ class Bug(NamedTuple):
 
     sentence: str
     plant: Plant
+
+
+class SeededBug(NamedTuple):
+    """`seed`: the first that is known to find it; CI looks there, `make soak` from 1 on."""
+
+    sentence: str
+    plant: Plant
+    seed: int
 
 
 @contextmanager
@@ -41,10 +63,46 @@ def first_found(plant: Plant, anomaly: Callable[[int], str], seeds: Iterable[int
         return next((seed for seed in seeds if anomaly(seed)), None)
 
 
-def alarms(runs: Sequence[SeedRun]) -> list[str]:
-    """What is found wrong with the true code, a line for each seed; hopefully nothing."""
-    results = run_all(runs, os.cpu_count() or 1, lambda result: None)
-    return [f"seed {each.seed}: {each.kind}: {each.anomaly}" for each in results if each.anomaly]
+class Campaign(NamedTuple):
+    """What `emu sim` runs of one topology: its own load, faults and verdict."""
+
+    topology: Path
+    for_s: float
+    faults: FaultSource = "swarm"
+
+    def run(self, seed: int) -> SeedRun:
+        return SeedRun(str(self.topology), seed, self.for_s, self.faults)
+
+    def anomaly(self, seed: int) -> str:
+        return run_seed(self.run(seed)).anomaly
+
+    def finds(self, bug: Named, seeds: Iterable[int]) -> int | None:
+        return first_found(bug.plant, self.anomaly, seeds)
+
+    def alarms(self, seeds: int) -> list[str]:
+        """What is found wrong with the true code, a line for each seed; hopefully nothing."""
+        runs = [self.run(seed) for seed in range(1, seeds + 1)]
+        results = run_all(runs, os.cpu_count() or 1, lambda result: None)
+        return [
+            f"seed {each.seed}: {each.kind}: {each.anomaly}" for each in results if each.anomaly
+        ]
+
+
+def each_of(bugs: Sequence[Named], only: Iterable[str] | None = None) -> pytest.MarkDecorator:
+    """A test for each bug (of these sentences), called by its sentence."""
+    chosen = [each for each in bugs if only is None or each.sentence in only]
+    return pytest.mark.parametrize("bug", chosen, ids=[each.sentence for each in chosen])
+
+
+def hunt(
+    bug: Named, finds: Callable[[Any, Iterable[int]], int | None], missed: Mapping[str, str] = {}
+) -> None:
+    """It must be found in MOST_SEEDS, unless it is known to be missed, and why."""
+    if bug.sentence in missed:
+        pytest.xfail(missed[bug.sentence])
+    seed = finds(bug, range(1, MOST_SEEDS + 1))
+    print(f"seed {seed}: {bug.sentence}")
+    assert seed is not None
 
 
 class Unlike:

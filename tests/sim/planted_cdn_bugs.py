@@ -7,24 +7,15 @@ find it under tests/sim/planted/cdn.yaml. How they are hunted is test_cdn_plante
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from nodes.cdn import edge, journal, store
 from nodes.cdn.store import Kept, Store
 from protocols.caching import ranges, reuse, storing
 from protocols.caching.reuse import Decision, Stored
-from tests.planting import Plant, Swap
+from tests.planting import Plant, SeededBug, Swap
 
-
-class CdnBug(NamedTuple):
-    """`seed`: the first that is known to find it; CI looks there, `make soak` from 1 on."""
-
-    sentence: str
-    plant: Plant
-    seed: int
-
-
-BUGS: list[CdnBug] = []
+BUGS: list[SeededBug] = []
 
 
 def bug(seed: int = 1) -> Callable[[Plant], Plant]:
@@ -32,7 +23,7 @@ def bug(seed: int = 1) -> Callable[[Plant], Plant]:
 
     def add(plant: Plant) -> Plant:
         assert plant.__doc__ is not None
-        BUGS.append(CdnBug(plant.__doc__, plant, seed))
+        BUGS.append(SeededBug(plant.__doc__, plant, seed))
         return plant
 
     return add

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from nodes.queue import (
     backlog,
@@ -27,18 +27,9 @@ from nodes.queue import publishing as publishing_module
 from nodes.replica import files as replica_files
 from nodes.replica.group_commit import Commits
 from protocols.replication.quorum import AckRule
-from tests.planting import Plant, Swap
+from tests.planting import Plant, SeededBug, Swap
 
-
-class QueueBug(NamedTuple):
-    """`seed`: the first that is known to find it; CI looks there, `make soak` from 1 on."""
-
-    sentence: str
-    plant: Plant
-    seed: int
-
-
-BUGS: list[QueueBug] = []
+BUGS: list[SeededBug] = []
 
 
 def bug(seed: int = 1) -> Callable[[Plant], Plant]:
@@ -46,7 +37,7 @@ def bug(seed: int = 1) -> Callable[[Plant], Plant]:
 
     def add(plant: Plant) -> Plant:
         assert plant.__doc__ is not None
-        BUGS.append(QueueBug(plant.__doc__, plant, seed))
+        BUGS.append(SeededBug(plant.__doc__, plant, seed))
         return plant
 
     return add

@@ -7,7 +7,7 @@ tests/sim/planted/regions.yaml must find it. How they are hunted is test_regions
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from nodes import checking
 from nodes.dns import resolver, steering
@@ -19,21 +19,15 @@ from nodes.wire import dns_client
 from protocols import dns
 from protocols.replication.lease import Lease
 from protocols.replication.quorum import AckRule
-from tests.planting import Plant, Swap
+from tests.planting import Bug, Plant, Swap
 
-
-class RegionBug(NamedTuple):
-    sentence: str
-    plant: Plant
-
-
-BUGS: list[RegionBug] = []
+BUGS: list[Bug] = []
 
 
 def bug(plant: Plant) -> Plant:
     """List the function under its docstring."""
     assert plant.__doc__ is not None
-    BUGS.append(RegionBug(plant.__doc__, plant))
+    BUGS.append(Bug(plant.__doc__, plant))
     return plant
 
 

@@ -7,7 +7,7 @@ find it under tests/sim/planted/scaled.yaml. How they are hunted is test_scaling
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from emu.machine.cpu import NodeCpu
 from nodes.autoscaler import measured, pace, replicas
@@ -15,18 +15,9 @@ from nodes.autoscaler.replicas import MILLI, Asked, Sample
 from nodes.autoscaler.scaler import CPU, IN_FLIGHT, REQUESTS
 from nodes.parts.backoff import RetryBudget
 from nodes.parts.breaker import Breaker, State
-from tests.planting import Plant, Swap
+from tests.planting import Plant, SeededBug, Swap
 
-
-class ScalingBug(NamedTuple):
-    """`seed`: the first that is known to find it; CI looks there, `make soak` from 1 on."""
-
-    sentence: str
-    plant: Plant
-    seed: int
-
-
-BUGS: list[ScalingBug] = []
+BUGS: list[SeededBug] = []
 
 
 def bug(seed: int = 1) -> Callable[[Plant], Plant]:
@@ -34,7 +25,7 @@ def bug(seed: int = 1) -> Callable[[Plant], Plant]:
 
     def add(plant: Plant) -> Plant:
         assert plant.__doc__ is not None
-        BUGS.append(ScalingBug(plant.__doc__, plant, seed))
+        BUGS.append(SeededBug(plant.__doc__, plant, seed))
         return plant
 
     return add

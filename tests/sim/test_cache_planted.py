@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from emu.seeds.run import FaultSource, SeedRun, run_seed
-from tests.planting import alarms, first_found
+from emu.seeds.run import FaultSource
+from tests.planting import Campaign, each_of, first_found, hunt
 from tests.sim.planted_cache_bugs import BUGS, LEASES, LOG, CacheBug
 
 FOLDER = Path(__file__).parent / "planted"
 FOR_S = 8.0
-MOST_SEEDS = 200
 CONTROL_SEEDS = 200
 SAMPLE = ("a delete does not void the token of who fetches the key",)
 """What CI looks for: it shows in the first seeds."""
@@ -28,18 +27,14 @@ MISSED = {
 """Not found yet, and in how many seeds."""
 
 
-def seed_run(topology: str, seed: int, faults: FaultSource = "swarm") -> SeedRun:
-    return SeedRun(str(FOLDER / f"{topology}.yaml"), seed, FOR_S, faults)
+def campaign(topology: str, faults: FaultSource = "swarm") -> Campaign:
+    return Campaign(FOLDER / f"{topology}.yaml", FOR_S, faults)
 
 
-def finding_seed(bug: CacheBug, seeds: Iterable[int]) -> int | None:
+def finds(bug: CacheBug, seeds: Iterable[int]) -> int | None:
     """Under the file's own faults, or those that a swarm draws."""
-
-    def anomaly(seed: int) -> str:
-        found = run_seed(seed_run(bug.topology, seed, "timeline")).anomaly
-        return found or run_seed(seed_run(bug.topology, seed)).anomaly
-
-    return first_found(bug.plant, anomaly, seeds)
+    own, drawn = campaign(bug.topology, "timeline"), campaign(bug.topology)
+    return first_found(bug.plant, lambda seed: own.anomaly(seed) or drawn.anomaly(seed), seeds)
 
 
 def test_the_bugs_are_many() -> None:
@@ -48,24 +43,19 @@ def test_the_bugs_are_many() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", [each for each in BUGS if each.sentence in SAMPLE])
+@each_of(BUGS, SAMPLE)
 def test_a_planted_bug_is_found(bug: CacheBug) -> None:
-    assert finding_seed(bug, range(bug.seed, bug.seed + 3)) is not None
+    assert finds(bug, range(bug.seed, bug.seed + 3)) is not None
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("bug", BUGS, ids=[each.sentence for each in BUGS])
+@each_of(BUGS)
 def test_a_planted_bug_is_found_within_200_seeds(bug: CacheBug) -> None:
-    if bug.sentence in MISSED:
-        pytest.xfail(MISSED[bug.sentence])
-    seed = finding_seed(bug, range(1, MOST_SEEDS + 1))
-    print(f"seed {seed}: {bug.sentence}")
-    assert seed is not None
+    hunt(bug, finds, MISSED)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("topology", [LEASES, LOG])
 def test_the_true_code_raises_no_alarm(topology: str) -> None:
-    seeds = range(1, CONTROL_SEEDS + 1)
-    assert alarms([seed_run(topology, seed) for seed in seeds]) == []
-    assert alarms([seed_run(topology, seed, "timeline") for seed in seeds]) == []
+    assert campaign(topology).alarms(CONTROL_SEEDS) == []
+    assert campaign(topology, "timeline").alarms(CONTROL_SEEDS) == []

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from emu.seeds.run import SeedRun, run_seed
-from tests.planting import alarms, first_found
-from tests.sim.planted_region_bugs import BUGS, RegionBug
+from tests.planting import Bug, Campaign, each_of, hunt
+from tests.sim.planted_region_bugs import BUGS
 
-TOPOLOGY = Path(__file__).parent / "planted" / "regions.yaml"
-FOR_S = 56.0
-MOST_SEEDS = 200
+CAMPAIGN = Campaign(Path(__file__).parent / "planted" / "regions.yaml", 56.0, "timeline")
 CONTROL_SEEDS = 100
 SAMPLE = ("where no member is healthy, there is no answer",)
 """What CI looks for: a run takes seconds."""
@@ -24,36 +20,23 @@ MISSED = {
 """Not found yet, and in how many seeds."""
 
 
-def seed_run(seed: int) -> SeedRun:
-    return SeedRun(str(TOPOLOGY), seed, FOR_S, "timeline")
-
-
-def finding_seed(bug: RegionBug, seeds: Iterable[int]) -> int | None:
-    return first_found(bug.plant, lambda seed: run_seed(seed_run(seed)).anomaly, seeds)
-
-
 def test_the_bugs_are_many():
     assert len(BUGS) == len({each.sentence for each in BUGS}) >= 10
     assert {*SAMPLE, *MISSED} <= {each.sentence for each in BUGS}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", [each for each in BUGS if each.sentence in SAMPLE])
-def test_a_planted_bug_is_found(bug: RegionBug):
-    assert finding_seed(bug, range(1, 4)) is not None
+@each_of(BUGS, SAMPLE)
+def test_a_planted_bug_is_found(bug: Bug):
+    assert CAMPAIGN.finds(bug, range(1, 4)) is not None
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("bug", BUGS, ids=[each.sentence for each in BUGS])
-def test_a_planted_bug_is_found_within_200_seeds(bug: RegionBug):
-    if bug.sentence in MISSED:
-        pytest.xfail(MISSED[bug.sentence])
-    seed = finding_seed(bug, range(1, MOST_SEEDS + 1))
-    print(f"seed {seed}: {bug.sentence}")
-    assert seed is not None
+@each_of(BUGS)
+def test_a_planted_bug_is_found_within_200_seeds(bug: Bug):
+    hunt(bug, CAMPAIGN.finds, MISSED)
 
 
 @pytest.mark.soak
 def test_the_true_code_gives_no_alarm():
-    runs = [seed_run(seed) for seed in range(1, CONTROL_SEEDS + 1)]
-    assert alarms(runs) == []
+    assert CAMPAIGN.alarms(CONTROL_SEEDS) == []
