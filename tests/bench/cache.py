@@ -9,11 +9,11 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from tests.bench import alternate, find_peer, free_port, kv, measured_by
+from tests.bench import alternate, find_peer, free_port, kv
 from tests.bench.balancer import process
 
 RIG = [sys.executable, "-m", "tests.bench.cache_rig"]
@@ -33,14 +33,6 @@ def memcached(program: str) -> Iterator[int]:
         yield port
 
 
-def measured(address: str, port: int, protocol: str, depth: int, work: str) -> Callable[[], float]:
-    def once() -> float:
-        command = [*RIG, "client", address, str(port), protocol, str(depth), work]
-        return float(measured_by(*command)["per_s"])
-
-    return once
-
-
 def run(*, peer: str | None = None, runs: int = 5) -> dict[str, Any]:
     """A row for each command: at depth 1 beside memcached, at depth 16 beside the bare loop."""
     program = find_peer(peer or "memcached", "memcached")
@@ -55,8 +47,8 @@ def run(*, peer: str | None = None, runs: int = 5) -> dict[str, Any]:
                     row = alternate(
                         f"cache {work} x {depth}",
                         "requests/s",
-                        measured(address, PORT, "msgpack", depth, work),
-                        measured("127.0.0.1", port, protocol, depth, work),
+                        kv.measured(address, PORT, "msgpack", depth, work, rig=RIG),
+                        kv.measured("127.0.0.1", port, protocol, depth, work, rig=RIG),
                         runs,
                     )
                     rows.append({**row, "peer_name": name})

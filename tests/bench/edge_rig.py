@@ -5,14 +5,10 @@ before it, each in a live world of one machine. They print one JSON line.
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
 
-from emu.live.world import LiveWorld
-from emu.machine.life import current_life
 from emu.machine.world import MachineSpec
 from nodes.base import HTTP_PORT, Context
 from nodes.cdn.config import CdnConfig
@@ -21,7 +17,7 @@ from nodes.kind import HTTP
 from nodes.wire.accepting import accept_forever
 from nodes.wire.http_server import Endpoint, HttpService, Via
 from protocols.http.message import Request, Response
-from tests.bench import say
+from tests.bench.http_rig import serve
 
 BODY: Final = b"x" * 1024
 HEADERS: Final = (("content-type", "text/plain"), ("cache-control", "max-age=3600"))
@@ -48,25 +44,11 @@ async def main(what: str, origin: str = "") -> None:
     address = origin.removeprefix("http://").rstrip("/")
     host, _, port = address.partition(":")
     outside = ((host, int(port)),) if address else ()
-    with tempfile.TemporaryDirectory() as folder:
-        async with LiveWorld("bench", Path(folder)) as world, trio.open_nursery() as nursery:
-            spec = MachineSpec(
-                "edge-1", "edge", what, "here", (HTTP,), public=True, outside=outside
-            )
-            life, ctx = world.machine(spec).boot(1)
-            node: Any = (
-                CdnNode(ctx, CdnConfig(origin=f"http://{address}")) if address else OriginNode(ctx)
-            )
-
-            async def run(task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
-                current_life.set(life)
-                with life.scope:
-                    await node.run(task_status=task_status)
-
-            await nursery.start(run)
-            world.settle()
-            say(endpoint=world.endpoint("edge-1", HTTP_PORT))
-            await trio.sleep_forever()
+    spec = MachineSpec("edge-1", "edge", what, "here", (HTTP,), public=True, outside=outside)
+    if address:
+        await serve(spec, lambda ctx: CdnNode(ctx, CdnConfig(origin=f"http://{address}")))
+    else:
+        await serve(spec, OriginNode)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,12 +50,12 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": BODY})
 
 
-async def main(what: str) -> None:
+async def serve(spec: MachineSpec, make: Callable[[Context], Any]) -> None:
+    """Its node in a live world of one machine, until the end; where it listens is said."""
     with tempfile.TemporaryDirectory() as folder:
         async with LiveWorld("bench", Path(folder)) as world, trio.open_nursery() as nursery:
-            spec = MachineSpec("web-1", "web", "web", "here", (HTTP,), public=True)
             life, ctx = world.machine(spec).boot(1)
-            node: Any = HelloNode(ctx) if what == "hello" else WebNode(ctx, WebConfig())
+            node = make(ctx)
 
             async def run(task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
                 current_life.set(life)
@@ -63,8 +64,13 @@ async def main(what: str) -> None:
 
             await nursery.start(run)
             world.settle()
-            say(endpoint=world.endpoint("web-1", HTTP_PORT))
+            say(endpoint=world.endpoint(spec.name, HTTP_PORT))
             await trio.sleep_forever()
+
+
+async def main(what: str) -> None:
+    spec = MachineSpec("web-1", "web", "web", "here", (HTTP,), public=True)
+    await serve(spec, HelloNode if what == "hello" else lambda ctx: WebNode(ctx, WebConfig()))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,11 @@ def redis_of(setting: str, program: str, options: list[str]) -> Iterator[int]:
             yield port
 
 
-def measured(address: str, port: int, protocol: str, depth: int, work: str) -> Callable[[], float]:
+def measured(
+    address: str, port: int, protocol: str, depth: int, work: str, *, rig: Sequence[str] = RIG
+) -> Callable[[], float]:
     def once() -> float:
-        command = [*RIG, "client", address, str(port), protocol, str(depth), work]
+        command = [*rig, "client", address, str(port), protocol, str(depth), work]
         return float(measured_by(*command)["per_s"])
 
     return once

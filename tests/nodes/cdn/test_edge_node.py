@@ -61,14 +61,8 @@ async def test_many_who_ask_at_a_time_ask_the_origin_once(
 ) -> None:
     await cdn.start()
     cdn.origin.delay_s = 1.0
-    answers: list[Response] = []
-
-    async def ask() -> None:
-        answers.append(await cdn.get("/a"))
-
     async with trio.open_nursery() as nursery:
-        for _ in range(20):
-            nursery.start_soon(ask)
+        answers = cdn.beside(nursery, "/a", 20)
     assert cdn.origin.asked == 1
     assert [each.body for each in answers] == [b"one"] * 20
     assert sum("collapsed" in (each.header("cache-status") or "") for each in answers) == 19
@@ -82,14 +76,12 @@ async def test_those_who_wait_for_what_is_not_for_them_are_woken_at_once(
     cdn.origin.delay_s = 1.0
     began_s = trio.current_time()
     async with trio.open_nursery() as nursery:
-        for _ in range(20):
-            nursery.start_soon(cdn.get, "/a")
+        cdn.beside(nursery, "/a", 20)
     assert cdn.origin.asked == 20
     assert trio.current_time() - began_s == pytest.approx(2.0, abs=0.01)  # one after the first
     began_s = trio.current_time()
     async with trio.open_nursery() as nursery:
-        for _ in range(20):
-            nursery.start_soon(cdn.get, "/a")
+        cdn.beside(nursery, "/a", 20)
     assert trio.current_time() - began_s == pytest.approx(1.0, abs=0.01)  # hit for miss
 
 
@@ -102,15 +94,9 @@ async def test_those_who_waited_in_vain_do_not_wait_for_each_other(
     await trio.sleep(5)
     cdn.origin.answer = Response(200, (("cache-control", "private, no-store"),), b"mine")
     cdn.origin.delay_s = 1.0
-    answers: list[Response] = []
-
-    async def ask() -> None:
-        answers.append(await cdn.get("/a"))
-
     began_s = trio.current_time()
     async with trio.open_nursery() as nursery:
-        for _ in range(20):
-            nursery.start_soon(ask)
+        answers = cdn.beside(nursery, "/a", 20)
     assert [(each.status, each.body) for each in answers] == [(200, b"mine")] * 20
     assert cdn.origin.asked == 21
     assert trio.current_time() - began_s == pytest.approx(2.0, abs=0.01)

@@ -152,16 +152,11 @@ async def test_one_who_leaves_first_does_not_take_the_answer_along(
 ) -> None:
     await cdn.start()
     cdn.origin.delay_s = 2.0
-    answers: list[Response] = []
-
-    async def ask() -> None:
-        answers.append(await cdn.get("/a"))
-
     async with trio.open_nursery() as nursery:
         stream = await cdn.outside.network.open_stream("edge-1", HTTP_PORT)
         await stream.send_all(b"GET /a HTTP/1.1\r\nHost: site\r\n\r\n")
         await trio.sleep(0.5)
-        nursery.start_soon(ask)
+        answers = cdn.beside(nursery, "/a")
         await trio.sleep(0.5)
         stream.abort()
     assert answers[0].body == b"one"
@@ -231,14 +226,8 @@ async def test_a_failure_with_one_users_words_is_not_told_to_those_who_waited(
     cdn.origin.answer = Response(500, private, b"my own words")
     await cdn.start()
     cdn.origin.delay_s = 1.0
-    answers: list[Response] = []
-
-    async def ask() -> None:
-        answers.append(await cdn.get("/a"))
-
     async with trio.open_nursery() as nursery:
-        for _ in range(5):
-            nursery.start_soon(ask)
+        answers = cdn.beside(nursery, "/a", 5)
     mine = [each for each in answers if each.body == b"my own words"]
     assert len(mine) == 1
     assert [each.header("set-cookie") for each in answers].count("session=mine") == 1

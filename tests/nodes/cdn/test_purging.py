@@ -86,17 +86,12 @@ async def test_who_asks_after_a_purge_does_not_wait_for_what_was_asked_before_it
 ) -> None:
     await cdn.start()
     cdn.origin.delay_s = 2.0
-    later: list[Response] = []
-
-    async def ask() -> None:
-        later.append(await cdn.get("/a"))
-
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cdn.get, "/a")
         await trio.sleep(1)
         cdn.origin.answer = Response(200, (FRESH,), b"two")
         await purge(cdn, "url", "/a")
-        nursery.start_soon(ask)
+        later = cdn.beside(nursery, "/a")
     assert later[0].body == b"two"
 
 
@@ -115,13 +110,8 @@ async def test_a_304_does_not_bring_back_what_was_purged_meanwhile(
 
     cdn.origin.answer = answer
     cdn.origin.delay_s = 2.0
-    answers: list[Response] = []
-
-    async def ask() -> None:
-        answers.append(await cdn.get("/a"))
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask)
+        answers = cdn.beside(nursery, "/a")
         await trio.sleep(1)
         await purge(cdn, "url", "/a")
     assert answers[0].body == b"two"
