@@ -4,15 +4,14 @@ had just happened."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from emu.machine.events import Event
 from emu.running import conditions
 from emu.running.conditions import Condition
 from emu.scenario import cluster
-from emu.seeds.run import AS_WRITTEN, FINISH_MOST_S, SeedRun, topology_of
-from emu.seeds.variation import varied
+from emu.seeds.run import FINISH_MOST_S, SeedRun, staged
 from emu.sim.run import in_virtual_time
 
 EVENTS: Final = 15
@@ -34,10 +33,7 @@ class Stop:
 def break_seed(run: SeedRun, condition: Condition) -> Stop | None:
     """The first moment at which it is met; None where that never happens while the run lasts.
     Raises ValueError where the condition fits nothing."""
-    topology = replace(topology_of(run.path, run.settings), seed=run.seed)
-    items = run.items(topology)
-    if run.faults not in AS_WRITTEN:
-        topology = varied(topology, run.seed)
+    topology, items = staged(run)
 
     async def program() -> Stop | None:
         async with cluster(topology, world="sim", knobs=run.knobs) as scenario:

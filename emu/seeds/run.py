@@ -137,12 +137,16 @@ def run_seed(run: SeedRun) -> SeedResult:
     )
 
 
+def staged(run: SeedRun) -> tuple[Topology, tuple[FaultItem, ...]]:
+    """The topology as this seed has it, and what goes wrong in it."""
+    topology = replace(topology_of(run.path, run.settings, run.text), seed=run.seed)
+    items = run.items(topology)  # of the file as it is written
+    return (varied(topology, run.seed) if run.faults in ("swarm", DAMAGE) else topology), items
+
+
 def simulate_seed(run: SeedRun, *, watchdog_s: float = WATCHDOG_S) -> Outcome[dict[str, Any]]:
     """Like `run_seed`, with the trace (for `emu trace`); the value is the run's summary."""
-    topology = replace(topology_of(run.path, run.settings, run.text), seed=run.seed)
-    items = run.items(topology)
-    if run.faults in ("swarm", DAMAGE):
-        topology = varied(topology, run.seed)
+    topology, items = staged(run)
     expect = topology.expect
     if run.faults in ("swarm", DAMAGE):
         expect = tuple(each for each in expect if each.metric in CORRECTNESS)

@@ -69,6 +69,16 @@ def test_a_seed_stops_where_it_is_met():
         break_seed(run, parse("nobody.lsn > 1"))
 
 
+def test_it_is_the_seed_that_sim_runs_of_each_source_of_faults(monkeypatch):
+    varied: list[int] = []
+    monkeypatch.setattr(
+        "emu.seeds.run.varied", lambda topology, seed: varied.append(seed) or topology
+    )
+    for seed, faults in enumerate(("planned", "none", "timeline", "swarm", "damage"), start=1):
+        break_seed(SeedRun(FIVE, seed, for_s=0.5, faults=faults), parse("db.lsn >= 1000000"))
+    assert varied == [4, 5]  # limits are drawn where faults are
+
+
 def test_a_script_waits_until_it_is_met():
     async def script(c):
         await c.kill("db primary")
