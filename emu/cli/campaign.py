@@ -5,6 +5,7 @@ What is told is read off the record, whether it was made here or is merged from 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -48,13 +49,13 @@ class Campaign:
         words: str = "simulating",
         on: str = "",
     ) -> None:
-        """`on`: where else than here, as `dask://HOST:PORT`."""
+        """`jobs` 0: a process for each core. `on`: where else, as `dask://HOST:PORT`."""
         self._words = words
         self._on = on
         self.identity = ""
         """What its parts have in common, wherever they ran."""
         self._topology = topology
-        self._jobs = jobs
+        self._jobs = jobs or os.cpu_count() or 1
         self._fail_fast = fail_fast
         self._began_s = time.perf_counter()
         self.results: list[SeedResult] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,9 +95,7 @@ def _runs(path: str, a: Topology, seeds: int, for_s: float, source: str) -> list
 
 def _side(topology: Topology, runs: list[SeedRun], jobs: int, word: str) -> list[Any]:
     """The summaries of one side in the order of the seeds; None where a run broke down."""
-    done = Campaign(
-        topology, jobs or os.cpu_count() or 1, fail_fast=False, words=f"simulating {word}"
-    )
+    done = Campaign(topology, jobs, words=f"simulating {word}")
     done.run(runs)
     if done.interrupted:
         raise typer.Exit(output.INTERRUPTED)

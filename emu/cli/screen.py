@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from emu.model.topology import Tier
     from emu.running.instance import Instance
     from emu.session import Session
+    from nodes.kind import Kind
 
 MAX_FAILED_SHOWN: Final = 5
 MAX_DONE_SHOWN: Final = 10
@@ -90,8 +91,7 @@ def _visits(tier: Tier) -> str:
     shown = " to ".join(units.format_value("rate_per_s", each) for each in rates)
     load = [shown] if rate_per_s else []
     load += [f"{waiting} thinking"] if waiting else []
-    visited = [word for edge in tier.kind.passes for word in words_of(getattr(tier.config, edge))]
-    return f"{' and '.join(load)} → {', '.join(visited)}"
+    return f"{' and '.join(load)} → {', '.join(_passed_to(tier.kind, tier.config))}"
 
 
 def _where(session: Session, instance: Instance) -> str:
@@ -120,9 +120,8 @@ def _look(session: Session, instances: list[Instance]) -> list[tuple[str, str]]:
     return lines
 
 
-def _passed_to(instance: Instance) -> list[str]:
-    """The tiers to which it passes requests on."""
-    kind, config = instance.placement.kind, instance.placement.config
+def _passed_to(kind: Kind, config: Any) -> list[str]:
+    """The tiers to which requests go on."""
     return [word for edge in kind.passes for word in words_of(getattr(config, edge))]
 
 
@@ -145,7 +144,9 @@ def to_break(instances: Sequence[Instance]) -> list[tuple[str, str]]:
         else:
             lines.append((f"kill '{tier} {leader.role}' --for 10s", "a replica takes its place"))
     lines.append((f"slow {server} --latency 80ms --for 10s", "a longer way to it"))
-    before = [each for each in passing if server in _passed_to(each)]
+    before = [
+        each for each in passing if server in _passed_to(each.placement.kind, each.placement.config)
+    ]
     if before:
         lines.append((f"partition {before[0].spec.tier} {server} --for 5s", "the cable is cut"))
         lines.append((f"scale {server}=5", "more machines"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -104,7 +103,7 @@ def sim(
     output.note(
         f"{topology.name}: {_seeds(runs)}, {for_s:g} s each, faults: {faults} ({_versions()})"
     )
-    done = Campaign(topology, jobs or os.cpu_count() or 1, fail_fast=fail_fast, on=on)
+    done = Campaign(topology, jobs, fail_fast=fail_fast, on=on)
     done.run(runs)
     while until_reached and done.goes_on and done.never and len(done.results) < MAX_SEEDS:
         runs = [replace(run, seed=run.seed + count) for run in runs]

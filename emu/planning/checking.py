@@ -60,7 +60,5 @@ def _compared(share: float, found: Model, seen: Measured) -> Iterator[Check]:
         tier, ceiling = seen.tiers[found.bottleneck.tier], found.ceiling_per_s
         served = tier.works / found.bottleneck.works
         yield Check(share, "requests/s worked off", ceiling, served, THROUGHPUT * ceiling)
-        most = tier.busiest / tier.cores if found.bottleneck.led else (
-            tier.busy / (tier.nodes * tier.cores))  # fmt: skip
         name = f"{found.bottleneck.tier} is the bottleneck: busy"
-        yield Check(share, name, 1.0, most, 1 - SATURATED)
+        yield Check(share, name, 1.0, tier.utilization, 1 - SATURATED)

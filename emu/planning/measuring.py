@@ -53,6 +53,11 @@ class TierLoad:
     led: bool
     """Whether one member has work that others cannot take over."""
 
+    @property
+    def utilization(self) -> float:
+        """Of its cores; of its leader's, where there is one. It has some."""
+        return self.busiest / self.cores if self.led else self.busy / (self.nodes * self.cores)
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
