@@ -9,8 +9,6 @@ from rich.text import Text
 
 from nodes.parts import jsons
 
-LEVELS: Final = ("debug", "info", "warning", "error")
-"""Of events and logs, for options (emu/machine/events.py has them, and needs Trio)."""
 OWN_COLUMNS: Final = ("index", "time_s", "level", "event", "node", "tier", "region")
 MAX_VALUE_CHARS: Final = 60
 """Longer ones are cut; as JSON they are whole."""

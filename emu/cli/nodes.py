@@ -20,8 +20,9 @@ from emu.cli.attach import (
     one_of_these,
 )
 from emu.cli.files import duration_s
-from emu.cli.lines import LEVELS, as_text
+from emu.cli.lines import as_text
 from emu.control.client import ControlEnded
+from emu.machine.levels import LEVELS
 from emu.observe import facts
 from emu.observe.shown import duration
 from nodes.parts import jsons

@@ -25,9 +25,9 @@ from emu.cli.files import (
     read_topology,
     tell_warnings,
 )
-from emu.cli.lines import LEVELS
 from emu.cli.observing import need_prometheus
 from emu.cli.reporting import JunitOption, write_junit, write_report
+from emu.machine.levels import LEVELS
 
 if TYPE_CHECKING:
     from emu.model.topology import Topology

@@ -14,10 +14,10 @@ from typing import Any, Final
 import structlog
 import trio
 
+from emu.machine.levels import LEVELS
 from emu.machine.requests import Requests
 
 RING_EVENTS: Final = 10_000
-LEVELS: Final = ("debug", "info", "warning", "error")
 
 Event = dict[str, Any]
 """`{"index", "time_s", "level", "event", "node"?, "tier"?, "region"?, ...fields}`."""

@@ -15,7 +15,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from emu.machine.events import LEVELS, Event
+from emu.machine.events import Event
+from emu.machine.levels import LEVELS
 from emu.observe.link_series import sum_up, tell
 from emu.observe.node_series import NodeSeries
 from emu.running.active import ActiveFault

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emu.machine.events import LEVELS, Events
+from emu.machine.events import Events
+from emu.machine.levels import LEVELS
 
 Cursor = tuple[int, int]
 """Where to go on: the next event's index, and the next request's."""
