@@ -49,6 +49,17 @@ class SeededBug(NamedTuple):
     seed: int
 
 
+def listed(bugs: list[Any], make: Callable[..., Any], *more: Any) -> Callable[[Plant], Plant]:
+    """List the function under its docstring."""
+
+    def add(plant: Plant) -> Plant:
+        assert plant.__doc__ is not None
+        bugs.append(make(plant.__doc__, plant, *more))
+        return plant
+
+    return add
+
+
 @contextmanager
 def planted(plant: Plant) -> Iterator[None]:
     """Inside, the code has the bug."""

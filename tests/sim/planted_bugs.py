@@ -26,7 +26,7 @@ from nodes.wire import client
 from nodes.wire import connection as wire_connection
 from nodes.wire import service as wire
 from protocols.replication import log as log_format
-from tests.planting import Plant, Swap, Unlike
+from tests.planting import Plant, Swap, Unlike, listed
 
 
 class PlantedBug(NamedTuple):
@@ -44,13 +44,7 @@ BUGS: list[PlantedBug] = []
 
 def bug(topology: str, *, seed: int, faults: FaultSource = "swarm") -> Callable[[Plant], Plant]:
     """List the function under its docstring."""
-
-    def add(plant: Plant) -> Plant:
-        assert plant.__doc__ is not None
-        BUGS.append(PlantedBug(plant.__doc__, plant, topology, faults, seed))
-        return plant
-
-    return add
+    return listed(BUGS, PlantedBug, topology, faults, seed)
 
 
 # --- the database's log and disk -------------------------------------------------------------

@@ -16,7 +16,7 @@ from nodes.sql import feed
 from nodes.wire.answers import current_call
 from protocols.cache import ring_of
 from protocols.errors import RpcError
-from tests.planting import Plant, Swap
+from tests.planting import Plant, Swap, listed
 
 LEASES = "cache"
 LOG = "cache-log"
@@ -36,13 +36,7 @@ BUGS: list[CacheBug] = []
 
 def bug(topology: str, seed: int = 1) -> Callable[[Plant], Plant]:
     """List the function under its docstring."""
-
-    def add(plant: Plant) -> Plant:
-        assert plant.__doc__ is not None
-        BUGS.append(CacheBug(plant.__doc__, plant, topology, seed))
-        return plant
-
-    return add
+    return listed(BUGS, CacheBug, topology, seed)
 
 
 # --- who may fill --------------------------------------------------------------------------------

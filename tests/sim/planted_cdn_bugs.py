@@ -13,20 +13,14 @@ from nodes.cdn import edge, journal, store
 from nodes.cdn.store import Kept, Store
 from protocols.caching import ranges, reuse, storing
 from protocols.caching.reuse import Decision, Stored
-from tests.planting import Plant, SeededBug, Swap
+from tests.planting import Plant, SeededBug, Swap, listed
 
 BUGS: list[SeededBug] = []
 
 
 def bug(seed: int = 1) -> Callable[[Plant], Plant]:
     """List the function under its docstring."""
-
-    def add(plant: Plant) -> Plant:
-        assert plant.__doc__ is not None
-        BUGS.append(SeededBug(plant.__doc__, plant, seed))
-        return plant
-
-    return add
+    return listed(BUGS, SeededBug, seed)
 
 
 # --- whose it is ---------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from protocols.database import Written
 from protocols.errors import RpcError
 from protocols.replication import counting, follower, lease, primary, voter
 from protocols.replication.messages import WITNESS
-from tests.planting import Plant, Swap
+from tests.planting import Swap, listed
 from tests.sim.planted_bugs import FaultSource, PlantedBug
 
 GROUP_BUGS: list[PlantedBug] = []
@@ -35,13 +35,7 @@ SHARDS = "11-sharding"
 
 def bug(topology: str, *, seed: int = 0, faults: FaultSource = "swarm") -> Any:
     """List the function under its docstring."""
-
-    def add(plant: Plant) -> Plant:
-        assert plant.__doc__ is not None
-        GROUP_BUGS.append(PlantedBug(plant.__doc__, plant, topology, faults, seed))
-        return plant
-
-    return add
+    return listed(GROUP_BUGS, PlantedBug, topology, faults, seed)
 
 
 # --- group commit ----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from nodes.replica import backing_up
 from nodes.replica.backup import BackupSource
 from protocols.replication import backup as format_of
 from protocols.replication.backup import GroupAbout
-from tests.planting import Plant, Swap
+from tests.planting import Plant, Swap, listed
 
 ALERTS, BACKUPS, DEPLOYS = "alerts", "backups", "deploys"
 
@@ -30,13 +30,7 @@ BUGS: Final[list[OperationsBug]] = []
 
 def bug(hunt: str) -> Callable[[Plant], Plant]:
     """List the function under its docstring."""
-
-    def add(plant: Plant) -> Plant:
-        assert plant.__doc__ is not None
-        BUGS.append(OperationsBug(plant.__doc__, plant, hunt))
-        return plant
-
-    return add
+    return listed(BUGS, OperationsBug, hunt)
 
 
 # --- alerts --------------------------------------------------------------------------------------

@@ -27,20 +27,14 @@ from nodes.queue import publishing as publishing_module
 from nodes.replica import files as replica_files
 from nodes.replica.group_commit import Commits
 from protocols.replication.quorum import AckRule
-from tests.planting import Plant, SeededBug, Swap
+from tests.planting import Plant, SeededBug, Swap, listed
 
 BUGS: list[SeededBug] = []
 
 
 def bug(seed: int = 1) -> Callable[[Plant], Plant]:
     """List the function under its docstring."""
-
-    def add(plant: Plant) -> Plant:
-        assert plant.__doc__ is not None
-        BUGS.append(SeededBug(plant.__doc__, plant, seed))
-        return plant
-
-    return add
+    return listed(BUGS, SeededBug, seed)
 
 
 # --- durability ----------------------------------------------------------------------------------

@@ -19,16 +19,13 @@ from nodes.wire import dns_client
 from protocols import dns
 from protocols.replication.lease import Lease
 from protocols.replication.quorum import AckRule
-from tests.planting import Bug, Plant, Swap
+from tests.planting import Bug, Swap, listed
 
 BUGS: list[Bug] = []
 
 
-def bug(plant: Plant) -> Plant:
-    """List the function under its docstring."""
-    assert plant.__doc__ is not None
-    BUGS.append(Bug(plant.__doc__, plant))
-    return plant
+bug = listed(BUGS, Bug)
+"""List the function under its docstring."""
 
 
 @bug

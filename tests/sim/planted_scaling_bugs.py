@@ -15,20 +15,14 @@ from nodes.autoscaler.replicas import MILLI, Asked, Sample
 from nodes.autoscaler.scaler import CPU, IN_FLIGHT, REQUESTS
 from nodes.parts.backoff import RetryBudget
 from nodes.parts.breaker import Breaker, State
-from tests.planting import Plant, SeededBug, Swap
+from tests.planting import Plant, SeededBug, Swap, listed
 
 BUGS: list[SeededBug] = []
 
 
 def bug(seed: int = 1) -> Callable[[Plant], Plant]:
     """List the function under its docstring."""
-
-    def add(plant: Plant) -> Plant:
-        assert plant.__doc__ is not None
-        BUGS.append(SeededBug(plant.__doc__, plant, seed))
-        return plant
-
-    return add
+    return listed(BUGS, SeededBug, seed)
 
 
 # --- the pace ------------------------------------------------------------------------------------

@@ -12,16 +12,13 @@ from typing import Any
 from nodes.queue import working
 from nodes.site import jobs
 from nodes.worker import node
-from tests.planting import Bug, Plant, Swap
+from tests.planting import Bug, Swap, listed
 
 BUGS: list[Bug] = []
 
 
-def bug(plant: Plant) -> Plant:
-    """List the function under its docstring."""
-    assert plant.__doc__ is not None
-    BUGS.append(Bug(plant.__doc__, plant))
-    return plant
+bug = listed(BUGS, Bug)
+"""List the function under its docstring."""
 
 
 Say = Callable[[Any, Any, Any], Any]
