@@ -7,28 +7,25 @@ from html import escape
 from typing import Final
 
 from emu.observe.comparing import Row
-from emu.observe.page import asset
-from nodes.parts import jsons
+from emu.observe.page import document
 
 WIDTH: Final = 300
 HEIGHT: Final = 30
 MARGIN: Final = 8
 
 
+SHEETS: Final = ("theme.css", "report.css", "comparison.css")
+FOOTER: Final = (
+    "Made by emu: both sides had the same seeds, load and faults. "
+    "The figures are in this page, as JSON."
+)
+
+
 def render(names: tuple[str, str], rows: Sequence[Row], seeds: int, faults: str) -> str:
     """The whole HTML document."""
-    style = (asset("theme.css") + asset("report.css") + asset("comparison.css")).decode()
     title = f"{escape(names[0])} or {escape(names[1])}?"
-    data = jsons.dumps([row.record() for row in rows]).replace("<", "\\u003c")
     body = "".join(_body(names, rows, seeds, faults))
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{title}</title><link rel="icon" href="data:,"><style>{style}</style></head>'
-        f"<body><main>{body}<footer>Made by emu: both sides had the same seeds, load and faults. "
-        "The figures are in this page, as JSON.</footer></main>"
-        f'<script type="application/json" id="rows">{data}</script></body></html>\n'
-    )
+    return document(title, SHEETS, body, FOOTER, "rows", [row.record() for row in rows])
 
 
 def _body(names: tuple[str, str], rows: Sequence[Row], seeds: int, faults: str) -> Iterable[str]:

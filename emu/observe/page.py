@@ -16,6 +16,7 @@ from typing import Any, Final
 from emu.observe import facts, regions
 from emu.observe.drawing import draw
 from emu.observe.shown import EFFECTS, duration, number
+from nodes.parts import jsons
 
 EVENT_KEYS: Final = frozenset({"index", "time_s", "level", "event", "node", "tier", "region"})
 EVENTS_SHOWN: Final = 40
@@ -27,6 +28,22 @@ BAD_RATIO: Final = 0.01
 def asset(name: str) -> bytes:
     """A file of assets/."""
     return files("emu.observe").joinpath("assets", name).read_bytes()
+
+
+def document(
+    title: str, sheets: Sequence[str], body: str, footer: str, name: str, data: Any
+) -> str:
+    """A page that needs nothing else, with its data in it as JSON under that name. All texts are
+    escaped already."""
+    style = b"".join(map(asset, sheets)).decode()
+    told = jsons.dumps(data).replace("<", "\\u003c")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{title}</title><link rel="icon" href="data:,"><style>{style}</style></head>'
+        f"<body><main>{body}<footer>{footer}</footer></main>"
+        f'<script type="application/json" id="{name}">{told}</script></body></html>\n'
+    )
 
 
 def frame(name: str) -> str:

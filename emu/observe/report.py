@@ -12,10 +12,9 @@ from typing import Any, Final
 from emu.observe import charts, explaining
 from emu.observe.charts import Line
 from emu.observe.drawing import draw as draw_tiers
-from emu.observe.page import asset, events_list
+from emu.observe.page import document, events_list
 from emu.observe.sampling import Counts
 from emu.observe.shown import EFFECTS, duration, number
-from nodes.parts import jsons
 
 VERDICTS: Final[Mapping[str, tuple[str, str]]] = {
     "passed": ("good", "Everything that was expected was seen."),
@@ -29,18 +28,13 @@ Record = Mapping[str, Any]
 def render(record: Record) -> str:
     """The whole HTML document."""
     name = escape(record["summary"]["name"])
-    style = (asset("theme.css") + asset("report.css")).decode()
-    data = jsons.dumps(record).replace("<", "\\u003c")
-    body = "".join(part for section in SECTIONS for part in section(record))
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{name}: {record["summary"]["verdict"]}</title><link rel="icon" href="data:,">'
-        f"<style>{style}</style></head><body><main>{body}"
-        f"<footer>Made by emu from {escape(record['file'] or 'a topology')}, seed "
-        f"{record['seed']}. The run's data is in this page, as JSON.</footer></main>"
-        f'<script type="application/json" id="run">{data}</script></body></html>\n'
+    footer = (
+        f"Made by emu from {escape(record['file'] or 'a topology')}, seed "
+        f"{record['seed']}. The run's data is in this page, as JSON."
     )
+    body = "".join(part for section in SECTIONS for part in section(record))
+    title = f"{name}: {record['summary']['verdict']}"
+    return document(title, ("theme.css", "report.css"), body, footer, "run", record)
 
 
 # --- sections --------------------------------------------------------------------------------
