@@ -16,7 +16,7 @@ from emu.machine.links import Links, Rule, Shaper, Throttle, Trunk
 from emu.machine.machine import EmulatedMachine
 from emu.machine.world import MachineSpec
 from emu.processes.control import plain
-from emu.processes.trunks import Cells, SharedTrunk
+from emu.processes.trunks import Cells
 from nodes.base import History
 
 OWN_KEYS: Final = ("index", "time_s", "level", "event")
@@ -152,17 +152,12 @@ class JoinedLinks(Links):
     def put(self, number: int, rule: Rule, cell: int | None) -> None:
         trunk = None
         if isinstance(rule, Throttle):
-            trunk = self._made(rule.bandwidth_bytes_per_s, cell)
+            trunk = self._cells.trunk(rule.bandwidth_bytes_per_s, cell)
         self._rules[number] = (rule, trunk)
         self._resolve_all()
 
     def _new_trunk(self, name: str, bandwidth_bytes_per_s: float) -> Trunk:
-        return self._made(bandwidth_bytes_per_s, self._cell_of.get(name))
-
-    def _made(self, bandwidth_bytes_per_s: float, cell: int | None) -> Trunk:
-        if cell is None:
-            return Trunk(bandwidth_bytes_per_s)
-        return SharedTrunk(bandwidth_bytes_per_s, self._cells, cell)
+        return self._cells.trunk(bandwidth_bytes_per_s, self._cell_of.get(name))
 
 
 def plain_events(level: str, tell: Callable[..., Any]) -> Callable[[Callable[[], float]], Events]:

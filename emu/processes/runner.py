@@ -158,7 +158,7 @@ class Workers:
             self.on_killed(names)
             return
         for node in lost:
-            node.lost(f"its worker process ended ({process.why})")
+            node.failed(f"its worker process ended ({process.why})")
 
     # --- what a process says -------------------------------------------------------------------
 
@@ -346,8 +346,6 @@ class WorkerNode:
         assert self._generation is not None
         self._generation.dead = True
         self._generation.failed(error)
-
-    lost = failed
 
     def measured(self, news: News) -> None:
         assert self._generation is not None

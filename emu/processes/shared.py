@@ -14,7 +14,7 @@ from emu.machine.machine import EmulatedMachine
 from emu.machine.world import MachineSpec
 from emu.model.shaping import DeclaredShaper
 from emu.processes.registry import Copy, News
-from emu.processes.trunks import Cells, SharedTrunk, shared_memory
+from emu.processes.trunks import Cells, shared_memory
 from nodes.metrics import Metrics
 
 Tell = Callable[..., object]
@@ -178,18 +178,12 @@ class SharedLinks(Links):
             yield "power", name, False
 
     def _new_trunk(self, name: str, bandwidth_bytes_per_s: float) -> Trunk:
-        return self._made(name, bandwidth_bytes_per_s)
+        return self._cells.trunk(bandwidth_bytes_per_s, self._cell_of.get(name))
 
     def _trunk_of_rule(self, number: int, rule: Rule) -> Trunk | None:
         if not isinstance(rule, Throttle):
             return None
-        return self._made(str(number), rule.bandwidth_bytes_per_s)
-
-    def _made(self, name: str, bandwidth_bytes_per_s: float) -> Trunk:
-        cell = self._cell_of.get(name)
-        if cell is None:
-            return Trunk(bandwidth_bytes_per_s)
-        return SharedTrunk(bandwidth_bytes_per_s, self._cells, cell)
+        return self._new_trunk(str(number), rule.bandwidth_bytes_per_s)
 
     def _take(self, name: str) -> None:
         if name not in self._cell_of:

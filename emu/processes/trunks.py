@@ -35,6 +35,12 @@ class Cells:
     def give_back(self, cell: int) -> None:
         self._free.append(cell)
 
+    def trunk(self, bandwidth_bytes_per_s: float, cell: int | None) -> Trunk:
+        """Everybody's, where it has a cell."""
+        if cell is None:
+            return Trunk(bandwidth_bytes_per_s)
+        return SharedTrunk(bandwidth_bytes_per_s, self, cell)
+
     def close(self) -> None:
         self.numbers.release()
         self._memory.close()
