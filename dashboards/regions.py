@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dashboards import queries as q
 from dashboards.board import Board, Row
+from dashboards.database import ROLES
 from dashboards.panels import UP_DOWN, Ask, series, states
 
 USERS = "emu_user_requests_total"
@@ -59,7 +60,7 @@ DATA = Row(
     [
         states("Primaries", "Which members are primary, and where.",
                [Ask(q.most("emu_is_primary", "region, node", q.CLUSTER), "{{region}} {{node}}")],
-               {"1": ("primary", "purple"), "0": ("replica", "blue")}),
+               ROLES),
         series("Commit", "From execution to commit, by the primary's region.",
                [Ask(q.quantile(0.5, "emu_commit_seconds", "region, tier", q.CLUSTER),
                     "{{region}} {{tier}} p50"),

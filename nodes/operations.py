@@ -234,11 +234,6 @@ class Console(Protocol):
         """Call an admin method, or with `main` one of the main port. Raises RpcError."""
         ...
 
-    def led_tiers(self, name: str) -> list[str]:
-        """The tiers of that name, or of that group, whose members have a leader among them.
-        Raises ValueError where there is none."""
-        ...
-
     def tiers(self, name: str) -> list[str]:
         """The tiers of that name, or of that group, that can have it done. Raises ValueError."""
         ...

@@ -20,7 +20,7 @@ Pair = tuple[Labels, float, float]
 """The labels of what comes of it, and both sides' values."""
 
 COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    "==": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le,
+    ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
     ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
 NEAR: Final = 1.1

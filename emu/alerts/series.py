@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from emu.alerts.language import Labels, Select
@@ -29,11 +28,6 @@ Point = tuple[float, float | None]
 NEVER: Final[Point] = (-math.inf, None)
 
 
-@dataclass(slots=True)
-class _Series:
-    points: deque[Point] = field(default_factory=deque)
-
-
 class Store:
     """The series of some metrics. `keep_s`: metric → how long a sample of it may be asked for."""
 
@@ -41,7 +35,7 @@ class Store:
         self.keep_s = keep_s
         self.dropped = 0
         self._count = 0
-        self._series: dict[str, dict[Labels, _Series]] = {name: {} for name in keep_s}
+        self._series: dict[str, dict[Labels, deque[Point]]] = {name: {} for name in keep_s}
         self._told: dict[str, dict[tuple[str, Labels], None]] = {}
 
     def scraped(self, target: str, at_s: float, samples: Iterable[Sample]) -> None:
@@ -68,7 +62,7 @@ class Store:
         for metric, found in self._series.items():
             since_s = now_s - self.keep_s[metric]
             for labels in list(found):
-                points = found[labels].points
+                points = found[labels]
                 while len(points) > 1 and points[1][0] < since_s:
                     points.popleft()
                 if points[-1][0] < now_s - max(self.keep_s[metric], LOOK_BACK_S):
@@ -94,17 +88,17 @@ class Store:
                 yield labels, found
 
     def _matching(self, select: Select) -> Iterator[tuple[Labels, deque[Point]]]:
-        for labels, series in self._series.get(select.metric, {}).items():
+        for labels, points in self._series.get(select.metric, {}).items():
             if select.takes(labels):
-                yield labels, series.points
+                yield labels, points
 
     def _add(self, metric: str, labels: Labels, point: Point) -> None:
         found = self._series[metric]
-        series = found.get(labels)
-        if series is None:
+        points = found.get(labels)
+        if points is None:
             if self._count >= MAX_SERIES:
                 self.dropped += 1
                 return
-            series = found[labels] = _Series()
+            points = found[labels] = deque()
             self._count += 1
-        series.points.append(point)
+        points.append(point)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.text import Text
 
-from emu.alerts.rules import Alert, shipped
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask
 from emu.observe.shown import duration
+
+if TYPE_CHECKING:
+    from emu.alerts.rules import Alert
 
 RulesOption = Annotated[
     bool, typer.Option("--rules", help="List what could fire, with or without a cluster.")
@@ -51,6 +53,8 @@ def _told(alert: Mapping[str, Any]) -> Text:
 
 
 def _list_rules(as_json: bool) -> None:
+    from emu.alerts.rules import Alert, shipped
+
     found = [rule for rule in shipped() if isinstance(rule, Alert)]
     if as_json:
         output.result([_row(rule) for rule in found])

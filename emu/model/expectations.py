@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from emu.alerts import rules
+from emu.alerts.evaluating import COMPARISONS
 from emu.machine import units
 from emu.model.problems import hint
-
-OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
-    ">": operator.gt, "<": operator.lt,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +148,7 @@ class Expectation:
     def held(self, summary: Mapping[str, Any]) -> bool:
         """Whether it was measured and is as expected: what was not measured does not hold."""
         actual = self.actual(summary)
-        return actual is not None and OPERATORS[self.op](actual, self.value)
+        return actual is not None and COMPARISONS[self.op](actual, self.value)
 
     def told(self, actual: float | None) -> str:
         """What was, for people."""

@@ -120,18 +120,6 @@ class ClusterConsole:
         ask = self.cluster.operator.ask
         return await ask(name, method, *params, timeout_s=timeout_s, port=instance.spec.port)
 
-    # --- files and disks -----------------------------------------------------------------------
-
-    def led_tiers(self, name: str) -> list[str]:
-        found = [
-            tier.name
-            for tier in self.cluster.topology.tiers
-            if name in (tier.name, tier.group) and tier.kind.leader and self._can(tier.kind)
-        ]
-        if not found:
-            raise self.refusal(name)
-        return found
-
     # --- versions ------------------------------------------------------------------------------
 
     def tiers(self, name: str) -> list[str]:
@@ -165,6 +153,8 @@ class ClusterConsole:
     def served(self, names: Sequence[str]) -> Served:
         known = self.cluster.instances
         return served([known[name] for name in names if name in known])
+
+    # --- files and disks -----------------------------------------------------------------------
 
     def save(self, path: str, data: bytes) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from emu.model.topology import Tier, Topology
 from emu.running.instance import Instance
 from emu.topology import code
-from nodes.metrics import LATENCY_EDGES_S, Counter, Histogram
+from nodes.metrics import LATENCY_EDGES_S, Histogram
 from nodes.parts.canary import Served
 
 
@@ -34,13 +34,9 @@ def served(instances: Iterable[Instance]) -> Served:
     times = [0] * (len(LATENCY_EDGES_S) + 1)
     for instance in instances:
         metrics, traffic = instance.handle.metrics, instance.placement.kind.traffic
-        requests += _sum(metrics.series(traffic.requests))
-        errors += _sum(metrics.series(traffic.errors))
+        requests += metrics.total(traffic.requests) or 0.0
+        errors += metrics.total(traffic.errors) or 0.0
         for each in metrics.series(traffic.seconds):
             if isinstance(each, Histogram) and each.edges is LATENCY_EDGES_S:
                 times = [total + count for total, count in zip(times, each.counts, strict=True)]
     return Served(requests, errors, tuple(times))
-
-
-def _sum(series: Iterable[object]) -> float:
-    return sum(each.value for each in series if isinstance(each, Counter))

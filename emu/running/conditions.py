@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from emu.alerts.evaluating import COMPARISONS
 from emu.machine import units
-from emu.model.expectations import OPERATORS
 from emu.running import views
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
@@ -49,7 +49,7 @@ class Condition:
 
     def _holds(self, key: str, actual: Any) -> bool:
         if isinstance(actual, (int, float)) and not isinstance(actual, bool):
-            return OPERATORS[self.op](float(actual), units.parse_value(key, self.value))
+            return COMPARISONS[self.op](float(actual), units.parse_value(key, self.value))
         same = str(actual).lower() == self.value.lower()
         if self.op not in ("==", "!="):
             raise ValueError(f"{self}: {self.name} is a word; only == and != fit it")

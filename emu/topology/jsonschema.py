@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from emu.model.expectations import ALERT, METRICS, OPERATORS
+from emu.alerts.evaluating import COMPARISONS
+from emu.model.expectations import ALERT, METRICS
 from emu.model.faults import Fault
 from emu.model.kinds import known_kinds
 from emu.model.shaping import LinkDefaults, LinkOptions
@@ -153,7 +154,7 @@ def _fault(verbs: Mapping[str, type[Fault]]) -> Schema:
 
 
 def _expectation() -> Schema:
-    metrics, operators = "|".join(METRICS), "|".join(OPERATORS)
+    metrics, operators = "|".join(METRICS), "|".join(COMPARISONS)
     measured = f"({metrics})\\s*({operators})\\s*\\S.*"
     alert = rf"{ALERT}\s+\w+\s+(never fires|clears|fires(\s+within\s+\S+(\s+of\s+\S+)?)?)\s*"
     return {"type": "string", "pattern": f"^\\s*({measured}|{alert})$"}

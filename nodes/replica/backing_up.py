@@ -59,7 +59,7 @@ class Restore:
 
 async def back_up(console: Console, word: Back) -> dict[str, Any]:
     """Raises RpcError, and ValueError where the file cannot be written."""
-    groups = [await _copied(console, tier) for tier in console.led_tiers(word.tier)]
+    groups = [await _copied(console, tier) for tier in console.tiers(word.tier)]
     backup = Backup(word.tier, tuple(groups))
     data = encode(backup)
     console.save(word.file, data)
@@ -134,7 +134,7 @@ async def restore(console: Console, word: Restore) -> dict[str, Any]:
         backup = decode(console.load(word.file))
     except CorruptFile as error:
         raise ValueError(f"{word.file}: {error}") from error
-    tiers = console.led_tiers(word.tier)
+    tiers = console.tiers(word.tier)
     _check_fits(console, word, backup, tiers)
     disks: dict[str, Mapping[str, bytes]] = {}
     lsns, left_out = {}, {}

@@ -138,7 +138,7 @@ def test_a_wrong_option_of_up_is_a_usage_error(
 
 def test_a_verb_loads_neither_trio_nor_the_tiers() -> None:
     """Half of a second that every `emu kill` would take: import such things where they are used."""
-    heavy = ("trio", "pydantic", "nodes.kinds", "apsw")
+    heavy = ("trio", "pydantic", "nodes.kinds", "apsw", "ruamel.yaml")
     source = f"import sys, emu.cli.verbs; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", source], capture_output=True, text=True, check=True
