@@ -26,6 +26,7 @@ NS: Final = int(dns.rdatatype.NS)
 SOA: Final = int(dns.rdatatype.SOA)
 AAAA: Final = int(dns.rdatatype.AAAA)
 ANY: Final = int(dns.rdatatype.ANY)
+ZONE_TRANSFERS: Final = (int(dns.rdatatype.IXFR), int(dns.rdatatype.AXFR))
 
 NOERROR: Final = int(dns.rcode.NOERROR)
 FORMERR: Final = int(dns.rcode.FORMERR)

@@ -10,7 +10,7 @@ import trio
 from nodes.autoscaler.lag import Lag, Standing, lag_of
 from nodes.base import Context
 from nodes.parts.stores import QUEUE_FRONT
-from nodes.wire.client import Client
+from nodes.wire.client import Client, Clients
 from nodes.wire.directory import TierView
 from protocols.errors import RpcError
 from protocols.queue import words
@@ -30,23 +30,20 @@ class Waiting:
         group: str,
     ) -> None:
         self._ctx = ctx
-        self._nursery = nursery
         self._view = view
         self._topics = topics
         self._group = group
-        self._clients: dict[str, Client] = {}
+        self._clients = Clients(ctx, nursery)
 
     async def lag(self, timeout_s: float) -> Lag:
         """Raises RpcError where no front knows it."""
-        fronts = [each for each in self._view.ready if each.kind == QUEUE_FRONT]
+        nearest = self._view.nearest(self._ctx.region)
         problem = RpcError("unavailable", "the queue has no front that is ready")
-        for each in sorted(fronts, key=lambda one: one.region != self._ctx.region):
-            client = self._clients.get(each.name)
-            if client is None:
-                client = Client(self._ctx, self._nursery, each.name, each.port)
-                self._clients[each.name] = client
+        for each in nearest:
+            if each.kind != QUEUE_FRONT:
+                continue
             try:
-                return await self._ask(client, timeout_s)
+                return await self._ask(self._clients(each.name, each.port), timeout_s)
             except RpcError as error:
                 problem = error
         raise problem

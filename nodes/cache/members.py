@@ -6,7 +6,6 @@ to forget) what was made old meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import trio
@@ -48,13 +47,11 @@ class CacheMembers:
         nursery: trio.Nursery,
         directory: Directory,
         tier: str,
-        when_away: Callable[[], object] = bool,
     ) -> None:
         self.tier = tier
         self._ctx = ctx
         self._nursery = nursery
         self._directory = directory
-        self._when_away = when_away
         self._members: dict[str, CacheMember] = {}
         self._ring: Ring | None = None
 
@@ -126,7 +123,6 @@ class CacheMembers:
     def _suspect(self, member: CacheMember, why: str) -> None:
         if not member.suspect:
             member.suspect = True
-            self._when_away()
             self._ctx.log.info("cache node away", server=member.name, why=why)
             self._nursery.start_soon(self._probe_until_back, member)
 

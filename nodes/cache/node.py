@@ -35,7 +35,6 @@ class CacheNode:
         self.ctx = ctx
         self.config = config
         self.desk = Desk(ctx, config)
-        self.follower: Follower | None = None
         self.series = Series(ctx, self.desk)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -44,11 +43,10 @@ class CacheNode:
             directory = Directory(ctx, nursery)
             service = self._service()
             if config.fills_from:
-                follower = self.follower = Follower(
+                desk.follower = follower = Follower(
                     ctx, nursery, directory, config.fills_from, config.max_stale_s,
                     made_old=desk.made_old, forget_all=desk.forget_all,
                 )  # fmt: skip
-                desk.follower = follower
                 nursery.start_soon(follower.run)
                 reader = RowReader(ctx, nursery, directory, desk, config.fills_from, config.rows)
                 service.add(words.READ, reader.read)

@@ -16,4 +16,3 @@ EARLY: Final = "cache: a value fetched anew before its time was over"
 ABSENT: Final = "cache: a read of what is known not to be there"
 EXPIRED: Final = "cache: a value whose time ended"
 ALWAYS: Final = (VOIDED, WAITED, LEADER_GONE, OVERDUE, OTHER_LIFE, ABSENT, EXPIRED)
-FOLLOWING: Final = (NOT_FRESH, REPLAYED)

@@ -14,7 +14,7 @@ from nodes.base import RPC_PORT, Context
 from nodes.cache import arguments
 from nodes.cache.arguments import SetOptions
 from nodes.cache.desk import MAX_PAGE, Desk
-from nodes.wire.client import Client
+from nodes.wire.client import Client, Clients
 from nodes.wire.directory import Directory, TierView
 from nodes.wire.service import Call
 from protocols import cache as words
@@ -36,9 +36,9 @@ class Warming:
         self._nursery = nursery
         self._directory = directory
         self._desk = desk
-        self._clients: dict[str, Client] = {}
+        self._clients = Clients(ctx, nursery)
         self._over = True
-        self._taken = self._asked = 0
+        self._taken = 0
         self._last = ""
 
     def begin(self, call: Call) -> bool:
@@ -48,7 +48,7 @@ class Warming:
             raise RpcError("refused", "without `fills_from` a cold node fills as it is asked")
         if not self._over:
             return False
-        self._over, self._taken, self._asked, self._last = False, 0, 0, ""
+        self._over, self._taken, self._last = False, 0, ""
         self._nursery.start_soon(self._run)
         return True
 
@@ -66,9 +66,7 @@ class Warming:
             self._over = True
 
     async def _take_from(self, name: str, view: TierView) -> None:
-        client = self._clients.get(name)
-        if client is None:
-            client = self._clients[name] = Client(self._ctx, self._nursery, name, RPC_PORT)
+        client = self._clients(name, RPC_PORT)
         after = ""
         while True:
             try:

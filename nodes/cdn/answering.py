@@ -10,6 +10,7 @@ from typing import Final
 from protocols.caching import ranges, validating
 from protocols.caching.fields import Headers, combined, first
 from protocols.caching.reuse import Stored
+from protocols.caching.storing import NOT_MODIFIED, PARTIAL, UNSATISFIABLE
 from protocols.caching.telling import CacheStatus
 from protocols.http.message import Response
 
@@ -17,9 +18,6 @@ CACHE_STATUS: Final = "cache-status"
 _OF_CONTENT: Final = frozenset({"content-encoding", "content-language", "content-length",
                                 "content-range", "content-type"})  # fmt: skip
 """What a 304 leaves out: the client has it."""
-NOT_MODIFIED: Final = 304
-PARTIAL: Final = 206
-UNSATISFIABLE: Final = 416
 
 
 def answer(

@@ -11,7 +11,7 @@ from nodes.base import OUTSIDE, Context
 from nodes.cdn import answering, hits, reach
 from nodes.cdn.asked import READING, Asked, asked, upstream, went_through
 from nodes.cdn.edge import Edge, Look
-from nodes.cdn.fetching import LENGTH, NOT_MODIFIED, Flights, passed_on
+from nodes.cdn.fetching import LENGTH, Flights, passed_on
 from nodes.cdn.flight import Carried, Flight
 from nodes.cdn.hits import PURGED
 from nodes.cdn.purges import Purge, decoded
@@ -20,6 +20,7 @@ from nodes.wire.http_connection import AnyResponse
 from nodes.wire.http_server import Endpoint, Via
 from nodes.wire.service import current_call
 from protocols.caching.reuse import Stored
+from protocols.caching.storing import NOT_MODIFIED
 from protocols.caching.telling import CacheStatus
 from protocols.errors import RpcError
 from protocols.http.message import Request, Response, StreamedResponse

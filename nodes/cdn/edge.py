@@ -93,8 +93,6 @@ class Edge:
     def _nothing(self, asked: Asked, now_s: float) -> Look:
         if self._missed.covers(asked, now_s):
             return Look(None, None, "bypass", "what came last may not be stored")
-        if self.store.find(asked.key, asked.headers, None) is not None:
-            return Look(None, None, "partial", "not all of the range is stored")
         variants = self.store.of_url(asked.key)
         if not variants:
             return Look(None, None, "uri-miss", "nothing is stored")

@@ -20,9 +20,9 @@ from nodes.wire.http_client import Answer
 from nodes.wire.service import Call, current_call
 from protocols.caching.fields import Headers, combined, end_to_end
 from protocols.caching.keys import Key
+from protocols.caching.storing import NOT_MODIFIED
 from protocols.http.message import Request
 
-NOT_MODIFIED: Final = 304
 LENGTH: Final = "content-length"
 
 

@@ -43,7 +43,6 @@ class Origin:
         self.breaker = Breaker(failures=config.fails, open_s=config.backoff_s)
         self._client = HttpClient(ctx, agent="")
         self._view: TierView | None = None
-        self._turn = 0
         metrics = ctx.metrics
         self._asked = {
             outcome: metrics.counter(
@@ -154,6 +153,3 @@ class Origin:
         if not was_up and self.breaker.state is State.CLOSED:
             self.breaker.open_s = self.config.backoff_s
             self.ctx.log.info("origin answers again", origin=self.config.origin)
-
-    def close(self) -> None:
-        self._client.close()

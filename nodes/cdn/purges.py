@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
@@ -19,6 +20,15 @@ MOST_KEPT: Final = 1024
 """The oldest is forgotten then: what this edge itself had is gone since it was told."""
 
 
+@lru_cache(MOST_KEPT)
+def _place_of(value: str) -> Key:
+    """Each is compared with many URLs. Raises ValueError."""
+    if value.startswith("/"):
+        return Key("", value)
+    parts = urlsplit(value)
+    return key(parts.netloc, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+
+
 class Purge(NamedTuple):
     """`value`: a URL or its beginning, `/path` at any host or `http://host/path`; or a tag."""
 
@@ -30,10 +40,7 @@ class Purge(NamedTuple):
     @property
     def place(self) -> Key:
         """Of a URL or a prefix; host "": any."""
-        if self.value.startswith("/"):
-            return Key("", self.value)
-        parts = urlsplit(self.value)
-        return key(parts.netloc, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+        return _place_of(self.value)
 
     def touches(self, where: Key, tags: Iterable[str]) -> bool:
         if self.kind == "tag":

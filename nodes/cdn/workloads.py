@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from nodes.base import HTTP_PORT
 from nodes.cdn.judged import PAGES, PURGE, READ
-from nodes.wire.client import Client
+from nodes.wire.client import Clients
 from nodes.wire.directory import TierView
 from nodes.wire.http_client import HttpClient
 from nodes.workloads import Setting, Workload
@@ -45,7 +45,7 @@ class Pages(Workload):
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._http = HttpClient(setting.ctx, agent="")
-        self._clients: dict[str, Client] = {}
+        self._clients = Clients(setting.ctx, setting.nursery)
         self._edges: TierView | None = None
         self._used: dict[tuple[str, str], None] = {}
 
@@ -92,10 +92,7 @@ class Pages(Workload):
         ]
 
     async def _purge(self, edge: str, what: str, path: str, kind: str) -> None:
-        client = self._clients.get(edge)
-        if client is None:
-            setting = self._setting
-            client = self._clients[edge] = Client(setting.ctx, setting.nursery, edge, HTTP_PORT)
+        client = self._clients(edge, HTTP_PORT)
         value = f"{kind}{path.rpartition('/')[2]}" if what == "tag" else path
         await client.call(PURGE, what, value, timeout_s=self._setting.options.timeout_s)
 

@@ -18,7 +18,6 @@ from protocols import dns
 
 CLIENT_BITS: Final = {4: 24, 6: 56}
 """What of a client's address is passed on at most (RFC 7871, 11.1)."""
-TRANSFERS: Final = (251, 252)
 RESOLUTIONS_HELP: Final = "Names resolved, from the cache (hit) or by asking (miss)."
 
 
@@ -64,10 +63,7 @@ class ResolverNode:
             view = await Directory(ctx, nursery).follow(self.config.asks)
             self._client = DnsClient(
                 ctx,
-                lambda: [
-                    each.address
-                    for each in sorted(view.ready, key=lambda one: one.region != ctx.region)
-                ],
+                lambda: [each.address for each in view.nearest(ctx.region)],
             )
             task_status.started()
             await self.service.serve(*doors)
@@ -88,7 +84,7 @@ class ResolverNode:
     async def _resolve(self, query: dns.Query, limit: int) -> bytes:
         if query.edns_version > 0:
             return dns.encode_answer(query, dns.Answer(dns.BADVERS), None, limit)
-        if query.rdtype in TRANSFERS or query.rdclass != 1:
+        if query.rdtype in dns.ZONE_TRANSFERS or query.rdclass != 1:
             return dns.failure(query, dns.REFUSED)
         subnet = _shortened(query.subnet)
         region = query.region or ("" if subnet else self.ctx.region)

@@ -14,7 +14,6 @@ from protocols.control import Member
 
 SERVER: Final = "ns"
 """The zone's own server, by name."""
-ZONE_TRANSFERS: Final = (251, 252)
 FAR: Final = float("inf")
 """Of a region that nobody has measured."""
 
@@ -91,7 +90,7 @@ class Zone:
         """What to say to an asker who is there."""
         labels = query.labels
         front, back = labels[: -len(self._labels)], labels[-len(self._labels) :]
-        if back != self._labels or query.rdclass != 1 or query.rdtype in ZONE_TRANSFERS:
+        if back != self._labels or query.rdclass != 1 or query.rdtype in dns.ZONE_TRANSFERS:
             return Given(dns.Answer(dns.REFUSED))
         if not front and query.rdtype in (dns.SOA, dns.NS):
             return Given(dns.Answer(apex_type=query.rdtype, ttl_s=self.ttl_s))

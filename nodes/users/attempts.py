@@ -6,13 +6,13 @@ Retries are made here and at no other layer. Whom an attempt goes to is visiting
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from nodes.base import Context
 from nodes.parts.backoff import Backoff, RetryBudget
-from nodes.parts.breaker import Breaker, State
+from nodes.parts.breaker import State
 from nodes.parts.tally import ERROR, OK, UNKNOWN, Tally
+from nodes.users.config import UsersConfig
 from nodes.users.series import UserSeries
 from nodes.users.visiting import (
     COUNT,
@@ -35,46 +35,6 @@ AWAY: Final = ("unavailable", "timeout", "disconnected")
 LEVELS: Final = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerOptions:
-    """A circuit breaker that the users of a node share."""
-
-    failures: int = 20
-    """So many failures in a row open it: nobody asks any more."""
-    open_s: float = 1.0
-    """So long; then one may try."""
-    probe_timeout_s: float = 5.0
-    """When nothing is heard of that one for so long, another may."""
-
-    def __post_init__(self) -> None:
-        if self.failures < 1 or self.open_s <= 0 or self.probe_timeout_s <= 0:
-            raise ValueError("`failures`, `open` and `probe_timeout` must be above 0")
-
-    def breaker(self) -> Breaker:
-        return Breaker(
-            failures=self.failures, open_s=self.open_s, trial_timeout_s=self.probe_timeout_s
-        )
-
-
-class Trying(Protocol):
-    """What the Config of users says of retries."""
-
-    @property
-    def timeout_s(self) -> float: ...
-    @property
-    def retries(self) -> int: ...
-    @property
-    def retry_budget_ratio(self) -> float: ...
-    @property
-    def retry_wait_s(self) -> float: ...
-    @property
-    def max_retry_wait_s(self) -> float: ...
-    @property
-    def jitter(self) -> bool: ...
-    @property
-    def breaker(self) -> BreakerOptions | None: ...
-
-
 class Asking(Protocol):
     """A user."""
 
@@ -88,7 +48,7 @@ class Attempts:
     places: Places
 
     def __init__(
-        self, ctx: Context, config: Trying, series: UserSeries, tally: Callable[[], Tally]
+        self, ctx: Context, config: UsersConfig, series: UserSeries, tally: Callable[[], Tally]
     ) -> None:
         self._ctx = ctx
         self._config = config

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from nodes.parts.breaker import Breaker
 from nodes.parts.changing import Curve, Rate, Share, Step, rate_of
-from nodes.users.attempts import BreakerOptions
 from nodes.users.resolver import client_subnets
 from nodes.users.visiting import (
     ASSET,
@@ -27,6 +27,27 @@ MAX_RATE_PER_S: Final = 1_000_000
 """Of one node; more than any laptop can do."""
 HOST: Final = "www.example.test"
 """What a site is called where no resolver says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerOptions:
+    """A circuit breaker that the users of a node share."""
+
+    failures: int = 20
+    """So many failures in a row open it: nobody asks any more."""
+    open_s: float = 1.0
+    """So long; then one may try."""
+    probe_timeout_s: float = 5.0
+    """When nothing is heard of that one for so long, another may."""
+
+    def __post_init__(self) -> None:
+        if self.failures < 1 or self.open_s <= 0 or self.probe_timeout_s <= 0:
+            raise ValueError("`failures`, `open` and `probe_timeout` must be above 0")
+
+    def breaker(self) -> Breaker:
+        return Breaker(
+            failures=self.failures, open_s=self.open_s, trial_timeout_s=self.probe_timeout_s
+        )
 
 
 @dataclass(frozen=True, slots=True)

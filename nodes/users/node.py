@@ -33,12 +33,12 @@ from nodes.users.visiting import (
     POST,
     HttpVisitor,
     Places,
-    RpcClients,
     RpcVisitor,
     Visitor,
 )
 from nodes.users.written import Written
 from nodes.wire.admin import Admin
+from nodes.wire.client import Clients
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, current_call
 from protocols.errors import RpcError
@@ -149,17 +149,14 @@ class UsersNode:
             servers = await directory.follow(config.resolver)
             resolver = Resolver(
                 ctx,
-                lambda: [
-                    each.address
-                    for each in sorted(servers.ready, key=lambda one: one.region != ctx.region)
-                ],
+                lambda: [each.address for each in servers.nearest(ctx.region)],
                 pin_share=config.pin_share,
                 network=config.network,
             )
         self._places = self._attempts.places = Places(ctx, view, resolver, config.site_name())
         follower = Follower(ctx, self._places, view, resolver, config.site_name())
         self._admin.add(WHY, follower.why)
-        self._rpc_clients = RpcClients(ctx, nursery)
+        self._rpc_clients = Clients(ctx, nursery)
 
     async def _warm_up(self) -> None:
         """Wait, for a while, until the site answers; nothing of this is counted."""

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import quote, urlencode
-
-import trio
 
 from nodes.base import HTTP_PORT, Context
 from nodes.metrics import Counter
 from nodes.users.resolver import ResolveError, Resolver
-from nodes.wire.client import Client
+from nodes.wire.client import Clients
 from nodes.wire.directory import TierView
 from nodes.wire.http_client import HttpClient
 from protocols.control import Member
@@ -192,7 +190,7 @@ class HttpVisitor:
 class RpcVisitor:
     """A program: the same functions as MessagePack-RPC methods, on connections shared by all."""
 
-    def __init__(self, client_of: Callable[[Place], Client]) -> None:
+    def __init__(self, client_of: Clients) -> None:
         self._client_of = client_of
         self.session = ""
         self._token = 0
@@ -202,7 +200,9 @@ class RpcVisitor:
     ) -> dict[str, Any]:
         token = arguments.get("token", self._token) or None
         method, params = _rpc_request(operation, arguments, token)
-        answer = await self._client_of(place).call(method, *params, timeout_s=timeout_s)
+        answer = await self._client_of(place.host, place.port).call(
+            method, *params, timeout_s=timeout_s
+        )
         if not isinstance(answer, dict):
             raise RpcError("internal", f"{method} answered {type(answer).__name__}")
         if operation in (POST, PHOTO):
@@ -211,22 +211,6 @@ class RpcVisitor:
 
     def close(self) -> None:
         """The connection is everybody's."""
-
-
-class RpcClients:
-    """One RPC connection per place, for all visitors of a node."""
-
-    def __init__(self, ctx: Context, nursery: trio.Nursery) -> None:
-        self._ctx = ctx
-        self._nursery = nursery
-        self._clients: dict[Place, Client] = {}
-
-    def __call__(self, place: Place) -> Client:
-        client = self._clients.get(place)
-        if client is None:
-            client = Client(self._ctx, self._nursery, place.host, place.port)
-            self._clients[place] = client
-        return client
 
 
 def _http_request(operation: str, arguments: dict[str, Any]) -> tuple[str, str, bytes]:

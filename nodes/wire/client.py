@@ -417,3 +417,18 @@ class _Link:
                     await lowlevel.wait_task_rescheduled(abort)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.scope.cancel()
+
+
+class Clients:
+    """One connection to each place, made when it is first asked."""
+
+    def __init__(self, ctx: Context, nursery: trio.Nursery) -> None:
+        self._ctx = ctx
+        self._nursery = nursery
+        self._clients: dict[tuple[str, int], Client] = {}
+
+    def __call__(self, host: str, port: int) -> Client:
+        client = self._clients.get((host, port))
+        if client is None:
+            client = self._clients[host, port] = Client(self._ctx, self._nursery, host, port)
+        return client

@@ -97,6 +97,10 @@ class TierView:
         """Members that serve and are not on their way out."""
         return tuple(each for each in self.members if each.ready and not each.draining)
 
+    def nearest(self, region: str) -> list[Member]:
+        """Those that are ready, the ones of that region first."""
+        return sorted(self.ready, key=lambda each: each.region != region)
+
     def named(self, name: str) -> Member | None:
         for member in self.members:
             if member.name == name:

@@ -5,7 +5,7 @@ holds, or go on without it. Each decision names its rule and that rule's inputs 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 from protocols.caching import freshness as fresh
@@ -118,7 +118,7 @@ def renewed(
     initial_age_s: float, now_s: float,
 ) -> Stored:  # fmt: skip
     """The same content with new fields: a 304 has confirmed it."""
-    return Stored(
-        stored.status, list(headers), stored.body, policy, freshness, initial_age_s, now_s,
-        stored.selecting, stored.part, stored.tags,
+    return replace(
+        stored, headers=list(headers), policy=policy, freshness=freshness,
+        initial_age_s=initial_age_s, received_s=now_s,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Literal
 from protocols.caching.structured import string
 
 Forward = Literal[
-    "", "bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"
+    "", "bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale"
 ]  # fmt: skip
 
 
