@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -196,7 +197,8 @@ async def test_an_end_that_says_what_it_may_not_is_ended(tmp_path):
     async with open_rig("workers", tmp_path) as r:
         pad = r.notebook()
         await pad.up()
-        await pad.call("attack")
+        with suppress(RpcError):
+            await pad.call("attack")  # its end may come before its answer
         await r.until(lambda: len(pad.heard) == 2)
         assert "PosixPath is no plain value" in pad.heard[1]
         await pad.up(2)
