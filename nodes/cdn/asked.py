@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from protocols.caching import fields, policy, ranges
@@ -41,6 +42,14 @@ class Asked(NamedTuple):
         return not ({"no-cache", "no-store", "max-age"} & self.policy.directives.keys()) and (
             "authorization" not in self.headers
         )
+
+
+def understood(request: Request) -> Request:
+    """Without what its method gives no meaning to: a range of a HEAD (RFC 9110, 14.2)."""
+    if request.method == "GET" or "range" not in request.headers:
+        return request
+    kept = {name: value for name, value in request.headers.items() if name != "range"}
+    return replace(request, headers=kept)
 
 
 def asked(request: Request, *, obey: bool) -> Asked:

@@ -9,7 +9,7 @@ from typing import Final
 
 from nodes.base import OUTSIDE, Context
 from nodes.cdn import answering, hits, reach
-from nodes.cdn.asked import READING, Asked, asked, upstream, went_through
+from nodes.cdn.asked import READING, Asked, asked, understood, upstream, went_through
 from nodes.cdn.edge import Edge, Look
 from nodes.cdn.fetching import LENGTH, Flights, passed_on
 from nodes.cdn.flight import Carried, Flight
@@ -19,6 +19,7 @@ from nodes.cdn.series import Series
 from nodes.wire.http_connection import AnyResponse
 from nodes.wire.http_server import Endpoint, Via
 from nodes.wire.service import current_call
+from protocols.caching import reuse, storing
 from protocols.caching.reuse import Stored
 from protocols.caching.storing import NOT_MODIFIED
 from protocols.caching.telling import CacheStatus
@@ -76,6 +77,7 @@ class Desk:
     async def _get(self, request: Request, via: Via) -> AnyResponse:
         if PURGED in request.headers and via.peer != OUTSIDE:
             await self._catch_up(request.headers[PURGED])
+        request = understood(request)
         wanted = asked(request, obey=self.edge.config.obey_clients)
         now_s = self.ctx.clock.monotonic_s()
         look = self.edge.look(wanted, now_s)
@@ -86,7 +88,7 @@ class Desk:
                 return self._from_store(request, kept.stored, "HIT", look.why)
             if look.decision.use == "stale":
                 self.ctx.reached(reach.WHILE)
-                self.flights.begin(request, wanted, kept, shared=True)
+                self.flights.refresh(request, wanted, kept)
                 return self._from_store(request, kept.stored, "STALE", look.why)
             if resting := self.edge.resting(wanted, look, now_s):
                 return self._from_store(request, kept.stored, "STALE", resting)
@@ -168,10 +170,13 @@ class Desk:
             forward=look.forward,
             forward_status=flight.status if confirmed else 0,
             ttl_s=int(stored.left_s(now_s)),
-            stored=True,
+            stored=not flight.why,
             collapsed=collapsed,
-            detail=f"{word}: {look.why}; now {stored.freshness.rule}",
+            detail=f"{word}: {look.why}; now {flight.why or stored.freshness.rule}",
         )
+        if not collapsed:
+            own = storing.for_one(flight.status, flight.headers, stored.policy)
+            stored = reuse.with_fields(stored, own) if own else stored
         self.series.count(word.lower())
         before = "" if confirmed else answering.before(flight.headers)
         answer = self._answered(request, stored, told, before)

@@ -132,15 +132,11 @@ class Edge:
         assert chosen is not None and not judged.why
         part = None
         if came.status == storing.PARTIAL:
-            part = ranges.part(first(headers, "content-range"), len(body))
+            part = ranges.part(headers, len(body))
             if part is None:
                 return None, "a 206 whose body is not what its Content-Range says"
         age_s = freshness.initial_age_s(headers, came.delay_s, came.wall_s)
-        kept_headers = [
-            pair
-            for pair in storing.kept_headers(headers, judged.policy)
-            if not pair[0].startswith(EMU)
-        ]
+        kept_headers = _kept(headers, judged.policy)
         if first(kept_headers, "date") is None:
             kept_headers.append(("date", http_date(came.wall_s)))
         stored = Stored(
@@ -157,29 +153,33 @@ class Edge:
         if not asked.bypass:
             self._missed.add(asked, came.headers, came.now_s)
 
-    def confirm(self, kept: Kept, came: Came) -> Stored | None:
-        """A 304 came: what is stored, with its new fields. None: it is about something else, or
-        what it is about was purged meanwhile."""
-        headers = came.headers
+    def confirm(self, asked: Asked, kept: Kept, came: Came) -> tuple[Stored | None, str]:
+        """A 304 came: what is stored, with its new fields, and why that is not for others. None: it
+        is about something else, or what it is about was purged meanwhile."""
         stored = kept.stored
-        if self.purges.since(came.purges, kept.key, stored.tags):
-            return None
-        if not validating.confirms(headers, stored.headers):
-            return None
-        told = storing.kept_headers(headers, policy.of_response(headers))
-        merged = validating.updated(stored.headers, told)
-        return self._renewed(kept, merged, headers, came)
-
-    def _renewed(
-        self, kept: Kept, merged: list[tuple[str, str]], answer: Headers, came: Came
-    ) -> Stored | None:
-        stored = kept.stored
+        if not self.store.has(kept) or not validating.confirms(came.headers, stored.headers):
+            return None, ""
+        merged = validating.updated(stored.headers, came.headers)
         told = policy.of_response(merged)
         fresh = freshness.lifetime(stored.status, merged, told, came.wall_s)
-        ages = [pair for pair in answer if pair[0] in ("age", "date")]
+        ages = [pair for pair in came.headers if pair[0] in ("age", "date")]
         age_s = freshness.initial_age_s(ages, came.delay_s, came.wall_s)
-        renewed = reuse.renewed(stored, merged, told, fresh, age_s, came.now_s)
-        return renewed if self.store.renew(kept, renewed) else None
+        headers, tags, chosen = (
+            _kept(merged, told),
+            tags_of(merged),
+            selecting(merged, asked.headers),
+        )
+        if self.purges.since(came.purges, kept.key, (*stored.tags, *tags)):
+            return None, ""
+        renewed = reuse.renewed(stored, headers, told, fresh, age_s, came.now_s, chosen or (), tags)
+        why = storing.why_not("GET", asked.headers, Policy(), stored.status, merged, told, fresh)
+        if why:
+            self.store.drop(kept)
+        elif "no-store" in asked.policy:
+            why = "the request says no-store"
+        else:
+            self.store.renew(kept, renewed)
+        return renewed, why
 
     def invalidate(self, asked: Asked, status: int, headers: Headers) -> list[Key]:
         """After a request that may have changed something; status 0: nobody knows."""
@@ -238,6 +238,12 @@ class Edge:
         if len(self._late) > MOST_LATE:
             self._late.popitem(last=False)
         return True
+
+
+def _kept(headers: Headers, told: Policy) -> list[tuple[str, str]]:
+    """What of them is stored."""
+    kept = storing.kept_headers(headers, told)
+    return [pair for pair in kept if not pair[0].startswith(EMU)]
 
 
 def tags_of(headers: Headers) -> tuple[str, ...]:

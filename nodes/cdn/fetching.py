@@ -54,6 +54,11 @@ class Flights:
         self.nursery.start_soon(self._fly, flight, request)
         return flight
 
+    def refresh(self, request: Request, asked: Asked, kept: Kept) -> None:
+        """Ask the origin, unless somebody does, for those who come later."""
+        if self.waiting_for(asked) is None:
+            self.begin(request, asked, kept, shared=True).leave()
+
     def spoil(self, keys: Iterable[Key]) -> None:
         """What is on its way may be older than a change of these."""
         changed = tuple(keys)
@@ -90,8 +95,10 @@ class Flights:
         if came.status == NOT_MODIFIED and kept is not None and conditions:
             answer.abort()
             if not flight.spoiled:
-                flight.stored = self.edge.confirm(kept, came)
+                flight.stored, flight.why = self.edge.confirm(asked, kept, came)
             if flight.stored is not None:
+                if flight.why:
+                    self.edge.pass_by(asked, came)
                 return
             self.ctx.reached(reach.GONE)
             flight.spoiled = False

@@ -86,7 +86,7 @@ class Store:
         if size > self.eviction.limit_bytes:
             return
         while len(self._urls.get(key, ())) >= self.max_variants:
-            self._drop(self._urls[key][0])
+            self.drop(self._urls[key][0])
             self.evicted += 1
         for gone in self.eviction.put(place, size):
             self._forget(self._kept[gone])
@@ -96,19 +96,23 @@ class Store:
         for tag in stored.tags:
             self._tags.setdefault(tag, {})[place] = None
 
-    def renew(self, kept: Kept, stored: Stored) -> bool:
-        """Its fields were confirmed. False: it is gone meanwhile, and stays so."""
-        if not self.has(kept):
-            return False
+    def renew(self, kept: Kept, stored: Stored) -> None:
+        """Its fields were confirmed. It must be here; where it is chosen or purged by other ones
+        now, or takes more room, it is taken in anew."""
+        old = kept.stored
+        same = (old.selecting, old.tags) == (stored.selecting, stored.tags)
+        if not same or _size_bytes(kept.key, stored) > _size_bytes(kept.key, old):
+            self.drop(kept)
+            self.add(kept.key, stored)
+            return
         kept.stored = stored
         kept.failures, kept.rests_until_s, kept.answer = 0, 0.0, None
-        return True
 
     def drop_url(self, key: Key) -> int:
         """All of its variants; how many that were."""
         gone = list(self._urls.get(key, ()))
         for kept in gone:
-            self._drop(kept)
+            self.drop(kept)
         return len(gone)
 
     def drop_where(self, goes: Callable[[Key], bool]) -> int:
@@ -118,7 +122,7 @@ class Store:
     def drop_tag(self, tag: str) -> int:
         gone = [self._kept[place] for place in self._tags.get(tag, ())]
         for kept in gone:
-            self._drop(kept)
+            self.drop(kept)
         return len(gone)
 
     def all(self) -> list[Kept]:
@@ -129,9 +133,10 @@ class Store:
         for kept in list(self._urls.get(key, ())):
             same = kept.stored.selecting == stored.selecting
             if same and (stored.part is None or kept.stored.part == stored.part):
-                self._drop(kept)
+                self.drop(kept)
 
-    def _drop(self, kept: Kept) -> None:
+    def drop(self, kept: Kept) -> None:
+        """It must be here."""
         self.eviction.remove(kept.place)
         self._forget(kept)
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from protocols.caching.fields import Headers, first
+
 _RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
 _CONTENT: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+
+_SEVERAL: Final = "multipart/byteranges"
 
 
 class Wanted(NamedTuple):
@@ -49,16 +53,18 @@ def wanted(value: str | None) -> Wanted | None:
     return Wanted(first, last) if last is None or last >= first else None
 
 
-def part(value: str | None, body_bytes: int) -> Part | None:
-    """What a Content-Range says; None where the body is not what it says."""
-    found = _CONTENT.fullmatch((value or "").strip())
-    if found is None:
+def part(headers: Headers, body_bytes: int) -> Part | None:
+    """What of a whole a 206 with these headers is; None where its body is not what it says, or
+    holds several parts."""
+    found = _CONTENT.fullmatch((first(headers, "content-range") or "").strip())
+    several = (first(headers, "content-type") or "").lower().startswith(_SEVERAL)
+    if found is None or several:
         return None
-    first, end = int(found[1]), int(found[2]) + 1
+    begin, end = int(found[1]), int(found[2]) + 1
     length = None if found[3] == "*" else int(found[3])
-    if end - first != body_bytes or (length is not None and end > length):
+    if begin >= end or end - begin != body_bytes or (length is not None and end > length):
         return None
-    return Part(first, end, length)
+    return Part(begin, end, length)
 
 
 def content_range(first: int, end: int, length: int | None) -> str:

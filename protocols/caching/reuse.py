@@ -115,10 +115,17 @@ def stale_if_error(stored: Stored, request: Policy, now_s: float, unsaid_s: floa
 
 def renewed(
     stored: Stored, headers: Headers, policy: Policy, freshness: fresh.Freshness,
-    initial_age_s: float, now_s: float,
+    initial_age_s: float, now_s: float, selecting: Selecting, tags: tuple[str, ...],
 ) -> Stored:  # fmt: skip
     """The same content with new fields: a 304 has confirmed it."""
     return replace(
         stored, headers=list(headers), policy=policy, freshness=freshness,
-        initial_age_s=initial_age_s, received_s=now_s,
+        initial_age_s=initial_age_s, received_s=now_s, selecting=selecting, tags=tags,
     )  # fmt: skip
+
+
+def with_fields(stored: Stored, own: Headers) -> Stored:
+    """The same with these fields in place of those of the same names."""
+    replaced = {name for name, _ in own}
+    kept = [pair for pair in stored.headers if pair[0] not in replaced]
+    return replace(stored, headers=[*kept, *own])

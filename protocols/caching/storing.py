@@ -78,13 +78,23 @@ def _why_useless(status: int, headers: Headers, policy: Policy, freshness: Fresh
 
 
 def kept_headers(headers: Headers, policy: Policy) -> list[tuple[str, str]]:
-    """What of them is stored: not what was for this hop, nor what `private` and `no-cache` keep
-    from others."""
+    """What of them is stored: not what was for this hop, nor what is for one alone."""
     dropped = {
         *_OF_THE_HOP,
         *HOP_BY_HOP,
         *names(combined(headers, "connection")),
-        *policy.fields("private"),
-        *policy.fields("no-cache"),
+        *_withheld(policy),
     }
     return [pair for pair in headers if pair[0] not in dropped]
+
+
+def _withheld(policy: Policy) -> tuple[str, ...]:
+    """The fields that `private` and `no-cache` keep from others."""
+    return (*policy.fields("private"), *policy.fields("no-cache"))
+
+
+def for_one(status: int, headers: Headers, policy: Policy) -> list[tuple[str, str]]:
+    """What of an answer is not stored, as it is for whoever asked: what `private` and `no-cache`
+    keep from others; of a 304 the cookies, too."""
+    names = (*_withheld(policy), *(("set-cookie",) if status == NOT_MODIFIED else ()))
+    return [pair for pair in headers if pair[0] in names]

@@ -146,7 +146,7 @@ def _one_variant_purged(swap: Swap) -> None:
     def drop_url(self: Any, key: Any) -> int:
         gone = list(self._urls.get(key, ()))[:1]
         for kept in gone:
-            self._drop(kept)
+            self.drop(kept)
         return len(gone)
 
     swap.setattr(Store, "drop_url", drop_url)

@@ -94,6 +94,10 @@ class Origin:
     def asked(self) -> int:
         return len(self.requests)
 
+    @property
+    def connections(self) -> int:
+        return self._http.draining.connections
+
 
 class Cdn:
     """An edge before an origin. `restart` begins its next generation, with its disk."""

@@ -190,11 +190,17 @@ def test_what_is_no_single_range_asks_for_the_whole(value):
         ("bytes 4-9/10", 5, None),
         ("bytes 8-12/10", 5, None),
         ("bytes */10", 0, None),
-        (None, 5, None),
+        ("bytes 5-4/10", 0, None),
+        ("", 5, None),
     ],
 )
 def test_a_206_is_what_its_content_range_says_or_nothing(value, size, part):
-    assert ranges.part(value, size) == part
+    assert ranges.part([("content-range", value)], size) == part
+
+
+def test_a_206_of_several_parts_is_not_one_of_them():
+    several = [("content-type", "Multipart/ByteRanges; boundary=x")]
+    assert ranges.part([*several, ("content-range", "bytes 4-8/10")], 5) is None
 
 
 @pytest.mark.parametrize(
@@ -247,6 +253,6 @@ def test_cache_status_is_a_member_with_its_parameters():
 def test_what_was_renewed_is_as_old_as_its_confirmation():
     known = stored("max-age=60", ("etag", '"a"'), age_s=70.0)
     fresh = reuse.renewed(
-        known, known.headers, known.policy, Freshness(60.0, "max-age=60", True), 1.0, 100.0
+        known, known.headers, known.policy, Freshness(60.0, "max-age=60", True), 1.0, 100.0, (), ()
     )
     assert (fresh.age_s(101.0), fresh.body) == (2.0, known.body)
