@@ -61,6 +61,12 @@ class CacheConfig:
             if not WORD.fullmatch(each):
                 raise ValueError(f"`rows`: {each[:40]!r} is no name of a table or column")
 
+    @property
+    def max_age_s(self) -> float:
+        """How old a value is at most that it shows: since it was true in the database."""
+        heard_s = self.max_stale_s if self.fills_from else self.ttl_s
+        return heard_s + self.serves_stale_s
+
     def store(self) -> StoreConfig:
         return StoreConfig(
             capacity_bytes=self.capacity_bytes,

@@ -33,6 +33,14 @@ MAX_WAITING: Final = 20_000
 """Readers that wait for fills; further ones are told that it is busy."""
 
 
+class _Changed:
+    """Set when what a key's readers wait for has come to an end."""
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self.waiting = 0
+
+
 class Desk:
     """One node's."""
 
@@ -49,8 +57,8 @@ class Desk:
         self.lease_waits = self.busy = self.refused_fills = self.early = self.fills = 0
         self.deletes = self.not_fresh = self.waiting = 0
         self._now_s = ctx.clock.monotonic_s
-        self._changed: dict[str, trio.Event] = {}
-        """Key → set when what its waiters wait for has come to an end."""
+        self._changed: dict[str, _Changed] = {}
+        """By key, of those that somebody waits for."""
         self._holders: dict[int, tuple[Ending, Callable[[], object]]] = {}
         """Token → its holder's connection, and what to do when that ends."""
 
@@ -130,18 +138,24 @@ class Desk:
         lease = self.leases.held(key, now_s)
         if lease is None:
             return
-        changed = self._changed.setdefault(key, trio.Event())
+        changed = self._changed.get(key)
+        if changed is None:
+            changed = self._changed[key] = _Changed()
         self.waiting += 1
+        changed.waiting += 1
         try:
             with move_on_after(self.ctx.clock, max(0.0, min(until_s, lease.until_s) - now_s)):
-                await changed.wait()
+                await changed.event.wait()
         finally:
             self.waiting -= 1
+            changed.waiting -= 1
+            if not changed.waiting and self._changed.get(key) is changed:
+                del self._changed[key]
 
     def _wake(self, key: str) -> None:
         changed = self._changed.pop(key, None)
         if changed is not None:
-            changed.set()
+            changed.event.set()
 
     # --- tokens --------------------------------------------------------------------------
 
@@ -155,11 +169,15 @@ class Desk:
         return token
 
     def give(self, key: str, now_s: float) -> int:
-        before = self.leases.last_token(key)
-        if before:
-            self.ctx.reached(reach.OVERDUE)
-            self._forget_holder(before)
+        self.end_overdue(now_s)
         return self.leases.give(key, now_s)
+
+    def end_overdue(self, now_s: float) -> None:
+        """Whoever was to fill a key has had its time."""
+        for key, token in self.leases.end_overdue(now_s):
+            self.ctx.reached(reach.OVERDUE)
+            self._forget_holder(token)
+            self._wake(key)
 
     def _holder_gone(self, key: str, token: int) -> None:
         self._holders.pop(token, None)
@@ -173,7 +191,8 @@ class Desk:
             ending.discard(action)
 
     def redeem(self, key: str, token: int) -> bool:
-        self._forget_holder(token)
+        if self.leases.last_token(key) == token:
+            self._forget_holder(token)
         taken = self.leases.redeem(key, token, self._now_s())
         if not taken:
             self.refused_fills += 1
@@ -184,15 +203,13 @@ class Desk:
     def release(self, call: Call, key: str, token: int) -> bool:
         """Whoever was to fill it cannot: the next one may."""
         freed = self.leases.last_token(key) == token
-        if freed:
-            self.drop(key, token)
+        self.drop(key, token)
         return freed
 
     def drop(self, key: str, token: int) -> None:
         """The node's own fill failed."""
-        self._forget_holder(token)
-        self.leases.redeem(key, token, self._now_s())
-        self._wake(key)
+        if self.leases.last_token(key) == token:
+            self.void(key)
 
     # --- writing -------------------------------------------------------------------------
 
@@ -305,7 +322,7 @@ class Desk:
         config = self.config
         asked = self.hits + self.misses + self.busy + self.stale_served
         return {
-            "max_age_s": config.max_stale_s if config.fills_from else config.ttl_s,
+            "max_age_s": config.max_age_s,
             "is_strict": config.leases and not config.serves_stale_s,
             "entries": len(self.store),
             "bytes": self.store.used_bytes,

@@ -46,16 +46,24 @@ class Leases:
 
     def give(self, key: str, now_s: float) -> int:
         """A token for a key that nobody holds; 0 where too many are out."""
-        assert self.held(key, now_s) is None, key
         leases = self._leases
-        leases.pop(key, None)
-        while leases and next(iter(leases.values())).until_s <= now_s:
-            leases.popitem(last=False)
+        assert key not in leases, key
         if len(leases) >= self._most:
             return 0
         self._next += 1
         leases[key] = Lease(self._next, now_s + self._lease_s)
         return self._next
+
+    def end_overdue(self, now_s: float) -> list[tuple[str, int]]:
+        """The keys and tokens of those whose time is over."""
+        ended = []
+        while self._leases:
+            key, lease = next(iter(self._leases.items()))
+            if now_s < lease.until_s:
+                break
+            del self._leases[key]
+            ended.append((key, lease.token))
+        return ended
 
     def redeem(self, key: str, token: int, now_s: float) -> bool:
         """Whether that token may fill the key now; it is used up."""

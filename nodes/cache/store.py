@@ -169,13 +169,13 @@ class CacheStore:
 
     # --- time ----------------------------------------------------------------------------
 
-    def sweep(self, now_s: float) -> int:
-        """Let those go whose time is over though nobody reads them, some at a time; how many."""
-        gone = 0
+    def sweep(self, now_s: float) -> bool:
+        """Let those go whose time is over though nobody reads them, some at a time; whether there
+        are more."""
         ends = self._ends
         for _ in range(SWEPT_AT_ONCE):
             if not ends or ends[0][0] > now_s:
-                break
+                return False
             noted_s, key = heappop(ends)
             entry = self._entries.get(key)
             if entry is None or entry.noted_s != noted_s:
@@ -185,10 +185,9 @@ class CacheStore:
                 self._look_at(end_s, key, entry)
             elif entry.dead_s is None:
                 self._expire(key, entry)
-                gone += 1
             else:
                 self.remove(key)
-        return gone
+        return True
 
     def _end_of(self, entry: Entry) -> float:
         if entry.dead_s is None:

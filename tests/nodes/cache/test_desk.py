@@ -61,6 +61,38 @@ async def test_stale_values_are_for_those_who_would_wait(
     assert await desk.get(Call("web-2"), "k") == ["hit", "new"]
 
 
+async def test_nothing_is_kept_of_holders_and_readers_whose_time_is_over(
+    autojump_clock: MockClock, world: MemoryWorld
+) -> None:
+    desk = Desk(world.context("cache-1"), CacheConfig(lease_time_s=1.0))
+    holder = Call("web-1")
+    for number in range(50):
+        await desk.get(holder, f"k{number}")
+        assert await desk.get(Call("web-2"), f"k{number}", {"wait_ms": 100}) == ["busy"]
+    assert len(desk._holders) == len(desk.leases) <= 11, "those of the last second"
+    assert len(desk._changed) == 0
+    await trio.sleep(1.0)
+    desk.end_overdue(trio.current_time())
+    assert len(desk._holders) == len(desk.leases) == len(holder.ending._todo) == 0
+
+
+async def test_a_token_tried_at_another_key_stays_its_holders(
+    autojump_clock: MockClock, world: MemoryWorld
+) -> None:
+    desk = Desk(world.context("cache-1"), CacheConfig())
+    holder = Call("web-1")
+    _, token, _ = await desk.get(holder, "k")
+    assert not desk.set(holder, "other", 1, {"token": token})
+    holder.ending.come()
+    assert (await desk.get(Call("web-2"), "k"))[0] == "miss", "it ended with its connection"
+
+
+def test_what_is_shown_as_stale_adds_to_how_old_a_value_may_be() -> None:
+    assert CacheConfig(ttl_s=10.0, serves_stale_s=3.0).max_age_s == 13.0
+    following = CacheConfig(fills_from="db", max_stale_s=5.0, serves_stale_s=3.0)
+    assert following.max_age_s == 8.0
+
+
 @pytest.mark.parametrize(
     ("method", "params"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nodes.cache.leases import Leases
-from nodes.cache.store import ENTRY_BYTES, CacheStore, StoreConfig
+from nodes.cache.store import ENTRY_BYTES, SWEPT_AT_ONCE, CacheStore, StoreConfig
 
 
 def store_of(**options: Any) -> CacheStore:
@@ -43,10 +43,20 @@ def test_what_nobody_reads_gives_its_room_back_when_its_time_is_over() -> None:
     for number in range(20):
         store.put(f"k{number}", number, 8, 100.0, ttl_s=1.0 + number % 2)
     store.put("k3", "again", 8, 101.0)
-    assert store.sweep(101.0) == 10
-    assert store.sweep(102.0) == 9, "k3 lives longer by now"
-    assert store.sweep(111.0) == 1
+    for now_s, left in ((101.0, 10), (102.0, 1), (111.0, 0)):
+        assert not store.sweep(now_s)
+        assert len(store) == left, "k3 lives longer"
     assert len(store) == 0 and store.used_bytes == 0
+
+
+def test_what_ends_together_goes_step_by_step() -> None:
+    store = store_of(capacity_bytes=1 << 20)
+    for number in range(1000):
+        store.put(f"k{number}", number, 8, 100.0)
+    steps = 1
+    while store.sweep(110.0):
+        steps += 1
+    assert len(store) == 0 and steps == 1000 // SWEPT_AT_ONCE + 1
 
 
 def test_times_differ_by_the_jitter_and_are_never_longer_than_the_tiers() -> None:
@@ -131,4 +141,5 @@ def test_no_more_tokens_are_out_than_may_be() -> None:
     leases = Leases(1, 10.0, most=2)
     assert leases.give("a", 0.0) and leases.give("b", 5.0)
     assert leases.give("c", 6.0) == 0
-    assert leases.give("c", 10.0), "that of `a` is over by now"
+    assert [key for key, _ in leases.end_overdue(10.0)] == ["a"]
+    assert leases.give("c", 10.0)
