@@ -55,6 +55,13 @@ MAX_TTL_MS: Final = 30 * 86_400_000
 MAX_WAIT_MS: Final = 10_000
 
 
+def is_key(key: str) -> bool:
+    """Whether a value may be kept under it: text, not empty, and no longer than a key may be."""
+    if not key or len(key) > MAX_KEY_BYTES:
+        return False
+    return key.isascii() or len(key.encode(errors="replace")) <= MAX_KEY_BYTES
+
+
 def ring_of(names: Iterable[str]) -> Ring:
     """Which of these nodes has a key: `.owner(key)`. A node that goes or comes moves its own keys
     only."""

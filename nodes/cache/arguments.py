@@ -31,9 +31,7 @@ def bad(why: str) -> RpcError:
 def check_key(key: Any) -> str:
     if type(key) is not str or not key:
         raise bad("a key is text, and not empty")
-    if len(key) > words.MAX_KEY_BYTES or (
-        not key.isascii() and len(key.encode(errors="replace")) > words.MAX_KEY_BYTES
-    ):
+    if not words.is_key(key):
         raise RpcError("too_large", f"a key is at most {words.MAX_KEY_BYTES} bytes")
     return key
 

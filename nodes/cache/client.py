@@ -15,7 +15,7 @@ import trio
 from nodes.base import Context
 from nodes.cache.flights import Flights
 from nodes.cache.members import AWAY, CacheMembers
-from nodes.wire.answers import as_rpc_error, current_call
+from nodes.wire.answers import as_rpc_error, current_call, deadline_in, outlive_caller
 from nodes.wire.directory import Directory
 from protocols import cache as words
 from protocols.errors import RpcError
@@ -26,6 +26,8 @@ TIMEOUT_S: Final = 0.25
 """Beside that: a node that does not answer within this is taken for dead."""
 READ_TIMEOUT_S: Final = 1.0
 """For a row that the cache itself fetches."""
+LONG_S: Final = 60.0
+"""What a reader has left whose caller named no limit."""
 MAX_REFRESHES: Final = 32
 """Values that are fetched anew before their time is over, at a time."""
 
@@ -109,8 +111,11 @@ class CacheClient:
 
     async def _get(self, key: str) -> tuple[CacheMembers, list[Any]]:
         """Who answered, and what. Raises RpcError."""
-        options = {"wait_ms": int(self._wait_s * 1000)}
-        timeout_s = self._wait_s + TIMEOUT_S
+        clock = self.ctx.clock
+        left_s = deadline_in(clock, LONG_S) - clock.monotonic_s()
+        wait_s = max(0.0, min(self._wait_s, left_s / 2))  # the rest is for asking the database
+        options = {"wait_ms": int(wait_s * 1000)}
+        timeout_s = wait_s + TIMEOUT_S
         try:
             found = await self._main.ask(key, words.GET, key, options, timeout_s=timeout_s)
             return self._main, found
@@ -191,17 +196,17 @@ class CacheClient:
     async def set(self, key: str, value: Any, *, ttl_s: float | None = None) -> bool:
         """Keep it: no copy of anything, so nobody's token is needed. Raises RpcError."""
         options = {"ttl_ms": int(ttl_s * 1000)} if ttl_s is not None else {}
-        timeout_s = TIMEOUT_S
+        return await self._done(lambda: self._set(key, value, options))
+
+    async def _set(self, key: str, value: Any, options: dict[str, Any]) -> bool:
+        given = (key, value, options)
         try:
-            return bool(
-                await self._main.ask(key, words.SET, key, value, options, timeout_s=timeout_s)
-            )
+            return bool(await self._main.ask(key, words.SET, *given, timeout_s=TIMEOUT_S))
         except RpcError as error:
             if self._gutter is None or error.code not in AWAY:
                 raise
-        return bool(
-            await self._gutter.ask(key, words.SET, key, value, options, timeout_s=timeout_s)
-        )
+            self._main.set_elsewhere(key, str(error))
+        return bool(await self._gutter.ask(key, words.SET, *given, timeout_s=TIMEOUT_S))
 
     async def read(self, key: str) -> Any:
         """A row through the cache, which fills it itself (`rows`). Raises RpcError."""
@@ -213,21 +218,47 @@ class CacheClient:
                 raise
         return await self._gutter.ask(key, words.READ, key, timeout_s=timeout_s)
 
-    async def ask_any(self, method: str, *params: Any) -> Any:
-        """Whichever node has this key: what all of a tier have in common. Raises RpcError."""
-        return await self._main.ask("any", method, *params, timeout_s=TIMEOUT_S)
+    async def promised(self) -> tuple[float, bool]:
+        """How old a value may be at most, seconds; and whether what was deleted before a read began
+        never shows. Raises RpcError."""
+        tiers = [self._main] if self._gutter is None else [self._main, self._gutter]
+        told = [await each.ask("any", words.STATS, timeout_s=TIMEOUT_S) for each in tiers]
+        return max(each["max_age_s"] for each in told), all(each["is_strict"] for each in told)
 
     async def delete(self, *keys: str, lsn: int = 0) -> bool:
         """They were made old by the commit `lsn`: say so to their owners, and to who stands in for
         them. Whether all have heard it; whoever has not, hears it of the database's log."""
+        return await self._done(lambda: self._delete(list(keys), lsn))
+
+    async def _delete(self, keys: list[str], lsn: int) -> bool:
         if self._gutter is None:
-            return await self._main.delete(list(keys), lsn)
+            return await self._main.delete(keys, lsn)
         done: list[bool] = []
 
         async def at(members: CacheMembers) -> None:
-            done.append(await members.delete(list(keys), lsn))
+            done.append(await members.delete(keys, lsn))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(at, self._main)
             nursery.start_soon(at, self._gutter)
         return all(done)
+
+    async def _done(self, change: Callable[[], Awaitable[bool]]) -> bool:
+        """What is in the cache is old by now: it is told so though our caller leaves meanwhile, or
+        has no time left. Raises RpcError."""
+        outcome: list[bool | RpcError] = []
+        ended = trio.Event()
+
+        async def run() -> None:
+            outlive_caller()
+            try:
+                outcome.append(await change())
+            except RpcError as error:
+                outcome.append(error)
+            ended.set()
+
+        self._nursery.start_soon(run)
+        await ended.wait()
+        if isinstance(outcome[0], RpcError):
+            raise outcome[0]
+        return outcome[0]

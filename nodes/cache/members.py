@@ -6,16 +6,16 @@ to forget) what was made old meanwhile.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import trio
 
 from nodes.base import RPC_PORT, Context
-from nodes.wire.answers import current_call
+from nodes.wire.answers import current_call, deadline_in
 from nodes.wire.client import Client
 from nodes.wire.directory import Directory, TierView
 from protocols import cache as words
-from protocols.cache import ring_of
+from protocols.cache import MAX_KEYS, is_key, ring_of
 from protocols.errors import RpcError
 from protocols.hashing.slots import Ring
 
@@ -27,6 +27,20 @@ AWAY: Final = frozenset({"unavailable", "disconnected", "timeout", "overloaded",
 """It may be gone: another is asked."""
 
 
+class Missed(NamedTuple):
+    """What a node may not have heard from us."""
+
+    times: int = 0
+    """How often; each counts."""
+    lsn: int = 0
+    """The newest commit whose deletions it missed: the log has them, too."""
+    unlogged: bool = False
+    """Whether it missed what no log tells: a plain set, or a deletion that names no commit."""
+
+
+NOTHING: Final = Missed()
+
+
 class CacheMember:
     """One node."""
 
@@ -34,8 +48,9 @@ class CacheMember:
         self.name = name
         self.client = client
         self.suspect = False
-        self.missed_lsn: int | None = None
-        """The newest commit whose deletions it may not have heard from us."""
+        self.in_doubt = False
+        """Somebody looks whether it is there."""
+        self.missed = NOTHING
 
 
 class CacheMembers:
@@ -80,10 +95,15 @@ class CacheMembers:
         member = self.owner(key)
         if member is None or member.suspect:
             raise RpcError("unavailable", f"nobody of {self.tier} has {key[:40]} now")
+        clock = self._ctx.clock
+        until_s = clock.monotonic_s() + timeout_s
+        ours_s = deadline_in(clock, timeout_s)
         try:
             return await member.client.call(method, *params, timeout_s=timeout_s)
         except RpcError as error:
-            if error.code in AWAY:
+            if error.code in AWAY and ours_s < until_s and clock.monotonic_s() >= ours_s:
+                self._doubt(member)  # our caller had no more time: that says little of the node
+            elif error.code in AWAY:
                 self._suspect(member, str(error))
             raise
 
@@ -96,15 +116,22 @@ class CacheMembers:
         """Whether each key's owner has said that it is gone."""
         by_owner: dict[str, list[str]] = {}
         for key in keys:
+            if not is_key(key):
+                continue  # no cache has it
             member = self.owner(key)
             if member is None:
                 return False
             by_owner.setdefault(member.name, []).append(key)
+        questions = [
+            (self._members[name], its_keys[place : place + MAX_KEYS])
+            for name, its_keys in by_owner.items()
+            for place in range(0, len(its_keys), MAX_KEYS)
+        ]
         done: list[bool] = []
         async with trio.open_nursery() as nursery:
-            for name, its_keys in by_owner.items():
-                nursery.start_soon(self._delete_at, self._members[name], its_keys, lsn, done)
-        return len(done) == len(by_owner)
+            for member, some in questions:
+                nursery.start_soon(self._delete_at, member, some, lsn, done)
+        return len(done) == len(questions)
 
     async def _delete_at(
         self, member: CacheMember, keys: list[str], lsn: int, done: list[bool]
@@ -114,11 +141,38 @@ class CacheMembers:
             await member.client.call(words.DELETE, keys, lsn, timeout_s=timeout_s)
             done.append(True)
         except RpcError as error:
-            if error.code in AWAY:  # what it refuses it could not have, and it is well
-                member.missed_lsn = max(lsn, member.missed_lsn or 0)
-                self._suspect(member, str(error))
+            if error.code in AWAY:
+                self._has_missed(member, lsn, str(error))
+
+    def set_elsewhere(self, key: str, why: str) -> None:
+        """What another has been given instead of the key's owner: it must not show what it had."""
+        member = self.owner(key)
+        if member is not None:
+            self._has_missed(member, 0, why)
+
+    def _has_missed(self, member: CacheMember, lsn: int, why: str) -> None:
+        missed = member.missed
+        unlogged = missed.unlogged or not lsn
+        member.missed = Missed(missed.times + 1, max(lsn, missed.lsn), unlogged)
+        self._suspect(member, why)
 
     # --- who is away, and back -------------------------------------------------------------
+
+    def _doubt(self, member: CacheMember) -> None:
+        if not (member.in_doubt or member.suspect):
+            member.in_doubt = True
+            self._nursery.start_soon(self._look, member)
+
+    async def _look(self, member: CacheMember) -> None:
+        """Is it there, if one waits as long as for any other?"""
+        current_call.set(None)
+        try:
+            await member.client.call(words.READY, 0, timeout_s=PROBE_TIMEOUT_S)
+        except RpcError as error:
+            if error.code in AWAY:
+                self._suspect(member, str(error))
+        finally:
+            member.in_doubt = False
 
     def _suspect(self, member: CacheMember, why: str) -> None:
         if not member.suspect:
@@ -145,13 +199,13 @@ class CacheMembers:
 
     async def _is_ready(self, member: CacheMember) -> bool:
         """Whether it has nothing that we know to be old. Raises RpcError."""
-        missed_lsn = member.missed_lsn
-        told = await member.client.call(words.READY, missed_lsn or 0, timeout_s=PROBE_TIMEOUT_S)
+        missed = member.missed
+        told = await member.client.call(words.READY, missed.lsn, timeout_s=PROBE_TIMEOUT_S)
         if not told["ready"]:
             return False
-        if missed_lsn is not None and not (told["follows"] and missed_lsn):
+        if missed.unlogged or (missed.times and not told["follows"]):
             await member.client.call(words.FLUSH, timeout_s=PROBE_TIMEOUT_S)
-        if member.missed_lsn != missed_lsn:
-            return False  # another deletion was missed meanwhile
-        member.missed_lsn = None
+        if member.missed != missed:
+            return False  # more was missed meanwhile
+        member.missed = NOTHING
         return True

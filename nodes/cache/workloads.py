@@ -15,7 +15,6 @@ from nodes.cache.client import CacheClient
 from nodes.cache.judged import CACHED, READ, WRITE
 from nodes.replica.client import GroupClient
 from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
-from protocols import cache as words
 from protocols import database as database_words
 from protocols.database import OLD_KEYS_TABLE, old_keys_statements
 from protocols.errors import RpcError
@@ -58,8 +57,8 @@ class LookAside:
         assert self._cache is not None
         statements = [[MAKE], [OLD_KEYS_TABLE]]
         await self._write(statements, f"{self.options.asks}-{self.model}")
-        told = await self._cache.ask_any(words.STATS)
-        self._promise = [told["max_age_s"] * SLACK, told["is_strict"]]
+        max_age_s, is_strict = await self._cache.promised()
+        self._promise = [max_age_s * SLACK, is_strict]
 
     async def _find(self) -> None:
         ctx, nursery, directory, options = self._setting

@@ -89,6 +89,15 @@ current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 its deadline and trace."""
 
 
+def outlive_caller() -> None:
+    """What this task does is to be done though whoever asked for it has no time left."""
+    parent = current_call.get()
+    if parent is not None and parent.deadline_s is not None:
+        call = Call(parent.peer, None, parent.trace, parent.epoch, parent.ending)
+        call.hops = parent.hops
+        current_call.set(call)
+
+
 def request_id() -> str:
     """The id of the request on whose behalf this task works, as people see it; "" of none."""
     call = current_call.get()
