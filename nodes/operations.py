@@ -263,6 +263,14 @@ class Console(Protocol):
         """Read one. Raises ValueError."""
         ...
 
+    def disk_names(self, name: str) -> list[str]:
+        """Of the files on a node's disk, whether it runs or not."""
+        ...
+
+    def disk_file(self, name: str, file: str) -> bytes:
+        """One of them, whole. Raises OSError."""
+        ...
+
     async def reinstall(self, disks: Mapping[str, Mapping[str, bytes]]) -> None:
         """End these nodes, and whoever is in front of their group and remembers what it was; then
         start them, these with a disk that has only these files. Raises RpcError where one does not

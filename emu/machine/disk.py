@@ -153,6 +153,12 @@ class MachineDisk:
             byte_offset += size_bytes
         self.files.flip_bit(name, min(max(byte_offset, 0), size_bytes - 1), bit & 7)
 
+    def names(self) -> list[str]:
+        return self.files.names()
+
+    def read(self, name: str) -> bytes:
+        return self.files.read(name, 0, self.files.size_bytes(name))
+
     def wipe(self) -> None:
         self.files.wipe()
         self._syncs.clear()

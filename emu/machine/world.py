@@ -137,6 +137,14 @@ class DiskControl(Protocol):
         """Damage one bit of a file in place (negative offsets count from the end)."""
         ...
 
+    def names(self) -> list[str]:
+        """Of its files, whether the node runs or not."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """A whole file, as the page cache has it. Raises OSError."""
+        ...
+
     def wipe(self) -> None:
         """Remove every file: the machine was replaced."""
         ...

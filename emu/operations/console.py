@@ -168,6 +168,12 @@ class ClusterConsole:
         except OSError as error:
             raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
 
+    def disk_names(self, name: str) -> list[str]:
+        return self.cluster.instances[name].handle.disk.names()
+
+    def disk_file(self, name: str, file: str) -> bytes:
+        return self.cluster.instances[name].handle.disk.read(file)
+
     async def reinstall(self, disks: Mapping[str, Mapping[str, bytes]]) -> None:
         cluster = self.cluster
         groups = dict.fromkeys(cluster.instances[name].placement.group for name in disks)

@@ -96,6 +96,12 @@ class WorkerDisk:
     def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
         self._at_rest().flip_bit(name, byte_offset, bit)
 
+    def names(self) -> list[str]:
+        return self._at_rest().names()
+
+    def read(self, name: str) -> bytes:
+        return (self._folder / name).read_bytes()
+
     def wipe(self) -> None:
         if self._in_use():
             raise OSError("a worker process uses this disk: end the node before it is wiped")

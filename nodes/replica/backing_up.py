@@ -10,18 +10,25 @@ from typing import Any, ClassVar, Final
 
 from nodes.operations import Console, Operation
 from nodes.replica.asking import ask_leader
-from nodes.replica.backup import BACKUP, BACKUP_LOG, BACKUP_SNAPSHOT, NAMES
+from nodes.replica.backup import ARRANGEMENT, BACKUP, BACKUP_LOG, BACKUP_SNAPSHOT, NAMES
+from nodes.replica.recovery import STATE
 from protocols.errors import RpcError
 from protocols.replication import backup as format_of
 from protocols.replication.backup import Backup, GroupAbout, GroupBackup, check, decode, encode
 from protocols.replication.log import CorruptFile, Entry, read_records
+from protocols.replication.storage import HardState
 
 ATTEMPTS: Final = 5
 """A snapshot or a leader may be another in the middle of a copy: then it is made again."""
+PATIENCE_S: Final = 60.0
+"""How long a backup of several groups waits until what is moved between them is moved."""
+PAUSE_S: Final = 0.5
 BACKED_UP: Final = "backup made"
+WAITS: Final = "backup waits"
 RESTORED: Final = "backup restored"
 EVENTS: Final = {
     BACKED_UP: "What a tier had committed was copied to a file.",
+    WAITS: "What a tier's groups hold is being moved between them: it is copied afterwards.",
     RESTORED: "A tier's disks were made of a backup; what was there before is gone.",
 }
 
@@ -29,7 +36,8 @@ EVENTS: Final = {
 @dataclass(frozen=True, slots=True)
 class Back:
     """Copy what a tier has committed to a file, while writes go on: of each group its snapshot and
-    its log, up to one LSN. Of a tier of several groups (shards) each has an LSN of its own."""
+    its log, up to one LSN. Of a tier of several groups (shards) each has an LSN of its own, and
+    none is copied while slots move between them: it waits for that, and is refused after 60 s."""
 
     verb: ClassVar[str] = "backup"
     main: ClassVar[str] = "tier"
@@ -59,7 +67,7 @@ class Restore:
 
 async def back_up(console: Console, word: Back) -> dict[str, Any]:
     """Raises RpcError, and ValueError where the file cannot be written."""
-    groups = [await _copied(console, tier) for tier in console.tiers(word.tier)]
+    groups = await _groups(console, word.tier)
     backup = Backup(word.tier, tuple(groups))
     data = encode(backup)
     console.save(word.file, data)
@@ -73,6 +81,39 @@ async def back_up(console: Console, word: Back) -> dict[str, Any]:
     }
     console.tell(BACKED_UP, tier=word.tier, file=word.file, bytes=len(data))
     return told
+
+
+async def _groups(console: Console, of: str) -> list[GroupBackup]:
+    """Copies of all groups of a tier: nothing moved between them meanwhile. Raises RpcError."""
+    until_s, told = console.now_s() + PATIENCE_S, False
+    while True:
+        tiers = console.tiers(of)
+        before = await _arrangements(console, tiers)
+        why = next((changing for _, changing in before if changing), "")
+        if not why:
+            groups = [await _copied(console, tier) for tier in tiers]
+            if console.tiers(of) == tiers and await _arrangements(console, tiers) == before:
+                return groups
+            why = "a reshard began while it was copied"
+        if console.now_s() >= until_s:
+            what = f"{why}: copies of its groups would not fit each other"
+            advice = "try again when it has ended, or cancel it"
+            raise RpcError("refused", f"{of}: {what}; waited {PATIENCE_S:g} s: {advice}")
+        if not told:
+            told = True
+            console.tell(WAITS, tier=of, why=why)
+        await console.sleep(PAUSE_S)
+
+
+async def _arrangements(console: Console, tiers: Sequence[str]) -> list[tuple[int, str]]:
+    """What each group says of who has what; one alone has all."""
+    found = []
+    for tier in tiers if len(tiers) > 1 else ():
+        _, (version, changing) = await ask_leader(
+            console, tier, ARRANGEMENT, again=True, reads=True
+        )
+        found.append((int(version), str(changing)))
+    return found
 
 
 async def _copied(console: Console, tier: str) -> GroupBackup:
@@ -140,10 +181,10 @@ async def restore(console: Console, word: Restore) -> dict[str, Any]:
     lsns, left_out = {}, {}
     for group in backup.groups:
         lsn = word.at or group.about.lsn
-        members = await console.members(group.tier)
-        epoch = max((int(each.facts.get("epoch") or 0) for each in members), default=0)
+        names = [each.name for each in console.seen(group.tier)]
+        epoch = max((_epoch_of(console, name) for name in names), default=0)
         files = format_of.image(group, lsn, epoch, NAMES)
-        disks |= {each.name: files for each in members}
+        disks |= dict.fromkeys(names, files)
         lsns[group.tier], left_out[group.tier] = lsn, group.about.lsn - lsn
     await console.reinstall(disks)
     for group in backup.groups:
@@ -157,6 +198,15 @@ async def restore(console: Console, word: Restore) -> dict[str, Any]:
     }
     console.tell(RESTORED, tier=word.tier, file=word.file)
     return told
+
+
+def _epoch_of(console: Console, name: str) -> int:
+    """The last that a member has seen, whether it runs or not: its disk has it before anybody
+    hears of it. 0 where there is none that can be read: it says nothing to anybody any more."""
+    try:
+        return HardState.decode(console.disk_file(name, STATE)).epoch
+    except (OSError, CorruptFile):
+        return 0
 
 
 def _check_fits(console: Console, word: Restore, backup: Backup, tiers: Sequence[str]) -> None:

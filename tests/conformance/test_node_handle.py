@@ -271,6 +271,10 @@ async def test_a_bit_is_flipped_and_a_machine_that_is_down_gets_an_empty_disk(ri
         await pad.call("keep")
         pad.handle.disk.flip_bit("notes", -1, 0)
         assert await pad.call("read") == "abb"
+        assert pad.handle.disk.names() == ["notes"]
+        assert pad.handle.disk.read("notes") == b"abb"
+        with pytest.raises(FileNotFoundError):
+            pad.handle.disk.read("poems")
         with pytest.raises(FileNotFoundError):
             pad.handle.disk.flip_bit("poems", 0, 0)
         pad.handle.end(crash=False)
