@@ -132,6 +132,14 @@ class Coordination:
             self._wire_map = self.map.to_wire()
         return self._wire_map
 
+    @property
+    def arrangement(self) -> tuple[int, str]:
+        """replica.state_machine.SharesOut."""
+        if not self.plan:
+            return self.version, ""
+        over = sum(each.phase in OVER for each in self.moves.values())
+        return self.version, f"a reshard has done {over} of its {len(self.moves)} moves"
+
     def active(self) -> list[Move]:
         """Moves that are begun and not over."""
         return [each for each in self.moves.values() if each.phase not in (QUEUED, *OVER)]

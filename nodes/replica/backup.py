@@ -12,7 +12,7 @@ from nodes.replica.reading import AHEAD_BYTES
 from nodes.replica.recovery import STATE
 from nodes.replica.segments import PREFIX
 from nodes.replica.snapshot_files import SNAPSHOT
-from nodes.replica.state_machine import KeepsFiles, StateMachine
+from nodes.replica.state_machine import KeepsFiles, SharesOut, StateMachine
 from nodes.wire.admin import Admin
 from nodes.wire.service import Call
 from protocols.errors import RpcError
@@ -27,6 +27,9 @@ BACKUP_SNAPSHOT: Final = "backup_snapshot"
 """`[lsn, offset]` → bytes of the snapshot of that LSN."""
 BACKUP_LOG: Final = "backup_log"
 """`[from_lsn, to_lsn]` → the first of those records, as bytes of a log."""
+ARRANGEMENT: Final = "backup_arrangement"
+"""`[]` → [version, what is being changed]: of who says which group has what (SharesOut); of others
+[0, ""]."""
 PIECE_BYTES: Final = 1 << 20
 NAMES: Final = Names(STATE, SNAPSHOT, PREFIX)
 
@@ -54,6 +57,7 @@ class BackupSource:
         admin.add(BACKUP, self._about)
         admin.add(BACKUP_SNAPSHOT, self._snapshot)
         admin.add(BACKUP_LOG, self._log)
+        admin.add(ARRANGEMENT, self._arrangement)
 
     def _about(self, call: Call) -> list[Any]:
         """What is committed now. Raises RpcError: not_primary; unavailable, where it cannot know:
@@ -66,6 +70,12 @@ class BackupSource:
         snapshot = ours.snapshot if ours is not None else None
         about = GroupAbout(lsn, core.epoch, core.founding, members, prefix, snapshot)
         return about.to_wire()
+
+    def _arrangement(self, call: Call) -> list[Any]:
+        """Raises RpcError as `_about` does."""
+        self._driver.check_can_read()
+        machine = self._driver.machine
+        return list(machine.arrangement if isinstance(machine, SharesOut) else (0, ""))
 
     async def _snapshot(self, call: Call, lsn: int, offset: int) -> bytes:
         """Raises RpcError: refused, when there is another one by now."""

@@ -95,6 +95,17 @@ class KeepsFiles(Protocol):
         ...
 
 
+@runtime_checkable
+class SharesOut(Protocol):
+    """A StateMachine that says which group has what of a whole that several groups keep together:
+    copies of all of them fit each other only if that stayed as it was meanwhile."""
+
+    @property
+    def arrangement(self) -> tuple[int, str]:
+        """Grows with each change; and what is just being changed, in words, or ""."""
+        ...
+
+
 def dump_in_steps(machine: StateMachine, applied: Applied) -> Steps[Content]:
     """See CopiesInSteps; other machines do it in one step."""
     if isinstance(machine, CopiesInSteps):

@@ -10,9 +10,11 @@ import pytest
 
 import emu
 from emu.topology.loading import loads
+from nodes.replica import backing_up
 from protocols.errors import RpcError
 from protocols.replication.backup import MAGIC, decode, encode
 from protocols.replication.log import CorruptFile
+from tests.sim.resharding import reshard
 
 FILE = "/shelf/shop.backup"
 DATABASE = """
@@ -207,3 +209,63 @@ def test_what_cannot_be_restored_is_refused_before_anything_ends(options: Any, t
 
     error, _ = emu.run(script, loads(DATABASE), seed=5)
     assert told in error
+
+
+def test_no_epoch_comes_twice_though_all_members_are_down_when_it_is_restored() -> None:
+    async def script(c: emu.Scenario) -> list[int]:
+        await make_backup(c)
+        for _ in range(2):
+            before = len(c.events("promoted", tier="db"))
+            await c.kill("db primary")
+            while len(c.events("promoted", tier="db")) == before:
+                await c.sleep(0.1)
+            await c.start("db")
+        await c.kill("db")
+        await done(c, "restore", "db", FILE)
+        await insert(c, range(300, 301))
+        return [int(each["epoch"]) for each in c.events("promoted", tier="db")]
+
+    epochs = emu.run(script, loads(DATABASE), seed=5)
+    assert len(epochs) >= 4
+    assert epochs == sorted(set(epochs))
+
+
+RESHARDED = STORE.replace("shards: 2", "shards: 1, move_rate: 40/s, slots_per_move: 2048")
+
+
+async def fill_and_reshard(c: emu.Scenario, keys: int) -> None:
+    await c.sleep(2)
+    for number in range(keys):
+        await c.call("one kv-router", "set", f"key-{number}", f"value-{number}")
+    c.cluster.nursery.start_soon(reshard, c.cluster, "kv", 2)
+    await c.until("move.begun")
+
+
+def test_a_store_whose_slots_move_is_copied_when_they_have_moved_and_lacks_no_key() -> None:
+    async def script(c: emu.Scenario) -> list[Any]:
+        await fill_and_reshard(c, 60)
+        await done(c, "backup", "kv", FILE)
+        (waits,) = c.events("backup waits")
+        assert "reshard has done" in str(waits["why"])
+        await c.call("one kv-router", "set", "key-0", "written after it")
+        await done(c, "restore", "kv", FILE)
+        await c.sleep(2)
+        return [await c.call("one kv-router", "get", f"key-{number}") for number in range(60)]
+
+    found = emu.run(script, loads(RESHARDED), seed=4)
+    assert found == [f"value-{number}" for number in range(60)]
+
+
+def test_a_backup_is_refused_and_says_why_if_slots_move_for_longer_than_it_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backing_up, "PATIENCE_S", 1.0)
+
+    async def script(c: emu.Scenario) -> str:
+        await fill_and_reshard(c, 60)
+        with pytest.raises(RpcError, match=r"kv: a reshard has done \d+ of its 4 moves") as refused:
+            await done(c, "backup", "kv", FILE)
+        return refused.value.code
+
+    slow = RESHARDED.replace("40/s", "5/s")
+    assert emu.run(script, loads(slow), seed=4) == "refused"
