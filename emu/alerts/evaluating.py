@@ -126,7 +126,7 @@ def _binary(tree: Binary, left: Vector | float, right: Vector | float) -> Vector
         return {each: value for each, value in left.items() if _key(each, tree.on) in there}
     if isinstance(left, float) and isinstance(right, float):
         return ARITHMETIC[tree.operator](left, right)
-    return _compute(tree, list(_pairs(tree, left, right)))
+    return _compute(tree.operator, list(_pairs(tree, left, right)), isinstance(left, float))
 
 
 def _key(labels: Labels, on: tuple[str, ...] | None) -> Labels:
@@ -157,12 +157,12 @@ def _unique(side: Vector, on: tuple[str, ...] | None) -> dict[Labels, tuple[Labe
     return found
 
 
-def _compute(tree: Binary, pairs: list[Pair]) -> Vector:
-    holds = COMPARISONS.get(tree.operator)
+def _compute(sign: str, pairs: list[Pair], swapped: bool) -> Vector:
+    """`swapped`: the left side is a number; what a comparison keeps is the right one's value."""
+    holds = COMPARISONS.get(sign)
     if holds is None:
-        count = ARITHMETIC[tree.operator]
+        count = ARITHMETIC[sign]
         return {labels: count(first, second) for labels, first, second in pairs}
-    swapped = isinstance(tree.left, Number)  # the series' value is what is kept
     return {
         labels: second if swapped else first
         for labels, first, second in pairs

@@ -6,6 +6,7 @@ It says what a rule asks; what comes of it is evaluating.py's.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +19,10 @@ FUNCTIONS: Final = {"rate": 1, "increase": 1, "histogram_quantile": 2}
 RANGED: Final = ("rate", "increase")
 """Those of a selector with a range."""
 AGGREGATIONS: Final = ("sum", "max", "min", "count", "avg")
+_DURATION: Final = re.compile(r"\d+(?:ms|[smhd])")
 MATCHING: Final = ("=", "!=", "=~", "!~")
+ARITHMETIC_LEVEL: Final = 2
+"""From that one on the operators compute; below it they choose series."""
 LEVELS: Final = (("and",), ("==", "!=", ">=", "<=", ">", "<"), ("+", "-"), ("*", "/", "%"))
 """Operators, the loosest first; all of one level bind from the left."""
 REFUSED: Final = frozenset({
@@ -46,7 +50,7 @@ class Matcher:
     def takes(self, value: str) -> bool:
         if self.operator in ("=", "!="):
             return (value == self.value) == (self.operator == "=")
-        return bool(re.fullmatch(self.value, value)) == (self.operator == "=~")
+        return bool(re.fullmatch(self.value, value, re.ASCII)) == (self.operator == "=~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.]))
     |(?P<time>\d+[a-z]+)
     |(?P<word>[A-Za-z_:][\w:]*)
-    |(?P<text>"(?:[^"\\\n]|\\.)*"|'[^'\\\n]*')
+    |(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)
     |(?P<sign>==|!=|>=|<=|=~|!~|[-+*/%^><=(){}\[\],@]))""",
     re.VERBOSE,
 )
@@ -144,7 +148,7 @@ class _Parser:
         self._depth = 0
 
     def whole(self) -> Expression:
-        found = self._binary(0)
+        found = _at_once(self._binary(0))
         self._take("the end")
         return found
 
@@ -181,9 +185,13 @@ class _Parser:
         while self._next in LEVELS[level] and not self._is_kind("text"):
             operator = self._advance()
             on = self._labels() if self._taken("on") else None
-            right = self._binary(level + 1)
-            if isinstance(left, Number) and isinstance(right, Number) and level < 2:
+            left, right = _at_once(left), _at_once(self._binary(level + 1))
+            numbers = [is_number(each) for each in (left, right)]
+            if all(numbers) and level < ARITHMETIC_LEVEL:
                 raise ValueError(f"`{operator}` between two numbers says nothing of any series")
+            if any(numbers) and (on is not None or operator == "and"):
+                word = operator if operator == "and" else "on"
+                raise ValueError(f"`{word}` is of series on both sides, and one is a number")
             left = Binary(operator, left, right, on)
         return left
 
@@ -222,7 +230,7 @@ class _Parser:
     def _aggregate(self, word: str) -> Aggregate:
         by = self._labels() if self._taken("by") else ()
         self._take("(")
-        over = self._binary(0)
+        over = _series(word, self._binary(0))
         self._take(")")
         if not by and self._taken("by"):
             by = self._labels()
@@ -239,8 +247,10 @@ class _Parser:
         last = arguments[-1]
         if word in RANGED and not (isinstance(last, Select) and last.range_s):
             raise ValueError(f"`{word}()` is of a metric with a range, such as `[1m]`")
-        if word == "histogram_quantile" and not isinstance(arguments[0], Number):
-            raise ValueError("`histogram_quantile()` needs a plain number first")
+        if word == "histogram_quantile":
+            if not isinstance(arguments[0], Number):
+                raise ValueError("`histogram_quantile()` needs a plain number first")
+            _series(word, last)
         return Call(word, tuple(arguments))
 
     def _labels(self) -> tuple[str, ...]:
@@ -262,24 +272,95 @@ class _Parser:
                 if operator not in MATCHING or not self._is_kind("text"):
                     known = ", ".join(MATCHING)
                     raise ValueError(f"`{label}{operator}{self._next}`: a label is {known} a text")
-                matchers.append(Matcher(label, operator, _text(operator, self._advance()[1:-1])))
+                matchers.append(Matcher(label, operator, _text(operator, self._advance())))
                 if self._next != "}":
                     self._take(",")
         range_s = 0.0
         if self._taken("["):
-            range_s = units.parse_value("range_s", self._advance())
+            range_s = self._duration("range_s")
             self._take("]")
+            if not range_s:
+                raise ValueError(f"`{metric}[0s]`: a range is above 0")
         offset_s = 0.0
         if self._taken("offset"):
-            offset_s = units.parse_value("offset_s", self._advance())
+            offset_s = self._duration("offset_s")
         return Select(metric, tuple(matchers), range_s, offset_s)
 
+    def _duration(self, name: str) -> float:
+        text = self._advance()
+        if not _DURATION.fullmatch(text):
+            raise ValueError(f"`{text}` is no time: a whole number, and ms, s, m, h or d")
+        return units.parse_value(name, text)
 
-def _text(operator: str, text: str) -> str:
-    """What a label is compared with. Raises ValueError."""
+
+def is_number(tree: Expression) -> bool:
+    """Whether it comes to a number, whatever series there are."""
+    if isinstance(tree, Binary):
+        return is_number(tree.left) and is_number(tree.right)
+    return isinstance(tree, Number)
+
+
+def _at_once(tree: Expression) -> Expression:
+    """What has one value at a time. Raises ValueError."""
+    if isinstance(tree, Select) and tree.range_s:
+        known = " and ".join(f"`{each}()`" for each in RANGED)
+        raise ValueError(f"`{tree.metric}[...]` is many values at a time, which {known} take")
+    return tree
+
+
+def _series(word: str, tree: Expression) -> Expression:
+    """Raises ValueError."""
+    if is_number(tree):
+        raise ValueError(f"`{word}()` is of series, and this is a number")
+    return _at_once(tree)
+
+
+# --- texts -----------------------------------------------------------------------------------
+
+_ESCAPE: Final = re.compile(
+    r"\\(?:(?P<plain>[abfnrtv\\'\"])|(?P<octal>[0-7]{3})"
+    r"|x(?P<x>[0-9a-fA-F]{2})|u(?P<u>[0-9a-fA-F]{4})|U(?P<U>[0-9a-fA-F]{8})|(?P<wrong>.?))"
+)
+BYTE: Final = 0x7F
+"""The highest that is a character by itself in UTF-8."""
+SURROGATES: Final = range(0xD800, 0xE000)
+_PLAIN: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_NOT_RE2: Final = re.compile(
+    r"""\\[1-9ZGuN] | \(\?(?:[=!>(\#] | <[=!] | P=) | \[\[: | \{,
+    | (?<!\\)(?:[*+?]|\d\})\+""",
+    re.VERBOSE,
+)
+"""What Python's patterns have, or read otherwise, and Prometheus' do not know."""
+
+
+def _text(operator: str, quoted: str) -> str:
+    """What a label is compared with, of a text in its quotes. Raises ValueError."""
+    text = quoted[1:-1] if quoted[0] == "`" else _unquoted(quoted)
     if operator in ("=~", "!~"):
+        strange = _NOT_RE2.search(text)
+        if strange:
+            raise ValueError(f"`{text}` is no pattern for Prometheus, which has no `{strange[0]}`")
         try:
-            re.compile(text)
-        except re.error as error:
+            re.compile(text, re.ASCII)
+        except (re.error, OverflowError) as error:
             raise ValueError(f"`{text}` is no pattern: {error}") from error
     return text
+
+
+def _unquoted(quoted: str) -> str:
+    """With its escapes as Go reads them. Raises ValueError."""
+    quote = quoted[0]
+
+    def read(found: re.Match[str]) -> str:
+        match found.lastgroup:
+            case "plain" if found["plain"] not in "'\"" or found["plain"] == quote:
+                return _PLAIN.get(found["plain"], found["plain"])
+            case "octal" | "x" | "u" | "U" as kind:
+                number = int(found[kind], 8 if kind == "octal" else 16)
+                most = BYTE if kind in ("octal", "x") else sys.maxunicode
+                if number <= most and number not in SURROGATES:
+                    return chr(number)
+        what = f"`{found[0]}` in {quoted} means nothing to Prometheus"
+        raise ValueError(f"{what}: a backslash of a pattern is written twice, or in `...`")
+
+    return _ESCAPE.sub(read, quoted[1:-1])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from emu.alerts import rules
+from emu.alerts import language, rules
 from emu.alerts.states import Alerts
 from tests.alerts.series_text import STALE, Values, feed
 from tests.alerts.test_rules import told
@@ -154,3 +154,45 @@ def test_promtool_finds_what_emu_says_of_random_series_right(tmp_path: Path):
 def test_promtool_agrees_with_emu_in_two_hundred_worlds(tmp_path: Path):
     need("promtool")
     ask_promtool(tmp_path, range(100, 300))
+
+
+ATOMS = (
+    "a", "b{x='1'}", "a[1m]", "rate(a[1m])", "2", "2*5", "0.5", "sum(a)", "max by (x) (b)", "1 + 1",
+    "histogram_quantile(0.9, a)", "a offset 5s", "increase(b[30s] offset 1m)", r'a{x=~"v\\.1"}',
+    r'a{x=~"v\.1"}', r"a{x=~'(?=v)'}", "a{x=~`v\\d`}", r'b{x="\x41\u00e9"}', r"b{x='it\'s'}",
+    r'b{x="it\'s"}', r'a{x=~"v{,3}"}', r'a{x=~"v++"}', r'a{x=~"[[:alpha:]]"}', "a[1min]", "a[0s]",
+)  # fmt: skip
+SIGNS = ("and", ">", "<", "==", "+", "*", "/", "%", "> on (x)", "and on (x)", "* on ()")
+WRAPS = ("sum({0})", "rate({0})", "({0})", "count by (x) ({0})", "{0}", "{0}", "{0}")
+
+
+def an_expression(rng: random.Random, depth: int = 2) -> str:
+    if not depth:
+        return rng.choice(ATOMS)
+    left, right = (an_expression(rng, rng.randrange(depth)) for _ in range(2))
+    inner = f"{left} {rng.choice(SIGNS)} {right}" if rng.random() < 0.7 else left
+    return rng.choice(WRAPS).format(inner)
+
+
+def test_prometheus_takes_every_rule_that_emu_takes(tmp_path: Path):
+    need("promtool")
+    rng, taken, refused = random.Random(7), [], 0
+    for _ in range(3000):
+        text = an_expression(rng)
+        try:
+            language.parse(text)
+        except ValueError:
+            refused += 1
+        else:
+            taken.append(text)
+    assert len(set(taken)) > 300 < refused
+    given = [
+        {"alert": f"A{place}", "expr": text} for place, text in enumerate(dict.fromkeys(taken))
+    ]
+    with (tmp_path / "all.yaml").open("w") as file:
+        YAML().dump({"groups": [{"name": "all", "rules": given}]}, file)
+    asked = subprocess.run(
+        ["promtool", "check", "rules", str(tmp_path / "all.yaml")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert asked.returncode == 0, asked.stderr[-3000:]

@@ -36,11 +36,28 @@ def store(*samples: tuple[str, Labels, float]) -> Store:
         ("rate(a[1m], 2)", "`rate()`"),
         ("1 > 2", "`>`"),
         ("a[1m:5s]", "`:5s`"),
-        ("a[1x]", "`x`"),
+        ("a[1x]", "`1x`"),
         ("topk(3, a)", "`topk()`"),
         ("a >", "the end"),
         ("(a", "the end"),
         ("a b", "`b`"),
+        ("a[1m] > 0", "`a[...]`"),
+        ("a[1m]", "`a[...]`"),
+        ("sum(a[1m])", "`a[...]`"),
+        ("histogram_quantile(0.5, a[1m])", "`a[...]`"),
+        ("rate(a[0s])", "above 0"),
+        ("2*5 > 1+1", "`>`"),
+        ("sum(2*5)", "`sum()`"),
+        ("a and 2*5", "`and`"),
+        ("a > on (x) 2*5", "`on`"),
+        (r'a{x=~"a\.b"}', r"`\.`"),
+        (r'a{x="\d"}', r"`\d`"),
+        (r'a{x="\ud800"}', r"`\ud800`"),
+        (r"""a{x="it\'s"}""", r"`\'`"),
+        (r"a{x=~`(?=b)`}", "`(?=`"),
+        (r"a{x=~`(b)\1`}", r"`\1`"),
+        (r"a{x=~`[[:alpha:]]`}", "`[[:`"),
+        (r"a{x=~`b++`}", "`++`"),
         ("(" * (MAX_DEPTH + 1) + "a", "too deep"),
     ],
 )
@@ -65,12 +82,37 @@ def test_what_is_not_evaluated_here_is_refused_by_its_name(text: str, named: str
         ('a{x=~"1|3"}', {(("x", "1"),): 2.0}),
         ('a{x!~"1.*"}', {(("x", "2"),): 3.0}),
         ("a == 99", {}),
+        ("2*5 < a * 4", {(("x", "2"),): 12.0}),
+        ("(1 + 1) >= a", {(("x", "1"),): 2.0}),
         ("count(a)", {(): 2.0}),
     ],
 )
 def test_an_expression_comes_to_what_prometheus_makes_of_it(text: str, value: object):
     there = store(("a", (("x", "1"),), 2.0), ("a", (("x", "2"),), 3.0), ("b", (("x", "1"),), 10.0))
     assert evaluate(parse(text), there, 0.0) == value
+
+
+@pytest.mark.parametrize(
+    ("matcher", "taken"),
+    [
+        (r'=~"a\\.b"', "a.b"),
+        (r"=~`a\.b`", "a.b"),
+        (r"""=~'a\\.b'""", "a.b"),
+        (r'="say \"it\""', 'say "it"'),
+        (r"""='it\'s'""", "it's"),
+        (r'="\x41\102\u00e9"', "ABé"),
+        (r'="two\nlines"', "two\nlines"),
+        (r'=~"\\d+"', "7"),
+    ],
+)
+def test_a_text_is_read_with_the_escapes_that_prometheus_reads(matcher: str, taken: str):
+    there = store(("a", (("x", taken),), 1.0), ("a", (("x", "aXb"),), 2.0), ("a", (), 3.0))
+    assert evaluate(parse(f"a{{x{matcher}}}"), there, 0.0) == {(("x", taken),): 1.0}
+
+
+def test_digits_are_those_that_prometheus_takes_for_digits():
+    there = store(("a", (("x", "\u0663"),), 1.0))
+    assert evaluate(parse(r"a{x=~`\d`}"), there, 0.0) == {}
 
 
 def test_series_that_are_alike_in_what_is_matched_are_refused():
