@@ -52,7 +52,8 @@ class Peer(NamedTuple):
     address: str
     port: int
     rights: tuple[str, ...] = ()
-    """At an admin port, what it may ask there: words of protocols.control.RIGHTS, or OPERATE."""
+    """What it may ask beside what everybody may: words of protocols.control.RIGHTS, or OPERATE. It
+    holds for the neighbour itself: what a balancer passes on has the balancer's."""
 
 
 class Stream(trio.abc.HalfCloseableStream):

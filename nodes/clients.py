@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import trio
 
 from nodes.base import Context
-from nodes.kind import Kind, TierSeen, Traffic
+from nodes.kind import Edge, Kind, TierSeen, Traffic
 from nodes.metrics import Counter, Histogram
 from nodes.parts.stores import misread
 from nodes.parts.tally import ERROR, OK, READ, UNKNOWN, WRITE, Tally
@@ -23,6 +23,7 @@ from nodes.wire.directory import Directory
 from nodes.wire.service import Call
 from nodes.workloads import Options, Setting, Workload
 from nodes.workloads.base import Session, Step
+from protocols.control import PURGE
 from protocols.errors import RpcError
 
 FINISH_TIMEOUT_S: Final = 30.0
@@ -327,7 +328,7 @@ KIND: Final = Kind(
     about="Clients that run a workload against one tier and record all of it, so that the "
     "run can be judged.",
     example="registers: {kind: clients, asks: kv, workload: register, processes: 4}",
-    edges=("asks", "uses"),
+    edges=(Edge("asks", (PURGE,)), "uses"),
     clients=True,
     traffic=TRAFFIC,
     mistakes=misread,

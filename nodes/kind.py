@@ -55,7 +55,7 @@ class Edge:
     field: str
     rights: tuple[str, ...] = ()
     """What it allows beside: `metrics` to read what their members measure and describe, `scale` to
-    ask the directory for more or fewer of them."""
+    ask the directory for more or fewer of them, `purge` to have them forget what they keep."""
     outside: bool = False
     """Whether it may hold an address outside in place of a tier, which members may dial then:
     `http://127.0.0.1:8000`."""

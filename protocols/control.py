@@ -18,11 +18,13 @@ SCALE: Final = "scale"
 PING: Final = "ping"
 DESCRIBE: Final = "describe"
 METRICS: Final = "metrics"
+PURGE: Final = "purge"
 RIGHTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {METRICS: (PING, DESCRIBE, METRICS), SCALE: ()}
+    {METRICS: (PING, DESCRIBE, METRICS), SCALE: (), PURGE: (PURGE,)}
 )
 """What an edge may carry beside the right to dial, and the admin methods of the other tier's
-members that each right opens. To scale is asked of the directory."""
+members that each right opens. To scale is asked of the directory; of a purge a request may tell,
+too."""
 
 
 class Member(NamedTuple):

@@ -31,12 +31,11 @@ def may_dial(dialer: MachineSpec | None, name: str, target: MachineSpec, port: i
 def rights_at(
     dialer: MachineSpec | None, name: str, target: MachineSpec, port: int
 ) -> tuple[str, ...]:
-    """What `name` may ask of `target` at that port, where that is for the admin listener to see."""
-    if port != ADMIN_PORT:
-        return ()
+    """What `name` may ask of `target` beside what everybody may who reaches that port: what the
+    admin port does, or (emu aside) an edge with a right at any port."""
     if name == OPERATOR:
-        return (OPERATE,)
-    if name == OUTSIDE or dialer is None or dialer.from_outside:
+        return (OPERATE,) if port == ADMIN_PORT else ()
+    if name == OUTSIDE or dialer is None or dialer.from_outside or not dialer.rights:
         return ()
     tiers = (target.tier, target.group) if target.group else (target.tier,)
     held = [right for right, tier in dialer.rights if tier in tiers]

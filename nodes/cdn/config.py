@@ -28,9 +28,9 @@ class CdnConfig:
     """What a topology may say of a tier of edges. Times are seconds, sizes bytes."""
 
     origin: str
-    """Where objects come from: a tier (`origin: lb`; another tier of edges is an origin shield), or
-    an address outside, so that an edge stands before a server of your own:
-    `origin: http://127.0.0.1:8000`."""
+    """Where objects come from: a tier (`origin: lb`; another tier of edges is an origin shield,
+    which hears of purges if it is named here, and not behind a balancer), or an address outside, so
+    that an edge stands before a server of your own: `origin: http://127.0.0.1:8000`."""
     capacity_bytes: int = 64 << 20
     """Of all objects together; beyond it some are evicted."""
     eviction: EvictionName = "lru"

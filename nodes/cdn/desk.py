@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from nodes.base import OUTSIDE, Context
+from nodes.base import Context
 from nodes.cdn import answering, hits, reach
 from nodes.cdn.asked import READING, Asked, asked, understood, upstream, went_through
 from nodes.cdn.edge import Edge, Look
@@ -23,6 +23,7 @@ from protocols.caching import reuse, storing
 from protocols.caching.reuse import Stored
 from protocols.caching.storing import NOT_MODIFIED
 from protocols.caching.telling import CacheStatus
+from protocols.control import PURGE
 from protocols.errors import RpcError
 from protocols.http.message import Request, Response, StreamedResponse
 
@@ -75,7 +76,7 @@ class Desk:
     # --- reading -----------------------------------------------------------------------------
 
     async def _get(self, request: Request, via: Via) -> AnyResponse:
-        if PURGED in request.headers and via.peer != OUTSIDE:
+        if PURGED in request.headers and PURGE in via.rights:
             await self._catch_up(request.headers[PURGED])
         request = understood(request)
         wanted = asked(request, obey=self.edge.config.obey_clients)

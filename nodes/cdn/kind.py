@@ -12,6 +12,7 @@ from nodes.cdn.node import CdnNode
 from nodes.cdn.operations import OPERATIONS
 from nodes.cdn.workloads import WORKLOADS
 from nodes.kind import HTTP, Caution, Edge, Fact, Kind, Mark, TierSeen
+from protocols.control import PURGE
 
 ORIGIN: Final = "origin"
 
@@ -34,7 +35,7 @@ KIND: Final = Kind(
     (HTTP,),
     about="An edge of a CDN: an HTTP cache before an origin, in the region of its users.",
     example="edge: {kind: cdn, public: true, per_region: 1, origin: lb}",
-    edges=(Edge(ORIGIN, outside=True),),
+    edges=(Edge(ORIGIN, (PURGE,), outside=True),),
     passes=(ORIGIN,),
     visited=True,
     facts=(Fact("hits", ("ps", "top", "page")), Fact("objects", ("ps", "page"))),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import trio
 
-from nodes.base import HTTP_PORT, OUTSIDE, Context
+from nodes.base import HTTP_PORT, Context
 from nodes.cdn.config import CdnConfig
 from nodes.cdn.desk import Desk
 from nodes.cdn.edge import Edge, listed
@@ -21,9 +21,9 @@ from nodes.wire.front import Front
 from nodes.wire.http_server import HttpService
 from nodes.wire.service import Call, Service
 from protocols import rpc
+from protocols.control import PURGE
 from protocols.errors import RpcError
 
-PURGE: Final = "purge"
 OBJECTS: Final = "objects"
 MOST_LISTED: Final = 1000
 
@@ -41,7 +41,6 @@ class CdnNode:
         self.journal = Journal(ctx)
         self.http = HttpService(ctx, self.desk.find, limits=config.http_limits())
         self.rpc = Service(ctx, limits=rpc.Limits(idle_timeout_s=config.idle_timeout_s))
-        self.rpc.add(PURGE, self._purge)
         self.front = Front(ctx, self.http, self.rpc)
         self._purging = trio.Lock()
         self._names = ctx.rng("purges")
@@ -113,9 +112,8 @@ class CdnNode:
         return count
 
     async def _purge(self, call: Call, kind: str, value: str, name: str = "") -> dict[str, Any]:
-        """`kind`: url, prefix or tag. Whoever purges at several edges gives it one `name`."""
-        if call.peer == OUTSIDE:
-            raise RpcError("unauthorized", "only the cluster's own nodes, and emu, may purge")
+        """`kind`: url, prefix or tag. Whoever purges at several edges gives it one `name`. It is
+        asked at the admin port, where the network knows who may."""
         try:
             purge = checked(name or self._new_name(), kind, value)
         except ValueError as error:

@@ -13,7 +13,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final
 
-from nodes.base import HTTP_PORT
+from nodes.base import ADMIN_PORT
 from nodes.cdn.judged import PAGES, PURGE, READ
 from nodes.wire.client import Clients
 from nodes.wire.directory import TierView
@@ -92,7 +92,7 @@ class Pages(Workload):
         ]
 
     async def _purge(self, edge: str, what: str, path: str, kind: str) -> None:
-        client = self._clients(edge, HTTP_PORT)
+        client = self._clients(edge, ADMIN_PORT)
         value = f"{kind}{path.rpartition('/')[2]}" if what == "tag" else path
         await client.call(PURGE, what, value, timeout_s=self._setting.options.timeout_s)
 

@@ -42,6 +42,8 @@ class Via(NamedTuple):
 
     peer: str
     client: str
+    rights: tuple[str, ...] = ()
+    """The neighbour's, as the network knows it."""
 
 
 class Answerer(Protocol):

@@ -140,7 +140,7 @@ class HttpService:
 
     async def serve_stream(self, stream: Stream, received: bytes = b"", client: str = "") -> None:
         """Answer one connection until it ends; `received` was read from it already."""
-        via = Via(stream.peer.name, client or stream.peer.address)
+        via = Via(stream.peer.name, client or stream.peer.address, stream.peer.rights)
         connection = Connection(self, self.limits.connection, stream, via)
         self.draining.add(connection)
         try:

@@ -103,7 +103,7 @@ async def test_without_the_right_to_read_the_admin_port_stays_closed(make_world,
         assert "declare an edge to `server` with the right `metrics`" in why_refused(world)
 
 
-async def test_rights_come_with_the_peer_at_the_admin_port_alone(make_world):
+async def test_rights_come_with_the_peer_emus_own_at_the_admin_port_alone(make_world):
     async with make_world() as world:
         _, server = world.machine(spec("server-1")).boot(1)
         _, reader = world.machine(spec("scaler-1", **READS)).boot(1)
@@ -116,4 +116,4 @@ async def test_rights_come_with_the_peer_at_the_admin_port_alone(make_world):
                 peer = (await listener.accept()).peer
                 assert peer.name == name
                 seen.append(peer.rights)
-        assert seen == [(), (), (METRICS,), (OPERATE,)]
+        assert seen == [(METRICS,), (), (METRICS,), (OPERATE,)]

@@ -116,7 +116,8 @@ class MemoryNetwork:
         near, far = memory_stream_pair()
         self.world.last_port += 1
         mine = MemoryStream(near, Peer(host, self.world.address_of(host), port))
-        theirs = MemoryStream(far, Peer(self.name, self.address, self.world.last_port, (OPERATE,)))
+        rights = self.world.rights.get(self.name, (OPERATE,))
+        theirs = MemoryStream(far, Peer(self.name, self.address, self.world.last_port, rights))
         mine.other, theirs.other = theirs, mine
         listener.put.send_nowait(theirs)
         return mine
@@ -231,6 +232,8 @@ class MemoryWorld:
         """IP address -> name."""
         self.addresses: dict[str, str] = {}
         self.black_holes: dict[str, None] = {}
+        self.rights: dict[str, tuple[str, ...]] = {}
+        """Of whom to whatever it dials; of all others OPERATE."""
         self.last_port = 40000
         self.loses: Callable[[bytes], bool] = lambda data: False
         self.tiers: dict[str, dict[str, Member]] = {}

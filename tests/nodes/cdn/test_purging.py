@@ -12,6 +12,8 @@ from nodes.base import ADMIN_PORT, HTTP_PORT
 from nodes.cdn.journal import FILE
 from nodes.cdn.purges import Purge
 from nodes.wire.client import Client
+from nodes.wire.http_client import HttpClient
+from protocols.control import PURGE
 from protocols.errors import RpcError
 from protocols.http.message import Request, Response
 from tests.nodes.cdn.rig import FRESH, Cdn, status_of
@@ -173,17 +175,26 @@ async def test_a_shield_that_missed_the_purge_of_a_tag_is_asked_once_more(
     assert len(shield.node.edge.purges) == 1
 
 
-async def test_nobody_from_outside_may_purge(autojump_clock: MockClock, cdn: Cdn) -> None:
+@pytest.mark.parametrize("peer", ["outside", "lb-1"])
+async def test_nobody_purges_but_whom_the_network_knows_for_one_who_may(
+    autojump_clock: MockClock, cdn: Cdn, peer: str
+) -> None:
+    """A balancer before an edge passes on what anybody sends."""
     await cdn.start()
+    cdn.outside = cdn.world.context(peer)
+    cdn.client = HttpClient(cdn.outside, agent="")
     async with trio.open_nursery() as nursery:
         client = Client(cdn.outside, nursery, cdn.name, HTTP_PORT)
         with pytest.raises(RpcError) as refused:
             await client.call("purge", "prefix", "/")
         nursery.cancel_scope.cancel()
-    assert refused.value.code == "unauthorized"
+    assert refused.value.code == "no_such_method"
     await cdn.get("/a")
     told = Purge("mine", "prefix", "/").encoded()
     assert status_of(await cdn.get("/a", x_emu_purged=told)) == "HIT"
+    cdn.world.rights[peer] = (PURGE,)
+    cdn.client.close()
+    assert status_of(await cdn.get("/a", x_emu_purged=told)) == "MISS"
 
 
 @pytest.mark.parametrize(
@@ -201,6 +212,7 @@ async def test_a_purge_of_nothing_is_refused(
 async def _shielded(cdn: Cdn) -> Cdn:
     """`edge` asks `shield`, which asks the origin."""
     shield = Cdn(cdn.world, "shield-1")
+    cdn.world.rights[cdn.name] = (PURGE,)
     shield.origin = cdn.origin
     await cdn.start()
     await shield.begin(origin="origin")
