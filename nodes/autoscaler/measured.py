@@ -32,6 +32,7 @@ class _Known:
 
     def __init__(self, member: Member, now_s: float) -> None:
         self.member = member
+        self.was_ready = member.ready
         self.started_s = now_s
         self.turned_s = now_s
         self.before: tuple[float, Mapping[str, float]] | None = None
@@ -57,7 +58,7 @@ class _Known:
             self.samples.get(metric),
             has=self.cores or cores,
             leaving=member.draining,
-            pending=not member.ready,
+            pending=not self.was_ready,
             ready=member.ready,
             started_s=self.started_s,
             turned_s=self.turned_s,
@@ -67,7 +68,9 @@ class _Known:
 class Measured:
     """The members of one tier, as they were last seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_s: float = 0.0) -> None:
+        """`keep_s`: so long the last sample of a member counts that does not answer any more."""
+        self._keep_s = keep_s
         self._known: dict[str, _Known] = {}
 
     def follow(self, members: Iterable[Member], now_s: float) -> None:
@@ -80,6 +83,7 @@ class Measured:
             if found.member.ready != member.ready:
                 found.turned_s = now_s
             found.member = member
+            found.was_ready |= member.ready
             known[member.name] = found
         self._known = known
 
@@ -88,10 +92,21 @@ class Measured:
         known = self._known.get(name)
         if known is None:
             return
-        if totals is None:
-            known.samples = {}
-        else:
+        if totals is not None:
             known.told(totals, now_s)
+            return
+        since_s = now_s - self._keep_s
+        known.samples = {
+            metric: sample for metric, sample in known.samples.items() if sample.at_s >= since_s
+        }
+
+    def have_been_ready(self) -> list[str]:
+        """Who can be asked what it measures, if it lives and is not on its way out."""
+        return [
+            name
+            for name, each in self._known.items()
+            if each.was_ready and not each.member.draining
+        ]
 
     @property
     def nodes(self) -> int:

@@ -37,7 +37,7 @@ class AutoscalerNode:
         self.ctx = ctx
         self.config = config
         self.scaler = Scaler(config)
-        self.measured = Measured()
+        self.measured = Measured(keep_s=config.sync_s * 1.5)
         self.series = Series(ctx, config.scales)
         self._decision: Decision | None = None
         self._undecided = ""
@@ -81,9 +81,8 @@ class AutoscalerNode:
         self._let_go(members)
         lag = None
         async with trio.open_nursery() as nursery:
-            for each in members:
-                if each.ready and not each.draining:
-                    nursery.start_soon(self._read, each)
+            for name in self.measured.have_been_ready():
+                nursery.start_soon(self._read, name)
             if waiting is not None:
                 lag = await self._lag(waiting)
         now_s = self.ctx.clock.monotonic_s()
@@ -110,18 +109,18 @@ class AutoscalerNode:
 
     # --- reading -------------------------------------------------------------------------
 
-    async def _read(self, member: Member) -> None:
-        client = self._clients.get(member.name)
+    async def _read(self, name: str) -> None:
+        client = self._clients.get(name)
         if client is None:
             limits = rpc.Limits(max_frame_bytes=METRICS_MAX_BYTES)
-            client = Client(self.ctx, self._nursery, member.name, ADMIN_PORT, limits=limits)
-            self._clients[member.name] = client
+            client = Client(self.ctx, self._nursery, name, ADMIN_PORT, limits=limits)
+            self._clients[name] = client
         totals = None
         try:
             totals = totals_of(await client.call(METRICS, timeout_s=self._timeout_s))
         except RpcError as error:
-            self.ctx.log.debug("member not read", member=member.name, why=str(error))
-        self.measured.told(member.name, totals, self.ctx.clock.monotonic_s())
+            self.ctx.log.debug("member not read", member=name, why=str(error))
+        self.measured.told(name, totals, self.ctx.clock.monotonic_s())
 
     async def _lag(self, waiting: Waiting) -> Lag | None:
         try:
@@ -145,12 +144,15 @@ class AutoscalerNode:
         """Ask; the next look does not wait for members that start, or end what they have."""
         before, after, scales = decision.current, decision.nodes, self.config.scales
         self.ctx.log.info("scaling", scales=scales, was=before, nodes=after, why=decision.why)
-        self.scaler.changed(before, after, self.ctx.clock.monotonic_s())
-        self.series.scaled(before, after)
-        self.ctx.reached(reach.UP if after > before else reach.DOWN)
+        asked_s = self.ctx.clock.monotonic_s()
+        self.scaler.changed(before, after, asked_s)  # its policies count it from now on
         try:
             await self._directory.scale(scales, after, timeout_s=SCALE_TIMEOUT_S)
+            self.series.scaled(before, after)
+            self.ctx.reached(reach.UP if after > before else reach.DOWN)
         except RpcError as error:
+            if error.definite:
+                self.scaler.not_changed(before, after, asked_s)
             self.series.refused()
             self.ctx.log.warning("scaling refused", scales=scales, nodes=after, why=str(error))
         finally:

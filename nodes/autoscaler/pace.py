@@ -72,6 +72,12 @@ class Pace:
         elif after < before:
             _remember(self._went, At(now_s, before - after), self._down.policies)
 
+    def not_changed(self, before: int, after: int, at_s: float) -> None:
+        """What was told of by `changed` did not come to be."""
+        changes, change = (self._came if after > before else self._went), abs(after - before)
+        if At(at_s, change) in changes:
+            changes.remove(At(at_s, change))
+
     # --- the window ----------------------------------------------------------------------
 
     def _steady(self, current: int, asked: int, now_s: float) -> int:

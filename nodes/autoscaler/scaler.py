@@ -89,6 +89,10 @@ class Scaler:
         """The tier was given so many."""
         self._pace.changed(before, after, now_s)
 
+    def not_changed(self, before: int, after: int, at_s: float) -> None:
+        """What was told of by `changed` did not come to be."""
+        self._pace.not_changed(before, after, at_s)
+
     def _told(self, current: int, nodes: int, why: str) -> Decision:
         return Decision(current, nodes, nodes, why, {})
 
