@@ -93,7 +93,7 @@ class NodeCpu:
         self._busy_s = metrics.counter(
             "cpu_busy_seconds_total", "Time that cores were held, summed over cores."
         )
-        metrics.gauge("cpu_queue", "Work that waits for a core.", lambda: len(self._queue))
+        metrics.gauge("cpu_queue", "Work that waits for a core.", self._waiting)
         metrics.gauge("cpu_cores", "Cores of this node; 0: none declared.", lambda: self._cores)
         self._waits = metrics.histogram(
             "cpu_queue_wait_seconds", "How long work that got a core had waited for it."
@@ -106,6 +106,11 @@ class NodeCpu:
         self._in_vain = metrics.counter(
             "cpu_wasted_seconds_total", "Time that cores were held for nobody."
         )
+
+    def _waiting(self) -> float:
+        if self._crowd is not None:
+            return self._crowd.waiting(self._timers.now_s())
+        return len(self._queue)
 
     @property
     def cores(self) -> int:

@@ -32,6 +32,8 @@ class Crowd:
         self._came = [0] * len(WINDOWS)
         self._mean_s = [0.0] * len(WINDOWS)
         """Between arrivals of the sample, over each window."""
+        self._cost_s = 0.0
+        """Of the work that came last."""
         self.busy_s = 0.0
         """Of cores, for those who are not there."""
         self.worked = 0
@@ -45,6 +47,7 @@ class Crowd:
         like it."""
         if not self._free_s:
             return now_s
+        self._cost_s = cost_s
         self._others(now_s, cost_s, within_s)
         start_s = max(now_s, self._free_s[0])
         return start_s if self._has_room(start_s - now_s, cost_s) else None
@@ -53,6 +56,14 @@ class Crowd:
         """Hold the core that is free then for so long."""
         if self._free_s:
             heapreplace(self._free_s, start_s + cost_s)
+
+    def waiting(self, now_s: float) -> int:
+        """How many pieces of work wait for a core, of all: those up to whom all cores are taken
+        already, if each costs what the last one did."""
+        if not self._free_s or not self._cost_s:
+            return 0
+        taken_s = sum(max(0.0, free_s - now_s) for free_s in self._free_s)
+        return max(0, round(taken_s / self._cost_s) - len(self._free_s))
 
     def resize(self, cores: int, now_s: float) -> None:
         """More cores are free at once; of fewer the last to be free go."""

@@ -54,6 +54,13 @@ class CpuSpec:
     drop_expired: bool = True
     drop_abandoned: bool = True
 
+    def not_of_crowds(self) -> tuple[str, ...]:
+        """The options that say more than a crowd's queue knows: that one is first-in first-out,
+        and nobody in it waits in vain."""
+        plain = CpuSpec()
+        names = ("order", "limit", "drop_expired", "drop_abandoned")
+        return tuple(name for name in names if getattr(self, name) != getattr(plain, name))
+
 
 @dataclass(frozen=True, slots=True)
 class DiskSpec:

@@ -305,6 +305,11 @@ class _Loader:
                 self.document.problem((*reader.places[name], "sample"), message)
         for tier in reader.tiers.values():
             if share < 1 and not tier.kind.clients:
+                for option in tier.cpu.not_of_crowds():
+                    message = f"`{option}` is for requests that are all there, and people are a "
+                    message += "`sample` of all: these a cpu serves in turn; leave one of them out"
+                    place = (*reader.places[tier.name], "cpu", option)
+                    self.document.problem(place, message, at_key=True)
                 tier = replace(tier, cpu=replace(tier.cpu, stands_for=1 / share))
             yield tier
 

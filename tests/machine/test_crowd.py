@@ -94,3 +94,15 @@ def test_more_cores_are_free_at_once_and_fewer_keep_their_work():
     assert crowd.starts_s(1.0, COST_S, math.inf) < 1.1
     crowd.resize(0, 2.0)
     assert crowd.starts_s(2.0, COST_S, math.inf) == 2.0
+
+
+def test_the_queue_is_that_of_all_not_of_the_sample():
+    crowd, now_s = Crowd(2, 50, 10**6, Random(3), 0.0), 0.0
+    for _ in range(200):
+        now_s += 50 * COST_S / 2
+        crowd.take(crowd.starts_s(now_s, COST_S, math.inf), COST_S)
+    queue = crowd.waiting(now_s)
+    start_s = crowd.starts_s(now_s, COST_S, math.inf)
+    assert queue >= 5, "as many as come, two cores can just do"
+    assert start_s - now_s == pytest.approx(queue / 2 * COST_S, abs=COST_S)
+    assert crowd.waiting(now_s + 1000.0) == 0

@@ -91,3 +91,19 @@ def test_a_rate_is_sampled_too():
     config = UsersConfig(visits="web", rate_per_s=200.0, sample_ratio=0.05)
     assert config.rate().peak_per_s == pytest.approx(10)
     assert replace(config, sample_ratio=1.0).rate().peak_per_s == 200
+
+
+@pytest.mark.parametrize(
+    "option", ["order: lifo", "limit: gradient", "drop_expired: false", "drop_abandoned: false"]
+)
+def test_what_a_cpu_cannot_do_for_people_who_are_not_there_is_refused(option: str):
+    cpu = f"cpu: {{cores: 1, service_time: 20ms, {option}}}"
+    people = "users: {local: {population: 1M, think_time: 30s, sample: 1%, visits: web}}"
+    text = f"tiers:\n  web: {{kind: web, public: true, {cpu}}}\n{people}\n"
+    with pytest.raises(TopologyError) as caught:
+        loads(text)
+    (problem,) = caught.value.problems
+    name = option.partition(":")[0]
+    assert f"`{name}`" in problem.message and "`sample`" in problem.message
+    assert (problem.line, problem.column) == (2, text.splitlines()[1].index(f"{option}") + 1)
+    loads(text.replace(", sample: 1%", ""))
