@@ -98,7 +98,7 @@ def test_a_rate_is_sampled_too():
 )
 def test_what_a_cpu_cannot_do_for_people_who_are_not_there_is_refused(option: str):
     cpu = f"cpu: {{cores: 1, service_time: 20ms, {option}}}"
-    people = "users: {local: {population: 1M, think_time: 30s, sample: 1%, visits: web}}"
+    people = "users: {local: {population: 4k, think_time: 30s, sample: 1%, visits: web}}"
     text = f"tiers:\n  web: {{kind: web, public: true, {cpu}}}\n{people}\n"
     with pytest.raises(TopologyError) as caught:
         loads(text)
