@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nodes.base import Context
-from nodes.cache.flights import Flights
 from nodes.cache.members import AWAY, CacheMembers
+from nodes.parts.flights import Flights
 from nodes.wire.answers import as_rpc_error, current_call, deadline_in, outlive_caller
 from nodes.wire.directory import Directory
 from protocols import cache as words
@@ -63,7 +63,7 @@ class CacheClient:
         self._wait_s = wait_s
         self._main = CacheMembers(ctx, nursery, directory, tier)
         self._gutter = CacheMembers(ctx, nursery, directory, gutter) if gutter else None
-        self._flights = Flights()
+        self._flights: Flights[Any] = Flights()
         self._refreshes = 0
         metrics = ctx.metrics
         self._loads = metrics.counter("cache_loads_total", "Values fetched from the database.")

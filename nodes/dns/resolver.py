@@ -3,14 +3,17 @@ and remembers what was answered for as long as that holds, and for whom it holds
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import trio
 
 from nodes.base import Context, Peer
 from nodes.dns.service import DnsService
-from nodes.parts.dns_cache import DnsCache, Entry, span_of
+from nodes.parts.dns_cache import DnsCache, Entry, Failures, span_of
+from nodes.parts.flights import Flights
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
 from nodes.wire.dns_client import DnsClient
@@ -50,7 +53,8 @@ class ResolverNode:
         self.ctx = ctx
         self.config = config
         self.cache: DnsCache[bytes] = DnsCache()
-        self._asking: dict[Any, trio.Event] = {}
+        self._failures = Failures()
+        self._flights: Flights[Entry[bytes] | None] = Flights()
         self.service = DnsService(ctx, self._answer, config.tcp_idle_timeout_s, waits=True)
         self._hits = ctx.metrics.counter("resolutions_total", RESOLUTIONS_HELP, result="hit")
         self._misses = ctx.metrics.counter("resolutions_total", RESOLUTIONS_HELP, result="miss")
@@ -90,32 +94,32 @@ class ResolverNode:
         region = query.region or ("" if subnet else self.ctx.region)
         question = (query.name, query.rdtype, region)
         span = span_of(*subnet) if subnet else None
-        while True:
-            now_s = self.ctx.clock.monotonic_s()
-            entry = self.cache.get(question, span, now_s)
-            if entry is not None:
-                self._hits.value += 1
-                return self._handed_on(entry, query, now_s, limit)
-            other = self._asking.get((question, subnet))
-            if other is None:
-                break
-            await other.wait()
-        self._misses.value += 1
-        done = self._asking[question, subnet] = trio.Event()
-        try:
-            said = await self._client.ask(
-                query.name, region=region, rdtype=query.rdtype, subnet=subnet
+        now_s = self.ctx.clock.monotonic_s()
+        entry = self.cache.get(question, span, now_s)
+        if entry is not None:
+            self._hits.value += 1
+        elif not self._failures.covers(question, now_s):
+            entry = await self._flights.run(
+                (question, subnet), partial(self._ask, query, question, region, subnet)
             )
-        finally:
-            del self._asking[question, subnet]
-            done.set()
-        if said is None:
+        if entry is None:
             return dns.failure(query, dns.SERVFAIL)
-        response, now_s = said.response, self.ctx.clock.monotonic_s()
-        config = self.config
+        return self._handed_on(entry, query, self.ctx.clock.monotonic_s(), limit)
+
+    async def _ask(
+        self, query: dns.Query, question: Hashable, region: str, subnet: tuple[str, int] | None
+    ) -> Entry[bytes] | None:
+        """The DNS tier, for all who want to know; None: nobody could say."""
+        self._misses.value += 1
+        said = await self._client.ask(query.name, region=region, rdtype=query.rdtype, subnet=subnet)
+        now_s = self.ctx.clock.monotonic_s()
+        if said is None:
+            self._failures.add(question, now_s)
+            return None
+        self._failures.forget(question)
+        response, config = said.response, self.config
         ttl_s = min(max(response.ttl_s, config.min_ttl_s), config.max_ttl_s)
-        entry = self.cache.put(question, said.wire, now_s, ttl_s, subnet, response.scope)
-        return self._handed_on(entry, query, now_s, limit)
+        return self.cache.put(question, said.wire, now_s, ttl_s, subnet, response.scope)
 
     def _handed_on(self, entry: Entry[bytes], query: dns.Query, now_s: float, limit: int) -> bytes:
         age_s = int(now_s - entry.stored_s)

@@ -13,6 +13,12 @@ MAX_QUESTIONS: Final = 1024
 MAX_SCOPES: Final = 256
 """Answers to one question for different parts of the world; the oldest is forgotten."""
 MAX_TTL_S: Final = 86400
+FAILURE_S: Final = 1.0
+"""The least that RFC 9520 (3.2) allows, and what BIND does."""
+MOST_FAILURE_S: Final = 5.0
+"""What Unbound does; the standard allows five minutes, for which people would not see that the
+servers are back."""
+MOST_DOUBLINGS: Final = 8
 
 
 class Span(NamedTuple):
@@ -88,6 +94,32 @@ class DnsCache(Generic[T]):
         while len(self._entries) > self._max_questions:
             self._entries.popitem(last=False)
         return entry
+
+
+class Failures:
+    """Questions that nobody could answer: for so long they are not asked again (RFC 9520), twice as
+    long each time. The oldest is forgotten first."""
+
+    def __init__(self, max_questions: int = MAX_QUESTIONS) -> None:
+        self._known: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
+        """How often in a row, and until when."""
+        self._max_questions = max_questions
+
+    def add(self, question: Hashable, now_s: float) -> None:
+        times, _ = self._known.get(question, (0, 0.0))
+        rest_s = min(FAILURE_S * 2.0**times, MOST_FAILURE_S)
+        self._known[question] = (min(times + 1, MOST_DOUBLINGS), now_s + rest_s)
+        self._known.move_to_end(question)
+        if len(self._known) > self._max_questions:
+            self._known.popitem(last=False)
+
+    def covers(self, question: Hashable, now_s: float) -> bool:
+        """Whether it is not to be asked now."""
+        return now_s < self._known.get(question, (0, 0.0))[1]
+
+    def forget(self, question: Hashable) -> None:
+        """It was answered."""
+        self._known.pop(question, None)
 
 
 def _length(entry: Entry[Any]) -> int:

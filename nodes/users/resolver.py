@@ -11,13 +11,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_network
 from typing import Final
 
-import trio
-
 from nodes.base import Context
 from nodes.parts.dns_cache import DnsCache, Span, span_of
+from nodes.parts.flights import Flights
 from nodes.wire.dns_client import DnsClient
 from protocols import dns
 
@@ -108,7 +108,7 @@ class Resolver:
         self._spans = [span_of(*subnet) for subnet in self._subnets]
         self._cache: DnsCache[Known] = DnsCache()
         self._pinned = Pinned()
-        self._asking: dict[tuple[str, int], trio.Event] = {}
+        self._flights: Flights[Known] = Flights()
         metrics = ctx.metrics
         self._hits = metrics.counter("resolutions_total", RESOLUTIONS_HELP, result="hit")
         self._misses = metrics.counter("resolutions_total", RESOLUTIONS_HELP, result="miss")
@@ -121,21 +121,15 @@ class Resolver:
         name = _canonical(name)
         place = self._place(client)
         key = (name, place)
-        while True:
-            now_s = self.ctx.clock.monotonic_s()
-            entry = self._cache.get(name, self._span(place), now_s)
-            pinned = self._pinned.get(key) if self.pins(client) else ()
-            if pinned and (entry is None or entry.value.addresses != pinned):
-                self._stale.value += 1
-                return list(pinned)
-            if entry is not None:
-                self._hits.value += 1
-                return _addresses(name, entry.value)
-            other = self._asking.get(key)
-            if other is not None:
-                await other.wait()
-                continue
-            return _addresses(name, await self._ask_once(key))
+        entry = self._cache.get(name, self._span(place), self.ctx.clock.monotonic_s())
+        pinned = self._pinned.get(key) if self.pins(client) else ()
+        if pinned and (entry is None or entry.value.addresses != pinned):
+            self._stale.value += 1
+            return list(pinned)
+        if entry is not None:
+            self._hits.value += 1
+            return _addresses(name, entry.value)
+        return _addresses(name, await self._flights.run(key, partial(self._ask, name, place)))
 
     def pins(self, client: str) -> bool:
         """Whether this client is one of those that keep an address past its time."""
@@ -152,17 +146,9 @@ class Resolver:
     def _span(self, place: int) -> Span | None:
         return self._spans[place] if self._spans else None
 
-    async def _ask_once(self, key: tuple[str, int]) -> Known:
+    async def _ask(self, name: str, place: int) -> Known:
         """Ask the servers, on behalf of everyone there who wants this name now."""
         self._misses.value += 1
-        done = self._asking[key] = trio.Event()
-        try:
-            return await self._ask(*key)
-        finally:
-            del self._asking[key]
-            done.set()
-
-    async def _ask(self, name: str, place: int) -> Known:
         subnet = self._subnets[place] if self._subnets else None
         said = await self._client.ask(name, region="" if subnet else self.region, subnet=subnet)
         now_s = self.ctx.clock.monotonic_s()

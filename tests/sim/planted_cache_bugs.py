@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nodes.cache import client, desk, follower, members, rows, store
 from nodes.cache.arguments import SetOptions, size_of
-from nodes.cache.flights import Flights
+from nodes.parts.flights import Flights
 from nodes.sql import feed
 from nodes.wire.answers import current_call
 from protocols.cache import ring_of

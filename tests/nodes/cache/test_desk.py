@@ -12,7 +12,6 @@ from trio.testing import MockClock
 
 from nodes.cache.config import CacheConfig
 from nodes.cache.desk import Desk
-from nodes.cache.flights import Flights
 from nodes.wire.service import Call
 from protocols.errors import RpcError
 from tests.nodes.harness import MemoryWorld
@@ -116,48 +115,3 @@ async def test_what_cannot_be_is_refused_in_words(
         getattr(desk, method)(Call(), *params)
     assert caught.value.code in ("bad_request", "too_large")
     assert len(desk.store) == 0
-
-
-# --- single flight -------------------------------------------------------------------------------
-
-
-async def test_one_fetches_for_all_who_want_the_same(autojump_clock: MockClock) -> None:
-    flights, fetched, found = Flights(), list[int](), list[int]()
-
-    async def fetch() -> int:
-        fetched.append(1)
-        await trio.sleep(1)
-        return 7
-
-    async def reader() -> None:
-        found.append(await flights.run("k", fetch))
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(5):
-            nursery.start_soon(reader)
-    assert found == [7] * 5 and len(fetched) == 1
-
-
-async def test_when_the_one_that_fetches_is_cancelled_another_does(
-    autojump_clock: MockClock,
-) -> None:
-    flights, fetched, found = Flights(), list[int](), list[int]()
-
-    async def fetch() -> int:
-        fetched.append(1)
-        await trio.sleep(1)
-        return 7
-
-    async def reader() -> None:
-        found.append(await flights.run("k", fetch))
-
-    async with trio.open_nursery() as nursery:
-        with trio.move_on_after(0.5):
-            async with trio.open_nursery() as first:
-                first.start_soon(reader)
-                await trio.sleep(0.1)
-                nursery.start_soon(reader)
-                nursery.start_soon(reader)
-                await trio.sleep_forever()
-    assert found == [7, 7] and len(fetched) == 2
-    assert trio.current_time() < 2

@@ -14,7 +14,9 @@ import trio
 
 from nodes.base import DNS_PORT, Peer
 from nodes.dns.resolver import ResolverConfig, ResolverNode
+from nodes.parts.dns_cache import MOST_FAILURE_S, Failures
 from nodes.users.resolver import ResolveError, Resolver
+from nodes.wire.dns_client import TRIES, TRY_TIMEOUT_S
 from protocols import dns as wire
 from tests.nodes.dns.test_node import Rig, rig
 
@@ -131,12 +133,62 @@ async def test_where_no_server_answers_it_says_so_and_asks_again(autojump_clock:
         await trio.sleep(0.5)
         assert (await a.ask(SITE)).rcode() == wire.SERVFAIL
         a.r.world.list_member("dns-1", DNS_PORT)
-        await trio.sleep(0.5)
+        await trio.sleep(1.1)
         assert (await a.ask(SITE)).rcode() == wire.NOERROR
         assert (await a.ask("other.test")).rcode() == wire.SERVFAIL, "whom nobody serves"
         assert (await a.ask(SITE, "AXFR")).rcode() == wire.REFUSED
         assert (await a.ask(SITE, use_edns=5)).rcode() == wire.BADVERS
         assert (await a.ask(SITE, "TXT")).authority[0].rdtype == wire.SOA
+
+
+async def test_a_failure_is_one_for_all_who_wait_and_is_remembered(autojump_clock: Any) -> None:
+    """A thousand who ask for what nobody answers: one is asked for all, each has the answer as soon
+    as it is known, and then nobody is asked for a while, which doubles."""
+    async with asked() as a:
+        a.r.world.loses = lambda data: not data[2] & 0x80
+        seen, began_s = [], trio.current_time()
+
+        async def ask() -> None:
+            seen.append((await a.ask(SITE)).rcode())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(1000):
+                nursery.start_soon(ask)
+        assert (seen, a.misses()) == ([wire.SERVFAIL] * 1000, 1)
+        assert trio.current_time() - began_s == pytest.approx(TRIES * TRY_TIMEOUT_S)
+        for rest_s, asked_for in ((0.9, 1), (0.2, 2), (1.9, 2), (0.2, 3)):
+            await trio.sleep(rest_s)
+            assert (await a.ask(SITE)).rcode() == wire.SERVFAIL
+            assert a.misses() == asked_for
+        a.r.world.loses = lambda data: False
+        await trio.sleep(MOST_FAILURE_S)
+        assert (await a.ask(SITE)).rcode() == wire.NOERROR
+        a.r.world.loses = lambda data: not data[2] & 0x80
+        await trio.sleep(6)
+        await a.ask(SITE)
+        await trio.sleep(1.1)
+        await a.ask(SITE)
+        assert a.misses() == 6, "once it was answered, the pause is short again"
+
+
+def test_failures_are_bounded_and_the_oldest_forgotten() -> None:
+    failures = Failures(max_questions=3)
+    for number in range(5):
+        failures.add(number, 0.0)
+    assert [failures.covers(number, 0.5) for number in range(5)] == [False] * 2 + [True] * 3
+
+
+async def test_what_holds_for_no_time_answers_all_who_asked_at_that_time(
+    autojump_clock: Any,
+) -> None:
+    async with asked({"ttl_s": 0}) as a:
+        stub = a.stub()
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(stub.resolve, SITE)
+                nursery.start_soon(a.ask, SITE)
+        assert a.misses() <= 2
+        assert stub.ctx.metrics.counter("resolutions_total", "", result="miss").value == 1
 
 
 async def test_any_message_is_answered_or_dropped(autojump_clock: Any) -> None:

@@ -5,10 +5,12 @@ If that one is cancelled or fails, the next of them fetches: nobody waits for th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, Generic, TypeVar
 
 import trio
+
+Result = TypeVar("Result")
 
 
 class _Flight:
@@ -20,13 +22,13 @@ class _Flight:
         self.result: Any = None
 
 
-class Flights:
+class Flights(Generic[Result]):
     """By key."""
 
     def __init__(self) -> None:
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[Hashable, _Flight] = {}
 
-    async def run(self, key: str, fetch: Callable[[], Awaitable[Any]]) -> Any:
+    async def run(self, key: Hashable, fetch: Callable[[], Awaitable[Result]]) -> Result:
         """What `fetch` brings, ours or another's. Raises what our own raises."""
         while True:
             flight = self._flights.get(key)
@@ -34,12 +36,13 @@ class Flights:
                 break
             await flight.ended.wait()
             if flight.landed:
-                return flight.result
+                landed: Result = flight.result
+                return landed
         flight = self._flights[key] = _Flight()
         try:
-            flight.result = await fetch()
+            fetched = flight.result = await fetch()
             flight.landed = True
-            return flight.result
+            return fetched
         finally:
             del self._flights[key]
             flight.ended.set()
