@@ -247,8 +247,13 @@ class Console(Protocol):
         their tier has them); return when each is up, or has failed."""
         ...
 
+    def of_other_version(self, tier: str, changes: Mapping[str, Any]) -> list[str]:
+        """The members that run, and not with these options changed."""
+        ...
+
     def adopt_version(self, tier: str, changes: Mapping[str, Any]) -> None:
-        """The tier has these options from now on: who comes later has them, too."""
+        """The tier has these options from now on: who comes later has them, and who is down when
+        it is started again."""
         ...
 
     def served(self, names: Sequence[str]) -> Any:

@@ -144,11 +144,22 @@ class ClusterConsole:
                 version = changed(self.cluster.topology, tier, changes)
                 nursery.start_soon(self.cluster.replace, name, version.config)
 
+    def of_other_version(self, tier: str, changes: Mapping[str, Any]) -> list[str]:
+        version = changed(self.cluster.topology, tier, changes)
+        return [
+            each.spec.name
+            for each in self.cluster.tier_instances(tier)
+            if each.running and each.placement.config != version.config
+        ]
+
     def adopt_version(self, tier: str, changes: Mapping[str, Any]) -> None:
         topology = self.cluster.topology
         version = changed(topology, tier, changes)
         tiers = tuple(version if each.name == tier else each for each in topology.tiers)
         self.cluster.topology = replace(topology, tiers=tiers)
+        for each in self.cluster.tier_instances(tier):
+            if not each.running:
+                each.adopt(version.config)
 
     def served(self, names: Sequence[str]) -> Served:
         known = self.cluster.instances

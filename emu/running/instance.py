@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import trio
@@ -80,6 +80,11 @@ class Instance:
             spec.name, spec.tier, spec.kind, spec.region, self.handle.address, spec.port,
             self.listed, self.generation, draining, self.founder,
         )  # fmt: skip
+
+    def adopt(self, config: Any) -> None:
+        """Have that config from its next start on: it is down."""
+        self.placement = replace(self.placement, config=config)
+        self.handle.adopt(self.placement)
 
     def restart_wait_s(self, now_s: float) -> float | None:
         """It has failed just now: how long to wait before it is started again. None: it has failed

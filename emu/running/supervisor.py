@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -415,8 +414,7 @@ class Cluster:
         instance = self.instances.get(name)
         if instance is None or instance.running:
             return  # somebody else was quicker
-        instance.placement = replace(instance.placement, config=config)
-        instance.handle.adopt(instance.placement)
+        instance.adopt(config)
         await instance.handle.in_force()
         await self.start(name)
 

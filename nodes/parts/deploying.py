@@ -103,8 +103,10 @@ async def _deploy_tier(
         await _next(console, tier, names[:canaries], changes, done)
         await _compare(console, word, tier, names[canaries:], names[:canaries])
         names = names[canaries:]
-    for place in range(0, len(names), word.batch):
-        await _next(console, tier, names[place : place + word.batch], changes, done)
+    while names:
+        for place in range(0, len(names), word.batch):
+            await _next(console, tier, names[place : place + word.batch], changes, done)
+        names = console.of_other_version(tier, changes)  # who came, or came back, meanwhile
 
 
 def _leader_last(members: Sequence[Member]) -> list[Member]:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import emu
+from emu.model.faults import Scale
+from emu.model.topology import FaultItem
 from emu.topology.loading import loads
 from protocols.errors import RpcError
 
@@ -154,3 +156,18 @@ def test_a_version_that_is_not_there_is_refused_before_anything_ends(shop: Any) 
         return str(refused.value)
 
     assert "nowhere" in emu.run(script, shop, seed=6)
+
+
+def test_who_is_down_or_comes_while_a_version_is_deployed_has_it_afterwards(shop: Any) -> None:
+    async def script(c: emu.Scenario) -> Any:
+        await c.kill("web-2")
+        c.start_playing([FaultItem(Scale("web", 6), at_s=c.now_s + 2)], own=True)
+        told = await done(c, "deploy", "web", app="shop3:app")
+        await c.start("web-2")
+        await c.scale("web", nodes=7)
+        apps = [each.placement.config.app for each in c.cluster.tier_instances("web")]
+        return told["rolled_back"], apps
+
+    rolled_back, apps = emu.run(script, shop, seed=3)
+    assert not rolled_back
+    assert apps == ["shop3:app"] * 7
