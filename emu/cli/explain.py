@@ -145,10 +145,10 @@ def _alike(name: str, said: str) -> bool:
 def _of_every_tier(entry: Entry) -> Sequence[Entry]:
     """What every kind may be told: options of `kind: ...` that no kind has for itself."""
     from emu.model.kinds import known_kinds
-    from emu.reference.entries import options_of
+    from emu.reference.entries import OptionsOf
     from emu.topology.tiers import TierOptions
 
-    return options_of(TierOptions) if entry.options and entry.name in known_kinds() else []
+    return OptionsOf(TierOptions) if entry.options and entry.name in known_kinds() else []
 
 
 # --- how it is shown ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from emu.model.kinds import known_kinds
 from emu.model.shaping import LinkDefaults, LinkOptions
 from emu.model.vocabulary import operations
 from emu.reference import source
-from emu.reference.entries import Entry, options_of, text_of
+from emu.reference.entries import Entry, OptionsOf, text_of
 from emu.running.targets import SELECTORS
 from emu.topology.loading import SECTIONS, OutsideOptions
 from emu.topology.tiers import TierOptions
@@ -52,7 +52,7 @@ def _kind(word: str, kind: Kind) -> Entry:
         "workloads": ", ".join(kind.workloads),
     }
     more = "\n".join(f"{what}: {words}" for what, words in said.items() if words)
-    options = tuple(options_of(kind.config))
+    options = OptionsOf(kind.config)
     return Entry(word, kind.about, example=kind.example, options=options, more=more)
 
 
@@ -68,7 +68,7 @@ def sections() -> list[Entry]:
             name,
             text.partition(": `")[0] + ".",
             example=text.partition(": `")[2].partition("`")[0],
-            options=tuple(each for config in BELOW.get(name, ()) for each in options_of(config)),
+            options=OptionsOf(*BELOW.get(name, ())),
         )
         for name, text in {**SECTIONS, **people}.items()
     ]
@@ -90,14 +90,14 @@ def _operation(operation: Operation) -> Entry:
 
 
 def _word(word: Any, *, lasts: bool) -> Entry:
-    own = [each for each in options_of(word) if each.name != word.main]
+    own = OptionsOf(word, leave_out=(word.main,))
     main = next(each for each in fields(word) if each.name == word.main)
     shown = [each for each in own if each.default == "must be given"] or own[:1]
     flags = [_flag(each) for each in shown]
     ends = ["--for 5s"] if lasts else []
     words = ["emu", word.verb, MEANT.get(main.name, main.name), *flags, *ends]
     example = BY_HAND.get(word.verb, " ".join(filter(None, words)))
-    return Entry(word.verb, text_of(word), example=example, options=tuple(own))
+    return Entry(word.verb, text_of(word), example=example, options=own)
 
 
 def _flag(option: Entry) -> str:

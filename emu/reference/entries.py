@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, is_dataclass
+from functools import cached_property
 from types import NoneType, UnionType
-from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
 from emu.machine import units
 from emu.model.docstrings import description
@@ -28,7 +39,7 @@ class Entry(NamedTuple):
     """What its value may be: `a time (s, ms)`, `quorum | async`."""
     default: str = ""
     example: str = ""
-    options: tuple[Entry, ...] = ()
+    options: Sequence[Entry] = ()
     """Its own, where it is a word with options."""
     more: str = ""
     """What else there is to say, as lines."""
@@ -40,9 +51,27 @@ class Entry(NamedTuple):
         return [name for name, value in said.items() if not value.strip()]
 
 
-def options_of(config: type, *, leave_out: tuple[str, ...] = (), inside: str = "") -> list[Entry]:
-    """The fields of a dataclass as YAML writes them, those of mappings in it as `mix.home`."""
-    return list(_options(config, leave_out, inside))
+class OptionsOf(Sequence[Entry]):
+    """The fields of dataclasses as YAML writes them, those of mappings in it as `mix.home`. They
+    are looked up when they are asked for: most of the time a name is only looked for."""
+
+    def __init__(self, *configs: type, leave_out: tuple[str, ...] = ()) -> None:
+        self._configs = configs
+        self._leave_out = leave_out
+
+    @cached_property
+    def _entries(self) -> list[Entry]:
+        return [one for each in self._configs for one in _options(each, self._leave_out, "")]
+
+    @overload
+    def __getitem__(self, place: int) -> Entry: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Entry]: ...
+    def __getitem__(self, place: int | slice) -> Entry | list[Entry]:
+        return self._entries[place]
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
 
 def _options(config: type, leave_out: tuple[str, ...], inside: str) -> Iterator[Entry]:

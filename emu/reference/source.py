@@ -4,9 +4,10 @@ by which word, what is counted under which name."""
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final
 
@@ -41,25 +42,36 @@ class Told:
 
 
 @cache
-def modules() -> tuple[tuple[str, ast.Module], ...]:
-    """(`nodes/kv/shard.py`, its tree) of every module, in order."""
+def sources() -> Mapping[str, str]:
+    """`nodes/kv/shard.py` → its text, of every module, in order."""
     paths = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
-    return tuple(
-        (path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))) for path in paths
-    )
+    return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in paths}
+
+
+@cache
+def tree_of(path: str) -> ast.Module:
+    """What a module says. Most of the time is spent here: it is asked of few."""
+    return ast.parse(sources()[path])
+
+
+def modules(having: str = "") -> Iterator[tuple[str, ast.Module]]:
+    """(`nodes/kv/shard.py`, its tree) of every module in which that pattern is found, in order."""
+    for path, text in sources().items():
+        if re.search(having, text):
+            yield path, tree_of(path)
 
 
 @cache
 def events() -> tuple[Told, ...]:
     """Every event that some EVENTS table explains."""
     found = []
-    for path, tree in modules():
+    for path, tree in modules(rf"\b{SAYS}\b"):
         for node in tree.body:
             match node:
                 case ast.AnnAssign(target=ast.Name(id=name), value=ast.Dict() as table) if (
                     name == SAYS
                 ):
-                    texts = _texts(tree)
+                    texts = Texts(tree)
                     for key, value in zip(table.keys, table.values, strict=True):
                         event, text = _text(key, texts), _text(value, texts)
                         found.append(Told(event, text, room_of(path)))
@@ -70,7 +82,7 @@ def logged() -> Iterator[tuple[str, str]]:
     """(place, event) of every event that the source logs by a word of its own; what an f-string
     fills in is `*`."""
     for path, tree in modules():
-        texts = _texts(tree)
+        texts = Texts(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and _logs(node, path):
                 words = node.args[1:] if _attribute(node) in ("_log", "add") else node.args
@@ -82,13 +94,13 @@ def logged() -> Iterator[tuple[str, str]]:
 def metrics() -> tuple[Metric, ...]:
     """Every metric that is registered, with the rooms that do."""
     found: dict[str, Metric] = {}
-    for path, tree in modules():
+    for path, tree in modules(rf"\.({'|'.join(REGISTER)})\("):
         calls = [
             node
             for node in ast.walk(tree)
             if isinstance(node, ast.Call) and _attribute(node) in REGISTER and node.args
         ]
-        texts = _texts(tree) if calls else {}
+        texts = Texts(tree)
         for node in calls:
             name = _text(node.args[0], texts)
             text = _text(node.args[1], texts) if len(node.args) > 1 else ""
@@ -121,22 +133,39 @@ def _logs(call: ast.Call, path: str) -> bool:
     return by_level or by_name or (what == "add" and whose.endswith("events"))
 
 
-def _texts(tree: ast.Module) -> dict[str, str]:
-    """The module's constants that are text."""
-    found: dict[str, str] = {}
-    for node in ast.walk(tree):
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
-                found[name] = text
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
-                found[name] = text
-            case ast.ImportFrom(module=str(module), names=names):
-                found |= {
-                    each.asname or each.name: text
-                    for each in names
-                    if (text := _imported(module, each.name))
-                }
-    return found
+class Texts:
+    """A module's constants that are text, its own and those that it takes from others of ours."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._tree = tree
+
+    def get(self, name: str) -> str:
+        """ "" where there is none of that name."""
+        found = self._own.get(name)
+        if found is None and name in self._taken:
+            found = _imported(*self._taken[name])
+        return found or ""
+
+    @cached_property
+    def _own(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for node in ast.walk(self._tree):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                    found[name] = text
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
+                    found[name] = text
+        return found
+
+    @cached_property
+    def _taken(self) -> dict[str, tuple[str, str]]:
+        """Name here → module, and its name there."""
+        return {
+            each.asname or each.name: (str(node.module), each.name)
+            for node in ast.walk(self._tree)
+            if isinstance(node, ast.ImportFrom)
+            for each in node.names
+        }
 
 
 def _imported(module: str, name: str) -> str:
@@ -146,21 +175,20 @@ def _imported(module: str, name: str) -> str:
 
 @cache
 def _own(path: str) -> dict[str, str]:
-    tree = dict(modules()).get(path)
     found = {}
-    for node in tree.body if tree is not None else ():
+    for node in tree_of(path).body if path in sources() else ():
         match node:
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
                 found[name] = text
     return found
 
 
-def _text(node: ast.expr | None, texts: dict[str, str]) -> str:
+def _text(node: ast.expr | None, texts: Texts) -> str:
     match node:
         case ast.Constant(value=str(text)):
             return text
         case ast.Name(id=name):
-            return texts.get(name, "")
+            return texts.get(name)
         case ast.JoinedStr(values=parts):
             return "".join(_text(part, texts) or "*" for part in parts)
         case ast.IfExp(body=one):
