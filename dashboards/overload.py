@@ -25,8 +25,15 @@ GOODPUT = Row(
         series("Dropped", "Work that never got a core, by why: full, limit, expired, cancelled.",
                [Ask(q.rate("emu_cpu_dropped_total", "tier, reason"), "{{tier}} {{reason}}")],
                unit="reqps"),
+        series("Shed", "Work refused because more urgent work waited, by its urgency: 0 is the "
+               "most urgent, 7 the least.",
+               [Ask(q.rate("emu_cpu_shed_total", "tier, urgency"), "{{tier}} urgency {{urgency}}")],
+               unit="reqps"),
         series("Limits", "Work that is let in at a time, where that finds itself.",
                [Ask(q.total("emu_cpu_limit", "node"), "{{node}}")]),
+        series("Refused urgency", "The most urgent work that a node refuses just now, in part at "
+               "least; 8: none.",
+               [Ask(q.total("emu_cpu_shed_from", "node"), "{{node}}")]),
         series("Waiting for a core", "Work in the queue in front of the cores.",
                [Ask(q.total("emu_cpu_queue", "node"), "{{node}}")]),
     ],

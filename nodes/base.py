@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import trio
 
@@ -216,17 +216,29 @@ class Clock(Protocol):
         ...
 
 
+NO_RANK: Final = 448
+"""Of work in the name of no request: as urgent as most (nodes/parts/shedding.py)."""
+
+
 class Cpu(Protocol):
     """A bounded first-in first-out queue in front of `cores` servers."""
 
     cores: int
     """0 when the topology declares no cpu: nothing is charged then."""
 
-    async def run(self, cost_s: float | None = None, *, expires_at_s: float | None = None) -> None:
+    async def run(
+        self,
+        cost_s: float | None = None,
+        *,
+        expires_at_s: float | None = None,
+        rank: int = NO_RANK,
+    ) -> None:
         """Wait for a core and hold it for `cost_s` (None: the declared service time).
 
-        Raises CpuBusy when the queue is full, CpuExpired when `expires_at_s`
-        (monotonic) passed in it.
+        Of too many the highest `rank` is refused first (nodes/parts/shedding.py).
+
+        Raises CpuBusy when the queue is full, or the work not urgent enough; CpuExpired when
+        `expires_at_s` (monotonic) passed in it.
         """
         ...
 

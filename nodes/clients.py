@@ -15,12 +15,13 @@ import trio
 from nodes.base import Context
 from nodes.kind import Edge, Kind, TierSeen, Traffic
 from nodes.metrics import Counter, Histogram
+from nodes.parts.shedding import LEAST, MIDDLE
 from nodes.parts.stores import misread
 from nodes.parts.tally import ERROR, OK, READ, UNKNOWN, WRITE, Tally
 from nodes.parts.timing import move_on_after
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
-from nodes.wire.service import Call
+from nodes.wire.service import Call, current_call
 from nodes.workloads import Options, Setting, Workload
 from nodes.workloads.base import Session, Step
 from protocols.control import PURGE
@@ -69,6 +70,9 @@ class ClientsConfig:
     """The share of operations that change nothing; the workload's own if not said."""
     timeout_s: float = 5.0
     """For one operation, with the retries that its request id makes safe."""
+    urgency: int = MIDDLE
+    """How urgent their operations are, from 0 (the most) to 7: an overloaded server refuses the
+    least urgent first, where its `cpu` has a `shed_wait`."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.processes <= 1000:
@@ -79,6 +83,8 @@ class ClientsConfig:
             raise ValueError("`reading` is from 0 to 1")
         if self.timeout_s <= 0:
             raise ValueError("`timeout` must be above 0")
+        if not 0 <= self.urgency <= LEAST:
+            raise ValueError(f"`urgency` is from 0 (the most urgent) to {LEAST}")
         if min(self.together_s, self.think_time_s, self.burst) < 0:
             raise ValueError("`together`, `think_time` and `burst` must not be below 0")
 
@@ -192,6 +198,10 @@ class ClientsNode:
     async def _process(self, workload: Workload) -> None:
         clock, think_time_s = self.ctx.clock, self.config.think_time_s
         session = self._new_session()
+        if self.config.urgency != MIDDLE:
+            call = Call()
+            call.urgency = self.config.urgency
+            current_call.set(call)
         left = 0
         try:
             while not self._stopped.is_set():

@@ -31,6 +31,8 @@ PING: Final = "ping"
 REMAINING_MS: Final = "remaining_ms"
 TRACE: Final = "trace"
 EPOCH: Final = "epoch"
+URGENCY: Final = "urgency"
+"""0 (the most) to 7, as RFC 9218 has it for HTTP; 3 where it is not said."""
 
 
 Message = list[Any]

@@ -10,7 +10,7 @@ from rich.text import Text
 from emu.cli import lines, output
 from emu.cli.columns import Cell, Column, fitted
 from emu.observe import facts
-from emu.observe.shown import EFFECTS, duration, number
+from emu.observe.shown import EFFECTS, duration, number, shedding
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 BAD_RATIO: Final = 0.01
@@ -205,6 +205,9 @@ def _node_lines(
     told = facts.columns(status["kinds"], status["nodes"], "top")
     found = fitted(NODE_COLUMNS, [_node(status["kinds"], each) for each in nodes], width)
     for line, node in zip(found[1:], nodes, strict=True):
+        sheds = shedding(node)
+        if sheds and (not width or len(line) + len(sheds) + 2 <= width):
+            line.append(f"  {sheds}", style="yellow")
         for fact in told:
             value = facts.text(status["kinds"], node, fact)
             known = f"  {facts.title(fact)} {value}" if value else ""

@@ -20,9 +20,10 @@ from emu.machine.crowd import Crowd
 from emu.machine.life import Life
 from emu.machine.parking import Parked
 from emu.machine.world import CpuSpec, Timers
-from nodes.base import CpuBusy, CpuExpired, Timer
+from nodes.base import NO_RANK, CpuBusy, CpuExpired, Timer
 from nodes.metrics import Metrics
 from nodes.parts.limit import GradientLimit
+from nodes.parts.shedding import LEAST, SHARES, Shedder
 
 LIFO: Final = "lifo"
 GRADIENT: Final = "gradient"
@@ -32,10 +33,14 @@ before was due to end, so that the rate is right; a lag beyond this is not made 
 
 
 class _Work(Parked):
-    __slots__ = ("asked_s", "cost_s", "done", "expired", "expires_at_s", "started_s", "timer")
+    __slots__ = ("asked_s", "cost_s", "done", "expired", "expires_at_s", "rank", "shed",
+                 "started_s", "timer")  # fmt: skip
 
-    def __init__(self, cost_s: float, expires_at_s: float | None, asked_s: float) -> None:
+    def __init__(
+        self, cost_s: float, expires_at_s: float | None, asked_s: float, rank: int
+    ) -> None:
         super().__init__()
+        self.rank = rank
         self.cost_s = cost_s
         self.expires_at_s = expires_at_s
         self.asked_s = asked_s
@@ -44,6 +49,7 @@ class _Work(Parked):
         """Set while it holds a core."""
         self.done = False
         self.expired = False
+        self.shed = False
 
 
 class NodeCpu:
@@ -77,6 +83,7 @@ class NodeCpu:
         if spec.stands_for > 1 and rng is not None:
             self._crowd = Crowd(self._cores, spec.stands_for, spec.max_queue, rng, timers.now_s())
         self._limit: GradientLimit | None = None
+        self._shedder = Shedder(spec.shed_wait_s) if spec.shed_wait_s > 0 else None
         if self._cores:
             self._count()
 
@@ -103,9 +110,25 @@ class NodeCpu:
         self._expired = metrics.counter("cpu_dropped_total", help_text, reason="expired")
         self._cancelled = metrics.counter("cpu_dropped_total", help_text, reason="cancelled")
         self._limited = metrics.counter("cpu_dropped_total", help_text, reason="limit")
+        if self._shedder is not None:
+            self._count_shed(self._shedder)
         self._in_vain = metrics.counter(
             "cpu_wasted_seconds_total", "Time that cores were held for nobody."
         )
+
+    def _count_shed(self, shedder: Shedder) -> None:
+        metrics = self._metrics
+        metrics.gauge(
+            "cpu_shed_from", "The most urgent work that is refused, in part at least; 8: none.",
+            lambda: shedder.refused_urgency,
+        )  # fmt: skip
+        self._shed = [
+            metrics.counter(
+                "cpu_shed_total", "Work refused because more urgent work waits, by its urgency.",
+                urgency=str(urgency),
+            )
+            for urgency in range(LEAST + 1)
+        ]  # fmt: skip
 
     def _waiting(self) -> float:
         if self._crowd is not None:
@@ -127,7 +150,13 @@ class NodeCpu:
             self._crowd.resize(cores, self._timers.now_s())
         self._dispatch(self._timers.now_s())
 
-    async def run(self, cost_s: float | None = None, *, expires_at_s: float | None = None) -> None:
+    async def run(
+        self,
+        cost_s: float | None = None,
+        *,
+        expires_at_s: float | None = None,
+        rank: int = NO_RANK,
+    ) -> None:
         """Wait for a core and hold it for `cost_s` (None: the declared service time).
 
         Where no cpu is declared, or nothing is to be charged, it returns at once, without a
@@ -137,7 +166,7 @@ class NodeCpu:
             cost_s = self._spec.service_time_s
         if (self._cores == 0 or cost_s <= 0) and not self._life.dead:
             return
-        work = _Work(cost_s, expires_at_s, self._timers.now_s())
+        work = _Work(cost_s, expires_at_s, self._timers.now_s(), rank)
         if self._life.dead or not self._admit(work):
             await trio.lowlevel.checkpoint()
             self._life.check()
@@ -145,8 +174,10 @@ class NodeCpu:
             await self._wait(work)
         if work.expired:
             raise CpuExpired("its time was over before a core was free")
+        if work.shed:
+            raise CpuBusy("there is more to do, and more urgent")
         if not work.done:
-            raise CpuBusy(f"{self._spec.max_queue} wait already")
+            raise CpuBusy("its queue is full")
 
     def _admit(self, work: _Work) -> bool:
         """Take a core or a place in the queue; False when full or expired already."""
@@ -155,18 +186,33 @@ class NodeCpu:
             return False
         if self._crowd is not None:
             return self._admit_among(self._crowd, work)
+        if self._shedder is not None and not self._shedder.admits(work.rank, work.asked_s):
+            self._drop_shed(work)
+            return False
         if self._in_service < self._cores and not self._queue:
             self._start(work, work.asked_s)
             return True
         if self._limit is not None and self.in_hand >= self._limit.limit:
-            self._limited.value += 1
-            return False
-        if len(self._queue) >= self._spec.max_queue:
+            if not self._instead(work):
+                self._limited.value += 1
+                return False
+        elif len(self._queue) >= self._spec.max_queue and not self._instead(work):
             self._full.value += 1
             if not self._makes_room:
                 return False
             self._queue.popitem(last=False)[0].wake()  # it hears that all is full
         self._queue[work] = None
+        return True
+
+    def _instead(self, work: _Work) -> bool:
+        """Whether somebody who waits and is less urgent has gone instead: the last of them."""
+        if self._shedder is None or not self._queue:
+            return False
+        other = max(reversed(self._queue), key=lambda each: each.rank)
+        if other.rank <= work.rank:
+            return False
+        del self._queue[other]
+        self._drop_shed(other)
         return True
 
     def _admit_among(self, crowd: Crowd, work: _Work) -> bool:
@@ -205,7 +251,7 @@ class NodeCpu:
         try:
             await work.wait()
         finally:
-            if not work.done and not work.expired:
+            if not (work.done or work.expired or work.shed):
                 self._give_up(work)
         self._life.check()
 
@@ -226,6 +272,8 @@ class NodeCpu:
         self._in_service += 1
         work.started_s = max(start_s, work.asked_s)
         self._waits.observe(work.started_s - work.asked_s)
+        if self._shedder is not None:
+            self._shedder.began(work.started_s - work.asked_s)
         end_s = work.started_s + work.cost_s
         work.timer = self._timers.call_at(end_s, partial(self._due, work, end_s))
 
@@ -263,6 +311,8 @@ class NodeCpu:
             elif self._is_late(work, work.cost_s if self._cores else 0.0):
                 # what is over a moment later is in vain, too: while the queue is long, all would be
                 self._drop_expired(work)
+            elif self._shedder is not None and not self._shedder.keeps(work.rank):
+                self._drop_shed(work)
             elif self._cores == 0:
                 work.done = True
                 work.wake()
@@ -274,6 +324,11 @@ class NodeCpu:
         if work.expires_at_s is None or not self._spec.drop_expired:
             return False
         return work.expires_at_s <= self._clock.monotonic_s() + needs_s
+
+    def _drop_shed(self, work: _Work) -> None:
+        self._shed[min(LEAST, work.rank // SHARES)].value += 1
+        work.shed = True
+        work.wake()
 
     def _drop_expired(self, work: _Work) -> None:
         self._expired.value += 1

@@ -53,13 +53,15 @@ class CpuSpec:
     limit: str = "static"
     drop_expired: bool = True
     drop_abandoned: bool = True
+    shed_wait_s: float = 0.0
 
     def not_of_crowds(self) -> tuple[str, ...]:
         """The options that say more than a crowd's queue knows: that one is first-in first-out,
         and nobody in it waits in vain."""
         plain = CpuSpec()
-        names = ("order", "limit", "drop_expired", "drop_abandoned")
-        return tuple(name for name in names if getattr(self, name) != getattr(plain, name))
+        names = ("order", "limit", "drop_expired", "drop_abandoned", "shed_wait_s")
+        changed = (name for name in names if getattr(self, name) != getattr(plain, name))
+        return tuple(name.removesuffix("_s") for name in changed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from emu.observe import facts, regions
 from emu.observe.drawing import draw
-from emu.observe.shown import EFFECTS, duration, number
+from emu.observe.shown import EFFECTS, duration, number, shedding
 from nodes.parts import jsons
 
 EVENT_KEYS: Final = frozenset({"index", "time_s", "level", "event", "node", "tier", "region"})
@@ -229,9 +229,10 @@ def _known(node: facts.Row, kinds: facts.Kinds, told: Sequence[facts.Fact]) -> s
     """What it says of itself; a line that is there even when it says nothing just now."""
     own = [each for each in told if each in kinds.get(node["kind"], {}).get("facts", ())]
     texts = [(facts.title(each), facts.text(kinds, node, each)) for each in own]
-    known = " · ".join(f"{title} {text}" for title, text in texts if text)
-    known = escape(known)
-    return f'<div class="known soft" title="{known}">{known}</div>' if own else ""
+    sheds = shedding(node)
+    said = [sheds] if sheds else []
+    known = escape(" · ".join([*said, *(f"{title} {text}" for title, text in texts if text)]))
+    return f'<div class="known soft" title="{known}">{known}</div>' if own or sheds else ""
 
 
 BUSY_RATIO: Final = 0.9

@@ -95,6 +95,10 @@ class NodeSample:
     """Requests (or connections) in hand."""
     cpu_busy_ratio: float | None = None
     """None where no cpu is declared."""
+    shed_per_s: float = 0.0
+    """Requests that it refused, because more urgent ones waited."""
+    shed_from: int = 0
+    """The most urgent of those, as of now."""
 
 
 @dataclass(slots=True)
@@ -121,6 +125,7 @@ class _Reading:
     metrics: Metrics
     counts: Counts
     cpu_busy_s: float
+    shed: float
 
 
 class Sampler:
@@ -175,17 +180,21 @@ class Sampler:
         counts = _counts(metrics, traffic)
         if kind.clients:
             counts.effects = {each: _counts(metrics, traffic, effect=each) for each in EFFECTS}
-        now = _Reading(metrics, counts, cpu_busy_s)
+        now = _Reading(metrics, counts, cpu_busy_s, metrics.total("cpu_shed_total") or 0.0)
         before = self._readings.get(instance.spec.name)
         if before is None or before.metrics is not metrics:
-            before = _Reading(metrics, Counts(), 0.0)
+            before = _Reading(metrics, Counts(), 0.0, 0.0)
         self._readings[instance.spec.name] = now
         busy = None
         if instance.handle.cores and seconds > 0:
             busy = min(1.0, (now.cpu_busy_s - before.cpu_busy_s) / seconds / instance.handle.cores)
         waiting = _sum(metrics.series(traffic.in_hand))
         return NodeSample(
-            now.counts.since(before.counts), waiting if instance.running else 0.0, busy
+            now.counts.since(before.counts),
+            waiting if instance.running else 0.0,
+            busy,
+            (now.shed - before.shed) / seconds if seconds > 0 else 0.0,
+            int(_sum(metrics.series("cpu_shed_from"))),
         )
 
     def _thin_out(self) -> None:

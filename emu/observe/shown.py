@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nodes.parts.shedding import LEAST
 
 EFFECTS: Final = {"read": "reads", "write": "writes", "any": "not sent"}
 """What operations do, for people. Those that were not sent had chosen nothing yet."""
@@ -15,6 +18,15 @@ def number(value: float) -> str:
     if value >= 9.95 or value == int(value):
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 0.05 else f"{value:.2g}"
+
+
+def shedding(node: Mapping[str, Any]) -> str:
+    """`sheds 32/s of urgency 6 to 7`: what a node refuses, for more urgent work waits; or ""."""
+    per_s, urgency = node.get("shed_per_s", 0.0), node.get("shed_from", 0)
+    if not per_s:
+        return ""
+    least = f"{urgency} to 7" if urgency < LEAST else str(LEAST)
+    return f"sheds {number(per_s)}/s of urgency {least}"
 
 
 def duration(value_s: float | None) -> str:

@@ -135,13 +135,16 @@ def _node(cluster: Cluster, sampler: Sampler, name: str) -> dict[str, Any]:
     row = ps_row(cluster, cluster.instances[name])
     sample = sampler.nodes.get(name)
     if sample is None or not sampler.samples:
-        return {**row, **_rates(Counts(), 0.0), "waiting": 0, "cpu_busy_ratio": None}
+        return {**row, **_rates(Counts(), 0.0), "waiting": 0, "cpu_busy_ratio": None,
+                "shed_per_s": 0.0, "shed_from": 0}  # fmt: skip
     busy = sample.cpu_busy_ratio
     return {
         **row,
         **_rates(sample.counts, sampler.samples[-1].seconds),
         "waiting": int(sample.waiting),
         "cpu_busy_ratio": None if busy is None else round(busy, 3),
+        "shed_per_s": round(sample.shed_per_s, 2),
+        "shed_from": sample.shed_from,
     }
 
 

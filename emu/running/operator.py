@@ -16,7 +16,7 @@ import trio
 from emu.machine.events import Events
 from emu.machine.reach import not_counted
 from emu.machine.world import OPERATOR, World
-from nodes.base import ADMIN_PORT, Access, Clock, Cpu, Timer
+from nodes.base import ADMIN_PORT, NO_RANK, Access, Clock, Cpu, Timer
 from nodes.metrics import Metrics
 from nodes.parts.timing import move_on_after
 from nodes.wire.client import Client
@@ -51,7 +51,13 @@ class WorldClock:
 class _NoCpu:
     cores = 0
 
-    async def run(self, cost_s: float | None = None, *, expires_at_s: float | None = None) -> None:
+    async def run(
+        self,
+        cost_s: float | None = None,
+        *,
+        expires_at_s: float | None = None,
+        rank: int = NO_RANK,
+    ) -> None:
         await trio.lowlevel.checkpoint()
 
 

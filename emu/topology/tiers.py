@@ -60,8 +60,14 @@ class CpuOptions:
     """Whether a request whose time is over is dropped when its turn comes; else it is worked on."""
     drop_abandoned: bool = True
     """Whether a request whose client has left is dropped, too; else it is worked on for nobody."""
+    shed_wait_s: float = 0.0
+    """Above 0: while requests wait longer than this for a core, on average, the least urgent ones
+    are refused (`urgency` of users and clients; HTTP's `Priority: u=0` to `u=7`), and a full queue,
+    or one at its limit, makes room for who is more urgent: `shed_wait: 20ms`."""
 
     def __post_init__(self) -> None:
+        if self.shed_wait_s < 0:
+            raise ValueError("`shed_wait` must not be below 0")
         if self.cores < 1:
             raise ValueError("`cores` must be at least 1; leave `cpu` out to charge nothing")
 
@@ -469,6 +475,7 @@ def _cpu(options: CpuOptions | None) -> CpuSpec:
         limit=options.limit,
         drop_expired=options.drop_expired,
         drop_abandoned=options.drop_abandoned,
+        shed_wait_s=options.shed_wait_s,
     )
 
 

@@ -69,6 +69,7 @@ class Flights:
     async def _fly(self, flight: Flight, request: Request) -> None:
         call = current_call.get()
         flying = Call(trace=call.trace if call is not None else None)
+        flying.urgency = call.urgency if call is not None else flying.urgency
         flying.hops = call.hops if call is not None else None
         current_call.set(flying)
         try:

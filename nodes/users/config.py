@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from nodes.parts.breaker import Breaker
 from nodes.parts.changing import Curve, Rate, Share, Step, rate_of
+from nodes.parts.shedding import LEAST, MIDDLE
 from nodes.users.resolver import client_subnets
 from nodes.users.visiting import (
     ASSET,
@@ -76,6 +77,31 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True)
+class Urgency:
+    """How urgent each thing is that users do, from 0 (the most) to 7: an overloaded server refuses
+    the least urgent first, where its `cpu` has a `shed_wait`."""
+
+    home: int = MIDDLE
+    """The front page."""
+    asset: int = MIDDLE
+    """Pictures and stylesheets."""
+    profile: int = MIDDLE
+    """A person's page."""
+    timeline: int = MIDDLE
+    """What the people that one follows have posted."""
+    search: int = MIDDLE
+    """A search for a word."""
+    post: int = MIDDLE
+    """A new post."""
+    photo: int = MIDDLE
+    """A new photo."""
+
+    def __post_init__(self) -> None:
+        if not all(0 <= getattr(self, each) <= LEAST for each in self.__slots__):
+            raise ValueError(f"`urgency` is from 0 (the most urgent) to {LEAST}")
+
+
+@dataclass(frozen=True, slots=True)
 class UsersConfig:
     """Users of one region: `rate` (they come, whatever happens), `clients` or a `population` (they
     wait for their answers, and think)."""
@@ -109,6 +135,8 @@ class UsersConfig:
     """How they ask: over HTTP as browsers do, or by MessagePack-RPC as apps might."""
     mix: Mix = field(default_factory=Mix)
     """How often they do what, by weight: `mix: {post: 30, search: 0}`."""
+    urgency: Urgency = field(default_factory=Urgency)
+    """How urgent that is, from 0 to 7, 3 if not said: `urgency: {post: 1, search: 6}`."""
     login: bool = False
     """Whether they log in first and post by their session (a lost session is an error)."""
     timeout_s: float = 2.0

@@ -271,7 +271,9 @@ class UsersNode:
             await self._log_in(user)
         operation = self._rng.choices(self._operations, self._weights)[0]
         arguments = self._arguments(operation, user)
-        current_call.set(Call(trace=self._traces.getrandbits(52)))
+        call = Call(trace=self._traces.getrandbits(52))
+        call.urgency = getattr(self.config.urgency, operation)
+        current_call.set(call)
         written = self.written.get(operation)
         record = written.begin(user.process, arguments["id"]) if written is not None else None
         outcome, reason, answer = await self._attempts.make(user, operation, arguments)

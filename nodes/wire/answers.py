@@ -15,6 +15,7 @@ import trio
 from nodes.base import Clock, Context, CpuBusy, CpuExpired, Fenced
 from nodes.metrics import Counter, Histogram
 from nodes.parts.places import place
+from nodes.parts.shedding import MIDDLE, rank_of
 from nodes.wire.arguments import arguments_of
 from nodes.wire.hops import Hops
 from protocols import rpc
@@ -63,7 +64,7 @@ class Ending:
 class Call:
     """The circumstances of one request: who asks, until when, in whose name."""
 
-    __slots__ = ("deadline_s", "ending", "epoch", "hops", "peer", "trace")
+    __slots__ = ("deadline_s", "ending", "epoch", "hops", "peer", "trace", "urgency")
 
     def __init__(
         self,
@@ -80,8 +81,15 @@ class Call:
         """On this node's monotonic clock; None: the caller named no limit."""
         self.trace = trace
         self.epoch = epoch
+        self.urgency = MIDDLE
+        """0 (the most) to 7: who is refused last, and first, where too much is asked."""
         self.hops: Hops | None = None
         """Where the way of this request is to be told."""
+
+    @property
+    def rank(self) -> int:
+        """Of two the higher one is refused first."""
+        return rank_of(self.urgency, self.trace)
 
 
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
@@ -94,7 +102,7 @@ def outlive_caller() -> None:
     parent = current_call.get()
     if parent is not None and parent.deadline_s is not None:
         call = Call(parent.peer, None, parent.trace, parent.epoch, parent.ending)
-        call.hops = parent.hops
+        call.urgency, call.hops = parent.urgency, parent.hops
         current_call.set(call)
 
 
@@ -126,7 +134,7 @@ def as_rpc_error(ctx: Context, error: Exception, **where: str) -> RpcError:
         case Fenced():
             raise error
         case CpuBusy():
-            return RpcError("overloaded", "the cpu's queue is full")
+            return RpcError("overloaded", f"the cpu: {error}")
         case CpuExpired():
             return RpcError("expired", "dropped from the cpu's queue: its time was over")
     ctx.log.error("handler failed", **where, error=repr(error), at=place(error))

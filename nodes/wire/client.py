@@ -16,6 +16,7 @@ from trio import lowlevel
 
 from nodes.base import RPC_PORT, Context, Stream, Timer
 from nodes.parts.causes import in_words
+from nodes.parts.shedding import MIDDLE
 from nodes.parts.timing import move_on_after
 from nodes.wire.answers import current_call
 from nodes.wire.connection import PROTOCOL_VERSION
@@ -41,7 +42,7 @@ class _Waiter:
 
     __slots__ = (
         "answer", "deadline_s", "epoch", "error", "heard", "method", "params", "sent", "sent_s",
-        "task", "trace",
+        "task", "trace", "urgency",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +58,7 @@ class _Waiter:
         self.deadline_s = deadline_s
         self.trace = trace
         self.epoch = epoch
+        self.urgency = MIDDLE
         self.task: lowlevel.Task | None = None
         self.answer: Any = None
         self.error: RpcError | None = None
@@ -168,6 +170,8 @@ class Client:
         if self._closed:
             raise RpcError("unavailable", f"the client of {self.host} is closed")
         waiter = _Waiter(method, params, deadline_s, trace, epoch)
+        if parent is not None:
+            waiter.urgency = parent.urgency
         msgid = self._take_msgid()
         self._waiting[msgid] = waiter
         if deadline_s < self._alarm_s:
@@ -223,6 +227,8 @@ class Client:
                 metadata[rpc.TRACE] = waiter.trace
             if waiter.epoch is not None:
                 metadata[rpc.EPOCH] = waiter.epoch
+            if waiter.urgency != MIDDLE:
+                metadata[rpc.URGENCY] = waiter.urgency
             values.append(metadata)
         try:
             packed = link.rpc.send_request(msgid, waiter.method, values)

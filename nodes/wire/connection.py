@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import trio
 
 from nodes.base import Context, Peer, Stream, Timer
+from nodes.parts.shedding import LEAST
 from nodes.wire.answers import (
     Batch,
     Call,
@@ -368,7 +369,11 @@ class ServerConnection:
         if isinstance(remaining_ms, int | float) and remaining_ms < MAX_REMAINING_MS:
             deadline_s = arrived_s + max(0, remaining_ms) / 1000
         trace, epoch = metadata.get(rpc.TRACE), metadata.get(rpc.EPOCH)
-        return Call(self.stream.peer.name, deadline_s, trace, epoch, self.ending)
+        call = Call(self.stream.peer.name, deadline_s, trace, epoch, self.ending)
+        urgency = metadata.get(rpc.URGENCY)
+        if type(urgency) is int and 0 <= urgency <= LEAST:
+            call.urgency = urgency
+        return call
 
     async def _work(
         self,
@@ -391,7 +396,9 @@ class ServerConnection:
             with scope:
                 try:
                     if service.charge_cpu and self.ctx.cpu.cores and method.cost_s != 0:
-                        await self.ctx.cpu.run(method.cost_s, expires_at_s=call.deadline_s)
+                        await self.ctx.cpu.run(
+                            method.cost_s, expires_at_s=call.deadline_s, rank=call.rank
+                        )
                     result = method.handler(call, *params)
                     if method.is_async:
                         result = await result

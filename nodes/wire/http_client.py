@@ -13,6 +13,7 @@ import trio
 
 from nodes.base import HTTP_PORT, Context, Stream
 from nodes.parts.causes import in_words
+from nodes.parts.shedding import MIDDLE
 from nodes.parts.timing import move_on_after
 from nodes.wire.hops import ASKED, WHY
 from nodes.wire.service import CHUNK_BYTES, current_call
@@ -196,6 +197,8 @@ class HttpClient:
         all_headers += headers
         if call is not None and call.trace is not None:
             all_headers.append((http.TRACE, f"{call.trace:x}"))
+        if call is not None and call.urgency != MIDDLE:
+            all_headers.append((http.PRIORITY, f"u={call.urgency}"))
         if call is not None and call.hops is not None:
             all_headers.append(ASKED)
         return all_headers

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from nodes.base import Context, Stream
 from nodes.metrics import Counter, Histogram
 from nodes.parts import jsons
+from nodes.parts.shedding import MIDDLE
 from nodes.parts.timing import Alarm
 from nodes.wire.answers import as_rpc_error
 from nodes.wire.answers import request_id as id_of_request
@@ -194,7 +195,11 @@ class HttpService:
         trace = _trace(request)
         if trace is None:  # a client from outside: here its way begins
             trace = self._ids.getrandbits(ID_BITS)
-        return Call(via.peer, arrived_s + self._limit_s(request), trace)
+        call = Call(via.peer, arrived_s + self._limit_s(request), trace)
+        told = request.headers.get(http.PRIORITY)
+        if told is not None:
+            call.urgency = urgency_of(told)
+        return call
 
     async def _admit(
         self, request: Request, endpoint: Endpoint, via: Via, alarm: Alarm, call: Call
@@ -206,7 +211,7 @@ class HttpService:
         assert call.deadline_s is not None
         alarm.set(call.deadline_s)
         try:
-            return await self._work(request, endpoint, via, call.deadline_s)
+            return await self._work(request, endpoint, via, call)
         finally:
             self.in_flight -= 1
 
@@ -228,11 +233,13 @@ class HttpService:
         return replace(response, headers=(*response.headers, (http.REQUEST_ID, f"{trace:x}")))
 
     async def _work(
-        self, request: Request, endpoint: Endpoint, via: Via, deadline_s: float
+        self, request: Request, endpoint: Endpoint, via: Via, call: Call
     ) -> AnyResponse:
         try:
             if self.ctx.cpu.cores and endpoint.cost_s != 0:
-                await self.ctx.cpu.run(endpoint.cost_s, expires_at_s=deadline_s)
+                await self.ctx.cpu.run(
+                    endpoint.cost_s, expires_at_s=call.deadline_s, rank=call.rank
+                )
             answer = endpoint.handler(request, via)
             response: AnyResponse = answer if endpoint.at_once else await answer
             return response
@@ -312,6 +319,15 @@ def _trace(request: Request) -> int | None:
         return int(text, 16) if 0 < len(text) <= 16 else None
     except ValueError:
         return None
+
+
+def urgency_of(text: str) -> int:
+    """Of the header `Priority: u=1, i` (RFC 9218): what is no urgency there says nothing."""
+    for item in text.split(","):
+        name, _, value = item.partition(";")[0].strip().partition("=")
+        if name == "u" and len(value) == 1 and value in "01234567":
+            return int(value)
+    return MIDDLE
 
 
 def http_date(wall_s: float) -> str:

@@ -13,6 +13,8 @@ MAX_QUERY_FIELDS: Final = 100
 DEADLINE_MS: Final = "x-deadline-ms"
 """Request header: the caller waits so many milliseconds more (never a time of day)."""
 TRACE: Final = "x-emu-trace"
+PRIORITY: Final = "priority"
+"""Request header (RFC 9218): `u=0` (the most urgent) to `u=7`; 3 where it is not said."""
 REQUEST_ID: Final = "x-request-id"
 """Of an answer that went wrong: by what it is found in the logs."""
 NODE: Final = "x-emu-node"

@@ -11,8 +11,9 @@ import trio.testing
 from emu.machine.clock import MachineClock, NodeClock
 from emu.machine.cpu import NodeCpu
 from emu.machine.world import CpuSpec
-from nodes.base import CpuBusy, CpuExpired, Fenced
+from nodes.base import NO_RANK, CpuBusy, CpuExpired, Fenced
 from nodes.metrics import Metrics
+from nodes.parts.shedding import rank_of
 from tests.fakes import FakeTimers, a_life
 
 
@@ -28,9 +29,15 @@ class Rig:
         self.cpu = NodeCpu(self.timers, self.life, self.clock, spec, self.metrics)
         self.ended: list[tuple[str, float]] = []
 
-    async def work(self, name: str, cost_s: float | None = None, expires: float | None = None):
+    async def work(
+        self,
+        name: str,
+        cost_s: float | None = None,
+        expires: float | None = None,
+        rank: int = NO_RANK,
+    ):
         try:
-            await self.cpu.run(cost_s, expires_at_s=expires)
+            await self.cpu.run(cost_s, expires_at_s=expires, rank=rank)
         except (CpuBusy, CpuExpired, Fenced) as error:
             name += f" {type(error).__name__}"
         self.ended.append((name, self.timers.now_s()))
@@ -284,3 +291,52 @@ async def test_other_cores_begin_with_another_limit_and_it_is_the_one_that_is_sh
     assert rig.sample("emu_cpu_limit") == 2
     rig.cpu.cores = 5
     assert rig.sample("emu_cpu_limit") == 5
+
+
+# --- shedding ------------------------------------------------------------------------------------
+
+
+async def shed_rig(nursery: Any, **options: Any) -> Rig:
+    """One core of a second, with `a` at work; then b to e, the less urgent the later."""
+    rig = Rig(shed_wait_s=0.5, **options)
+    for number, name in enumerate("abcde"):
+        nursery.start_soon(rig.work, name, None, None, rank_of(number + 2, 0))
+        await rig.timers.run_for(0.0)
+    return rig
+
+
+async def test_a_full_queue_makes_room_for_who_is_more_urgent(nursery):
+    rig = await shed_rig(nursery, max_queue=4)
+    nursery.start_soon(rig.work, "urgent", None, None, rank_of(1, 0))
+    await rig.timers.run_for(0.0)
+    assert rig.ended == [("e CpuBusy", 0.0)]
+    nursery.start_soon(rig.work, "least", None, None, rank_of(7, 0))
+    await rig.timers.run_for(0.0)
+    assert rig.ended[1:] == [("least CpuBusy", 0.0)]
+    assert rig.sample('emu_cpu_shed_total{urgency="6"}') == 1
+    assert rig.sample('emu_cpu_dropped_total{reason="full"}') == 1
+    await rig.timers.run_until(10.0)
+    assert [name for name, _ in rig.in_order()[2:]] == ["a", "b", "c", "d", "urgent"]
+
+
+async def test_while_work_waits_too_long_the_least_urgent_of_it_is_not_served(nursery):
+    rig = Rig(service_time_s=0.1, shed_wait_s=0.2)
+    for number in range(120):
+        name, urgency = ("urgent", 1) if number % 3 == 0 else ("idle", 6)
+        nursery.start_soon(rig.work, name, None, None, rank_of(urgency, number * 31))
+        await rig.timers.run_for(0.05)
+    assert rig.sample("emu_cpu_shed_from") == 6
+    await rig.timers.run_for(10.0)
+    names = [name for name, _ in rig.ended]
+    assert names.count("urgent") == 40, "20/s are asked for, 10/s can be done, 6.7/s are urgent"
+    assert names.count("idle CpuBusy") == rig.sample('emu_cpu_shed_total{urgency="6"}') > 40
+    assert 10 < names.count("idle") < 40
+
+
+async def test_without_shed_wait_all_are_alike(nursery):
+    rig = Rig(max_queue=1)
+    for name in "abc":
+        nursery.start_soon(rig.work, name, None, None, rank_of(7 if name == "b" else 0, 0))
+        await rig.timers.run_for(0.0)
+    assert rig.ended == [("c CpuBusy", 0.0)]
+    assert "cpu_shed" not in rig.metrics.render().decode()

@@ -12,7 +12,7 @@ from typing import Any
 import trio
 from trio.testing import memory_stream_pair
 
-from nodes.base import DIRECTORY_HOST, OPERATE, RPC_PORT, Listener, Peer, Stream
+from nodes.base import DIRECTORY_HOST, NO_RANK, OPERATE, RPC_PORT, Listener, Peer, Stream
 from nodes.metrics import Metrics
 from nodes.wire.service import Call, Service
 from protocols import control
@@ -178,7 +178,13 @@ class MemoryClock:
 class MemoryCpu:
     cores = 0
 
-    async def run(self, cost_s: float | None = None, *, expires_at_s: float | None = None) -> None:
+    async def run(
+        self,
+        cost_s: float | None = None,
+        *,
+        expires_at_s: float | None = None,
+        rank: int = NO_RANK,
+    ) -> None:
         await trio.lowlevel.checkpoint()
 
 

@@ -324,7 +324,11 @@ async def test_a_full_or_late_cpu_queue_is_503(autojump_clock: MockClock, web: W
         charged: list[tuple[float | None, float | None]] = []
 
         async def run(
-            self, cost_s: float | None = None, *, expires_at_s: float | None = None
+            self,
+            cost_s: float | None = None,
+            *,
+            expires_at_s: float | None = None,
+            rank: int = 0,
         ) -> None:
             await trio.lowlevel.checkpoint()
             self.charged.append((cost_s, expires_at_s))

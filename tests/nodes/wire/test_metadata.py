@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from nodes.base import RPC_PORT
+from nodes.wire.http_server import urgency_of
 from nodes.wire.service import Call, Service
 from protocols import rpc
 from tests.nodes.harness import MemoryWorld
@@ -29,7 +30,11 @@ class Rig:
         async def wait(call: Call) -> None:
             await trio.sleep(5)
 
+        async def urgency(call: Call) -> int:
+            return call.urgency
+
         self.service.add("left_s", left_s)
+        self.service.add("urgency", urgency)
         self.service.add("wait", wait)
 
     async def begin(self) -> None:
@@ -135,3 +140,25 @@ async def test_a_message_that_never_ends_closes_its_connection(
     with trio.fail_after(60), pytest.raises((trio.BrokenResourceError, EOFError)):
         if not await rig.stream.receive_some():
             raise EOFError
+
+
+@pytest.mark.parametrize(
+    ("told", "urgency"),
+    [(0, 0), (7, 7), (8, 3), (-1, 3), (True, 3), (1.0, 3), ("1", 3), (None, 3), ([], 3)],
+)
+async def test_only_an_urgency_from_0_to_7_says_something(
+    autojump_clock: MockClock, nursery: trio.Nursery, told: Any, urgency: int
+) -> None:
+    rig = Rig(nursery)
+    await rig.begin()
+    assert await rig.ask(1, "urgency", {rpc.URGENCY: told}) == (None, urgency)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("header", "urgency"),
+    [("u=0", 0), ("u=7, i", 7), ("i, u=5", 5), ("u=2;x=1", 2), ("u=8", 3), ("u=-1", 3), ("u", 3),
+     ("u=12", 3), ("", 3), ("u=\u0661", 3), ("u=" + "1" * 9999, 3), ("u=?1", 3)],
+)  # fmt: skip
+def test_http_says_it_as_browsers_do(header: str, urgency: int) -> None:
+    assert urgency_of(header) == urgency
