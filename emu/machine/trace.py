@@ -45,6 +45,9 @@ class Rules(Protocol):
     problems: dict[str, None]
 
     def take(self, route: bytes, data: bytes | memoryview) -> None: ...
+    def overtaken(self, route: bytes) -> None:
+        """On this stream bytes arrived that were not those that were sent next."""
+        ...
 
 
 class _Sent:

@@ -1,7 +1,8 @@
-"""Rules of MessagePack-RPC that whoever speaks it must keep; a simulation can read along.
+"""Rules that whoever speaks on a stream must keep; a simulation can read along.
 
-A request's msgid is free, an answer answers a request, and nobody grants others more time than it
-was given itself. Nothing here knows a tier or a method.
+What was sent first arrives first, whatever it is. Of MessagePack-RPC: a request's msgid is free, an
+answer answers a request, and nobody grants others more time than it was given itself. Nothing here
+knows a tier or a method.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ class WireRules:
             if problem:
                 self._problem(way, problem)
 
+    def overtaken(self, route: bytes) -> None:
+        """Whatever it speaks."""
+        way = route.decode().replace(">", " → ")
+        self._note(f"{way}: bytes arrived that were not those that were sent next")
+
     def _begin(self, route: bytes, data: bytes | memoryview) -> _Way | None:
         if data[0] not in RPC_ARRAY:
             return None
@@ -60,8 +66,11 @@ class WireRules:
         return _Way(source, target, connection)
 
     def _problem(self, way: _Way, text: str) -> None:
+        self._note(f"{way.source} → {way.target}: {text}")
+
+    def _note(self, problem: str) -> None:
         if len(self.problems) < MAX_PROBLEMS:
-            self.problems[f"{way.source} → {way.target}: {text}"] = None
+            self.problems[problem] = None
 
     def _judge(self, way: _Way, message: rpc.Message) -> str:
         match message[0]:

@@ -38,6 +38,10 @@ class SimStream(Stream):
         self._every = network.checkpoint_every
         self._calls = 0
         self._chunks: deque[bytes] = deque()
+        self._on_their_way: deque[bytes] = deque()
+        """What was put and has not arrived, where somebody looks at the order; of the first so many
+        bytes have."""
+        self._arrived_bytes = 0
         self._held_bytes = 0
         self._starved = False
         self._ended = False
@@ -72,13 +76,17 @@ class SimStream(Stream):
         room = BUFFER_BYTES - self._held_bytes
         if self.closed:
             self._pipe.reset_after()
+            self._far._on_their_way.clear()
             return size
         if size > room:
             self._starved = True
             if room <= 0:
                 return 0
             data, size = data[:room], room
-        self._network.trace.message(self._network.timers.now, self._route, data)
+        trace = self._network.trace
+        trace.message(self._network.timers.now, self._route, data)
+        if trace.rules is not None and not self._far._let_arrive(data, size):
+            trace.rules.overtaken(self._route)
         self._chunks.append(data if type(data) is bytes else bytes(data))
         self._held_bytes += size
         reader = self._reader
@@ -209,7 +217,23 @@ class SimStream(Stream):
         network = self._network
         if network.trace.keep:
             network.trace.sent(network.timers.now, self._far._route, data)
+        if network.trace.rules is not None:
+            self._on_their_way.append(data)
         self._pipe.put(data)
+
+    def _let_arrive(self, data: bytes | memoryview, size: int) -> bool:
+        """Whether these bytes are what was sent next: on a stream nothing overtakes."""
+        waiting = self._on_their_way
+        if not waiting:
+            return False
+        first, begin = waiting[0], self._arrived_bytes
+        end = begin + size
+        if end < len(first):
+            self._arrived_bytes = end
+            return data == first[begin:end]
+        waiting.popleft()
+        self._arrived_bytes = 0
+        return data is first or data == first[begin:]
 
     async def wait_send_all_might_not_block(self) -> None:
         if self._sending:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
+from emu.machine.links import Slow
+from emu.machine.pipe import Pipe
 from emu.seeds.wire_rules import WireRules
+from emu.sim.run import in_virtual_time
+from emu.sim.world import SimWorld
 from protocols import rpc
+from tests.conformance.conftest import CLIENT, SERVER, connected
 
 PACK = rpc.Connection()
 
@@ -102,3 +108,30 @@ def test_other_protocols_are_let_pass_and_broken_messages_are_not():
     assert talk.problems == []
     talk.say("web>db", b"\x94\xc1")
     assert len(talk.problems) == 1 and "no MessagePack-RPC" in talk.problems[0]
+
+
+def test_on_a_stream_nothing_overtakes_whatever_it_speaks(monkeypatch: pytest.MonkeyPatch):
+    def problems() -> list[str]:
+        rules = WireRules()
+
+        async def program() -> None:
+            async with SimWorld(1) as world, connected(world) as (_, _, near, far):
+                world.links.add(Slow(CLIENT, SERVER, latency_s=0.1))
+                await near.send_all(b"GET / HTTP/1.1")
+                await near.send_all(b"Host: ours")
+                await trio.sleep(1)
+                await far.receive_some()
+
+        outcome = in_virtual_time(program, seed=1, rules=rules)
+        assert outcome.error is None
+        return list(rules.problems)
+
+    assert problems() == []
+    sound = Pipe._due
+
+    def due(self: Any) -> None:
+        self._queue.reverse()
+        sound(self)
+
+    monkeypatch.setattr(Pipe, "_due", due)
+    assert problems() and "bytes arrived that were not those that were sent next" in problems()[0]
