@@ -68,6 +68,8 @@ class ClientsConfig:
     """Reads at replicas: whether they carry the session's token. Without, they may be old."""
     reading_ratio: float | None = None
     """The share of operations that change nothing; the workload's own if not said."""
+    writers: int = 0
+    """Only the first so many members write, and the others read what those wrote; 0: all write."""
     timeout_s: float = 5.0
     """For one operation, with the retries that its request id makes safe."""
     urgency: int = MIDDLE
@@ -85,8 +87,8 @@ class ClientsConfig:
             raise ValueError("`timeout` must be above 0")
         if not 0 <= self.urgency <= LEAST:
             raise ValueError(f"`urgency` is from 0 (the most urgent) to {LEAST}")
-        if min(self.together_s, self.think_time_s, self.burst) < 0:
-            raise ValueError("`together`, `think_time` and `burst` must not be below 0")
+        if min(self.together_s, self.think_time_s, self.burst, self.writers) < 0:
+            raise ValueError("`together`, `think_time`, `burst` and `writers` must not be below 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class ClientsNode:
         self.tally = Tally(ctx.clock.monotonic_s())
         self.phase = "preparing"
         self._rng = ctx.rng("clients")
+        only_reads = config.writers and int(ctx.name.rpartition("-")[2]) > config.writers
+        self._reading_ratio = 1.0 if only_reads else config.reading_ratio
         self._processes = 0
         self._operations = 0
         self._running = 0
@@ -231,10 +235,10 @@ class ClientsNode:
         await self.ctx.clock.sleep((now_s // every_s + 1) * every_s - now_s)
 
     def _next_step(self, workload: Workload) -> Step:
-        """As the workload draws it, until it is of the sort that `reading_ratio` asks for."""
+        """As the workload draws it, until it is of the sort that is wanted."""
         step = workload.next(self._rng, self._operations)
-        if self.config.reading_ratio is not None:
-            reads = self._rng.random() < self.config.reading_ratio
+        if self._reading_ratio is not None:
+            reads = self._rng.random() < self._reading_ratio
             for _ in range(MAX_DRAWS):
                 if step.reads == reads:
                     break

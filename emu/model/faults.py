@@ -135,11 +135,13 @@ class Slow:
     breaks: ClassVar[bool] = True
     target: str
     latency_s: float = 0.1
-    """Added in each direction."""
+    """Added in each direction, if not `one_way`."""
     jitter_s: float = 0.0
     """Its standard deviation."""
     to: str = "all"
     """The other end; everybody else if not said."""
+    one_way: bool = False
+    """Only what the target sends is late."""
 
 
 @dataclass(frozen=True, slots=True)

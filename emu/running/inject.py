@@ -106,8 +106,8 @@ async def _partition(cluster: Cluster, fault: faults.Partition) -> Undo:
 
 async def _slow(cluster: Cluster, fault: faults.Slow) -> Undo:
     first, second = await _two_groups(cluster, fault.target, fault.to)
-    rule = links.Slow(first, second, both=True, latency_s=fault.latency_s, jitter_s=fault.jitter_s)
-    return _added(cluster, rule)
+    delay = {"latency_s": fault.latency_s, "jitter_s": fault.jitter_s}
+    return _added(cluster, links.Slow(first, second, both=not fault.one_way, **delay))
 
 
 async def _loss(cluster: Cluster, fault: faults.Loss) -> Undo:

@@ -66,6 +66,19 @@ def test_every_object_is_read_once_more_at_the_end():
     assert len(used) > 4
 
 
+def test_members_that_only_read_read_what_the_writers_wrote():
+    async def script(c: emu.Scenario) -> list:
+        await c.sleep(3)
+        await c.finish()
+        return operations(c)
+
+    found = emu.run(script, topology("append", more=", nodes: 3, writers: 2"))
+    nodes = {str(each.process).partition(".")[0] for each in found if each.f == "append"}
+    assert nodes == {"load-1", "load-2"}
+    read = [each.result for each in found if each.process == "load-3.1/0" and each.is_ok]
+    assert any(read) and all(each.f == "read" for each in found if each.process == "load-3.1/0")
+
+
 def test_what_a_setting_may_lose_is_counted_not_condemned():
     """Commits are acknowledged by the primary alone, and the primary is cut off and replaced."""
 
@@ -81,6 +94,15 @@ def test_what_a_setting_may_lose_is_counted_not_condemned():
     assert found["anomalies"] == []
     assert found["permitted_anomalies"] > 0
     assert found["divergent_records"] > 0
+
+
+def test_a_way_may_be_slow_and_the_way_back_as_it_was():
+    async def script(c: emu.Scenario) -> list[float]:
+        links = c.cluster.world.links
+        async with await c.slow("db-1", latency_s=0.2, to="db-2", one_way=True):
+            return [links.link("db-1", "db-2").latency_s, links.link("db-2", "db-1").latency_s]
+
+    assert emu.run(script, topology("append")) == [0.2, 0.0]
 
 
 def test_without_tokens_replicas_show_old_states_and_that_is_counted():

@@ -28,7 +28,9 @@ EVERY = (
     FaultItem(faults.Pause("db primary"), 2.5, for_s=0.333),
     FaultItem(faults.Unpause("db"), 2.6),
     FaultItem(faults.Partition(("web-1,web-2", "db"), one_way=True, mode="reject"), 1.0, for_s=0.5),
-    FaultItem(faults.Slow("web", latency_s=0.123, jitter_s=0.05, to="db"), 1.0, for_s=60.0),
+    FaultItem(
+        faults.Slow("web", latency_s=0.123, jitter_s=0.05, to="db", one_way=True), 1.0, for_s=60.0
+    ),
     FaultItem(faults.Loss("web", loss_ratio=0.073, to="db"), 9.0),
     FaultItem(faults.Throttle("web", 54321.0), 9.0),
     FaultItem(faults.Disk("db", slow_factor=12.5, fail="writes", full=True), 9.0),
