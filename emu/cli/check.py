@@ -37,7 +37,9 @@ def check(
         str,
         typer.Option("--guarantee", help=GUARANTEE_HELP, autocompletion=one_of_these(*GUARANTEES)),
     ] = "",
-    steps: Annotated[int, typer.Option("--steps", help="Search budget per object.")] = MAX_STEPS,
+    steps: Annotated[
+        int, typer.Option("--steps", min=1, help="Search budget per object.")
+    ] = MAX_STEPS,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a history: valid (exit 0), not valid (4, told with its operations), or unknown (1)."""

@@ -13,7 +13,7 @@ from emu.cli import output
 from emu.cli.attach import JsonOption, one_of_these
 from emu.cli.campaign import Campaign
 from emu.cli.files import SetOption, complete_file, duration_s, read_topology
-from emu.cli.simulate import MAX_SEEDS
+from emu.cli.simulate import MAX_SEEDS, JobsOption
 from emu.cli.up import one_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def compare(
     faults: Annotated[
         str, typer.Option("--faults", help=FAULTS_HELP, autocompletion=one_of_these(*SOURCES))
     ] = "",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes (0: one per core).")] = 0,
+    jobs: JobsOption = 0,
     out: Annotated[str, typer.Option("--out", "-o", help=OUT_HELP)] = "",
     as_json: JsonOption = False,
 ) -> None:

@@ -88,9 +88,7 @@ def explain(
         return
     found = _found(asked, commands)
     if not found:
-        known = [*ABOUT, *(entry.name for topic in ABOUT for entry in _entries(topic, commands))]
-        text = " ".join(asked)
-        output.fail(f"nothing is called `{text}`; {hint(text, known)}", output.USAGE)
+        output.fail(_not_found(asked, commands), output.USAGE)
     if as_json:
         output.result([_as_record(topic, entry) for topic, entry in found])
         return
@@ -99,6 +97,16 @@ def explain(
         return
     for place, (topic, entry) in enumerate(found):
         _tell_whole(topic, entry, last=place == len(found) - 1)
+
+
+def _not_found(asked: Sequence[str], commands: Any) -> str:
+    topic, rest = asked[0].removesuffix("s"), " ".join(asked[1:])
+    if topic in ABOUT and rest:
+        names = (entry.name for entry in _entries(topic, commands))
+        return f"no {topic} is called `{rest}`; {hint(rest, names)}"
+    known = [*ABOUT, *(entry.name for each in ABOUT for entry in _entries(each, commands))]
+    text = " ".join(asked)
+    return f"nothing is called `{text}`; {hint(text, known)}"
 
 
 def _entries(topic: str, commands: Any) -> list[Entry]:

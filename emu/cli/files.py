@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -73,6 +74,19 @@ def read_topology(
     return found if seed is None else replace(found, seed=seed)
 
 
+def read_record(path: str, keys: Collection[str], maker: str) -> dict[str, Any]:
+    """What `maker` wrote with --json, which has these keys; anything else ends the command."""
+    try:
+        found = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        output.fail(f"cannot read {path}: {error.strerror}", output.USAGE)
+    except (ValueError, RecursionError):  # also text that is not UTF-8
+        found = None
+    if not isinstance(found, dict) or not set(keys) <= found.keys():
+        output.fail(f"{path} is no record; `{maker} --json` writes one", output.USAGE)
+    return found
+
+
 def duration_s(option: str, text: str) -> float | None:
     """What an option like `--for 10s` says; None where it is not given."""
     if not text:
@@ -84,12 +98,12 @@ def duration_s(option: str, text: str) -> float | None:
     return float(found)
 
 
-def condition_of(option: str, text: str) -> Condition | None:
+def condition_of(option: str, text: str | None) -> Condition | None:
     """What an option like `--until 'db.lag > 2s'` says; None where it is not given."""
     from emu.running.conditions import parse
 
     try:
-        return parse(text) if text else None
+        return None if text is None else parse(text)
     except ValueError as error:
         output.fail(f"{option}: {error}", output.USAGE)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from emu.cli import campaign, output
 from emu.cli.attach import JsonOption
+from emu.cli.files import read_record
 
 
 def merge(
@@ -24,7 +24,7 @@ def merge(
     from emu.seeds.merging import merged
 
     try:
-        record = merged([_read(path) for path in records])
+        record = merged([read_record(path, (), "emu sim") for path in records])
     except ValueError as error:
         output.fail(f"cannot merge {', '.join(records)}: {error}", output.USAGE)
     if as_json:
@@ -32,14 +32,3 @@ def merge(
     campaign.tell(record)
     if record["failed"] or record["not_run"]:
         raise typer.Exit(output.VERDICT_FAILED)
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        output.fail(f"cannot read {path}: {error}", output.USAGE)
-    if not isinstance(found, dict):
-        output.fail(f"cannot read {path}: it is no record of `emu sim --json`", output.USAGE)
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Final
@@ -52,7 +53,7 @@ def plan(
     topology = read_topology(path, settings=settings or ())
     count = _count(users)
     known = _prices(prices)
-    if per_day <= 0 or peak < 1:
+    if not (0 < per_day < math.inf and 1 <= peak < math.inf):
         output.fail("--requests-per-day is above 0, and --peak at least 1", output.USAGE)
     rate_per_s = planning.requests_per_s(count, per_day, peak)
     found = _measure(topology)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,11 +11,14 @@ import typer
 from emu import state
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask, meant
+from emu.cli.files import read_record
 
 if TYPE_CHECKING:
     from emu.verdict.junit import Case
 
 DEFAULT: Final = Path("emu-report.html")
+KEYS: Final = ("summary", "status", "samples", "spans")
+"""What a record of a run has."""
 RecordArgument = Annotated[
     str,
     typer.Argument(
@@ -41,21 +43,12 @@ def report(
     Of the cluster that runs; where none does, of the last run that ended.
     """
     last = None if record or meant(cluster) else state.last_record(cluster)
-    found = _read(record or str(last)) if record or last else ask(cluster, "record")
+    kept = record or (str(last) if last else "")
+    found = read_record(kept, KEYS, "emu report") if kept else ask(cluster, "record")
     if as_json:
         output.result(found)
     else:
         write_report(found, out)
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        found = json.loads(Path(path).read_text("utf-8"))
-        if not {"summary", "status", "samples", "spans"} <= found.keys():
-            raise ValueError("it is no record of a run")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        output.fail(f"cannot read {path}: {error}; `emu report --json` writes one", output.USAGE)
-    return dict(found)
 
 
 def write_report(record: Mapping[str, Any] | None, out: Path) -> None:

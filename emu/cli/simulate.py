@@ -32,12 +32,6 @@ if TYPE_CHECKING:
 SOURCES: Final = ("swarm", "timeline", "none", "planned", "damage")
 DEFAULT_SEEDS: Final = 20
 MAX_SEEDS: Final = 1_000_000
-SHOWN_OPERATIONS: Final = 12
-RAREST_SHOWN: Final = 5
-"""Of the states that were met; `--json` has all."""
-SHRUNK_SEEDS: Final = 1
-"""How many of the failing seeds are shrunk: each costs up to 40 more runs."""
-
 UNDECIDED: Final = "undecided: too long to check"
 STRICT_HELP: Final = "Exit 4 also where a seed is undecided."
 HISTORY_HELP = "Write what clients saw into this folder, as seed-N/MODEL.jsonl for `emu check`."
@@ -50,10 +44,15 @@ FAULTS_HELP = (
     "switchovers only, under which all expectations must hold. damage: also lying disks."
 )
 
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "-j", min=0, help="Processes (0: one per core).")
+]
+BreakOption = Annotated[str | None, typer.Option("--break", metavar="CONDITION", help=BREAK_HELP)]
+
 
 def sim(
     file: FileArgument = "",
-    seeds: Annotated[int, typer.Option("--seeds", "-n", help="How many seeds.")] = 0,
+    seeds: Annotated[int | None, typer.Option("--seeds", "-n", help="How many seeds.")] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="The first seed (alone: only it).")
     ] = None,
@@ -61,7 +60,7 @@ def sim(
     faults: Annotated[
         str, typer.Option("--faults", help=FAULTS_HELP, autocompletion=one_of_these(*SOURCES))
     ] = "swarm",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes (0: one per core).")] = 0,
+    jobs: JobsOption = 0,
     shrink: Annotated[bool, typer.Option(help="Look for the fewest faults that fail.")] = True,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first failure.")
@@ -69,7 +68,7 @@ def sim(
     until_reached: Annotated[bool, typer.Option("--until-reached", help=REACHED_HELP)] = False,
     history: Annotated[str, typer.Option("--history", help=HISTORY_HELP)] = "",
     settings: SetOption = None,
-    break_text: Annotated[str, typer.Option("--break", metavar="CONDITION", help=BREAK_HELP)] = "",
+    break_text: BreakOption = None,
     on: Annotated[str, typer.Option("--on", metavar="dask://HOST:PORT", help=ON_HELP)] = "",
     shard: Annotated[str, typer.Option("--shard", metavar="K/N", help=SHARD_HELP)] = "",
     junit: JunitOption = "",
@@ -88,7 +87,7 @@ def sim(
     changed = tuple(settings or ())
     topology = read_topology(path, settings=changed)
     for_s = duration_s("--for", for_text) or 0.0
-    count = seeds or (DEFAULT_SEEDS if seed is None else 1)
+    count = (DEFAULT_SEEDS if seed is None else 1) if seeds is None else seeds
     if not 0 < count <= MAX_SEEDS or for_s <= 0:
         output.fail(f"--seeds is from 1 to {MAX_SEEDS}, --for above 0", output.USAGE)
     first = 1 if seed is None else seed

@@ -37,7 +37,7 @@ RequestOption = Annotated[
 NodeOption = Annotated[str, typer.Option("--node", help="Only what this node sends and gets.")]
 FromOption = Annotated[str, typer.Option("--from", help="Only messages sent from then on.")]
 ToOption = Annotated[str, typer.Option("--to", help="Only messages sent until then.")]
-MostOption = Annotated[int, typer.Option("--most", help="How many messages (0: what fits).")]
+MostOption = Annotated[int, typer.Option("--most", min=0, help="How many messages (0: what fits).")]
 AllOption = Annotated[bool, typer.Option("--all", help="Health checks, directory, admin, too.")]
 OutOption = Annotated[
     str, typer.Option("--out", "-o", help="A picture (.svg) or a page (.html), for a browser.")

@@ -44,7 +44,7 @@ DISTURBING: Final = ("remove", "restart")
 
 ForOption = Annotated[str, typer.Option("--for", help="End by itself after this long (10s, 2m).")]
 UntilOption = Annotated[
-    str,
+    str | None,
     typer.Option("--until", metavar="CONDITION", help="End when it is met: 'db.lag > 2s'."),
 ]
 WorkersOption = Annotated[
@@ -76,7 +76,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Change a running o
 def up(
     file: FileArgument = "",
     for_text: ForOption = "",
-    until: UntilOption = "",
+    until: UntilOption = None,
     detach: DetachOption = False,
     yes: YesOption = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin with empty disks.")] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -33,10 +34,9 @@ class Prices:
 
 def read(path: str | Path = SHIPPED) -> Prices:
     """Raises ValueError, which says what is wrong with the file, or OSError."""
-    text = Path(path).read_text(encoding="utf-8")
     try:
-        found: Any = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+        found: Any = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from None
     if not isinstance(found, Mapping):
         raise ValueError(f"{path}: prices are a mapping")
@@ -52,4 +52,4 @@ def read(path: str | Path = SHIPPED) -> Prices:
 
 
 def _is_price(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    return type(value) in (int, float) and 0 <= value < math.inf

@@ -356,8 +356,9 @@ class TierReader:
                 rights |= dict.fromkeys(product(edge.rights, (*reached, *named_groups)))
                 seen[word] = tuple(see(self.tiers[each]) for each in reached if each in self.tiers)
             whole = see(tier, seen, self.regions)
-            if tier.kind.mistakes is not None:
-                for mistake in tier.kind.mistakes(whole):
+            for mistake in tier.kind.mistakes(whole) if tier.kind.mistakes is not None else ():
+                named = words_of(getattr(tier.config, mistake.option, ""))
+                if not any(each in self.broken for each in named):  # its own mistakes are told
                     self.document.problem((*self.places[name], mistake.option), mistake.text)
             config = self._joined(whole) if dials else tier.config
             if tier.kind.peers:

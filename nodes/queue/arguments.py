@@ -12,6 +12,7 @@ import msgpack
 
 from nodes.queue.desk import Desk
 from nodes.queue.publishing import Batch, ProducerAt
+from nodes.queue.topics import label_problem
 from nodes.queue.working import Delivery
 from protocols.errors import RpcError
 from protocols.queue.placement import partition_of
@@ -19,7 +20,6 @@ from protocols.queue.words import (
     MAX_BATCH,
     MAX_BATCH_BYTES,
     MAX_KEY_BYTES,
-    MAX_NAME_CHARS,
 )
 
 NO_OPTIONS: Final[dict[str, Any]] = {}
@@ -32,9 +32,9 @@ def bad(why: str) -> RpcError:
 
 def checked_name(value: Any, what: str) -> str:
     """Of a group, a member, a consumer, a producer."""
-    if type(value) is not str or not 0 < len(value) <= MAX_NAME_CHARS or not value.isprintable():
-        raise bad(f"{what} is text of 1 to {MAX_NAME_CHARS} characters that can be printed")
-    return value
+    if problem := label_problem(value):
+        raise bad(f"{what} is {problem}")
+    return str(value)
 
 
 def only(options: dict[str, Any] | None, *known: str) -> dict[str, Any]:

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
-from protocols.queue.words import MAX_PARTITIONS, MAX_RECORD_BYTES, MAX_TOPIC_CHARS
+from protocols.queue.words import (
+    MAX_NAME_CHARS,
+    MAX_PARTITIONS,
+    MAX_RECORD_BYTES,
+    MAX_TOPIC_CHARS,
+)
 
 NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 MAX_GROUPS: Final = 64
@@ -71,6 +76,10 @@ class TopicOptions:
             raise ValueError("`max_age`, `retry_delay` and `max_retry_delay` are not below 0")
         if len(self.groups) > MAX_GROUPS:
             raise ValueError(f"`groups` are {MAX_GROUPS} at most")
+        if len(set(self.groups)) < len(self.groups):
+            raise ValueError("`groups` names one of them twice")
+        if problem := next(filter(None, map(label_problem, self.groups)), ""):
+            raise ValueError(f"`groups`: a group's name is {problem}")
 
     @property
     def segment_bytes(self) -> int:
@@ -125,6 +134,13 @@ def name_problem(name: Any) -> str:
     """Why this is no name for a topic; "" if it is one."""
     if type(name) is not str or len(name) > MAX_TOPIC_CHARS or not NAME.fullmatch(name):
         return f"a topic's name is letters, digits, `.`, `_`, `-`, at most {MAX_TOPIC_CHARS}"
+    return ""
+
+
+def label_problem(name: Any) -> str:
+    """Why this is no name for a group, a member, a consumer or a producer; "" if it is one."""
+    if type(name) is not str or not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable():
+        return f"text of 1 to {MAX_NAME_CHARS} characters that can be printed"
     return ""
 
 

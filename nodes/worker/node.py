@@ -14,6 +14,7 @@ from nodes.base import Context
 from nodes.parts.lives import life_name
 from nodes.parts.timing import move_on_after
 from nodes.queue.client import QueueClient
+from nodes.queue.topics import label_problem, name_problem
 from nodes.queue.work import Job, WorkQueue
 from nodes.site.jobs import REPEATED, SiteJobs
 from nodes.site.opening import Opening, no_store
@@ -73,8 +74,12 @@ class WorkerConfig:
             )
         if self.timeout_s <= 0 or min(self.lock_s, self.retry_delay_s, self.max_retry_delay_s) < 0:
             raise ValueError("`timeout` must be above 0, other times not below")
+        if problem := label_problem(self.group):
+            raise ValueError(f"`group` is {problem}")
         if self.job and not self.topics:
             raise ValueError("a `job` needs `topics`: whose records it is called with")
+        if problem := next(filter(None, map(name_problem, self.topics)), ""):
+            raise ValueError(f"`topics`: {problem}")
         strange = [each for each in self.topics if each not in SiteJobs.topics]
         if strange and not self.job:
             known = ", ".join(SiteJobs.topics)

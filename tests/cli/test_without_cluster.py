@@ -236,3 +236,40 @@ def test_the_verbs_of_kinds_are_listed_beside_emus_own(emu: Verb) -> None:
     shown = emu("--help").stdout
     assert all(f" {verb} " in shown for verb in ("kill", "promote", "reshard", "sim"))
     assert "How many shards it shall" in emu("reshard", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sim", "01", "--seeds", "0"),
+        ("sim", "01", "--jobs", "-1"),
+        ("sim", "01", "--break", ""),
+        ("up", "01", "--until", ""),
+        ("compare", "01", "--set", "web.nodes=1", "--jobs", "-1"),
+        ("trace", "01", "--most", "-1"),
+        ("check", "x.jsonl", "--model", "kv", "--steps", "0"),
+        ("plan", "04", "--peak", "inf"),
+        ("plan", "04", "--requests-per-day", "nan"),
+        ("explain", "kind", "nope"),
+    ],
+    ids=lambda words: f"{words[0]} {words[-2]} {words[-1]}",
+)
+def test_what_cannot_be_meant_is_refused_before_anything_runs(
+    emu: Verb, words: tuple[str, ...]
+) -> None:
+    result = emu(*words)
+    assert result.exit_code == 2, result.stderr
+    assert isinstance(result.exception, SystemExit), result.exception
+
+
+@pytest.mark.parametrize("verb", ["merge", "report"])
+@pytest.mark.parametrize("text", ["", "null", "[[]]", "{", "[" * 100_000, "\udcff", '{"a": 1}'])
+def test_a_file_that_is_no_record_is_refused_by_its_name(
+    emu: Verb, verb: str, text: str, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.json"
+    kept.write_bytes(text.encode("utf-8", "surrogateescape"))
+    result = emu(verb, str(kept))
+    assert (result.exit_code, isinstance(result.exception, SystemExit)) == (2, True)
+    assert "kept.json" in result.stderr, result.stderr
+    assert "is no record" in result.stderr or "`digests`" in result.stderr

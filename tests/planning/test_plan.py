@@ -142,12 +142,15 @@ def test_what_cannot_be_planned_is_said(words, told):
         ("- 1", "prices are a mapping"),
         ("of: x\ncurrency: USD\nmachine: -1\ncore: 1\ngb_month: 1", "`machine` is a number from 0"),
         ("of: 7\ncurrency: USD\nmachine: 1\ncore: 1\ngb_month: 1", "`of` is a text"),
+        ("of: x\ncurrency: USD\nmachine: .inf\ncore: 1\ngb_month: 1", "`machine` is a number"),
         ("of: [", "is not YAML"),
+        ("of: " + "[" * 5000, "is not YAML"),
+        ("of: \udcff", "is not YAML"),
     ],
 )
 def test_a_file_of_prices_that_makes_no_sense_is_refused(tmp_path, text, told):
     file = tmp_path / "prices.yaml"
-    file.write_text(text)
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match="prices") as caught:
         prices.read(file)
     assert told in str(caught.value)

@@ -284,6 +284,17 @@ def test_a_rule_of_a_kind_that_rests_on_a_wrong_value_is_no_second_mistake() -> 
     assert "`x` is not a number" in only
 
 
+def test_what_a_kind_asks_of_a_tier_that_is_broken_is_no_second_mistake() -> None:
+    text = """tiers:
+  queue: {kind: queue, acks: 2}
+  db: {kind: database}
+  workers: {kind: worker, takes: queue, uses: db}"""
+    with pytest.raises(TopologyError) as caught:
+        loads(text)
+    (only,) = caught.value.problems
+    assert only.line == 2
+
+
 PIECES = st.sampled_from(
     ["tiers", "web", "kind", "site", "front", "balances", "nodes", "3", "-1", "1e9", "2s", "64MB",
      ":", ": ", "{", "}", "[", "]", ",", "\n", "\n  ", "- ", "#", "'", '"', "&a ", "*a", "!!str ",
