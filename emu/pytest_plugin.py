@@ -133,7 +133,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if wrong:
         report.sections.append(("what was wrong", "\n".join(wrong)))
     if opener.seed is not None:
-        from emu.seeds.versions import versions
+        from emu.versions import versions
 
         known = ", ".join(f"{name} {number}" for name, number in versions().items())
         report.sections.append(("replay", f"pytest '{item.nodeid}'   ({known})"))

@@ -10,6 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from emu.machine.events import Event, Events
 from emu.machine.lines import Lines
 from emu.machine.world import World
 from emu.model.problems import TopologyError
-from emu.model.topology import Topology, diff
+from emu.model.topology import Placement, Topology, diff
 from emu.observe.alerting import Alerting
 from emu.observe.explaining import consequences
 from emu.observe.http import ObserveServer
@@ -30,11 +31,14 @@ from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
 from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
-from emu.processes.killed import nodes_killed
+from emu.processes.goings import nodes_came, nodes_killed, nodes_leave
+from emu.processes.joining import MOST_SHOWN, Joined, Joining
 from emu.processes.runner import Workers
 from emu.processes.shared import SharedWorld
 from emu.running import conditions, doors, timeline
 from emu.running.conditions import Condition
+from emu.running.handle import Runner
+from emu.running.in_process import InProcess
 from emu.running.leaders import leaderless
 from emu.running.operator import Operator
 from emu.running.supervisor import CHANGED, IN_PROCESS, Cluster
@@ -66,6 +70,10 @@ class SessionOptions:
     aliases: bool = True
     workers: int = 1
     """Processes that run the nodes; 1: this one alone."""
+    join_at: tuple[str, int] | None = None
+    """Where processes may join, host and port (0: any)."""
+    joined: Joined | None = None
+    """Which nodes they run."""
     prometheus: bool = False
     """Whether the system's Prometheus scrapes it as long as it runs."""
 
@@ -90,6 +98,7 @@ class Session:
         self._timeline = trio.CancelScope()
         self._changing = trio.Lock()
         self._workers: Workers | None = None
+        self._joining: Joining | None = None
         self.prometheus: Prometheus | None = None
         self.record: Record | None = None
         """What a report is drawn from (see observe/record.py), once the run is over."""
@@ -102,7 +111,7 @@ class Session:
             return Events(now_s, level=options.level, printer=options.printer)
 
         several = options.workers > 1
-        async with (SharedWorld if several else LiveWorld)(
+        async with (SharedWorld if several or options.joined else LiveWorld)(
             self.topology.seed,
             self.folder.data,
             temporary=self.folder.temporary,
@@ -116,7 +125,7 @@ class Session:
                 self.topology,
                 events=world.events,
                 inject=inject,
-                runners={"": self._make_workers} if several else IN_PROCESS,
+                runners={"": self._make_runner} if several or options.joined else IN_PROCESS,
             ) as cluster:
                 self.cluster = cluster
                 most = MAX_OPEN_ENDED_OPERATIONS if options.for_s is None else MAX_OPERATIONS
@@ -125,6 +134,7 @@ class Session:
                 await self._serve(cluster)
                 self._keep_tiers()
                 cluster.events.listeners.append(self._look_for_changes)
+                await self._let_join(cluster)
                 await cluster.boot()
                 await _until_led(cluster)
                 for line in self.kept_lines:
@@ -145,10 +155,65 @@ class Session:
         events.listeners.append(lines.write)
         events.requests.listeners.append(lines.write)
 
+    def _make_runner(
+        self, world: World, events: Events, operator: Operator, nursery: trio.Nursery
+    ) -> Runner:
+        """Of the nodes, where emu's own process is not to run them all."""
+        make = self._make_workers if self.options.workers > 1 else InProcess
+        runner: Runner = make(world, events, operator, nursery)
+        if self.options.joined is None:
+            return runner
+        self._joining = Joining(
+            world,
+            events,
+            operator,
+            nursery,
+            joined=self.options.joined,
+            inner=runner,
+            placements=self._placements,
+            code=self._code,
+        )
+        return self._joining
+
+    def _placements(self) -> list[Placement]:
+        """As they are now: a running cluster may have been scaled."""
+        cluster: Cluster | None = getattr(self, "cluster", None)
+        return (cluster.topology if cluster is not None else self.topology).placements()
+
+    @property
+    def _code(self) -> Path | None:
+        return Path(self.topology.path).resolve().parent if self.topology.path else None
+
+    async def _let_join(self, cluster: Cluster) -> None:
+        """Open the door, and wait until every node that is to come with a process has come."""
+        joining, options = self._joining, self.options
+        if joining is None or options.join_at is None or options.joined is None:
+            return
+        joining.on_lost = partial(nodes_killed, cluster, restart=False)
+        joining.on_came = partial(nodes_came, cluster)
+        joining.on_leave = partial(nodes_leave, cluster)
+        await cluster.nursery.start(joining.serve, *options.join_at)
+        self.folder.keep_token(options.joined.token)
+        self.folder.describe(self.facts())
+        missing = joining.missing()
+        if missing:
+            cluster.log.warning(
+                "waiting for processes", nodes=missing[:MOST_SHOWN], count=len(missing),
+                command=f"emu node {missing[0]} --join {joining.address}",
+            )  # fmt: skip
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._give_up_joining, joining)
+            await joining.all_here()
+            nursery.cancel_scope.cancel()
+
+    async def _give_up_joining(self, joining: Joining) -> None:
+        """Asked to end before there is anything to end."""
+        await self.ending.wait()
+        raise TimeoutError(f"ended before its nodes had joined: {', '.join(joining.missing()[:9])}")
+
     def _make_workers(
         self, world: World, events: Events, operator: Operator, nursery: trio.Nursery
     ) -> Workers:
-        """The runner of the nodes, where emu's own process is not to run them."""
         regions = [each.spec.region for each in self.topology.placements()]
 
         def on_killed(names: Sequence[str]) -> None:
@@ -161,7 +226,7 @@ class Session:
             nursery,
             count=self.options.workers,
             regions=regions,
-            code=Path(self.topology.path).resolve().parent if self.topology.path else None,
+            code=self._code,
             on_killed=on_killed,
         )
         return self._workers
@@ -289,6 +354,9 @@ class Session:
             "prometheus": self.prometheus.url if self.prometheus is not None else "",
             "fidelity": self.world.fidelity(),
             "workers": self._workers.facts() if self._workers is not None else [],
+            "join": self._joining.address if self._joining is not None else "",
+            "joined": self._joining.facts() if self._joining is not None else [],
+            "missing": self._joining.missing() if self._joining is not None else [],
         }
 
     # --- the control socket's own verbs ----------------------------------------------------

@@ -20,6 +20,7 @@ from typing import IO, Any, Final
 
 MAX_SOCKET_PATH_BYTES: Final = 100
 TIERS: Final = "shards.json"
+TOKEN: Final = "join.token"
 RECORD: Final = ".record.json"
 FORMAT_FILE: Final = "format.json"
 FORMAT: Final = 3
@@ -69,6 +70,14 @@ class StateFolder:
         new = self.path / "run.json.new"
         new.write_text(json.dumps(facts, indent=1))
         new.replace(self.path / "run.json")
+
+    def keep_token(self, token: str) -> None:
+        """For `emu node --join` on this computer: who may read it may bring nodes."""
+        path = self.path / TOKEN
+        path.unlink(missing_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(fd, "w") as file:
+            file.write(token)
 
     def keep_tiers(self, tiers: dict[str, list[str]]) -> None:
         """Remember, with the disks, which tiers the groups have that may grow: more, or fewer, than
@@ -131,7 +140,7 @@ class StateFolder:
     def release(self) -> None:
         if self._lock is None:
             return
-        for name in ("control.sock", "run.json"):
+        for name in ("control.sock", "run.json", TOKEN):
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
         if self.temporary:

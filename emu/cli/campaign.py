@@ -110,7 +110,7 @@ class Campaign:
     def record(self, shrunk: list[Shrunk]) -> dict[str, Any]:
         """What `--json` prints."""
         from emu.seeds import campaign, merging
-        from emu.seeds.versions import versions
+        from emu.versions import versions
 
         results = self.results
         return {

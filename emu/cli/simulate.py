@@ -153,7 +153,7 @@ def _cases(done: Campaign, strict: bool) -> Iterator[Case]:
 
 
 def _versions() -> str:
-    from emu.seeds.versions import versions
+    from emu.versions import versions
 
     return ", ".join(f"{name} {number}" for name, number in versions().items())
 

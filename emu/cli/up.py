@@ -25,6 +25,7 @@ from emu.cli.files import (
     read_topology,
     tell_warnings,
 )
+from emu.cli.joining import JoinAtOption, JoinedOption, address_of, joined_of
 from emu.cli.observing import need_prometheus
 from emu.cli.reporting import JunitOption, write_junit, write_report
 from emu.machine.levels import LEVELS
@@ -87,6 +88,8 @@ def up(
     log_format: LogFormatOption = "text",
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
     workers: WorkersOption = "1",
+    join_at: JoinAtOption = "",
+    joined: JoinedOption = "",
     record: RecordOption = "",
     report: Annotated[str, typer.Option("--report", help=REPORT_HELP)] = "",
     junit: JunitOption = "",
@@ -106,6 +109,7 @@ def up(
     path = file or default_file()
     changed = tuple(settings or ())
     topology = read_topology(path, name=name, seed=seed, settings=changed)
+    door = _door(join_at, joined, aliases=not no_aliases)
     if for_s is None and state.is_locked(state.root() / topology.name):
         _change(topology, changed, yes, as_json, fresh=fresh)
         return
@@ -113,7 +117,8 @@ def up(
         given = _options(fresh=fresh, name=name, seed=seed, log_level=log_level, json=as_json,
                          log_format=log_format, no_aliases=no_aliases,
                          prometheus=prometheus, report=report, junit=junit,
-                         strict=strict, until=until, workers=workers)  # fmt: skip
+                         strict=strict, until=until, workers=workers, join_at=join_at,
+                         joined=joined)  # fmt: skip
         ends = ["--for", for_text] if for_text else []
         sets = [f"--set={each}" for each in changed]
         _begin_in_background(topology, [path, *ends, *sets, *given])
@@ -126,7 +131,8 @@ def up(
         need_prometheus()
     options = SessionOptions(
         for_s, log_level, condition, aliases=not no_aliases, workers=processes,
-        prometheus=prometheus,
+        prometheus=prometheus, join_at=door,
+        joined=joined_of(topology, joined or "all") if door else None,
     )  # fmt: skip
     folder = _claim(topology.name, temporary=for_s is not None, fresh=fresh)
     session = Session(topology, folder, options)
@@ -134,15 +140,22 @@ def up(
         code = Foreground(
             session, json_events=log_format == "json", as_json=as_json, strict=strict
         ).run()
-        if record:
-            _record(session, record, changed)
-        if report:
-            write_report(session.record, Path(report))
-        if junit:
-            _judged(session, junit, strict)
+        _keep(session, record, report, junit, changed, strict=strict)
     finally:
         folder.discard() if session.wipe_at_end else folder.release()
     raise typer.Exit(code)
+
+
+def _keep(
+    session: Session, record: str, report: str, junit: str, settings: Sequence[str], *, strict: bool
+) -> None:
+    """Write the files that were asked for."""
+    if record:
+        _record(session, record, settings)
+    if report:
+        write_report(session.record, Path(report))
+    if junit:
+        _judged(session, junit, strict)
 
 
 def workers_of(text: str, *, aliases: bool) -> int:
@@ -157,6 +170,22 @@ def workers_of(text: str, *, aliases: bool) -> int:
     if int(text) > 1 and not (aliases and has_aliases()):
         output.fail("--workers: more than one needs loopback addresses 127.N (Linux)", output.USAGE)
     return int(text)
+
+
+def _door(join_at: str, joined: str, *, aliases: bool) -> tuple[str, int] | None:
+    """What `--join-at` says."""
+    from emu.live.addresses import has_aliases
+
+    if not join_at:
+        if joined:
+            output.fail("--joined: say where they join, by --join-at", output.USAGE)
+        return None
+    if not (aliases and has_aliases()):
+        output.fail("--join-at needs loopback addresses 127.N (Linux)", output.USAGE)
+    host, port = address_of("--join-at", join_at, least_port=0)
+    if not host.startswith("127."):
+        output.fail(f"--join-at: {host} is no address of this computer alone", output.USAGE)
+    return host, port
 
 
 def _claim(name: str, *, temporary: bool, fresh: bool) -> state.StateFolder:
@@ -279,7 +308,11 @@ def _begin_in_background(topology: Topology, words: list[str]) -> None:
         output.note(log_path.read_text("utf-8", "replace").rstrip())
         raise typer.Exit(child.returncode if 0 < child.returncode < 128 else output.FAILURE)
     nodes = "1 node" if facts["nodes"] == 1 else f"{facts['nodes']} nodes"
-    output.note(f"`{topology.name}` is up in the background: {nodes}, pid {child.pid}")
+    if facts["missing"]:
+        output.note(f"`{topology.name}` waits in the background, pid {child.pid}, for its nodes:")
+        output.note(f"  emu node {facts['missing'][0]} --join {facts['join']}")
+    else:
+        output.note(f"`{topology.name}` is up in the background: {nodes}, pid {child.pid}")
     if facts["site"]:
         output.note(f"  the site:  {facts['site']}")
     output.note(f"  watch it:  {facts['page']}   emu ps   emu events -f")

@@ -18,6 +18,7 @@ from emu.cli import (
     explain,
     faulting,
     files,
+    joining,
     loading,
     merge,
     new,
@@ -47,7 +48,8 @@ app = typer.Typer(
 RUN = "Run"
 WATCH = "Watch"
 PROVE = "Prove"
-RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, steps.steps,
+RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, joining.node,
+                                              steps.steps,
                                               new.new, files.config,
                                               explain.explain,
                                               clusters.clusters)  # fmt: skip
@@ -64,6 +66,7 @@ PROVE_VERBS: tuple[Callable[..., None], ...] = (simulate.sim, merge.merge, compa
 EXAMPLES: Final = (
     "emu up 04 --for 30s --report run.html",
     "emu down --all",
+    "emu node web-1 --join 127.0.0.1:7070",
     "emu steps",
     "emu new shop.yaml web=5 ack=async",
     "emu config shop.yaml",

@@ -36,9 +36,13 @@ OWN_LABELS: Final = ("node", "tier", "region")
 class Child:
     """What emu tells it, done to the nodes that it runs."""
 
-    def __init__(self, control: Control, trunks_fd: int) -> None:
+    def __init__(self, control: Control, make_own: Callable[[Hello], tuple[Hello, int]]) -> None:
+        """`make_own`: the greeting as it holds for this process, and its descriptor of the memory
+        that senders share."""
         self._control = control
-        self._trunks_fd = trunks_fd
+        self._make_own = make_own
+        self.released = trio.Event()
+        """Told to end."""
         self._early: list[tuple[str, tuple[Any, ...]]] | None = []
         """What was said before the world was there."""
         self._greeted = trio.Event()
@@ -49,8 +53,7 @@ class Child:
 
     def hear(self, word: str, *params: Any) -> None:
         if word == "hello":
-            self._hello = params[0]
-            sys.path[:] = self._hello.path
+            self._hello, self._trunks_fd = self._make_own(params[0])
             self._greeted.set()
         elif word == "code":
             _import(*params)  # at once: what is said next may be made of it
@@ -95,6 +98,7 @@ class Child:
             "clock": lambda name, state: self._world.machine_clock(name).restore(state),
             "late": lambda name, up_to_s, dice: node(name).clock.set_late(up_to_s, Random(dice)),
             "gone": self._gone,
+            "bye": self.released.set,
             "obeyed?": lambda number: self._control.tell("obeyed", number),
         }
 
@@ -162,7 +166,12 @@ def _import(folder: str, names: tuple[str, ...]) -> None:
 
 async def main(control_fd: int, trunks_fd: int) -> None:
     control = Control(socket.socket(fileno=control_fd), believes=True)
-    child = Child(control, trunks_fd)
+
+    def make_own(hello: Hello) -> tuple[Hello, int]:
+        sys.path[:] = hello.path
+        return hello, trunks_fd
+
+    child = Child(control, make_own)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(child.run)
         await control.serve(child.hear)

@@ -1,11 +1,15 @@
-"""The control connection between emu and a worker process: MessagePack-RPC notices on a socketpair.
+"""The control connection between emu and a process that runs nodes: MessagePack-RPC notices, on a
+socketpair, or on a connection that was let in (door.py).
 
-What they say is pickled. A worker process believes emu, which started it; emu takes plain values
-only, so that nothing that a worker says can make it run anything.
+What they say is pickled. Such a process believes emu, which started it, or has proven that it knows
+the token; emu takes plain values only, so that nothing that it is told can make it run anything.
+Where others might get in between, each notice is sealed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import io
 import pickle
 import socket
@@ -22,16 +26,49 @@ MAX_WAITING_BYTES: Final = 64 << 20
 LIMITS: Final = rpc.Limits(max_frame_bytes=MAX_WAITING_BYTES)
 READ_BYTES: Final = 65536
 BUFFER_BYTES: Final = 4 << 20
+SEAL_BYTES: Final = 16
+UNREADABLE: Final = (
+    ValueError, TypeError, EOFError, pickle.UnpicklingError, ImportError, AttributeError
+)  # fmt: skip
+"""What reading a notice may raise; the last two: it names code that is not installed here."""
 PLAIN_TYPES: Final = (type(None), bool, int, float, str, bytes)
 
 Hear = Callable[..., object]
 """`hear(word, ...)`. Raises KeyError for a word that it does not know."""
 
 
+class Seal:
+    """Proves, with a key that both ends have, whose notice this is and which one."""
+
+    def __init__(self, key: bytes, *, emus: bool) -> None:
+        """`emus`: whether this end is emu's own."""
+        self._key = key
+        self._emus = emus
+        self._sent = self._received = 0
+
+    def put(self, word: str, packed: bytes) -> bytes:
+        """Of the next notice that leaves."""
+        self._sent += 1
+        return self._of(self._emus, self._sent, word, packed)
+
+    def check(self, word: str, packed: bytes, seal: object) -> None:
+        """Of the next one that arrives. Raises ValueError."""
+        self._received += 1
+        wanted = self._of(not self._emus, self._received, word, packed)
+        if not (isinstance(seal, bytes) and hmac.compare_digest(wanted, seal)):
+            raise ValueError("a notice without the seal of who came with the token")
+
+    def _of(self, emus: bool, number: int, word: str, packed: bytes) -> bytes:
+        head = f"{emus:d} {number} {word} ".encode()
+        return hashlib.blake2b(head + packed, key=self._key, digest_size=SEAL_BYTES).digest()
+
+
 class Control:
     """One end. Notices arrive in the order in which they were told."""
 
-    def __init__(self, end: socket.socket, *, believes: bool = False) -> None:
+    def __init__(
+        self, end: socket.socket, *, believes: bool = False, seal: Seal | None = None
+    ) -> None:
         """`believes`: whether the other end may say anything, and not plain values only."""
         end.setblocking(False)
         for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
@@ -41,6 +78,7 @@ class Control:
         self.problem = ""
         """Why it was ended from here."""
         self._end = end
+        self._seal = seal
         self._unpacked = pickle.loads if believes else unpacked_plain
         self._connection = rpc.Connection(LIMITS)
         self._waiting = bytearray()
@@ -50,7 +88,9 @@ class Control:
         """Say something. It leaves at once: whoever is killed a moment later has still said it."""
         if self.broken:
             return
-        data = memoryview(self._connection.send_notify(word, [pickle.dumps(params)]))
+        packed = pickle.dumps(params)
+        sealed = [packed] if self._seal is None else [packed, self._seal.put(word, packed)]
+        data = memoryview(self._connection.send_notify(word, sealed))
         if not self._waiting:
             try:
                 data = data[self._end.send(data) :]
@@ -98,9 +138,11 @@ class Control:
     def _hand_over(self, messages: Any, hear: Hear) -> bool:
         for message in messages:
             try:
-                _, word, (packed,) = message
+                _, word, (packed, *sealed) = message
+                if self._seal is not None:
+                    self._seal.check(word, packed, *sealed)
                 params = self._unpacked(packed)
-            except (ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            except UNREADABLE as error:
                 self.problem = f"it said what it may not: {error}"
                 return False
             hear(word, *params)

@@ -37,6 +37,8 @@ class Hello:
     subnet: int
     zero_s: float
     level: str
+    trunks: tuple[str, int, int]
+    """Where the memory is that senders share (see trunks.py)."""
 
 
 class JoinedWorld(LiveWorld):

@@ -1,5 +1,5 @@
-"""One worker process as emu sees it: how it is started, told, heard, and reaped. What its nodes are
-to the cluster is in runner.py."""
+"""One process that runs nodes, as emu sees it: how it is told and heard; and a worker process,
+which emu starts and reaps. What its nodes are to the cluster is in node.py."""
 
 from __future__ import annotations
 
@@ -20,30 +20,23 @@ PROGRAM: Final = "emu.processes.child"
 LAST_S: Final = 2.0
 
 
-class WorkerProcess:
-    """From its start to its end; after that another one takes its number."""
+class NodesProcess:
+    """The other end of a control connection, as long as that lasts."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, control: Control) -> None:
         self.number = number
+        self.pid = 0
+        """0 until it was started."""
         self.ended = False
         """Nothing is heard of it any more."""
         self.code: set[str] = set()
         """Modules that were looked at, whether it has to be told of them."""
         self.why = ""
         """How it ended."""
-        self.killed = False
-        """Whether somebody else did that, by SIGKILL."""
-        ours, self._theirs = socket.socketpair()
-        self._control = Control(ours)
-        self._process: trio.Process | None = None
+        self._control = control
         self._told = self._heard = 0
         """Notices sent, and how many of them it is known to have obeyed."""
         self._obeyed = trio.Event()
-
-    @property
-    def pid(self) -> int:
-        """0 until it was started."""
-        return self._process.pid if self._process is not None else 0
 
     def notify(self, word: str, *params: Any) -> None:
         if not self.ended:
@@ -64,6 +57,22 @@ class WorkerProcess:
             while self._heard < wanted and not self.ended:
                 await self._obeyed.wait()
 
+    def over(self) -> None:
+        """Nothing more is heard of it; who waits for it need not."""
+        self.ended = True
+        self._obeyed.set()
+
+
+class WorkerProcess(NodesProcess):
+    """From its start to its end; after that another one takes its number."""
+
+    def __init__(self, number: int) -> None:
+        ours, self._theirs = socket.socketpair()
+        super().__init__(number, Control(ours))
+        self.killed = False
+        """Whether somebody else did that, by SIGKILL."""
+        self._process: trio.Process | None = None
+
     async def run(self, hear: Hear, trunks_fd: int, begun: Callable[[], object]) -> None:
         """Until it ends, whoever ends it."""
         try:
@@ -72,8 +81,7 @@ class WorkerProcess:
             await self._control.serve(hear)
             await self._see_it_end()
         finally:
-            self.ended = True
-            self._obeyed.set()
+            self.over()
             with trio.CancelScope(shield=True):
                 await self._reap()
 
@@ -85,6 +93,7 @@ class WorkerProcess:
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for emu, which ends it
         )
+        self.pid = self._process.pid
         self._theirs.close()
 
     async def _see_it_end(self) -> None:

@@ -57,6 +57,25 @@ def shared_memory() -> int:
     return fd
 
 
+def path_of(fd: int) -> tuple[str, int, int]:
+    """Where other processes of this computer find that memory, and by what they know it."""
+    found = os.fstat(fd)
+    return f"/proc/{os.getpid()}/fd/{fd}", found.st_dev, found.st_ino
+
+
+def opened(path: str, device: int, inode: int) -> int | None:
+    """That memory, as `path_of` named it; None where it is not to be had from here."""
+    try:
+        fd = os.open(path, os.O_RDWR)
+    except OSError:
+        return None
+    found = os.fstat(fd)
+    if (found.st_dev, found.st_ino) == (device, inode):
+        return fd
+    os.close(fd)
+    return None
+
+
 class SharedTrunk(Trunk):
     """One whose `free_at_s` is everybody's."""
 

@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import Any, Final
 
 from emu.seeds.run import SeedResult, SeedRun, run_seed, topology_of
-from emu.seeds.versions import complete
 from emu.topology import shipped
+from emu.versions import complete
 
 SCHEME: Final = "dask://"
 CONNECT: Final = "10s"

@@ -1,5 +1,5 @@
 """One suite for all who run nodes: what a handle promises, of a node in emu's own process (in both
-worlds) and of one in a worker process."""
+worlds), of one in a worker process, and of one in a process that has joined."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ SLOW_FACTOR = 1000.0
 """A sync of 0.2 ms takes 0.2 s."""
 
 
-@pytest.fixture(params=["sim", "live", pytest.param("workers", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=[
+        "sim",
+        "live",
+        pytest.param("workers", marks=pytest.mark.slow),
+        pytest.param("joined", marks=(pytest.mark.slow, pytest.mark.soak)),
+    ]
+)
 def where(request):
     return request.param
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +16,7 @@ import trio
 from emu.live.world import LiveWorld
 from emu.machine.world import MachineSpec
 from emu.model.topology import Placement
+from emu.processes.joining import Joined, Joining
 from emu.processes.runner import Workers
 from emu.processes.shared import SharedWorld
 from emu.running.handle import MakeRunner, Runner
@@ -23,6 +27,8 @@ from nodes.base import RPC_PORT
 from nodes.parts.timing import move_on_after
 from tests.processes.notebook import NOTEBOOK, NotebookConfig
 
+TOKEN = "a token that only these tests know"
+ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
 """What a process may take to start on a busy computer."""
 
@@ -34,11 +40,15 @@ class Notebook:
         self.rig = rig
         self.name = placement.spec.name
         self.handle = runner.handle(placement)
+        self.joins = isinstance(runner, Joining)
+        """Whether its process is started by its boot."""
         self.heard: list[str] = []
         """`started`, or the error of a failure, in the order in which it was told."""
 
     def boot(self, generation: int = 1) -> None:
         self.rig.operator.forget(self.name)
+        if self.joins and self.name in self.rig.runner.missing():
+            self.rig.join(self.name)
         self.handle.boot(
             generation,
             started=lambda: self.heard.append("started"),
@@ -67,6 +77,9 @@ class Rig:
         self.operator = Operator(world, nursery, world.events)
         self.runner = make(world, world.events, self.operator, nursery)
         self.in_process = InProcess(world, world.events, self.operator, nursery)
+        self.placements: list[Placement] = []
+        self.guests: list[subprocess.Popen[bytes]] = []
+        """Processes that join, with `where="joined"`."""
 
     def notebook(
         self,
@@ -79,7 +92,18 @@ class Rig:
         """A node that is not booted yet; `runner`: another than the rig's."""
         spec = MachineSpec(name, name.partition("-")[0], "notebook", "here", **fields)
         placement = Placement(spec, NotebookConfig(broken), NOTEBOOK)
+        self.placements.append(placement)
         return Notebook(self, runner or self.runner, placement)
+
+    def join(self, *names: str) -> subprocess.Popen[bytes]:
+        """Start a process that brings these nodes."""
+        guest = subprocess.Popen(
+            [sys.executable, "-m", "emu", "node", ",".join(names), "--join", self.runner.address],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "EMU_JOIN_TOKEN": TOKEN},
+            stderr=subprocess.DEVNULL,
+        )
+        self.guests.append(guest)
+        return guest
 
     async def sleep(self, seconds: float) -> None:
         await self.operator.sleep(seconds)
@@ -94,14 +118,31 @@ class Rig:
 
 @asynccontextmanager
 async def open_rig(where: str, folder: Path, *, workers: int = 1) -> AsyncIterator[Rig]:
-    """`where` the nodes run: sim, live (both in this process), or workers (so many beside it). They
-    end with the block."""
+    """`where` the nodes run: sim, live (both in this process), workers (so many beside it), or
+    joined (each in a process that joins). They end with the block."""
     if where == "sim":
         world: Any = SimWorld(7, knobs=Knobs())
     else:
-        world = (SharedWorld if where == "workers" else LiveWorld)(7, folder, temporary=True)
-    async with world, trio.open_nursery() as nursery:
-        yield Rig(
-            world, partial(Workers, count=workers) if where == "workers" else InProcess, nursery
+        several = where in ("workers", "joined")
+        world = (SharedWorld if several else LiveWorld)(7, folder, temporary=True)
+    made: list[Rig] = []
+
+    def make(*parts: Any) -> Runner:
+        joined = Joined(TOKEN, frozenset(), frozenset({"pad"}))
+        return Joining(
+            *parts, joined=joined, inner=InProcess(*parts), placements=lambda: made[0].placements
         )
-        nursery.cancel_scope.cancel()
+
+    runners = {"workers": partial(Workers, count=workers), "joined": make}
+    async with world, trio.open_nursery() as nursery:
+        rig = Rig(world, runners.get(where, InProcess), nursery)
+        made.append(rig)
+        if isinstance(rig.runner, Joining):
+            await nursery.start(rig.runner.serve, "127.0.0.1", 0)
+        try:
+            yield rig
+        finally:
+            nursery.cancel_scope.cancel()
+            for guest in rig.guests:
+                guest.kill()
+                guest.wait()

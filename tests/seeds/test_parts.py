@@ -20,7 +20,7 @@ from emu.cli.verbs import app
 from emu.seeds import elsewhere
 from emu.seeds.elsewhere import Unfit
 from emu.seeds.merging import merged, shard
-from emu.seeds.versions import complete
+from emu.versions import complete
 
 TWO = "02"
 WORDS = (TWO, "--seeds", "4", "--for", "3s", "-j", "1")

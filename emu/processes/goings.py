@@ -1,17 +1,23 @@
-"""What it means to a cluster that somebody killed a worker process: a `kill` of the nodes that it
-ran, which ends as any other, and a restart of those whose tier wants that."""
+"""What it means to a cluster that a process with nodes comes, goes, or is killed.
+
+Somebody's kill is a `kill` of the nodes that it ran, which ends as any other. A worker is begun
+again for those whose tier wants that; who joined by itself brings its nodes when it comes again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+import trio
 
 from emu.model.faults import Kill
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
 
 
-async def nodes_killed(cluster: Cluster, names: Sequence[str]) -> None:
-    """Their process is gone already; now everybody knows."""
+async def nodes_killed(cluster: Cluster, names: Sequence[str], *, restart: bool = True) -> None:
+    """Their process is gone already; now everybody knows. `restart`: whether there can be another
+    one without anybody's doing."""
     there = [name for name in names if name in cluster.instances]
     if not there:
         return
@@ -19,7 +25,7 @@ async def nodes_killed(cluster: Cluster, names: Sequence[str]) -> None:
         await cluster.inject(Kill(",".join(there)))
     except TargetError as error:  # they were removed meanwhile
         cluster.log.warning("fault not possible", verb=Kill.verb, why=str(error))
-    for name in there:
+    for name in there if restart else ():
         instance = cluster.instances.get(name)
         if instance is not None and instance.placement.restart == "on-failure":
             cluster.nursery.start_soon(_restart, cluster, name)
@@ -35,3 +41,19 @@ async def _restart(cluster: Cluster, name: str) -> None:
     await cluster.operator.sleep(wait_s)
     if instance.generation == generation and cluster.instances.get(name) is instance:
         await cluster.start(name)
+
+
+async def nodes_came(cluster: Cluster, names: Sequence[str]) -> None:
+    """The process that they were waiting for is there again."""
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            if name in cluster.instances:
+                nursery.start_soon(cluster.start, name)
+
+
+async def nodes_leave(cluster: Cluster, names: Sequence[str]) -> None:
+    """Their process wants to end: each is stopped in order."""
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            if name in cluster.instances:
+                nursery.start_soon(cluster.stop, name)

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-import emu
 import nodes
 import protocols
 
@@ -26,8 +25,8 @@ def versions() -> dict[str, str]:
 def source() -> str:
     """Which code this is: a digest over its files."""
     found = hashlib.sha256()
-    for package in (protocols, nodes, emu):
-        folder = Path(str(package.__file__)).parent
+    packages = (Path(str(each.__file__)).parent for each in (protocols, nodes))
+    for folder in (*packages, Path(__file__).parent):
         for file in sorted(folder.rglob("*.py")):
             found.update(str(file.relative_to(folder)).encode() + file.read_bytes())
     return found.hexdigest()[:16]

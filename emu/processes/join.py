@@ -1,0 +1,100 @@
+"""A process that joins a running cluster by itself, and runs some of its nodes: the same program as
+a worker's, behind a door (door.py). emu's end is joining.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from emu.processes.child import Child
+from emu.processes.control import Control
+from emu.processes.door import DoorError, knock
+from emu.processes.joined import Hello
+from emu.processes.trunks import opened, shared_memory
+
+RETRY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What `emu node` was told."""
+
+    nodes: str
+    """Words: which nodes to run."""
+    host: str
+    port: int
+    token: str
+    versions: Mapping[str, str]
+    patience_s: float = 0.0
+    """How long to knock where nobody answers yet."""
+    data: Path | None = None
+    """Where disks are; None: with emu's."""
+
+
+class Guest:
+    """This process in that cluster. Raises DoorError where it is not let in."""
+
+    def __init__(self, visit: Visit, told: Callable[[dict[str, Any]], object]) -> None:
+        """`told` hears what emu answers at the door: `nodes` (the first of `count`), `cluster`."""
+        self._visit = visit
+        self._told = told
+        self._leaving = trio.Event()
+
+    def leave(self) -> None:
+        """End in order: emu stops the nodes first."""
+        self._leaving.set()
+
+    async def run(self) -> str:
+        """Run the nodes until emu ends, or lets us go. Returns why it was over, "" for that."""
+        visit = self._visit
+        stream = await self._reach()
+        about = {"nodes": visit.nodes, "versions": dict(visit.versions), "pid": os.getpid()}
+        answer, seal = await knock(stream, visit.token, **about)
+        self._told(answer)
+        end = socket.socket(fileno=stream.socket.detach())
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        control = Control(end, believes=True, seal=seal)
+        child = Child(control, self._make_own)
+        why = ""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child.run)
+            nursery.start_soon(self._say_goodbye, control)
+            nursery.start_soon(self._end_when_released, child, nursery.cancel_scope)
+            await control.serve(child.hear)
+            if not child.released.is_set():
+                why = control.problem or "emu has ended"
+            nursery.cancel_scope.cancel()
+        control.close()
+        return why
+
+    async def _reach(self) -> trio.SocketStream:
+        visit, give_up_s = self._visit, trio.current_time() + self._visit.patience_s
+        while True:
+            try:
+                return await trio.open_tcp_stream(visit.host, visit.port)
+            except OSError as error:
+                if trio.current_time() >= give_up_s:
+                    where = f"{visit.host}:{visit.port}"
+                    raise DoorError(f"nobody answers at {where}: {error}") from error
+            await trio.sleep(RETRY_S)
+
+    def _make_own(self, hello: Hello) -> tuple[Hello, int]:
+        data = self._visit.data
+        if data is not None:
+            hello = replace(hello, data=data)
+        fd = opened(*hello.trunks)
+        return hello, shared_memory() if fd is None else fd
+
+    async def _say_goodbye(self, control: Control) -> None:
+        await self._leaving.wait()
+        control.tell("leave")
+
+    async def _end_when_released(self, child: Child, scope: trio.CancelScope) -> None:
+        await child.released.wait()
+        scope.cancel()

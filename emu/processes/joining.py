@@ -1,0 +1,288 @@
+"""Runs nodes in processes that somebody else starts, by `emu node NAME --join ADDRESS`: a runner of
+the nodes that are declared to run so, and the door at which their processes come in (door.py).
+
+A node waits for its process. When that has ended the node is down, until it comes again.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from emu.machine.events import Events
+from emu.machine.world import World
+from emu.model.topology import Placement
+from emu.processes.control import Control, Hear
+from emu.processes.door import DoorError, let_in, refuse, send
+from emu.processes.home import ProcessHome
+from emu.processes.node import ElsewhereNode
+from emu.processes.process import NodesProcess
+from emu.running.handle import NodeHandle, Runner
+from emu.running.operator import Operator
+from emu.running.targets import Candidate, TargetError, resolve
+
+MOST_STRANGERS: Final = 16
+"""Who may stand at the door at a time without having proven anything; others are sent away."""
+FIRST_NUMBER: Final = 1001
+"""Of processes that joined; workers have the lower ones."""
+MOST_SHOWN: Final = 10
+SENSELESS: Final = (KeyError, TypeError, ValueError, AttributeError, AssertionError, IndexError)
+"""What hearing something may raise that no process of ours says."""
+OnNodes = Callable[[Sequence[str]], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Which nodes run in processes that join, and who may bring them."""
+
+    token: str
+    names: frozenset[str]
+    tiers: frozenset[str] = frozenset()
+    """All members of these, whenever they come."""
+    versions: Mapping[str, str] | None = None
+    """What a process must have the same of: pickles travel."""
+    cluster: str = ""
+
+
+def candidates_of(placements: Iterable[Placement]) -> list[Candidate]:
+    """Nodes that are still to be, as targets see them."""
+    return [
+        Candidate(each.spec.name, each.spec.tier, each.spec.kind, each.spec.region, "", each.group,
+                  each.kind.clients or each.kind.elsewhere)
+        for each in placements
+    ]  # fmt: skip
+
+
+class JoinedProcess(NodesProcess):
+    """From its entry to its end."""
+
+    def __init__(self, number: int, control: Control, names: Sequence[str], pid: int) -> None:
+        super().__init__(number, control)
+        self.names = names
+        self.pid = pid
+        self.left = False
+        """Whether it has taken its leave."""
+
+    async def run(self, hear: Hear) -> None:
+        """Until it ends."""
+
+        def guarded(word: str, *params: Any) -> None:
+            try:
+                hear(word, *params)
+            except SENSELESS as error:
+                raise ValueError(f"{word[:40]}: {error!r}") from error
+
+        try:
+            await self._control.serve(guarded)
+        finally:
+            self.why = self._control.problem or "it closed its connection"
+            self.over()
+            self._control.close()
+
+
+class Joining(ProcessHome):
+    """`emu.running.handle.Runner`. Nodes that are not declared to join are the `inner` one's."""
+
+    def __init__(
+        self,
+        world: World,
+        events: Events,
+        operator: Operator,
+        nursery: trio.Nursery,
+        *,
+        joined: Joined,
+        inner: Runner,
+        placements: Callable[[], Iterable[Placement]],
+        code: Path | None = None,
+    ) -> None:
+        """`placements`: of the topology as it is. Raises OSError."""
+        super().__init__(world, events, operator, nursery, code)
+        self.on_lost: OnNodes | None = None
+        """Is told which nodes died with a process; without it they have failed."""
+        self.on_came: OnNodes | None = None
+        """Is told which nodes can be booted again."""
+        self.on_leave: OnNodes | None = None
+        """Stops these nodes, whose process wants to end."""
+        self.address = ""
+        """HOST:PORT of the door, once it is open."""
+        self._joined = joined
+        self._inner = inner
+        self._placements = placements
+        self._of: dict[str, JoinedProcess] = {}
+        """Who runs each node, or is there to run it."""
+        self._coming: set[str] = set()
+        """Those whose process is being let in."""
+        self._away: set[str] = set()
+        """Nodes that are down because their process has gone."""
+        self._strangers = 0
+        self._numbers = iter(range(FIRST_NUMBER, 1 << 62))
+        self._somebody = trio.Event()
+
+    # --- emu.running.handle.Runner, and what nodes ask their home ----------------------------
+
+    def handle(self, placement: Placement) -> NodeHandle:
+        if not self._declared(placement):
+            return self._inner.handle(placement)
+        node = self.nodes[placement.spec.name] = ElsewhereNode(self, placement)
+        return node
+
+    def _declared(self, placement: Placement) -> bool:
+        spec, joined = placement.spec, self._joined
+        return spec.name in joined.names or spec.tier in joined.tiers
+
+    def process_of(self, node: ElsewhereNode) -> JoinedProcess | None:
+        self._away.discard(node.name)
+        return self._of.get(node.name)
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Of each process that has joined (see `facts_of`)."""
+        return [self.facts_of(each) for each in dict.fromkeys(self._of.values())]
+
+    # --- who is there ------------------------------------------------------------------------
+
+    def missing(self) -> list[str]:
+        """Declared nodes that no process has joined for."""
+        declared = (each.spec.name for each in self._placements() if self._declared(each))
+        return [name for name in declared if name not in self._of]
+
+    async def all_here(self) -> None:
+        """Return when every declared node has its process."""
+        while self.missing():
+            await self._somebody.wait()
+
+    # --- the door ----------------------------------------------------------------------------
+
+    async def serve(self, host: str, port: int, *, task_status: trio.TaskStatus[None]) -> None:
+        """Open the door, at any free port if that is 0, until cancelled. Raises OSError."""
+        listeners = await trio.open_tcp_listeners(port, host=host)
+        self.address = "{}:{}".format(*listeners[0].socket.getsockname()[:2])
+        task_status.started()
+        await trio.serve_listeners(self._visit, listeners)
+
+    async def _visit(self, stream: trio.SocketStream) -> None:
+        if self._strangers >= MOST_STRANGERS:
+            await refuse(stream, "too many are at the door just now: try again")
+            return
+        host = str(stream.socket.getpeername()[0])
+        self._strangers += 1
+        try:
+            process = await self._let_in(stream)
+        except (DoorError, trio.BrokenResourceError) as error:
+            self.events.add("warning", "join refused", {"by": host, "why": str(error)[:200]})
+            return
+        finally:
+            self._strangers -= 1
+        await self._live(process)
+
+    async def _let_in(self, stream: trio.SocketStream) -> JoinedProcess:
+        """Raises DoorError, after it was told."""
+        said, seal = await let_in(stream, self._joined.token)
+        pid = said.get("pid")
+        try:
+            names = self._names(said)
+        except DoorError as error:
+            await refuse(stream, str(error))
+            raise
+        number = next(self._numbers)
+        shown = {"nodes": names[:MOST_SHOWN], "count": len(names)}
+        self._coming |= set(names)  # nobody else is let in for them
+        try:
+            await send(stream, number=number, cluster=self._joined.cluster, **shown)
+        finally:
+            self._coming -= set(names)
+        control = Control(socket.socket(fileno=stream.socket.detach()), seal=seal)
+        process = JoinedProcess(number, control, names, pid if isinstance(pid, int) else 0)
+        self._of |= dict.fromkeys(names, process)
+        return process
+
+    def _names(self, said: Mapping[str, Any]) -> list[str]:
+        """Which nodes it brings. Raises DoorError that says why it may not."""
+        joined, words = self._joined, said.get("nodes")
+        if joined.versions is not None and said.get("versions") != joined.versions:
+            theirs = said.get("versions")
+            found = theirs if isinstance(theirs, dict) else {}
+            raise DoorError("other versions: " + ", ".join(
+                f"{key} is {value} here, {str(found.get(key))[:40]} there"
+                for key, value in joined.versions.items() if found.get(key) != value
+            ))  # fmt: skip
+        if not isinstance(words, str):
+            raise DoorError("which nodes does it bring?")
+        there = {each.spec.name: each for each in self._placements()}
+        try:
+            names = resolve(
+                words, candidates_of(there.values()), random.Random(words), machines=True
+            )
+        except TargetError as error:
+            raise DoorError(str(error)) from None
+        for name in names:
+            if not self._declared(there[name]):
+                raise DoorError(f"{name} runs in emu's own process: `emu up --joined` declares it")
+            if name in self._coming or name in self._of:
+                pid = f" (pid {self._of[name].pid})" if name in self._of else ""
+                raise DoorError(f"{name} is run by another process already{pid}")
+        return names
+
+    async def _live(self, process: JoinedProcess) -> None:
+        """From now on it is told and heard, until it ends."""
+        names = list(process.names)
+        told = {"process": process.number, "pid": process.pid, "nodes": names}
+        self.greet(process)
+        self.events.add("info", "process joined", told)
+        self._somebody.set()
+        self._somebody = trio.Event()
+        for name in names:
+            if name in self.nodes:
+                self.nodes[name].run_in(process)
+        back = [name for name in names if name in self._away]
+        if self.on_came is not None and back:
+            self.nursery.start_soon(self.on_came, back)
+        hear = self.hear(process)
+
+        def hear_more(word: str, *params: Any) -> None:
+            if word == "leave":
+                self.nursery.start_soon(partial(self._leave, process))
+            else:
+                hear(word, *params)
+
+        try:
+            await process.run(hear_more)
+        finally:
+            self.part(process)
+            for name in names:
+                del self._of[name]
+        self._ended(process)
+
+    async def _leave(self, process: JoinedProcess) -> None:
+        """It wants to end: its nodes are stopped in order, then it may."""
+        if process.left:
+            return
+        process.left = True
+        names = [name for name in process.names if self._runs(name, process)]
+        if self.on_leave is not None:
+            await self.on_leave(names)
+        self._away |= set(names)
+        process.notify("bye")
+
+    def _runs(self, name: str, process: JoinedProcess) -> bool:
+        return name in self.nodes and self.nodes[name].runs_in(process)
+
+    def _ended(self, process: JoinedProcess) -> None:
+        lost = [name for name in process.names if self._runs(name, process)]
+        told = {"process": process.number, "why": process.why, "nodes": list(process.names)}
+        if process.left:
+            self.events.add("info", "process left", told)
+        else:
+            self.events.add("warning", "process lost", told)
+        if self.on_lost is None:
+            for name in lost:
+                self.nodes[name].failed(f"its process ended ({process.why})")
+        elif lost:
+            self._away |= set(lost)
+            self.nursery.start_soon(self.on_lost, lost)
