@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 from nodes.operations import Console, Operation
 from nodes.replica.asking import ask_leader
 from nodes.replica.backup import ARRANGEMENT, BACKUP, BACKUP_LOG, BACKUP_SNAPSHOT, NAMES
+from nodes.replica.recovering import RECOVER
 from nodes.replica.recovery import STATE
 from protocols.errors import RpcError
 from protocols.replication import backup as format_of
@@ -263,4 +264,4 @@ RESTORE: Final = Operation(
     Restore, "tier that keeps a replicated log", run=restore, shown=_restored,
     example="restore db --file shop.backup",
 )  # fmt: skip
-OPERATIONS: Final = (BACKUP_OF, RESTORE)
+OPERATIONS: Final = (BACKUP_OF, RESTORE, RECOVER)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -26,6 +26,8 @@ from protocols.replication.messages import Members
 from protocols.replication.replica import DATA, Diverged, HardState, Snapshot
 
 ROOM_PAUSE_S: Final = 0.2
+DIVERGENT: Final = "divergent-"
+"""What the names of files begin with that have records which were cut: a line of JSON each."""
 TIGHT_BYTES: Final = 1 << 20
 
 
@@ -199,7 +201,7 @@ class ReplicaFiles:
     async def save_divergent(self, event: Diverged, epoch: int) -> str:
         """Before they are cut: our records that the group does not have, readable. The file's
         name."""
-        name = f"divergent-{epoch}-{event.from_lsn}.jsonl"
+        name = f"{DIVERGENT}{epoch}-{event.from_lsn}.jsonl"
 
         async def save() -> None:
             disk, aside = self.ctx.disk, await self._begin_aside(name)
@@ -218,7 +220,9 @@ class ReplicaFiles:
     def _in_words(self, entries: Sequence[Entry]) -> bytes:
         lines = []
         for epoch, lsn, kind, payload in entries:
-            shown = self._machine.describe(payload) if kind == DATA else None
-            line = {"epoch": epoch, "lsn": lsn, "record": shown}
+            line: dict[str, Any] = {"epoch": epoch, "lsn": lsn, "record": None}
+            if kind == DATA:
+                line["record"] = self._machine.describe(payload)
+                line["data"] = payload.hex()
             lines.append(json.dumps(line, default=repr) + "\n")
         return "".join(lines).encode()

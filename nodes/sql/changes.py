@@ -275,6 +275,40 @@ def repeat(db: apsw.Connection, layouts: Layouts, packed: bytes) -> None:
             raise Misfit(f"{table}: {done} rows changed, not {len(rows)}")
 
 
+def without(packed: bytes, table: str) -> tuple[bytes, list[list[Any]]]:
+    """The changes but for those of one table, and the rows that were added to that."""
+    runs = msgpack.unpackb(packed)
+    ours = [rows for what, name, _, rows in runs if name == table and what == INSERT]
+    kept = [run for run in runs if run[1] != table]
+    return (msgpack.packb(kept) if kept else b""), [row for rows in ours for row in rows]
+
+
+def make_again(db: apsw.Connection, layouts: Layouts, packed: bytes) -> None:
+    """Make changes that were noted elsewhere, where other rows may stand by now: none is made of a
+    row that is another than it was. Raises Misfit and apsw.Error, with part of them made."""
+    for what, table, places, rows in msgpack.unpackb(packed):
+        layout = layouts.of(table)
+        is_named = layout.is_alias or not layout.rowid
+        adds = what == INSERT
+        if not is_named and not adds:
+            raise Misfit(f"{table}: its rowid names the row, and may be another's by now")
+        sql = _added(layout, table) if adds else layouts.statement(what, table, places)
+        for row in rows:
+            values = row if is_named else row[1:]  # it gets a rowid of its own
+            before = db.total_changes()
+            db.execute(sql, values)
+            if db.total_changes() == before:
+                raise Misfit(f"{table}: the row that it changes is not there, or is another by now")
+    for table, *_ in db.execute("PRAGMA foreign_key_check"):
+        raise Misfit(f"{table}: a row would refer to one that is not there")
+
+
+def _added(layout: Layout, table: str) -> str:
+    names = [layout.columns[place] for place in layout.written]
+    marks = ", ".join("?" * len(names))
+    return f"INSERT INTO main.{quoted(table)} ({', '.join(names)}) VALUES ({marks})"
+
+
 def in_words(packed: bytes) -> list[dict[str, Any]]:
     """For people: what happens to which rows."""
     words = {INSERT: "INSERT", DELETE: "DELETE", UPDATE: "UPDATE"}

@@ -46,6 +46,7 @@ from nodes.sql.chance import Moment
 from nodes.sql.feed import Feed
 from nodes.sql.labels import LABELS as SQL_LABELS
 from nodes.sql.machine import SqlMachine
+from nodes.sql.recovering import Recovering
 from nodes.sql.state import SqlState, Transaction
 from nodes.sql.statements import SQL
 from nodes.sql.switchover import PROMOTE
@@ -253,7 +254,7 @@ class SqlEngine:
 
     async def write(self, statements: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
         """One transaction. Raises RpcError."""
-        await self._wait_for_lease()
+        await self.wait_for_lease()
         return dict(await self.write_soon(statements, options).wait())
 
     def write_soon(self, statements: Sequence[Any], options: dict[str, Any]) -> Future:
@@ -268,7 +269,7 @@ class SqlEngine:
         latest."""
         asked_s = _number(options or {}, "timeout_ms") / 1000
         timeout_s = min(asked_s, MAX_TRANSACTION_S) or self.config.transaction_timeout_s
-        await self._wait_for_lease()
+        await self.wait_for_lease()
         self.driver.check_can_write()
         self.writes.flush()
         lease = self.lease = _Lease(
@@ -339,7 +340,7 @@ class SqlEngine:
             free, self._lease_free = self._lease_free, trio.Event()
             free.set()
 
-    async def _wait_for_lease(self) -> None:
+    async def wait_for_lease(self) -> None:
         while self.lease is not None:
             self.ctx.reached(reach.BEHIND)
             await self._lease_free.wait()
@@ -394,6 +395,7 @@ class DatabaseNode:
             admin.add(words.PROMOTE, lambda call, target="": keeper.promote(target))
             admin.add(LEAVE, keeper.leave)
             BackupSource(engine.driver).add_methods(admin)
+            Recovering(engine).add_methods(admin)
             admin.add(HAND_OVER, HandingOver(engine.driver).hand_over)
             if not engine.driver.config.witness:
                 admin.add(STATE_DIGEST, lambda call: engine.sql.digests())

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 
 from nodes.replica.state_machine import Applied
 from nodes.sql.changes import in_words
-from nodes.sql.state import SqlState
+from nodes.sql.state import REQUESTS_TABLE, SqlState
 from protocols.replication.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
+
+SHORT_CHARS: Final = 60
+"""Of a value, where a record is told on one line."""
 
 
 class SqlMachine:
@@ -61,4 +64,12 @@ class SqlMachine:
         for sql, changes in msgpack.unpackb(payload):
             parts += [{"statement": sql}] if sql else []
             parts += in_words(changes) if changes else []
-        return {"changes": parts}
+        texts = [_in_short(each) for each in parts if each.get("table") != REQUESTS_TABLE]
+        return {"text": "; ".join(texts), "changes": parts}
+
+
+def _in_short(part: dict[str, Any]) -> str:
+    if "statement" in part:
+        return str(part["statement"])
+    values = ", ".join(str(each)[:SHORT_CHARS] for each in part["values"])
+    return f"{part['op']} {part['table']}: {values}"

@@ -20,7 +20,7 @@ from nodes.replica.family import Group, Outcome
 from nodes.replica.state_machine import DoesNotApply
 from nodes.sql import schema
 from nodes.sql.chance import Chance
-from nodes.sql.changes import Layouts, Misfit, Noted, quoted, repeat
+from nodes.sql.changes import Layouts, Misfit, Noted, make_again, quoted, repeat
 from nodes.sql.copy import copy_in, copy_out, open_in_memory
 from nodes.sql.functions import Functions
 from nodes.sql.rules import ERRORS, NO_UTF8, Rules
@@ -49,6 +49,10 @@ class Transaction(NamedTuple):
 
     statements: Sequence[Any]
     request_id: str = ""
+    rows: bytes = b""
+    """Instead of statements: changes of rows, as a record that the log lost has them."""
+    results: Sequence[Any] = ()
+    """What its client was told then."""
 
 
 Part = tuple[str, bytes]
@@ -154,13 +158,13 @@ class SqlState:
         """One of a group, and its part of the record. Raises RpcError, and _Full if it would be
         too much where it `joins`: then nothing changed."""
         request_id = asked.request_id
-        if request_id and (known := self._known_request(request_id)) is not None:
+        if request_id and (known := self.known_request(request_id)) is not None:
             return Outcome(known["results"], None, known["lsn"]), []
-        parsed = _parse(asked.statements)
+        parsed = _parse(asked.statements) if not asked.rows else []
         self._begin()
         try:
             parts: list[Part] = []
-            results = self._steps(parsed, parts)
+            results = self._steps(parsed, parts) if not asked.rows else self._again(asked)
             if request_id:
                 self._remember(request_id, lsn, results)
             if rows := self._noted.take():
@@ -189,6 +193,39 @@ class SqlState:
         self._touched_rows = False
         with self._rules.guarded(self.db, reading=False):
             return [self._step(index, each, parts) for index, each in enumerate(parsed)]
+
+    def _again(self, asked: Transaction) -> list[dict[str, Any]]:
+        """Raises RpcError. What triggers and cascades did is among the rows."""
+        self.db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
+        self.db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, False)
+        try:
+            with self._rules.own():
+                make_again(self.db, self._layouts, asked.rows)
+        except (Misfit, apsw.Error) as error:
+            raise RpcError("refused", str(error)) from error
+        finally:
+            self._repeats = None
+            self._turn(to_repeat=False)
+        return list(asked.results)
+
+    def rehearse_all(self, asked: Sequence[Transaction]) -> list[Outcome]:
+        """What would come of these, one after the other; the state is as before."""
+        self._turn(to_repeat=False)
+        outcomes = []
+        with self._rules.own():
+            self.db.execute("SAVEPOINT rehearsal")
+        try:
+            for each in asked:
+                try:
+                    outcomes.append(self._transact(each, 0, False)[0])
+                except RpcError as refusal:
+                    outcomes.append(Outcome([], refusal))
+        finally:
+            with self._rules.own():
+                self.db.execute("ROLLBACK TO rehearsal")
+                self.db.execute("RELEASE rehearsal")
+            self._schema_changed()
+        return outcomes
 
     def rehearse(self, statements: Sequence[Any]) -> list[dict[str, Any]]:
         """What the statements would give, together; the state is as before. Raises RpcError."""
@@ -322,7 +359,8 @@ class SqlState:
             self.db.execute(f"CREATE INDEX {REQUESTS_TABLE}_by_lsn ON {REQUESTS_TABLE} (lsn)")
         self._checker = schema.Checker(self.db)
 
-    def _known_request(self, request_id: str) -> dict[str, Any] | None:
+    def known_request(self, request_id: str) -> dict[str, Any] | None:
+        """What came of it, if it was done: `{"lsn", "results"}`."""
         sql = f"SELECT lsn, results FROM {REQUESTS_TABLE} WHERE id = ?"
         for lsn, results in self._own(sql, request_id):
             return {"lsn": lsn, "results": msgpack.unpackb(results)}

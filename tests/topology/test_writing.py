@@ -16,6 +16,7 @@ from nodes.kv.resharding import Reshard
 from nodes.parts.deploying import Deploy
 from nodes.queue.operations import DeadLetters, Groups, Publish, Redrive, Tail, Topics
 from nodes.replica.backing_up import Back, Restore
+from nodes.replica.recovering import Recover
 from nodes.sql.switchover import Promote
 
 FOUR = Path("topologies/04-load-balancer.yaml")
@@ -41,6 +42,7 @@ EVERY = (
     FaultItem(Promote("db db-1"), 2.0),
     FaultItem(Deploy("web", app="shop:app", canary_ratio=0.25, watch_s=5.0), 2.0),
     FaultItem(Back("db", file="db.backup"), 2.0),
+    FaultItem(Recover("db", apply="all", epoch=2), 2.0),
     FaultItem(Restore("db", file="db.backup", at=7), 2.0),
     FaultItem(PurgeWord("web", url="/static/hero.svg"), 2.0),
     FaultItem(Objects("web", prefix="/static/", most=3), 2.0),
