@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 from nodes.operations import Console, Operation
 from nodes.replica.asking import ask_leader
-from nodes.replica.backup import ARRANGEMENT, BACKUP, BACKUP_LOG, BACKUP_SNAPSHOT, NAMES
+from nodes.replica.backup import ARRANGEMENT, BACKUP, BACKUP_LOG, BACKUP_SNAPSHOT, NAMES, TIMES
 from nodes.replica.recovering import RECOVER
 from nodes.replica.recovery import STATE
 from protocols.errors import RpcError
@@ -61,6 +61,9 @@ class Restore:
     """What `backup` wrote: `file: shop.backup`."""
     at: int = 0
     """The last LSN to keep, as `emu ps` shows them: `at: 1200`. The backup's own if not said."""
+    time_s: float = 0.0
+    """Instead of it, the last moment to keep, as events of the run that made the backup show times:
+    `time: 41.5s`. Of writes within 0.05 s before it (more, long ago) it may keep none."""
 
 
 # --- backup --------------------------------------------------------------------------------------
@@ -79,6 +82,7 @@ async def back_up(console: Console, word: Back) -> dict[str, Any]:
         "digest": backup.digest,
         "lsns": {each.tier: each.about.lsn for each in groups},
         "earliest_lsns": {each.tier: each.earliest_lsn for each in groups},
+        "earliest_s": max(each.times[0][0] for each in groups),
     }
     console.tell(BACKED_UP, tier=word.tier, file=word.file, bytes=len(data))
     return told
@@ -125,12 +129,13 @@ async def _copied(console: Console, tier: str) -> GroupBackup:
         try:
             snapshot = await _snapshot(console, name, about)
             entries = await _entries(console, name, about)
+            times = await _times(console, name, about)
         except RpcError as error:
             if error.code not in ("refused", "unavailable", "disconnected", "timeout"):
                 raise
             last = error
             continue
-        group = GroupBackup(tier, about, snapshot, tuple(entries))
+        group = GroupBackup(tier, about, snapshot, tuple(entries), times)
         check(group)
         return group
     raise RpcError("unavailable", f"{tier} changed all the time while it was copied: {last}")
@@ -161,6 +166,12 @@ async def _entries(console: Console, name: str, about: GroupAbout) -> list[Entry
     return entries
 
 
+async def _times(console: Console, name: str, about: GroupAbout) -> tuple[tuple[float, int], ...]:
+    ages = await console.ask(name, TIMES, about.lsn)
+    now_s = console.now_s()
+    return (*((now_s - float(age_s), int(lsn)) for age_s, lsn in ages), (now_s, about.lsn))
+
+
 def _check_size(size_bytes: int) -> None:
     if size_bytes > format_of.MAX_BYTES:
         most = f"{format_of.MAX_BYTES >> 20} MB"
@@ -181,7 +192,7 @@ async def restore(console: Console, word: Restore) -> dict[str, Any]:
     disks: dict[str, Mapping[str, bytes]] = {}
     lsns, left_out = {}, {}
     for group in backup.groups:
-        lsn = word.at or group.about.lsn
+        lsn = _lsn_wanted(word, group)
         names = [each.name for each in console.seen(group.tier)]
         epoch = max((_epoch_of(console, name) for name in names), default=0)
         files = format_of.image(group, lsn, epoch, NAMES)
@@ -199,6 +210,13 @@ async def restore(console: Console, word: Restore) -> dict[str, Any]:
     }
     console.tell(RESTORED, tier=word.tier, file=word.file)
     return told
+
+
+def _lsn_wanted(word: Restore, group: GroupBackup) -> int:
+    """Raises ValueError."""
+    if word.at and word.time_s:
+        raise ValueError("`at` and `time` both say what to go back to: leave one out")
+    return group.lsn_at(word.time_s) if word.time_s else word.at or group.about.lsn
 
 
 def _epoch_of(console: Console, name: str) -> int:
@@ -246,7 +264,8 @@ def _backed_up(told: Mapping[str, Any]) -> str:
     back = ", ".join(f"{lsn}" for lsn in told["earliest_lsns"].values())
     again = f"`emu restore {told['tier']} --file {told['file']}` brings it back"
     held = f"{told['bytes']:,} bytes, sha256 {told['digest'][:16]}"
-    return f"{told['file']}: {lsns}; {held}\n{again}, `--at` any LSN from {back} on"
+    since = f"`--time` from {told['earliest_s']:.1f}s on"
+    return f"{told['file']}: {lsns}; {held}\n{again}, `--at` any LSN from {back} on, {since}"
 
 
 def _restored(told: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from nodes.base import Context
 from nodes.replica.files import ReplicaFiles
+from nodes.replica.lag import LagClock
 from nodes.replica.reading import AHEAD_BYTES
 from nodes.replica.recovery import STATE
 from nodes.replica.segments import PREFIX
@@ -30,6 +31,8 @@ BACKUP_LOG: Final = "backup_log"
 ARRANGEMENT: Final = "backup_arrangement"
 """`[]` → [version, what is being changed]: of who says which group has what (SharesOut); of others
 [0, ""]."""
+TIMES: Final = "backup_times"
+"""`[lsn]` → [[how long ago in seconds, the last record that was there then], ...], up to that."""
 PIECE_BYTES: Final = 1 << 20
 NAMES: Final = Names(STATE, SNAPSHOT, PREFIX)
 
@@ -42,6 +45,7 @@ class Driver(Protocol):
     machine: StateMachine
     files: ReplicaFiles
     storage: MemoryLog
+    lag: LagClock
 
     def check_can_read(self) -> None: ...
     async def records(self, from_lsn: int, to_lsn: int, max_bytes: int = AHEAD_BYTES) -> Any: ...
@@ -58,6 +62,7 @@ class BackupSource:
         admin.add(BACKUP_SNAPSHOT, self._snapshot)
         admin.add(BACKUP_LOG, self._log)
         admin.add(ARRANGEMENT, self._arrangement)
+        admin.add(TIMES, self._times)
 
     def _about(self, call: Call) -> list[Any]:
         """What is committed now. Raises RpcError: not_primary; unavailable, where it cannot know:
@@ -76,6 +81,9 @@ class BackupSource:
         self._driver.check_can_read()
         machine = self._driver.machine
         return list(machine.arrangement if isinstance(machine, SharesOut) else (0, ""))
+
+    def _times(self, call: Call, lsn: int) -> list[tuple[float, int]]:
+        return self._driver.lag.marks_until(lsn, self._driver.ctx.clock.monotonic_s())
 
     async def _snapshot(self, call: Call, lsn: int, offset: int) -> bytes:
         """Raises RpcError: refused, when there is another one by now."""

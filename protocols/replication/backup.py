@@ -78,11 +78,24 @@ class GroupBackup:
     """As a peer is sent it; b"" if there is none."""
     entries: tuple[Entry, ...]
     """All records from `about.first_lsn` to `about.lsn`."""
+    times: tuple[tuple[float, int], ...] = ()
+    """(seconds of the run in which it was made, the last record that was there then), in order;
+    the last one is when it was made."""
 
     @property
     def earliest_lsn(self) -> int:
         """What it can go back to."""
         return self.about.first_lsn - 1
+
+    def lsn_at(self, time_s: float) -> int:
+        """The last record that was there then, as far as is known. Raises ValueError."""
+        known = [each for each in self.times if each[1] >= self.earliest_lsn]
+        if not known:
+            raise ValueError(f"{self.tier}: the backup has no times; name an LSN")
+        if not known[0][0] <= time_s <= known[-1][0]:
+            when = f"from {known[0][0]:.3f} s of that run to {known[-1][0]:.3f} s, when it was made"
+            raise ValueError(f"{self.tier}: the backup knows times {when}, not {time_s:g} s")
+        return max(lsn for at_s, lsn in known if at_s <= time_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +132,7 @@ def encode(backup: Backup) -> bytes:
 
 
 def _content(backup: Backup) -> Iterator[bytes]:
-    tiers = [[each.tier, each.about.to_wire()] for each in backup.groups]
+    tiers = [[each.tier, each.about.to_wire(), each.times] for each in backup.groups]
     yield _frame([ABOUT, backup.of, tiers])
     for number, group in enumerate(backup.groups):
         for data in _pieces(group.snapshot):
@@ -180,10 +193,11 @@ def _frame_at(data: bytes, position: int) -> tuple[Any, int]:
 
 def _backup(of: str, tiers: Sequence[Any], parts: dict[tuple[str, int], bytes]) -> Backup:
     groups = []
-    for number, (tier, wire) in enumerate(tiers):
+    for number, (tier, wire, *times) in enumerate(tiers):
         entries, _ = log.read_records(parts[LOG, number])
         about = GroupAbout.from_wire(wire)
-        groups.append(GroupBackup(tier, about, parts[SNAPSHOT, number], tuple(entries)))
+        known = tuple((float(at_s), int(lsn)) for each in times for at_s, lsn in each)
+        groups.append(GroupBackup(tier, about, parts[SNAPSHOT, number], tuple(entries), known))
         try:
             check(groups[-1])
         except ValueError as error:

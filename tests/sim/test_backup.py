@@ -269,3 +269,44 @@ def test_a_backup_is_refused_and_says_why_if_slots_move_for_longer_than_it_waits
 
     slow = RESHARDED.replace("40/s", "5/s")
     assert emu.run(script, loads(slow), seed=4) == "refused"
+
+
+def test_a_time_between_two_acknowledged_writes_keeps_the_first_and_not_the_second() -> None:
+    async def script(c: emu.Scenario) -> Any:
+        await c.sql("db", "CREATE TABLE t (id INTEGER PRIMARY KEY NOT NULL, text TEXT)")
+        moments = []
+        for id in range(6):
+            await insert(c, range(id, id + 1))
+            await c.sleep(0.1)
+            moments.append(c.now_s)
+            await c.sleep(0.1)
+        await done(c, "backup", "db", FILE)
+        found = []
+        for time_s in (moments[3], moments[1], moments[5]):
+            await done(c, "restore", "db", FILE, time_s=time_s)
+            found.append(await rows(c))
+        with pytest.raises((ValueError, RpcError), match=r"not 9999 s"):
+            await done(c, "restore", "db", FILE, time_s=9999.0)
+        with pytest.raises((ValueError, RpcError), match="leave one out"):
+            await done(c, "restore", "db", FILE, time_s=moments[0], at=3)
+        return found
+
+    assert emu.run(script, loads(DATABASE), seed=8) == [[0, 1, 2, 3], [0, 1], list(range(6))]
+
+
+def test_all_shards_of_a_store_go_back_to_one_time() -> None:
+    async def script(c: emu.Scenario) -> Any:
+        await c.sleep(2)
+        for number in range(20):
+            await c.call("one kv-router", "set", f"key-{number}", "before")
+        await c.sleep(0.2)
+        moment = c.now_s
+        await c.sleep(0.2)
+        for number in range(20):
+            await c.call("one kv-router", "set", f"key-{number}", "after")
+        await done(c, "backup", "kv", FILE)
+        await done(c, "restore", "kv", FILE, time_s=moment)
+        await c.sleep(2)
+        return [await c.call("one kv-router", "get", f"key-{number}") for number in range(20)]
+
+    assert emu.run(script, loads(STORE), seed=4) == ["before"] * 20
