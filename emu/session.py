@@ -18,6 +18,7 @@ import trio
 
 from emu.checks.history import MAX_OPERATIONS
 from emu.control.server import ControlServer
+from emu.live.network import LOOPBACK
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.machine.lines import Lines
@@ -111,7 +112,10 @@ class Session:
             return Events(now_s, level=options.level, printer=options.printer)
 
         several = options.workers > 1
-        async with (SharedWorld if several or options.joined else LiveWorld)(
+        make: Callable[..., LiveWorld] = SharedWorld if several or options.joined else LiveWorld
+        if options.join_at is not None and not options.join_at[0].startswith(LOOPBACK):
+            make = partial(SharedWorld, outer=options.join_at[0])
+        async with make(
             self.topology.seed,
             self.folder.data,
             temporary=self.folder.temporary,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import random
 import secrets
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE: Final = "EMU_JOIN_TOKEN"
 LOOPBACK: Final = "127.0.0.1"
+AUTO: Final = "auto"
 MOST_TOKEN_BYTES: Final = 1024
 
 JoinAtOption = Annotated[
@@ -44,6 +47,26 @@ def address_of(option: str, text: str, *, least_port: int = 1) -> tuple[str, int
     if not port.isdecimal() or not least_port <= int(port) < 65536:
         output.fail(f"{option}: `{text[:80]}` is no HOST:PORT", output.USAGE)
     return host or LOOPBACK, int(port)
+
+
+def own_address_of(text: str) -> tuple[str, int]:
+    """Where `--join-at` is: an address of this computer, by which others find it if it is to be
+    found; `auto` is what this computer's name means."""
+    host, port = address_of("--join-at", text, least_port=0)
+    if host == AUTO:
+        try:
+            host = socket.gethostbyname(socket.gethostname())
+        except OSError as error:
+            output.fail(f"--join-at: this computer's name means nothing: {error}", output.USAGE)
+        if host.startswith(LOOPBACK.partition(".")[0]):
+            output.fail(f"--join-at: this computer's name means {host}; say HOST", output.USAGE)
+    try:
+        address = ipaddress.IPv4Address(host)
+    except ValueError:
+        output.fail(f"--join-at: `{host[:80]}` is no IPv4 address", output.USAGE)
+    if address.is_unspecified or address.is_multicast:
+        output.fail(f"--join-at: at {host} nobody finds it: say which address it is", output.USAGE)
+    return host, port
 
 
 def joined_of(topology: Topology, words: str) -> Joined:
@@ -89,6 +112,7 @@ def node(
     wait: Annotated[
         str, typer.Option("--wait", metavar="TIME", help="Knock so long if nobody answers.")
     ] = "0s",
+    source: Annotated[str, typer.Option("--from", hidden=True)] = "",
 ) -> None:
     """Run nodes of a cluster in this process, until that ends or Ctrl-C.
 
@@ -101,7 +125,8 @@ def node(
     host, port = address_of("--join", join)
     visit = Visit(
         " ".join(nodes), host, port, _token(token_file, f"{host}:{port}"), complete(),
-        patience_s=duration_s("--wait", wait) or 0.0, data=Path(data).absolute() if data else None,
+        patience_s=duration_s("--wait", wait) or 0.0, source=source,
+        data=Path(data).absolute() if data else None,
     )  # fmt: skip
     guest = Guest(visit, _told)
     try:

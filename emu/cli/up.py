@@ -25,7 +25,7 @@ from emu.cli.files import (
     read_topology,
     tell_warnings,
 )
-from emu.cli.joining import JoinAtOption, JoinedOption, address_of, joined_of
+from emu.cli.joining import JoinAtOption, JoinedOption, joined_of, own_address_of
 from emu.cli.observing import need_prometheus
 from emu.cli.reporting import JunitOption, write_junit, write_report
 from emu.machine.levels import LEVELS
@@ -109,7 +109,7 @@ def up(
     path = file or default_file()
     changed = tuple(settings or ())
     topology = read_topology(path, name=name, seed=seed, settings=changed)
-    door = _door(join_at, joined, aliases=not no_aliases)
+    door = _door(join_at, joined, aliases=not no_aliases, several=processes > 1)
     if for_s is None and state.is_locked(state.root() / topology.name):
         _change(topology, changed, yes, as_json, fresh=fresh)
         return
@@ -172,19 +172,22 @@ def workers_of(text: str, *, aliases: bool) -> int:
     return int(text)
 
 
-def _door(join_at: str, joined: str, *, aliases: bool) -> tuple[str, int] | None:
+def _door(join_at: str, joined: str, *, aliases: bool, several: bool) -> tuple[str, int] | None:
     """What `--join-at` says."""
     from emu.live.addresses import has_aliases
+    from emu.live.network import LOOPBACK
 
     if not join_at:
         if joined:
             output.fail("--joined: say where they join, by --join-at", output.USAGE)
         return None
-    if not (aliases and has_aliases()):
+    host, port = own_address_of(join_at)
+    if not host.startswith(LOOPBACK):
+        if several:
+            output.fail("--workers are for one computer, --join-at is not", output.USAGE)
+        output.note(f"--join-at {host}: others can reach it, and see what nodes say", "yellow")
+    elif not (aliases and has_aliases()):
         output.fail("--join-at needs loopback addresses 127.N (Linux)", output.USAGE)
-    host, port = address_of("--join-at", join_at, least_port=0)
-    if not host.startswith("127."):
-        output.fail(f"--join-at: {host} is no address of this computer alone", output.USAGE)
     return host, port
 
 

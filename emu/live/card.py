@@ -26,7 +26,6 @@ from emu.machine.world import OBSERVE, OPERATOR, MachineSpec
 from nodes.base import OUTSIDE, Listener, Peer, Stream
 
 BACKLOG: Final = 1024
-LOOPBACK: Final = "127."
 
 
 def operator_card(network: LiveNetwork) -> LiveCard:
@@ -83,11 +82,13 @@ class LiveCard(Card[LiveNetwork, Host]):
         local = ("", 0)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if where[0].startswith(LOOPBACK):  # elsewhere nobody could answer our address
-                sock.bind((self.address if network.subnet.aliases else "127.0.0.1", 0))
+            source = network.dial_from(self.address, where[0])
+            if source:
+                sock.bind((source, 0))
             local = sock.getsockname()
             if self._name != OUTSIDE:
                 network.remember(local, self._name)
+            network.dialled(local, self._name, target.spec.name)
             with suppress(BlockingIOError):
                 sock.connect(where)
             await self._wait_connected(sock, f"{target.spec.name}:{port}")
@@ -127,7 +128,7 @@ class LiveCard(Card[LiveNetwork, Host]):
         except OSError:
             sock.close()
             raise
-        self._host.ports[port] = sock.getsockname()
+        network.listening(sock, self._host, port)
         return LiveListener(self._network, self._host, self._life, sock, port)
 
     async def open_datagram(self, port: int = 0) -> LiveDatagramSocket:
@@ -185,7 +186,7 @@ class LiveListener(Listener):
                     raise trio.ClosedResourceError("this listener is closed") from error
                 await trio.sleep(0.05 if error.errno in (errno.EMFILE, errno.ENFILE) else 0)
                 continue
-            name = self._network.name_of(address[0], address[1])
+            name = await self._network.who(address)
             if not self._network.admit(self._host, self.port, name):
                 link = self._network.links.link(self._host.spec.name, name)
                 SocketSink(self._network, sock, link).close(reset=True)

@@ -30,12 +30,11 @@ class LiveDatagramSocket:
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.setblocking(False)
         network.bind(self._sock, host, port)
-        self._local = self._sock.getsockname()
-        self._port = port or self._local[1]
+        self._port = port or self._sock.getsockname()[1]
         self._asks = not port
         self._udp_port = self._port | UDP
+        self._local = network.listening(self._sock, host, self._udp_port)
         self._endpoint = (self._local[0], self._local[1] | UDP)
-        host.ports[self._udp_port] = self._local
         if self._name != OUTSIDE:
             network.remember(self._endpoint, self._name)
         self._closed = False
@@ -51,6 +50,7 @@ class LiveDatagramSocket:
         if len(data) > MAX_DATAGRAM_BYTES:
             raise ValueError(f"a datagram of {len(data)} bytes; at most {MAX_DATAGRAM_BYTES}")
         name, where = self._find(address, port)
+        self._network.dialled(self._endpoint, self._name, name)
         link, timers = self._network.links.link(self._name, name), self._network.timers
         if self._name == OUTSIDE or link.plain:
             self._send_now(data, where)

@@ -32,6 +32,9 @@ FILES_PER_MACHINE: Final = 5
 of one to another tier."""
 SPARE_FILES: Final = 128
 FIXED_HOSTS: Final = {OPERATOR: 1, DIRECTORY_HOST: 2}
+LOOPBACK: Final = "127."
+LOCALHOST: Final = "127.0.0.1"
+ANYWHERE: Final = "0.0.0.0"
 UDP: Final = 1 << 16
 """Added to a port in tables that it shares with TCP."""
 
@@ -96,6 +99,15 @@ class LiveNetwork:
         self._name_by_address: dict[str, str] = {}
         self._name_by_endpoint: dict[tuple[str, int], str] = {}
         self._most_files = raise_file_limit()
+        self.outer = ""
+        """At which address of this computer its machines are, where some are on other computers:
+        all at the same one."""
+        self.shared: frozenset[str] = frozenset()
+        """Addresses of several machines, which tell nobody's name."""
+        self.on_dialled: Callable[[tuple[str, int], str, str], object] | None = None
+        """Is told from which endpoint who dials whom, just before."""
+        self.on_listening: Callable[[Host], object] | None = None
+        """Is told of a machine that listens at another port than its own."""
         self._listed_ports = 0
 
     def spawn(self, task: Callable[[], Awaitable[Any]]) -> None:
@@ -109,8 +121,18 @@ class LiveNetwork:
         address = self.subnet.address(spec.name, FIXED_HOSTS.get(spec.name))
         self.hosts[spec.name] = Host(spec, address)
         self._listed_ports += len(spec.ports)
-        self._name_by_address[address] = spec.name
+        if address not in self.shared:
+            self._name_by_address[address] = spec.name
         return address
+
+    def move(self, host: Host, address: str) -> None:
+        """The machine has another address from now on."""
+        if self._name_by_address.get(host.address) == host.spec.name:
+            del self._name_by_address[host.address]
+        host.address = address
+        host.ports.clear()
+        if address not in self.shared:
+            self._name_by_address[address] = host.spec.name
 
     def _check_room(self, spec: MachineSpec) -> None:
         count = len(self.hosts) + 1
@@ -128,7 +150,8 @@ class LiveNetwork:
         if host is not None:
             self.set_power(host, True)
             self._listed_ports -= len(host.spec.ports)
-            self._name_by_address.pop(host.address, None)
+            if self._name_by_address.get(host.address) == name:
+                del self._name_by_address[host.address]
 
     def host(self, name_or_address: str) -> Host | None:
         name = self._name_by_address.get(name_or_address, name_or_address)
@@ -162,6 +185,31 @@ class LiveNetwork:
             found = self._name_by_address.get(address)
         return found or OUTSIDE
 
+    async def who(self, endpoint: tuple[str, int]) -> str:
+        """Who has dialled from there: `name_of`, as soon as that can be known."""
+        return self.name_of(*endpoint)
+
+    def dial_from(self, address: str, where: str) -> str:
+        """The local address with which a machine of that address dials; "": any."""
+        if self.outer:
+            return self.outer
+        if not where.startswith(LOOPBACK):  # elsewhere nobody could answer our address
+            return ""
+        return address if self.subnet.aliases else LOCALHOST
+
+    def dialled(self, endpoint: tuple[str, int], dialer: str, target: str) -> None:
+        """`dialer` is about to connect (or send) to `target`."""
+        if self.on_dialled is not None:
+            self.on_dialled(endpoint, dialer, target)
+
+    def listening(self, sock: socket.socket, host: Host, port: int) -> tuple[str, int]:
+        """That socket is the machine's port: remember, and return, where others find it."""
+        address, number = sock.getsockname()
+        where = host.ports[port] = (host.address if address == ANYWHERE else address, number)
+        if self.on_listening is not None and where != (host.address, port & ~UDP):
+            self.on_listening(host)
+        return where
+
     def remember(self, endpoint: tuple[str, int], name: str) -> None:
         self._name_by_endpoint[endpoint] = name
 
@@ -188,7 +236,10 @@ class LiveNetwork:
     def bind(self, sock: socket.socket, host: Host, port: int) -> None:
         """Take the machine's own port; where another program has it, any other, with an event."""
         if not self.subnet.aliases:
-            self._bind_elsewhere(sock, host, "127.0.0.1", port)
+            self._bind_elsewhere(sock, host, LOCALHOST, port)
+            return
+        if self.outer and host.address == self.outer:
+            self._bind_outer(sock, host, port)
             return
         try:
             sock.bind((host.address, port))
@@ -197,6 +248,17 @@ class LiveNetwork:
                 raise
             self._bind_elsewhere(sock, host, host.address, port)
             self._on_taken(host.spec.name, port, sock.getsockname()[1])
+
+    def _bind_outer(self, sock: socket.socket, host: Host, port: int) -> None:
+        """Of the machines that share the address the first one has the port; who comes by another
+        way than the network (a forwarded port) finds that one on this computer, too."""
+        address = self.outer if self.outer.startswith(LOOPBACK) else ANYWHERE
+        try:
+            sock.bind((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not port:
+                raise
+            self._bind_elsewhere(sock, host, address, port)
 
     def _bind_elsewhere(self, sock: socket.socket, host: Host, address: str, port: int) -> None:
         """Take any port; of UDP and TCP the second one takes the first one's, if it can, so that

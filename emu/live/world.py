@@ -65,6 +65,7 @@ class LiveWorld:
     name = "live"
     honest_disks = True
     in_processes = False
+    network_type: type[LiveNetwork] = LiveNetwork
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class LiveWorld:
     async def __aenter__(self) -> Self:
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
-        self.network = LiveNetwork(
+        self.network = self.network_type(
             self._nursery,
             self.timers,
             self.links,

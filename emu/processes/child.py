@@ -94,6 +94,7 @@ class Child:
             "disk": lambda name, switch, value: setattr(node(name).disk, switch, value),
             "watch": self._watch,
             "wipe": lambda name: node(name).disk.wipe(),
+            "flip": self._flip,
             "load": lambda name, files: node(name).disk.load(files),
             "clock": lambda name, state: self._world.machine_clock(name).restore(state),
             "late": lambda name, up_to_s, dice: node(name).clock.set_late(up_to_s, Random(dice)),
@@ -132,6 +133,13 @@ class Child:
         generation, _ = self._tellers[name]
         call = partial(self._control.tell, "writing", name, generation) if on else None
         self._nodes[name].disk.on_change = call
+
+    def _flip(self, name: str, file: str, byte_offset: int, bit: int) -> None:
+        try:
+            self._nodes[name].disk.flip_bit(file, byte_offset, bit)
+        except OSError as error:
+            told = {"node": name, "verb": "disk", "why": str(error)}
+            self._world.events.add("warning", "fault not possible", told)
 
     def _gone(self, name: str) -> None:
         self._nodes.pop(name, None)

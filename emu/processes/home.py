@@ -13,6 +13,7 @@ import trio
 
 from emu.machine.events import Events
 from emu.machine.world import World
+from emu.processes.apart import boot_id
 from emu.processes.history import Received
 from emu.processes.joined import Hello
 from emu.processes.node import ElsewhereNode
@@ -50,8 +51,9 @@ class ProcessHome:
         self.nodes: dict[str, ElsewhereNode] = {}
         self._code = code
 
-    def greet(self, process: NodesProcess) -> None:
-        """Tell it who it is and what there is; from now on it hears of every change."""
+    def greet(self, process: NodesProcess, *, own: str = "") -> None:
+        """Tell it who it is and what there is; from now on it hears of every change. `own`: its
+        address, where it is on another computer."""
         world = self.world
         hello = Hello(
             process.number,
@@ -64,6 +66,10 @@ class ProcessHome:
             world.clock.zero_s,
             self.events.level,
             path_of(world.trunks_fd),
+            world.outer,
+            own,
+            boot_id(),
+            world.timers.now_s(),
         )
         process.notify("hello", hello)
         for word, *params in world.snapshot():

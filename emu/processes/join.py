@@ -33,6 +33,8 @@ class Visit:
     versions: Mapping[str, str]
     patience_s: float = 0.0
     """How long to knock where nobody answers yet."""
+    source: str = ""
+    """The local address from which to come; "": any."""
     data: Path | None = None
     """Where disks are; None: with emu's."""
 
@@ -77,7 +79,9 @@ class Guest:
         visit, give_up_s = self._visit, trio.current_time() + self._visit.patience_s
         while True:
             try:
-                return await trio.open_tcp_stream(visit.host, visit.port)
+                return await trio.open_tcp_stream(
+                    visit.host, visit.port, local_address=visit.source or None
+                )
             except OSError as error:
                 if trio.current_time() >= give_up_s:
                     where = f"{visit.host}:{visit.port}"

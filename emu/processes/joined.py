@@ -3,6 +3,7 @@ address, and lays the same shapes and rules over what its nodes send. emu's end 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from emu.machine.events import Events
 from emu.machine.links import Links, Rule, Shaper, Throttle, Trunk
 from emu.machine.machine import EmulatedMachine
 from emu.machine.world import MachineSpec
+from emu.processes.apart import GuestNetwork, boot_id
 from emu.processes.control import plain
 from emu.processes.trunks import Cells
 from nodes.base import History
@@ -39,10 +41,20 @@ class Hello:
     level: str
     trunks: tuple[str, int, int]
     """Where the memory is that senders share (see trunks.py)."""
+    emus: str = ""
+    """emu's address, where machines are on several computers; else "" (see apart.py)."""
+    own: str = ""
+    """This process's, as emu sees it."""
+    boot: str = ""
+    now_s: float = 0.0
+    """Of emu's kernel, and emu's time: `zero_s` holds where that kernel is ours, too."""
 
 
 class JoinedWorld(LiveWorld):
     """It makes machines for its own nodes; the others are known to its network only."""
+
+    network_type = GuestNetwork
+    network: GuestNetwork
 
     def __init__(
         self,
@@ -59,15 +71,16 @@ class JoinedWorld(LiveWorld):
             events=events,
             history=history,
             aliases=False,
-            zero_s=hello.zero_s,
+            zero_s=zero_of(hello),
         )
         self.seed = hello.seed
-        self._number = hello.subnet
+        self._hello = hello
         self.links = self._links = JoinedLinks(hello.links_seed, Cells(trunks_fd))
 
     async def __aenter__(self) -> JoinedWorld:
         await super().__aenter__()
-        self.network.subnet = self._subnet = JoinedSubnet(self._number)
+        self.network.subnet = self._subnet = JoinedSubnet(self._hello.subnet)
+        self.network.start_listening_to(self._hello.emus, self._hello.own)
         return self
 
     def words(self) -> dict[str, Callable[..., object]]:
@@ -75,6 +88,7 @@ class JoinedWorld(LiveWorld):
         return {
             "machine": self._know,
             "ports": self._ports,
+            "dials": self.network.hear_of,
             "power": self._power,
             "shape": self._links.shape_with,
             "rule": self._links.put,
@@ -98,8 +112,11 @@ class JoinedWorld(LiveWorld):
 
     def _know(self, spec: MachineSpec, address: str) -> None:
         self._subnet.know(spec.name, address)
-        if self.network.host(spec.name) is None:
+        host = self.network.host(spec.name)
+        if host is None:
             self.network.add_machine(spec)
+        elif host.address != address:
+            self.network.move(host, address)
 
     def forget(self, name: str) -> None:
         if name in self._machines:
@@ -122,6 +139,14 @@ class JoinedWorld(LiveWorld):
         """The ports of a machine that listens at others than its own."""
         host = self.network.hosts[name]
         return {port: where for port, where in host.ports.items() if where != (host.address, port)}
+
+
+def zero_of(hello: Hello) -> float:
+    """When emu's time began on this computer's clock; from afar that is late by what the greeting
+    took."""
+    if not hello.boot or hello.boot == boot_id():
+        return hello.zero_s
+    return time.monotonic() - hello.now_s
 
 
 class JoinedSubnet(Subnet):

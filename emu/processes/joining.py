@@ -63,10 +63,14 @@ def candidates_of(placements: Iterable[Placement]) -> list[Candidate]:
 class JoinedProcess(NodesProcess):
     """From its entry to its end."""
 
-    def __init__(self, number: int, control: Control, names: Sequence[str], pid: int) -> None:
+    def __init__(
+        self, number: int, control: Control, names: Sequence[str], pid: int, address: str
+    ) -> None:
         super().__init__(number, control)
         self.names = names
         self.pid = pid
+        self.address = address
+        """Of its computer, as seen from here."""
         self.left = False
         """Whether it has taken its leave."""
 
@@ -184,9 +188,11 @@ class Joining(ProcessHome):
     async def _let_in(self, stream: trio.SocketStream) -> JoinedProcess:
         """Raises DoorError, after it was told."""
         said, seal = await let_in(stream, self._joined.token)
-        pid = said.get("pid")
+        pid, address = said.get("pid"), str(stream.socket.getpeername()[0])
         try:
             names = self._names(said)
+            if self.world.outer:
+                self._check_apart(names, address)
         except DoorError as error:
             await refuse(stream, str(error))
             raise
@@ -198,7 +204,7 @@ class Joining(ProcessHome):
         finally:
             self._coming -= set(names)
         control = Control(socket.socket(fileno=stream.socket.detach()), seal=seal)
-        process = JoinedProcess(number, control, names, pid if isinstance(pid, int) else 0)
+        process = JoinedProcess(number, control, names, pid if isinstance(pid, int) else 0, address)
         self._of |= dict.fromkeys(names, process)
         return process
 
@@ -229,11 +235,31 @@ class Joining(ProcessHome):
                 raise DoorError(f"{name} is run by another process already{pid}")
         return names
 
+    def _check_apart(self, names: Sequence[str], address: str) -> None:
+        """An address is a machine's name where they are on several computers."""
+        if len(names) != 1:
+            raise DoorError(
+                "where machines are on several computers a process brings one node, whose address "
+                f"is its own; these are {len(names)}: {', '.join(names[:MOST_SHOWN])}"
+            )
+        if address == self.world.outer:
+            raise DoorError(f"{address} is emu's own address: a node that joins has another")
+        for name, process in self._of.items():
+            if process.address == address:
+                raise DoorError(f"{address} is {name}'s address already")
+        kind = next(each.kind for each in self._placements() if each.spec.name == names[0])
+        if kind.clients:
+            raise DoorError(f"{names[0]} is judged by emu's own clock, and runs where emu does")
+
     async def _live(self, process: JoinedProcess) -> None:
         """From now on it is told and heard, until it ends."""
         names = list(process.names)
         told = {"process": process.number, "pid": process.pid, "nodes": names}
-        self.greet(process)
+        if self.world.outer:
+            for name in names:
+                self.world.guests[name] = process.notify
+                self.world.found_at(name, process.address)
+        self.greet(process, own=process.address if self.world.outer else "")
         self.events.add("info", "process joined", told)
         self._somebody.set()
         self._somebody = trio.Event()
@@ -257,6 +283,7 @@ class Joining(ProcessHome):
             self.part(process)
             for name in names:
                 del self._of[name]
+                self.world.guests.pop(name, None)
         self._ended(process)
 
     async def _leave(self, process: JoinedProcess) -> None:

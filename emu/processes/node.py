@@ -72,22 +72,26 @@ class ElsewhereNode:
         spec = self.spec = placement.spec
         self.name = spec.name
         world = home.world
-        machine = world.machine(spec)  # never booted: it keeps address and clock
+        machine = world.machine(spec)  # never booted: it keeps place and clock
         assert isinstance(machine.clock, MachineClock)
         self._cores = spec.cpu.cores
-        self.address = machine.address
         self._disk = WorkerDisk(
             world.data / spec.name,
             spec.disk,
             world.timers,
             tell=self._tell,
             in_use=lambda: self.running,
+            here=not world.outer,
         )
         self._clock = WorkerClock(machine.clock, tell=self._tell)
         self.disk: DiskControl = self._disk
         self.clock: ClockControl = self._clock
 
     # --- what it is now ------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        return self._home.world.address_of(self.name)
 
     @property
     def running(self) -> bool:

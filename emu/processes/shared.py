@@ -6,13 +6,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
+from emu.live.network import LOCALHOST, Host
 from emu.live.world import LiveWorld
 from emu.machine.links import Links, Rule, RuleHandle, Shaper, Throttle, Trunk
 from emu.machine.machine import EmulatedMachine
 from emu.machine.world import MachineSpec
 from emu.model.shaping import DeclaredShaper
+from emu.processes.apart import OuterSubnet
 from emu.processes.registry import Copy, News
 from emu.processes.trunks import Cells, shared_memory
 from nodes.metrics import Metrics
@@ -25,8 +27,15 @@ class SharedWorld(LiveWorld):
 
     in_processes = True
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, outer: str = "", **options: Any) -> None:
+        """`outer`: the address at which this computer is found, where some processes are on others
+        (see apart.py); else all are on a 127.N network of this one."""
+        if outer:
+            options["aliases"] = False
         super().__init__(*args, zero_s=time.monotonic(), **options)
+        self.outer = outer
+        self.guests: dict[str, Tell] = {}
+        """Who runs each node that is at an address of its own, and is to know who dials it."""
         self.listeners: dict[Tell, None] = {}
         self.trunks_fd = shared_memory()
         self._cells = Cells(self.trunks_fd)
@@ -38,6 +47,16 @@ class SharedWorld(LiveWorld):
         self.doubts: list[str] = []
         """Of workers that have ended."""
         self._measured: dict[int, Copy] = {}
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        if self.outer:
+            self.network.subnet = self._addresses = OuterSubnet(self.outer)
+            self.network.outer = self.outer
+            self.network.shared = frozenset({self.outer, LOCALHOST})
+            self.network.on_dialled = self._dialled
+        self.network.on_listening = self._listening
+        return self
 
     async def __aexit__(self, *exc: Any) -> bool | None:
         try:
@@ -67,6 +86,25 @@ class SharedWorld(LiveWorld):
             self.remove_machine(name)
         finally:
             self.temporary = temporary
+
+    def found_at(self, name: str, address: str) -> None:
+        """A node's machine is (or will be) there from now on."""
+        self._addresses.know(name, address)
+        host = self.network.host(name)
+        if host is not None and host.address != address:
+            self.network.move(host, address)
+            self.notify("machine", host.spec, address)
+
+    def address_of(self, name: str) -> str:
+        return self.network.hosts[name].address
+
+    def _dialled(self, endpoint: tuple[str, int], dialer: str, target: str) -> None:
+        tell = self.guests.get(target)
+        if tell is not None:
+            tell("dials", endpoint, dialer)
+
+    def _listening(self, host: Host) -> None:
+        self.notify("ports", host.spec.name, dict(host.ports))
 
     def believed(self, number: int, fidelity: dict[str, Any], news: News) -> None:
         """What a worker says of itself."""
@@ -98,7 +136,7 @@ class SharedWorld(LiveWorld):
     def snapshot(self) -> Iterator[tuple[Any, ...]]:
         """What somebody has to be told who knows nothing."""
         for machine in self.machines():
-            yield "machine", machine.spec, machine.address
+            yield "machine", machine.spec, self.address_of(machine.spec.name)
             host = self.network.host(machine.spec.name)
             if host is not None and host.ports:
                 yield "ports", machine.spec.name, host.ports

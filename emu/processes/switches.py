@@ -27,13 +27,15 @@ class WorkerDisk:
         *,
         tell: Callable[..., bool],
         in_use: Callable[[], bool],
+        here: bool,
     ) -> None:
-        """`tell` says whether somebody hears it."""
+        """`tell` says whether somebody hears it. `here`: whether the files are on this computer."""
         self._folder = folder
         self._spec = spec
         self._timers = timers
         self._tell = tell
         self._in_use = in_use
+        self._here = here
         self._state: dict[str, Any] = {
             "slow_factor": 1.0, "fail_reads": False, "fail_writes": False, "full": False
         }  # fmt: skip
@@ -94,7 +96,8 @@ class WorkerDisk:
             call(name)
 
     def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
-        self._at_rest().flip_bit(name, byte_offset, bit)
+        if self._here or not self._tell("flip", name, byte_offset, bit):
+            self._at_rest().flip_bit(name, byte_offset, bit)
 
     def names(self) -> list[str]:
         return self._at_rest().names()
@@ -116,6 +119,8 @@ class WorkerDisk:
 
     def _at_rest(self) -> MachineDisk:
         """The files as they are on this computer's disk, whoever else has them open."""
+        if not self._here:
+            raise OSError("this disk is where its node's process is, and that has not joined")
         return MachineDisk(LiveFiles(self._folder, OpenFiles()), self._timers, self._spec)
 
 

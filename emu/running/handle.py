@@ -26,11 +26,15 @@ class NodeHandle(Protocol):
     What a runner cannot do it refuses with an OSError that says so.
     """
 
-    address: str
     disk: DiskControl
     clock: ClockControl
     cores: int
     """May be changed while it runs; holds for the next generation too."""
+
+    @property
+    def address(self) -> str:
+        """Its machine's; it stays but where processes bring their own."""
+        ...
 
     @property
     def running(self) -> bool:

@@ -21,6 +21,7 @@ SLOW_FACTOR = 1000.0
         "live",
         pytest.param("workers", marks=pytest.mark.slow),
         pytest.param("joined", marks=(pytest.mark.slow, pytest.mark.soak)),
+        pytest.param("apart", marks=(pytest.mark.slow, pytest.mark.soak)),
     ]
 )
 def where(request):
@@ -44,7 +45,7 @@ async def test_a_node_is_told_to_have_started_when_it_accepts_work(rig):
         assert await pad.call("note", "one") == 3
         facts = await pad.handle.ask("describe")
         assert (facts["name"], facts["generation"], facts["role"]) == ("pad-1", 1, "scribe")
-        assert pad.handle.address == r.world.machine(pad.handle._placement.spec).address
+        assert pad.handle.address == r.world.network.hosts["pad-1"].address
 
 
 async def test_a_node_that_cannot_start_says_why(rig):
@@ -270,14 +271,18 @@ async def test_a_disk_fails_reads_and_writes_as_it_is_told(rig):
         assert await pad.call("read") == "a"
 
 
-async def test_a_bit_is_flipped_and_a_machine_that_is_down_gets_an_empty_disk(rig):
+async def test_a_bit_is_flipped_and_a_machine_that_is_down_gets_an_empty_disk(rig, where):
     async with rig as r:
         pad = r.notebook()
         await pad.up()
         await pad.call("note", "abc")
         await pad.call("keep")
         pad.handle.disk.flip_bit("notes", -1, 0)
+        await pad.handle.in_force()
         assert await pad.call("read") == "abb"
+        if where == "apart":
+            await _what_only_its_process_reads(r, pad)
+            return
         assert pad.handle.disk.names() == ["notes"]
         assert pad.handle.disk.read("notes") == b"abb"
         with pytest.raises(FileNotFoundError):
@@ -289,6 +294,19 @@ async def test_a_bit_is_flipped_and_a_machine_that_is_down_gets_an_empty_disk(ri
         pad.handle.disk.wipe()
         await pad.up(2)
         assert await pad.call("read") == ""
+
+
+async def _what_only_its_process_reads(r, pad) -> None:
+    with pytest.raises(OSError, match="where its node's process is"):
+        pad.handle.disk.names()
+    pad.handle.disk.flip_bit("poems", 0, 0)
+    await pad.handle.in_force()
+    (told,) = (each for each in r.events if each["event"] == "fault not possible")
+    assert (told["node"], told["level"]) == ("pad-1", "warning") and "poems" in told["why"]
+    pad.handle.end(crash=False)
+    pad.handle.disk.wipe()
+    await pad.up(2)
+    assert await pad.call("read") == ""
 
 
 async def test_the_next_write_is_told_once(rig):

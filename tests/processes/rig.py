@@ -28,6 +28,8 @@ from nodes.parts.timing import move_on_after
 from tests.processes.notebook import NOTEBOOK, NotebookConfig
 
 TOKEN = "a token that only these tests know"
+APART = "127.250.9."
+"""Addresses as of several computers."""
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
 """What a process may take to start on a busy computer."""
@@ -71,12 +73,15 @@ class Notebook:
 class Rig:
     """A world, one runner in it, and emu as a client."""
 
-    def __init__(self, world: Any, make: MakeRunner, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, world: Any, make: MakeRunner, nursery: trio.Nursery, *, apart: bool = False
+    ) -> None:
         self.world = world
         self.events = world.events
         self.operator = Operator(world, nursery, world.events)
         self.runner = make(world, world.events, self.operator, nursery)
         self.in_process = InProcess(world, world.events, self.operator, nursery)
+        self.apart = apart
         self.placements: list[Placement] = []
         self.guests: list[subprocess.Popen[bytes]] = []
         """Processes that join, with `where="joined"`."""
@@ -97,8 +102,18 @@ class Rig:
 
     def join(self, *names: str) -> subprocess.Popen[bytes]:
         """Start a process that brings these nodes."""
+        source = ["--from", f"{APART}{len(self.guests) + 2}"] if self.apart else []
         guest = subprocess.Popen(
-            [sys.executable, "-m", "emu", "node", ",".join(names), "--join", self.runner.address],
+            [
+                sys.executable,
+                "-m",
+                "emu",
+                "node",
+                ",".join(names),
+                "--join",
+                self.runner.address,
+                *source,
+            ],
             env={**os.environ, "PYTHONPATH": str(ROOT), "EMU_JOIN_TOKEN": TOKEN},
             stderr=subprocess.DEVNULL,
         )
@@ -118,13 +133,17 @@ class Rig:
 
 @asynccontextmanager
 async def open_rig(where: str, folder: Path, *, workers: int = 1) -> AsyncIterator[Rig]:
-    """`where` the nodes run: sim, live (both in this process), workers (so many beside it), or
-    joined (each in a process that joins). They end with the block."""
+    """`where` the nodes run: sim, live (both in this process), workers (so many beside it),
+    joined (each in a process that joins), or apart (each at an address of its own, as on several
+    computers). They end with the block."""
     if where == "sim":
         world: Any = SimWorld(7, knobs=Knobs())
     else:
         several = where in ("workers", "joined")
-        world = (SharedWorld if several else LiveWorld)(7, folder, temporary=True)
+        make_world = SharedWorld if several else LiveWorld
+        if where == "apart":
+            make_world = partial(SharedWorld, outer=f"{APART}1")
+        world = make_world(7, folder, temporary=True)
     made: list[Rig] = []
 
     def make(*parts: Any) -> Runner:
@@ -133,12 +152,13 @@ async def open_rig(where: str, folder: Path, *, workers: int = 1) -> AsyncIterat
             *parts, joined=joined, inner=InProcess(*parts), placements=lambda: made[0].placements
         )
 
-    runners = {"workers": partial(Workers, count=workers), "joined": make}
+    runners = {"workers": partial(Workers, count=workers), "joined": make, "apart": make}
     async with world, trio.open_nursery() as nursery:
-        rig = Rig(world, runners.get(where, InProcess), nursery)
+        rig = Rig(world, runners.get(where, InProcess), nursery, apart=where == "apart")
         made.append(rig)
         if isinstance(rig.runner, Joining):
-            await nursery.start(rig.runner.serve, "127.0.0.1", 0)
+            host = f"{APART}1" if rig.apart else "127.0.0.1"
+            await nursery.start(rig.runner.serve, host, 0)
         try:
             yield rig
         finally:

@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from emu.processes import door
+from emu.processes.door import DoorError
+from protocols.errors import RpcError
 from tests.cli.running import EMU, PATIENCE_S, Up, emu, environment
-from tests.processes.rig import open_rig
+from tests.processes.rig import APART, TOKEN, open_rig
 
 pytestmark = pytest.mark.slow
 FILE = """
@@ -163,6 +167,9 @@ def test_one_that_waits_can_be_ended(tmp_path_factory):
         (("up", "04", "--join-at", "127.0.0.1:70000"), "is no HOST:PORT"),
         (("up", "04", "--join-at", "0", "--joined", "no-tier"), "nothing is called `no-tier`"),
         (("up", "04", "--join-at", "0", "--no-aliases"), "needs loopback addresses"),
+        (("up", "04", "--join-at", "0.0.0.0:70"), "say which address it is"),
+        (("up", "04", "--join-at", "here:70"), "`here` is no IPv4 address"),
+        (("up", "04", "--join-at", "10.0.0.1:70", "--workers", "2"), "are for one computer"),
         (("node", "web-1", "--join", "7070"), "no run of this computer lets nodes join at"),
         (("node", "web-1", "--join", "1", "--token-file", "/none"), "cannot read the token"),
     ],
@@ -175,3 +182,61 @@ def test_what_cannot_be_is_said(words, why, tmp_path):
 def test_a_token_that_can_be_guessed_is_refused(tmp_path):
     result = emu(tmp_path / "s", "up", "04", "--join-at", "0", EMU_JOIN_TOKEN="short")
     assert result.exit_code == 2 and "fewer than 16 characters" in result.stderr
+
+
+async def test_who_dials_is_known_where_machines_are_on_several_computers(tmp_path):
+    """emu's machines share its address, so it tells the endpoint; an address is a node's name."""
+    async with open_rig("apart", tmp_path) as r:
+        one, two = r.notebook("pad-1", dials=("pad", "own")), r.notebook("pad-2", dials=("pad",))
+        own = r.notebook("own-1", runner=r.in_process, dials=("pad",))
+        other = r.notebook("other-1", runner=r.in_process)
+        for pad in (one, two, own, other):
+            await pad.up()
+            await pad.call("note", pad.name)
+        assert len({one.handle.address, two.handle.address, own.handle.address}) == 3
+        assert own.handle.address == other.handle.address == r.world.outer
+        for dialer, target in ((one, two), (two, one), (one, own), (own, one), (own, two)):
+            assert (await dialer.call("dial", target.name))[0] == target.name
+        for dialer, target in ((two, own), (other, one), (one, other)):
+            with pytest.raises(RpcError):
+                await dialer.call("dial", target.name)
+        await r.until(lambda: len(refused(r)) >= 3)
+        assert refused(r) == {("pad-2", "own-1"), ("other-1", "pad-1"), ("pad-1", "other-1")}
+        one.handle.end(crash=False)
+        r.guests[0].kill()
+        await r.until(lambda: "pad-1" in r.runner.missing())
+        before = one.handle.address
+        await one.up(2)
+        assert one.handle.address != before, "another pod"
+        await two.handle.in_force()
+        assert (await two.call("dial", "pad-1"))[0] == "pad-1"
+
+
+def refused(r) -> set[tuple[str, str]]:
+    return {
+        (each["dialer"], each["node"]) for each in r.events if each["event"] == "connection refused"
+    }
+
+
+async def test_who_may_not_come_from_another_computer_is_told_why(tmp_path):
+    async with open_rig("apart", tmp_path) as r:
+        for name in ("pad-1", "pad-2", "pad-3"):
+            r.notebook(name)
+        for words, source, why in (
+            ("pad-1,pad-2", "2", "brings one node"),
+            ("pad-1", "1", "emu's own address"),
+        ):
+            stream = await trio.open_tcp_stream(*host_and_port(r), local_address=f"{APART}{source}")
+            with pytest.raises(DoorError, match=why):
+                await door.knock(stream, TOKEN, nodes=words)
+        first = r.join("pad-3")
+        await r.until(lambda: "pad-3" not in r.runner.missing())
+        stream = await trio.open_tcp_stream(*host_and_port(r), local_address=f"{APART}2")
+        with pytest.raises(DoorError, match="is pad-3's address already"):
+            await door.knock(stream, TOKEN, nodes="pad-1")
+        assert first.poll() is None
+
+
+def host_and_port(r) -> tuple[str, int]:
+    host, _, port = r.runner.address.rpartition(":")
+    return host, int(port)
