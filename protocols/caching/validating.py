@@ -87,7 +87,8 @@ def confirms(answer: Headers, stored: Headers) -> bool:
 
 def updated(stored: Headers, answer: Headers) -> list[tuple[str, str]]:
     """The stored fields with those of a 304 in place of theirs; but whoever asked is the only one
-    to whom its cookies are given."""
-    fresh = [pair for pair in answer if pair[0] not in UNCHANGED and pair[0] != "set-cookie"]
+    to whom its cookies are given, unless what is stored gives one to all."""
+    left = UNCHANGED if first(stored, "set-cookie") is not None else {*UNCHANGED, "set-cookie"}
+    fresh = [pair for pair in answer if pair[0] not in left]
     replaced = {name for name, _ in fresh}
     return [*(pair for pair in stored if pair[0] not in replaced), *fresh]

@@ -158,6 +158,13 @@ def test_a_304_renews_fields_but_not_those_of_the_content():
 
 
 @pytest.mark.parametrize(
+    ("known", "told"), [([], []), ([("set-cookie", "old")], [("set-cookie", "new")])]
+)
+def test_a_304s_cookie_is_for_others_only_where_they_are_given_one(known, told):
+    assert validating.updated(known, [("set-cookie", "new")]) == told
+
+
+@pytest.mark.parametrize(
     ("value", "span"),
     [
         ("bytes=0-1", (0, 2)),
