@@ -136,11 +136,22 @@ class Chances:
         return ",".join(sorted(names, key=tier.node_names.index))
 
     def clients_of(self, tier: Tier) -> list[str]:
-        """The tiers of clients that ask it."""
+        """The nodes of clients that ask it."""
         return [
-            each.name
+            name
             for each in self.topology.tiers
             if each.kind.clients and {tier.name, tier.group} & set(each.dials)
+            for name in each.node_names
+        ]
+
+    def people_of(self, region: str) -> list[str]:
+        """The nodes there that stand for people, or for what is with them."""
+        return [
+            name
+            for tier in self.topology.tiers
+            if tier.kind.clients
+            for name, place in zip(tier.node_names, tier.members, strict=True)
+            if place == region
         ]
 
     def ways(self) -> list[tuple[str, str]]:

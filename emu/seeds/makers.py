@@ -64,7 +64,8 @@ def cut(draw: Chances) -> Drawn | None:
 
 
 def region(draw: Chances) -> Drawn | None:
-    """All of a region at once, where every group has its majority elsewhere."""
+    """All of a region at once, where every group has its majority elsewhere. Whoever is cut off
+    has its people with it half of the time: they go on asking what is near."""
     regions = [each for each in draw.topology.regions if _spared(draw, each)]
     if not regions:
         return None
@@ -72,7 +73,10 @@ def region(draw: Chances) -> Drawn | None:
     takes = tuple(t.name for t in draw.tiers for member in t.members if member == gone)
     words = f"region {gone}"
     end = draw.rng.choice((faults.Kill, faults.Crash, faults.Pause, None))
-    return Drawn(end(words) if end is not None else faults.Partition((gone, "all")), takes)
+    if end is not None:
+        return Drawn(end(words), takes)
+    inside = [gone, *(draw.people_of(gone) if draw.moments.random() < 0.5 else ())]
+    return Drawn(faults.Partition((",".join(inside), "all")), takes)
 
 
 def _spared(draw: Chances, region: str) -> bool:

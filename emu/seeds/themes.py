@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from emu.model import faults
@@ -22,6 +23,7 @@ WAITS_S: Final = 3.0
 """So long a power cut may wait for a write of its file: it comes before the end."""
 LEASES_RATIO: Final = 0.4
 MOST_LEASES: Final = 4
+FAR_LEASES: Final = (1.8, 3.5)
 WIPES_RATIO: Final = 0.25
 JOINS_RATIO: Final = 0.2
 
@@ -96,7 +98,8 @@ def leases(draw: Chances, last_s: float) -> Iterator[FaultItem]:
             lease_s = _lease_s(tier)
             at_s = round(rng.uniform(FIRST_S, max(FIRST_S, last_s - 3 * lease_s)), 3)
             if draw.book(at_s, 2.5 * lease_s, (tier.name,), faults_at_once=2):
-                yield from rng.choice(LEASE_STORIES)(draw, tier, at_s, lease_s)
+                stories = FAR_STORIES if len(set(tier.members)) > 1 else LEASE_STORIES
+                yield from rng.choice(stories)(draw, tier, at_s, lease_s)
                 break
 
 
@@ -159,9 +162,27 @@ def _old_and_new(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iter
     yield _cut((draw.leading(tier), tier.name), again_s, rng.uniform(0.2, 0.9) * lease_s)
 
 
+def _region_alone(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
+    """A region with its people is cut off: whoever leads there is asked on, and all others elect
+    another one."""
+    region = draw.themes.choice(list(dict.fromkeys(tier.members)))
+    inside = ",".join([f"region {region}", *draw.people_of(region)])
+    yield _cut((inside, "all"), at_s, draw.themes.uniform(*FAR_LEASES) * lease_s)
+
+
+def _far_sides(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
+    """As `_sides`, for as long as those who are far from each other take for their votes."""
+    for item in _sides(draw, tier, at_s, lease_s):
+        yield replace(item, for_s=round(draw.themes.uniform(*FAR_LEASES) * lease_s, 3))
+
+
 LEASE_STORIES: Final[Sequence[Callable[[Chances, Tier, float, float], Iterator[FaultItem]]]] = (
     _two_stages, _sides, _sides, _held_up, _off_the_clock, _deaf_follower, _old_and_new,
 )  # fmt: skip
+FAR_STORIES: Final = (
+    *LEASE_STORIES, _region_alone, _region_alone, _far_sides, _far_sides, _far_sides,
+)  # fmt: skip
+"""Of a tier in several regions."""
 
 
 def _cut(

@@ -28,7 +28,38 @@ def test_a_leader_is_cut_off_with_some_of_its_clients_and_the_others_ask_on():
         each.fault.between for items in drawn(3) for each in items
         if isinstance(each.fault, faults.Partition)
     }  # fmt: skip
-    assert {("db primary,readers", "db,writers"), ("db primary,writers", "db,readers")} <= between
+    assert {("db primary,readers-1", "db,writers-1"), ("db primary,writers-1", "db,readers-1")} <= (
+        between
+    )
+
+
+FAR = """
+regions: [us, eu, ap]
+tiers:
+  db: {kind: database, nodes: {us: 2, eu: 2, ap: 1}, detection_timeout: 1s}
+  writers: {kind: clients, regions: [us, eu], per_region: 1, asks: db, workload: register}
+"""
+
+
+def test_a_region_is_cut_off_with_its_people_or_without_for_as_long_as_an_election_takes():
+    topology = loads(FAR)
+    cuts = [
+        each for seed in SEEDS for each in swarm.draw(topology, seed, 60.0)
+        if isinstance(each.fault, faults.Partition) and each.fault.between[1] == "all"
+    ]  # fmt: skip
+    alone = [each for each in cuts if each.fault.between[0] == "region us,writers-1"]
+    assert alone and all(1.8 <= each.for_s <= 3.5 for each in alone)
+    by_chance = {each.fault.between[0] for each in cuts}
+    assert {"us", "us,writers-1", "eu", "eu,writers-2"} <= by_chance
+
+
+def test_clients_of_one_tier_are_on_both_sides_of_a_cut():
+    topology = loads(FAR)
+    between = {
+        each.fault.between for seed in SEEDS for each in swarm.draw(topology, seed, 60.0)
+        if isinstance(each.fault, faults.Partition)
+    }  # fmt: skip
+    assert ("db primary,writers-1", "db,writers-2") in between
 
 
 def test_one_way_and_then_the_other_is_cut_within_the_length_of_a_lease():
