@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_DOUBLINGS: Final = 20
+PARTS: Final = 1_000_000
+"""Of a retry: budgets are kept in whole ones, for sums of fractions drift apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +43,34 @@ class RetryBudget:
         assert 0.0 <= ratio <= 1.0
         assert reserve >= 0.0
         self.ratio = ratio
-        self.most = max(reserve, 1.0) * 10
-        self.tokens = reserve
         self.refused = 0
         """Retries that the budget did not allow."""
-        self._earned = reserve
+        self._each = round(ratio * PARTS)
+        self._most = round(max(reserve, 1.0) * 10 * PARTS)
+        self._left = self._earned = round(reserve * PARTS)
         self._made = 0
+
+    @property
+    def tokens(self) -> float:
+        """Retries that may be made now."""
+        return self._left / PARTS
 
     def success(self) -> None:
         """An operation was answered."""
-        self._earned += self.ratio
-        self.tokens = min(self.tokens + self.ratio, self.most)
+        self._earned += self._each
+        self._left = min(self._left + self._each, self._most)
 
     def take(self) -> bool:
         """Whether one retry may be made; it is charged now."""
         if self.ratio >= 1.0:
             return True
-        if self.tokens >= 1.0:
-            self.tokens -= 1.0
+        if self._left >= PARTS:
+            self._left -= PARTS
             return True
         self.refused += 1
         return False
 
     def made(self) -> None:
         """A retry leaves, after its wait."""
-        self._made += 1
+        self._made += PARTS
         assert self.ratio >= 1.0 or self._made <= self._earned, "more retries than were earned"

@@ -44,6 +44,16 @@ def test_what_is_saved_up_has_an_end():
     assert sum(budget.take() for _ in range(100)) == 20
 
 
+def test_what_is_earned_in_fractions_is_earned_whole():
+    budget = RetryBudget(0.2, reserve=10.0)
+    for _ in range(200):  # fifths, in floating point, sum up to more in one place than in another
+        for _ in range(5):
+            budget.success()
+        assert budget.take()
+        budget.made()
+    assert budget.tokens == 10.0
+
+
 def test_at_one_there_is_no_budget():
     budget = RetryBudget(1.0, reserve=0.0)
     assert all(budget.take() for _ in range(1000))
