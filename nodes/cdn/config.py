@@ -14,6 +14,8 @@ from protocols.http import message as http
 LEAST_TIMEOUT_S: Final = 0.001
 _OUTSIDE: Final = re.compile(r"http://(\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::(\d{1,5}))?/?")
 LOCALHOST: Final = "127.0.0.1"
+MOST_TIMES: Final = 4
+"""The longest rest after failures, in `backoff`s: what is well again is found out within it."""
 
 
 class Address(NamedTuple):
@@ -52,7 +54,7 @@ class CdnConfig:
     """So many times in a row unreachable or silent, and the origin is left alone for `backoff`."""
     backoff_s: float = 1.0
     """For how long; of a single object, too, whose stale copy is served. It doubles with each trial
-    that fails, up to sixteen times this."""
+    that fails, up to four times this."""
     max_in_flight: int = 1024
     """Requests in hand; further ones are answered 503."""
     max_body_bytes: int = 1 << 20

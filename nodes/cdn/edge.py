@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from nodes.cdn.asked import EMU, Asked
-from nodes.cdn.config import CdnConfig
+from nodes.cdn.config import MOST_TIMES, CdnConfig
 from nodes.cdn.missed import Missed
 from nodes.cdn.purges import Purge, Purges
 from nodes.cdn.store import Kept, Store
@@ -26,7 +26,6 @@ from protocols.caching.telling import Forward
 MOST_TAGS: Final = 64
 MOST_LATE: Final = 4096
 """URLs with tags that were purged behind us; the oldest is forgotten then."""
-MOST_DOUBLINGS: Final = 4
 PURGED_MEANWHILE: Final = "purged while it was on its way"
 
 
@@ -196,7 +195,7 @@ class Edge:
 
     def rest(self, kept: Kept, now_s: float) -> None:
         """The origin failed about it: it is left alone for a while, twice as long each time."""
-        pause_s = self.config.backoff_s * 2.0 ** min(kept.failures, MOST_DOUBLINGS)
+        pause_s = self.config.backoff_s * min(MOST_TIMES, 2.0**kept.failures)
         kept.failures += 1
         kept.rests_until_s = now_s + pause_s
 
