@@ -12,6 +12,8 @@ from rich.text import Text
 
 from emu.cli.columns import Cell, Column, fitted
 from emu.machine import units
+from emu.model.faults import to_record
+from emu.observe.annotations import fault_text
 from emu.observe.explaining import shown_writes
 from emu.observe.shown import EFFECTS
 from emu.observe.shown import duration as seconds
@@ -19,13 +21,14 @@ from emu.running import doors
 from emu.topology.tiers import words_of
 
 if TYPE_CHECKING:
-    from emu.model.topology import Tier
+    from emu.model.topology import FaultItem, Tier
     from emu.running.instance import Instance
     from emu.session import Session
     from nodes.kind import Kind
 
 MAX_FAILED_SHOWN: Final = 5
 MAX_DONE_SHOWN: Final = 10
+MAX_PLANNED_SHOWN: Final = 10
 CLIENTS_COLUMNS: Final = (
     Column("", 40, right=False), Column("", 8, right=False), Column("requests", 9),
     Column("failed", 7), Column("p50", 9), Column("p99", 9),
@@ -54,8 +57,25 @@ def welcome_screen(
         parts.append(f"  export EMU_CLUSTER={session.topology.name}")
     commands = [*to_break(instances), ("ps", "who is up; more verbs: --help")]
     parts += [_two_columns([(f"{emu} {what}", why) for what, why in commands]), ""]
+    parts += by_itself(session.topology.faults)
     parts.append(Text(_how_it_ends(session), style="dim"))
     return Group(*parts)
+
+
+def by_itself(items: Sequence[FaultItem]) -> Iterable[RenderableType]:
+    """The file's own timeline."""
+    if not items:
+        return
+    yield _headed("It breaks by itself", "as its file says; `--faults none`: it does not")
+    rows = []
+    for item in items[:MAX_PLANNED_SHOWN]:
+        when = f"after {item.on}" if item.on else f"{item.at_s or 0.0:g} s"
+        lasts = "" if item.for_s is None else f", for {seconds(item.for_s)}"
+        rows.append([Text(f"  {when}", "dim"), Text(fault_text(to_record(item.fault)) + lasts)])
+    yield _aligned(rows)
+    if len(items) > MAX_PLANNED_SHOWN:
+        yield Text(f"  and {len(items) - MAX_PLANNED_SHOWN} more", style="dim")
+    yield ""
 
 
 def _failed(instances: list[Instance]) -> Iterable[RenderableType]:

@@ -38,6 +38,10 @@ FORMATS: Final = ("text", "json")
 DETACH_WAIT_S: Final = 90.0
 MOST_WORKERS: Final = 64
 REPORT_HELP: Final = "At the end, write the run as one HTML page."
+FAULTS_HELP: Final = "timeline: what the file says breaks by itself. none: nothing does."
+PLAYED: Final = ("timeline", "none")
+NO_FAULTS: Final = "faults=[]"
+"""As a setting, so that all that a run hands on (to the background, to a record) has it, too."""
 STRICT_HELP: Final = "Exit 4 unless it passed: also where it cannot be believed, or told."
 PROMETHEUS_HELP: Final = "Let the system's Prometheus scrape it."
 DISTURBING: Final = ("remove", "restart")
@@ -71,6 +75,9 @@ LogLevelOption = Annotated[
 LogFormatOption = Annotated[
     str, typer.Option("--log-format", help="text or json.", autocompletion=one_of_these(*FORMATS))
 ]
+FaultsOption = Annotated[
+    str, typer.Option("--faults", help=FAULTS_HELP, autocompletion=one_of_these(*PLAYED))
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Change a running one unasked.")]
 
 
@@ -84,6 +91,7 @@ def up(
     name: Annotated[str, typer.Option("--name", help="Another name than the file's.")] = "",
     seed: Annotated[int | None, typer.Option("--seed", help="Not the file's seed.")] = None,
     settings: SetOption = None,
+    faults: FaultsOption = PLAYED[0],
     log_level: LogLevelOption = "info",
     log_format: LogFormatOption = "text",
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
@@ -107,7 +115,7 @@ def up(
     for_s = duration_s("--for", for_text)
     condition = condition_of("--until", until)
     path = file or default_file()
-    changed = tuple(settings or ())
+    changed = _changed(settings or (), faults)
     topology = read_topology(path, name=name, seed=seed, settings=changed)
     door = _door(join_at, joined, aliases=not no_aliases, several=processes > 1)
     if for_s is None and state.is_locked(state.root() / topology.name):
@@ -118,10 +126,9 @@ def up(
                          log_format=log_format, no_aliases=no_aliases,
                          prometheus=prometheus, report=report, junit=junit,
                          strict=strict, until=until, workers=workers, join_at=join_at,
-                         joined=joined)  # fmt: skip
-        ends = ["--for", for_text] if for_text else []
+                         joined=joined, **{"for": for_text})  # fmt: skip
         sets = [f"--set={each}" for each in changed]
-        _begin_in_background(topology, [path, *ends, *sets, *given])
+        _begin_in_background(topology, [path, *sets, *given])
         return
     _warn(topology)
     from emu.cli.foreground import Foreground
@@ -156,6 +163,12 @@ def _keep(
         write_report(session.record, Path(report))
     if junit:
         _judged(session, junit, strict)
+
+
+def _changed(settings: Sequence[str], faults: str) -> tuple[str, ...]:
+    """What is otherwise than in the file."""
+    one_of("--faults", faults, PLAYED)
+    return (*settings, *(() if faults == PLAYED[0] else (NO_FAULTS,)))
 
 
 def workers_of(text: str, *, aliases: bool) -> int:

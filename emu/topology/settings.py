@@ -10,7 +10,9 @@ from emu.topology import document as documents
 from emu.topology.document import Document, Path
 
 TIERS: Final = "tiers"
-EXAMPLE: Final = "write TIER.OPTION=VALUE or SECTION.KEY=VALUE, for example db.ack=async"
+EXAMPLE: Final = (
+    "write TIER.OPTION=VALUE, SECTION.KEY=VALUE or SECTION=VALUE, for example db.ack=async"
+)
 
 
 def change(document: Document, settings: Collection[str], sections: Collection[str]) -> None:
@@ -18,7 +20,8 @@ def change(document: Document, settings: Collection[str], sections: Collection[s
     for text in settings:
         name, equals, value = text.partition("=")
         words = tuple(word.strip() for word in name.split("."))
-        if not equals or len(words) < 2 or not all(words):
+        whole = words[0] in sections
+        if not equals or not all(words) or (len(words) < 2 and not whole):
             document.problem((), f"--set `{text[:80]}`: {EXAMPLE}")
             continue
         try:

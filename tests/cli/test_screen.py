@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from emu.cli.screen import summary_screen, to_break
+from emu.cli.screen import by_itself, summary_screen, to_break
 from emu.running.instance import Instance
 from emu.topology.loading import loads
 
@@ -42,6 +42,26 @@ def test_it_breaks_the_server_behind_all_others_and_the_first_that_keeps_data(
     text: str, commands: list[str]
 ) -> None:
     assert tried(text) == commands
+
+
+def planned(text: str) -> str:
+    told = StringIO()
+    said = Console(file=told, width=100)
+    said.print(*by_itself(loads(text).faults), sep="\n")
+    return told.getvalue()
+
+
+def test_it_says_what_breaks_by_itself_and_how_nothing_does() -> None:
+    tiers = "tiers: {web: {kind: web, nodes: 2}, db: {kind: database, nodes: 3}}\n"
+    assert planned(tiers) == "\n"
+    faults = "faults: [{at: 5s, kill: one web, for: 2s}, {on: promoted, slow: db, latency: 80ms}]"
+    assert planned(tiers + faults).splitlines()[:3] == [
+        "It breaks by itself  as its file says; `--faults none`: it does not",
+        "  5 s             kill one web, for 2.0 s",
+        "  after promoted  slow db: latency 80ms",
+    ]
+    many = "faults: [" + ", ".join("{at: 1s, kill: web}" for _ in range(14)) + "]"
+    assert "  and 4 more" in planned(tiers + many)
 
 
 def finished(**fields: Any) -> dict[str, Any]:

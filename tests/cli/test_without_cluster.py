@@ -124,6 +124,7 @@ def test_the_schema_is_json(emu: Verb) -> None:
         (("--for", "10"), "write 10s or 10ms"),
         (("--log-level", "loud"), "debug, info, warning, error"),
         (("--log-format", "xml"), "text, json"),
+        (("--faults", "some"), "timeline, none"),
         (("--name", "../x"), "lower-case letters"),
     ],
     ids=lambda words: words[0] if isinstance(words, tuple) else "",

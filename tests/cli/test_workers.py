@@ -25,7 +25,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["04-load-balancer", "05-replication"])
 def test_a_topology_on_two_workers_is_used_broken_and_judged(name: str, state: Path) -> None:
-    up = Up(state, str(TOPOLOGIES / f"{name}.yaml"), "--workers", "2", "--json")
+    up = Up(state, str(TOPOLOGIES / f"{name}.yaml"), "--workers", "2", "--faults", "none", "--json")
     try:
         facts = up.wait_ready(3 * PATIENCE_S)  # three processes import what one does otherwise
         assert sorted(each["process"] for each in facts["workers"]) == [1, 2]

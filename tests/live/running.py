@@ -54,7 +54,7 @@ def emu_up(state: Path, file: str, *words: str) -> Iterator[Running]:
     """`emu up FILE`, ready; Ctrl-C at the end. What it said is in `up.log` of the state folder."""
     with open(state / "up.log", "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "emu", "up", file, *words],
+            [sys.executable, "-m", "emu", "up", file, "--faults", "none", *words],
             cwd=ROOT,
             env={**os.environ, "EMU_STATE_DIR": str(state)},
             stdout=log,

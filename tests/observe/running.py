@@ -58,7 +58,7 @@ def start(topology: str, *options: str) -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="emu-", dir="/tmp") as folder:
         environment = {**os.environ, "EMU_STATE_DIR": folder, "NO_COLOR": "1"}
         process = subprocess.Popen(
-            [sys.executable, "-m", "emu", "up", topology, *options],
+            [sys.executable, "-m", "emu", "up", topology, "--faults", "none", *options],
             env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )  # fmt: skip

@@ -36,6 +36,12 @@ def test_sections_lists_and_mappings_are_set_too():
     assert topology.tier("web").cpu.cores == 2
 
 
+def test_a_whole_section_is_set():
+    text = SHOP + "faults:\n  - {at: 5s, kill: web}\n"
+    assert loads(text).faults
+    assert loads(text, settings=["faults=[]"]).faults == ()
+
+
 def test_an_option_that_the_file_does_not_have_is_added():
     assert (
         loads(SHOP, settings=["db.detection_timeout=3s"]).tier("db").config.detection_timeout_s == 3
