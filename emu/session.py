@@ -10,6 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ import trio
 from emu.checks.history import MAX_OPERATIONS
 from emu.control.server import ControlServer
 from emu.live.network import LOOPBACK
+from emu.live.post import post_json
 from emu.live.world import LiveWorld
 from emu.machine.events import Event, Events
 from emu.machine.lines import Lines
@@ -30,6 +32,7 @@ from emu.observe.explaining import consequences
 from emu.observe.http import ObserveServer
 from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
+from emu.observe.webhooks import Webhook, Webhooks
 from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
 from emu.processes.goings import nodes_came, nodes_killed, nodes_leave
@@ -76,6 +79,8 @@ class SessionOptions:
     joined: Joined | None = None
     """Which nodes they run."""
     prometheus: bool = False
+    webhooks: tuple[Webhook, ...] = ()
+    """Where alerts are posted to."""
     """Whether the system's Prometheus scrapes it as long as it runs."""
 
 
@@ -257,6 +262,20 @@ class Session:
             self.prometheus = Prometheus(host, self.folder.path / "prometheus")
             cluster.nursery.start_soon(self._scrape, self.prometheus)
 
+    def _webhooks(self, cluster: Cluster) -> Webhooks:
+        now_s = cluster.world.timers.now_s
+        return Webhooks(
+            self.options.webhooks,
+            lambda each, body: post_json(each.host, each.port, each.target, body),
+            cluster.log,
+            cluster.world.metrics,
+            cluster=self.topology.name,
+            url=self.observe.url,
+            now_s=now_s,
+            sleep=cluster.operator.sleep,
+            began=datetime.now(UTC) - timedelta(seconds=now_s()),
+        )
+
     async def _scrape(self, prometheus: Prometheus) -> None:
         async def ready() -> None:
             self.cluster.log.info("prometheus ready", url=prometheus.url)
@@ -271,6 +290,9 @@ class Session:
         cluster.nursery.start_soon(self._play)
         if self.options.until is not None:
             cluster.nursery.start_soon(self._end_when, cluster, self.options.until)
+        webhooks = self._webhooks(cluster)
+        self._alerting.listeners.append(webhooks.tell)
+        cluster.nursery.start_soon(webhooks.run)
         cluster.nursery.start_soon(self._alerting.run)
         for_s = self.options.for_s
         # In the cluster's time, as the timeline: a computer that was too busy cuts no fault short.

@@ -32,6 +32,7 @@ from emu.machine.levels import LEVELS
 
 if TYPE_CHECKING:
     from emu.model.topology import Topology
+    from emu.observe.webhooks import Webhook
     from emu.session import Session
 
 FORMATS: Final = ("text", "json")
@@ -58,6 +59,14 @@ WorkersOption = Annotated[
         "--workers",
         metavar="N",
         help="Processes that run the nodes, for more than one core; auto: one for each core.",
+    ),
+]
+WebhookOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook",
+        metavar="URL",
+        help="Post each alert there, as Alertmanager does (several: say it again).",
     ),
 ]
 DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")]
@@ -95,6 +104,7 @@ def up(
     log_level: LogLevelOption = "info",
     log_format: LogFormatOption = "text",
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
+    webhook: WebhookOption = None,
     workers: WorkersOption = "1",
     join_at: JoinAtOption = "",
     joined: JoinedOption = "",
@@ -122,13 +132,12 @@ def up(
         _change(topology, changed, yes, as_json, fresh=fresh)
         return
     if detach:
-        given = _options(fresh=fresh, name=name, seed=seed, log_level=log_level, json=as_json,
-                         log_format=log_format, no_aliases=no_aliases,
-                         prometheus=prometheus, report=report, junit=junit,
-                         strict=strict, until=until, workers=workers, join_at=join_at,
-                         joined=joined, **{"for": for_text})  # fmt: skip
-        sets = [f"--set={each}" for each in changed]
-        _begin_in_background(topology, [path, *sets, *given])
+        given = _options(set=list(changed), webhook=webhook, fresh=fresh, name=name, seed=seed,
+                         log_level=log_level, json=as_json, log_format=log_format,
+                         no_aliases=no_aliases, prometheus=prometheus, report=report,
+                         junit=junit, strict=strict, until=until, workers=workers,
+                         join_at=join_at, joined=joined, **{"for": for_text})  # fmt: skip
+        _begin_in_background(topology, [path, *given])
         return
     _warn(topology)
     from emu.cli.foreground import Foreground
@@ -138,7 +147,7 @@ def up(
         need_prometheus()
     options = SessionOptions(
         for_s, log_level, condition, aliases=not no_aliases, workers=processes,
-        prometheus=prometheus, join_at=door,
+        prometheus=prometheus, webhooks=_webhooks(webhook or ()), join_at=door,
         joined=joined_of(topology, joined or "all") if door else None,
     )  # fmt: skip
     folder = _claim(topology.name, temporary=for_s is not None, fresh=fresh)
@@ -151,6 +160,17 @@ def up(
     finally:
         folder.discard() if session.wipe_at_end else folder.release()
     raise typer.Exit(code)
+
+
+def _webhooks(urls: Sequence[str]) -> tuple[Webhook, ...]:
+    from emu.observe.webhooks import MAX_WEBHOOKS, Webhook
+
+    if len(urls) > MAX_WEBHOOKS:
+        output.fail(f"--webhook: at most {MAX_WEBHOOKS} addresses", output.USAGE)
+    try:
+        return tuple(Webhook.parse(each) for each in urls)
+    except ValueError as error:
+        output.fail(f"--webhook: {error}", output.USAGE)
 
 
 def _keep(
@@ -291,6 +311,8 @@ def _options(**given: Any) -> list[str]:
     for name, value in given.items():
         if value is True:
             words.append(f"--{name.replace('_', '-')}")
+        elif isinstance(value, list):
+            words += [f"--{name}={each}" for each in value]
         elif value not in (False, "", None):
             words += [f"--{name.replace('_', '-')}", str(value)]
     return words

@@ -4,7 +4,7 @@ them, and what the rules make of them. Who fires, and who has ended, is an event
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import trio
@@ -34,6 +34,8 @@ class Alerting:
     def __init__(self, cluster: Cluster, given: Iterable[rules.Rule] | None = None) -> None:
         self._cluster = cluster
         self._told: dict[str, str] = {}
+        self.listeners: list[Callable[[Firing, bool], object]] = []
+        """Told of each alert that begins to fire (True), or has ended."""
         self._alerts = Alerts(self._shipped() if given is None else given)
         self._wanted = frozenset(self._alerts.store.keep_s)
         self._nodes = NodeSeries(cluster)
@@ -104,6 +106,8 @@ class Alerting:
                 yield name, _sorted((*ours, *labels)), value
 
     def _tell(self, firing: Firing, fires: bool) -> None:
+        for listener in self.listeners:
+            listener(firing, fires)
         labels = dict(firing.labels)
         facts = {
             "alert": firing.alert,
