@@ -95,9 +95,8 @@ def _option(word: type[Fault], each: Field[Any], hint: Any, sole: bool) -> Optio
         return Annotated[str, option], each.default
     metavar = _metavar(each.name, hint)
     if each.default is MISSING:
-        return Annotated[
-            str, typer.Option(flag, metavar=metavar, help=text, show_default=False)
-        ], ""
+        required = typer.Option(flag, metavar=metavar, help=text, show_default=False)
+        return Annotated[str | None, required], None
     given: Any = each.default
     shown = units.format_value(each.name, given) if hint is float else str(given)
     ends = complete_target if name == OTHER_END else None
@@ -122,14 +121,14 @@ def complete_main(word: type[Fault]) -> Callable[[str], list[str]]:
 
 
 def _value(each: Field[Any], hint: Any, text: Any) -> Any:
+    if text is None:
+        return None  # `missing` tells
     if get_origin(hint) is Literal and text not in get_args(hint):
         output.fail(
             f"{each.name}: {text!r} is not one of {', '.join(get_args(hint))}", output.USAGE
         )
     if hint not in (int, float):
         return " ".join(text) if hint is str and isinstance(text, list) else text
-    if text == "" and each.default is MISSING:
-        return None
     if str(text).isdigit() and each.name == "rate_per_s":
         text = f"{text}/s"
     try:

@@ -231,6 +231,14 @@ def test_an_operation_without_what_it_needs_or_with_what_it_has_not_is_a_usage_e
     assert emu("reshard", "kv").exit_code == 2
     assert emu("reshard", "kv", "--to", "many").exit_code == 2
     assert emu("promote", "db", "--dry-run").exit_code == 2
+    for words, unsaid in (
+        (("queue", "tail", "queue"), "--topic"),
+        (("queue", "publish", "queue", "--topic", "orders"), "--value"),
+        (("backup", "db"), "--file"),
+        (("restore", "db"), "--file"),
+    ):
+        result = emu(*words)
+        assert (result.exit_code, result.stderr.split(":")[1]) == (2, f" say {unsaid}"), words
 
 
 def test_the_verbs_of_kinds_are_listed_beside_emus_own(emu: Verb) -> None:
