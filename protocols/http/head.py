@@ -186,11 +186,13 @@ def tokens(value: str) -> list[str]:
 
 
 def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Each value is one that may be written again: it ends with no blank, where the last one of its
+    lines is empty."""
     joined: dict[str, str] = {}
     for name, value in pairs:
         before = joined.get(name)
         separator = "; " if name == "cookie" else ", "
-        joined[name] = value if before is None else before + separator + value
+        joined[name] = value if before is None else f"{before}{separator}{value}".rstrip(" ")
     return joined
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from protocols.http.client import ClientConnection
 from protocols.http.connection import ServerConnection
 from protocols.http.message import (
     Limits,
@@ -232,3 +233,27 @@ def test_a_head_of_many_fields_that_is_too_long_is_431_whether_it_ends_or_not() 
     assert exchange(long) == [431]
     assert exchange(long[:-2]) == [431]
     assert exchange(long[:1500]) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "value"),
+    [
+        ((b"X-A: b", b"X-A:"), "x-a", "b,"),
+        ((b"X-A:", b"X-A:"), "x-a", ","),
+        ((b"X-A:", b"X-A: b"), "x-a", ", b"),
+        ((b"Cookie: a=1", b"Cookie:"), "cookie", "a=1;"),
+    ],
+)
+def test_a_field_that_comes_again_empty_is_one_that_may_be_written_again(
+    lines: tuple[bytes, ...], name: str, value: str
+) -> None:
+    server = ServerConnection(Limits())
+    server.receive_data(get(b"/", *lines))
+    request = server.next_request()
+    assert request is not None and request.headers[name] == value
+    ClientConnection().send_request("GET", "/", [("host", "a"), (name, value)])
+
+
+@pytest.mark.parametrize("lines", [(b"Content-Length:", b"Content-Length: 4"), (b"Host:",)])
+def test_what_must_be_there_once_is_no_second_time_there_empty(lines: tuple[bytes, ...]) -> None:
+    assert exchange(get(b"/", *lines)) == [400]
