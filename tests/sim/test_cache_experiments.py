@@ -33,6 +33,15 @@ def questions(c: Scenario, readers: str) -> float:
     return c.metrics(readers, "cache_loads_total")
 
 
+def reads(c: Scenario, cache: str) -> float:
+    return c.metrics(cache, "cache_requests_total")
+
+
+def hits(c: Scenario, cache: str) -> float:
+    results = ("hit", "negative_hit")
+    return sum(c.metrics(cache, "cache_requests_total", result=each) for each in results)
+
+
 def test_7_with_leases_the_database_sees_a_tenth_of_the_herd() -> None:
     async def script(c: Scenario) -> dict[str, float]:
         await c.sleep(2.0)
@@ -83,12 +92,18 @@ def test_9_newcomers_that_must_prove_themselves_leave_room_for_what_is_wanted() 
 @pytest.mark.parametrize("window_s", [6, pytest.param(30, marks=pytest.mark.soak)])
 def test_10_a_gutter_halves_what_a_dead_node_does_to_the_database(window_s: int) -> None:
     calm_s = 4
+    ratios: dict[str, float] = {}
 
     async def script(c: Scenario) -> dict[str, list[float]]:
         await c.sleep(1.0)  # clients have begun
+        found: dict[str, list[float]] = {each: [] for each in ("bare", "caught")}
+        for each in found:
+            found[each] = [hits(c, each), reads(c, each)]
         asked: dict[str, list[float]] = {"bare": [], "caught": []}
         for second in range(calm_s + window_s):
             if second == calm_s:
+                for each, (hit, read) in found.items():
+                    ratios[each] = (hits(c, each) - hit) / (reads(c, each) - read)
                 await c.kill("bare-2,caught-2")
             before = {each: questions(c, f"{each}-readers") for each in asked}
             await c.sleep(1.0)
@@ -100,6 +115,8 @@ def test_10_a_gutter_halves_what_a_dead_node_does_to_the_database(window_s: int)
     asked = played("10-gutter", script)
     peaks = {each: max(seconds[calm_s:]) for each, seconds in asked.items()}
     calm = {each: sum(seconds[1:calm_s]) / (calm_s - 1) for each, seconds in asked.items()}
-    print(f"asked in a second at most, over {window_s} s: {peaks}; before on average: {calm}")
+    print(f"hits before: {ratios}; asked in a second at most, over {window_s} s: {peaks}, ", end="")
+    print(f"before on average: {calm}")
+    assert all(0.93 < each < 0.97 for each in ratios.values()), ratios
     assert peaks["caught"] <= 0.5 * peaks["bare"], (peaks, calm)
     assert calm["bare"] < peaks["bare"] / 3
