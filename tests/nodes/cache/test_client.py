@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from nodes.base import RPC_PORT
 from nodes.cache.client import CacheClient
 from nodes.cache.config import CacheConfig, CacheGutterConfig
+from nodes.cache.members import NOTHING
 from nodes.cache.node import CacheNode
 from nodes.wire.answers import Call, current_call
 from nodes.wire.directory import Directory
@@ -26,18 +27,19 @@ class Rig:
         self.world = world
         self.client = client
         self.nodes: dict[str, CacheNode] = {}
-        self.flows = trio.Event()
-        """Set while the cache's node answers; else it only does what it is asked for."""
-        self.flows.set()
+        self.flows = {"cache": trio.Event(), "gutter": trio.Event()}
+        """Set while the tier's node answers; else it only does what it is asked for."""
+        for each in self.flows.values():
+            each.set()
 
     @property
     def away(self) -> bool:
         return "cache node away" in self.client.ctx.log.names()
 
-    async def hang(self, for_s: float) -> None:
-        self.flows = trio.Event()
+    async def hang(self, for_s: float, tier: str = "cache") -> None:
+        flows = self.flows[tier] = trio.Event()
         await trio.sleep(for_s)
-        self.flows.set()
+        flows.set()
 
     async def add(self, node: CacheNode) -> None:
         name = node.ctx.name
@@ -50,17 +52,17 @@ class Rig:
                 await self.world.context("wire").network.open_stream(name, RPC_PORT) as inner,
                 trio.open_nursery() as nursery,
             ):
-                nursery.start_soon(self._copy, stream, inner, False)
-                await self._copy(inner, stream, name.startswith("cache"))
+                nursery.start_soon(self._copy, stream, inner, "")
+                await self._copy(inner, stream, name.partition("-")[0])
                 nursery.cancel_scope.cancel()
 
         await self.world.serve(f"{name}-wire", RPC_PORT, pump)
         self.world.list_member(f"{name}-wire", RPC_PORT, tier=name.partition("-")[0])
 
-    async def _copy(self, source: Any, target: Any, may_hang: bool) -> None:
+    async def _copy(self, source: Any, target: Any, tier: str) -> None:
         while data := await source.receive_some():
-            if may_hang:
-                await self.flows.wait()
+            if tier:
+                await self.flows[tier].wait()
             await target.send_all(data)
 
 
@@ -186,3 +188,35 @@ async def test_of_many_keys_those_that_can_be_are_deleted_whatever_the_others_ar
         desk.set(Call(), key, 1)
     assert await rig.client.delete("x" * 300, "", *keys, lsn=1)
     assert len(desk.store) == 0
+
+
+async def test_an_idle_gutter_node_that_was_away_is_probed_and_not_suspect_for_ever(
+    autojump_clock: MockClock, rig: Rig
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.hang, 1.0, "gutter")
+        await trio.sleep(0.01)
+        assert not await rig.client.delete("k", lsn=1), "the gutter did not hear it"
+        assert rig.away
+    await trio.sleep(1.0)  # nobody asks for anything
+    gutter = rig.client._gutter
+    assert gutter is not None
+    member = gutter.owner("k")
+    assert member is not None and not member.suspect and member.missed == NOTHING
+
+
+async def test_a_node_that_is_back_is_not_asked_before_it_was_probed(
+    autojump_clock: MockClock, rig: Rig
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.hang, 1.0)
+        await trio.sleep(0.01)
+        assert not await rig.client.delete("k", lsn=1)
+        asked = rig.nodes["cache-1"].desk.misses
+        for _ in range(20):
+            assert await rig.client.fetch("k", value) == "of the database"
+            await trio.sleep(0.03)
+        assert rig.nodes["cache-1"].desk.misses == asked, "the gutter was"
+    await trio.sleep(1.0)
+    await rig.client.fetch("k", value)
+    assert rig.nodes["cache-1"].desk.misses == asked + 1
