@@ -113,7 +113,8 @@ class Recorder:
     """The history of a run (nodes.base.History). At most `max_operations` are kept.
 
     When it is full the recording ends as if everything had stopped there, so what is kept is a
-    true prefix of what happened, and still fit to be judged. `dropped` counts what came later.
+    true prefix of what happened, and still fit to be judged. `dropped` counts what came later, and
+    `full_s` is when that began.
     """
 
     def __init__(
@@ -122,11 +123,15 @@ class Recorder:
         *,
         max_operations: int = MAX_OPERATIONS,
         by_time: bool = False,
+        on_full: Callable[[int], object] | None = None,
     ) -> None:
         """`by_time`: places are times, in nanoseconds. So what other processes saw, and say later,
-        finds its place if they have the same clock."""
+        finds its place if they have the same clock. `on_full`: called once, with how many are
+        kept, when the first one is not."""
         self.operations: list[Operation] = []
         self.dropped = 0
+        self.full_s: float | None = None
+        self._on_full = on_full
         self._now_s = now_s
         self._most = max_operations
         self._by_time = by_time
@@ -136,8 +141,7 @@ class Recorder:
     def invoke(
         self, process: str, f: str, value: Any = None, key: Any = None, *, model: str = "kv"
     ) -> Operation:
-        if self.dropped or len(self.operations) >= self._most:
-            self.dropped += 1
+        if self._has_no_room():
             return Operation(process, f, value, key, model=model)
         assert process not in self._open, f"process {process} invoked {f} before its last ended"
         operation = Operation(
@@ -162,11 +166,20 @@ class Recorder:
         operation = Operation(
             process, f, value, key, model=model, begin=_nanoseconds(at_s), invoked_s=at_s
         )
-        if self.dropped or len(self.operations) >= self._most:
-            self.dropped += 1
-        else:
+        if not self._has_no_room():
             self.operations.append(operation)
         return operation
+
+    def _has_no_room(self) -> bool:
+        """Whether another operation is one too many; it is counted."""
+        if not self.dropped and len(self.operations) < self._most:
+            return False
+        self.dropped += 1
+        if self.full_s is None:
+            self.full_s = self._now_s()
+            if self._on_full is not None:
+                self._on_full(len(self.operations))
+        return True
 
     def completed(
         self, operation: Operation, at_s: float, outcome: str, value: Any, reason: str

@@ -22,7 +22,7 @@ from emu.running.asking import ask_each
 from emu.running.supervisor import CHANGED, Cluster
 from emu.running.views import leads_now
 from emu.verdict import summary as verdict
-from emu.verdict.promises import Kept, Promise, judge_history
+from emu.verdict.promises import Kept, Promise, judge_history, tell_full
 from nodes.kind import StateCheck
 from protocols.errors import RpcError
 
@@ -172,8 +172,9 @@ class Judge:
         """Who looks at alerts, if anybody does."""
         now_s = cluster.world.timers.now_s
         cluster.world.history = Recorder(
-            now_s, max_operations=most_operations, by_time=cluster.world.in_processes
-        )
+            now_s, max_operations=most_operations, by_time=cluster.world.in_processes,
+            on_full=partial(tell_full, cluster.log),
+        )  # fmt: skip
         alarming = frozenset(
             event for tier in cluster.topology.tiers for event in tier.kind.alarming
         )

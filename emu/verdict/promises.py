@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from emu.checks import CheckResult, check, count
 from emu.checks.history import Operation, Recorder
 from emu.checks.losses import Losses, find_losses
 from emu.checks.registry import models_of
 from emu.model.topology import Tier, Topology
+from nodes.base import Log
+
+HISTORY_FULL: Final = "history full"
+EVENTS: Final = {
+    HISTORY_FULL: "What clients saw until here is judged in the end; of what they see later only "
+    "the numbers are kept."
+}
 
 
 class Promise(NamedTuple):
@@ -80,6 +87,12 @@ class Kept:
     judged: list[Judged] = field(default_factory=list)
 
 
+def tell_full(log: Log, kept: int) -> None:
+    """Recording ends here; the run goes on."""
+    why = "what clients do from here on is counted, and not judged"
+    log.warning(HISTORY_FULL, operations=kept, why=why)
+
+
 def judge_history(topology: Topology, recorder: Recorder, promises: Mapping[str, Promise]) -> Kept:
     """`promises`: by clients tier."""
     kept = Kept()
@@ -97,7 +110,9 @@ def judge_history(topology: Topology, recorder: Recorder, promises: Mapping[str,
             Judged(tier, model, promise.guarantee, why, len(operations), found, losses, counted)
         )
     if recorder.dropped:
-        kept.broken.unknown.append(f"{recorder.dropped} operations were too many to keep")
+        later = f"{recorder.dropped:,} operations from {recorder.full_s or 0.0:.0f} s on"
+        until = f"what {len(recorder.operations):,} before that saw was judged"
+        kept.broken.unknown.append(f"{later} were too many to keep; {until}")
     return kept
 
 

@@ -56,13 +56,17 @@ def test_the_lines_of_a_file_are_the_contract(tmp_path):
 
 
 def test_a_full_recorder_keeps_a_true_prefix():
-    recorder = a_recorder(max_operations=2)
+    told: list[int] = []
+    recorder = a_recorder(max_operations=2, on_full=told.append)
     one, two = recorder.invoke("a", "write", 1), recorder.invoke("b", "write", 2)
     one.ok()
+    assert (told, recorder.full_s) == ([], None)
     recorder.invoke("a", "write", 3).ok()
     two.ok()
+    recorder.invoke("a", "write", 4)
+    assert told == [2] and recorder.full_s is not None
     assert [each.outcome for each in recorder.operations] == ["ok", "info"]
-    assert recorder.dropped == 1
+    assert recorder.dropped == 2
 
 
 def test_a_process_does_one_thing_at_a_time():
