@@ -24,7 +24,9 @@ MACHINE: Final = ("emu/machine/cpu.py", "emu/machine/disk.py")
 """Modules outside of nodes/ whose series carry the node's labels."""
 SAID_BY_EMU: Final = frozenset({"emu_node_up", "emu_node_generation", "emu_node_info"})
 """What emu says of a node in its place."""
-DEBUGGING: Final[Mapping[str, str]] = {}
+DEBUGGING: Final[Mapping[str, str]] = {
+    "emu_webhook_alerts_total": "of a run with `--webhook`: alerts posted outside, or given up",
+}
 """Metrics that no panel shows, and what they are for."""
 NAME: Final = re.compile(r"\bemu_[a-z0-9_]+")
 ENDINGS: Final = {"histogram": ("_bucket", "_sum", "_count")}

@@ -178,6 +178,13 @@ class MachineDisk:
         self._free_at_s = 0.0
         self.files.cut()
 
+    def free_bytes(self) -> float:
+        """What it could still take: as declared, and as a real device has it."""
+        if self.full:
+            return 0.0
+        left_bytes = self.spec.capacity_bytes - self.files.used_bytes
+        return max(0.0, min(left_bytes, self.files.room_bytes()))
+
     def check_space(self, more_bytes: int) -> None:
         """Raises OSError ENOSPC."""
         if self.full or self.files.used_bytes + more_bytes > self.spec.capacity_bytes:
@@ -297,6 +304,7 @@ class NodeDisk:
             "disk_sync_seconds", "How long callers waited for a sync.", SYNC_BUCKETS_S
         )
         metrics.gauge("disk_used_bytes", "Size of all files.", lambda: self._files.used_bytes)
+        metrics.gauge("disk_free_bytes", "Room for more of them.", disk.free_bytes)
 
     def append(self, name: str, data: bytes) -> int:
         """Write at the end of the page cache; all of `data` or nothing. The new size in bytes."""
