@@ -256,6 +256,9 @@ class Kind:
     others would have been is work for the cpus on the way. One share holds for a file."""
     visited: bool = False
     """Whether it is there to be visited: of no use where nobody can."""
+    copies: bool = False
+    """Whether it keeps copies of what groups with a leader have: in a swarm what fills it comes
+    late, and its members go twice in a row."""
     stores: bool = False
     """Whether it keeps data: of no use where nobody asks, and not to be public."""
 

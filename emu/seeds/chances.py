@@ -48,6 +48,7 @@ class Chances:
         rng = self.rng = random.Random(f"{seed}/swarm")
         self.moments = random.Random(f"{seed}/swarm/moments")
         self.themes = random.Random(f"{seed}/swarm/themes")
+        self.copies = random.Random(f"{seed}/swarm/copies")
         self.damage = damage
         self.topology = topology
         self.tiers = [tier for tier in topology.tiers if not tier.kind.clients and tier.members]

@@ -26,6 +26,8 @@ MOST_LEASES: Final = 4
 FAR_LEASES: Final = (1.8, 3.5)
 WIPES_RATIO: Final = 0.25
 JOINS_RATIO: Final = 0.2
+COPIES_RATIO: Final = 0.6
+MOST_COPIES: Final = 3
 
 Theme = Callable[[Chances, float], Iterator[FaultItem]]
 """(draws, last moment in seconds) → what happens."""
@@ -80,6 +82,50 @@ def joins(draw: Chances, last_s: float) -> Iterator[FaultItem]:
     lasts_s = draw.lasts_s(last_s - at_s, rng)
     if draw.book(at_s, lasts_s, ("scaling",)):
         yield draw.item(faults.Scale(tier.name, len(tier.members) + 1), at_s, lasts_s)
+
+
+# --- copies ----------------------------------------------------------------------------------
+
+
+def copies(draw: Chances, last_s: float) -> Iterator[FaultItem]:
+    """What fills a copy comes so late that it is old by then; or who keeps it goes, comes back, and
+    goes again within a copy's life."""
+    rng = draw.copies
+    keepers = [tier for tier in draw.tiers if tier.kind.copies]
+    if not keepers or not draw.groups or rng.random() >= COPIES_RATIO:
+        return
+    for _ in range(rng.randint(1, MOST_COPIES)):
+        keeper = rng.choice(keepers)
+        at_s = round(rng.uniform(FIRST_S, max(FIRST_S, last_s - 2.0)), 3)
+        story = _twice if rng.random() < 0.25 else _late_fills
+        yield from story(draw, keeper, at_s, last_s)
+
+
+def _late_fills(draw: Chances, keeper: Tier, at_s: float, last_s: float) -> Iterator[FaultItem]:
+    """And some of those that fill meanwhile, or keep, are gone before it has come."""
+    rng = draw.copies
+    source = rng.choice(draw.groups)
+    asking = (tier for tier in draw.topology.tiers if {keeper.name, source.name} <= {*tier.dials})
+    filler = rng.choice([keeper, *asking])
+    lasts_s = draw.lasts_s(last_s - at_s, rng)
+    latency_s = draw.log_uniform(0.02, 0.5, rng)
+    if not draw.book(at_s, lasts_s, ()):
+        return
+    slow = faults.Slow(source.name, latency_s, latency_s / 2, rng.choice(filler.node_names))
+    yield draw.item(slow, at_s, lasts_s)
+    gone = rng.choice([keeper] if filler.kind.clients else [keeper, filler])
+    gone_s = round(at_s + rng.uniform(0.0, lasts_s), 3)
+    if rng.random() < 0.5 and draw.book(gone_s, 0.1, (gone.name,)):
+        yield draw.item(faults.Kill(rng.choice(gone.node_names)), gone_s, 0.1)
+
+
+def _twice(draw: Chances, keeper: Tier, at_s: float, last_s: float) -> Iterator[FaultItem]:
+    rng = draw.copies
+    name = rng.choice(keeper.node_names)
+    first_s, between_s, second_s = (round(rng.uniform(0.2, most), 3) for most in (0.8, 0.6, 1.0))
+    if draw.book(at_s, first_s + between_s + second_s, (keeper.name,)):
+        yield draw.item(faults.Kill(name), at_s, first_s)
+        yield draw.item(faults.Kill(name), round(at_s + first_s + between_s, 3), second_s)
 
 
 # --- leases ----------------------------------------------------------------------------------
@@ -226,4 +272,6 @@ def _after(draw: Chances, event: str, fault: Fault, last_s: float) -> FaultItem:
     return draw.item(fault, wait_s, draw.lasts_s(last_s / 4), event)
 
 
-THEMES: Final[Sequence[Theme]] = (weak_moments, power_cuts, leases, wiped_disks, joins)
+THEMES: Final[Sequence[Theme]] = (
+    weak_moments, power_cuts, leases, wiped_disks, joins, copies,
+)  # fmt: skip

@@ -53,6 +53,7 @@ CACHE: Final = Kind(
     "fills_from: db}",
     edges=(FILLS_FROM,),
     peers=True,
+    copies=True,
     stores=True,
     mistakes=_unfit,
     facts=FACTS,
@@ -65,6 +66,7 @@ CACHE: Final = Kind(
         "capacity_bytes": (2_000, 20_000),
         "eviction": ("lru", "fifo", "sieve", "s3fifo"),
         "lease_time_s": (0.1, 1.0),
+        "ttl_s": (0.5, 3.0),
     },
 )
 GUTTER: Final = Kind(
@@ -74,6 +76,7 @@ GUTTER: Final = Kind(
     example="gutter: {kind: cache_gutter, ttl: 2s, fills_from: db}",
     edges=(FILLS_FROM,),
     peers=True,
+    copies=True,
     stores=True,
     mistakes=_unfit,
     facts=FACTS,

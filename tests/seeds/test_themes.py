@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from emu.model import faults
-from emu.seeds import swarm
+from emu.seeds import swarm, themes
 from emu.seeds.variation import varied
 from emu.topology.loading import loads
 
@@ -102,3 +104,40 @@ def test_some_clients_ask_in_bursts_and_none_thinks_longer_than_its_file_says():
     assert {each.burst for each in configs} == {0, 4, 16}
     declared_s = topology.tier("writers").config.think_time_s
     assert all(each.think_time_s <= declared_s for each in configs)
+
+
+def test_what_fills_copies_comes_late_and_who_keeps_them_goes_twice():
+    cached = loads(
+        """
+tiers:
+  cache: {kind: cache, nodes: 2, fills_from: db}
+  db: {kind: database, nodes: 3}
+  readers: {kind: clients, asks: cache, uses: db, workload: lookaside}
+"""
+    )
+    late, twice = Counter[str](), 0
+    for seed in range(200):
+        drawn = swarm.draw(cached, seed, 20.0)
+        late.update(
+            each.fault.to.partition("-")[0]
+            for each in drawn
+            if isinstance(each.fault, faults.Slow) and each.fault.target == "db"
+        )
+        kills = [each for each in drawn if isinstance(each.fault, faults.Kill)]
+        for one in kills:
+            begun_s, lasts_s = one.at_s or 0.0, one.for_s or 0.0
+            twice += any(
+                other.fault == one.fault and 0.2 <= (other.at_s or 0.0) - begun_s - lasts_s <= 0.6
+                for other in kills
+            )
+    assert late["cache"] > 20 and late["readers"] > 20 and twice > 10, (late, twice)
+
+
+def test_a_topology_without_copies_is_drawn_as_if_there_were_none_anywhere():
+    """Themes of one family shift no other family's seeds."""
+    plain = loads("tiers: {db: {kind: database, nodes: 3}}")
+    for seed in range(30):
+        before = swarm.draw(plain, seed, 20.0)
+        with pytest.MonkeyPatch.context() as swap:
+            swap.setattr(swarm, "THEMES", [each for each in themes.THEMES if each != themes.copies])
+            assert swarm.draw(plain, seed, 20.0) == before
