@@ -1,5 +1,6 @@
 """Durable publish: our broker (`sync: real`, on the disk before the answer) against NATS JetStream
-with `sync_interval: always` and Redis Streams with `appendfsync always`, each one node.
+with `sync_interval: always` and Redis Streams with `appendfsync always`, each one node; three of
+ours against three of RabbitMQ's with a quorum queue.
 
 16 publishers with one record in flight each are the same other process for all; all data is in the
 same folder for temporary files.
@@ -14,13 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tests.bench import PeerMissing, alternate, find_peer, free_port, measured_by
 from tests.bench.balancer import process
 from tests.bench.queue_rig import TOPIC
+from tests.bench.rabbitmq import rabbitmq
 
 RIG: Final = [sys.executable, "-m", "tests.bench.queue_rig"]
 CLIENTS: Final = 16
@@ -97,35 +99,50 @@ def measured(protocol: str, address: str, port: int, time_s: float) -> Callable[
     return once
 
 
-PEERS: Final = {"jetstream": (jetstream, "nats"), "redis streams": (redis_streams, "redis")}
+class Peer(NamedTuple):
+    """What ours are measured beside."""
+
+    begin: Callable[[Path], AbstractContextManager[int]]
+    """Given a folder; its port."""
+    protocol: str
+    brokers: int = 1
+    """How many of ours are its like."""
+
+
+PEERS: Final = {
+    "jetstream": Peer(jetstream, "nats"),
+    "redis streams": Peer(redis_streams, "redis"),
+    "rabbitmq": Peer(rabbitmq, "amqp", 3),
+}
 
 
 def run(*, peer: str | None = None, runs: int = 5, time_s: float = MEASURE_S) -> dict[str, Any]:
-    """A row for each peer that there is, and one for three brokers. Raises PeerMissing."""
+    """A row for each peer that there is. Raises PeerMissing."""
     if peer is not None and peer not in PEERS:
         raise PeerMissing(f"no peer `{peer}`; there are: {', '.join(PEERS)}")
     rows: list[dict[str, Any]] = []
     missing: list[str] = []
-    with process(*RIG, "emu", "1") as emu:
-        for name in [peer] if peer is not None else PEERS:
-            begin, protocol = PEERS[name]
-            try:
-                with tempfile.TemporaryDirectory() as folder, begin(Path(folder)) as port:
-                    ours = measured("msgpack", emu["address"], emu["port"], time_s)
-                    theirs = measured(protocol, "127.0.0.1", port, time_s)
-                    row = alternate(f"queue publish, {name}", "records/s", ours, theirs, runs)
-                    row["note"] = _times(name, ours, theirs)
-                    rows.append(row)
-            except PeerMissing as problem:
-                missing.append(str(problem))
+    for name in [peer] if peer is not None else PEERS:
+        try:
+            rows.append(_row(name, PEERS[name], runs, time_s))
+        except PeerMissing as problem:
+            missing.append(str(problem))
     if not rows:
         raise PeerMissing("; ".join(missing))
-    with process(*RIG, "emu", "3") as emu:
-        ours = measured("msgpack", emu["address"], emu["port"], time_s)
-        per_s = statistics.median(ours() for _ in range(runs))
-    rows.append({"name": "queue publish x3", "ours": round(per_s, 1), "peer": None, "ratio": None,
-                 "unit": "records/s", "runs": runs})  # fmt: skip
     return {**rows[0], "name": "queue", "rows": rows}
+
+
+def _row(name: str, peer: Peer, runs: int, time_s: float) -> dict[str, Any]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        peer.begin(Path(folder)) as port,
+        process(*RIG, "emu", str(peer.brokers)) as emu,
+    ):
+        ours = measured("msgpack", emu["address"], emu["port"], time_s)
+        theirs = measured(peer.protocol, "127.0.0.1", port, time_s)
+        copies = f" x{peer.brokers}" if peer.brokers > 1 else ""
+        row = alternate(f"queue publish{copies}, {name}", "records/s", ours, theirs, runs)
+        return {**row, "note": _times(name, ours, theirs)}
 
 
 def _times(name: str, ours: Any, theirs: Any) -> str:

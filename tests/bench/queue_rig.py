@@ -8,6 +8,7 @@ answer is parsed, by the same few lines for all protocols.
 from __future__ import annotations
 
 import asyncio
+import struct
 import sys
 import time
 from typing import Any, Final, Protocol
@@ -137,7 +138,89 @@ class Redis(Lines):
         return self._publish
 
 
-SPEAKERS: Final[dict[str, type[Any]]] = {"msgpack": Msgpack, "nats": Nats, "redis": Redis}
+class Amqp:
+    """RabbitMQ: a publish has three frames; the server confirms them by number, perhaps many at
+    once. The handshake's answers are what any server's are, so that they can be sent unasked."""
+
+    CONFIRM_SELECT_OK: Final = (85, 11)
+    ACK: Final = (60, 80)
+    NACK: Final = (60, 120)
+    CLOSES: Final = ((10, 50), (20, 40))
+    """Of a connection, and of a channel: with a code and a text that say why."""
+    QUORUM: Final = b"\x0cx-queue-typeS" + struct.pack(">I", 6) + b"quorum"
+    greetings = 1
+
+    def __init__(self) -> None:
+        plain = b"\0guest\0guest"
+        self.hello = b"AMQP\0\0\x09\x01" + b"".join(
+            (
+                self.method(0, 10, 11, bytes(4) + b"\x05PLAIN", self.long(plain), b"\x05en_US"),
+                self.method(0, 10, 31, struct.pack(">HIH", 2047, 131072, 0)),
+                self.method(0, 10, 40, b"\x01/\0\0"),
+                self.method(1, 20, 10, b"\0"),
+                # its queue, unless it is there: durable, of the kind that is replicated
+                self.method(
+                    1, 50, 10, bytes(2), self.short(TOPIC), b"\x02", self.long(self.QUORUM)
+                ),
+                self.method(1, 85, 10, b"\0"),
+            )
+        )
+        value = VALUE.encode()
+        header = struct.pack(">HHQHB", 60, 0, len(value), 0x1000, 2)  # to be kept on the disk
+        self._publish = (
+            self.method(1, 60, 40, bytes(3), self.short(TOPIC), b"\0")
+            + self.frame(2, 1, header)
+            + self.frame(3, 1, value)
+        )
+        self._held = b""
+        self._confirmed = 0
+
+    @staticmethod
+    def short(text: str) -> bytes:
+        return bytes([len(text)]) + text.encode()
+
+    @staticmethod
+    def long(data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + data
+
+    @staticmethod
+    def frame(kind: int, channel: int, payload: bytes) -> bytes:
+        return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
+
+    @classmethod
+    def method(cls, channel: int, family: int, number: int, *arguments: bytes) -> bytes:
+        return cls.frame(1, channel, struct.pack(">HH", family, number) + b"".join(arguments))
+
+    def publish(self, number: int) -> bytes:
+        return self._publish
+
+    def feed(self, data: bytes) -> int:
+        held, at, found = self._held + data, 0, 0
+        while len(held) >= at + 7:
+            kind, _, size = struct.unpack_from(">BHI", held, at)
+            if len(held) < at + size + 8:
+                break
+            if kind == 1:
+                found += self._answered(held[at + 7 : at + 7 + size])
+            at += size + 8
+        self._held = held[at:]
+        return found
+
+    def _answered(self, payload: bytes) -> int:
+        """How many answers that method is."""
+        word = struct.unpack_from(">HH", payload)
+        if word == self.NACK or word in self.CLOSES:
+            raise RuntimeError(f"refused: {payload[4:]!r}")
+        if word == self.ACK:
+            last = struct.unpack_from(">Q", payload, 4)[0]
+            several, self._confirmed = last - self._confirmed, max(last, self._confirmed)
+            return int(several) if payload[12] & 1 else 1
+        return int(word == self.CONFIRM_SELECT_OK)
+
+
+SPEAKERS: Final[dict[str, type[Any]]] = {
+    "msgpack": Msgpack, "nats": Nats, "redis": Redis, "amqp": Amqp,
+}  # fmt: skip
 
 
 class Client(asyncio.Protocol):
