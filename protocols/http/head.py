@@ -161,13 +161,11 @@ def read_fields(lines: str) -> Fields:
         _judge_codings([each.strip(" \t").lower() for each in coding.split(",")])
     connection = joined.get("connection")
     close = connection is not None and "close" in tokens(connection)
-    return Fields(
-        pairs,
-        joined,
-        None if length is None else int(length),
-        coding is not None,
-        close or (length is not None and coding is not None),
-    )
+    if coding is not None and length is not None:  # the chunks say where it ends (RFC 9112, 6.3)
+        pairs = [pair for pair in pairs if pair[0] != "content-length"]
+        del joined["content-length"]
+        close, length = True, None
+    return Fields(pairs, joined, None if length is None else int(length), coding is not None, close)
 
 
 def read_pairs(lines: str) -> list[tuple[str, str]]:

@@ -254,6 +254,24 @@ def test_a_field_that_comes_again_empty_is_one_that_may_be_written_again(
     ClientConnection().send_request("GET", "/", [("host", "a"), (name, value)])
 
 
+@pytest.mark.parametrize("length", [b"0", b"3", b"99"])
+def test_a_length_beside_chunks_is_told_to_nobody(length: bytes) -> None:
+    both = (
+        b"Transfer-Encoding: chunked\r\nContent-Length: "
+        + length
+        + b"\r\n\r\n4\r\nabcd\r\n0\r\n\r\n"
+    )
+    server, client = ServerConnection(Limits()), ClientConnection()
+    server.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\n" + both)
+    request = server.next_request()
+    assert request is not None and request.body == b"abcd"
+    assert "content-length" not in request.headers
+    client.send_request("GET", "/", [("host", "a")])
+    response = client.receive_data(b"HTTP/1.1 200 OK\r\n" + both)
+    assert response is not None and response.body == b"abcd"
+    assert response.header("content-length") is None and not client.reusable
+
+
 @pytest.mark.parametrize("lines", [(b"Content-Length:", b"Content-Length: 4"), (b"Host:",)])
 def test_what_must_be_there_once_is_no_second_time_there_empty(lines: tuple[bytes, ...]) -> None:
     assert exchange(get(b"/", *lines)) == [400]
