@@ -335,6 +335,9 @@ class Kind:
     disks_to_spare: Callable[[Any, int], int] | None = None
     """(config, members) → how many of them may lose their disks, one after the other, and nothing
     that was promised is lost. None: not one."""
+    mends: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Config fields by which its members mend their group, and the values at which they do not
+    (`healing: off` of a file)."""
     alarming: tuple[str, ...] = ()
     """Events that no member may log in a world whose disks keep what they said they keep."""
     damaged: tuple[str, ...] = ()

@@ -46,6 +46,7 @@ def json_schema(
            for kind in kinds.values() if kind.outside},
         "faults": {"type": "array", "items": _fault(verbs_of(operations_of(kinds.values())))},
         "expect": {"type": "array", "items": _expectation()},
+        "healing": {"enum": ["on", "off", True, False]},
         "accepts": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1},
                     "propertyNames": {"pattern": f"^({'|'.join(codes(kinds.values()))})( \\S+)?$"}},
     }  # fmt: skip

@@ -5,7 +5,7 @@ The sections that are no tiers are read here; what each holds is checked in its 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any, Final
@@ -53,12 +53,15 @@ SECTIONS: Final = {
     "outside": "Where curl and browsers come from: `outside: {region: eu}`.",
     "faults": "What breaks, and when: `faults: [{at: 10s, kill: web-1, for: 5s}]`.",
     "expect": "What the run is judged by: `expect: [availability >= 99%]`.",
+    "healing": "Whether who fails is started again, and spares replace the dead: `healing: off`.",
     "accepts": "Warnings that are meant to be, and why: `accepts: {single-point db: a lesson}`.",
 }
 """Section → what it is for, with an example."""
 DEFAULT_REGION: Final = "local"
 ARROW: Final = re.compile(r"\s*(\S+)\s+(->|<->)\s+(\S+)\s*")
 MAX_ITEMS: Final = 10_000
+HEALING: Final[Mapping[Any, bool]] = {"on": True, "off": False, True: True, False: False}
+"""What YAML makes of `on` and `off`, by either of its versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ class _Loader:
         for section, word in self._people().items():
             self._come_from_outside(reader, section, word)
         reader.connect()
-        tiers = tuple(self._crowded(reader))
+        tiers = tuple(self._left_alone(self._crowded(reader)))
         self._check_node_names(reader)
         ends = [*regions, *reader.tiers, *reader.broken, *reader.groups, OUTSIDE]
         ends += [name for tier in tiers for name in tier.node_names]
@@ -312,6 +315,19 @@ class _Loader:
                     self.document.problem(place, message, at_key=True)
                 tier = replace(tier, cpu=replace(tier.cpu, stands_for=1 / share))
             yield tier
+
+    def _left_alone(self, tiers: Iterable[Tier]) -> Iterator[Tier]:
+        """The tiers; with `healing: off` none mends itself."""
+        said = self.data.get("healing", "on")
+        healing = HEALING.get(said) if isinstance(said, str | bool) else None
+        if healing is None:
+            self.document.problem(("healing",), f"`healing` is on or off, not {shown(said)}")
+        for tier in tiers:
+            if healing is not False:
+                yield tier
+            else:
+                config = replace(tier.config, **tier.kind.mends) if tier.kind.mends else tier.config
+                yield replace(tier, restart="no", config=config)
 
     def _check_node_names(self, reader: TierReader) -> None:
         total = sum(len(tier.members) for tier in reader.tiers.values())

@@ -60,7 +60,7 @@ from nodes.wire.service import Call, Service
 from protocols import database as words
 from protocols.errors import RpcError
 from protocols.replication.messages import Members
-from protocols.replication.replica import LEARNER, WITNESS, AckRule, GroupConfig
+from protocols.replication.replica import LEARNER, NEVER, WITNESS, AckRule, GroupConfig
 
 MAX_TOKEN_WAIT_S: Final = 1.0
 MAX_TRANSACTION_S: Final = 60.0
@@ -476,6 +476,7 @@ KIND: Final = Kind(
     cautions=CAUTIONS,
     roles=(*ROLES, LEARNER, WITNESS),
     leader=LEADER,
+    mends={"replace_after_s": NEVER},
     disks_to_spare=disks_to_spare,
     alarming=ALARMING,
     reaches=reach.STATES,
