@@ -12,9 +12,9 @@ import msgpack
 
 from nodes.queue.desk import Desk
 from nodes.queue.publishing import Batch, ProducerAt
-from nodes.queue.topics import label_problem
 from nodes.queue.working import Delivery
 from protocols.errors import RpcError
+from protocols.queue.names import label_problem
 from protocols.queue.placement import partition_of
 from protocols.queue.words import (
     MAX_BATCH,

@@ -30,13 +30,14 @@ from nodes.queue.publishing import Publishing
 from nodes.queue.reading import Reading
 from nodes.queue.series import told_of_groups
 from nodes.queue.ties import Ties
-from nodes.queue.topics import TopicOptions, name_problem
+from nodes.queue.topics import TopicOptions
 from nodes.queue.working import Asked, Delivered, Working
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.group_commit import Gathering
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 from protocols.queue import words
+from protocols.queue.names import name_problem
 from protocols.queue.words import (
     LEAVING,
     MAX_ACQUIRED,

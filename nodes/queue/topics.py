@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
-from protocols.queue.words import (
-    MAX_NAME_CHARS,
-    MAX_PARTITIONS,
-    MAX_RECORD_BYTES,
-    MAX_TOPIC_CHARS,
-)
+from protocols.queue.names import label_problem, name_problem
+from protocols.queue.words import MAX_PARTITIONS, MAX_RECORD_BYTES
 
-NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 MAX_GROUPS: Final = 64
 """Work groups of a topic."""
 REDRIVE: Final = "redrive"
@@ -128,20 +122,6 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "when_full": ("refuse", "block", "drop_oldest"),
     "retention": ("keep", "worked_off"),
 }
-
-
-def name_problem(name: Any) -> str:
-    """Why this is no name for a topic; "" if it is one."""
-    if type(name) is not str or len(name) > MAX_TOPIC_CHARS or not NAME.fullmatch(name):
-        return f"a topic's name is letters, digits, `.`, `_`, `-`, at most {MAX_TOPIC_CHARS}"
-    return ""
-
-
-def label_problem(name: Any) -> str:
-    """Why this is no name for a group, a member, a consumer or a producer; "" if it is one."""
-    if type(name) is not str or not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable():
-        return f"text of 1 to {MAX_NAME_CHARS} characters that can be printed"
-    return ""
 
 
 def with_dead_letters(topics: Mapping[str, TopicOptions]) -> dict[str, TopicOptions]:

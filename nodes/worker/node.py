@@ -14,7 +14,6 @@ from nodes.base import Context
 from nodes.parts.lives import life_name
 from nodes.parts.timing import move_on_after
 from nodes.queue.client import QueueClient
-from nodes.queue.topics import label_problem, name_problem
 from nodes.queue.work import Job, WorkQueue
 from nodes.site.jobs import REPEATED, SiteJobs
 from nodes.site.opening import Opening, no_store
@@ -28,6 +27,7 @@ from nodes.worker.jobs import Jobs, Mine
 from nodes.worker.series import DONE, FAILED, LOST, Series
 from protocols.errors import RpcError
 from protocols.queue import words
+from protocols.queue.names import label_problem, name_problem
 
 POLL_S: Final = 5.0
 """How long a worker waits at a broker for the next job."""
