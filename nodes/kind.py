@@ -30,6 +30,8 @@ class Port:
     """Protocols that it tells apart by themselves; the first one gives its URL."""
     public: bool = True
     """Whether `public: true` of the tier opens it to users and clients from outside."""
+    datagrams: bool = False
+    """Whether it is reached by UDP as well."""
 
     def __post_init__(self) -> None:
         if not self.speaks:

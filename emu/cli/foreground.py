@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -67,7 +66,7 @@ class Foreground:
         except* KeyboardInterrupt:
             self.interrupted = True
         except* (SubnetError, TimeoutError, OSError) as group:
-            problem = "; ".join(_explained(each) for each in _leaves(group))
+            problem = "; ".join(_explained(each) for each in output.leaves(group))
         finally:
             self._finishing.acquire()  # kept: from here on the hard end would come too late
             for number, handler in before.items():
@@ -183,14 +182,6 @@ def _heard() -> list[signal.Signals]:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return [number for number in SIGNALS if number != signal.SIGHUP]
     return list(SIGNALS)
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
 
 
 def _explained(error: Any) -> str:

@@ -112,6 +112,14 @@ def node(
     wait: Annotated[
         str, typer.Option("--wait", metavar="TIME", help="Knock so long if nobody answers.")
     ] = "0s",
+    health: Annotated[
+        str,
+        typer.Option(
+            "--health",
+            metavar="DIR",
+            help="Touch the file `alive` there, and have `ready` while its nodes accept work.",
+        ),
+    ] = "",
     source: Annotated[str, typer.Option("--from", hidden=True)] = "",
 ) -> None:
     """Run nodes of a cluster in this process, until that ends or Ctrl-C.
@@ -126,16 +134,16 @@ def node(
     visit = Visit(
         " ".join(nodes), host, port, _token(token_file, f"{host}:{port}"), complete(),
         patience_s=duration_s("--wait", wait) or 0.0, source=source,
-        data=Path(data).absolute() if data else None,
+        data=Path(data).absolute() if data else None, health=Path(health) if health else None,
     )  # fmt: skip
     guest = Guest(visit, _told)
+    why = ""
     try:
         why = _run(guest)
     except* (DoorError, OSError) as group:
-        output.fail("; ".join(str(each) for each in group.exceptions))
+        why = "; ".join(map(str, output.leaves(group)))
     if why:
-        output.note(f"emu: {why}")
-        raise typer.Exit(output.FAILURE)
+        output.fail(why)
 
 
 def _told(answer: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -78,6 +78,15 @@ def fail(text: str, code: int = FAILURE) -> NoReturn:
     """Say what is wrong and what to do, and exit."""
     err.print(f"emu: {text}", style="red", markup=False)
     raise typer.Exit(code)
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """What is in a group of exceptions, without the groups."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error
 
 
 def command_name() -> str:

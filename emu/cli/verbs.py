@@ -11,11 +11,13 @@ from typer.core import TyperCommand
 
 from emu.cli import (
     alerts,
+    attaching,
     check,
     clusters,
     compare,
     doctor,
     explain,
+    exporting,
     faulting,
     files,
     joining,
@@ -49,6 +51,7 @@ RUN = "Run"
 WATCH = "Watch"
 PROVE = "Prove"
 RUN_VERBS: tuple[Callable[..., None], ...] = (up.up, clusters.down, joining.node,
+                                              attaching.attach, exporting.export,
                                               steps.steps,
                                               new.new, files.config,
                                               explain.explain,
@@ -67,6 +70,8 @@ EXAMPLES: Final = (
     "emu up 04 --for 30s --report run.html",
     "emu down --all",
     "emu node web-1 --join 127.0.0.1:7070",
+    "emu attach shop -- kubectl -n shop exec -i emu-0 -- emu bridge shop",
+    "emu export kubernetes 04 --out shop",
     "emu steps",
     "emu new shop.yaml web=5 ack=async",
     "emu config shop.yaml",
@@ -127,6 +132,7 @@ for each in RUN_VERBS:
     _add(each, RUN)
 for each in WATCH_VERBS:
     _add(each, WATCH, nodes.TakesNumbers if each is nodes.call else None)
+app.command("bridge", hidden=True)(attaching.bridge)
 faulting.register(app)
 for each in PROVE_VERBS:
     _add(each, PROVE)

@@ -43,6 +43,8 @@ class Child:
         self._make_own = make_own
         self.released = trio.Event()
         """Told to end."""
+        self.serving: set[str] = set()
+        """Nodes that accept work."""
         self._early: list[tuple[str, tuple[Any, ...]]] | None = []
         """What was said before the world was there."""
         self._greeted = trio.Event()
@@ -87,7 +89,7 @@ class Child:
         node = self._nodes.__getitem__
         return {
             "boot": self._boot,
-            "end": lambda name, crash: node(name).end(crash=crash),
+            "end": self._end,
             "pause": lambda name: node(name).pause(),
             "resume": lambda name: node(name).resume(),
             "cores": lambda name, cores: setattr(node(name), "cores", cores),
@@ -117,17 +119,25 @@ class Child:
         node.cores = cores
         for switch, value in disk.items():
             setattr(node.disk, switch, value)
-        tell = self._control.tell
         node.boot(
             generation,
             started=partial(self._started, name, generation),
-            failed=partial(tell, "failed", name, generation),
+            failed=partial(self._failed, name, generation),
         )
         self._tellers[name] = generation, Teller(node.metrics, OWN_LABELS)
 
     def _started(self, name: str, generation: int) -> None:
+        self.serving.add(name)
         _, teller = self._tellers[name]
         self._control.tell("started", name, generation, self._world.elsewhere(name), teller.news())
+
+    def _failed(self, name: str, generation: int, error: str) -> None:
+        self.serving.discard(name)
+        self._control.tell("failed", name, generation, error)
+
+    def _end(self, name: str, crash: bool) -> None:
+        self.serving.discard(name)
+        self._nodes[name].end(crash=crash)
 
     def _watch(self, name: str, on: bool) -> None:
         generation, _ = self._tellers[name]

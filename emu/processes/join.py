@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -18,7 +18,10 @@ from emu.processes.door import DoorError, knock
 from emu.processes.joined import Hello
 from emu.processes.trunks import opened, shared_memory
 
-RETRY_S = 0.2
+RETRY_S: Final = 0.2
+HEALTH_S: Final = 0.5
+READY: Final = "ready"
+ALIVE: Final = "alive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,9 @@ class Visit:
     """The local address from which to come; "": any."""
     data: Path | None = None
     """Where disks are; None: with emu's."""
+    health: Path | None = None
+    """A folder for files that say how it is, for whoever probes: `alive` is touched as long as the
+    loop runs, `ready` is there while every node that it brings accepts work."""
 
 
 class Guest:
@@ -58,6 +64,7 @@ class Guest:
         stream = await self._reach()
         about = {"nodes": visit.nodes, "versions": dict(visit.versions), "pid": os.getpid()}
         answer, seal = await knock(stream, visit.token, **about)
+        brings = int(answer.get("count") or 0)
         self._told(answer)
         end = socket.socket(fileno=stream.socket.detach())
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -67,6 +74,8 @@ class Guest:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(child.run)
             nursery.start_soon(self._say_goodbye, control)
+            if visit.health is not None:
+                nursery.start_soon(_tell_health, child, visit.health, brings)
             nursery.start_soon(self._end_when_released, child, nursery.cancel_scope)
             await control.serve(child.hear)
             if not child.released.is_set():
@@ -102,3 +111,22 @@ class Guest:
     async def _end_when_released(self, child: Child, scope: trio.CancelScope) -> None:
         await child.released.wait()
         scope.cancel()
+
+
+async def _tell_health(child: Child, folder: Path, brings: int) -> None:
+    """Raises OSError where nothing can be written."""
+    try:
+        while True:
+            _write_health(folder, ready=len(child.serving) == brings)
+            await trio.sleep(HEALTH_S)
+    finally:
+        _write_health(folder, ready=False)
+
+
+def _write_health(folder: Path, *, ready: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ALIVE).touch()
+    if ready:
+        (folder / READY).touch()
+    else:
+        (folder / READY).unlink(missing_ok=True)

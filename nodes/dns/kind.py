@@ -70,7 +70,7 @@ EVENTS: Final = {
     "address restored": "A member passes its checks: its address is given again.",
     "answer not sent": "The network took no answer to an asker.",
 }
-DNS: Final = Port("dns", DNS_PORT, ("dns", "rpc"))
+DNS: Final = Port("dns", DNS_PORT, ("dns", "rpc"), datagrams=True)
 KIND: Final = Kind(
     DnsConfig,
     DnsNode,

@@ -1,0 +1,158 @@
+"""A run elsewhere as if it were here: `emu attach` stands in for its control socket, and `emu
+bridge`, beside the run, hands over what comes through. Whatever can start a program there carries
+it (kubectl exec, podman exec, ssh), and says who may."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from emu import state
+from emu.cli import output
+from emu.control.client import ControlClient, ControlError
+from protocols.errors import RpcError
+
+if TYPE_CHECKING:
+    import trio
+
+    from nodes.base import Stream
+
+MOST_AT_A_TIME: Final = 32
+"""Verbs that are under way; further ones are closed at once."""
+PIECE_BYTES: Final = 65536
+INFO_S: Final = 30.0
+
+
+def bridge(
+    name: Annotated[str, typer.Argument(metavar="CLUSTER", help="Which run of this computer.")],
+) -> None:
+    """Join a run's control socket with stdin and stdout: what `emu attach` starts beside it."""
+    path = state.root() / name / "control.sock"
+    with socket.socket(socket.AF_UNIX) as end:
+        try:
+            end.connect(str(path))
+        except OSError as error:
+            output.fail(f"no run called `{name}` is here ({path}: {error.strerror})")
+        threading.Thread(target=_hand_in, args=(end,), daemon=True).start()
+        while data := end.recv(PIECE_BYTES):
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+
+def _hand_in(end: socket.socket) -> None:
+    with suppress(OSError):
+        while data := os.read(0, PIECE_BYTES):
+            end.sendall(data)
+        end.shutdown(socket.SHUT_WR)
+
+
+def attach(
+    name: Annotated[str, typer.Argument(metavar="CLUSTER", help="What the run is called.")],
+    command: Annotated[
+        list[str], typer.Argument(metavar="-- COMMAND...", help="How to start `emu bridge` there.")
+    ],
+) -> None:
+    """Let `emu ps`, `top`, `kill` and all other verbs work on a run elsewhere, until Ctrl-C.
+
+    `emu attach shop -- kubectl -n shop exec -i emu-0 -- emu bridge shop`; ssh, podman and docker
+    do as well. Each verb starts the command once.
+    """
+    import trio
+
+    try:
+        folder = state.claim(name, temporary=True)
+    except state.StateError as error:
+        output.fail(str(error))
+    problem = ""
+    try:
+        trio.run(_attach, name, folder, command)
+    except* (ControlError, RpcError, OSError) as group:
+        problem = "; ".join(map(str, output.leaves(group)))
+    finally:
+        folder.release()
+    if problem:
+        output.fail(f"`{shlex.join(command)}`: {problem}")
+
+
+async def _attach(name: str, folder: state.StateFolder, command: list[str]) -> None:
+    import trio
+
+    from emu.control.unix import UnixListener
+
+    async with await UnixListener.bind(folder.socket) as listener, trio.open_nursery() as nursery:
+        nursery.start_soon(_accept, listener, command, nursery)
+        facts = await trio.to_thread.run_sync(_info, folder.socket)
+        folder.describe({**facts, "name": name, "pid": os.getpid(), "attached": True})
+        count = facts.get("nodes")
+        output.note(f"attached to `{name}`: {count} nodes. `emu ps -c {name}`; Ctrl-C ends this")
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+
+
+def _info(path: Path) -> dict[str, Any]:
+    with ControlClient(path, timeout_s=INFO_S) as client:
+        return dict(client.call("info"))
+
+
+async def _accept(listener: Any, command: list[str], nursery: trio.Nursery) -> None:
+    import trio
+
+    limit = trio.Semaphore(MOST_AT_A_TIME)
+    while True:
+        stream = await listener.accept()
+        try:
+            limit.acquire_nowait()
+        except trio.WouldBlock:
+            await stream.aclose()
+            continue
+        nursery.start_soon(_carry, stream, command, limit)
+
+
+async def _carry(stream: Stream, command: list[str], limit: trio.Semaphore) -> None:
+    """One verb's connection, by a process of its own. What that says on stderr is shown."""
+    import trio
+
+    try:
+        process = await trio.lowlevel.open_process(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+    except OSError as error:
+        output.note(f"emu: cannot start {command[0]}: {error.strerror}")
+        limit.release()
+        await stream.aclose()
+        return
+    try:
+        async with trio.open_nursery() as nursery:
+            assert process.stdin is not None and process.stdout is not None
+            nursery.start_soon(_copy, stream, process.stdin)
+            await _copy(process.stdout, stream)
+            nursery.cancel_scope.cancel()
+    finally:
+        limit.release()
+        with suppress(ProcessLookupError):
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await trio.aclose_forcefully(stream)
+
+
+async def _copy(source: Any, target: Any) -> None:
+    """Until either ends."""
+    import trio
+
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        while data := await source.receive_some(PIECE_BYTES):
+            await target.send_all(data)
+        if hasattr(target, "aclose") and not hasattr(target, "send_eof"):
+            await target.aclose()

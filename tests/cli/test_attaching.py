@@ -1,0 +1,61 @@
+"""`emu attach`: the verbs on a run elsewhere, through whatever starts `emu bridge` there."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import EMU, PATIENCE_S, Up, emu, environment
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def here(cluster: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder in which `small` of another one is attached."""
+    state = tmp_path_factory.mktemp("attached") / "s"
+    there = ["env", f"EMU_STATE_DIR={cluster.state}", *EMU, "bridge", "small"]
+    process = subprocess.Popen([*EMU, "attach", "small", "--", *there], env=environment(state))
+    try:
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not list(state.glob(".small-*/run.json")):
+            assert process.poll() is None and time.monotonic() < give_up_s
+            time.sleep(0.02)
+        yield state
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+        assert not list(state.glob(".small-*")), "nothing of it stays"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_verbs_work_on_a_run_elsewhere_as_on_one_here(here: Path, cluster: Up) -> None:
+    rows = json.loads(emu(here, "ps", "--json").stdout)
+    assert {row["name"] for row in rows} >= {"lb-1", "web-1", "web-2", "db-1"}
+    assert emu(here, "kill", "web-1").exit_code == 0
+    states = {each["name"]: each["state"] for each in json.loads(emu(here, "ps", "--json").stdout)}
+    assert states["web-1"] == "killed"
+    local = json.loads(emu(cluster.state, "ps", "web-1", "--json").stdout)
+    assert local[0]["state"] == "killed", "it is the same run"
+    assert emu(here, "heal").exit_code == 0
+    assert "web-1" in emu(here, "events").stdout
+    assert emu(here, "kill", "nobody").exit_code == 1
+
+
+def test_what_cannot_be_attached_is_said(tmp_path: Path) -> None:
+    nobody = emu(tmp_path / "s", "attach", "shop", "--", "/no/such/program")
+    assert nobody.exit_code == 1 and "cannot start /no/such/program" in nobody.stderr
+    ended = emu(tmp_path / "s", "attach", "shop", "--", "true")
+    assert ended.exit_code == 1 and "`true`: " in ended.stderr
+    nonsense = emu(tmp_path / "s", "attach", "shop", "--", "echo", "hello")
+    assert nonsense.exit_code == 1 and "`echo hello`: " in nonsense.stderr
+    bridge = emu(tmp_path / "s", "bridge", "shop")
+    assert bridge.exit_code == 1 and "no run called `shop` is here" in bridge.stderr
+    assert not list((tmp_path / "s").glob(".shop*"))
