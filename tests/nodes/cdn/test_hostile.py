@@ -53,6 +53,28 @@ async def test_a_get_with_a_body_is_not_kept_for_those_without(
     assert (await cdn.get("/a")).body == b"clean"
 
 
+@pytest.mark.parametrize(
+    ("told", "shared"),
+    [("max-age=60", False), ("private, max-age=60", False), ("public, max-age=60", True),
+     ("s-maxage=60", True), ("max-age=60, must-revalidate", True)],
+)  # fmt: skip
+async def test_what_is_stored_answers_credentials_only_where_it_says_so_and_the_other_way_round(
+    autojump_clock: MockClock, cdn: Cdn, told: str, shared: bool
+) -> None:
+    def answer(request: Request) -> Response:
+        who = request.headers.get("authorization", "nobody")
+        return Response(200, (("cache-control", told),), who.encode())
+
+    cdn.origin.answer = answer
+    await cdn.start()
+    users = [(await cdn.get("/a", authorization=f"Basic {each}")).body for each in "xy"]
+    assert users == ([b"Basic x", b"Basic x"] if shared else [b"Basic x", b"Basic y"])
+    await cdn.get("/b")
+    assert (await cdn.get("/b", authorization="Basic z")).body == (
+        b"nobody" if shared else b"Basic z"
+    )
+
+
 async def test_hosts_are_kept_apart(autojump_clock: MockClock, cdn: Cdn) -> None:
     cdn.origin.answer = lambda request: Response(200, (FRESH,), request.headers["host"].encode())
     await cdn.start()

@@ -211,6 +211,32 @@ def test_down_drain_and_maint_get_nothing_new_and_keep_what_they_have() -> None:
         pool.set_state("web-1", "gone", 0.0)
 
 
+def test_ready_of_an_operator_does_not_overrule_a_failed_check() -> None:
+    pool, _ = pool_of(2)
+    down(pool, "web-0")
+    for word in ("maint", "ready"):
+        pool.set_state("web-0", word, 0.0)
+    assert pool.servers["web-0"].state == "down"
+    assert {take(pool).name for _ in range(4)} == {"web-1"}
+    up(pool, "web-0")
+    assert pool.servers["web-0"].state == "ready"
+
+
+def test_who_leaves_maintenance_still_has_no_more_than_max_conn() -> None:
+    """It kept those that it had."""
+    pool, _ = pool_of(1, max_conn=2)
+    server = pool.servers["web-0"]
+    held = [take(pool) for _ in range(2)]
+    pool.set_state("web-0", "maint", 0.0)
+    pool.set_state("web-0", "ready", 0.0)
+    waiting = [take(pool) for _ in range(3)]
+    pool.tick(0.0)
+    assert (server.sessions, [each.server for each in waiting]) == (2, [None] * 3)
+    for number, each in enumerate(held, 1):
+        pool.release(each, 0.0)
+        assert (server.sessions, sum(one.server is server for one in waiting)) == (2, number)
+
+
 def test_members_that_leave_finish_first_and_are_then_forgotten() -> None:
     pool, _ = pool_of(2)
     held = take(pool)
