@@ -228,7 +228,9 @@ class Desk:
 
     def _keep(self, key: str, value: Any, size_bytes: int) -> bool:
         self.fills += 1
-        taken = self.store.put(key, value, size_bytes, self._now_s())
+        now_s, store = self._now_s(), self.store
+        taken = store.renew(key, value, size_bytes, now_s)
+        taken = taken or store.put(key, value, size_bytes, now_s)
         if self._changed:
             self._wake(key)
         return taken

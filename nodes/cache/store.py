@@ -56,6 +56,7 @@ class CacheStore:
     def __init__(self, config: StoreConfig, rng: random.Random) -> None:
         self.config = config
         self._rng = rng
+        self._random = rng.random
         self._entries: dict[str, Entry] = {}
         self._order = eviction_named(config.eviction, config.capacity_bytes)
         self._ends: list[tuple[float, str]] = []
@@ -139,6 +140,19 @@ class CacheStore:
             entry.noted_s = before.noted_s
         else:
             self._look_at(entry.expires_s, key, entry)
+        return True
+
+    def renew(self, key: str, value: Any, size_bytes: int, now_s: float) -> bool:
+        """What `put` does to a value that is there and as large, for the tier's own time. False: it
+        is not, and nothing was done."""
+        entry = self._entries.get(key)
+        if entry is None or not self._order.renew(key, size_bytes + len(key) + ENTRY_BYTES):
+            return False
+        config = self.config
+        expires_s = now_s + config.ttl_s * (1.0 - config.ttl_jitter_ratio * self._random())
+        entry.value, entry.expires_s, entry.took_s, entry.dead_s = value, expires_s, 0.0, None
+        if entry.noted_s > expires_s:
+            self._look_at(expires_s, key, entry)
         return True
 
     def delete(self, key: str, now_s: float) -> bool:

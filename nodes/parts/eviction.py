@@ -43,6 +43,11 @@ class Eviction(Generic[Key]):
         self.used_bytes += size_bytes
         return left
 
+    def renew(self, key: Key, size_bytes: int) -> bool:
+        """What `put` does to one that is there with that size, at less cost. False: it is not, and
+        nothing was done."""
+        return False
+
     def remove(self, key: Key) -> bool:
         """It is deleted, or its time is over; whether it was there."""
         raise NotImplementedError
@@ -74,6 +79,12 @@ class Fifo(Eviction[Key]):
 
     def touch(self, key: Key) -> None:
         assert key in self._sizes, key
+
+    def renew(self, key: Key, size_bytes: int) -> bool:
+        if self._sizes.get(key) != size_bytes:
+            return False
+        self._sizes.move_to_end(key)
+        return True
 
     def remove(self, key: Key) -> bool:
         size_bytes = self._sizes.pop(key, None)
@@ -134,6 +145,27 @@ class Sieve(Eviction[Key]):
 
     def touch(self, key: Key) -> None:
         self._slots[key].visited = True
+
+    def renew(self, key: Key, size_bytes: int) -> bool:
+        slot = self._slots.get(key)
+        if slot is None or slot.size_bytes != size_bytes:
+            return False
+        slot.visited = False
+        older, newer = slot.older, slot.newer
+        if self._hand is slot:
+            self._hand = newer
+        if newer is None:
+            return True
+        newest = self._newest
+        assert newest is not None
+        if older is None:
+            self._oldest = newer
+        else:
+            older.newer = newer
+        newer.older = older
+        slot.older, slot.newer = newest, None
+        newest.newer = self._newest = slot
+        return True
 
     def remove(self, key: Key) -> bool:
         slot = self._slots.get(key)

@@ -49,6 +49,27 @@ def test_what_nobody_reads_gives_its_room_back_when_its_time_is_over() -> None:
     assert len(store) == 0 and store.used_bytes == 0
 
 
+def test_to_renew_a_value_is_to_put_it_again() -> None:
+    for stale_s in (0.0, 5.0):
+        one, other = store_of(stale_s=stale_s), store_of(stale_s=stale_s)
+        assert not other.renew("a", 1, 8, 100.0) and len(other) == 0
+        for store in (one, other):
+            store.put("a", 1, 8, 100.0, ttl_s=30.0, took_s=1.0)
+            store.put("b", 1, 8, 100.0)
+            store.delete("b", 101.0)
+        for key, size in (("a", 8), ("a", 9), ("b", 8)):
+            assert one.put(key, 2, size, 103.0)
+            assert other.renew(key, 2, size, 103.0) or other.put(key, 2, size, 103.0)
+        for now_s in (105.0, 112.9, 113.0, 118.1):
+            assert [shown(one, key, now_s) for key in "ab"] == [
+                shown(other, key, now_s) for key in "ab"
+            ]
+            for store in (one, other):
+                store.sweep(now_s)
+            assert len(one) == len(other) and one.used_bytes == other.used_bytes
+        assert len(one) == 0 and one.expired == other.expired == 2
+
+
 def test_what_ends_together_goes_step_by_step() -> None:
     store = store_of(capacity_bytes=1 << 20)
     for number in range(1000):

@@ -182,3 +182,22 @@ def test_bytes_are_counted_and_never_too_many(name: Any, steps: Any, limit: int)
         assert sorted(cache) == sorted(sizes) and len(cache) == len(sizes)
         assert all(each in cache for each in sizes)
         assert cache.used_bytes == sum(sizes.values()) <= limit
+
+
+@pytest.mark.parametrize("name", ALL)
+@given(steps=STEPS, limit=st.integers(12, 60))
+@settings(max_examples=40, deadline=None)
+def test_to_renew_is_to_put_again_what_is_there_and_as_large(
+    name: Any, steps: Any, limit: int
+) -> None:
+    one, other = eviction_named(name, limit), eviction_named(name, limit)
+    for step, key, size in steps:
+        if step == "remove":
+            assert one.remove(key) == other.remove(key)
+        elif step == "put" or key not in one:
+            left = one.put(key, size)
+            assert other.renew(key, size) or other.put(key, size) == left
+        else:
+            one.touch(key)
+            other.touch(key)
+        assert list(one) == list(other) and one.used_bytes == other.used_bytes
