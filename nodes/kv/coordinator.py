@@ -138,7 +138,7 @@ class CoordinatorNode:
         service = Service(self.ctx, charge_cpu=False)
         self.driver.add_methods(service)
         self.witnesses.route(service, self.driver)
-        service.add(words.MAP, self._map)
+        service.add(words.MAP, self._map, waits=True)
         service.add(words.PLAN, self._plan)
         service.add(words.RESHARD, self._reshard)
         service.add(words.CANCEL, self._cancel)

@@ -65,11 +65,11 @@ class QueueFrontNode:
         service.add(words.DECLARE, self._declare)
         service.add(words.PRODUCER, self._producer)
         service.add(words.PUBLISH, self._publish)
-        service.add(words.POLL, self._poll)
+        service.add(words.POLL, self._poll, waits=True)
         service.add(words.OFFSETS, self._offsets)
         for name in GROUPED:
             service.add(name, self._at_home(name))
-        service.add(words.ACQUIRE, self._acquire)
+        service.add(words.ACQUIRE, self._acquire, waits=True)
         for name in SETTLING:
             service.add(name, self._settling(name))
         service.add(words.RELEASE, self._release)

@@ -108,7 +108,7 @@ class Handlers:
             (words.GROUPS, self._groups),
             (words.STANDING, self._standing),
         ):
-            service.add(name, handler)
+            service.add(name, handler, waits=name in words.WAITING)
         service.fuse(words.PUBLISH, self._publish_soon)
 
     async def _decide(self, request: Request) -> Any:

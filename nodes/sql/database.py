@@ -449,7 +449,7 @@ class DatabaseNode:
         service.add(words.EXECUTE, engine.execute)
         service.add(words.COMMIT, engine.commit)
         service.add(words.ROLLBACK, engine.rollback)
-        service.add(words.CHANGES, Feed(self.ctx, engine.driver).changes, cost_s=0.0)
+        service.add(words.CHANGES, Feed(self.ctx, engine.driver).changes, cost_s=0.0, waits=True)
         service.add("role", lambda call: engine.driver.facts(), cost_s=0.0)
         return service
 

@@ -194,7 +194,7 @@ class Method:
     """One method of a service: how to call it, and its share of the RED metrics."""
 
     __slots__ = ("arguments", "batched", "cost_s", "fused", "handler", "is_async", "name", "ok",
-                 "seconds")  # fmt: skip
+                 "seconds", "waits")  # fmt: skip
 
     def __init__(
         self, name: str, handler: Handler, cost_s: float | None, ok: Counter, seconds: Histogram
@@ -206,5 +206,8 @@ class Method:
         self.cost_s = cost_s
         self.ok = ok
         self.seconds = seconds
+        self.waits = False
+        """Whether it may wait for something to come, for as long as its caller asked: how long it
+        took says nothing then, and is neither measured nor told as slow."""
         self.fused: Fused | None = None
         self.batched = 0

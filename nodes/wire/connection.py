@@ -416,7 +416,7 @@ class ServerConnection:
             self._fail(msgid, method.name, failure)
         else:
             self._respond(msgid, method, result, arrived_s)
-        if self.access is not None:
+        if self.access is not None and not (method.waits and failure is None):
             self._tell(method.name, arrived_s, failure, call.trace)
         await self._flush()
 
@@ -437,7 +437,8 @@ class ServerConnection:
             return
         method.ok.value += 1
         self.active_s = now_s = self.ctx.clock.monotonic_s()
-        method.seconds.observe(now_s - arrived_s)
+        if not method.waits:
+            method.seconds.observe(now_s - arrived_s)
         self._queue(answer)
 
     def _fail(self, msgid: int, method: str, error: RpcError) -> None:

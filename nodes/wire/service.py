@@ -66,16 +66,19 @@ class Service:
         *,
         cost_s: float | None = None,
         metrics: Metrics | None = None,
+        waits: bool = False,
     ) -> None:
         """Answer `name` with `handler(call, *params)`.
 
         `cost_s` is what it costs of the node's cpu (None: the declared service time; 0: nothing).
+        `waits`: for something to come, as long as its caller asked: that is no slow request.
         Raise RpcError to refuse; any other exception is answered `internal` and logged.
         """
         metrics = self.metrics if metrics is None else metrics
         ok = metrics.counter("requests_total", REQUESTS_HELP, method=name, code="ok")
         seconds = metrics.histogram("request_seconds", SECONDS_HELP, method=name)
         self.methods[name] = Method(name, handler, cost_s, ok, seconds)
+        self.methods[name].waits = waits
 
     def methods_for(self, peer: Peer) -> Mapping[str, Method]:
         """What that peer is answered."""

@@ -86,6 +86,9 @@ REVIVE: Final = "revive"
 GROUPS: Final = "groups"
 STANDING: Final = "standing"
 
+WAITING: Final = (POLL, ACQUIRE)
+"""What may wait until there is something to answer."""
+
 JOINING: Final = 0
 LEAVING: Final = -1
 """Epochs of a member that comes and of one that goes."""

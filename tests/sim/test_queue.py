@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from emu.running.logs import Wanted, lines
 from emu.scenario import Scenario
 from protocols.errors import RpcError
 from tests.sim.queues import BROKER, FRONT, primary_of, ready, sim, values
@@ -45,6 +46,20 @@ def test_a_poll_waits_for_the_first_record() -> None:
             assert not polled
             await c.call(FRONT, "publish", "orders", [[None, "late"]], {"partition": 1})
         assert values(polled[0]) == ["late"]
+
+    sim(script)
+
+
+def test_who_waits_for_something_to_come_is_no_slow_request() -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        for method, *params in (("poll", "orders", 1, 0), ("acquire", "orders", "g", "w")):
+            await c.call(FRONT, method, *params, {"wait_ms": 1500})
+            for tier in (FRONT, BROKER):
+                assert c.metrics(tier, "requests_total", method=method, code="ok") == 1
+                assert c.metrics(tier, "request_seconds", method=method) == 0
+        told, _ = lines(c.cluster.events, Wanted(grep="what="), (0, 0))
+        assert not [each for each in told if each["what"] in ("poll", "acquire")]
 
     sim(script)
 
