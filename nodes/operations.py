@@ -8,7 +8,7 @@ takes its time, one that says how far it is.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
@@ -254,6 +254,23 @@ class Console(Protocol):
     def adopt_version(self, tier: str, changes: Mapping[str, Any]) -> None:
         """The tier has these options from now on: who comes later has them, and who is down when
         it is started again."""
+        ...
+
+    def options(self, tier: str, names: Iterable[str]) -> dict[str, Any]:
+        """What the tier has for these options now."""
+        ...
+
+    async def grow(self, tier: str, nodes: int, changes: Mapping[str, Any]) -> list[str]:
+        """Let the tier have so many members; those that come, with these options changed and held
+        back from traffic, are up or have failed. Raises ValueError."""
+        ...
+
+    async def shrink(self, tier: str, nodes: int) -> None:
+        """Let it have so many again: the youngest are drained, and go."""
+        ...
+
+    def hold(self, names: Sequence[str], held: bool) -> None:
+        """Keep these back from traffic, or no longer, all in one moment."""
         ...
 
     def served(self, names: Sequence[str]) -> Any:

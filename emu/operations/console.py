@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import trio
 
+from emu.model.topology import Tier
 from emu.operations.versions import changed, served
 from emu.running.instance import Instance
 from emu.running.supervisor import Cluster
@@ -153,13 +154,46 @@ class ClusterConsole:
         ]
 
     def adopt_version(self, tier: str, changes: Mapping[str, Any]) -> None:
+        version = self._declare(tier, changes)
+        for each in self.cluster.tier_instances(tier):
+            if not each.running:
+                each.adopt(version.config)
+
+    def _declare(self, tier: str, changes: Mapping[str, Any]) -> Tier:
         topology = self.cluster.topology
         version = changed(topology, tier, changes)
         tiers = tuple(version if each.name == tier else each for each in topology.tiers)
         self.cluster.topology = replace(topology, tiers=tiers)
-        for each in self.cluster.tier_instances(tier):
-            if not each.running:
-                each.adopt(version.config)
+        return version
+
+    def options(self, tier: str, names: Iterable[str]) -> dict[str, Any]:
+        config = self.cluster.topology.tier(tier).config
+        return {name: getattr(config, name) for name in names}
+
+    async def grow(self, tier: str, nodes: int, changes: Mapping[str, Any]) -> list[str]:
+        cluster = self.cluster
+        before, there = cluster.topology, [each.spec.name for each in cluster.tier_instances(tier)]
+        self._declare(tier, changes)
+        cluster.holding.append(tier)
+        try:
+            await cluster.scale(tier, nodes)
+        except TargetError as error:
+            cluster.topology = before
+            raise ValueError(str(error)) from error
+        finally:
+            cluster.holding.remove(tier)
+        names = [each.spec.name for each in cluster.tier_instances(tier)]
+        return [name for name in names if name not in there]
+
+    async def shrink(self, tier: str, nodes: int) -> None:
+        await self.cluster.scale(tier, nodes)
+
+    def hold(self, names: Sequence[str], held: bool) -> None:
+        for name in names:
+            instance = self.cluster.instances.get(name)
+            if instance is not None:
+                instance.held = held
+                self.cluster.membership.put(instance.as_member(), instance.spec.group)
 
     def served(self, names: Sequence[str]) -> Served:
         known = self.cluster.instances

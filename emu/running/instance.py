@@ -33,6 +33,8 @@ class Instance:
     founder: bool = True
     listed: bool = False
     """Whether others may count on it: from its first start until it is stopped in order."""
+    held: bool = False
+    """Kept back from traffic: others see it as one that drains."""
     role: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     """What `emu ps` shows beside the state: epoch, lag ... as the node last described itself."""
@@ -75,7 +77,7 @@ class Instance:
 
     def as_member(self) -> Member:
         """It as the directory lists it."""
-        spec, draining = self.spec, self.state in ("draining", "stopped")
+        spec, draining = self.spec, self.held or self.state in ("draining", "stopped")
         return Member(
             spec.name, spec.tier, spec.kind, spec.region, self.handle.address, spec.port,
             self.listed, self.generation, draining, self.founder,

@@ -76,6 +76,8 @@ class Cluster:
         self._make_runners = {**IN_PROCESS, **runners}
         self._stopping = False
         self._scaling: dict[str, trio.Lock] = {}
+        self.holding: list[str] = []
+        """Tiers whose new members are held back from traffic for now."""
         self._generations: dict[str, int] = {}
         """Of removed nodes: whoever comes again under a name is no earlier generation."""
 
@@ -349,7 +351,8 @@ class Cluster:
         ]
         coming = [name for name in wanted if name not in self.instances]
         for name in coming:
-            self._add(wanted[name]).founder = False
+            added = self._add(wanted[name])
+            added.founder, added.held = False, tier in self.holding
             self._come(name)
         self.topology.arm(self.world.links)
         try:

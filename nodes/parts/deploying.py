@@ -30,8 +30,10 @@ POLL_S: Final = 0.25
 LAG_S: Final = 1.0
 UP: Final = "up"
 REPLACED, DEPLOYED, ROLLED_BACK = "member replaced", "deployed", "deploy rolled back"
+SWITCHED: Final = "traffic switched"
 EVENTS: Final = {
     "member replaced": "A member of a tier that is deployed was drained, and is another now.",
+    SWITCHED: "The new members of a blue-green deploy have all traffic; the old ones stand by.",
     "deployed": "Every member of a tier is of the new version, or was started again.",
     "deploy rolled back": "A new version was worse, or did not come up: every member is as before.",
 }
@@ -54,7 +56,10 @@ class Deploy:
     canary_ratio: float = 0.0
     """Replace this share first, and compare it with the others for `watch`: `canary: 10%`."""
     watch_s: float = 15.0
-    """How long a canary is compared with the others."""
+    """How long a canary is compared with the others, or the new ones with those before them."""
+    blue_green: bool = False
+    """As many new members beside the old ones, which take all traffic in one moment; the old ones
+    stand by for `watch`, and take it back at once if the new ones are worse than they had been."""
 
 
 class _Refused(Exception):
@@ -65,6 +70,8 @@ async def deploy(console: Console, word: Deploy) -> dict[str, Any]:
     """Raises RpcError, and ValueError for what cannot be deployed so."""
     if word.batch < 1:
         raise ValueError("`batch` is at least 1")
+    if word.blue_green and (word.canary_ratio or word.batch > 1):
+        raise ValueError("`blue_green` replaces all at once: leave `canary` and `batch` out")
     changes = {"app": word.app} if word.app else {}
     tiers = console.tiers(word.tier)
     for tier in tiers:
@@ -73,7 +80,8 @@ async def deploy(console: Console, word: Deploy) -> dict[str, Any]:
     for tier in tiers:
         done: list[str] = []
         try:
-            await _deploy_tier(console, word, tier, changes, done)
+            how = _switch_tier if word.blue_green else _deploy_tier
+            await how(console, word, tier, changes, done)
         except _Refused as refused:
             why = await _rolled_back(console, word, tier, done, str(refused))
             console.tell(ROLLED_BACK, tier=tier, members=len(done), why=why)
@@ -107,6 +115,44 @@ async def _deploy_tier(
         for place in range(0, len(names), word.batch):
             await _next(console, tier, names[place : place + word.batch], changes, done)
         names = console.of_other_version(tier, changes)  # who came, or came back, meanwhile
+
+
+async def _switch_tier(
+    console: Console, word: Deploy, tier: str, changes: Mapping[str, Any], done: list[str]
+) -> None:
+    """Blue to green, and back in one moment while blue stands by. Raises _Refused, ValueError."""
+    members = await console.members(tier)
+    if any(each.led for each in members):
+        raise ValueError(f"`{tier}` has a leader: its members are replaced one after the other")
+    blue, nodes = [each.name for each in members if each.running], len(members)
+    had, before = console.options(tier, changes), console.served(blue)
+    again: list[str] = []
+    green = await console.grow(tier, nodes + len(blue), changes)
+    try:
+        await _wait_until_well(console, tier, green)
+        await console.sleep(word.watch_s)  # as long as they are watched: so much can be compared
+        theirs = console.served(blue).since(before)
+        console.hold(green, False)
+        console.hold(blue, True)
+        console.tell(SWITCHED, tier=tier, members=len(green))
+        await console.sleep(word.watch_s)
+        if why := worse(theirs, console.served(green)):
+            raise _Refused(why)
+        again = blue
+        await console.replace(blue, changes)  # they have no traffic: it ends with those it had
+        await _wait_until_well(console, tier, blue)
+    except _Refused:
+        console.adopt_version(tier, had)
+        if again:
+            await console.replace(blue, {})
+        console.hold(blue, False)
+        console.hold(green, True)
+        await console.shrink(tier, nodes)
+        raise
+    console.hold(blue, False)
+    console.hold(green, True)
+    await console.shrink(tier, nodes)
+    done += blue
 
 
 def _leader_last(members: Sequence[Member]) -> list[Member]:
@@ -146,6 +192,11 @@ async def _replace(
     await console.replace(names, changes)
     for name in names:
         console.tell(REPLACED, tier=tier, member=name)
+    await _wait_until_well(console, tier, names)
+
+
+async def _wait_until_well(console: Console, tier: str, names: Sequence[str]) -> None:
+    """Raises _Refused where one does not come up, or its group is not well."""
     await console.sleep(SETTLE_S)
     until_s = console.now_s() + WELL_S
     while (why := _unwell(await console.members(tier), names)) and console.now_s() < until_s:

@@ -171,3 +171,49 @@ def test_who_is_down_or_comes_while_a_version_is_deployed_has_it_afterwards(shop
     rolled_back, apps = emu.run(script, shop, seed=3)
     assert not rolled_back
     assert apps == ["shop3:app"] * 7
+
+
+async def blue_green(c: emu.Scenario, app: str) -> Any:
+    """What came of it, and how many of both versions took traffic at each event."""
+    await c.sleep(3)
+    seen: list[tuple[str, ...]] = []
+
+    def look(event: Any) -> None:
+        if event["event"] in ("node up", "node stopped", "traffic switched"):
+            instances = c.cluster.tier_instances("web")
+            seen.append(tuple(sorted({
+                each.placement.config.app for each in instances
+                if each.state == "up" and not each.held
+            })))  # fmt: skip
+
+    c.cluster.events.listeners.append(look)
+    told = await done(c, "deploy", "web", app=app, blue_green=True, watch_s=8.0)
+    there = [(each.spec.name, each.placement.config.app, each.held)
+             for each in c.cluster.tier_instances("web")]  # fmt: skip
+    return told, there, seen, await c.finish()
+
+
+def test_blue_green_never_serves_two_versions_and_ends_with_the_machines_it_began_with(
+    shop: Any,
+) -> None:
+    told, there, seen, found = emu.run(lambda c: blue_green(c, "shop3:app"), shop, seed=5)
+    assert not told["rolled_back"], told
+    assert there == [(f"web-{number}", "shop3:app", False) for number in range(1, 5)]
+    assert all(len(apps) == 1 for apps in seen), "one version at a time has the traffic"
+    assert found["availability"] == 1.0
+
+
+def test_blue_green_goes_back_at_once_where_the_new_version_is_worse(shop: Any) -> None:
+    told, there, _, _ = emu.run(lambda c: blue_green(c, "shop2:app"), shop, seed=5)
+    assert told["rolled_back"] and "of its answers failed" in told["why"], told
+    assert there == [(f"web-{number}", "shop1:app", False) for number in range(1, 5)]
+
+
+def test_a_group_with_a_leader_is_not_switched() -> None:
+    async def script(c: emu.Scenario) -> None:
+        await c.sleep(1)
+        with pytest.raises((ValueError, RpcError), match="has a leader"):
+            await done(c, "deploy", "db", blue_green=True)
+        assert len(await c.ps("db")) == 3
+
+    emu.run(script, loads(SITE), seed=6)
