@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from emu.planning.prices import Prices
 
 LOOKED_S: Final = 20.0
+NO_CEILING: Final = "no tier has a ceiling: declare its `cpu: {cores, service_time}`"
 LOW: Final = 0.25
 """Of the file's own rate: the first of two at which the site is measured."""
 HIGH: Final = 0.5
@@ -30,6 +32,7 @@ FACTORS: Final = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 COUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmb]?)", re.IGNORECASE)
 USERS_HELP: Final = "How many people use it: 10M, 250k."
 CHECK_HELP: Final = "Simulate it at 0.5, 0.8 and 1.1 of its ceiling; exit 4 where it differs."
+OUT_HELP: Final = "Draw throughput and response against users, as one HTML page."
 PRICES_HELP: Final = "Your provider's prices, instead of round figures."
 
 
@@ -41,6 +44,7 @@ def plan(
     check: Annotated[bool, typer.Option("--check", help=CHECK_HELP)] = False,
     prices: Annotated[str, typer.Option("--prices", metavar="FILE", help=PRICES_HELP)] = "",
     settings: SetOption = None,
+    out: Annotated[str, typer.Option("--out", "-o", help=OUT_HELP)] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Say how many machines of each tier so many users need, where it ends, and what it costs.
@@ -59,6 +63,8 @@ def plan(
     found = _measure(topology)
     answer = planning.answer(found, count, rate_per_s, rate_per_s / peak, _step(topology), known)
     checks = _check(topology, found) if check else []
+    if out:
+        _draw(out, topology, found, checks, rate_per_s / count)
     if as_json:
         record = asdict(answer)
         if check:
@@ -108,9 +114,22 @@ def _check(topology: Topology, found: Model) -> list[Check]:
     from emu.planning.checking import check
 
     if found.bottleneck is None:
-        output.fail("no tier has a ceiling to check: declare its `cpu: {cores, service_time}`")
+        output.fail(f"--check: {NO_CEILING}")
     output.note("simulating what was predicted ...")
     return list(check(topology, found))
+
+
+def _draw(path: str, topology: Topology, found: Model, checks: list[Check], each: float) -> None:
+    """`each`: what one person asks in a second, at the peak."""
+    from emu.planning.page import render
+
+    if found.bottleneck is None:
+        output.fail(f"--out: {NO_CEILING}")
+    try:
+        Path(path).write_text(render(topology.name, found, checks, each), "utf-8")
+    except OSError as error:
+        output.fail(f"cannot write {path}: {error.strerror}")
+    output.note(f"the curves are in {path}")
 
 
 def _step(topology: Topology) -> str:

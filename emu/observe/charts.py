@@ -75,10 +75,11 @@ class _Frame:
 
 def _top(value: float) -> float:
     """The next round number: where the axis ends."""
-    return _step(value / VALUE_TICKS) * VALUE_TICKS if value > 0 else 1.0
+    return step_of(value / VALUE_TICKS) * VALUE_TICKS if value > 0 else 1.0
 
 
-def _step(least: float) -> float:
+def step_of(least: float) -> float:
+    """The least round number that is no smaller."""
     scale = 10.0 ** math.floor(math.log10(least))
     return next(step * scale for step in STEPS if step * scale >= least * (1 - 1e-9))
 
@@ -90,7 +91,7 @@ def _grid(frame: _Frame, shown: Callable[[float], str]) -> str:
         y = frame.y(value)
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}">{shown(value)}</text>')
-    step_s = _step((frame.end_s - frame.start_s) / TIME_TICKS)
+    step_s = step_of((frame.end_s - frame.start_s) / TIME_TICKS)
     time_s = math.ceil(frame.start_s / step_s) * step_s
     while time_s <= frame.end_s:
         parts.append(

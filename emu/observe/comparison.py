@@ -9,7 +9,7 @@ from typing import Final
 from emu.observe.comparing import Row
 from emu.observe.page import document
 
-WIDTH: Final = 300
+WIDTH: Final = 240
 HEIGHT: Final = 30
 MARGIN: Final = 8
 
@@ -31,15 +31,17 @@ def render(names: tuple[str, str], rows: Sequence[Row], seeds: int, faults: str)
 def _body(names: tuple[str, str], rows: Sequence[Row], seeds: int, faults: str) -> Iterable[str]:
     yield f'<div class="verdict"><h1>{escape(names[0])} or {escape(names[1])}?</h1></div>'
     yield f'<p class="lead">{escape(lead(rows))}</p>'
+    yield f'<p class="soft">A: {escape(names[0])}<br>B: {escape(names[1])}</p>'
     yield '<h2>What differs</h2><div class="card"><table class="compared"><thead><tr><th></th>'
-    yield f'<th class="num">A: {escape(names[0])}</th><th class="num">B: {escape(names[1])}</th>'
-    yield '<th class="num">B &minus; A</th><th>each seed, and the interval of their mean</th>'
+    yield '<th class="num">A</th><th class="num">B</th><th class="num">B &minus; A</th>'
+    yield "<th>each seed, and their mean</th>"
     yield "<th></th></tr></thead><tbody>"
     for row in rows:
         a, b, difference, between = row.cells
         style = "good" if row.better == "b" else "bad" if row.better == "a" else "soft"
         yield f"<tr><td>{escape(row.measure.text)}</td>"
-        yield f'<td class="num">{a}</td><td class="num">{b}</td><td class="num">{difference}</td>'
+        yield f'<td class="num" data-of="A">{a}</td><td class="num" data-of="B">{b}</td>'
+        yield f'<td class="num" data-of="B &minus; A">{difference}</td>'
         yield f'<td>{_strip(row, style)}<span class="soft between">{between}</span></td>'
         yield f'<td class="{style}">{row.says}</td></tr>'
     yield "</tbody></table></div>"

@@ -16,6 +16,9 @@ MAX_REQUESTS: Final = 30_000
 """Of one of the runs: shorter where the ceiling is high."""
 THROUGHPUT: Final = 0.05
 RESPONSE: Final = 0.15
+ANSWERED: Final = "requests/s answered"
+MEAN: Final = "mean response, s"
+WORKED_OFF: Final = "requests/s worked off"
 SATURATED: Final = 0.95
 """Above the ceiling the bottleneck is at least so busy."""
 
@@ -51,14 +54,14 @@ def _compared(share: float, found: Model, seen: Measured) -> Iterator[Check]:
         # arrivals are random, and their number is not what is predicted
         asked_per_s = seen.requests_per_s
         within = THROUGHPUT * asked_per_s
-        yield Check(share, "requests/s answered", asked_per_s, seen.ok_per_s, within)
+        yield Check(share, ANSWERED, asked_per_s, seen.ok_per_s, within)
         mean_s = found.mean_s(asked_per_s)
         within_s = RESPONSE * mean_s + seen.mean_within_s
-        yield Check(share, "mean response, s", mean_s, seen.mean_s, within_s)
+        yield Check(share, MEAN, mean_s, seen.mean_s, within_s)
     elif found.bottleneck is not None:
         # beyond it users give up: what was done for them counts, who waited for it or not
         tier, ceiling = seen.tiers[found.bottleneck.tier], found.ceiling_per_s
         served = tier.works / found.bottleneck.works
-        yield Check(share, "requests/s worked off", ceiling, served, THROUGHPUT * ceiling)
+        yield Check(share, WORKED_OFF, ceiling, served, THROUGHPUT * ceiling)
         name = f"{found.bottleneck.tier} is the bottleneck: busy"
         yield Check(share, name, 1.0, tier.utilization, 1 - SATURATED)

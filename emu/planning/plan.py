@@ -16,6 +16,7 @@ AT_MOST: Final = 0.7
 """How busy a planned tier is at the peak: beyond it waiting grows fast."""
 CONSTANT: Final = 0.5
 LEAST_WAIT_S: Final = 1e-5
+KNEE_STEPS: Final = 200
 SPARE: Final = 1
 """Machines of each tier that may be lost at the peak."""
 DAY_S: Final = 86_400.0
@@ -100,6 +101,13 @@ class Model:
     def mean_s(self, rate_per_s: float) -> float:
         """The mean response at that rate; infinite beyond the ceiling."""
         return self.unloaded_s + sum(each.waiting_s(rate_per_s) for each in self.costs)
+
+    @property
+    def knee_per_s(self) -> float:
+        """Where throughput over response is greatest (Kleinrock's power): beyond it, more asked
+        for costs more waiting than it brings. The model must have a ceiling."""
+        rates = [self.ceiling_per_s * share / KNEE_STEPS for share in range(1, KNEE_STEPS)]
+        return max(rates, key=lambda rate_per_s: rate_per_s / self.mean_s(rate_per_s))
 
 
 def model(low: Measured, high: Measured) -> Model:

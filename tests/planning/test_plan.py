@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from emu.cli.verbs import app
 from emu.planning import prices
-from emu.planning.checking import Check
+from emu.planning.checking import ANSWERED, MEAN, WORKED_OFF, Check
 from emu.planning.measuring import Measured, NoUsers, TierLoad, measure, rate_of
+from emu.planning.page import render
 from emu.planning.plan import answer, model, requests_per_s
 from emu.planning.queueing import wait_s
 from emu.topology.loading import load, loads
@@ -154,3 +158,47 @@ def test_a_file_of_prices_that_makes_no_sense_is_refused(tmp_path, text, told):
     with pytest.raises(ValueError, match="prices") as caught:
         prices.read(file)
     assert told in str(caught.value)
+
+
+# --- the picture ---------------------------------------------------------------------------------
+
+
+def drawn(checks: Sequence[Check] = ()) -> tuple[str, dict[str, Any]]:
+    found = model(measured(10, busy=0.05), measured(110, busy=0.55))
+    page = render("shop", found, checks, 0.001)
+    data = re.search(r'id="plan">(.+)</script>', page)
+    assert data is not None
+    return page, json.loads(data[1])
+
+
+def test_the_knee_is_where_more_asked_for_costs_more_waiting_than_it_brings():
+    found = model(measured(10, busy=0.05), measured(110, busy=0.55))
+
+    def power(rate_per_s: float) -> float:
+        return rate_per_s / found.mean_s(rate_per_s)
+
+    knee = found.knee_per_s
+    assert 0.3 * found.ceiling_per_s < knee < found.ceiling_per_s
+    assert power(knee) > power(0.9 * knee) and power(knee) > power(1.1 * knee)
+
+
+def test_the_picture_has_curves_knee_ceiling_and_what_was_simulated():
+    page, data = drawn([Check(0.5, ANSWERED, 300, 298, 15), Check(0.5, MEAN, 0.02, 0.05, 0.003),
+                        Check(1.1, WORKED_OFF, 600, 590, 30)])  # fmt: skip
+    assert "src=" not in page and "http://" not in page  # it needs nothing else
+    assert [word in page for word in (">knee<", ">ceiling<", "planned: 70% busy")] == [True] * 3
+    assert page.count('class="seen"') == 3 and page.count("not held") == 1
+    assert "600k users ask 600 requests/s: there web has no core free" in page
+    answered = [each["answered_per_s"] for each in data["curve"]]
+    assert answered[-1] == pytest.approx(data["ceiling_per_s"]) == max(answered)
+    waits = [each["mean_s"] for each in data["curve"] if each["mean_s"] is not None]
+    assert waits == sorted(waits) and data["curve"][-1]["mean_s"] is None
+
+
+def test_without_a_ceiling_there_is_nothing_to_draw(tmp_path, monkeypatch):
+    monkeypatch.setattr("emu.cli.plan.LOOKED_S", 2.0)
+    file = tmp_path / "plain.yaml"
+    file.write_text("tiers: {web: {kind: web, public: true}}\nusers: {l: {rate: 9/s, visits: web}}")
+    result = plan(str(file), "--out", str(tmp_path / "page.html"))
+    assert result.exit_code == 1
+    assert "no tier has a ceiling" in " ".join(result.stderr.split())
