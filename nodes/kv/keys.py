@@ -194,7 +194,7 @@ class KvKeys:
                 return bool(known)
             expire_ms = self._expire_ms(key, options)
             if not condition_holds(options.get("if"), key in data):
-                return False
+                return bool(self._finish(slot, request_id, False))
         self._check_room(key, value)
         self.state.put(data, key, value, expire_ms)
         self.facts.append((SET, slot, key, value, expire_ms))
@@ -209,7 +209,7 @@ class KvKeys:
         if known is not MISSING:
             return bool(known)
         if key not in data:
-            return False
+            return bool(self._finish(slot, request_id, False))
         self._do((DELETE, slot, key))
         return bool(self._finish(slot, request_id, True))
 
@@ -265,7 +265,7 @@ class KvKeys:
         expire_ms = self._expire_ms(key, options)
         current = data.get(key)
         if type(current) is not type(expected) or current != expected:
-            return False
+            return bool(self._finish(slot, options.get(REQUEST_ID), False))
         self._check_room(key, value)
         self._do((SET, slot, key, value, expire_ms))
         return bool(self._finish(slot, options.get(REQUEST_ID), True))
@@ -278,7 +278,7 @@ class KvKeys:
         if known is not MISSING:
             return bool(known)
         if key not in data:
-            return False
+            return bool(self._finish(slot, request_id, False))
         self._do((EXPIRE, slot, key, expire_ms))
         return bool(self._finish(slot, request_id, True))
 
@@ -313,7 +313,7 @@ class KvKeys:
             return bool(known)
         document = data.get(key)
         if document is None:
-            return False
+            return bool(self._finish(slot, request_id, False))
         if type(document) is not dict:
             raise RpcError("wrong_type", f"`{key}` holds no document")
         for path, value in fields.items():
@@ -355,6 +355,8 @@ class KvKeys:
         return request_id, self._known(slot, request_id)
 
     def _finish(self, slot: int, request_id: str | None, result: Any) -> Any:
+        """Remember what the request came to, also that it changed nothing: another attempt of it
+        may still be on its way, and must not do later what its caller was told is not done."""
         if request_id is not None:
             self._do((DONE, slot, request_id, result))
         return result
