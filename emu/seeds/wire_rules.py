@@ -54,7 +54,7 @@ class WireRules:
     def overtaken(self, route: bytes) -> None:
         """Whatever it speaks."""
         way = route.decode().replace(">", " → ")
-        self._note(f"{way}: bytes arrived that were not those that were sent next")
+        self._keep(f"{way}: bytes arrived that were not those that were sent next")
 
     def _begin(self, route: bytes, data: bytes | memoryview) -> _Way | None:
         if data[0] not in RPC_ARRAY:
@@ -66,9 +66,9 @@ class WireRules:
         return _Way(source, target, connection)
 
     def _problem(self, way: _Way, text: str) -> None:
-        self._note(f"{way.source} → {way.target}: {text}")
+        self._keep(f"{way.source} → {way.target}: {text}")
 
-    def _note(self, problem: str) -> None:
+    def _keep(self, problem: str) -> None:
         if len(self.problems) < MAX_PROBLEMS:
             self.problems[problem] = None
 

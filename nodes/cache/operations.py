@@ -108,7 +108,7 @@ def _warmed(ended: Ended) -> dict[str, Any]:
 OF: Final = "cache tier"
 OPERATIONS: Final = (
     Operation(Stats, OF, Method(words.STATS, nothing), shown=_table),
-    Operation(Get, OF, run=get, shown=_got, example="cache get cache home"),
+    Operation(Get, OF, run=get, shown=_got, example="cache get cache --key home"),
     Operation(Flush, OF, Method(words.FLUSH, nothing), shown=_flushed),
     Operation(
         Warm,

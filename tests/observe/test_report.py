@@ -195,4 +195,4 @@ def test_the_command_writes_a_page_of_a_running_cluster_and_of_a_kept_record(
     assert found.returncode == 0 and "is in" in found.stderr
     kept.write_text("{}")
     found = running.emu("report", str(kept))
-    assert found.returncode == 2 and "no record of a run" in found.stderr
+    assert found.returncode == 2 and "is no record; `emu report --json` writes one" in found.stderr

@@ -192,7 +192,7 @@ def ask(*words: str) -> Any:
         (("web.restart",), "value: no | on-failure"),
         (("users.mix.post",), "default: 15"),
         (("fault", "slow"), "example: emu slow 'one web' --latency 0.1s --for 5s"),
-        (("slow.latency",), "Added in each direction."),
+        (("slow.latency",), "Added in each direction, if not `one_way`."),
         (("verb", "up"), "--strict  true | false"),
         (("promoted",), "example: {on: promoted, after: 1s, kill: one web}"),
         (("event", "hot-key"), "A key takes a fifth or more"),

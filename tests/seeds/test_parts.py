@@ -61,7 +61,7 @@ def test_what_does_not_belong_together_is_refused(whole, tmp_path):
     other = tmp_path / "other.json"
     other.write_text("[]")
     result = CliRunner().invoke(app, ["merge", str(other)])
-    assert result.exit_code == 2 and "no record of `emu sim --json`" in result.stderr
+    assert result.exit_code == 2 and "is no record; `emu sim --json` writes one" in result.stderr
 
 
 @pytest.mark.parametrize("text", ["", "2", "0/4", "5/4", "a/b", "1/0", "-1/2"])
