@@ -116,3 +116,19 @@ def test_a_budget_ends_it_as_fast_as_the_queue_empties(seed: int):
     _, late = goodput(arm("budget", {}, {}, (10.0, 10.0)), 75.0, seed)
     assert early < 0.05
     assert late > 0.8
+
+
+THREE_HUNDRED: dict[str, Any] = {"service_time": "10ms", "max_queue": 900}
+"""A server of 300/s, whose queue is as long as that of the file: three seconds."""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("cure", "until_s"), [("none", 36.0), ("deadline", 19.0)])
+def test_at_280_of_300_it_never_ends_and_with_a_deadline_it_has_after_two_seconds(
+    cure: str, until_s: float
+):
+    """Outage from 4 s to 14 s; `goodput` looks at the last three seconds."""
+    name = CURES[cure][0] if cure in CURES else "bare"
+    before, after = goodput(arm(name, THREE_HUNDRED, {"rate": "280/s"}, (4.0, 10.0)), until_s)
+    assert before > 0.9
+    assert after > 0.95 if cure == "deadline" else after == 0.0
