@@ -196,9 +196,12 @@ def test_the_picture_has_curves_knee_ceiling_and_what_was_simulated():
 
 
 def test_without_a_ceiling_there_is_nothing_to_draw(tmp_path, monkeypatch):
-    monkeypatch.setattr("emu.cli.plan.LOOKED_S", 2.0)
+    monkeypatch.setattr("emu.cli.plan.LOOKED_S", 1.0)
+    monkeypatch.setattr("emu.cli.plan.MOST_PER_S", 20.0)
     file = tmp_path / "plain.yaml"
-    file.write_text("tiers: {web: {kind: web, public: true}}\nusers: {l: {rate: 9/s, visits: web}}")
+    file.write_text(
+        "tiers: {web: {kind: web, public: true}}\nusers: {local: {rate: 9/s, visits: web}}"
+    )
     result = plan(str(file), "--out", str(tmp_path / "page.html"))
     assert result.exit_code == 1
     assert "no tier has a ceiling" in " ".join(result.stderr.split())
