@@ -234,7 +234,8 @@ class Connection:
             try:
                 data = self.http.read_body()
             except RemoteProtocolError as error:
-                raise RpcError("bad_request", error.reason) from error
+                code = "too_large" if error.status == 413 else "bad_request"
+                raise RpcError(code, error.reason) from error
             if data or self.http.body_ended:
                 return data
             reply = self.http.data_to_send()

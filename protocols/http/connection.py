@@ -138,17 +138,16 @@ class ServerConnection:
 
     def _begin_body(self, head: RequestHead, request: Request) -> None:
         fields, most_bytes = head.fields, self.limits.max_body_bytes
-        streamed = self._streams(request)
         if fields.chunked:
-            self._body = Chunked(None if streamed else most_bytes)
+            self._body = Chunked(most_bytes)
         else:
             assert fields.length is not None
-            if fields.length > most_bytes and not streamed:
+            if fields.length > most_bytes:
                 raise too_long(most_bytes)
             self._body = Sized(fields.length)
         if "100-continue" in tokens(fields.joined.get("expect", "")) and head.minor:
             self._out = CONTINUE
-        self._answering = self._streamed = streamed
+        self._answering = self._streamed = self._streams(request)
 
     def _collect(self) -> Request | None:
         """The request, if it is whole or streamed."""

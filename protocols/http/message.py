@@ -47,7 +47,7 @@ class Limits:
     max_line_bytes: int = 8192
     """A longer first line (which is its target) is answered 414."""
     max_body_bytes: int = 1 << 20
-    """Longer bodies are answered 413, unless they are streamed."""
+    """Longer bodies are answered 413; of one that is streamed perhaps a part was passed on."""
     max_buffered_bytes: int = 65536
     """Of what was not yet asked for: above it reading stops (back-pressure)."""
     idle_timeout_s: float = 60.0

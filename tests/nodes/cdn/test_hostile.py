@@ -269,3 +269,27 @@ async def test_the_cookie_of_a_304_is_not_kept_for_others(
     await trio.sleep(61)
     await cdn.get("/a")
     assert (await cdn.get("/a")).header("set-cookie") is None
+
+
+HALF_A_CHUNK = b"60\r\n" + b"x" * 0x60 + b"\r\n"
+EXPECTS = b"Expect: 100-continue\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 101\r\n\r\n",
+        b"Content-Length: 101\r\n" + EXPECTS,
+        b"Content-Length: 99999999999999999\r\n" + EXPECTS,
+        b"Transfer-Encoding: chunked\r\n\r\n" + HALF_A_CHUNK * 2,
+        b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx",
+    ],
+)
+async def test_a_body_beyond_max_body_is_refused_before_it_has_come(
+    autojump_clock: MockClock, cdn: Cdn, rest: bytes
+) -> None:
+    await cdn.start(max_body_bytes=100)
+    answer = await cdn.raw(b"POST /a HTTP/1.1\r\nHost: site\r\n", rest)
+    assert answer.startswith(b"HTTP/1.1 413 "), answer
+    assert cdn.origin.asked == 0, "the origin has seen no whole request"
+    assert (await cdn.ask("POST", "/a", b"x" * 100)).status == 200
