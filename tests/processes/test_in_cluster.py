@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from emu.processes.killed import nodes_killed
 
 import emu
 from emu.model.topology import Topology
 from emu.observe.sampling import Sampler
 from emu.operations.inject import inject
+from emu.processes.goings import nodes_killed
 from emu.processes.runner import Workers
 from emu.processes.shared import SharedWorld
 from emu.running.supervisor import Cluster
