@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from emu.export.manifests import (
     EMU,
+    EMUS_STORAGE,
     FOLDER,
     HEALTH,
     MOUNTS,
@@ -34,7 +35,9 @@ CAMPAIGN = "campaign"
 def pods(export: Export) -> Iterator[Manifest]:
     """Each with a claim of its own where it keeps data."""
     yield from (_bare(each) for each in common(export) if each["kind"] == "ConfigMap")
-    yield from _pod(export, EMU, EMU, emu_container(export, secret=False), size="1Gi")
+    container = emu_container(export, secret=False)
+    del container["ports"]
+    yield from _pod(export, EMU, EMU, container, size=EMUS_STORAGE)
     for tier in export.joined:
         size = size_of(tier) if tier.kind.stores else ""
         for place, placement in enumerate(placements_of(export, tier)):
@@ -42,6 +45,8 @@ def pods(export: Export) -> Iterator[Manifest]:
             container = node_container(export, tier, name, EMU, secret=False)
             if tier.public and not place:
                 container["ports"] = _published(tier.kind.ports)
+            else:
+                del container["ports"]
             yield from _pod(export, name, tier.name, container, size=size)
 
 
@@ -52,11 +57,12 @@ def _bare(manifest: Manifest) -> Manifest:
 
 
 def _published(ports: Iterable[Port]) -> list[Manifest]:
-    """A public tier's first member answers at this computer's ports."""
+    """A public tier's first member answers at this computer's loopback. podman publishes whatever
+    a pod names, so that others name none."""
     return [
         {"name": each["name"], "containerPort": each["port"], "protocol": each["protocol"],
-         "hostPort": each["port"]}
-        for each in service_ports(ports)
+         "hostIP": "127.0.0.1", "hostPort": each["port"]}
+        for each in service_ports(port for port in ports if port.public)
     ]  # fmt: skip
 
 
