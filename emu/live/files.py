@@ -88,12 +88,23 @@ class LiveFiles:
         self._files: dict[str, LiveFile] = {}
         self.used_bytes = 0
         self._room_bytes = self._room_looks = 0
-        if folder.is_dir():
-            for entry in os.scandir(folder):
+        self._look()
+
+    def _look(self) -> None:
+        """See what is there."""
+        if self.folder.is_dir():
+            for entry in os.scandir(self.folder):
                 if entry.is_file(follow_symlinks=False):
                     size_bytes = entry.stat().st_size
-                    self._files[entry.name] = LiveFile(folder / entry.name, size_bytes)
+                    self._files[entry.name] = LiveFile(self.folder / entry.name, size_bytes)
                     self.used_bytes += size_bytes
+
+    def reread(self) -> None:
+        """Another process has written them anew: what was open here is no file of ours any more."""
+        self.close()
+        self._files.clear()
+        self.used_bytes = 0
+        self._look()
 
     def append(self, name: str, data: bytes) -> int:
         file = self._files.get(name)

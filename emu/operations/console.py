@@ -214,10 +214,16 @@ class ClusterConsole:
             raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
 
     def disk_names(self, name: str) -> list[str]:
-        return self.cluster.instances[name].handle.disk.names()
+        try:
+            return self.cluster.instances[name].handle.disk.names()
+        except OSError as error:
+            raise ValueError(f"{name}: {error.strerror or error}") from error
 
     def disk_file(self, name: str, file: str) -> bytes:
-        return self.cluster.instances[name].handle.disk.read(file)
+        try:
+            return self.cluster.instances[name].handle.disk.read(file)
+        except OSError as error:
+            raise ValueError(f"{name}: {error.strerror or error}") from error
 
     async def reinstall(self, disks: Mapping[str, Mapping[str, bytes]]) -> None:
         cluster = self.cluster
@@ -230,6 +236,7 @@ class ClusterConsole:
         again = [name for name in (*disks, *fronts) if cluster.instances[name].running]
         for name in again:
             cluster.kill(name)
+        await cluster.in_force()  # wherever they run: nobody writes any more
         try:
             for name, files in disks.items():
                 cluster.instances[name].handle.disk.load(files)

@@ -97,6 +97,7 @@ class Child:
             "watch": self._watch,
             "wipe": lambda name: node(name).disk.wipe(),
             "flip": self._flip,
+            "reread": self._world.reread,
             "load": lambda name, files: node(name).disk.load(files),
             "clock": lambda name, state: self._world.machine_clock(name).restore(state),
             "late": lambda name, up_to_s, dice: node(name).clock.set_late(up_to_s, Random(dice)),

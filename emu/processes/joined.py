@@ -12,6 +12,7 @@ from typing import Any, Final
 from emu.live.addresses import Subnet
 from emu.live.world import LiveWorld
 from emu.machine.clock import ClockState, MachineClock
+from emu.machine.disk import MachineDisk
 from emu.machine.events import Events
 from emu.machine.links import Links, Rule, Shaper, Throttle, Trunk
 from emu.machine.machine import EmulatedMachine
@@ -124,6 +125,13 @@ class JoinedWorld(LiveWorld):
         else:
             self.network.remove_machine(name)
         self._subnet.forget(name)
+
+    def reread(self, name: str) -> None:
+        """emu has put other files on that disk, whose node has ended."""
+        disk = self._machines[name].disk
+        assert isinstance(disk, MachineDisk)
+        self._files[name].reread()
+        disk.cut()  # what was under way never ends
 
     def _ports(self, name: str, ports: dict[int, tuple[str, int]]) -> None:
         host = self.network.host(name)

@@ -6,14 +6,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from emu.live.files import LiveFiles, OpenFiles
 from emu.machine.clock import ClockState, MachineClock
 from emu.machine.disk import MachineDisk
 from emu.machine.world import DiskSpec, Timers
+from emu.processes.control import MAX_WAITING_BYTES
 
 Tell = Callable[..., object]
+MOST_SENT_BYTES: Final = MAX_WAITING_BYTES // 2
+"""Of files that go over the control connection."""
 
 
 class WorkerDisk:
@@ -114,6 +117,16 @@ class WorkerDisk:
     def load(self, files: Mapping[str, bytes]) -> None:
         if self._in_use():
             raise OSError("a worker process uses this disk: end the node before it is loaded")
+        if self._here:
+            self._at_rest().load(files)
+            self._tell("reread")
+            return
+        size_bytes = sum(map(len, files.values()))
+        if size_bytes > MOST_SENT_BYTES:
+            raise OSError(
+                f"{size_bytes:,} bytes are too much for a disk that is elsewhere: at most "
+                f"{MOST_SENT_BYTES:,}"
+            )
         if not self._tell("load", dict(files)):
             self._at_rest().load(files)
 

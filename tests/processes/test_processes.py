@@ -14,7 +14,9 @@ import trio
 from emu.checks.history import Recorder
 from emu.live.world import LiveWorld
 from emu.machine.links import Partition, Shape, Throttle
+from emu.machine.world import CpuSpec, DiskSpec
 from emu.model.shaping import DeclaredLink, LinkOptions, LinkPlan, Outside
+from emu.processes.control import MAX_WAITING_BYTES
 from emu.processes.runner import Workers
 from emu.processes.shared import SharedWorld
 from emu.running.operator import Operator
@@ -191,6 +193,40 @@ async def test_what_a_worker_cannot_do_it_says(tmp_path):
         await pad.up()
         with pytest.raises(OSError, match="end the node before it is wiped"):
             pad.handle.disk.wipe()
+
+
+async def test_a_disk_is_loaded_with_more_than_a_control_connection_carries(tmp_path):
+    """As `emu restore` does it: its process has had other files open under the same name."""
+    async with open_rig("workers", tmp_path) as r:
+        pad = r.notebook(disk=DiskSpec(capacity_bytes=1 << 30))
+        await pad.up()
+        await pad.call("note", "before")
+        await pad.call("keep")
+        pad.handle.end(crash=False)
+        await pad.handle.in_force()
+        much = b"x" * (MAX_WAITING_BYTES + 1)
+        pad.handle.disk.load({"notes": b"after", "much": much})
+        await pad.up(2)
+        assert pad.handle.process.why == "" and not pad.handle.process.ended
+        assert await pad.call("read") == "after"
+        assert await pad.call("note", "!") == 6
+        assert pad.handle.disk.names() == ["much", "notes"]
+        assert pad.handle.disk.read("notes") == b"after!"
+
+
+async def test_workers_are_doubted_by_what_all_of_them_carry(tmp_path):
+    """One loop carries some 10,000 requests/s; so do as many as there are cores for."""
+    spec = CpuSpec(cores=1, service_time_s=1 / 15_000)
+    async with open_rig("workers", tmp_path, workers=2) as r:
+        for number in (1, 2, 3):
+            r.notebook(f"pad-{number}", cpu=spec)
+        cores = os.cpu_count() or 1
+        assert r.world.loops == min(2, cores)
+        doubts = [each for each in r.world.fidelity()["reasons"] if "declared cpus" in each]
+        assert doubts == [
+            "the declared cpus promise 45,000 requests/s together, this laptop carries some "
+            f"{min(2, cores) * 10_000:,}: raise service_time"
+        ]
 
 
 async def test_an_end_that_says_what_it_may_not_is_ended(tmp_path):
