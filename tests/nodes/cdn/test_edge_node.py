@@ -229,3 +229,31 @@ async def test_the_way_of_a_request_is_told_and_its_times_add_up(
         ("edge-1", "HIT", "max-age=60, age 1")
     ]
     assert (await cdn.get("/a")).header(WHY) is None
+
+
+async def test_a_head_that_goes_on_renews_what_is_stored_or_takes_its_place(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    """As a GET, so that what it tells of a change (RFC 9111, 4.3.5) comes with it."""
+    version = 1
+
+    def answer(request: Request) -> Response:
+        tag = f'"v{version}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(304, (("etag", tag), FRESH, ("x-times", str(cdn.origin.asked))))
+        return Response(200, (("etag", tag), FRESH), b"version %d" % version)
+
+    cdn.origin.answer = answer
+    await cdn.start()
+    await cdn.get("/a")
+    await trio.sleep(61)
+    renewed = await cdn.ask("HEAD", "/a")
+    assert (renewed.status, renewed.body, status_of(renewed)) == (200, b"", "REVALIDATED")
+    kept = await cdn.get("/a")
+    assert (kept.body, kept.header("x-times"), status_of(kept)) == (b"version 1", "2", "HIT")
+    await trio.sleep(61)
+    version = 2
+    assert status_of(await cdn.ask("HEAD", "/a")) == "EXPIRED"
+    changed = await cdn.get("/a")
+    assert (changed.body, status_of(changed)) == (b"version 2", "HIT")
+    assert [each.method for each in cdn.origin.requests] == ["GET"] * 3
