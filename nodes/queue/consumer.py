@@ -60,7 +60,7 @@ class Consumer:
         self._from_end = from_end
         self._positions: dict[Where, int] = {}
         """Of what is this member's: the next offset to poll."""
-        self._out: dict[Where, int] = {}
+        self._out: dict[Where, Sequence[Record]] = {}
         """Polled, and neither committed nor given up."""
         self._revoked: dict[Where, None] = {}
         """To be given away as soon as nothing of it is out."""
@@ -185,14 +185,16 @@ class Consumer:
         wait_s = min(wait_s, LONG_POLL_S)
 
         async def one(where: Where, waits_s: float) -> None:
+            position = self._positions[where]
             try:
                 records = await self._poll_one(where, most, waits_s)
             except RpcError as error:
                 failures.append(error)
                 return
-            if records and not found and where in self._positions:
+            is_next = self._positions.get(where) == position  # it may be this member's anew
+            if records and not found and is_next:
                 found.extend(records)
-                self._out[where] = len(records)
+                self._out[where] = records
                 self._positions[where] = records[-1].offset + 1
                 nursery.cancel_scope.cancel()
 
@@ -231,18 +233,19 @@ class Consumer:
         self, records: Sequence[Record], *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> None:
         """All of a poll were worked off. Raises RpcError: `stale_generation` if another reads them
-        by now."""
-        ends: dict[Where, int] = {}
-        for record in records:
-            where = record.topic, record.partition
-            ends[where] = max(ends.get(where, 0), record.offset + 1)
-        rows = [[*where, offset] for where, offset in ends.items()]
+        by now, or this member anew: it was put out of the group since it polled them."""
+        last = _last_of_each(records)
+        if not all(self._is_out(each) for each in last.values()):
+            self.give_up(records)
+            raise RpcError(STALE, f"{self.member} was put out since it polled these records")
         try:
-            await self._commit(rows, timeout_s)
+            await self._commit(
+                [[*where, each.offset + 1] for where, each in last.items()], timeout_s
+            )
         except RpcError:
             self.give_up(records)
             raise
-        self._over(list(ends))
+        self._over([where for where, each in last.items() if self._is_out(each)])
 
     async def _commit(self, rows: list[list[Any]], timeout_s: float) -> None:
         """By the generation that this member is in: where the group has gone on to another, and
@@ -270,14 +273,27 @@ class Consumer:
 
     def give_up(self, records: Sequence[Record]) -> None:
         """They were not: they are polled again, here or elsewhere."""
+        known = {where for where, each in _last_of_each(records).items() if self._is_out(each)}
         for record in reversed(records):
             where = record.topic, record.partition
-            if where in self._positions:
+            if where in known and where in self._positions:
                 self._positions[where] = record.offset
-        self._over([(record.topic, record.partition) for record in records])
+        self._over(list(known))
+
+    def _is_out(self, record: Record) -> bool:
+        """Whether it is of a poll whose end is not known; of this membership: what was polled
+        before is not this one's, though its offset may be."""
+        return any(each is record for each in self._out.get((record.topic, record.partition), ()))
 
     def _over(self, wheres: Sequence[Where]) -> None:
         for where in wheres:
             self._out.pop(where, None)
             if where in self._revoked:
                 self._hurry.set()
+
+
+def _last_of_each(records: Sequence[Record]) -> dict[Where, Record]:
+    """Of each partition the record that comes last."""
+    return {
+        (each.topic, each.partition): each for each in sorted(records, key=lambda each: each.offset)
+    }
