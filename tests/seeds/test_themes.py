@@ -116,7 +116,7 @@ tiers:
 """
     )
     late, twice = Counter[str](), 0
-    for seed in range(200):
+    for seed in range(50):
         drawn = swarm.draw(cached, seed, 20.0)
         late.update(
             each.fault.to.partition("-")[0]
@@ -130,7 +130,7 @@ tiers:
                 other.fault == one.fault and 0.2 <= (other.at_s or 0.0) - begun_s - lasts_s <= 0.6
                 for other in kills
             )
-    assert late["cache"] > 20 and late["readers"] > 20 and twice > 10, (late, twice)
+    assert late["cache"] > 4 and late["readers"] > 4 and twice > 1, (late, twice)
 
 
 def test_a_topology_without_copies_is_drawn_as_if_there_were_none_anywhere():
