@@ -152,7 +152,12 @@ class Expectation:
 
     def told(self, actual: float | None) -> str:
         """What was, for people."""
-        return "nothing here measures it" if actual is None else f"it was {actual:.6g}"
+        if actual is None:
+            return "nothing here measures it"
+        field_name = METRICS[self.metric].field_name
+        if field_name.endswith("_ratio"):
+            return f"it was {100 * actual:.6g}%"
+        return f"it was {actual:.6g}" + (" s" if field_name.endswith("_s") and actual else "")
 
 
 @dataclass(frozen=True, slots=True)
