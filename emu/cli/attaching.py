@@ -95,9 +95,30 @@ async def _attach(name: str, folder: state.StateFolder, command: list[str]) -> N
         folder.describe({**facts, "name": name, "pid": os.getpid(), "attached": True})
         count = facts.get("nodes")
         output.note(f"attached to `{name}`: {count} nodes. `emu ps -c {name}`; Ctrl-C ends this")
+        nursery.start_soon(_end_with_it, name, command, nursery.cancel_scope)
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
                 nursery.cancel_scope.cancel()
+
+
+async def _end_with_it(name: str, command: list[str], scope: trio.CancelScope) -> None:
+    """A bridge that nobody uses stays open as long as the run."""
+    import trio
+
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        while await process.stdout.receive_some(PIECE_BYTES):
+            pass
+        output.note(f"`{name}` has ended")
+        scope.cancel()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
 
 
 def _info(path: Path) -> dict[str, Any]:

@@ -272,7 +272,7 @@ def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         if judged["anomalies"] and judged["permitted"]:
             yield judged["clients"], f"{judged['anomalies']} anomalies: {judged['permitted']}"
     lag = summary["loop_lag_s"]
-    whose = f" (worker {lag['process']})" if "process" in lag else ""
+    whose = f" ({lag['process']})" if "process" in lag else ""
     yield "loop lag", f"p99 {seconds(lag['p99'])}{whose}"
 
 

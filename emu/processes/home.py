@@ -71,6 +71,7 @@ class ProcessHome:
             boot_id(),
             world.timers.now_s(),
         )
+        world.titles[process.number] = process.title
         process.notify("hello", hello)
         for word, *params in world.snapshot():
             process.notify(word, *params)

@@ -68,6 +68,8 @@ class JoinedProcess(NodesProcess):
     ) -> None:
         super().__init__(number, control)
         self.names = names
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        self.title = f"the process of {', '.join(names[:2])}{more}"
         self.pid = pid
         self.address = address
         """Of its computer, as seen from here."""

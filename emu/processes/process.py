@@ -25,6 +25,8 @@ class NodesProcess:
 
     def __init__(self, number: int, control: Control) -> None:
         self.number = number
+        self.title = f"worker {number}"
+        """What it is called where people read of it."""
         self.pid = 0
         """0 until it was started."""
         self.ended = False

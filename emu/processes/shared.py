@@ -44,6 +44,8 @@ class SharedWorld(LiveWorld):
         self.settled = False
         self.told: dict[int, dict[str, Any]] = {}
         """How far each worker may be believed, as it last said."""
+        self.titles: dict[int, str] = {}
+        """What each is called, where doubts name it."""
         self.doubts: list[str] = []
         """Of workers that have ended."""
         self._measured: dict[int, Copy] = {}
@@ -118,7 +120,8 @@ class SharedWorld(LiveWorld):
     def forget_worker(self, number: int) -> None:
         """It has ended: the next one of that number counts from the start."""
         doubts = self.told.pop(number, {}).get("reasons", ())
-        self.doubts += [f"worker {number}, which has ended: {why}" for why in doubts]
+        title = self.titles.pop(number)
+        self.doubts += [f"{title}, which has ended: {why}" for why in doubts]
         self._measured.pop(number, None)
 
     def listens(self, name: str, ports: dict[int, tuple[str, int]]) -> None:
@@ -149,11 +152,14 @@ class SharedWorld(LiveWorld):
         found = super().fidelity()
         for number, each in sorted(self.told.items()):
             found["reasons"] = [
-                *found["reasons"], *(f"worker {number}: {why}" for why in each["reasons"])
+                *found["reasons"], *(f"{self.titles[number]}: {why}" for why in each["reasons"])
             ]  # fmt: skip
             if each["loop_lag_s"]["p99"] > found["loop_lag_s"]["p99"]:
                 worst = {key: each[key] for key in ("culprit", "held_s")}
-                found |= {**worst, "loop_lag_s": {**each["loop_lag_s"], "process": number}}
+                found |= {
+                    **worst,
+                    "loop_lag_s": {**each["loop_lag_s"], "process": self.titles[number]},
+                }
             for key in ("host_withheld_s", "gc_longest_s"):
                 found[key] = max(found[key], each[key])
         found["reasons"] = [*found["reasons"], *self.doubts]

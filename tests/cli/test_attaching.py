@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import EMU, PATIENCE_S, Up, emu, environment
+from tests.cli.running import EMU, PATIENCE_S, TINY, Up, emu, environment
 
 pytestmark = pytest.mark.slow
 
@@ -23,10 +23,7 @@ def here(cluster: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     there = ["env", f"EMU_STATE_DIR={cluster.state}", *EMU, "bridge", "small"]
     process = subprocess.Popen([*EMU, "attach", "small", "--", *there], env=environment(state))
     try:
-        give_up_s = time.monotonic() + PATIENCE_S
-        while not list(state.glob(".small-*/run.json")):
-            assert process.poll() is None and time.monotonic() < give_up_s
-            time.sleep(0.02)
+        until_attached(process, state, "small")
         yield state
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0
@@ -47,6 +44,34 @@ def test_verbs_work_on_a_run_elsewhere_as_on_one_here(here: Path, cluster: Up) -
     assert emu(here, "heal").exit_code == 0
     assert "web-1" in emu(here, "events").stdout
     assert emu(here, "kill", "nobody").exit_code == 1
+
+
+def test_a_run_that_is_ended_from_elsewhere_lets_go(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("ended")
+    (folder / "tiny.yaml").write_text(TINY)
+    up = Up(folder / "s", str(folder / "tiny.yaml"))
+    there = ["env", f"EMU_STATE_DIR={up.state}", *EMU, "bridge", "tiny"]
+    try:
+        up.wait_ready()
+        process = subprocess.Popen(
+            [*EMU, "attach", "tiny", "--", *there], env=environment(folder / "a")
+        )
+        until_attached(process, folder / "a", "tiny")
+        down = emu(folder / "a", "down")
+        assert down.exit_code == 0 and "`tiny` is down" in down.stderr
+        assert process.wait(PATIENCE_S) == 0
+        assert up.process.wait(PATIENCE_S) in (0, 4)
+    finally:
+        up.end(signal.SIGKILL)
+
+
+def until_attached(process: subprocess.Popen[bytes], state: Path, name: str) -> None:
+    give_up_s = time.monotonic() + PATIENCE_S
+    while not list(state.glob(f".{name}-*/run.json")):
+        assert process.poll() is None and time.monotonic() < give_up_s
+        time.sleep(0.02)
 
 
 def test_what_cannot_be_attached_is_said(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ async def test_a_node_waits_for_its_process_and_is_down_when_that_was_killed(tmp
         assert r.runner.facts() == [
             {"process": 1001, "pid": guest.pid, "nodes": ["pad-1", "pad-2"]}
         ]
+        assert r.world.titles[1001] == "the process of pad-1, pad-2"
         await one.call("note", "kept")
         guest.send_signal(signal.SIGKILL)
         lost = "its process ended (it closed its connection)"
