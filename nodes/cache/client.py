@@ -100,9 +100,10 @@ class CacheClient:
                 self._refresh_soon(members, fill, token, lsn)
                 return value
             case [words.MISS, None, lsn]:
-                return await self._flights.run(
+                fetched, _ = await self._flights.run(
                     key, lambda: self._fetch_and_set(members, fill, None, lsn)
                 )
+                return fetched
             case [words.MISS, token, lsn] if token:
                 return await self._fetch_and_set(members, fill, token, lsn)
             case [words.MISS, _, lsn]:

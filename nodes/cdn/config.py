@@ -14,8 +14,8 @@ from protocols.http import message as http
 LEAST_TIMEOUT_S: Final = 0.001
 _OUTSIDE: Final = re.compile(r"http://(\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::(\d{1,5}))?/?")
 LOCALHOST: Final = "127.0.0.1"
-MOST_TIMES: Final = 4
-"""The longest rest after failures, in `backoff`s: what is well again is found out within it."""
+MOST_DOUBLINGS: Final = 2
+"""Of `backoff`, after failures in a row: what is well again is found out within four of it."""
 
 
 class Address(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from nodes.cdn.asked import EMU, Asked
-from nodes.cdn.config import MOST_TIMES, CdnConfig
+from nodes.cdn.config import MOST_DOUBLINGS, CdnConfig
 from nodes.cdn.missed import Missed
 from nodes.cdn.purges import Purge, Purges
 from nodes.cdn.store import Kept, Store
@@ -195,8 +195,8 @@ class Edge:
 
     def rest(self, kept: Kept, now_s: float) -> None:
         """The origin failed about it: it is left alone for a while, twice as long each time."""
-        pause_s = self.config.backoff_s * min(MOST_TIMES, 2.0**kept.failures)
-        kept.failures += 1
+        pause_s = self.config.backoff_s * 2**kept.doublings
+        kept.doublings = min(kept.doublings + 1, MOST_DOUBLINGS)
         kept.rests_until_s = now_s + pause_s
 
     def resting(self, asked: Asked, look: Look, now_s: float) -> str:

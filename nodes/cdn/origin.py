@@ -8,7 +8,7 @@ import zlib
 from typing import Final, NamedTuple
 
 from nodes.base import Context
-from nodes.cdn.config import MOST_TIMES, CdnConfig
+from nodes.cdn.config import MOST_DOUBLINGS, CdnConfig
 from nodes.parts.breaker import Breaker, State
 from nodes.wire.directory import Directory, TierView
 from nodes.wire.http_client import Answer, HttpClient
@@ -143,7 +143,7 @@ class Origin:
             return
         self.ctx.log.warning("origin left alone", origin=self.config.origin,
                              for_s=self.breaker.open_s)  # fmt: skip
-        most_s = MOST_TIMES * self.config.backoff_s
+        most_s = 2**MOST_DOUBLINGS * self.config.backoff_s
         self.breaker.open_s = min(most_s, 2 * self.breaker.open_s)
 
     def _answered(self) -> None:

@@ -28,8 +28,8 @@ class Kept:
     place: str
     key: Key
     stored: Stored
-    failures: int = 0
-    """Of the origin, in a row, when it was asked about this."""
+    doublings: int = 0
+    """Of the pause: the origin failed in a row when it was asked about this; bounded."""
     rests_until_s: float = 0.0
     answer: Response | None = None
     """The ordinary one to a hit, as it was when this was so many seconds old."""
@@ -106,7 +106,7 @@ class Store:
             self.add(kept.key, stored)
             return
         kept.stored = stored
-        kept.failures, kept.rests_until_s, kept.answer = 0, 0.0, None
+        kept.doublings, kept.rests_until_s, kept.answer = 0, 0.0, None
 
     def drop_url(self, key: Key) -> int:
         """All of its variants; how many that were."""

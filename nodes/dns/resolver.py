@@ -96,12 +96,12 @@ class ResolverNode:
         span = span_of(*subnet) if subnet else None
         now_s = self.ctx.clock.monotonic_s()
         entry = self.cache.get(question, span, now_s)
-        if entry is not None:
-            self._hits.value += 1
-        elif not self._failures.covers(question, now_s):
-            entry = await self._flights.run(
-                (question, subnet), partial(self._ask, query, question, region, subnet)
-            )
+        counted = self._hits
+        if entry is None and not self._failures.covers(question, now_s):
+            ask = partial(self._ask, query, question, region, subnet)
+            entry, ours = await self._flights.run((question, subnet), ask)
+            counted = self._misses if ours else self._hits
+        counted.value += 1
         if entry is None:
             return dns.failure(query, dns.SERVFAIL)
         return self._handed_on(entry, query, self.ctx.clock.monotonic_s(), limit)
@@ -110,7 +110,6 @@ class ResolverNode:
         self, query: dns.Query, question: Hashable, region: str, subnet: tuple[str, int] | None
     ) -> Entry[bytes] | None:
         """The DNS tier, for all who want to know; None: nobody could say."""
-        self._misses.value += 1
         said = await self._client.ask(query.name, region=region, rdtype=query.rdtype, subnet=subnet)
         now_s = self.ctx.clock.monotonic_s()
         if said is None:

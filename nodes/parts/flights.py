@@ -28,8 +28,10 @@ class Flights(Generic[Result]):
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight] = {}
 
-    async def run(self, key: Hashable, fetch: Callable[[], Awaitable[Result]]) -> Result:
-        """What `fetch` brings, ours or another's. Raises what our own raises."""
+    async def run(
+        self, key: Hashable, fetch: Callable[[], Awaitable[Result]]
+    ) -> tuple[Result, bool]:
+        """What `fetch` brings, and whether it was our own. Raises what that raises."""
         while True:
             flight = self._flights.get(key)
             if flight is None:
@@ -37,12 +39,12 @@ class Flights(Generic[Result]):
             await flight.ended.wait()
             if flight.landed:
                 landed: Result = flight.result
-                return landed
+                return landed, False
         flight = self._flights[key] = _Flight()
         try:
             fetched = flight.result = await fetch()
             flight.landed = True
-            return fetched
+            return fetched, True
         finally:
             del self._flights[key]
             flight.ended.set()

@@ -129,7 +129,9 @@ class Resolver:
         if entry is not None:
             self._hits.value += 1
             return _addresses(name, entry.value)
-        return _addresses(name, await self._flights.run(key, partial(self._ask, name, place)))
+        known, ours = await self._flights.run(key, partial(self._ask, name, place))
+        (self._misses if ours else self._hits).value += 1
+        return _addresses(name, known)
 
     def pins(self, client: str) -> bool:
         """Whether this client is one of those that keep an address past its time."""
@@ -148,7 +150,6 @@ class Resolver:
 
     async def _ask(self, name: str, place: int) -> Known:
         """Ask the servers, on behalf of everyone there who wants this name now."""
-        self._misses.value += 1
         subnet = self._subnets[place] if self._subnets else None
         said = await self._client.ask(name, region="" if subnet else self.region, subnet=subnet)
         now_s = self.ctx.clock.monotonic_s()

@@ -72,7 +72,8 @@ def _same_flight(swap: Swap) -> None:
 
     async def fetch(self: Any, key: str, load: Any, **options: Any) -> Any:
         flights = self.__dict__.setdefault("shared", Flights())
-        return await flights.run(key, lambda: sound(self, key, load, **options))
+        found, _ = await flights.run(key, lambda: sound(self, key, load, **options))
+        return found
 
     swap.setattr(client.CacheClient, "fetch", fetch)
 

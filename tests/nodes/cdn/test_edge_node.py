@@ -231,6 +231,22 @@ async def test_the_way_of_a_request_is_told_and_its_times_add_up(
     assert (await cdn.get("/a")).header(WHY) is None
 
 
+async def test_an_origin_may_fail_about_one_object_for_ever(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    told = ("cache-control", "max-age=1, stale-if-error=1000000")
+    cdn.origin.answer = Response(200, (told,), b"one")
+    node = await cdn.start(backoff_s=0.1)
+    await cdn.get("/a")
+    (kept,) = node.edge.store.all()
+    for _ in range(2000):
+        node.edge.rest(kept, 100.0)
+        assert 100.0 < kept.rests_until_s <= 100.4 + 1e-9
+    cdn.origin.answer = Response(500)
+    await trio.sleep(200)
+    assert (await cdn.get("/a")).body == b"one"
+
+
 async def test_a_head_that_goes_on_renews_what_is_stored_or_takes_its_place(
     autojump_clock: MockClock, cdn: Cdn
 ) -> None:
