@@ -130,6 +130,8 @@ class MachineDisk:
         self.on_change: Callable[[str], object] | None = None
         self.files = files
         self.spec = spec
+        self.bandwidth_bytes_per_s = spec.bandwidth_bytes_per_s
+        self.capacity_bytes = spec.capacity_bytes
         self.timers = timers
         self._submit = submit if spec.sync_mode == "real" else None
         self._free_at_s = 0.0
@@ -182,12 +184,12 @@ class MachineDisk:
         """What it could still take: as declared, and as a real device has it."""
         if self.full:
             return 0.0
-        left_bytes = self.spec.capacity_bytes - self.files.used_bytes
+        left_bytes = self.capacity_bytes - self.files.used_bytes
         return max(0.0, min(left_bytes, self.files.room_bytes()))
 
     def check_space(self, more_bytes: int) -> None:
         """Raises OSError ENOSPC."""
-        if self.full or self.files.used_bytes + more_bytes > self.spec.capacity_bytes:
+        if self.full or self.files.used_bytes + more_bytes > self.capacity_bytes:
             raise _error(errno.ENOSPC)
 
     def ready_s(self, size_bytes: int, latency_s: float) -> float:
@@ -197,7 +199,7 @@ class MachineDisk:
         """
         slow = self.slow_factor
         start_s = max(self.timers.now_s(), self._free_at_s)
-        self._free_at_s = start_s + size_bytes * slow / self.spec.bandwidth_bytes_per_s
+        self._free_at_s = start_s + size_bytes * slow / self.bandwidth_bytes_per_s
         return self._free_at_s + latency_s * slow
 
     def join_sync(self, name: str, waiter: _Waiter) -> None:

@@ -198,6 +198,7 @@ def format_value(field_name: str, value: float) -> str:
     candidates += (
         [f"{value!r}{unit.shown[-1] if unit.suffix != '_s' else 's'}"] if unit.shown else []
     )
+    candidates += [f"{value!r}{word}" for word, scale in unit.scales.items() if scale == 1]
     exact = [text for text in candidates if _reads_back(field_name, text, value)]
     return min(exact, key=lambda text: (len(text), "." in text)) if exact else repr(value)
 

@@ -139,6 +139,9 @@ class DiskControl(Protocol):
     fail_reads: bool
     fail_writes: bool
     full: bool
+    bandwidth_bytes_per_s: float
+    capacity_bytes: int
+    """May be changed while it runs, as the bandwidth: the machine has another disk."""
     on_change: Callable[[str], object] | None
     """Called once, with the file's name, when the next change begins its way to the platter."""
 

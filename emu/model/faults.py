@@ -247,6 +247,25 @@ class Cpu:
 
 
 @dataclass(frozen=True, slots=True)
+class Storage:
+    """Give each target a faster or a larger disk (or the contrary): vertical scaling while it
+    runs. What is not said stays as it is."""
+
+    verb: ClassVar[str] = "storage"
+    main: ClassVar[str] = "target"
+    breaks: ClassVar[bool] = False
+    target: str
+    bandwidth_bytes_per_s: float = 0.0
+    """How fast bytes come and go: `bandwidth: 500MB/s`."""
+    capacity_bytes: int = 0
+    """How much it holds; with more than that on it, it is full: `capacity: 2GB`."""
+
+    def __post_init__(self) -> None:
+        if self.bandwidth_bytes_per_s < 0 or self.capacity_bytes < 0:
+            raise ValueError("`bandwidth` and `capacity` are above 0, or left out")
+
+
+@dataclass(frozen=True, slots=True)
 class Scale:
     """Let a tier have `nodes` members; those that go are drained first."""
 
@@ -288,7 +307,7 @@ VERBS: Mapping[str, type[Fault]] = {
     fault.verb: fault
     for fault in (
         Kill, Crash, Wipe, Stop, Start, Restart, Pause, Unpause, Partition, Slow, Loss, Throttle,
-        Disk, Skew, Late, Cpu, Scale, Call, Heal,
+        Disk, Skew, Late, Cpu, Storage, Scale, Call, Heal,
     )
 }  # fmt: skip
 

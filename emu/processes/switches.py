@@ -40,7 +40,9 @@ class WorkerDisk:
         self._in_use = in_use
         self._here = here
         self._state: dict[str, Any] = {
-            "slow_factor": 1.0, "fail_reads": False, "fail_writes": False, "full": False
+            "slow_factor": 1.0, "fail_reads": False, "fail_writes": False, "full": False,
+            "bandwidth_bytes_per_s": spec.bandwidth_bytes_per_s,
+            "capacity_bytes": spec.capacity_bytes,
         }  # fmt: skip
         self._on_change: Callable[[str], object] | None = None
 
@@ -82,6 +84,22 @@ class WorkerDisk:
     @full.setter
     def full(self, full: bool) -> None:
         self._set("full", full)
+
+    @property
+    def bandwidth_bytes_per_s(self) -> float:
+        return float(self._state["bandwidth_bytes_per_s"])
+
+    @bandwidth_bytes_per_s.setter
+    def bandwidth_bytes_per_s(self, bandwidth_bytes_per_s: float) -> None:
+        self._set("bandwidth_bytes_per_s", bandwidth_bytes_per_s)
+
+    @property
+    def capacity_bytes(self) -> int:
+        return int(self._state["capacity_bytes"])
+
+    @capacity_bytes.setter
+    def capacity_bytes(self, capacity_bytes: int) -> None:
+        self._set("capacity_bytes", capacity_bytes)
 
     @property
     def on_change(self) -> Callable[[str], object] | None:

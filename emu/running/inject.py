@@ -213,6 +213,23 @@ async def _cpu(cluster: Cluster, fault: faults.Cpu) -> Undo:
     return undo
 
 
+async def _storage(cluster: Cluster, fault: faults.Storage) -> Undo:
+    if not (fault.bandwidth_bytes_per_s or fault.capacity_bytes):
+        raise TargetError("say what disk they get: a `bandwidth`, a `capacity`, or both")
+    disks = [cluster.instances[name].handle.disk for name in await cluster.resolve(fault.target)]
+    before = [(disk.bandwidth_bytes_per_s, disk.capacity_bytes) for disk in disks]
+    for disk in disks:
+        disk.bandwidth_bytes_per_s = fault.bandwidth_bytes_per_s or disk.bandwidth_bytes_per_s
+        disk.capacity_bytes = fault.capacity_bytes or disk.capacity_bytes
+
+    async def undo() -> None:
+        for disk, (bandwidth_bytes_per_s, capacity_bytes) in zip(disks, before, strict=True):
+            disk.bandwidth_bytes_per_s = bandwidth_bytes_per_s
+            disk.capacity_bytes = capacity_bytes
+
+    return undo
+
+
 # --- all of it -------------------------------------------------------------------------------
 
 
@@ -231,6 +248,6 @@ INJECTORS: Final[Mapping[type[faults.Fault], Injector]] = {
     faults.Start: _start, faults.Restart: _restart, faults.Pause: _pause,
     faults.Unpause: _unpause, faults.Partition: _partition, faults.Slow: _slow,
     faults.Loss: _loss, faults.Throttle: _throttle, faults.Disk: _disk, faults.Skew: _skew,
-    faults.Late: _late, faults.Cpu: _cpu, faults.Scale: _scale, faults.Call: _call,
-    faults.Heal: _heal,
+    faults.Late: _late, faults.Cpu: _cpu, faults.Storage: _storage, faults.Scale: _scale,
+    faults.Call: _call, faults.Heal: _heal,
 }  # fmt: skip

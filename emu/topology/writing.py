@@ -98,7 +98,8 @@ def _value(name: str, value: Any) -> Any:
         flow = CommentedSeq(value)
         flow.fa.set_flow_style()
         return flow
-    if not isinstance(value, float):
+    has_unit = isinstance(value, int) and units.unit_of(name) is not units.PLAIN
+    if not (isinstance(value, float) or has_unit):
         return value
     text = units.format_value(name, value)
     if text.replace(".", "", 1).isdigit():  # it needs no unit: a number, not a text

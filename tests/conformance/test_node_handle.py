@@ -238,6 +238,21 @@ async def test_a_full_disk_takes_nothing_also_in_the_next_generation(rig):
         assert await pad.call("read") == "c"
 
 
+async def test_a_machine_gets_a_larger_disk_while_it_runs(rig):
+    async with rig as r:
+        pad = r.notebook()
+        await pad.up()
+        await pad.call("note", "abc")
+        await pad.call("keep")
+        pad.handle.disk.capacity_bytes = 4
+        await pad.handle.in_force()
+        with pytest.raises(RpcError, match="No space left"):
+            await pad.call("note", "abcdef")
+        pad.handle.disk.capacity_bytes = 1 << 20
+        await pad.handle.in_force()
+        assert await pad.call("note", "abcdef") == 9
+
+
 async def test_a_slow_disk_makes_whoever_syncs_wait(rig):
     async with rig as r:
         pad = r.notebook()
