@@ -286,11 +286,11 @@ class Console(Protocol):
         ...
 
     def disk_names(self, name: str) -> list[str]:
-        """Of the files on a node's disk, whether it runs or not."""
+        """Of the files on a node's disk, whether it runs or not. Raises ValueError."""
         ...
 
     def disk_file(self, name: str, file: str) -> bytes:
-        """One of them, whole. Raises OSError."""
+        """One of them, whole. Raises ValueError."""
         ...
 
     async def reinstall(self, disks: Mapping[str, Mapping[str, bytes]]) -> None:

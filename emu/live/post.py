@@ -33,5 +33,5 @@ async def post_json(host: str, port: int, target: str, body: bytes) -> int:
                         return answer.status
     except trio.TooSlowError:
         raise OSError(f"nothing within {TIMEOUT_S:g} s") from None
-    except (trio.BrokenResourceError, RemoteProtocolError) as error:
+    except (trio.BrokenResourceError, RemoteProtocolError, UnicodeError) as error:
         raise OSError(str(error) or "the connection broke") from error

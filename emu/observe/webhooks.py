@@ -51,7 +51,8 @@ class Webhook(NamedTuple):
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
-        except ValueError as error:
+            (host or "").encode("idna")
+        except ValueError as error:  # also of a name that cannot be one
             raise ValueError(f"`{url[:100]}` is no address: {error}") from error
         if parts.scheme != "http" or not host:
             example = "http://127.0.0.1:9095/hook"

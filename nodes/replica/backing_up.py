@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from nodes.operations import Console, Operation
+from nodes.operations import Console, Member, Operation
 from nodes.replica.asking import ask_leader
 from nodes.replica.backup import ARRANGEMENT, BACKUP, BACKUP_LOG, BACKUP_SNAPSHOT, NAMES, TIMES
 from nodes.replica.recovering import RECOVER
@@ -82,7 +82,7 @@ async def back_up(console: Console, word: Back) -> dict[str, Any]:
         "digest": backup.digest,
         "lsns": {each.tier: each.about.lsn for each in groups},
         "earliest_lsns": {each.tier: each.earliest_lsn for each in groups},
-        "earliest_s": max(each.times[0][0] for each in groups),
+        "earliest_s": max(each.known_times[0][0] for each in groups),
     }
     console.tell(BACKED_UP, tier=word.tier, file=word.file, bytes=len(data))
     return told
@@ -193,10 +193,10 @@ async def restore(console: Console, word: Restore) -> dict[str, Any]:
     lsns, left_out = {}, {}
     for group in backup.groups:
         lsn = _lsn_wanted(word, group)
-        names = [each.name for each in console.seen(group.tier)]
-        epoch = max((_epoch_of(console, name) for name in names), default=0)
+        members = await console.members(group.tier)
+        epoch = max((_epoch_of(console, each) for each in members), default=0)
         files = format_of.image(group, lsn, epoch, NAMES)
-        disks |= dict.fromkeys(names, files)
+        disks |= dict.fromkeys([each.name for each in members], files)
         lsns[group.tier], left_out[group.tier] = lsn, group.about.lsn - lsn
     await console.reinstall(disks)
     for group in backup.groups:
@@ -219,13 +219,21 @@ def _lsn_wanted(word: Restore, group: GroupBackup) -> int:
     return group.lsn_at(word.time_s) if word.time_s else word.at or group.about.lsn
 
 
-def _epoch_of(console: Console, name: str) -> int:
-    """The last that a member has seen, whether it runs or not: its disk has it before anybody
-    hears of it. 0 where there is none that can be read: it says nothing to anybody any more."""
+def _epoch_of(console: Console, member: Member) -> int:
+    """The last that it has seen: its disk has it before anybody hears of it, and what it says of
+    itself counts, too, where its disk is elsewhere. Raises RpcError where nobody knows."""
+    name, told = member.name, int(member.facts.get("epoch") or 0)
     try:
-        return HardState.decode(console.disk_file(name, STATE)).epoch
-    except (OSError, CorruptFile):
-        return 0
+        if STATE not in console.disk_names(name):
+            return told
+        return max(told, HardState.decode(console.disk_file(name, STATE)).epoch)
+    except CorruptFile:
+        return told  # what it had seen is gone with it
+    except (OSError, ValueError) as error:
+        if told:
+            return told
+        why = "and it says nothing of itself: start it before the restore"
+        raise RpcError("refused", f"{name}: its disk cannot be read ({error}), {why}") from error
 
 
 def _check_fits(console: Console, word: Restore, backup: Backup, tiers: Sequence[str]) -> None:
@@ -234,8 +242,9 @@ def _check_fits(console: Console, word: Restore, backup: Backup, tiers: Sequence
     if had != list(tiers):
         there, theirs = ", ".join(tiers), ", ".join(had)
         raise ValueError(f"{word.file} has {theirs}, and `{word.tier}` are {there}")
-    if word.at and len(had) > 1:
-        raise ValueError(f"`at` is an LSN of one group, and {word.file} has {len(had)}")
+    if (word.at or word.time_s) and len(had) > 1:
+        why = f"of one group, and {word.file} has {len(had)}, between which keys may have moved"
+        raise ValueError(f"`at` and `time` are {why}")
     for group in backup.groups:
         names = [each.name for each in console.seen(group.tier)]
         gone = [name for name in group.about.members if name not in names]

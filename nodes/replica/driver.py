@@ -435,6 +435,7 @@ class ReplicaDriver:
         name = await self.files.save_divergent(event, self.core.epoch)
         records = event.last_lsn + 1 - event.from_lsn
         self.divergent_records += records
+        self.lag.cut(event.from_lsn)
         fields = {"records": records, "from_lsn": event.from_lsn, "file": name}
         self.ctx.log.warning(DIVERGED, **fields)
 

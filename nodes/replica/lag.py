@@ -39,6 +39,11 @@ class LagClock:
         if len(marks) > MARKS:
             del marks[1 : MARKS // 2 : 2]
 
+    def cut(self, from_lsn: int) -> None:
+        """The records from there on are no more: nobody goes back to them."""
+        while self._marks and self._marks[-1][1] >= from_lsn:
+            self._marks.pop()
+
     def marks_until(self, lsn: int, now_s: float) -> list[tuple[float, int]]:
         """(how long ago, the last record that was there then), the oldest first, up to `lsn`."""
         return [(now_s - at_s, last_lsn) for at_s, last_lsn in self._marks if last_lsn <= lsn]

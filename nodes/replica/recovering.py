@@ -24,7 +24,8 @@ MAX_FILE_BYTES: Final = 64 << 20
 MAX_RECORDS: Final = 1000
 """Of which is told, and which are made again, at a time."""
 BATCH_BYTES: Final = 256 << 10
-"""Of records that are asked about at once."""
+BATCH_RECORDS: Final = 50
+"""Of records that are asked about at once: others have their turn between."""
 SHORT_CHARS: Final = 100
 LOST, THERE, CONFLICTS, UNKNOWN, MADE = "lost", "there", "conflicts", "unknown", "made again"
 ALL: Final = "all"
@@ -44,7 +45,8 @@ class Recover:
     breaks: ClassVar[bool] = False
     tier: str
     apply: str = ""
-    """Which of them to write again, by their LSNs: `apply: 118,120-125`, or `all`."""
+    """Which of them to write again, by their LSNs: `apply: 118,120-125`, or `all`. It ends at the
+    first that conflicts, unless each is named by itself."""
     epoch: int = 0
     """Only those of that epoch: `epoch: 2`."""
 
@@ -87,11 +89,13 @@ class Saved:
         }
 
 
-def comes_to(transactions: int, there: int, refused: Sequence[str]) -> list[str]:
-    """How a family answers: a state, and why."""
+def comes_to(transactions: int, there: int, refused: Sequence[str]) -> list[Any]:
+    """How a family answers of a record: a state, why, and how many of its transactions are (or
+    would be) written."""
+    made = transactions - there - len(refused)
     if refused:
-        return [CONFLICTS, refused[0]]
-    return [THERE if there == transactions else LOST, ""]
+        return [CONFLICTS, refused[0], made]
+    return [THERE if there == transactions else LOST, "", made]
 
 
 async def recover(console: Console, word: Recover) -> dict[str, Any]:
@@ -103,20 +107,19 @@ async def recover(console: Console, word: Recover) -> dict[str, Any]:
     if len(chosen) > MAX_RECORDS:
         most = f"at most {MAX_RECORDS} at a time; name some of them by `--apply FIRST-LAST`"
         raise ValueError(f"{len(chosen)} records: {most}")
-    shown = found[:MAX_RECORDS]
+    shown = chosen or found[:MAX_RECORDS]
     await _look(console, shown)
-    known = {each.name: each for each in shown}
+    _check_can_be_made(chosen)
     made = 0
-    for each in chosen:
-        each = known.get(each.name, each)
-        if each.payload is None or (each.state == UNKNOWN and each.why):
-            why = each.why or "an earlier emu saved it, in words only"
-            raise ValueError(f"{each.tier}: LSN {each.lsn} cannot be written again: {why}")
-        if each.state != THERE:
-            await _make_again(console, each)
-            made += each.state == MADE
-    if made:
-        console.tell(RECOVERED, tier=word.tier, records=made)
+    try:
+        for each in chosen:
+            if each.state != THERE:
+                made += await _make_again(console, each)
+            if each.state == CONFLICTS and not _named_singly(word.apply):
+                break  # what follows may rest on it
+    finally:
+        if made:
+            console.tell(RECOVERED, tier=word.tier, transactions=made)
     return {
         "tier": word.tier,
         "made": made,
@@ -124,6 +127,18 @@ async def recover(console: Console, word: Recover) -> dict[str, Any]:
         "found": len(found),
         "records": [each.to_json() for each in shown],
     }
+
+
+def _check_can_be_made(chosen: Iterable[Saved]) -> None:
+    """All of them, before the first is written. Raises ValueError."""
+    for each in chosen:
+        if each.payload is None or each.state == UNKNOWN:
+            why = each.why or "an earlier emu saved it, in words only"
+            raise ValueError(f"{each.tier}: LSN {each.lsn} cannot be written again: {why}")
+
+
+def _named_singly(apply: str) -> bool:
+    return apply != ALL and all(first == last for first, last in _spans(apply))
 
 
 # --- what was saved ------------------------------------------------------------------------------
@@ -206,7 +221,7 @@ async def _look(console: Console, found: Iterable[Saved]) -> None:
             if error.code != "no_such_method":
                 raise
             answers = [[UNKNOWN, "records of such a tier are only shown"] for _ in batch]
-        for each, (state, why) in zip(batch, answers, strict=True):
+        for each, (state, why, *_) in zip(batch, answers, strict=True):
             each.state, each.why = str(state), str(why)
 
 
@@ -215,7 +230,8 @@ def _batches(found: Sequence[Saved]) -> Iterator[list[Saved]]:
     size_bytes = 0
     for each in found:
         length = len(each.payload or b"")
-        if batch and (each.tier != batch[0].tier or size_bytes + length > BATCH_BYTES):
+        full = len(batch) >= BATCH_RECORDS or size_bytes + length > BATCH_BYTES
+        if batch and (full or each.tier != batch[0].tier):
             yield batch
             batch, size_bytes = [], 0
         batch.append(each)
@@ -224,11 +240,14 @@ def _batches(found: Sequence[Saved]) -> Iterator[list[Saved]]:
         yield batch
 
 
-async def _make_again(console: Console, saved: Saved) -> None:
-    """Raises RpcError."""
+async def _make_again(console: Console, saved: Saved) -> int:
+    """How many of its transactions were written. Raises RpcError."""
     asked = ask_leader(console, saved.tier, MAKE_AGAIN, saved.name, saved.payload, again=True)
-    _, (state, why) = await asked
+    _, (state, why, made) = await asked
     saved.state, saved.why = (MADE if state == LOST else str(state)), str(why)
+    if state == CONFLICTS and made:
+        saved.why = f"{made} of its transactions written; {why}"
+    return int(made)
 
 
 # --- how it reads --------------------------------------------------------------------------------

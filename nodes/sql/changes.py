@@ -286,27 +286,58 @@ def without(packed: bytes, table: str) -> tuple[bytes, list[list[Any]]]:
 def make_again(db: apsw.Connection, layouts: Layouts, packed: bytes) -> None:
     """Make changes that were noted elsewhere, where other rows may stand by now: none is made of a
     row that is another than it was. Raises Misfit and apsw.Error, with part of them made."""
-    for what, table, places, rows in msgpack.unpackb(packed):
+    added: list[tuple[str, list[Any]]] = []
+    runs = msgpack.unpackb(packed)
+    for what, table, places, rows in runs:
         layout = layouts.of(table)
         is_named = layout.is_alias or not layout.rowid
-        adds = what == INSERT
-        if not is_named and not adds:
+        if not is_named and what != INSERT:
             raise Misfit(f"{table}: its rowid names the row, and may be another's by now")
-        sql = _added(layout, table) if adds else layouts.statement(what, table, places)
+        sql = _again(layouts, what, table, places)
         for row in rows:
             values = row if is_named else row[1:]  # it gets a rowid of its own
+            if what == INSERT:
+                added.append((table, [row[place] for place in _written_keys(layout)]))
+            elif what == DELETE and (table, row) not in added:
+                raise Misfit(f"{table}: a row was deleted: nobody knows if it is still that one")
             before = db.total_changes()
             db.execute(sql, values)
             if db.total_changes() == before:
                 raise Misfit(f"{table}: the row that it changes is not there, or is another by now")
-    for table, *_ in db.execute("PRAGMA foreign_key_check"):
-        raise Misfit(f"{table}: a row would refer to one that is not there")
+    changed = dict.fromkeys(table for _, table, _, _ in runs)
+    for table in _referring(db, changed):
+        for _ in db.execute("SELECT 1 FROM pragma_foreign_key_check(?) LIMIT 1", (table,)):
+            raise Misfit(f"{table}: a row would refer to one that is not there")
 
 
-def _added(layout: Layout, table: str) -> str:
+def _again(layouts: Layouts, what: int, table: str, places: Sequence[int]) -> str:
+    """Whatever its table says of conflicts, one ends the statement, and nothing is replaced."""
+    if what != INSERT:
+        return layouts.statement(what, table, places).replace("UPDATE ", "UPDATE OR ABORT ", 1)
+    layout = layouts.of(table)
     names = [layout.columns[place] for place in layout.written]
     marks = ", ".join("?" * len(names))
-    return f"INSERT INTO main.{quoted(table)} ({', '.join(names)}) VALUES ({marks})"
+    return f"INSERT OR ABORT INTO main.{quoted(table)} ({', '.join(names)}) VALUES ({marks})"
+
+
+def _written_keys(layout: Layout) -> list[int]:
+    """Where the primary key is in a row as it was noted; none where the rowid names it."""
+    if layout.rowid and not layout.is_alias:
+        return []
+    return [layout.written.index(place) for place in layout.keys]
+
+
+def _referring(db: apsw.Connection, tables: Iterable[str]) -> list[str]:
+    """Those of these tables that refer to others, and all that refer to these."""
+    names = {each.lower() for each in tables}
+    sql = (
+        'SELECT t.name, f."table" FROM main.sqlite_schema t, pragma_foreign_key_list(t.name) f'
+        " WHERE t.type = 'table'"
+    )
+    pairs = list(db.execute(sql))
+    return list(dict.fromkeys(
+        child for child, parent in pairs if child.lower() in names or parent.lower() in names
+    ))  # fmt: skip
 
 
 def in_words(packed: bytes) -> list[dict[str, Any]]:

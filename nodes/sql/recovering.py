@@ -42,7 +42,7 @@ class Recovering:
         admin.add(REHEARSE, self._rehearse)
         admin.add(MAKE_AGAIN, self._make_again)
 
-    async def _rehearse(self, call: Call, records: list[list[Any]]) -> list[list[str]]:
+    async def _rehearse(self, call: Call, records: list[list[Any]]) -> list[list[Any]]:
         """What would come of each, one after the other. Raises RpcError."""
         driver = self._engine.driver
         driver.check_can_read()
@@ -53,7 +53,7 @@ class Recovering:
         await driver.visible(driver.state_lsn)
         return found
 
-    async def _make_again(self, call: Call, name: str, payload: bytes) -> list[str]:
+    async def _make_again(self, call: Call, name: str, payload: bytes) -> list[Any]:
         """What came of it. Raises RpcError, after which it may be asked again."""
         outcomes = []
         for each in transactions_of(name, payload):
@@ -69,7 +69,7 @@ class Recovering:
         return _judged(outcomes)
 
 
-def _judged(outcomes: Sequence[Outcome]) -> list[str]:
+def _judged(outcomes: Sequence[Outcome]) -> list[Any]:
     """Of all transactions of a record: there (they were known), made, or refused, and why."""
     refused = [str(each.refusal.message) for each in outcomes if each.refusal is not None]
     there = sum(each.repeated_lsn is not None for each in outcomes)

@@ -220,10 +220,12 @@ class SqlState:
                     outcomes.append(self._transact(each, 0, False)[0])
                 except RpcError as refusal:
                     outcomes.append(Outcome([], refusal))
+                if self.db.getautocommit():  # it ended the rehearsal: what follows would be done
+                    raise RpcError("refused", "a transaction of these ends all that is open")
         finally:
-            with self._rules.own():
-                self.db.execute("ROLLBACK TO rehearsal")
-                self.db.execute("RELEASE rehearsal")
+            if not self.db.getautocommit():
+                with self._rules.own():
+                    self.db.execute("ROLLBACK TO rehearsal; RELEASE rehearsal")
             self._schema_changed()
         return outcomes
 

@@ -87,9 +87,14 @@ class GroupBackup:
         """What it can go back to."""
         return self.about.first_lsn - 1
 
+    @property
+    def known_times(self) -> list[tuple[float, int]]:
+        """Those that it can go back to."""
+        return [each for each in self.times if each[1] >= self.earliest_lsn]
+
     def lsn_at(self, time_s: float) -> int:
         """The last record that was there then, as far as is known. Raises ValueError."""
-        known = [each for each in self.times if each[1] >= self.earliest_lsn]
+        known = self.known_times
         if not known:
             raise ValueError(f"{self.tier}: the backup has no times; name an LSN")
         if not known[0][0] <= time_s <= known[-1][0]:

@@ -82,3 +82,13 @@ def test_a_replica_has_no_series_of_others():
         assert not values(page, "emu_replication_lag_seconds")
         assert list(values(page, "emu_is_primary").values()) == [0]
         assert next(iter(values(page, "emu_last_replayed_lsn").values())) > 3
+
+
+def test_nobody_goes_back_to_what_was_cut() -> None:
+    clock = LagClock()
+    for lsn in range(1, 6):
+        clock.appended(lsn, float(lsn))
+    clock.cut(3)
+    assert clock.marks_until(9, 10.0) == [(9.0, 1), (8.0, 2)]
+    clock.appended(5, 7.0)  # several at once, as from a peer
+    assert clock.marks_until(9, 10.0) == [(9.0, 1), (8.0, 2), (3.0, 5)]

@@ -158,6 +158,8 @@ async def test_no_more_than_a_bound_wait_and_the_oldest_are_given_up(autojump_cl
         ("http://a:b@host/", "understood"),
         ("http://host/a b", "understood"),
         ("http://host:99999/", "no address"),
+        ("http://pager..example/", "no address"),
+        (f"http://{'x' * 64}.example/", "no address"),
     ],
 )
 def test_an_address_that_is_not_understood_is_refused(url: str, why: str):
@@ -180,5 +182,6 @@ async def test_it_is_posted_over_the_network_and_the_status_is_heard():
         assert await post_json(hook.host, hook.port, hook.target, b'{"a": 1}') == 204
         nursery.cancel_scope.cancel()
     assert heard[0].startswith(b"POST /hook?key=1 HTTP/1.1\r\n") and heard[0].endswith(b'{"a": 1}')
-    with pytest.raises(OSError):
-        await post_json("127.0.0.1", port, "/", b"{}")
+    for host in ("127.0.0.1", "pager..example"):
+        with pytest.raises(OSError):
+            await post_json(host, port, "/", b"{}")

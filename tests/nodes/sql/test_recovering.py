@@ -114,3 +114,39 @@ def test_a_changed_schema_is_made_again_by_its_statement(request_id: str) -> Non
     assert again(sql, [made]) == ""
     assert again(sql, [made]) == "", "it is known"
     assert sql.query("SELECT count(*) FROM u")["rows"] == [[0]]
+
+
+@pytest.mark.parametrize("clause", ["ROLLBACK", "REPLACE", "IGNORE", "FAIL"])
+def test_what_a_table_does_about_conflicts_neither_replaces_a_row_nor_ends_a_rehearsal(
+    clause: str,
+) -> None:
+    table = (f"CREATE TABLE t (id INTEGER PRIMARY KEY ON CONFLICT {clause}, n)",)
+    sql = state("new", *table, "INSERT INTO t VALUES (1, 'taken')")
+    first = lost(table, ["INSERT INTO t VALUES (1, 'lost')"], "one")
+    second = lost(table, ["INSERT INTO t VALUES (2, 'lost')"], "two")
+    before = sql.digests()
+    found = sql.rehearse_all([*first, *second])
+    assert [each.refusal is None for each in found] == [False, True]
+    assert sql.digests() == before, "a look writes nothing"
+    assert "UNIQUE" in again(sql, first)
+    assert sql.query("SELECT n FROM t")["rows"] == [["taken"]]
+
+
+def test_an_update_replaces_no_other_row_either() -> None:
+    table = ("CREATE TABLE t (id INTEGER PRIMARY KEY, n UNIQUE ON CONFLICT REPLACE)",
+             "INSERT INTO t VALUES (1, 'mine')")  # fmt: skip
+    sql = state("new", *table, "INSERT INTO t VALUES (2, 'new')")
+    assert "UNIQUE" in again(sql, lost(table, ["UPDATE t SET n = 'new'"]))
+    assert sql.query("SELECT id, n FROM t")["rows"] == [[1, "mine"], [2, "new"]]
+
+
+def test_a_row_is_deleted_only_where_the_same_record_has_added_it() -> None:
+    table = ("CREATE TABLE k (key TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID",
+             "CREATE TABLE t (id INTEGER PRIMARY KEY)")  # fmt: skip
+    sql = state("new", *table)
+    passing = ["INSERT INTO k VALUES ('old')", "INSERT INTO t VALUES (1)", "DELETE FROM k"]
+    assert again(sql, lost(table, passing, "one")) == ""
+    there = (*table, "INSERT INTO t VALUES (1)")
+    refused = again(sql, lost(there, ["DELETE FROM t"], "two"))
+    assert refused == "t: a row was deleted: nobody knows if it is still that one"
+    assert sql.query("SELECT id FROM t")["rows"] == [[1]]
