@@ -141,6 +141,10 @@ class Leader(NamedTuple):
     timeout: str = ""
     """The Config field that says how long it leads without hearing from the others, and how long
     they bear its silence; "": there is no such time."""
+    serves: str = ""
+    """Of `describe`: whether it would answer as the leader just now; with a `timeout` only. Then it
+    also tells its `epoch`, its log's last `lsn` and its `epochs` ([epoch, first LSN] each), what of
+    it is decided (`committed_lsn`), and the `founding` of its group."""
 
 
 class Fact(NamedTuple):

@@ -22,6 +22,7 @@ from emu.running.asking import ask_each
 from emu.running.supervisor import CHANGED, Cluster
 from emu.running.views import leads_now
 from emu.verdict import summary as verdict
+from emu.verdict.leading import Leading
 from emu.verdict.promises import Kept, Promise, judge_history, tell_full
 from nodes.kind import StateCheck
 from protocols.errors import RpcError
@@ -105,8 +106,8 @@ class Watch:
         if event["event"] == "node failed":
             self.failures.append((event, self.told()))
         elif event["event"] in self.alarming:
-            about = f"{event.get('where', '')}: {event.get('why', '')}"
-            self.alarms[f"{event.get('node')}: {event['event']}: {about}"] = None
+            said = [f"{key} {value}" for key, value in event.items() if key not in EVERY_EVENT]
+            self.alarms[f"{event.get('node')}: {event['event']}: {', '.join(said)}"] = None
         elif event["event"] in CAUGHT:
             what = str(event.get("node")), event["event"], str(event.get("error"))
             if what not in self.caught:
@@ -179,7 +180,8 @@ class Judge:
             event for tier in cluster.topology.tiers for event in tier.kind.alarming
         )
         self.watch = Watch(partial(leads_now, cluster), alarming=alarming)
-        cluster.events.listeners.append(self.watch.look)
+        self.leading = Leading(cluster)
+        cluster.events.listeners += [self.watch.look, self.leading.look]
 
     async def interim(self, expect: Sequence[Expected], ran_s: float) -> dict[str, Any]:
         """The numbers so far; nothing is stopped or checked, and what is unknown is no failure."""
@@ -222,6 +224,8 @@ class Judge:
             for each in kept.broken.anomalies
         ]
         broken = self.watch.anomalies(damaged=damaged)
+        if not damaged:
+            broken += [Anomaly("state", each) for each in self.leading.found]
         if damaged:  # then only this can be asked
             permitted = len(kept.permitted.anomalies) + len([*wrong, *unlike, *stuck])
             kept = Kept(judged=kept.judged)

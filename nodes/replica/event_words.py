@@ -8,6 +8,8 @@ from protocols.replication.replica import PRIMARY, RoleChanged
 
 PROMOTED: Final = "promoted"
 LOG_DAMAGED: Final = "log damaged"
+STATE_STOPPED: Final = "state stopped"
+REFUSED: Final = "primary refused"
 DIVERGED: Final = "divergent records saved"
 EVENTS: Final = {
     "promoted": "A member has come to lead its group, and takes the writes.",

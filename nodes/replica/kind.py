@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from nodes.kind import Caution, Fact, Leader, Mark, Mistake, TierSeen, unknown_regions
-from nodes.replica.event_words import DIVERGED, LOG_DAMAGED, PROMOTED
+from nodes.replica.event_words import DIVERGED, LOG_DAMAGED, PROMOTED, REFUSED, STATE_STOPPED
 from nodes.replica.segments import LOG
 from nodes.replica.snapshot_files import SNAPSHOT
 from protocols.replication.replica import PRIMARY
 
 ROLES: Final = (PRIMARY, "replica")
-LEADER: Final = Leader(PRIMARY, PROMOTED, "voters", "detection_timeout_s")
+LEADER: Final = Leader(PRIMARY, PROMOTED, "voters", "detection_timeout_s", "serves")
 FACTS: Final = (
     Fact("epoch", ("ps", "page")),
     Fact("lsn", ("ps",)),
@@ -44,7 +44,9 @@ def failover_delay_s(prefers: Sequence[str], region: str, detection_timeout_s: f
     return rank * RANK_RATIO * detection_timeout_s
 
 
-ALARMING: Final = (LOG_DAMAGED,)
+ALARMING: Final = (LOG_DAMAGED, STATE_STOPPED, REFUSED)
+"""A log that cannot be read, a record that does not fit the state that all logs agree on, a primary
+that would cut what a majority has."""
 MARKS: Final = (
     Mark(PROMOTED, "promotion", text="is promoted to primary (epoch {epoch})"),
     Mark(DIVERGED, text="cuts {records} records that the group lacks"),

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from nodes.base import Context
 from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.parts.timing import take_steps
+from nodes.replica.event_words import STATE_STOPPED
 from nodes.replica.files import ReplicaFiles
 from nodes.replica.snapshot_files import Receiving
 from nodes.replica.state_machine import StateMachine, restore_in_steps
@@ -58,7 +59,7 @@ class Refill:
         """The record at `lsn` does not apply here."""
         self._lsn = lsn
         self.problem = f"record {lsn} does not apply to the state here ({error})"
-        self._driver.ctx.log.error("state stopped", lsn=lsn, why=str(error))
+        self._driver.ctx.log.error(STATE_STOPPED, lsn=lsn, why=str(error))
         self._wanted.set()
 
     def replaced(self) -> None:
