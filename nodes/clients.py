@@ -354,4 +354,5 @@ KIND: Final = Kind(
         "keys": (1, 2),
         "operations_per_key": (5, 20),
     },
+    sizes={2: {"writers": 1}},
 )

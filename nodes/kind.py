@@ -336,6 +336,10 @@ class Kind:
     varied: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
     """Config fields that a swarm may set otherwise than the file, and to what: small limits, quick
     clients. What the tier promises must be the same with each."""
+    sizes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    """How many members a swarm may give a tier that has fewer (but `least_size` of them), and which
+    Config fields are otherwise then. What the tier promises must be the same with each."""
+    least_size: int = 1
     weak_after: tuple[str, ...] = ()
     """Events of its members after which a swarm hits its group: where its protocol is weakest."""
     disks_to_spare: Callable[[Any, int], int] | None = None

@@ -21,7 +21,7 @@ from emu.children import safely_spawned
 from emu.machine import reach, units
 from emu.model.topology import FaultItem, Tier, Topology
 from emu.seeds import elsewhere
-from emu.seeds.run import SeedResult, SeedRun, run_seed, topology_of
+from emu.seeds.run import SeedResult, SeedRun, run_seed, staged
 from emu.topology import shipped
 
 SHRINK_RUNS: Final = 40
@@ -187,4 +187,4 @@ def shrink(
 
 def faults_of(run: SeedRun) -> tuple[FaultItem, ...]:
     """The timeline of a run, for people."""
-    return run.items(topology_of(run.path, run.settings, run.text))
+    return staged(run)[1]

@@ -5,11 +5,12 @@ at which time already. Which faults there are is makers.py's and themes.py's.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from emu.model.faults import Fault
+from emu.model.faults import Fault, Wipe
 from emu.model.topology import FaultItem, Tier, Topology
 from emu.model.vocabulary import operations, passing
 from nodes.operations import Operation, Reach
@@ -63,6 +64,7 @@ class Chances:
         self.lasting_s = rng.choice(LASTINGS_S)
         self.most_at_once = rng.choice(MOST_AT_ONCE)
         self._busy: list[tuple[float, float, tuple[str, ...]]] = []
+        self._wiped = Counter[str]()
 
     # --- what is broken when -------------------------------------------------------------------
 
@@ -81,6 +83,17 @@ class Chances:
         self._busy.append((at_s, end_s, takes))
         self._busy += [(at_s, end_s, ())] * (faults_at_once - 1)
         return True
+
+    def disks_to_spare(self, tier: Tier) -> int:
+        """How many more of this tier may be lost for good."""
+        spare = tier.kind.disks_to_spare
+        all_of_them = spare(tier.config, len(tier.members)) if spare is not None else 0
+        return max(0, all_of_them - self._wiped[tier.name])
+
+    def wipe(self, tier: Tier, name: str) -> Fault:
+        """This member's disk is lost: one of those that could be spared."""
+        self._wiped[tier.name] += 1
+        return Wipe(name)
 
     def lasts_s(self, most_s: float, rng: random.Random | None = None) -> float:
         """How long a fault lasts in this seed."""

@@ -131,7 +131,7 @@ def run_seed(run: SeedRun) -> SeedResult:
         wall_s=outcome.wall_s,
         messages=outcome.messages,
         undecided=bool(summary and summary["undecided"]),
-        faults=len(run.items(topology_of(run.path, run.settings, run.text))),
+        faults=len(staged(run)[1]),
         reached=outcome.trace.reached,
         summary=summary,
     )
@@ -140,8 +140,9 @@ def run_seed(run: SeedRun) -> SeedResult:
 def staged(run: SeedRun) -> tuple[Topology, tuple[FaultItem, ...]]:
     """The topology as this seed has it, and what goes wrong in it."""
     topology = replace(topology_of(run.path, run.settings, run.text), seed=run.seed)
-    items = run.items(topology)  # of the file as it is written
-    return (varied(topology, run.seed) if run.faults in ("swarm", DAMAGE) else topology), items
+    if run.faults in ("swarm", DAMAGE):
+        topology = varied(topology, run.seed)
+    return topology, run.items(topology)
 
 
 def simulate_seed(run: SeedRun, *, watchdog_s: float = WATCHDOG_S) -> Outcome[dict[str, Any]]:

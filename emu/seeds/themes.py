@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from emu.model import faults
 from emu.model.faults import Fault
 from emu.model.topology import FaultItem, Tier
 from emu.seeds.chances import FIRST_S, Chances
-from emu.seeds.makers import MAX_DRIFT
+from emu.seeds.offices import FAR_STORIES, STORIES
 
-TRIES: Final = 4
+TRIES: Final = 8
 MOST_POWER_CUTS: Final = 4
 WAITS_S: Final = 3.0
 """So long a power cut may wait for a write of its file: it comes before the end."""
-LEASES_RATIO: Final = 0.4
-MOST_LEASES: Final = 4
-FAR_LEASES: Final = (1.8, 3.5)
+OUTAGES_RATIO: Final = 0.2
+OFFICES_RATIO: Final = 0.8
+MOST_STORIES: Final = 5
 WIPES_RATIO: Final = 0.25
 JOINS_RATIO: Final = 0.2
 COPIES_RATIO: Final = 0.6
@@ -52,23 +51,43 @@ def power_cuts(draw: Chances, last_s: float) -> Iterator[FaultItem]:
             yield draw.item(fault, at_s, lasts_s)
 
 
+def outages(draw: Chances, last_s: float) -> Iterator[FaultItem]:
+    """All members of a tier lose power at once, as in one rack: what was promised is on their
+    disks, which may have been slow just before."""
+    rng = draw.themes
+    tiers = [tier for tier in draw.groups if _keeps_promises(tier)]
+    if not tiers or rng.random() >= OUTAGES_RATIO:
+        return
+    tier = rng.choice(tiers)
+    at_s = round(rng.uniform(FIRST_S, last_s), 3)
+    lasts_s = round(rng.uniform(0.05, 1.0), 3)
+    if not draw.book(at_s, lasts_s, (tier.name,) * len(tier.members)):
+        return
+    if rng.random() < 0.7:
+        slow_s = round(rng.uniform(0.05, 0.6), 3)
+        slow = faults.Disk(tier.name, slow_factor=draw.log_uniform(10.0, 2000.0, rng))
+        yield FaultItem(slow, max(0.0, round(at_s - slow_s, 3)), for_s=slow_s)
+    yield draw.item(faults.Crash(tier.name, in_write=rng.random() < 0.3), at_s, lasts_s)
+
+
+def _keeps_promises(tier: Tier) -> bool:
+    """Whether nothing that was acknowledged may get lost."""
+    ask = tier.kind.may_lose
+    return tier.kind.stores and not (ask is not None and ask(tier.config, len(tier.members)))
+
+
 def wiped_disks(draw: Chances, last_s: float) -> Iterator[FaultItem]:
     """A machine is replaced, as often as its tier bears it: it must be filled up again."""
     rng = draw.themes
-    tiers = [(tier, _disks_to_spare(tier)) for tier in draw.replicated if _disks_to_spare(tier)]
+    tiers = [tier for tier in draw.replicated if draw.disks_to_spare(tier)]
     if not tiers or rng.random() >= WIPES_RATIO:
         return
-    tier, spare = rng.choice(tiers)
-    for name in rng.sample(tier.node_names, spare):
+    tier = rng.choice(tiers)
+    for name in rng.sample(tier.node_names, draw.disks_to_spare(tier)):
         at_s = round(rng.uniform(FIRST_S, last_s), 3)
         lasts_s = draw.lasts_s(last_s - at_s, rng)
         if draw.book(at_s, lasts_s, (tier.name,)):
-            yield draw.item(faults.Wipe(name), at_s, lasts_s)
-
-
-def _disks_to_spare(tier: Tier) -> int:
-    spare = tier.kind.disks_to_spare
-    return spare(tier.config, len(tier.members)) if spare is not None else 0
+            yield draw.item(draw.wipe(tier, name), at_s, lasts_s)
 
 
 def joins(draw: Chances, last_s: float) -> Iterator[FaultItem]:
@@ -128,23 +147,22 @@ def _twice(draw: Chances, keeper: Tier, at_s: float, last_s: float) -> Iterator[
         yield draw.item(faults.Kill(name), round(at_s + first_s + between_s, 3), second_s)
 
 
-# --- leases ----------------------------------------------------------------------------------
+# --- who leads ---------------------------------------------------------------------------------
 
 
-def leases(draw: Chances, last_s: float) -> Iterator[FaultItem]:
-    """Whoever leads is cut off, held up or hurried around the end of its lease, with clients on
-    both sides."""
+def offices(draw: Chances, last_s: float) -> Iterator[FaultItem]:
+    """Whoever leads is cut off, held up, hurried or succeeded, with clients on every side."""
     rng = draw.themes
     tiers = [tier for tier in draw.replicated if _lease_s(tier)]
-    if not tiers or rng.random() >= LEASES_RATIO:
+    if not tiers or rng.random() >= OFFICES_RATIO:
         return
-    for _ in range(rng.randint(1, MOST_LEASES)):
+    for _ in range(rng.randint(2, MOST_STORIES)):
         for _ in range(TRIES):
             tier = rng.choice(tiers)
             lease_s = _lease_s(tier)
             at_s = round(rng.uniform(FIRST_S, max(FIRST_S, last_s - 3 * lease_s)), 3)
             if draw.book(at_s, 2.5 * lease_s, (tier.name,), faults_at_once=2):
-                stories = FAR_STORIES if len(set(tier.members)) > 1 else LEASE_STORIES
+                stories = FAR_STORIES if len(set(tier.members)) > 1 else STORIES
                 yield from rng.choice(stories)(draw, tier, at_s, lease_s)
                 break
 
@@ -152,93 +170,6 @@ def leases(draw: Chances, last_s: float) -> Iterator[FaultItem]:
 def _lease_s(tier: Tier) -> float:
     leader = tier.kind.leader
     return getattr(tier.config, leader.timeout, 0.0) if leader and leader.timeout else 0.0
-
-
-def _two_stages(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
-    """First one direction is cut, then the other too: it hears longer than it is heard, or the
-    other way round."""
-    rng = draw.themes
-    ways = [(draw.leading(tier), tier.name), (tier.name, draw.leading(tier))]
-    rng.shuffle(ways)
-    first_s, second_s = rng.uniform(0.3, 1.2) * lease_s, rng.uniform(0.5, 1.5) * lease_s
-    yield _cut(ways[0], at_s, first_s + second_s, one_way=True)
-    yield _cut(ways[1], at_s + first_s, second_s, one_way=True)
-
-
-def _sides(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
-    """The leader and some clients on one side, all others on the other: each side asks on."""
-    rng = draw.themes
-    clients = draw.clients_of(tier)
-    beside = rng.sample(clients, rng.randint(0, len(clients)))
-    others = [tier.name, *(each for each in clients if each not in beside)]
-    between = (",".join([draw.leading(tier), *beside]), ",".join(others))
-    yield _cut(between, at_s, rng.uniform(0.8, 2.2) * lease_s, one_way=rng.random() < 0.3)
-
-
-def _held_up(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
-    """It sleeps until about the end of its lease, and wakes up with a queue of requests."""
-    lasts_s = draw.themes.uniform(0.6, 1.7) * lease_s
-    yield _timed(faults.Pause(draw.leading(tier)), at_s, lasts_s)
-
-
-def _off_the_clock(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
-    """Its clock is slow or its timers late, and then it is cut off with some clients."""
-    rng = draw.themes
-    leader = draw.leading(tier)
-    wrong: Fault = faults.Late(leader, round(rng.uniform(0.05, 0.5) * lease_s, 3))
-    if rng.random() < 0.5:
-        wrong = faults.Skew(leader, drift_ratio=rng.choice((-MAX_DRIFT, MAX_DRIFT)))
-    yield _timed(wrong, at_s, 2.5 * lease_s)
-    yield from _sides(draw, tier, at_s + 0.2 * lease_s, lease_s)
-
-
-def _deaf_follower(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
-    """One member no longer hears the leader, whom all others hear; it may still be heard."""
-    rng = draw.themes
-    name = rng.choice(tier.node_names)
-    one_way = rng.random() < 0.7
-    yield _cut((draw.leading(tier), name), at_s, rng.uniform(1.0, 2.4) * lease_s, one_way=one_way)
-
-
-def _old_and_new(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
-    """The leader is cut off until another is elected, and that one just after."""
-    rng = draw.themes
-    yield _cut((draw.leading(tier), tier.name), at_s, rng.uniform(1.1, 1.6) * lease_s)
-    again_s = at_s + rng.uniform(1.3, 1.9) * lease_s
-    yield _cut((draw.leading(tier), tier.name), again_s, rng.uniform(0.2, 0.9) * lease_s)
-
-
-def _region_alone(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
-    """A region with its people is cut off: whoever leads there is asked on, and all others elect
-    another one."""
-    region = draw.themes.choice(list(dict.fromkeys(tier.members)))
-    inside = ",".join([f"region {region}", *draw.people_of(region)])
-    yield _cut((inside, "all"), at_s, draw.themes.uniform(*FAR_LEASES) * lease_s)
-
-
-def _far_sides(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
-    """As `_sides`, for as long as those who are far from each other take for their votes."""
-    for item in _sides(draw, tier, at_s, lease_s):
-        yield replace(item, for_s=round(draw.themes.uniform(*FAR_LEASES) * lease_s, 3))
-
-
-LEASE_STORIES: Final[Sequence[Callable[[Chances, Tier, float, float], Iterator[FaultItem]]]] = (
-    _two_stages, _sides, _sides, _held_up, _off_the_clock, _deaf_follower, _old_and_new,
-)  # fmt: skip
-FAR_STORIES: Final = (
-    *LEASE_STORIES, _region_alone, _region_alone, _far_sides, _far_sides, _far_sides,
-)  # fmt: skip
-"""Of a tier in several regions."""
-
-
-def _cut(
-    between: tuple[str, str], at_s: float, lasts_s: float, *, one_way: bool = False
-) -> FaultItem:
-    return _timed(faults.Partition(between, one_way), at_s, lasts_s)
-
-
-def _timed(fault: Fault, at_s: float, lasts_s: float) -> FaultItem:
-    return FaultItem(fault, round(at_s, 3), for_s=max(0.001, round(lasts_s, 3)))
 
 
 # --- weak moments ----------------------------------------------------------------------------
@@ -254,8 +185,8 @@ def weak_moments(draw: Chances, last_s: float) -> Iterator[FaultItem]:
         yield _after(draw, tier.kind.leader.event, kind(draw.leading(tier)), last_s)
     if rng.random() < 0.25:
         tier = rng.choice(draw.tiers)
-        fault = rng.choice((faults.Kill, faults.Crash))(draw.node(tier))
-        yield _after(draw, "node up", fault, last_s)
+        ends: Fault = rng.choice((faults.Kill, faults.Crash))(draw.node(tier))
+        yield _after(draw, "node up", ends, last_s)
     weak = {tier.group or tier.name: tier.kind.weak_after
             for tier in draw.tiers if tier.kind.weak_after}  # fmt: skip
     if weak:
@@ -264,6 +195,18 @@ def weak_moments(draw: Chances, last_s: float) -> Iterator[FaultItem]:
         hit = rng.choice((faults.Kill, faults.Crash, faults.Pause, faults.Restart))
         target = draw.leading(rng.choice(tiers)) if tiers else name
         yield _after(draw, rng.choice(weak[name]), hit(target), last_s)
+        if tiers and rng.random() < 0.6:
+            fault = _unheard(draw, name, rng.choice(tiers))
+            yield _after(draw, rng.choice(weak[name]), fault, last_s)
+
+
+def _unheard(draw: Chances, group: str, tier: Tier) -> Fault:
+    """What a tier of a group says comes late to the others, or its clients hear nothing of it: they
+    ask again, and by then it may be somebody else's."""
+    rng, clients = draw.rng, draw.clients_of(tier)
+    if clients and rng.random() < 0.5:
+        return faults.Partition((tier.name, ",".join(clients)), one_way=True)
+    return faults.Slow(tier.name, draw.log_uniform(0.005, 0.5, rng), to=group, one_way=True)
 
 
 def _after(draw: Chances, event: str, fault: Fault, last_s: float) -> FaultItem:
@@ -273,5 +216,5 @@ def _after(draw: Chances, event: str, fault: Fault, last_s: float) -> FaultItem:
 
 
 THEMES: Final[Sequence[Theme]] = (
-    weak_moments, power_cuts, leases, wiped_disks, joins, copies,
+    weak_moments, power_cuts, outages, offices, wiped_disks, joins, copies,
 )  # fmt: skip

@@ -20,6 +20,9 @@ from protocols.errors import RpcError
 RETRY_S: Final = 0.05
 AT_ONCE_S: Final = 0.001
 ATTEMPT_S: Final = 1.0
+HASTY_S: Final = 0.1
+"""How long an attempt waits where a simulation wants somebody in a hurry: what it asked for may
+still be done there, when it is long done elsewhere."""
 LEAST_LEFT_S: Final = 0.005
 SHUN_S: Final = 1.0
 """For so long nobody asks a member again that has let an attempt time out: those who do not know
@@ -74,6 +77,8 @@ class GroupClient:
         deadline_s = deadline_in(clock, timeout_s)
         if self._view is None:
             await self.start()
+        if not anywhere and self.ctx.rare("forget who leads"):
+            self._primary = ""  # as somebody who has just come
         tried: list[str] = []
         unknown: RpcError | None = None
         while True:
@@ -85,6 +90,8 @@ class GroupClient:
                 if not name:
                     raise RpcError("unavailable", f"tier {self.tier} has no members")
                 attempt_s = min(left_s, max(ATTEMPT_S, left_s / 3))
+                if self.ctx.rare("give up an attempt early"):
+                    attempt_s = min(left_s, HASTY_S)
                 client = self._client(name)
                 answer = await client.call(method, *params, timeout_s=attempt_s, epoch=epoch)
                 if not anywhere:

@@ -491,4 +491,6 @@ KIND: Final = Kind(
     statements=SQL,
     workloads=WORKLOADS,
     varied={"snapshot_every_bytes": (500, 2_000, 20_000), "retained_bytes": (1_000, 20_000)},
+    sizes={5: {}},
+    least_size=3,
 )

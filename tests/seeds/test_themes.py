@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from emu.model import faults
+from emu.model.topology import Topology
 from emu.seeds import swarm, themes
 from emu.seeds.variation import varied
 from emu.topology.loading import loads
@@ -25,13 +26,40 @@ def drawn(nodes: int):
     return [swarm.draw(topology, seed, 60.0) for seed in SEEDS]
 
 
-def test_a_leader_is_cut_off_with_some_of_its_clients_and_the_others_ask_on():
-    between = {
-        each.fault.between for items in drawn(3) for each in items
-        if isinstance(each.fault, faults.Partition)
-    }  # fmt: skip
-    assert {("db primary,readers-1", "db,writers-1"), ("db primary,writers-1", "db,readers-1")} <= (
-        between
+def cuts_of(topology: Topology) -> list[dict[float | None, tuple[str, ...]]]:
+    """Of each seed: all cuts that begin at one time, as pairs of groups."""
+    found = []
+    for seed in SEEDS:
+        begun: dict[float | None, tuple[str, ...]] = {}
+        for each in swarm.draw(topology, seed, 60.0):
+            if isinstance(each.fault, faults.Partition) and not each.on:
+                begun[each.at_s] = (*begun.get(each.at_s, ()), " | ".join(each.fault.between))
+        found.append(begun)
+    return found
+
+
+def test_a_leader_is_cut_off_with_some_of_its_clients_and_the_others_turn_away():
+    together = {pair for begun in cuts_of(loads(GROUP % 3)) for pair in begun.values()}
+    assert ("db primary,readers-1 | db", "db primary | writers-1") in together
+    assert ("db primary,writers-1 | db", "db primary | readers-1") in together
+
+
+def test_members_who_only_read_stay_with_a_leader_that_who_writes_does_not_reach():
+    """What one wants to write there holds up what others are answered: it would hide an old
+    leader."""
+    topology = varied_to(GROUP % 3, {"readers": 2, "writers": 2})
+    together = {pair for begun in cuts_of(topology) for pair in begun.values()}
+    others = "db primary | readers-1,readers-2,writers-1"
+    assert ("db primary,writers-2 | db", others) in together
+
+
+def varied_to(text: str, sizes: dict[str, int]) -> Topology:
+    """As a seed has it that gives these tiers so many members."""
+    topology = loads(text)
+    return next(
+        each
+        for each in (varied(topology, seed) for seed in range(1000))
+        if all(len(each.tier(name).members) == size for name, size in sizes.items())
     )
 
 
@@ -56,12 +84,8 @@ def test_a_region_is_cut_off_with_its_people_or_without_for_as_long_as_an_electi
 
 
 def test_clients_of_one_tier_are_on_both_sides_of_a_cut():
-    topology = loads(FAR)
-    between = {
-        each.fault.between for seed in SEEDS for each in swarm.draw(topology, seed, 60.0)
-        if isinstance(each.fault, faults.Partition)
-    }  # fmt: skip
-    assert ("db primary,writers-1", "db,writers-2") in between
+    together = {pair for begun in cuts_of(loads(FAR)) for pair in begun.values()}
+    assert ("db primary,writers-1 | db", "db primary | writers-2") in together
 
 
 def test_one_way_and_then_the_other_is_cut_within_the_length_of_a_lease():
@@ -141,3 +165,36 @@ def test_a_topology_without_copies_is_drawn_as_if_there_were_none_anywhere():
         with pytest.MonkeyPatch.context() as swap:
             swap.setattr(swarm, "THEMES", [each for each in themes.THEMES if each != themes.copies])
             assert swarm.draw(plain, seed, 20.0) == before
+
+
+def test_a_group_is_larger_in_some_seeds_and_who_is_alone_stays_alone():
+    def sizes(nodes: int) -> set[int]:
+        topology = loads(GROUP % nodes)
+        return {len(varied(topology, seed).tier("db").members) for seed in SEEDS}
+
+    assert (sizes(3), sizes(1), sizes(7)) == ({3, 5}, {1}, {7})
+
+
+def test_of_clients_that_a_seed_makes_more_the_new_ones_only_read():
+    topology = loads(GROUP % 3)
+    tiers = [varied(topology, seed).tier("writers") for seed in SEEDS]
+    assert {(len(each.members), each.config.writers) for each in tiers} == {(1, 0), (2, 1)}
+
+
+def test_all_of_a_group_loses_power_at_once_where_its_disks_keep_what_it_promised():
+    def outages(text: str) -> int:
+        topology = loads(text)
+        drawn = [each.fault for seed in SEEDS for each in swarm.draw(topology, seed, 30.0)]
+        return sum(isinstance(each, faults.Crash) and each.target == "db" for each in drawn)
+
+    assert outages(GROUP % 3)
+    assert not outages((GROUP % 3).replace("nodes: 3", "nodes: 3, ack: async"))
+
+
+def test_answers_come_late_to_whoever_leads_and_not_the_other_way():
+    slowed = [
+        each.fault for items in drawn(3) for each in items
+        if isinstance(each.fault, faults.Slow) and each.fault.to == "db primary"
+    ]  # fmt: skip
+    assert {each.one_way for each in slowed} == {True, False}
+    assert all(0.15 <= each.latency_s <= 0.85 for each in slowed)
