@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from emu.cli.verbs import app
 from emu.control.client import ControlClient
 
 EMU = [sys.executable, "-m", "emu"]
+TESTED_WORKERS = "TESTED_WORKERS"
 PATIENCE_S = 30.0
 """How long a busy machine may take for what is done in a moment otherwise."""
 
@@ -38,6 +40,14 @@ accepts: {single-point: this is a test}
 TINY = "name: tiny\ntiers:\n  web: {kind: web, public: true}\naccepts: {single-point: a test}\n"
 
 
+def more_words(words: Sequence[str]) -> list[str]:
+    """With TESTED_WORKERS=2 whatever may run in two workers does, without being asked."""
+    workers = os.environ.get(TESTED_WORKERS)
+    if not workers or {"--workers", "--no-aliases", "--join-at"}.intersection(words):
+        return []
+    return ["--workers", workers]
+
+
 def environment(state: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "EMU_STATE_DIR": str(state), "NO_COLOR": "1", **more}
 
@@ -51,7 +61,10 @@ class Up:
         self.log_path = self.folder / "stderr.txt"
         with open(self.log_path, "wb") as log, open(self.folder / "stdout.txt", "wb") as out:
             self.process = subprocess.Popen(
-                [*EMU, "up", *words], stdout=out, stderr=log, env=environment(state, **more)
+                [*EMU, "up", *words, *more_words(words)],
+                stdout=out,
+                stderr=log,
+                env=environment(state, **more),
             )
 
     @property

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
-from tests.cli.running import PATIENCE_S, Up, emu
+from tests.cli.running import PATIENCE_S, TESTED_WORKERS, Up, emu
 
 pytestmark = pytest.mark.slow
+OWN_FILE = Path(__file__).name
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 
 
@@ -54,6 +57,20 @@ def test_what_it_cannot_do_with_workers_it_says(state: Path) -> None:
     assert wrong.exit_code == 2 and "neither 1 to 64 nor auto" in wrong.stderr
     wrong = emu(state, "up", file, "--workers", "2", "--no-aliases")
     assert wrong.exit_code == 2 and "127.N" in wrong.stderr
+
+
+@pytest.mark.soak
+def test_the_whole_suite_of_the_command_passes_with_two_workers() -> None:
+    """What is about one process alone says so itself (by `--no-aliases`, or its own number)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "tests/cli", f"--deselect=tests/cli/{OWN_FILE}"],
+        cwd=TOPOLOGIES.parent,
+        env={**os.environ, TESTED_WORKERS: "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
 
 
 def until_said(state: Path, event: str) -> None:
