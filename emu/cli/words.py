@@ -132,7 +132,9 @@ def _value(each: Field[Any], hint: Any, text: Any) -> Any:
     if str(text).isdigit() and each.name == "rate_per_s":
         text = f"{text}/s"
     try:
-        return int(text) if hint is int else units.parse_value(each.name, str(text))
+        if hint is int and units.unit_of(each.name) is units.PLAIN:
+            return int(text)
+        return hint(units.parse_value(each.name, str(text)))
     except ValueError as error:
         output.fail(f"--{units.key_of(each.name)}: {error}", output.USAGE)
 
