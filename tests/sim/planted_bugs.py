@@ -182,7 +182,7 @@ def _answered_before_commit(swap: Swap) -> None:
     swap.setattr(replica.ReplicaDriver, "when_acknowledged", when_acknowledged)
 
 
-@bug("replicated", seed=13)
+@bug("replicated", seed=3)
 def _read_before_commit(swap: Swap) -> None:
     """a read is answered before what it saw is committed"""
 
