@@ -40,4 +40,6 @@ def _extra(event: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _value(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    if not text.isprintable():  # what others say is no command of anybody's terminal
+        text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
     return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 3] + "..."

@@ -34,7 +34,11 @@ UNREADABLE: Final = (
 PLAIN_TYPES: Final = (type(None), bool, int, float, str, bytes)
 
 Hear = Callable[..., object]
-"""`hear(word, ...)`. Raises KeyError for a word that it does not know."""
+"""`hear(word, ...)`. Raises Nonsense where that ends the connection."""
+
+
+class Nonsense(Exception):
+    """A notice whose words mean nothing; the message says which, and why."""
 
 
 class Seal:
@@ -145,7 +149,11 @@ class Control:
             except UNREADABLE as error:
                 self.problem = f"it said what it may not: {error}"
                 return False
-            hear(word, *params)
+            try:
+                hear(word, *params)
+            except Nonsense as error:
+                self.problem = f"it said what it may not: {error}"
+                return False
         return True
 
     async def _send_waiting(self) -> None:

@@ -38,7 +38,7 @@ async def send(stream: trio.abc.SendStream, **said: Any) -> None:
 
 
 async def receive(stream: trio.abc.ReceiveStream) -> dict[str, Any]:
-    """The next frame. Raises DoorError for all that is none, or that refuses."""
+    """The next frame. Raises DoorError for all that is none."""
     length = int.from_bytes(await _exactly(stream, 4), "big")
     if not 0 < length <= MAX_FRAME_BYTES:
         raise DoorError(ANOTHER_SPEECH)
@@ -48,9 +48,14 @@ async def receive(stream: trio.abc.ReceiveStream) -> dict[str, Any]:
         raise DoorError(ANOTHER_SPEECH) from error
     if not isinstance(found, dict):
         raise DoorError(ANOTHER_SPEECH)
-    if "refused" in found:
-        raise DoorError(str(found["refused"])[:MAX_FRAME_BYTES])
     return found
+
+
+def _not_refused(said: dict[str, Any]) -> dict[str, Any]:
+    why = said.get("refused")
+    if isinstance(why, str):
+        raise DoorError(why[:MAX_FRAME_BYTES])
+    return said
 
 
 async def _exactly(stream: trio.abc.ReceiveStream, count: int) -> bytes:
@@ -119,13 +124,14 @@ async def knock(stream: trio.abc.Stream, token: str, **about: Any) -> tuple[dict
     try:
         with trio.fail_after(2 * PATIENCE_S):
             await send(stream, emu=PROTOCOL, nonce=ours)
-            said = await receive(stream)
+            said = _not_refused(await receive(stream))
             theirs = _nonce(said)
             proof, wanted = said.get("proof"), _proof(token, "emu", ours, theirs)
             if not (isinstance(proof, bytes) and hmac.compare_digest(proof, wanted)):
                 raise DoorError("who answers there does not know the token: is it another run's?")
             await send(stream, **about, proof=_proof(token, "node", ours, theirs))
-            return await receive(stream), Seal(_proof(token, "seal", ours, theirs), emus=False)
+            answer = _not_refused(await receive(stream))
+            return answer, Seal(_proof(token, "seal", ours, theirs), emus=False)
     except (DoorError, trio.TooSlowError, trio.BrokenResourceError) as error:
         await trio.aclose_forcefully(stream)
         why = {

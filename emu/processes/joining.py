@@ -19,7 +19,7 @@ import trio
 from emu.machine.events import Events
 from emu.machine.world import World
 from emu.model.topology import Placement
-from emu.processes.control import Control, Hear
+from emu.processes.control import Control, Hear, Nonsense
 from emu.processes.door import DoorError, let_in, refuse, send
 from emu.processes.home import ProcessHome
 from emu.processes.node import ElsewhereNode
@@ -83,7 +83,7 @@ class JoinedProcess(NodesProcess):
             try:
                 hear(word, *params)
             except SENSELESS as error:
-                raise ValueError(f"{word[:40]}: {error!r}") from error
+                raise Nonsense(f"{word[:40]}: {error!r}"[:200]) from error
 
         try:
             await self._control.serve(guarded)
@@ -176,21 +176,24 @@ class Joining(ProcessHome):
         if self._strangers >= MOST_STRANGERS:
             await refuse(stream, "too many are at the door just now: try again")
             return
-        host = str(stream.socket.getpeername()[0])
         self._strangers += 1
+        host = ""
         try:
-            process = await self._let_in(stream)
-        except (DoorError, trio.BrokenResourceError) as error:
-            self.events.add("warning", "join refused", {"by": host, "why": str(error)[:200]})
+            host = str(stream.socket.getpeername()[0])
+            process = await self._let_in(stream, host)
+        except (DoorError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            why = str(error)[:200] or "the connection ended"
+            self.events.add("warning", "join refused", {"by": host, "why": why})
+            await trio.aclose_forcefully(stream)
             return
         finally:
             self._strangers -= 1
         await self._live(process)
 
-    async def _let_in(self, stream: trio.SocketStream) -> JoinedProcess:
-        """Raises DoorError, after it was told."""
+    async def _let_in(self, stream: trio.SocketStream, address: str) -> JoinedProcess:
+        """Raises DoorError, after it was told; OSError where the connection has broken."""
         said, seal = await let_in(stream, self._joined.token)
-        pid, address = said.get("pid"), str(stream.socket.getpeername()[0])
+        pid = said.get("pid")
         try:
             names = self._names(said)
             if self.world.outer:

@@ -77,3 +77,8 @@ def test_when_nobody_reads_any_more_it_is_told_once() -> None:
     printer.show("lost too")
     printer.close()
     os.close(writing)
+
+
+def test_what_others_say_is_no_command_of_the_terminal() -> None:
+    told = {**EVENT, "why": "\x1b[2J\n  9.9s  FAKE"}
+    assert "why=\\x1b[2J\\n  9.9s  FAKE" in as_text(told).plain

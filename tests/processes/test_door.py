@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import struct
 
 import msgpack
 import pytest
@@ -12,7 +13,7 @@ import trio
 from trio.testing import memory_stream_pair
 
 from emu.processes import door
-from emu.processes.control import Control, Seal
+from emu.processes.control import Control, Nonsense, Seal
 from emu.processes.door import ANOTHER_SPEECH, MAX_FRAME_BYTES, NO_TOKEN, NONCE_BYTES, DoorError
 from tests.processes.rig import TOKEN, open_rig
 
@@ -56,6 +57,8 @@ HOSTILE = {
     "a map with other keys": frame({"hello": 1}),
     "another protocol": frame({"emu": 99, "nonce": NONCE}),
     "a nonce that is none": frame({"emu": door.PROTOCOL, "nonce": "text"}),
+    "a refusal of its own": frame({"refused": "you"}),
+    "a deep refusal": (909).to_bytes(4, "big") + b"\x81\xa7refused" + b"\x91" * 899 + b"\x90",
     "a short nonce": frame({"emu": door.PROTOCOL, "nonce": b"n"}),
 }
 
@@ -196,3 +199,29 @@ async def test_only_so_many_may_stand_at_the_door_and_others_are_told(tmp_path):
         assert len(refused) == 16, "each told"
         with pytest.raises(DoorError, match="nothing is called `pad-1`"):
             await door.knock(await trio.open_tcp_stream(host, int(port)), TOKEN, nodes="pad-1")
+
+
+async def test_who_leaves_before_a_word_harms_nobody(tmp_path):
+    async with open_rig("joined", tmp_path) as r:
+        host, _, port = r.runner.address.rpartition(":")
+        for _ in range(20):
+            stranger = socket.create_connection((host, int(port)))
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stranger.close()  # with a reset
+        await r.until(lambda: r.runner._strangers == 0)
+        with pytest.raises(DoorError, match="nothing is called `pad-1`"):
+            await door.knock(await trio.open_tcp_stream(host, int(port)), TOKEN, nodes="pad-1")
+
+
+async def test_a_process_that_talks_nonsense_is_parted_from():
+    def hear(word: str, *params: object) -> None:
+        raise Nonsense(f"{word}: nobody knows it")
+
+    here, there = socket.socketpair()
+    ours, theirs = Control(here), Control(there)
+    theirs.tell("dance", 1)
+    with trio.fail_after(5):
+        await ours.serve(hear)
+    assert ours.problem == "it said what it may not: dance: nobody knows it"
+    for each in (ours, theirs):
+        each.close()
