@@ -62,7 +62,12 @@ class Guest:
         """Run the nodes until emu ends, or lets us go. Returns why it was over, "" for that."""
         visit = self._visit
         stream = await self._reach()
-        about = {"nodes": visit.nodes, "versions": dict(visit.versions), "pid": os.getpid()}
+        about = {
+            "nodes": visit.nodes,
+            "versions": dict(visit.versions),
+            "pid": os.getpid(),
+            "own_disks": visit.data is not None,
+        }
         answer, seal = await knock(stream, visit.token, **about)
         brings = int(answer.get("count") or 0)
         self._told(answer)

@@ -210,6 +210,7 @@ class Joining(ProcessHome):
             self._coming -= set(names)
         control = Control(socket.socket(fileno=stream.socket.detach()), seal=seal)
         process = JoinedProcess(number, control, names, pid if isinstance(pid, int) else 0, address)
+        process.own_disks = said.get("own_disks") is True
         self._of |= dict.fromkeys(names, process)
         return process
 

@@ -154,6 +154,7 @@ class ElsewhereNode:
         if generation is None or generation.dead or generation.process is not None:
             return
         generation.process = process
+        self._disk.here = not (self._home.world.outer or process.own_disks)
         self._home.tell_code(process)
         kind = self._placement.kind
         bare = replace(self._placement, kind=Kind(kind.config, kind.node))

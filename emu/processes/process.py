@@ -29,6 +29,8 @@ class NodesProcess:
         """What it is called where people read of it."""
         self.pid = 0
         """0 until it was started."""
+        self.own_disks = False
+        """Whether it keeps the disks of its nodes elsewhere than emu would."""
         self.ended = False
         """Nothing is heard of it any more."""
         self.code: set[str] = set()

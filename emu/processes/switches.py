@@ -32,13 +32,13 @@ class WorkerDisk:
         in_use: Callable[[], bool],
         here: bool,
     ) -> None:
-        """`tell` says whether somebody hears it. `here`: whether the files are on this computer."""
+        """`tell` says whether somebody hears it. `here`: whether the files are in `folder`."""
         self._folder = folder
         self._spec = spec
         self._timers = timers
         self._tell = tell
         self._in_use = in_use
-        self._here = here
+        self.here = here
         self._state: dict[str, Any] = {
             "slow_factor": 1.0, "fail_reads": False, "fail_writes": False, "full": False,
             "bandwidth_bytes_per_s": spec.bandwidth_bytes_per_s,
@@ -117,14 +117,14 @@ class WorkerDisk:
             call(name)
 
     def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
-        if self._here or not self._tell("flip", name, byte_offset, bit):
+        if self.here or not self._tell("flip", name, byte_offset, bit):
             self._at_rest().flip_bit(name, byte_offset, bit)
 
     def names(self) -> list[str]:
         return self._at_rest().names()
 
     def read(self, name: str) -> bytes:
-        return (self._folder / name).read_bytes()
+        return self._at_rest().read(name)
 
     def wipe(self) -> None:
         if self._in_use():
@@ -135,7 +135,7 @@ class WorkerDisk:
     def load(self, files: Mapping[str, bytes]) -> None:
         if self._in_use():
             raise OSError("a worker process uses this disk: end the node before it is loaded")
-        if self._here:
+        if self.here:
             self._at_rest().load(files)
             self._tell("reread")
             return
@@ -150,8 +150,8 @@ class WorkerDisk:
 
     def _at_rest(self) -> MachineDisk:
         """The files as they are on this computer's disk, whoever else has them open."""
-        if not self._here:
-            raise OSError("this disk is where its node's process is, and that has not joined")
+        if not self.here:
+            raise OSError("its disk is with its process, where emu cannot look")
         return MachineDisk(LiveFiles(self._folder, OpenFiles()), self._timers, self._spec)
 
 
