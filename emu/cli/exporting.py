@@ -25,7 +25,10 @@ MOST_CONFIG_BYTES: Final = 1 << 20
 
 def export(
     target: Annotated[
-        str, typer.Argument(metavar="kubernetes", autocompletion=one_of_these(*TARGETS))
+        str,
+        typer.Argument(
+            metavar="kubernetes", help="What for.", autocompletion=one_of_these(*TARGETS)
+        ),
     ],
     file: FileArgument = "",
     out: Annotated[

@@ -132,7 +132,7 @@ for each in RUN_VERBS:
     _add(each, RUN)
 for each in WATCH_VERBS:
     _add(each, WATCH, nodes.TakesNumbers if each is nodes.call else None)
-app.command("bridge", hidden=True)(attaching.bridge)
+app.command("bridge", hidden=True, epilog=f"{explain.EXAMPLE}emu bridge shop")(attaching.bridge)
 faulting.register(app)
 for each in PROVE_VERBS:
     _add(each, PROVE)

@@ -46,8 +46,9 @@ class Leading:
             assert leader is not None, "so it leads"
             may_lose = placement.kind.may_lose
             if leader.serves and not (may_lose and may_lose(placement.config, members)):
-                lease_s = float(getattr(placement.config, leader.timeout))
-                cluster.nursery.start_soon(self._watch, event, leader, lease_s)
+                lease_s = float(getattr(placement.config, leader.timeout, 0.0))
+                if lease_s:  # a family may keep that time to itself
+                    cluster.nursery.start_soon(self._watch, event, leader, lease_s)
 
     async def _watch(self, event: Event, leader: Leader, lease_s: float) -> None:
         cluster, suspects = self._cluster, dict.fromkeys(self._others(event))

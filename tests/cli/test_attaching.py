@@ -74,13 +74,14 @@ def until_attached(process: subprocess.Popen[bytes], state: Path, name: str) -> 
         time.sleep(0.02)
 
 
-def test_what_cannot_be_attached_is_said(tmp_path: Path) -> None:
-    nobody = emu(tmp_path / "s", "attach", "shop", "--", "/no/such/program")
+def test_what_cannot_be_attached_is_said(tmp_path_factory: pytest.TempPathFactory) -> None:
+    place = tmp_path_factory.mktemp("no") / "s"
+    nobody = emu(place, "attach", "shop", "--", "/no/such/program")
     assert nobody.exit_code == 1 and "cannot start /no/such/program" in nobody.stderr
-    ended = emu(tmp_path / "s", "attach", "shop", "--", "true")
+    ended = emu(place, "attach", "shop", "--", "true")
     assert ended.exit_code == 1 and "`true`: " in ended.stderr
-    nonsense = emu(tmp_path / "s", "attach", "shop", "--", "echo", "hello")
+    nonsense = emu(place, "attach", "shop", "--", "echo", "hello")
     assert nonsense.exit_code == 1 and "`echo hello`: " in nonsense.stderr
-    bridge = emu(tmp_path / "s", "bridge", "shop")
+    bridge = emu(place, "bridge", "shop")
     assert bridge.exit_code == 1 and "no run called `shop` is here" in bridge.stderr
-    assert not list((tmp_path / "s").glob(".shop*"))
+    assert not list(place.glob(".shop*"))
