@@ -10,7 +10,6 @@ import pytest
 import emu
 from emu.topology.loading import loads
 from protocols.errors import RpcError
-from tests.sim.test_experiments import ASYNC_TRY
 
 SHIPPED = Path(__file__).parents[2] / "topologies"
 
@@ -18,6 +17,13 @@ ASYNC = """
 name: recovering
 tiers:
   db: {kind: database, nodes: 3, public: true, ack: async}
+"""
+# A short partition of the primary, then its death: what it wrote alone is lost (step 5).
+ASYNC_TRY = """
+tiers: {db: {kind: database, nodes: 3}}
+faults:
+  - {at: 0s, partition: [db primary, db], for: 5s}
+  - {at: 500ms, kill: db primary, for: 10s}
 """
 
 
