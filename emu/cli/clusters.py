@@ -91,7 +91,12 @@ def clusters(as_json: JsonOption = False) -> None:
         output.note("no cluster is running; start one with `emu up`")
         return
     columns = ["name", "state", "nodes", "pid", "observe", "file"]
-    output.table(columns, [[each.get(column) for column in columns] for each in found], {})
+    output.table(
+        columns,
+        [[each.get(column) for column in columns] for each in found],
+        {},
+        droppable=("observe", "pid"),
+    )
 
 
 def summary(cluster: ClusterOption = "", as_json: JsonOption = False) -> None:

@@ -5,7 +5,6 @@ Operations and faults that kinds bring are commands too (operating.py).
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -17,6 +16,7 @@ from rich.text import Text
 from emu.cli import injecting, output
 from emu.cli.attach import ClusterOption, JsonOption, attached
 from emu.cli.explain import EXAMPLE
+from emu.cli.helping import help_of
 from emu.cli.words import command_of, missing
 from emu.machine import units
 from emu.model import faults
@@ -34,10 +34,11 @@ def register(app: typer.Typer) -> None:
     """Add a command for each fault."""
     for verb, kind in faults.VERBS.items():
         if verb not in OWN_COMMANDS:
-            told = inspect.getdoc(kind)
-            app.command(verb, help=told, rich_help_panel=PANEL)(lasting(kind))
+            told = help_of(kind.__doc__ or "")
+            app.command(verb, rich_help_panel=PANEL, **told)(lasting(kind))
     for name, act, example in (("scale", scale, "scale web=5"), ("faults", active, "faults")):
-        app.command(name, epilog=f"{EXAMPLE}emu {example}", rich_help_panel=PANEL)(act)
+        told = help_of(act.__doc__ or "")
+        app.command(name, epilog=f"{EXAMPLE}emu {example}", rich_help_panel=PANEL, **told)(act)
 
 
 def lasting(kind: type[faults.Fault]) -> Callable[..., None]:

@@ -147,7 +147,7 @@ class Foreground:
     def _event(self, event: Event) -> None:
         """Print one event; of the boot only what went wrong, unless more was asked for."""
         if self.json_events:
-            self.printer.show(Text(lines.as_json(event)))
+            self.printer.show(Text(lines.as_json(event), no_wrap=True))
             return
         told = self.ready or event["level"] in ("warning", "error")
         if told or self.session.options.level == "debug":

@@ -10,7 +10,7 @@ from rich.text import Text
 from nodes.parts import jsons
 
 OWN_COLUMNS: Final = ("index", "time_s", "level", "event", "node", "tier", "region")
-MAX_VALUE_CHARS: Final = 60
+MAX_VALUE_CHARS: Final = 160
 """Longer ones are cut; as JSON they are whole."""
 MARKS: Final = {"warning": "! ", "error": "✗ "}
 STYLES: Final = {"debug": "dim", "warning": "yellow", "error": "bold red"}

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.control import Control
+from rich.segment import ControlType
 
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask, complete_target
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from nodes.parts.changing import Rate
 
 CONNECTIONS: Final = 50
+ERASED: Final = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
+"""Where progress was told, there is room for the next line."""
 
 TargetArgument = Annotated[
     str,
@@ -92,6 +96,8 @@ def load(
         output.note("uvloop is not installed: on plain asyncio the generator tires sooner")
     output.note(f"{'open' if rate else 'closed'} loop against {_names(endpoints)} for {for_text}")
     summary = generator.run(plan, _tell_second if output.err.is_terminal else lambda stats: None)
+    if output.err.is_terminal:
+        output.err.control(ERASED)
     if as_json:
         output.result(summary)
     else:
@@ -156,7 +162,8 @@ def _names(endpoints: tuple[Endpoint, ...]) -> str:
 def _tell_second(stats: Stats) -> None:
     p99_s = stats.latency.quantile(0.99)
     shown = f", p99 {output.seconds(p99_s)}" if p99_s is not None else ""
-    output.err.print(f"  {stats.ok:,} answered, {stats.failed:,} failed{shown}     ", end="\r")
+    output.err.control(ERASED)
+    output.err.print(f"  {stats.ok:,} answered, {stats.failed:,} failed{shown}", end="")
 
 
 def _show(summary: Mapping[str, Any]) -> None:

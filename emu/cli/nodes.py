@@ -87,7 +87,8 @@ def show_rows(
     droppable = [*(["region"] if regions < 2 else []), *DROPPABLE]
     if not together:
         droppable += [facts.title(fact) for fact in told if list(fact["screens"]) == ["ps"]]
-    droppable += ["region", *(() if together else (facts.title(fact) for fact in reversed(told)))]
+    droppable.append("region")
+    droppable += ["address"] if together else [facts.title(fact) for fact in reversed(told)]
     output.table(columns, table, output.STATE_STYLES, droppable=droppable)
     for row in rows:
         if row["error"]:
@@ -162,6 +163,8 @@ def logs(
         lines = found["lines"][-tail:] if tail else []
         if request and not lines:
             output.note(f"no node told of request {request}: {WHY_NOT_TOLD}")
+        elif not (lines or follow or as_json):
+            output.note("no node has told of any such thing yet")
         try:
             while True:
                 for line in lines:

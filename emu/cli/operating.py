@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from emu import state
 from emu.cli import faulting, injecting, output
 from emu.cli.attach import SOCKET, attached
+from emu.cli.helping import help_of
 from emu.cli.words import command_of, missing
 from emu.control.client import ControlClient, ControlError
 from emu.model.faults import Fault
@@ -102,7 +103,7 @@ def _add(app: typer.Typer, name: str, told: Told) -> None:
 
     word = word_of(dict(told))
     made = faulting.lasting(word) if told["lasts"] else _operation(told, word)
-    app.command(name, help=told["help"])(made)
+    app.command(name, **help_of(told["help"]))(made)
 
 
 def _named(app: typer.Typer, name: str) -> Any:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from emu.cli.folding import FoldingConsole
 from emu.observe.shown import duration
 from nodes.parts import jsons
 
@@ -29,6 +29,8 @@ INTERRUPTED: Final = 130
 
 GAP: Final = 2
 """Between two columns of a table."""
+LEAST_FOLDED: Final = 32
+"""Cells: to how little the widest column of a table may be folded before others are left out."""
 STATE_STYLES: Final = {
     "up": "green",
     "starting": "yellow",
@@ -42,7 +44,7 @@ STATE_STYLES: Final = {
 }
 
 
-class _Unread(Console):
+class _Unread(FoldingConsole):
     """A console on stderr that goes quiet when nobody reads it, instead of ending the program."""
 
     def on_broken_pipe(self) -> None:
@@ -50,7 +52,7 @@ class _Unread(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-out: Final = Console(highlight=False, soft_wrap=True, emoji=False)
+out: Final = FoldingConsole(highlight=False, soft_wrap=True, emoji=False)
 err: Final = _Unread(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
@@ -110,28 +112,40 @@ def table(
 ) -> None:
     """A table on a terminal; aligned plain text in a pipe. `styles` colours cells by their text.
 
-    `droppable` columns are left out, one after the other, while the terminal is too narrow.
+    While the terminal is too narrow, `droppable` columns are left out, one after the other; the
+    widest of the others is folded.
     """
     texts = [[_cell(value) for value in row] for row in rows]
+    widths = _widths(columns, texts)
     if not out.is_terminal:
-        widths = _widths(columns, texts)
         for row in [[column.upper() for column in columns], *texts]:
             line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             sys.stdout.write(line.rstrip() + "\n")
         return
-    shown = list(range(len(columns)))
-    for name in droppable:
-        widths = _widths(columns, texts)
-        if sum(widths[place] + GAP for place in shown) - GAP <= out.width:
-            break
-        shown = [place for place in shown if columns[place] != name]
+    shown = _shown(columns, widths, droppable)
+    widest = max(shown, key=lambda place: widths[place])
     drawn = Table(box=None, pad_edge=False, header_style="bold dim")
     for place in shown:
-        drawn.add_column(columns[place].upper(), no_wrap=True)
+        kept = place != widest
+        drawn.add_column(
+            columns[place].upper(), no_wrap=kept, overflow="ellipsis" if kept else "fold"
+        )
     for row in texts:
         cells = [row[place] for place in shown]
         drawn.add_row(*(f"[{styles[c]}]{c}[/]" if c in styles else _plain(c) for c in cells))
     out.print(drawn)
+
+
+def _shown(columns: Sequence[str], widths: Sequence[int], droppable: Sequence[str]) -> list[int]:
+    """The places of the columns for which the terminal is wide enough."""
+    shown = list(range(len(columns)))
+    for name in (*droppable, None):
+        needed = [widths[place] for place in shown]
+        widest = max(needed)
+        if sum(needed) - widest + min(widest, LEAST_FOLDED) + GAP * (len(shown) - 1) <= out.width:
+            break
+        shown = [place for place in shown if columns[place] != name]
+    return shown
 
 
 def _widths(columns: Sequence[str], texts: list[list[str]]) -> list[int]:

@@ -9,7 +9,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
+
+from emu.cli.folding import FoldingConsole
 
 MAX_WAITING: Final = 10_000
 """Lines that wait for a slow reader; what comes above it is left out, and counted."""
@@ -37,7 +39,7 @@ class _Descriptor(io.TextIOBase):
         return self._number
 
 
-class _Console(Console):
+class _Console(FoldingConsole):
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 

@@ -131,7 +131,7 @@ def _look(session: Session, instances: list[Instance]) -> list[tuple[str, str]]:
         if look is not None:
             address, _, port = _where(session, instance).rpartition(":")
             lines += look(instance.placement.config, address, int(port))
-    lines.append((session.observe.page_url, "watch and break it, in a browser"))
+    lines.append((session.observe.page_url, "watch it and break it, on a page"))
     if session.prometheus is not None:
         lines.append((f"{session.prometheus.url}/alerts", "Prometheus, which scrapes it"))
         lines.append(("emu dashboards", "Grafana's dashboards for it"))

@@ -20,6 +20,7 @@ from emu.cli import (
     exporting,
     faulting,
     files,
+    helping,
     joining,
     loading,
     merge,
@@ -106,7 +107,8 @@ def _add(verb: Callable[..., None], panel: str, cls: type[TyperCommand] | None =
     name = verb.__name__
     example = next(each for each in EXAMPLES if each.split()[1] == name)
     epilog = f"{explain.EXAMPLE}{example}"
-    app.command(name, cls=cls, epilog=epilog, rich_help_panel=panel)(verb)
+    told = helping.help_of(verb.__doc__ or "")
+    app.command(name, cls=cls, epilog=epilog, rich_help_panel=panel, **told)(verb)
 
 
 def _version(asked: bool) -> None:

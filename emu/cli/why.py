@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import typer
+from rich.text import Text
 
 from emu.cli import output
 from emu.cli.attach import ClusterOption, JsonOption, ask
@@ -34,7 +35,7 @@ def why(
     region = f" from {found['region']}" if found.get("region") else ""
     output.line(f"{found['url']}{region}: {found['status']} in {_ms(found['time_s'])}")
     for line in _rows(found["hops"]):
-        output.line(line)
+        output.out.print(Text(line))
 
 
 def _ask(url: str, region: str, cluster: str) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""Lines that are longer than the terminal is wide: broken between words, not in them.
+
+The rest stands below the last column that began in the line's left part, so that rows stay rows.
+Only on a terminal: what a pipe or a file gets, or is in a Text of `no_wrap`, is as long as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+LEFT_PART: Final = 0.45
+"""Of the width: how far to the right the rest of a line may begin."""
+LEAST_CHARS: Final = 30
+"""Of width; nothing is gained in a narrower one."""
+_COLUMN: Final = re.compile(r"(?:^|  ) *(?=\S)")
+_GAP: Final = re.compile(r" +")
+
+
+class FoldingConsole(Console):
+    """A console that folds texts where it prints on a terminal."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        if self.is_terminal and self.width >= LEAST_CHARS:
+            markup = how.get("markup", True)
+            objects = tuple(_fold(each, self.width, markup is not False) for each in objects)
+        super().print(*objects, **how)
+
+
+def _fold(what: RenderableType, width: int, markup: bool) -> RenderableType:
+    if isinstance(what, str):
+        what = Text.from_markup(what, emoji=False) if markup else Text(what)
+    if isinstance(what, Text):
+        return what if what.no_wrap else folded(what, width)
+    if isinstance(what, Group):
+        return Group(*(_fold(each, width, markup=True) for each in what.renderables))
+    return what
+
+
+def folded(text: Text, width: int) -> Text:
+    """Each line in pieces of at most `width` cells, where its words are not longer."""
+    lines = text.split("\n", allow_blank=True)
+    if all(line.cell_len <= width for line in lines):
+        return text
+    return Text("\n").join(piece for line in lines for piece in _pieces(line, width))
+
+
+def _pieces(line: Text, width: int) -> Iterator[Text]:
+    """The line as it is, or its beginning, and the rest further in."""
+    starts = [found.end() for found in _COLUMN.finditer(line.plain)]
+    hang = max((start for start in starts if start <= width * LEFT_PART), default=0)
+    begin = 0
+    for end, after in _breaks(line.plain, hang, width):
+        yield _further_in(line[begin:end], hang if begin else 0)
+        begin = after
+    yield _further_in(line[begin:], hang if begin else 0)
+
+
+def _further_in(piece: Text, hang: int) -> Text:
+    return Text(" " * hang) + piece if hang else piece
+
+
+def _breaks(plain: str, hang: int, width: int) -> Iterator[tuple[int, int]]:
+    """The gaps between two words at which a piece ends: where each begins and ends."""
+    begin, room = 0, width
+    last: re.Match[str] | None = None
+    ends = [*_GAP.finditer(plain, hang + 1), None]
+    for gap in ends:
+        end = len(plain) if gap is None else gap.start()
+        if cell_len(plain[begin:end]) > room and last is not None:
+            yield last.span()
+            begin, room, last = last.end(), width - hang, None
+        last = gap

@@ -1,0 +1,72 @@
+"""What is longer than the terminal is wide goes on below its own column, and no word is cut."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.text import Text
+
+from emu.cli import output
+from emu.cli.folding import FoldingConsole, folded
+
+EVENT = "    6.267s ! emu          alert firing  why=db has no primary  look=Its members elect one"
+
+
+def test_the_rest_of_a_row_stands_below_its_last_column_on_the_left() -> None:
+    assert folded(Text(EVENT), 60).plain.split("\n") == [
+        "    6.267s ! emu          alert firing  why=db has no",
+        "                          primary  look=Its members elect",
+        "                          one",
+    ]
+
+
+@pytest.mark.parametrize("width", range(30, 100, 7))
+def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(width: int) -> None:
+    text = Text(f"{EVENT}\n\n{EVENT[20:]}\n", style="red")
+    told = folded(text, width).plain
+    assert max(map(len, told.split("\n"))) <= width
+    assert told.split() == text.plain.split()
+    assert told.count("\n\n") == 1 and told.endswith("\n")
+
+
+def test_a_word_that_is_longer_than_the_terminal_stays_whole_in_its_line() -> None:
+    url = "http://127.8.0.1:9100/#token=" + "t" * 40
+    assert url in folded(Text(f"watch it here:  {url}  in a browser"), 40).plain.split("\n")[0]
+
+
+def test_colours_stay_on_their_words() -> None:
+    text = Text("one two ").append("three four", style="red")
+    lines = folded(text, 10).split("\n")
+    assert [line.plain for line in lines] == ["one two", "three four"]
+    assert [span.style for span in lines[1].spans] == ["red"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_only_a_terminal_folds(terminal: bool) -> None:
+    file = StringIO()
+    console = FoldingConsole(file=file, force_terminal=terminal, width=40, soft_wrap=True)
+    console.print(EVENT, markup=False)
+    assert file.getvalue().count("\n") == (3 if terminal else 1)
+    console.print(Text(EVENT, no_wrap=True))
+    assert file.getvalue().endswith(f"{EVENT}\n")
+
+
+def test_a_narrow_table_loses_what_may_go_and_folds_its_widest_column(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = StringIO()
+    monkeypatch.setattr(
+        output, "out", FoldingConsole(file=file, force_terminal=True, width=50, soft_wrap=True)
+    )
+    row = [
+        "queue-broker-1-1",
+        "running",
+        "127.7.1.15:7000",
+        "epoch 1, lsn 281, lag 0 s, records 99",
+    ]
+    output.table(["name", "state", "address", "says"], [row], {}, droppable=["address"])
+    told = Text.from_ansi(file.getvalue()).plain
+    assert "127.7.1.15" not in told and "…" not in told
+    assert {"queue-broker-1-1", "running", "99"} <= set(told.split())
+    assert max(map(len, told.split("\n"))) <= 50
