@@ -7,6 +7,7 @@ not a row whose key is NULL. What a transaction may do is state.py's business.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -87,8 +88,10 @@ def layout_of(db: apsw.Connection, table: str) -> Layout:
 class Layouts:
     """Of the tables of one connection, until the schema changes."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: apsw.Connection, own: AbstractContextManager[None]) -> None:
+        """Inside `own`, what the database itself asks is not counted as a client's."""
         self._db = db
+        self._own = own
         self._known: dict[str, Layout] = {}
         self._statements: dict[tuple[int, str, tuple[int, ...]], str] = {}
 
@@ -101,7 +104,8 @@ class Layouts:
         """Raises Misfit."""
         found = self._known.get(table)
         if found is None:
-            found = self._known[table] = layout_of(self._db, table)
+            with self._own:
+                found = self._known[table] = layout_of(self._db, table)
         return found
 
     def statement(self, what: int, table: str, places: Sequence[int]) -> str:

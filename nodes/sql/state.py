@@ -6,7 +6,6 @@ elsewhere: rows by changes.py, changes of the schema as statements. No clock, di
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -20,11 +19,12 @@ from nodes.replica.family import Group, Outcome
 from nodes.replica.state_machine import DoesNotApply
 from nodes.sql import schema
 from nodes.sql.chance import Chance
-from nodes.sql.changes import Layouts, Misfit, Noted, make_again, quoted, repeat
+from nodes.sql.changes import Layouts, Misfit, Noted, make_again, repeat
 from nodes.sql.copy import copy_in, copy_out, open_in_memory
+from nodes.sql.digest import digests
 from nodes.sql.functions import Functions
 from nodes.sql.rules import ERRORS, NO_UTF8, Rules
-from nodes.sql.texts import as_bytes, decoded, raw
+from nodes.sql.texts import as_bytes, decoded
 from protocols.errors import RpcError
 from protocols.replication.pieces import Content, Pieces
 from protocols.stepping import Steps
@@ -167,7 +167,7 @@ class SqlState:
             results = self._steps(parsed, parts) if not asked.rows else self._again(asked)
             if request_id:
                 self._remember(request_id, lsn, results)
-            if rows := self._noted.take():
+            if rows := self._taken():
                 parts.append(("", rows))
             size_bytes = sum(len(sql) + len(rows) for sql, rows in parts)
             most_bytes = min(GROUP_BYTES, MAX_RECORD_BYTES)
@@ -288,18 +288,8 @@ class SqlState:
     def digests(self) -> dict[str, str]:
         """Each table's content in short, with its rowids, and the schema's: the same for copies
         that hold the same."""
-        found = {"sqlite_schema": _digest(sorted(map(repr, schema.objects(self.db))))}
-        for table in self._tables():
-            rows = self._own(f"SELECT {self._everything(table)} FROM {quoted(table)}")
-            found[table] = f"{len(rows)} rows, {_digest(sorted(map(msgpack.packb, rows)))}"
-        return found
-
-    def _everything(self, table: str) -> str:
-        """All that can be seen of a table's rows; texts as bytes, for they may be any."""
-        layout = self._layouts.of(table)
-        names = [row[0] for row in self._own("SELECT name FROM pragma_table_xinfo(?)", table)]
-        columns = [f"typeof({each}), {raw(each)}" for each in map(quoted, names)]
-        return ", ".join([layout.rowid, *columns] if layout.rowid else columns)
+        with self._rules.own():
+            return digests(self.db, self._layouts)
 
     def load_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
         """What makes this the state that a dump gave; until it is called, all is as it was."""
@@ -316,7 +306,7 @@ class SqlState:
         self.db = db
         self._rules.forget()
         self._functions.install(db)
-        self._layouts = Layouts(db)
+        self._layouts = Layouts(db, self._rules.own())
         self._noted = Noted(db, self._layouts)
         self._checker = schema.Checker(db)
         self._rules.is_full = lambda: self._noted.size_bytes > MAX_NOTED_BYTES
@@ -386,8 +376,8 @@ class SqlState:
             raise RpcError("bad_request", "put schema changes into a batch of their own")
         if changed_schema:
             self._check_schema()
-            parts.append((sql, self._noted.take(schema_changed=True)))
-            result["did"] = changed_schema
+            parts.append((sql, self._taken(schema_changed=True)))
+            result |= {"columns": [], "did": changed_schema}  # ALTER has some within itself
         wanted = guard.get("rows") if isinstance(guard, dict) else None
         got = len(result["rows"]) if result["columns"] else result["changes"]
         if wanted is not None and got != wanted:
@@ -434,8 +424,9 @@ class SqlState:
         self._layouts.forget()
         self._rules.forget()
 
-    def _tables(self) -> tuple[str, ...]:
-        return tuple(schema.tables(self.db))
+    def _taken(self, *, schema_changed: bool = False) -> bytes:
+        with self._rules.own():
+            return self._noted.take(schema_changed=schema_changed)
 
     def _own(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         with self._rules.own():
@@ -493,8 +484,3 @@ def _bindable(params: Any) -> Any:
     if not isinstance(params, list | tuple):
         raise RpcError("bad_request", "params must be a list or a map")
     return tuple(params)
-
-
-def _digest(parts: Iterable[str | bytes]) -> str:
-    whole = b"".join(each if isinstance(each, bytes) else each.encode() for each in parts)
-    return hashlib.sha256(whole).hexdigest()[:16]

@@ -50,7 +50,7 @@ def test_a_query_that_was_once_run_as_a_write_still_does_not_write():
 def test_a_second_statement_behind_the_first_is_refused_and_undone():
     made = with_table()
     refused(made, "INSERT INTO t VALUES ('a', 1); CREATE TABLE z (id INTEGER PRIMARY KEY)")
-    assert rows(made) == [] and "z" not in made._tables()
+    assert rows(made) == [] and "z" not in made.digests()
     executed(made, ["INSERT INTO t VALUES ('a', 1);  -- the end"], 2)
     with pytest.raises(RpcError, match="one statement"):
         made.query("SELECT 1; SELECT 2")
@@ -95,7 +95,7 @@ def test_views_of_views_are_refused_before_they_stand_for_too_much(parts, form):
 def test_a_comment_hides_no_schema_change_and_no_file(before):
     primary, replica = pair()
     both(primary, replica, f"{before}CREATE TABLE z (id INTEGER PRIMARY KEY)")
-    assert replica._tables() == primary._tables()
+    assert replica.digests() == primary.digests()
     refused(primary, f"{before}VACUUM INTO '/tmp/x'", match="VACUUM is not allowed")
     refused(primary, f"{before}COMMIT", match="a batch is the transaction")
 
@@ -104,6 +104,12 @@ def test_a_comment_hides_no_schema_change_and_no_file(before):
     "statement",
     [
         "CREATE TEMP TABLE z (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE temp.t (id INTEGER PRIMARY KEY)",
+        'CREATE TABLE "TeMp".z AS SELECT 1 AS id',
+        "CREATE VIEW temp.t AS SELECT 1 AS id",
+        "CREATE TRIGGER temp.r AFTER INSERT ON main.t BEGIN DELETE FROM t; END",
+        "CREATE VIRTUAL TABLE temp.z USING fts5(x)",
+        "INSERT INTO temp.sqlite_schema VALUES ('table', 't', 't', 0, '')",
         "CREATE VIRTUAL TABLE z USING fts5(text)",
         "CREATE TABLE emu_z (id INTEGER PRIMARY KEY)",
         "DROP TABLE emu_requests",

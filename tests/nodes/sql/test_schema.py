@@ -73,7 +73,7 @@ def test_a_key_is_not_weakened_by_a_detour_within_one_batch():
     detour = ["ALTER TABLE t RENAME TO u", "ALTER TABLE u ALTER COLUMN id DROP NOT NULL"]
     executed(made, [TABLE], 1)
     refused(made, *detour, "ALTER TABLE u RENAME TO t", code="refused", match="PRIMARY KEY")
-    assert made._tables() == ("emu_requests", "t")
+    assert tuple(made.digests()) == ("sqlite_schema", "emu_requests", "t")
 
 
 OWN = "emu_requests"
@@ -146,3 +146,26 @@ def test_the_page_of_a_table_is_not_shown_for_each_replica_has_its_own():
     executed(made, [TABLE], 1)
     shown = made.query("SELECT rootpage, name FROM sqlite_master WHERE name = 't'")["rows"]
     assert shown == [[None, "t"]]
+
+
+@pytest.mark.parametrize(
+    "column", ["s TEXT NOT NULL DEFAULT 'x' CHECK (s <> 'y')", "g TEXT AS (id || '!') NOT NULL"]
+)
+@pytest.mark.parametrize("strict", ["", " STRICT"])
+def test_a_column_that_old_rows_must_fit_is_added(column, strict):
+    made, replica = state(), state()
+    statements = [f"CREATE TABLE s (id INTEGER PRIMARY KEY){strict}", "INSERT INTO s VALUES (7)"]
+    for lsn, sql in enumerate([*statements, f"ALTER TABLE s ADD COLUMN {column}"], 1):
+        done = executed(made, [sql], lsn)
+        replica.apply(done.record)
+    assert made.digests() == replica.digests() and done.results[0]["columns"] == []
+    refused(made, "ALTER TABLE s ADD COLUMN n INT CHECK (id < 7)", match="CHECK")
+    refused(made, "PRAGMA quick_check", match="not allowed")
+
+
+def test_what_the_database_asks_for_itself_is_not_counted_as_a_clients():
+    made = state()
+    tables = [f"CREATE TABLE t{each} (id INTEGER PRIMARY KEY, v AS (1))" for each in range(30)]
+    executed(made, tables, 1)
+    executed(made, ["CREATE VIEW v AS SELECT 1 AS x"], 2)
+    assert len(made.digests()) == 32
