@@ -298,6 +298,8 @@ class Context(Protocol):
     region: str
     generation: int
     """1 at first boot, one more at each restart; a name never has the same one twice in a run."""
+    run: str
+    """What tells this run from the others that used the same disks; "" if there are none."""
     network: Network
     disk: Disk
     clock: Clock

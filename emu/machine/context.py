@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from emu.machine.life import Life
 from emu.machine.world import MachineSpec
 from nodes.base import Access, Clock, Cpu, Disk, History, Log, Network, Operation
 from nodes.metrics import Metrics
+
+RUN: Final = "/"
+"""In a seed: behind it comes what tells runs on the same disks apart."""
 
 
 class NodeContext:
@@ -37,6 +40,7 @@ class NodeContext:
         self.kind = spec.kind
         self.region = spec.region
         self.generation = life.generation
+        self.run = str(seed).partition(RUN)[2]
         self.network = network
         self.disk = disk
         self.clock = clock

@@ -68,6 +68,7 @@ class OperatorContext:
         self.name = self.tier = self.kind = OPERATOR
         self.region = ""
         self.generation = 1
+        self.run = ""
         self.network = world.operator_network()
         self.clock: Clock = WorldClock(world)
         self.cpu: Cpu = _NoCpu()

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from nodes.cache.client import CacheClient
 from nodes.cache.judged import CACHED, READ, WRITE
+from nodes.parts.lives import of_this_run
 from nodes.replica.client import GroupClient
 from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
 from protocols import database as database_words
@@ -42,8 +43,8 @@ class LookAside:
     def __init__(self, setting: Setting) -> None:
         ctx, options = setting.ctx, setting.options
         self.options = options
-        self.name = f"{ctx.name}.{ctx.generation}"
-        self.keys = KeyRing(f"{ctx.tier}-k", options)
+        self.name = of_this_run(ctx, f"{ctx.name}.{ctx.generation}")
+        self.keys = KeyRing(f"{of_this_run(ctx, ctx.tier)}-k", options)
         self._setting = setting
         self._cache: CacheClient | None = None
         self._database: GroupClient | None = None

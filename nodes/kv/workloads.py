@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from nodes.kv.client import KvClient
 from nodes.kv.scatter import Scatter
+from nodes.parts.lives import of_this_run
 from nodes.replica.client import GroupClient
 from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
 from protocols.errors import RpcError
@@ -40,8 +41,8 @@ class KvWorkload:
         ctx, options = setting.ctx, setting.options
         self.ctx = ctx
         self.options = options
-        self.name = f"{ctx.name}.{ctx.generation}"
-        self.keys = KeyRing(f"{ctx.tier}-", options)
+        self.name = of_this_run(ctx, f"{ctx.name}.{ctx.generation}")
+        self.keys = KeyRing(f"{of_this_run(ctx, ctx.tier)}-", options)
         self._setting = setting
         self._client: KvClient | None = None
         self._router: GroupClient | None = None
@@ -121,7 +122,7 @@ class Append(KvWorkload):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self.keys = KeyRing(f"{{{self.ctx.tier}}}-", self.options)
+        self.keys = KeyRing(f"{{{of_this_run(self.ctx, self.ctx.tier)}}}-", self.options)
 
     def next(self, rng: random.Random, number: int) -> Step:
         key = self.keys.choose(rng, number)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import trio
 
+from nodes.parts.lives import of_this_run
 from nodes.queue.client import QueueClient, Record
 from nodes.queue.consumer import Consumer
 from nodes.queue.work import Job, WorkQueue
@@ -42,8 +43,8 @@ class QueueWorkload:
     def __init__(self, setting: Setting) -> None:
         ctx = setting.ctx
         self.ctx = ctx
-        self.name = f"{ctx.name}.{ctx.generation}"
-        self.topic = f"{ctx.tier}.topic"
+        self.name = of_this_run(ctx, f"{ctx.name}.{ctx.generation}")
+        self.topic = of_this_run(ctx, f"{ctx.tier}.topic")
         self.timeout_s = setting.options.timeout_s
         self.client = QueueClient(ctx, setting.nursery, setting.directory, setting.options.asks)
 
@@ -111,7 +112,7 @@ class Work(QueueWorkload):
         self._rng = setting.ctx.rng("work")
         self._drained: list[Any] = []
         """Also by a drain that failed on its way."""
-        self.dead = f"{ctx.tier}.dead"
+        self.dead = of_this_run(ctx, f"{ctx.tier}.dead")
 
     async def prepare(self) -> None:
         await self.client.declare(self.dead, {"partitions": PARTITIONS, "groups": ["drain"]})

@@ -147,7 +147,7 @@ class _Compartment:
 
     def __init__(self, ctx: Context, name: str, group: str) -> None:
         self.name, self.tier, self.kind, self.region = ctx.name, ctx.tier, ctx.kind, ctx.region
-        self.generation = ctx.generation
+        self.generation, self.run = ctx.generation, ctx.run
         self.network, self.clock, self.cpu = ctx.network, ctx.clock, ctx.cpu
         self.metrics, self.history = ctx.metrics, ctx.history
         self.log: Log = _GroupsLog(ctx.log, group)

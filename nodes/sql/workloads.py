@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from nodes.parts.lives import of_this_run
 from nodes.sql.client import DatabaseClient
 from nodes.workloads.base import KeyRing, Session, Setting, Step, Workload
 from protocols.database import Rows, Written
@@ -35,8 +36,9 @@ class SqlWorkload:
         self.options = options
         self.replicas = options.reads == "replicas"
         self.guarantee = SESSION if self.replicas else ""
-        self.name = f"{ctx.name}.{ctx.generation}"
-        self.keys = KeyRing(f"{ctx.tier}-k", options)  # another tier's history is another's
+        self.name = of_this_run(ctx, f"{ctx.name}.{ctx.generation}")
+        # another tier's history is another's
+        self.keys = KeyRing(f"{of_this_run(ctx, ctx.tier)}-k", options)
         self._requests = 0
         self._client = DatabaseClient(
             ctx,

@@ -78,6 +78,15 @@ async def test_a_node_that_writes_nothing_has_no_folder(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
+async def test_on_disks_that_stay_each_run_has_a_name_of_its_own(tmp_path):
+    runs = []
+    for temporary in (False, False, True):
+        async with LiveWorld(7, tmp_path, temporary=temporary) as world:
+            runs.append(world.machine(spec("web-1")).boot(1)[1].run)
+            await trio.sleep(0.002)
+    assert runs[0] != runs[1] != "" == runs[2]
+
+
 async def test_a_running_machine_is_not_booted_twice_nor_removed(tmp_path):
     async with LiveWorld(7, tmp_path) as world:
         machine = world.machine(spec("web-1"))

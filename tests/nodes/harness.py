@@ -209,6 +209,7 @@ class MemoryContext:
         self.tier = self.kind = name.partition("-")[0]
         self.region = region
         self.generation = 1
+        self.run = ""
         self.network = MemoryNetwork(world, name)
         self.disk: Any = None
         self.clock = MemoryClock(world.nursery)
