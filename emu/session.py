@@ -35,7 +35,7 @@ from emu.observe.record import Record, record
 from emu.observe.webhooks import Webhook, Webhooks
 from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
-from emu.processes.goings import nodes_came, nodes_killed, nodes_leave
+from emu.processes.goings import nodes_came, nodes_killed, nodes_leave, nodes_moved
 from emu.processes.joining import MOST_SHOWN, Joined, Joining
 from emu.processes.runner import Workers
 from emu.processes.shared import SharedWorld
@@ -201,6 +201,7 @@ class Session:
         joining.on_lost = partial(nodes_killed, cluster, restart=False)
         joining.on_came = partial(nodes_came, cluster)
         joining.on_leave = partial(nodes_leave, cluster)
+        joining.on_moved = partial(nodes_moved, cluster)
         await cluster.nursery.start(joining.serve, *options.join_at)
         self.folder.keep_token(options.joined.token)
         self.folder.describe(self.facts())

@@ -44,6 +44,10 @@ class Subnet:
             self._by_name[name] = found
         return found
 
+    def is_real(self, address: str) -> bool:
+        """Whether a machine of that address is really there; else only its ports are somewhere."""
+        return self.aliases
+
     def release(self) -> None:
         if self._lock is not None:
             self._lock.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -74,8 +75,8 @@ class LiveCard(Card[LiveNetwork, Host]):
 
     async def _connect(self, target: Host, port: int) -> Stream:
         network = self._network
-        where = target.ports.get(port, (target.address, port))
-        if not network.subnet.aliases and port not in target.ports:
+        where = network.place(target, port)
+        if where is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{target.spec.name}:{port} is closed")
         sock = socket.socket()
         prepare(sock, network.buffer_bytes)
@@ -156,6 +157,10 @@ class DialledStream(LiveStream):
         super()._leave_life()
         self._network.forget(self._endpoint)
 
+    def end(self, *, crash: bool) -> None:
+        super().end(crash=crash)
+        self._network.forget(self._endpoint)
+
 
 class LiveListener(Listener):
     """Accepts, asks who it is, and refuses whoever may not come in."""
@@ -168,7 +173,10 @@ class LiveListener(Listener):
         self._host = host
         self._life = life
         self._sock = sock
-        self._closed = False
+        self._closed = self._waits = False
+        self._unknown: dict[socket.socket, tuple[str, int]] = {}
+        """Connections whose dialer is still to be told, and where they come from."""
+        self._known: deque[tuple[socket.socket, tuple[str, int], str]] = deque()
         if life is not None:
             life.own(self)
 
@@ -176,6 +184,12 @@ class LiveListener(Listener):
         await checkpoint()
         while True:
             self._check()
+            if self._known:
+                stream = self._let_in(*self._known.popleft())
+                if stream is not None:
+                    return stream
+                await checkpoint()
+                continue
             try:
                 sock, address = self._sock.accept()
             except BlockingIOError:
@@ -186,22 +200,39 @@ class LiveListener(Listener):
                     raise trio.ClosedResourceError("this listener is closed") from error
                 await trio.sleep(0.05 if error.errno in (errno.EMFILE, errno.ENFILE) else 0)
                 continue
-            name = await self._network.who(address)
-            if not self._network.admit(self._host, self.port, name):
-                link = self._network.links.link(self._host.spec.name, name)
-                SocketSink(self._network, sock, link).close(reset=True)
-                continue
-            prepare(sock, self._network.buffer_bytes)
-            rights = self._network.rights(self._host, self.port, name)
-            peer = Peer(name, address[0], address[1], rights)
-            return LiveStream(self._network, sock, self._life, peer, self._host.spec.name)
+            self._unknown[sock] = address
+            self._network.identify(address, partial(self._identified, sock))
+
+    def _identified(self, sock: socket.socket, name: str) -> None:
+        address = self._unknown.pop(sock, None)
+        if address is not None:  # else this listener is closed
+            self._known.append((sock, address, name))
+            if self._waits:
+                trio.lowlevel.notify_closing(self._sock)
+
+    def _let_in(self, sock: socket.socket, address: tuple[str, int], name: str) -> Stream | None:
+        """None: whoever that is may not come in, and was reset."""
+        network = self._network
+        if not network.admit(self._host, self.port, name):
+            link = network.links.link(self._host.spec.name, name)
+            SocketSink(network, sock, link).close(reset=True)
+            return None
+        prepare(sock, network.buffer_bytes)
+        rights = network.rights(self._host, self.port, name)
+        peer = Peer(name, network.seen_at(name, address[0]), address[1], rights)
+        return LiveStream(network, sock, self._life, peer, self._host.spec.name)
 
     async def _wait(self) -> None:
+        self._waits = True
         try:
             await wait_readable(self._sock)
-        except (OSError, trio.ClosedResourceError) as error:
+        except trio.ClosedResourceError:
+            self._check()  # or somebody is known now
+        except OSError as error:
             self._check()
             raise trio.ClosedResourceError("this listener is closed") from error
+        finally:
+            self._waits = False
 
     def _check(self) -> None:
         if self._life is not None:
@@ -224,6 +255,10 @@ class LiveListener(Listener):
     def close(self, *, reset: bool) -> None:
         if not self._closed:
             self._closed = True
-            self._host.ports.pop(self.port, None)
+            self._network.listens_no_more(self._host, self.port)
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+            for waiting in (*self._unknown, *(known[0] for known in self._known)):
+                waiting.close()
+            self._unknown.clear()
+            self._known.clear()

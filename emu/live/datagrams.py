@@ -33,8 +33,10 @@ class LiveDatagramSocket:
         self._port = port or self._sock.getsockname()[1]
         self._asks = not port
         self._udp_port = self._port | UDP
-        self._local = network.listening(self._sock, host, self._udp_port)
-        self._endpoint = (self._local[0], self._local[1] | UDP)
+        address, number = network.local_of(self._sock)
+        self._endpoint = (address, number | UDP)
+        if not self._asks:
+            network.listening(self._sock, host, self._udp_port)
         if self._name != OUTSIDE:
             network.remember(self._endpoint, self._name)
         self._closed = False
@@ -64,15 +66,15 @@ class LiveDatagramSocket:
         if arrive_s is not None:
             timers.call_at(arrive_s, arrive)
 
-    def _find(self, address: str, port: int) -> tuple[str, tuple[str, int]]:
-        """Whose port that is, and where it really is."""
+    def _find(self, address: str, port: int) -> tuple[str, tuple[str, int] | None]:
+        """Whose port that is, and where it really is; None: nowhere."""
         target = self._network.host(address)
         if target is None:
             return self._network.name_of(address, port | UDP), (address, port)
-        return target.spec.name, target.ports.get(port | UDP, (target.address, port))
+        return target.spec.name, self._network.place(target, port | UDP)
 
-    def _send_now(self, data: bytes, where: tuple[str, int]) -> None:
-        if not self._closed:
+    def _send_now(self, data: bytes, where: tuple[str, int] | None) -> None:
+        if where is not None and not self._closed:
             with suppress(OSError):
                 self._sock.sendto(data, where)
 
@@ -90,7 +92,7 @@ class LiveDatagramSocket:
             except ConnectionError:
                 continue  # an ICMP error of something sent before
             name = self._network.name_of(address[0], address[1] | UDP)
-            peer = Peer(name, address[0], address[1])
+            peer = Peer(name, self._network.seen_at(name, address[0]), address[1])
             if self._crosses(data, peer) and self._admits(peer.name):
                 return data, peer
 
@@ -139,7 +141,8 @@ class LiveDatagramSocket:
             self._closed = True
             if self._life is not None:
                 self._life.disown(self)
-            self._host.ports.pop(self._udp_port, None)
+            if not self._asks:
+                self._network.listens_no_more(self._host, self._udp_port)
             self._network.forget(self._endpoint)
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()

@@ -102,12 +102,16 @@ class LiveNetwork:
         self.outer = ""
         """At which address of this computer its machines are, where some are on other computers:
         all at the same one."""
+        self.common = LOCALHOST
+        """Where machines are whose own address is in the network's tables only."""
         self.shared: frozenset[str] = frozenset()
         """Addresses of several machines, which tell nobody's name."""
         self.on_dialled: Callable[[tuple[str, int], str, str], object] | None = None
         """Is told from which endpoint who dials whom, just before."""
+        self.on_forgotten: Callable[[tuple[str, int]], object] | None = None
+        """Is told which endpoint is nobody's any more."""
         self.on_listening: Callable[[Host], object] | None = None
-        """Is told of a machine that listens at another port than its own."""
+        """Is told of a machine that listens elsewhere than at its address and port, or no more."""
         self._listed_ports = 0
 
     def spawn(self, task: Callable[[], Awaitable[Any]]) -> None:
@@ -160,7 +164,24 @@ class LiveNetwork:
     def where(self, name: str, port: int) -> tuple[str, int]:
         """Where a port of a machine really listens (or would)."""
         host = self.hosts[name]
-        return host.ports.get(port, (host.address, port))
+        return self.place(host, port) or (host.address, port & ~UDP)
+
+    def place(self, host: Host, port: int) -> tuple[str, int] | None:
+        """Where a port of a machine is to be dialled; None: nowhere."""
+        found = host.ports.get(port)
+        if found is not None:
+            return found
+        if self.subnet.is_real(host.address):
+            return host.address, port & ~UDP
+        asks = port & UDP and self.name_of(self.common, port) == host.spec.name
+        return (self.common, port & ~UDP) if asks else None
+
+    def seen_at(self, name: str, address: str) -> str:
+        """The address of whoever has come from there: one that machines share says nothing."""
+        host = self.hosts.get(name)
+        if host is None or self.subnet.is_real(host.address):
+            return address
+        return host.address
 
     def set_power(self, host: Host, on: bool) -> None:
         """Off: its peers hear nothing. On again: what they hold is reset."""
@@ -185,9 +206,9 @@ class LiveNetwork:
             found = self._name_by_address.get(address)
         return found or OUTSIDE
 
-    async def who(self, endpoint: tuple[str, int]) -> str:
-        """Who has dialled from there: `name_of`, as soon as that can be known."""
-        return self.name_of(*endpoint)
+    def identify(self, endpoint: tuple[str, int], call: Callable[[str], object]) -> None:
+        """Call with who has dialled from there (`name_of`), as soon as that can be known."""
+        call(self.name_of(*endpoint))
 
     def dial_from(self, address: str, where: str) -> str:
         """The local address with which a machine of that address dials; "": any."""
@@ -202,19 +223,33 @@ class LiveNetwork:
         if self.on_dialled is not None:
             self.on_dialled(endpoint, dialer, target)
 
-    def listening(self, sock: socket.socket, host: Host, port: int) -> tuple[str, int]:
-        """That socket is the machine's port: remember, and return, where others find it."""
+    def local_of(self, sock: socket.socket) -> tuple[str, int]:
+        """Where others find that socket."""
         address, number = sock.getsockname()
-        where = host.ports[port] = (host.address if address == ANYWHERE else address, number)
+        return self.outer if address == ANYWHERE else address, number
+
+    def listening(self, sock: socket.socket, host: Host, port: int) -> None:
+        """That socket is the machine's port."""
+        host.ports[port] = self.local_of(sock)
+        self._tell_listening(host, port, host.ports[port])
+
+    def listens_no_more(self, host: Host, port: int) -> None:
+        """That port is closed."""
+        where = host.ports.pop(port, None)
+        if where is not None:
+            self._tell_listening(host, port, where)
+
+    def _tell_listening(self, host: Host, port: int, where: tuple[str, int]) -> None:
         if self.on_listening is not None and where != (host.address, port & ~UDP):
             self.on_listening(host)
-        return where
 
     def remember(self, endpoint: tuple[str, int], name: str) -> None:
         self._name_by_endpoint[endpoint] = name
 
     def forget(self, endpoint: tuple[str, int]) -> None:
         self._name_by_endpoint.pop(endpoint, None)
+        if self.on_forgotten is not None:
+            self.on_forgotten(endpoint)
 
     def rights(self, host: Host, port: int, name: str) -> tuple[str, ...]:
         """What `name` may ask at that port, if the port is one where not all may ask everything."""
@@ -238,7 +273,7 @@ class LiveNetwork:
         if not self.subnet.aliases:
             self._bind_elsewhere(sock, host, LOCALHOST, port)
             return
-        if self.outer and host.address == self.outer:
+        if self.outer and host.address != LOCALHOST:
             self._bind_outer(sock, host, port)
             return
         try:

@@ -51,6 +51,14 @@ async def nodes_came(cluster: Cluster, names: Sequence[str]) -> None:
                 nursery.start_soon(cluster.start, name)
 
 
+def nodes_moved(cluster: Cluster, names: Sequence[str]) -> None:
+    """Whoever looks for them is to have the address that they have now."""
+    for name in names:
+        instance = cluster.instances.get(name)
+        if instance is not None:
+            cluster.membership.put(instance.as_member(), instance.spec.group)
+
+
 async def nodes_leave(cluster: Cluster, names: Sequence[str]) -> None:
     """Their process wants to end: each is stopped in order."""
     async with trio.open_nursery() as nursery:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from emu.live.addresses import Subnet
+from emu.live.network import UDP
 from emu.live.world import LiveWorld
 from emu.machine.clock import ClockState, MachineClock
 from emu.machine.disk import MachineDisk
@@ -17,7 +18,7 @@ from emu.machine.events import Events
 from emu.machine.links import Links, Rule, Shaper, Throttle, Trunk
 from emu.machine.machine import EmulatedMachine
 from emu.machine.world import MachineSpec
-from emu.processes.apart import GuestNetwork, boot_id
+from emu.processes.apart import GuestNetwork, boot_id, is_unreal
 from emu.processes.control import plain
 from emu.processes.trunks import Cells
 from nodes.base import History
@@ -90,6 +91,7 @@ class JoinedWorld(LiveWorld):
             "machine": self._know,
             "ports": self._ports,
             "dials": self.network.hear_of,
+            "closes": self.network.hear_no_more,
             "power": self._power,
             "shape": self._links.shape_with,
             "rule": self._links.put,
@@ -117,12 +119,14 @@ class JoinedWorld(LiveWorld):
         if host is None:
             self.network.add_machine(spec)
         elif host.address != address:
+            self._ports(spec.name, {})
             self.network.move(host, address)
 
     def forget(self, name: str) -> None:
         if name in self._machines:
             self.remove_machine(name)
         else:
+            self._ports(name, {})
             self.network.remove_machine(name)
         self._subnet.forget(name)
 
@@ -135,8 +139,13 @@ class JoinedWorld(LiveWorld):
 
     def _ports(self, name: str, ports: dict[int, tuple[str, int]]) -> None:
         host = self.network.host(name)
-        if host is not None and name not in self._machines:
-            host.ports = dict(ports)
+        if host is None or name in self._machines:
+            return
+        for port, (address, number) in host.ports.items():
+            self.network.forget((address, number | port & UDP))
+        host.ports = dict(ports)
+        for port, (address, number) in ports.items():
+            self.network.remember((address, number | port & UDP), name)
 
     def _power(self, name: str, on: bool) -> None:
         """Of another's machine; what hangs on an own one's power is done where it is cut."""
@@ -164,6 +173,9 @@ class JoinedSubnet(Subnet):
         super().__init__(aliases=False)
         self.aliases = True
         self.number = number
+
+    def is_real(self, address: str) -> bool:
+        return not is_unreal(address)
 
     def know(self, name: str, address: str) -> None:
         self._by_name[name] = address

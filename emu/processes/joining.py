@@ -114,6 +114,8 @@ class Joining(ProcessHome):
         """Is told which nodes died with a process; without it they have failed."""
         self.on_came: OnNodes | None = None
         """Is told which nodes can be booted again."""
+        self.on_moved: Callable[[Sequence[str]], object] | None = None
+        """Is told which nodes have another address than they had."""
         self.on_leave: OnNodes | None = None
         """Stops these nodes, whose process wants to end."""
         self.address = ""
@@ -289,7 +291,10 @@ class Joining(ProcessHome):
             self.part(process)
             for name in names:
                 del self._of[name]
-                self.world.guests.pop(name, None)
+                if self.world.guests.pop(name, None) is not None:
+                    self.world.lost_at(name)
+        if self.world.outer and self.on_moved is not None:
+            self.on_moved(names)
         self._ended(process)
 
     async def _leave(self, process: JoinedProcess) -> None:

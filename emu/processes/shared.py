@@ -36,6 +36,8 @@ class SharedWorld(LiveWorld):
         self.outer = outer
         self.guests: dict[str, Tell] = {}
         """Who runs each node that is at an address of its own, and is to know who dials it."""
+        self._told_of: dict[tuple[str, int], dict[Tell, None]] = {}
+        """Of a socket of ours that is open: who knows whose it is."""
         self.listeners: dict[Tell, None] = {}
         self.trunks_fd = shared_memory()
         self._cells = Cells(self.trunks_fd)
@@ -53,10 +55,11 @@ class SharedWorld(LiveWorld):
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         if self.outer:
-            self.network.subnet = self._addresses = OuterSubnet(self.outer)
-            self.network.outer = self.outer
+            self.network.subnet = self._addresses = OuterSubnet()
+            self.network.outer = self.network.common = self.outer
             self.network.shared = frozenset({self.outer, LOCALHOST})
             self.network.on_dialled = self._dialled
+            self.network.on_forgotten = self._forgotten
         self.network.on_listening = self._listening
         return self
 
@@ -92,6 +95,14 @@ class SharedWorld(LiveWorld):
     def found_at(self, name: str, address: str) -> None:
         """A node's machine is (or will be) there from now on."""
         self._addresses.know(name, address)
+        self._move(name, address)
+
+    def lost_at(self, name: str) -> None:
+        """It is there no more: whoever has that address next is somebody else."""
+        self._addresses.forget(name)
+        self._move(name, self._addresses.address(name))
+
+    def _move(self, name: str, address: str) -> None:
         host = self.network.host(name)
         if host is not None and host.address != address:
             self.network.move(host, address)
@@ -102,8 +113,13 @@ class SharedWorld(LiveWorld):
 
     def _dialled(self, endpoint: tuple[str, int], dialer: str, target: str) -> None:
         tell = self.guests.get(target)
-        if tell is not None:
+        if tell is not None and tell not in self._told_of.setdefault(endpoint, {}):
+            self._told_of[endpoint][tell] = None
             tell("dials", endpoint, dialer)
+
+    def _forgotten(self, endpoint: tuple[str, int]) -> None:
+        for tell in self._told_of.pop(endpoint, ()):
+            tell("closes", endpoint)
 
     def _listening(self, host: Host) -> None:
         self.notify("ports", host.spec.name, dict(host.ports))

@@ -1,5 +1,6 @@
 """One suite for both worlds: every test here runs live, live without loopback aliases, and
-simulated. Simulated times are exact and asserted so; live ones are never early, and may be late.
+simulated (as a soak: live where all machines share an outer address, too). Simulated times are
+exact and asserted so; live ones are never early, and may be late.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from emu.machine import links
 from emu.machine.life import Life, current_life
 from emu.machine.private_trio import seeded_scheduler, undead
 from emu.machine.world import MachineSpec
+from emu.processes.shared import SharedWorld
 from emu.sim.timers import SimClock
 from emu.sim.world import Knobs, SimWorld
 from nodes.base import Fenced
@@ -43,7 +45,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.trio(run=run_in_virtual_time), append=False)
 
 
-@pytest.fixture(params=["live", "live without aliases", "sim"])
+AT_ONE_ADDRESS = "live at one address"
+
+
+@pytest.fixture(
+    params=[
+        "live",
+        "live without aliases",
+        "sim",
+        pytest.param(AT_ONE_ADDRESS, marks=pytest.mark.soak),
+    ]
+)
 def make_world(request, tmp_path) -> Callable:
     """`async with make_world() as world`: a fresh world of each kind. No dead node may be left
     running in it."""
@@ -52,6 +64,8 @@ def make_world(request, tmp_path) -> Callable:
     async def make(*, knobs: Knobs | None = None, **options) -> AsyncIterator[LiveWorld | SimWorld]:
         if request.param == "sim":
             made: Any = SimWorld(7, knobs=knobs or Knobs(), checkpoint_every=1)
+        elif request.param == AT_ONE_ADDRESS:
+            made = SharedWorld(7, tmp_path, outer="127.250.8.1", checkpoint_every=1, **options)
         else:
             aliases = request.param == "live"
             made = LiveWorld(7, tmp_path, aliases=aliases, checkpoint_every=1, **options)

@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from emu.processes import door
+from emu.processes.apart import is_unreal
 from emu.processes.door import DoorError
 from protocols.errors import RpcError
 from tests.cli.running import EMU, PATIENCE_S, Up, emu, environment
@@ -194,8 +195,8 @@ async def test_who_dials_is_known_where_machines_are_on_several_computers(tmp_pa
         for pad in (one, two, own, other):
             await pad.up()
             await pad.call("note", pad.name)
-        assert len({one.handle.address, two.handle.address, own.handle.address}) == 3
-        assert own.handle.address == other.handle.address == r.world.outer
+        assert len({each.handle.address for each in (one, two, own, other)}) == 4
+        assert is_unreal(own.handle.address) and not is_unreal(one.handle.address)
         for dialer, target in ((one, two), (two, one), (one, own), (own, one), (own, two)):
             assert (await dialer.call("dial", target.name))[0] == target.name
         for dialer, target in ((two, own), (other, one), (one, other)):
@@ -206,9 +207,12 @@ async def test_who_dials_is_known_where_machines_are_on_several_computers(tmp_pa
         one.handle.end(crash=False)
         r.guests[0].kill()
         await r.until(lambda: "pad-1" in r.runner.missing())
-        before = one.handle.address
+        assert is_unreal(one.handle.address), "whoever is there now is somebody else"
+        await two.handle.in_force()
+        with pytest.raises(RpcError):
+            await two.call("dial", "pad-1")
         await one.up(2)
-        assert one.handle.address != before, "another pod"
+        assert one.handle.address == f"{APART}4", "another pod"
         await two.handle.in_force()
         assert (await two.call("dial", "pad-1"))[0] == "pad-1"
 
