@@ -6,6 +6,7 @@ function that does the swapping; whoever hunts them runs the ordinary machinery 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,10 @@ Plant = Callable[[Swap], None]
 
 MOST_SEEDS: Final = 200
 """A bug that so many do not find is not found."""
+LENGTHS_S: Final = (4.0, 6.0, 8.0, 16.0)
+"""Virtual seconds: a bug that shows so early needs no longer run."""
+KNOWN: Final = Path(__file__).parent / "sim" / "planted" / "known_seeds.json"
+"""{room: {sentence: [[seed, for_s, faults], ...]}}, as `python -m tests.known_seeds` wrote it."""
 
 
 class Named(Protocol):
@@ -39,14 +44,6 @@ class Bug(NamedTuple):
 
     sentence: str
     plant: Plant
-
-
-class SeededBug(NamedTuple):
-    """`seed`: the first that is known to find it; CI looks there, `make soak` from 1 on."""
-
-    sentence: str
-    plant: Plant
-    seed: int
 
 
 def listed(bugs: list[Any], make: Callable[..., Any], *more: Any) -> Callable[[Plant], Plant]:
@@ -97,6 +94,71 @@ class Campaign(NamedTuple):
         return [
             f"seed {each.seed}: {each.kind}: {each.anomaly}" for each in results if each.anomaly
         ]
+
+    def shortened(self) -> Iterator[Campaign]:
+        """It, and before it as it would be if it ended earlier: a bug may show there already."""
+        for for_s in LENGTHS_S:
+            if for_s < self.for_s:
+                yield self._replace(for_s=for_s)
+        yield self
+
+
+class Script(NamedTuple):
+    """A hunt of a room's own: what is wrong under a seed, "" if nothing is."""
+
+    anomaly: Callable[[int], str]
+    for_s: float = 0.0
+    faults: str = ""
+
+    def shortened(self) -> Iterator[Script]:
+        """It is as long as it is."""
+        yield self
+
+
+Hunt = Campaign | Script
+
+
+class Known(NamedTuple):
+    """A run that found a bug when it was last looked for, and nothing in the true code."""
+
+    seed: int
+    for_s: float = 0.0
+    faults: str = ""
+
+
+class Room(NamedTuple):
+    """Bugs that CI looks for, and the hunts that may find each."""
+
+    name: str
+    bugs: Sequence[Named]
+    hunts: Callable[[Any], Sequence[Hunt]]
+
+    def known(self, bug: Named) -> list[Known] | None:
+        """The runs that are known to find it, the cheapest first; None: nobody has looked."""
+        found = json.loads(KNOWN.read_text()).get(self.name, {}).get(bug.sentence)
+        return None if found is None else [Known(*each) for each in found]
+
+    def anomaly(self, bug: Named, known: Known) -> str:
+        """What that run finds, with whatever is planted by now."""
+        for hunt in self.hunts(bug):
+            if hunt.faults == known.faults:
+                hunt = hunt._replace(for_s=known.for_s)
+                return hunt.anomaly(known.seed)
+        raise ValueError(f"no hunt for {bug.sentence!r} has the faults {known.faults!r}")
+
+
+def look_again(room: Room, bug: Named) -> None:
+    """Look where the bug was found before, and nowhere else: each known run only where the one
+    before it has become stale, since any change of the code deals other cards."""
+    known = room.known(bug)
+    renew = f"python -m tests.known_seeds {room.name}"
+    assert known is not None, f"no run is known to find it: `{renew}` looks for some"
+    if not known:
+        pytest.xfail("no run is known yet that finds it: `make soak` hunts it in 200 seeds")
+    with planted(bug.plant):
+        found = any(room.anomaly(bug, each) for each in known)
+    seeds = ", ".join(str(each.seed) for each in known)
+    assert found, f"seeds {seeds} no longer find it: `{renew}` looks for others"
 
 
 def each_of(bugs: Sequence[Named], only: Iterable[str] | None = None) -> pytest.MarkDecorator:

@@ -30,27 +30,24 @@ from tests.planting import Plant, Swap, Unlike, listed
 
 
 class PlantedBug(NamedTuple):
-    """`seed`: the first that is known to find it; CI looks there, `make soak` from 1 on."""
-
     sentence: str
     plant: Plant
     topology: str
     faults: FaultSource
-    seed: int
 
 
 BUGS: list[PlantedBug] = []
 
 
-def bug(topology: str, *, seed: int, faults: FaultSource = "swarm") -> Callable[[Plant], Plant]:
+def bug(topology: str, *, faults: FaultSource = "swarm") -> Callable[[Plant], Plant]:
     """List the function under its docstring."""
-    return listed(BUGS, PlantedBug, topology, faults, seed)
+    return listed(BUGS, PlantedBug, topology, faults)
 
 
 # --- the database's log and disk -------------------------------------------------------------
 
 
-@bug("single", seed=4)
+@bug("single")
 def _never_synced(swap: Swap) -> None:
     """the log is never synced"""
 
@@ -62,7 +59,7 @@ def _never_synced(swap: Swap) -> None:
     swap.setattr(replica_files.ReplicaFiles, "sync", sync)
 
 
-@bug("single", seed=10)
+@bug("single")
 def _acknowledged_before_sync(swap: Swap) -> None:
     """a write is acknowledged when its sync begins, not when it ends"""
     sound = replica_files.ReplicaFiles.sync
@@ -78,7 +75,7 @@ def _acknowledged_before_sync(swap: Swap) -> None:
     swap.setattr(replica.ReplicaDriver, "_sync_forever", sync_forever)
 
 
-@bug("single", seed=11)
+@bug("single")
 def _crc_ignored(swap: Swap) -> None:
     """recovery does not compare a record's checksum"""
 
@@ -95,7 +92,7 @@ def _crc_ignored(swap: Swap) -> None:
     swap.setattr(log_format, "_record_at", record_at)
 
 
-@bug("single", seed=9)
+@bug("single")
 def _torn_tail_kept(swap: Swap) -> None:
     """recovery reads past a torn tail, and leaves it in the file"""
     sound = Recovery._cut
@@ -112,7 +109,7 @@ def _torn_tail_kept(swap: Swap) -> None:
     swap.setattr(Recovery, "_cut", cut)
 
 
-@bug("single", seed=5)
+@bug("single")
 def _named_before_synced(swap: Swap) -> None:
     """a snapshot gets its name before its bytes are synced"""
     sound = SnapshotFiles.save
@@ -137,7 +134,7 @@ def _named_before_synced(swap: Swap) -> None:
 # --- the database's transactions -------------------------------------------------------------
 
 
-@bug("replicated", seed=18)
+@bug("replicated")
 def _request_ids_ignored(swap: Swap) -> None:
     """nobody looks whether a request id is known"""
     sound = sql.SqlState.execute
@@ -148,7 +145,7 @@ def _request_ids_ignored(swap: Swap) -> None:
     swap.setattr(sql.SqlState, "execute", execute)
 
 
-@bug("replicated", seed=4)
+@bug("replicated")
 def _request_ids_forgotten(swap: Swap) -> None:
     """request ids are not part of what a snapshot brings back"""
     sound = sql.SqlState._become
@@ -160,7 +157,7 @@ def _request_ids_forgotten(swap: Swap) -> None:
     swap.setattr(sql.SqlState, "_become", become)
 
 
-@bug("single", seed=1)
+@bug("single")
 def _guards_ignored(swap: Swap) -> None:
     """a guard that does not hold refuses nothing"""
     sound = sql.SqlState._step
@@ -172,7 +169,7 @@ def _guards_ignored(swap: Swap) -> None:
     swap.setattr(sql.SqlState, "_step", step)
 
 
-@bug("replicated", seed=8)
+@bug("replicated")
 def _answered_before_commit(swap: Swap) -> None:
     """a write is answered before the quorum has it"""
 
@@ -182,7 +179,7 @@ def _answered_before_commit(swap: Swap) -> None:
     swap.setattr(replica.ReplicaDriver, "when_acknowledged", when_acknowledged)
 
 
-@bug("replicated", seed=3)
+@bug("replicated")
 def _read_before_commit(swap: Swap) -> None:
     """a read is answered before what it saw is committed"""
 
@@ -192,7 +189,7 @@ def _read_before_commit(swap: Swap) -> None:
     swap.setattr(replica.ReplicaDriver, "visible", visible)
 
 
-@bug("replicated", seed=18)
+@bug("replicated")
 def _retried_under_a_new_id(swap: Swap) -> None:
     """a write that is tried again has a new request id"""
     sound = client.Client.call
@@ -210,7 +207,7 @@ def _retried_under_a_new_id(swap: Swap) -> None:
 # --- the wire --------------------------------------------------------------------------------
 
 
-@bug("single", seed=1)
+@bug("single")
 def _wrong_msgid(swap: Swap) -> None:
     """an answer goes out under the msgid of the newest request, not its own"""
     answer, respond = (
@@ -229,7 +226,7 @@ def _wrong_msgid(swap: Swap) -> None:
     swap.setattr(wire_connection.ServerConnection, "_respond", respond_wrongly)
 
 
-@bug("single", seed=3)
+@bug("single")
 def _msgid_used_again(swap: Swap) -> None:
     """a call that gave up leaves its msgid to the next, and with it its answer"""
     sound = client.Client._forget
@@ -241,7 +238,7 @@ def _msgid_used_again(swap: Swap) -> None:
     swap.setattr(client.Client, "_forget", forget)
 
 
-@bug("single", seed=5)
+@bug("single")
 def _broken_is_definite(swap: Swap) -> None:
     """a call whose connection broke is said not to have happened"""
 
@@ -255,7 +252,7 @@ def _broken_is_definite(swap: Swap) -> None:
     swap.setattr(client.Client, "_fail_all", fail_all)
 
 
-@bug("single", seed=31)
+@bug("single")
 def _timeout_is_definite(swap: Swap) -> None:
     """a call that was not answered in time is said not to have happened"""
     sound = client._Waiter.fail
@@ -266,7 +263,7 @@ def _timeout_is_definite(swap: Swap) -> None:
     swap.setattr(client._Waiter, "fail", fail)
 
 
-@bug("single", seed=5)
+@bug("single")
 def _sent_again(swap: Swap) -> None:
     """a call whose connection broke is sent again over the next one, and nobody is told"""
 
@@ -289,7 +286,7 @@ def _sent_again(swap: Swap) -> None:
     swap.setattr(client.Client, "_fail_all", fail_all)
 
 
-@bug("site", seed=1)
+@bug("site")
 def _time_not_passed_on(swap: Swap) -> None:
     """a call does not inherit how much time its own caller has left"""
     sound = wire_connection.ServerConnection._call
@@ -304,7 +301,7 @@ def _time_not_passed_on(swap: Swap) -> None:
 # --- the balancer ----------------------------------------------------------------------------
 
 
-@bug("site", seed=2)
+@bug("site")
 def _down_is_used(swap: Swap) -> None:
     """a server that is marked down still gets connections"""
 
@@ -314,7 +311,7 @@ def _down_is_used(swap: Swap) -> None:
     swap.setattr(pool.Pool, "_healthy", healthy)
 
 
-@bug("maintenance", seed=38, faults="planned")
+@bug("maintenance", faults="planned")
 def _drain_cuts(swap: Swap) -> None:
     """a server that drains loses the connections that it has"""
     sound = balancer.BalancerNode._members_changed
@@ -328,7 +325,7 @@ def _drain_cuts(swap: Swap) -> None:
     swap.setattr(balancer.BalancerNode, "_members_changed", members_changed)
 
 
-@bug("maintenance", seed=38, faults="planned")
+@bug("maintenance", faults="planned")
 def _web_drains_at_once(swap: Swap) -> None:
     """a web server says that it has drained while requests are in its hands"""
 
@@ -339,7 +336,7 @@ def _web_drains_at_once(swap: Swap) -> None:
     swap.setattr(web.WebNode, "_drain", drain)
 
 
-@bug("site", seed=1)
+@bug("site")
 def _queue_without_bound(swap: Swap) -> None:
     """the queue in front of the servers has no bound"""
 
@@ -359,7 +356,7 @@ def _queue_without_bound(swap: Swap) -> None:
     swap.setattr(pool.Pool, "take", take)
 
 
-@bug("site", seed=14)
+@bug("site")
 def _session_kept(swap: Swap) -> None:
     """a server that could not be reached keeps the session it was chosen for"""
     sound = pool.Pool.failed
@@ -371,7 +368,7 @@ def _session_kept(swap: Swap) -> None:
     swap.setattr(pool.Pool, "failed", failed)
 
 
-@bug("site", seed=1)
+@bug("site")
 def _never_up_again(swap: Swap) -> None:
     """a server that was down once is never used again"""
     sound = pool.Pool.checked
@@ -384,7 +381,7 @@ def _never_up_again(swap: Swap) -> None:
     swap.setattr(pool.Pool, "checked", checked)
 
 
-@bug("site", seed=12)
+@bug("site")
 def _stays_in_the_queue(swap: Swap) -> None:
     """who gave up waiting stays in the queue, and is given a server later"""
 

@@ -23,20 +23,17 @@ LOG = "cache-log"
 
 
 class CacheBug(NamedTuple):
-    """`seed`: the first that is known to find it; CI looks there, `make soak` from 1 on."""
-
     sentence: str
     plant: Plant
     topology: str
-    seed: int
 
 
 BUGS: list[CacheBug] = []
 
 
-def bug(topology: str, seed: int = 1) -> Callable[[Plant], Plant]:
+def bug(topology: str) -> Callable[[Plant], Plant]:
     """List the function under its docstring."""
-    return listed(BUGS, CacheBug, topology, seed)
+    return listed(BUGS, CacheBug, topology)
 
 
 # --- who may fill --------------------------------------------------------------------------------
@@ -78,7 +75,7 @@ def _same_flight(swap: Swap) -> None:
     swap.setattr(client.CacheClient, "fetch", fetch)
 
 
-@bug(LEASES, seed=2)
+@bug(LEASES)
 def _early_without_token(swap: Swap) -> None:
     """who fetches a value anew before its time is over sets it without a token"""
     sound = client.CacheClient._refresh_soon
@@ -201,7 +198,7 @@ def _renewed_by_reading(swap: Swap) -> None:
     swap.setattr(store.CacheStore, "get", get)
 
 
-@bug(LEASES, seed=3)
+@bug(LEASES)
 def _by_wall_clock(swap: Swap) -> None:
     """times of values are counted by the wall clock"""
     sound = desk.Desk.__init__
@@ -229,7 +226,7 @@ def _fresh_for_ever(swap: Swap) -> None:
     swap.setattr(follower.Follower, "_ask", ask)
 
 
-@bug(LOG, seed=2)
+@bug(LOG)
 def _not_replayed(swap: Swap) -> None:
     """a node that was away goes on from where the log is now"""
     sound = follower.Follower._ask
@@ -253,7 +250,7 @@ def _record_skipped(swap: Swap) -> None:
     swap.setattr(feed, "old_keys_of", old_keys_of)
 
 
-@bug(LOG, seed=2)
+@bug(LOG)
 def _row_without_token(swap: Swap) -> None:
     """a row that the cache fetched is kept, though its key was deleted meanwhile"""
 

@@ -6,45 +6,40 @@ find it under tests/sim/planted/cdn.yaml. How they are hunted is test_cdn_plante
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from nodes.cdn import edge, journal, store
 from nodes.cdn.store import Kept, Store
 from protocols.caching import ranges, reuse, storing
 from protocols.caching.reuse import Decision, Stored
-from tests.planting import Plant, SeededBug, Swap, listed
+from tests.planting import Bug, Swap, listed
 
-BUGS: list[SeededBug] = []
-
-
-def bug(seed: int = 1) -> Callable[[Plant], Plant]:
-    """List the function under its docstring."""
-    return listed(BUGS, SeededBug, seed)
+BUGS: list[Bug] = []
+bug = listed(BUGS, Bug)
 
 
 # --- whose it is ---------------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _vary_ignored(swap: Swap) -> None:
     """what Vary names is not looked at"""
     swap.setattr(store, "matches", lambda chosen, request: True)
 
 
-@bug()
+@bug
 def _authorization_shared(swap: Swap) -> None:
     """the answer to one user's credentials is given to another"""
     swap.setattr(storing, "is_shared", lambda policy: True)
 
 
-@bug()
+@bug
 def _part_for_the_whole(swap: Swap) -> None:
     """a 206 is kept as the whole"""
     swap.setattr(storing, "PARTIAL", 999)
 
 
-@bug()
+@bug
 def _range_too_short(swap: Swap) -> None:
     """a range is cut without its last byte"""
     sound = ranges.Wanted.within
@@ -59,19 +54,19 @@ def _range_too_short(swap: Swap) -> None:
 # --- how old it is -------------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _never_stale(swap: Swap) -> None:
     """what was fresh stays fresh"""
     swap.setattr(Stored, "left_s", lambda self, now_s: 1.0)
 
 
-@bug()
+@bug
 def _stale_without_end(swap: Swap) -> None:
     """an origin that fails lets stale objects be served for ever"""
     swap.setattr(reuse, "stale_if_error", lambda *_: "stale-if-error")
 
 
-@bug()
+@bug
 def _revalidated_without_end(swap: Swap) -> None:
     """stale-while-revalidate has no end, and nobody revalidates"""
 
@@ -81,7 +76,7 @@ def _revalidated_without_end(swap: Swap) -> None:
     swap.setattr(reuse, "decide", decide)
 
 
-@bug()
+@bug
 def _confirmed_unasked(swap: Swap) -> None:
     """an answer of another version counts as a confirmation"""
     sound = edge.Edge.take
@@ -98,7 +93,7 @@ def _confirmed_unasked(swap: Swap) -> None:
 # --- what was purged -----------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _purge_forgotten(swap: Swap) -> None:
     """a restarted edge has forgotten what it purged, and its shield has not heard of it"""
 
@@ -108,13 +103,13 @@ def _purge_forgotten(swap: Swap) -> None:
     swap.setattr(journal.Journal, "load", load)
 
 
-@bug()
+@bug
 def _purged_on_its_way(swap: Swap) -> None:
     """an answer that was on its way when its URL was purged is kept"""
     swap.setattr(edge.Purges, "since", lambda self, place, where, tags: False)
 
 
-@bug()
+@bug
 def _revived(swap: Swap) -> None:
     """a 304 revives a purged object"""
 
@@ -127,19 +122,19 @@ def _revived(swap: Swap) -> None:
     swap.setattr(Store, "has", has)
 
 
-@bug()
+@bug
 def _shield_not_told(swap: Swap) -> None:
     """a shield is not told of a purge that missed it"""
     swap.setattr(edge.Edge, "purge_to_tell", lambda self, asked: None)
 
 
-@bug()
+@bug
 def _shield_not_suspected(swap: Swap) -> None:
     """what a shield has is believed, though its tag was purged"""
     swap.setattr(edge.Edge, "came_from_before", lambda self, asked, came: False)
 
 
-@bug()
+@bug
 def _one_variant_purged(swap: Swap) -> None:
     """a purge takes one variant, and leaves the others"""
 
@@ -152,7 +147,7 @@ def _one_variant_purged(swap: Swap) -> None:
     swap.setattr(Store, "drop_url", drop_url)
 
 
-@bug()
+@bug
 def _tags_forgotten(swap: Swap) -> None:
     """a purge by tag finds nothing"""
     swap.setattr(Store, "drop_tag", lambda self, tag: 0)

@@ -1,7 +1,7 @@
 """Bugs of replicated groups that show only in states a run has to reach: group commit, snapshots,
 leases, votes, uncommitted reads, links.
 
-How they are hunted is test_planted_bugs.py's. Seed 0: none is known yet that finds it.
+How they are hunted is test_planted_bugs.py's.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ GROUPS = "groups"
 SHARDS = "shards"
 
 
-def bug(topology: str, *, seed: int = 0, faults: FaultSource = "swarm") -> Any:
+def bug(topology: str, *, faults: FaultSource = "swarm") -> Any:
     """List the function under its docstring."""
-    return listed(GROUP_BUGS, PlantedBug, topology, faults, seed)
+    return listed(GROUP_BUGS, PlantedBug, topology, faults)
 
 
 # --- group commit ----------------------------------------------------------------------------
 
 
-@bug(GROUPS, seed=8)
+@bug(GROUPS)
 def _settled_one_early(swap: Swap) -> None:
     """a group is answered when the one before it is committed"""
     sound = group_commit.Commits._settle_at
@@ -52,7 +52,7 @@ def _settled_one_early(swap: Swap) -> None:
     swap.setattr(group_commit.Commits, "_settle_at", settle_at)
 
 
-@bug(GROUPS, seed=1)
+@bug(GROUPS)
 def _half_refused(swap: Swap) -> None:
     """a transaction that is refused keeps what it had done until then"""
 
@@ -64,7 +64,7 @@ def _half_refused(swap: Swap) -> None:
     swap.setattr(sql.SqlState, "_roll_back", roll_back)
 
 
-@bug(GROUPS, seed=3)
+@bug(GROUPS)
 def _lost_is_done(swap: Swap) -> None:
     """who loses its role tells those who wait that it is done"""
 
@@ -76,7 +76,7 @@ def _lost_is_done(swap: Swap) -> None:
     swap.setattr(Waiters, "reached", reached)
 
 
-@bug(GROUPS, seed=4)
+@bug(GROUPS)
 def _lost_is_refused(swap: Swap) -> None:
     """who loses its role says that what was on its way did not happen"""
     sound = Waiters.__init__
@@ -87,7 +87,7 @@ def _lost_is_refused(swap: Swap) -> None:
     swap.setattr(Waiters, "__init__", init)
 
 
-@bug(GROUPS, seed=3)
+@bug(GROUPS)
 def _earlier_attempt_forgotten(swap: Swap) -> None:
     """a refusal is told as final though an attempt before it may take effect"""
 
@@ -113,7 +113,7 @@ def _earlier_attempt_forgotten(swap: Swap) -> None:
 # --- leases and votes ------------------------------------------------------------------------
 
 
-@bug(GROUPS, seed=2)
+@bug(GROUPS)
 def _half_a_promise(swap: Swap) -> None:
     """a follower keeps its promise for half of the lease"""
 
@@ -133,7 +133,7 @@ def _half_a_promise(swap: Swap) -> None:
     swap.setattr(Elector, "primary_spoke", primary_spoke)
 
 
-@bug(GROUPS, seed=35)
+@bug(GROUPS)
 def _lease_from_the_reply(swap: Swap) -> None:
     """a lease is measured from the answer, not from the question"""
     sound = primary.Primary._renew_lease
@@ -147,7 +147,7 @@ def _lease_from_the_reply(swap: Swap) -> None:
     swap.setattr(primary.Primary, "_renew_lease", renew_lease)
 
 
-@bug(GROUPS, seed=2)
+@bug(GROUPS)
 def _lease_never_ends(swap: Swap) -> None:
     """a primary serves until it hears of another"""
     from protocols.replication.config import NEVER
@@ -175,7 +175,7 @@ def _vote_by_length(swap: Swap) -> None:
     swap.setattr(voter.Voter, "_grants", grants)
 
 
-@bug(GROUPS, seed=1)
+@bug(GROUPS)
 def _vote_for_any_log(swap: Swap) -> None:
     """a vote is given without a look at the log"""
     sound = voter.Voter._grants
@@ -186,7 +186,7 @@ def _vote_for_any_log(swap: Swap) -> None:
     swap.setattr(voter.Voter, "_grants", grants)
 
 
-@bug(GROUPS, seed=50)
+@bug(GROUPS)
 def _votes_without_its_disk(swap: Swap) -> None:
     """a member whose disk was lost votes as if nothing had been"""
 
@@ -205,13 +205,13 @@ def _serves_before_it_begins(swap: Swap) -> None:
     swap.setattr(counting.Counting, "has_begun", property(lambda self: True))
 
 
-@bug(GROUPS, seed=3)
+@bug(GROUPS)
 def _gaps_are_taken(swap: Swap) -> None:
     """a follower does not look whether its log meets what is sent"""
     swap.setattr(follower.Follower, "_fits", lambda self, prev_lsn, prev_epoch: True)
 
 
-@bug(GROUPS, seed=49)
+@bug(GROUPS)
 def _acknowledged_unsynced(swap: Swap) -> None:
     """a follower confirms as durable what it has only written"""
     sound = follower.Follower._confirm
@@ -240,7 +240,7 @@ def _replicas_show_all(swap: Swap) -> None:
     swap.setattr(applying.Applying, "_target", target)
 
 
-@bug(GROUPS, seed=2)
+@bug(GROUPS)
 def _token_ignored(swap: Swap) -> None:
     """a replica answers though it lacks what the client has seen"""
 
@@ -250,7 +250,7 @@ def _token_ignored(swap: Swap) -> None:
     swap.setattr(database.SqlEngine, "_wait_for_token", wait_for_token)
 
 
-@bug(GROUPS, seed=2)
+@bug(GROUPS)
 def _cut_stays_applied(swap: Swap) -> None:
     """records that were cut stay in the state"""
     sound = replica.ReplicaDriver._restore
@@ -295,7 +295,7 @@ def _dump_without_what_came(swap: Swap) -> None:
     swap.setattr(snapshots, "dump_in_steps", dump)
 
 
-@bug(GROUPS, seed=11)
+@bug(GROUPS)
 def _half_a_snapshot_is_taken(swap: Swap) -> None:
     """a start takes half a snapshot, which it finds beside the true one, for it"""
     sound = recovery.Recovery._snapshot
@@ -319,7 +319,7 @@ def _installed_over_its_log(swap: Swap) -> None:
     swap.setattr(Segments, "clear", clear)
 
 
-@bug(GROUPS, seed=11)
+@bug(GROUPS)
 def _dropped_too_much(swap: Swap) -> None:
     """a snapshot drops files of the log that are newer than it is"""
     sound = Segments.drop_before
@@ -333,7 +333,7 @@ def _dropped_too_much(swap: Swap) -> None:
 # --- links -----------------------------------------------------------------------------------
 
 
-@bug(GROUPS, seed=37)
+@bug(GROUPS)
 def _overtaken(swap: Swap) -> None:
     """a piece of a stream that is sent again is overtaken by what came after it"""
 

@@ -6,7 +6,7 @@ find it under tests/sim/planted/queue.yaml. How they are hunted is test_queue_pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,20 +27,16 @@ from nodes.queue import publishing as publishing_module
 from nodes.replica import files as replica_files
 from nodes.replica.group_commit import Commits
 from protocols.replication.quorum import AckRule
-from tests.planting import Plant, SeededBug, Swap, listed
+from tests.planting import Bug, Swap, listed
 
-BUGS: list[SeededBug] = []
-
-
-def bug(seed: int = 1) -> Callable[[Plant], Plant]:
-    """List the function under its docstring."""
-    return listed(BUGS, SeededBug, seed)
+BUGS: list[Bug] = []
+bug = listed(BUGS, Bug)
 
 
 # --- durability ----------------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _acknowledged_by_the_leader_alone(swap: Swap) -> None:
     """a publisher hears of its record before a majority has it"""
     sound = broker.QueueBrokerNode._group
@@ -51,7 +47,7 @@ def _acknowledged_by_the_leader_alone(swap: Swap) -> None:
     swap.setattr(broker.QueueBrokerNode, "_group", group)
 
 
-@bug()
+@bug
 def _answered_at_once(swap: Swap) -> None:
     """an answer leaves when its record is proposed"""
 
@@ -62,7 +58,7 @@ def _answered_at_once(swap: Swap) -> None:
     swap.setattr(Commits, "_settle_at", settle_at)
 
 
-@bug()
+@bug
 def _read_before_it_is_safe(swap: Swap) -> None:
     """records are read before a majority has them"""
 
@@ -72,7 +68,7 @@ def _read_before_it_is_safe(swap: Swap) -> None:
     swap.setattr(desk.Desk, "high_watermark", high_watermark)
 
 
-@bug()
+@bug
 def _tail_not_in_snapshots(swap: Swap) -> None:
     """a snapshot leaves out what is not in a file yet"""
 
@@ -84,7 +80,7 @@ def _tail_not_in_snapshots(swap: Swap) -> None:
     swap.setattr(backlog.Backlog, "parts_of", parts_of)
 
 
-@bug()
+@bug
 def _log_never_synced(swap: Swap) -> None:
     """the log is never synced"""
 
@@ -102,19 +98,19 @@ def _log_never_synced(swap: Swap) -> None:
 # --- publishers ----------------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _retry_is_taken_as_new(swap: Swap) -> None:
     """a retry of a publisher is taken as new"""
     swap.setattr(producers.Producers, "published", lambda *_: None)
 
 
-@bug()
+@bug
 def _sequence_goes_on_after_an_unknown_outcome(swap: Swap) -> None:
     """a publisher gives another record the sequence of one whose outcome it does not know"""
     swap.setattr(client.Producer, "_failed", lambda self, error: None)
 
 
-@bug()
+@bug
 def _sequences_not_in_snapshots(swap: Swap) -> None:
     """a snapshot forgets how far publishers are"""
     sound = producers.Producers.to_wire
@@ -129,7 +125,7 @@ def _sequences_not_in_snapshots(swap: Swap) -> None:
 # --- partitions ----------------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _offsets_given_again_after_truncation(swap: Swap) -> None:
     """a partition that was emptied begins to count anew after a restart"""
     sound = partition.Partition.take
@@ -142,7 +138,7 @@ def _offsets_given_again_after_truncation(swap: Swap) -> None:
     swap.setattr(partition.Partition, "take", take)
 
 
-@bug()
+@bug
 def _full_is_forgotten(swap: Swap) -> None:
     """what makes room drops records that are not done"""
     sound = publishing_module.Publishing.check
@@ -160,13 +156,13 @@ def _full_is_forgotten(swap: Swap) -> None:
 # --- consumer groups -----------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _generation_unchecked(swap: Swap) -> None:
     """a commit of an old generation is taken"""
     swap.setattr(groups.ConsumerGroup, "check_commit", lambda *_: None)
 
 
-@bug()
+@bug
 def _partition_passes_too_early(swap: Swap) -> None:
     """a partition is given to a member while another still reads it"""
 
@@ -177,7 +173,7 @@ def _partition_passes_too_early(swap: Swap) -> None:
     swap.setattr(groups.ConsumerGroup, "_free", free)
 
 
-@bug()
+@bug
 def _committed_with_what_was_polled(swap: Swap) -> None:
     """a member passes over records whose commit was refused"""
 
@@ -187,7 +183,7 @@ def _committed_with_what_was_polled(swap: Swap) -> None:
     swap.setattr(consumer.Consumer, "give_up", give_up)
 
 
-@bug()
+@bug
 def _begins_at_the_beginning(swap: Swap) -> None:
     """a member that gets a partition reads it from its beginning"""
 
@@ -201,7 +197,7 @@ def _begins_at_the_beginning(swap: Swap) -> None:
 # --- work queues ---------------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _stale_ack_taken(swap: Swap) -> None:
     """an ack is taken though the record was delivered to another since"""
 
@@ -212,7 +208,7 @@ def _stale_ack_taken(swap: Swap) -> None:
     swap.setattr(working, "_problem", problem)
 
 
-@bug()
+@bug
 def _floor_beyond_a_hole(swap: Swap) -> None:
     """the floor of a work queue passes records that are not done"""
     sound = cursor.Cursor.settle
@@ -224,7 +220,7 @@ def _floor_beyond_a_hole(swap: Swap) -> None:
     swap.setattr(cursor.Cursor, "settle", settle)
 
 
-@bug()
+@bug
 def _dead_before_the_dead_letters_have_it(swap: Swap) -> None:
     """a record that failed for good is done before the dead letters have it"""
 
@@ -239,7 +235,7 @@ def _dead_before_the_dead_letters_have_it(swap: Swap) -> None:
     swap.setattr(working.Working, "bury", bury)
 
 
-@bug()
+@bug
 def _buried_twice(swap: Swap) -> None:
     """whoever dies is buried again by each who looks"""
     sound = working.Working.bury
@@ -254,13 +250,13 @@ def _buried_twice(swap: Swap) -> None:
     swap.setattr(working.Working, "bury", bury)
 
 
-@bug()
+@bug
 def _locks_end_with_their_leader(swap: Swap) -> None:
     """who comes into office does not know that locks end"""
     swap.setattr(working.Working, "begin_office", lambda self: None)
 
 
-@bug()
+@bug
 def _deliveries_counted_anew(swap: Swap) -> None:
     """a snapshot forgets which delivery of a record it was"""
     sound = cursor.Entry.to_wire
@@ -273,7 +269,7 @@ def _deliveries_counted_anew(swap: Swap) -> None:
     swap.setattr(cursor.Entry, "to_wire", to_wire)
 
 
-@bug()
+@bug
 def _rest_kept_from_replicas(swap: Swap) -> None:
     """that a record may be tried again is not told to the replicas"""
     sound = desk.Desk.do

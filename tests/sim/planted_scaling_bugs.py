@@ -6,7 +6,7 @@ find it under tests/sim/planted/scaled.yaml. How they are hunted is test_scaling
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from emu.machine.cpu import NodeCpu
@@ -15,20 +15,16 @@ from nodes.autoscaler.replicas import MILLI, Asked, Sample
 from nodes.autoscaler.scaler import CPU, IN_FLIGHT, REQUESTS
 from nodes.parts.backoff import RetryBudget
 from nodes.parts.breaker import Breaker, State
-from tests.planting import Plant, SeededBug, Swap, listed
+from tests.planting import Bug, Swap, listed
 
-BUGS: list[SeededBug] = []
-
-
-def bug(seed: int = 1) -> Callable[[Plant], Plant]:
-    """List the function under its docstring."""
-    return listed(BUGS, SeededBug, seed)
+BUGS: list[Bug] = []
+bug = listed(BUGS, Bug)
 
 
 # --- the pace ------------------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _down_without_a_window(swap: Swap) -> None:
     """a tier shrinks at once, whatever was wanted a moment ago"""
     sound = pace.Pace._steady
@@ -40,7 +36,7 @@ def _down_without_a_window(swap: Swap) -> None:
     swap.setattr(pace.Pace, "_steady", steady)
 
 
-@bug()
+@bug
 def _window_takes_the_last(swap: Swap) -> None:
     """a window takes what was asked for first in it, not the most"""
 
@@ -53,13 +49,13 @@ def _window_takes_the_last(swap: Swap) -> None:
     swap.setattr(pace.Pace, "_steady", steady)
 
 
-@bug()
+@bug
 def _no_policies(swap: Swap) -> None:
     """a tier grows as fast as it wants, whatever its policies say"""
     swap.setattr(pace.Pace, "_within", lambda self, current, wanted, now_s: wanted)
 
 
-@bug()
+@bug
 def _what_came_is_forgotten(swap: Swap) -> None:
     """a policy counts from the current number, not from that at the period's beginning"""
 
@@ -74,7 +70,7 @@ def _what_came_is_forgotten(swap: Swap) -> None:
     swap.setattr(pace.Pace, "_within", within)
 
 
-@bug()
+@bug
 def _no_least(swap: Swap) -> None:
     """a tier shrinks below its least"""
     sound = pace.Pace.limit
@@ -85,7 +81,7 @@ def _no_least(swap: Swap) -> None:
     swap.setattr(pace.Pace, "limit", limit)
 
 
-@bug()
+@bug
 def _no_most(swap: Swap) -> None:
     """a tier grows beyond its most"""
     sound = pace.Pace.limit
@@ -99,7 +95,7 @@ def _no_most(swap: Swap) -> None:
 # --- what is measured ----------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _corrections_turn_it(swap: Swap) -> None:
     """members that are not known turn the direction"""
     sound = replicas._corrected
@@ -115,7 +111,7 @@ def _corrections_turn_it(swap: Swap) -> None:
     swap.setattr(replicas, "_corrected", corrected)
 
 
-@bug(seed=4)
+@bug
 def _an_earlier_life_counts(swap: Swap) -> None:
     """counters of a member's earlier life are taken for this one's"""
 
@@ -145,7 +141,7 @@ def _an_earlier_life_counts(swap: Swap) -> None:
 # --- overload ------------------------------------------------------------------------------------
 
 
-@bug()
+@bug
 def _charged_late(swap: Swap) -> None:
     """a retry is charged when it leaves, not when it is decided"""
     sound = RetryBudget.made
@@ -164,13 +160,13 @@ def _charged_late(swap: Swap) -> None:
     swap.setattr(RetryBudget, "made", made)
 
 
-@bug()
+@bug
 def _never_charged(swap: Swap) -> None:
     """retries are counted, and never charged"""
     swap.setattr(RetryBudget, "take", lambda self: self.tokens >= 1.0)
 
 
-@bug(seed=6)
+@bug
 def _half_open_for_ever(swap: Swap) -> None:
     """a trial that fails leaves the breaker half-open, and nobody may try again"""
     sound = Breaker.failure
@@ -191,7 +187,7 @@ def _half_open_for_ever(swap: Swap) -> None:
     swap.setattr(Breaker, "allow", allow)
 
 
-@bug(seed=10)
+@bug
 def _cores_leak(swap: Swap) -> None:
     """a core that worked for somebody who left is never free again"""
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from emu.seeds.run import FaultSource
-from tests.planting import Campaign, each_of, first_found, hunt
+from tests.planting import Campaign, Room, each_of, first_found, hunt, look_again
 from tests.sim.planted_cache_bugs import BUGS, LEASES, LOG, CacheBug
 
 FOLDER = Path(__file__).parent / "planted"
 FOR_S = 8.0
 CONTROL_SEEDS = 200
 SAMPLE = ("a delete does not void the token of who fetches the key",)
-"""What CI looks for: it shows in the first seeds."""
+"""What CI looks for."""
 
 
 def campaign(topology: str, faults: FaultSource = "swarm") -> Campaign:
@@ -28,15 +28,21 @@ def finds(bug: CacheBug, seeds: Iterable[int]) -> int | None:
     return first_found(bug.plant, lambda seed: own.anomaly(seed) or drawn.anomaly(seed), seeds)
 
 
+ROOM = Room(
+    "cache",
+    [each for each in BUGS if each.sentence in SAMPLE],
+    lambda bug: [campaign(bug.topology, "timeline"), campaign(bug.topology)],
+)
+
+
 def test_the_bugs_are_many() -> None:
     assert len(BUGS) == len({each.sentence for each in BUGS}) >= 19
     assert {*SAMPLE} <= {each.sentence for each in BUGS}
 
 
-@pytest.mark.slow
-@each_of(BUGS, SAMPLE)
+@each_of(ROOM.bugs)
 def test_a_planted_bug_is_found(bug: CacheBug) -> None:
-    assert finds(bug, range(bug.seed, bug.seed + 3)) is not None
+    look_again(ROOM, bug)
 
 
 @pytest.mark.soak

@@ -26,7 +26,7 @@ from nodes.kv.moves import ShardMoves
 from nodes.kv.state import DELETE, DONE, FENCE, KvState
 from protocols.errors import RpcError
 from protocols.kv import words
-from tests.planting import Plant, first_found
+from tests.planting import Bug, Plant, Room, Script, each_of, look_again, planted
 from tests.sim.resharding import reshard
 from tests.sim.test_kv_moves import POINTS, VICTIMS, primary
 
@@ -289,24 +289,25 @@ BUGS: dict[str, Plant] = {
 }
 
 
-FOUND_SOON = ("the stream begins too late", "adopted in memory only")
-"""A sample for every run: about every second seed finds them."""
+SAMPLE = ("the stream begins too late", "adopted in memory only")
+"""What CI looks for."""
+ROOM = Room("kv", [Bug(each, BUGS[each]) for each in SAMPLE], lambda bug: [Script(anomaly)])
 
 
-@pytest.mark.parametrize("bug", FOUND_SOON)
-def test_a_few_seeds_find_these_planted_bugs(bug: str) -> None:
-    assert first_found(BUGS[bug], anomaly, range(25)) is not None
+@each_of(ROOM.bugs)
+def test_a_planted_bug_of_moves_is_found(bug: Bug) -> None:
+    look_again(ROOM, bug)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("bug", BUGS)
-def test_every_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    BUGS[bug](monkeypatch)
-    for seed in range(MOST_SEEDS):
-        found = anomaly(seed)
-        if found:
-            print(f"{bug}: found at seed {seed}: {found.splitlines()[0][:100]}")
-            return
+def test_every_planted_bug_is_found(bug: str) -> None:
+    with planted(BUGS[bug]):
+        for seed in range(MOST_SEEDS):
+            found = anomaly(seed)
+            if found:
+                print(f"{bug}: found at seed {seed}: {found.splitlines()[0][:100]}")
+                return
     raise AssertionError(f"not found in {MOST_SEEDS} seeds: {bug}")
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 import pytest
 
@@ -17,10 +17,9 @@ from emu.topology.loading import loads
 from protocols.errors import RpcError
 from tests.alerts.test_against_prometheus import ask_promtool
 from tests.peers import need
-from tests.planting import first_found
-from tests.sim.planted_operations import ALERTS, BACKUPS, BUGS, OperationsBug
+from tests.planting import MOST_SEEDS, Room, Script, each_of, first_found, look_again
+from tests.sim.planted_operations import ALERTS, BACKUPS, BUGS, DEPLOYS, OperationsBug
 
-MOST_SEEDS = 200
 MOST_GAP_S = 0.5
 """A switchover takes less; an election takes more."""
 DATABASE = """
@@ -174,35 +173,42 @@ class _versions:
             sys.modules.pop(name, None)
 
 
-def hunted(bug: OperationsBug, seeds: Iterable[int], folder: Path) -> int | None:
-    if bug.hunt == ALERTS:
-        need("promtool")
-        return first_found(bug.plant, lambda seed: alerts_under(seed, _made(folder, seed)), seeds)
-    hunt = backups_under if bug.hunt == BACKUPS else deploys_under
-    return first_found(bug.plant, lambda seed: hunt(seed, folder), seeds)
-
-
-def _made(folder: Path, seed: int) -> Path:
-    (folder / str(seed)).mkdir(exist_ok=True)
-    return folder
-
-
+UNDER: Final = {ALERTS: alerts_under, BACKUPS: backups_under, DEPLOYS: deploys_under}
 SAMPLE = (
     "an alert fires at once, whatever its `for`",
     "a restore leaves one member's disk as it was",
 )
+"""What CI looks for."""
 
 
-def _all() -> Iterator[Any]:
-    """All of them; CI looks for a few."""
-    for bug in BUGS:
-        marks = () if bug.sentence in SAMPLE else (pytest.mark.soak,)
-        yield pytest.param(bug, id=bug.sentence, marks=marks)
+def hunt_of(bug: OperationsBug) -> Script:
+    if bug.hunt == ALERTS:
+        need("promtool")
+
+    def anomaly(seed: int) -> str:
+        with TemporaryDirectory() as folder:
+            Path(folder, str(seed)).mkdir()
+            return UNDER[bug.hunt](seed, Path(folder))
+
+    return Script(anomaly)
 
 
-@pytest.mark.parametrize("bug", list(_all()))
-def test_a_planted_bug_of_operations_is_found_within_200_seeds(bug: Any, tmp_path: Path) -> None:
-    seed = hunted(bug, range(1, MOST_SEEDS + 1), tmp_path)
+ROOM = Room(
+    "operations",
+    [each for each in BUGS if each.sentence in SAMPLE],
+    lambda bug: [hunt_of(bug)],
+)
+
+
+@each_of(ROOM.bugs)
+def test_a_planted_bug_of_operations_is_found(bug: OperationsBug) -> None:
+    look_again(ROOM, bug)
+
+
+@pytest.mark.soak
+@each_of(BUGS)
+def test_a_planted_bug_of_operations_is_found_within_200_seeds(bug: OperationsBug) -> None:
+    seed = first_found(bug.plant, hunt_of(bug).anomaly, range(1, MOST_SEEDS + 1))
     print(f"seed {seed}: {bug.sentence}")
     assert seed is not None
 

@@ -6,22 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.planting import Campaign, SeededBug, each_of, hunt
+from tests.planting import Bug, Campaign, Room, each_of, hunt, look_again
 from tests.sim.planted_queue_bugs import BUGS
 
 CAMPAIGN = Campaign(Path(__file__).parent / "planted" / "queue.yaml", 10.0)
-SAMPLE_SEEDS = 100
 CONTROL_SEEDS = 500
 SAMPLE = (
     "an answer leaves when its record is proposed",
     "a partition is given to a member while another still reads it",
     "the floor of a work queue passes records that are not done",
 )
-"""What CI looks for: each shows in the first seeds."""
+"""What CI looks for."""
 MISSED = {
     "a snapshot forgets how far publishers are": "a retry that meets a restart is rare: 15 seeds",
 }
 """Not found yet, and in how many seeds."""
+
+ROOM = Room("queue", [each for each in BUGS if each.sentence in SAMPLE], lambda bug: [CAMPAIGN])
 
 
 def test_the_bugs_are_many():
@@ -29,15 +30,14 @@ def test_the_bugs_are_many():
     assert {*SAMPLE, *MISSED} <= {each.sentence for each in BUGS}
 
 
-@pytest.mark.slow
-@each_of(BUGS, SAMPLE)
-def test_a_planted_bug_is_found(bug: SeededBug):
-    assert CAMPAIGN.finds(bug, range(bug.seed, bug.seed + SAMPLE_SEEDS)) is not None
+@each_of(ROOM.bugs)
+def test_a_planted_bug_is_found(bug: Bug):
+    look_again(ROOM, bug)
 
 
 @pytest.mark.soak
 @each_of(BUGS)
-def test_a_planted_bug_is_found_within_200_seeds(bug: SeededBug):
+def test_a_planted_bug_is_found_within_200_seeds(bug: Bug):
     hunt(bug, CAMPAIGN.finds, MISSED)
 
 

@@ -8,17 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.planting import Bug, Campaign, each_of, hunt
+from tests.planting import Bug, Campaign, Room, each_of, hunt, look_again
 from tests.sim.planted_region_bugs import BUGS
 
 PLANTED = Path(__file__).parent / "planted"
 CAMPAIGN = Campaign(PLANTED / "regions.yaml", 56.0, "timeline")
 SWARM = Campaign(PLANTED / "distance.yaml", 12.0)
-BY_SWARM = {"a primary that is cut off serves until it hears of another": 44}
-"""And the first seed that finds it."""
+BY_SWARM = ("a primary that is cut off serves until it hears of another",)
 CONTROL_SEEDS = 100
-SAMPLE = ("where no member is healthy, there is no answer",)
-"""What CI looks for: a run takes seconds."""
+SAMPLE = ("addresses are given whatever the checks say",)
+"""What CI looks for, beside those of the swarm: a run takes seconds."""
+
+
+def campaigns(bug: Bug) -> list[Campaign]:
+    return [SWARM if bug.sentence in BY_SWARM else CAMPAIGN]
+
+
+ROOM = Room("regions", [each for each in BUGS if each.sentence in (*SAMPLE, *BY_SWARM)], campaigns)
 
 
 def test_the_bugs_are_many():
@@ -26,22 +32,15 @@ def test_the_bugs_are_many():
     assert {*SAMPLE, *BY_SWARM} <= {each.sentence for each in BUGS}
 
 
-@pytest.mark.slow
-@each_of(BUGS, SAMPLE)
+@each_of(ROOM.bugs)
 def test_a_planted_bug_is_found(bug: Bug):
-    assert CAMPAIGN.finds(bug, range(1, 4)) is not None
-
-
-@pytest.mark.slow
-@each_of(BUGS, BY_SWARM)
-def test_the_swarm_cuts_a_region_off_with_its_people_and_finds_it(bug: Bug):
-    assert SWARM.finds(bug, [BY_SWARM[bug.sentence]]) is not None
+    look_again(ROOM, bug)
 
 
 @pytest.mark.soak
 @each_of(BUGS)
 def test_a_planted_bug_is_found_within_200_seeds(bug: Bug):
-    hunt(bug, (SWARM if bug.sentence in BY_SWARM else CAMPAIGN).finds)
+    hunt(bug, campaigns(bug)[0].finds)
 
 
 @pytest.mark.soak

@@ -6,27 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.planting import Campaign, SeededBug, each_of, hunt
+from tests.planting import Bug, Campaign, Room, each_of, hunt, look_again
 from tests.sim.planted_scaling_bugs import BUGS
 
 CAMPAIGN = Campaign(Path(__file__).parent / "planted" / "scaled.yaml", 11.0)
-SAMPLE_SEEDS = 20
 CONTROL_SEEDS = 500
+
+ROOM = Room("scaling", BUGS[:1], lambda bug: [CAMPAIGN])
 
 
 def test_the_bugs_are_many():
     assert len(BUGS) == len({each.sentence for each in BUGS}) >= 10
 
 
-@pytest.mark.slow
-@each_of(BUGS[:1])
-def test_a_planted_bug_is_found(bug: SeededBug):
-    assert CAMPAIGN.finds(bug, range(bug.seed, bug.seed + SAMPLE_SEEDS)) is not None
+@each_of(ROOM.bugs)
+def test_a_planted_bug_is_found(bug: Bug):
+    look_again(ROOM, bug)
 
 
 @pytest.mark.soak
 @each_of(BUGS)
-def test_a_planted_bug_is_found_within_200_seeds(bug: SeededBug):
+def test_a_planted_bug_is_found_within_200_seeds(bug: Bug):
     hunt(bug, CAMPAIGN.finds)
 
 

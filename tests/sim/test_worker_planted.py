@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.planting import MOST_SEEDS, Bug, Campaign, each_of, hunt
+from tests.planting import Bug, Campaign, Room, each_of, hunt, look_again
 from tests.sim.planted_worker_bugs import BUGS
 
 CAMPAIGN = Campaign(Path(__file__).parent / "planted" / "workers.yaml", 10.0)
 CONTROL_SEEDS = 300
 SAMPLE = ("a key's next job does not wait for the one before it",)
-"""What CI looks for: it shows in the first seeds."""
+"""What CI looks for."""
 MISSED = {
     "a job that failed is acknowledged like one that is done": "no job of this load fails: "
     "while the database is away they wait",
@@ -20,10 +20,12 @@ MISSED = {
 """Not found, and why."""
 
 
-@pytest.mark.slow
-@each_of(BUGS, SAMPLE)
+ROOM = Room("worker", [each for each in BUGS if each.sentence in SAMPLE], lambda bug: [CAMPAIGN])
+
+
+@each_of(ROOM.bugs)
 def test_a_planted_bug_of_workers_is_found(bug: Bug) -> None:
-    assert CAMPAIGN.finds(bug, range(1, MOST_SEEDS + 1)) is not None
+    look_again(ROOM, bug)
 
 
 @pytest.mark.soak
