@@ -3,6 +3,7 @@ here; `make soak` holds longer campaigns to nearly everything that kinds name.""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 DATABASE = str(TOPOLOGIES / "experiments" / "replication-swarm.yaml")
 BALANCER = str(TOPOLOGIES / "05-replication.yaml")
 FOR_S = 12.0
-MOST_SEEDS = 30
+SHORT_S = 6.0
 SOAK_SEEDS = 400
 SOON = {
     DATABASE: (
@@ -31,6 +32,8 @@ SOON = {
     BALANCER: (balancer.RETRIED, core.VOTE_PROMISED, world.HELD),
 }  # fmt: skip
 """What a few seeds meet."""
+SEEDS = {DATABASE: (2, 3, 4, 1), BALANCER: (5, 4, 6, 8)}
+"""Those: the first two, until a change of the code deals other cards. CI runs no others."""
 SELDOM = {
     DATABASE: (
         core.MEMBERS_CUT, core.CUT_BEFORE_WRITTEN, core.KEPT_OFFICE, replica.NOT_TAKEN,
@@ -40,11 +43,11 @@ SELDOM = {
 """What may not be met in SOAK_SEEDS either: each needs two rare things at once."""
 
 
-def met(path: str, wanted: tuple[str, ...], most_seeds: int) -> dict[str, int]:
-    """What was met until all that is wanted was, or so many seeds have been run."""
+def met(path: str, wanted: tuple[str, ...], seeds: Iterable[int], for_s: float) -> dict[str, int]:
+    """What was met until all that is wanted was, or all these seeds have been run."""
     results = []
-    for seed in range(1, most_seeds + 1):
-        results.append(run_seed(SeedRun(path, seed, FOR_S)))
+    for seed in seeds:
+        results.append(run_seed(SeedRun(path, seed, for_s)))
         assert results[-1].anomaly == "", results[-1].anomaly
         found = campaign.reached(results)
         if all(state in found for state in wanted):
@@ -52,10 +55,9 @@ def met(path: str, wanted: tuple[str, ...], most_seeds: int) -> dict[str, int]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", SOON, ids=["database", "balancer"])
 def test_a_few_seeds_of_a_shipped_topology_meet_what_matters_most(path: str):
-    found = met(path, SOON[path], MOST_SEEDS)
+    found = met(path, SOON[path], SEEDS[path], SHORT_S)
     assert [state for state in SOON[path] if state not in found] == []
 
 
@@ -63,7 +65,7 @@ def test_a_few_seeds_of_a_shipped_topology_meet_what_matters_most(path: str):
 def test_many_seeds_meet_all_that_the_database_names_but_what_is_known_to_be_rare():
     wanted = tuple(campaign.never(topology_of(DATABASE), ()))
     wanted = tuple(state for state in wanted if state not in SELDOM[DATABASE])
-    found = met(DATABASE, wanted, SOAK_SEEDS)
+    found = met(DATABASE, wanted, range(1, SOAK_SEEDS + 1), FOR_S)
     print("\n".join(f"{times:7} {state}" for state, times in found.items()))
     assert [state for state in wanted if state not in found] == []
 
