@@ -14,6 +14,7 @@ from emu.control.client import ControlClient
 QUIET_S: Final = 0.5
 """Whatever is done within this is not talked about."""
 POLL_S: Final = 0.5
+MOST_SHOWN: Final = 3
 
 
 def until_done(
@@ -29,7 +30,7 @@ def until_done(
             except TimeoutError:
                 wait_s = POLL_S
             waits = client.call("waits", tier)
-            text = _draining(waits) or _leaderless(waits["leaderless"])
+            text = _draining(waits) or _booting(waits["boots"]) or _leaderless(waits["leaderless"])
             if text and text != told:
                 limit = f" ({waits['most_s']:g} s at most; {at_once}: at once)"
                 hint = limit if waits["connections"] and not told else ""
@@ -46,6 +47,11 @@ def _draining(waits: Mapping[str, Any]) -> str:
     """`lb-1: 3 connections left`, or "" if nobody drains."""
     counts = (f"{name}: {_connections(count)}" for name, count in waits["connections"].items())
     return ", ".join(counts)
+
+
+def _booting(texts: Sequence[str]) -> str:
+    more = f"; and {len(texts) - MOST_SHOWN} more" if len(texts) > MOST_SHOWN else ""
+    return "; ".join(texts[:MOST_SHOWN]) + more
 
 
 def _leaderless(texts: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE: Final = "EMU_JOIN_TOKEN"
 LOOPBACK: Final = "127.0.0.1"
+LOOPBACK_NET: Final = "127."
 AUTO: Final = "auto"
 MOST_TOKEN_BYTES: Final = 1024
 
@@ -58,7 +59,7 @@ def own_address_of(text: str) -> tuple[str, int]:
             host = socket.gethostbyname(socket.gethostname())
         except OSError as error:
             output.fail(f"--join-at: this computer's name means nothing: {error}", output.USAGE)
-        if host.startswith(LOOPBACK.partition(".")[0]):
+        if host.startswith(LOOPBACK_NET):
             output.fail(f"--join-at: this computer's name means {host}; say HOST", output.USAGE)
     try:
         address = ipaddress.IPv4Address(host)
@@ -69,8 +70,8 @@ def own_address_of(text: str) -> tuple[str, int]:
     return host, port
 
 
-def joined_of(topology: Topology, words: str) -> Joined:
-    """Which nodes `--joined` means; `emu node` brings them with the token."""
+def joined_of(topology: Topology, words: str, host: str) -> Joined:
+    """Which nodes `--joined` means; `emu node` brings them with the token. `host`: of the door."""
     from emu.processes.door import LEAST_TOKEN
     from emu.processes.joining import Joined, candidates_of
     from emu.running.targets import TargetError, resolve
@@ -84,6 +85,13 @@ def joined_of(topology: Topology, words: str) -> Joined:
         found = resolve(words, candidates_of(placements), random.Random(words), machines=True)
     except TargetError as error:
         output.fail(f"--joined: {error}", output.USAGE)
+    judged = {each.spec.name for each in placements if each.kind.clients}.intersection(found)
+    if judged and not host.startswith(LOOPBACK_NET):
+        output.fail(
+            f"--joined: {sorted(judged)[0]} is judged by emu's own clock, and runs where emu does: "
+            f"at {host} nodes come from other computers, too. Leave its tier out",
+            output.USAGE,
+        )
     names = frozenset(found)
     tiers = frozenset(
         tier.name for tier in topology.tiers if tier.members and names.issuperset(tier.node_names)

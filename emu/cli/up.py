@@ -148,7 +148,7 @@ def up(
     options = SessionOptions(
         for_s, log_level, condition, aliases=not no_aliases, workers=processes,
         prometheus=prometheus, webhooks=_webhooks(webhook or ()), join_at=door,
-        joined=joined_of(topology, joined or "all") if door else None,
+        joined=joined_of(topology, joined or "all", door[0]) if door else None,
     )  # fmt: skip
     folder = _claim(topology.name, temporary=for_s is not None, fresh=fresh)
     session = Session(topology, folder, options)

@@ -155,10 +155,12 @@ class ControlServer:
 
     async def _waits(self, call: Call, tier: str = "") -> dict[str, Any]:
         """What an order may wait for: `{"most_s", "connections": {node: how many are left, or
-        None}}` of those that drain, and who of `tier` has no leader."""
+        None}}` of those that drain, `boots`, in words, and who of `tier` has no leader."""
+        boots = (each.handle.waits_for for each in self.cluster.instances.values())
         return {
             "most_s": DRAIN_TIMEOUT_S,
             "connections": await views.draining(self.cluster),
+            "boots": [text for text in boots if text],
             "leaderless": list(self._leaderless(call, tier).values()) if tier else [],
         }
 

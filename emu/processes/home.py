@@ -95,6 +95,9 @@ class ProcessHome:
                 process.notify("code", str(self._code), (name,))
             process.code.add(name)
 
+    def waited_for(self, node: ElsewhereNode) -> str:
+        return "its process"
+
     def removed(self, node: ElsewhereNode) -> None:
         self.nodes.pop(node.name, None)
 

@@ -147,7 +147,18 @@ class Joining(ProcessHome):
 
     def process_of(self, node: ElsewhereNode) -> JoinedProcess | None:
         self._away.discard(node.name)
-        return self._of.get(node.name)
+        found = self._of.get(node.name)
+        if found is None and self.address:
+            self.events.add(
+                "warning", "waiting for a process", {"node": node.name, "command": self._how(node)}
+            )
+        return found
+
+    def waited_for(self, node: ElsewhereNode) -> str:
+        return f"a process to join as {node.name}: {self._how(node)}"
+
+    def _how(self, node: ElsewhereNode) -> str:
+        return f"emu node {node.name} --join {self.address}"
 
     def facts(self) -> list[dict[str, Any]]:
         """Of each process that has joined (see `facts_of`)."""

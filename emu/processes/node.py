@@ -33,6 +33,10 @@ class Home(Protocol):
         """The one that is to run it; None: it is still to come, and says so by `run_in`."""
         ...
 
+    def waited_for(self, node: ElsewhereNode) -> str:
+        """What is to be done so that its process comes, in words."""
+        ...
+
     def tell_code(self, process: NodesProcess) -> None:
         """Let it import what emu has imported from beside the topology."""
         ...
@@ -100,6 +104,13 @@ class ElsewhereNode:
     @property
     def paused(self) -> bool:
         return self.running and self._generation is not None and self._generation.paused
+
+    @property
+    def waits_for(self) -> str:
+        generation = self._generation
+        if generation is None or generation.dead or generation.process is not None:
+            return ""
+        return self._home.waited_for(self)
 
     @property
     def metrics(self) -> Metrics:

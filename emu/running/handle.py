@@ -44,6 +44,11 @@ class NodeHandle(Protocol):
     @property
     def paused(self) -> bool: ...
     @property
+    def waits_for(self) -> str:
+        """What a boot that was asked for waits for, and how it comes, in words; "": nothing."""
+        ...
+
+    @property
     def metrics(self) -> Metrics:
         """The newest generation's registry, another one for each; where the node runs elsewhere,
         as it was last told."""

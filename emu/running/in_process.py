@@ -67,6 +67,10 @@ class InProcessNode:
     def paused(self) -> bool:
         return self._life is not None and self._life.paused
 
+    @property
+    def waits_for(self) -> str:
+        return ""
+
     def boot(
         self, generation: int, *, started: Callable[[], object], failed: Callable[[str], object]
     ) -> None:

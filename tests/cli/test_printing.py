@@ -6,11 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from rich.text import Text
 
-from emu.cli import printing
+from emu.cli import injecting, printing
 from emu.cli.lines import as_json, as_text
 from emu.cli.printing import Printer
 from tests.cli.running import PATIENCE_S
@@ -82,3 +83,25 @@ def test_when_nobody_reads_any_more_it_is_told_once() -> None:
 def test_what_others_say_is_no_command_of_the_terminal() -> None:
     told = {**EVENT, "why": "\x1b[2J\n  9.9s  FAKE"}
     assert "why=\\x1b[2J\\n  9.9s  FAKE" in as_text(told).plain
+
+
+def test_whoever_waits_for_a_process_to_join_reads_how_it_is_begun(capsys):
+    class Client:
+        answers = iter([TimeoutError, TimeoutError, "done"])
+
+        def wait(self, msgid: int, wait_s: float) -> str:
+            answer = next(self.answers)
+            if answer is TimeoutError:
+                raise TimeoutError
+            return answer
+
+        def call(self, method: str, tier: str) -> dict[str, Any]:
+            boots = [
+                f"a process to join as web-{n}: emu node web-{n} --join 7" for n in range(1, 6)
+            ]
+            return {"most_s": 10, "connections": {}, "boots": boots, "leaderless": []}
+
+    assert injecting.until_done(Client(), 1) == "done"
+    (line,) = capsys.readouterr().err.replace("\n", " ").strip().split("waiting for ")[1:]
+    assert line.startswith("a process to join as web-1: emu node web-1 --join 7; a process to")
+    assert line.endswith("web-3 --join 7; and 2 more")

@@ -39,6 +39,12 @@ async def test_a_node_waits_for_its_process_and_is_down_when_that_was_killed(tmp
         one, two = r.notebook("pad-1"), r.notebook("pad-2")
         one.joins = two.joins = False
         two.boot()
+        assert one.handle.waits_for == ""
+        how = f"emu node pad-2 --join {r.runner.address}"
+        assert two.handle.waits_for == f"a process to join as pad-2: {how}"
+        assert [
+            (e["node"], e["command"]) for e in r.events if e["event"].startswith("waiting")
+        ] == [("pad-2", how)]
         await r.sleep(0.05)
         assert two.heard == [] and two.handle.running, "it waits, and may be ended meanwhile"
         two.handle.end(crash=False)
@@ -172,6 +178,10 @@ def test_one_that_waits_can_be_ended(tmp_path_factory):
         (("up", "04", "--join-at", "0.0.0.0:70"), "say which address it is"),
         (("up", "04", "--join-at", "here:70"), "`here` is no IPv4 address"),
         (("up", "04", "--join-at", "10.0.0.1:70", "--workers", "2"), "are for one computer"),
+        (
+            ("up", "04", "--join-at", "10.0.0.1:70", "--joined", "users-local-1"),
+            "by emu's own clock",
+        ),
         (("node", "web-1", "--join", "7070"), "no run of this computer lets nodes join at"),
         (("node", "web-1", "--join", "1", "--token-file", "/none"), "cannot read the token"),
     ],
