@@ -32,7 +32,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 PAGE_LINES = 60
-SEEDS = 20
+SEEDS = 6
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -133,14 +133,14 @@ LOTTERY = ROOT / "tests" / "examples" / "lottery"
 
 def test_a_family_with_everything_keeps_its_promise_under_its_own_faults_and_the_swarms() -> None:
     for faults in ("timeline", "swarm"):
-        for seed in range(1, 4):
-            result = run_seed(SeedRun(str(LOTTERY / "lottery.yaml"), seed, 8.0, faults))
+        for seed in (1, 2):
+            result = run_seed(SeedRun(str(LOTTERY / "lottery.yaml"), seed, 6.0, faults))
             assert result.anomaly == "", (faults, seed)
 
 
 def test_its_own_model_finds_the_numbers_that_come_twice() -> None:
     path = str(LOTTERY / "forgetful.yaml")
-    found = [run_seed(SeedRun(path, seed, 8.0, "timeline")) for seed in range(1, 5)]
+    found = [run_seed(SeedRun(path, seed, 4.0, "timeline")) for seed in (1, 2)]
     assert {each.kind for each in found} - {""} == {"lottery"}
     assert any("was won twice" in each.anomaly for each in found)
 

@@ -84,6 +84,11 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.source, self.path)
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """The tree, walked once for all rules: a walk costs more than most rules."""
+        return tuple(ast.walk(self.tree))
+
     @property
     def room(self) -> str:
         return self.path.partition("/")[0]
@@ -102,7 +107,7 @@ class Module:
 
     def imports(self) -> Iterator[tuple[ast.stmt, str, tuple[str, ...]]]:
         """Each import: the statement, the module, and the names taken from it (if any)."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     yield node, alias.name, ()
@@ -134,7 +139,7 @@ def _length(module: Module) -> Iterator[str]:
     lines = module.source.count("\n")
     if lines > MAX_FILE_LINES:
         yield f"{module.path}:1: {lines} lines; the cap is {MAX_FILE_LINES}: split it"
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             size = (node.end_lineno or node.lineno) - node.lineno + 1
             if size > MAX_FUNCTION_LINES and HOT_FUNCTIONS.get(module.path) != node.name:
@@ -187,7 +192,7 @@ def _imports(module: Module) -> Iterator[str]:
 
 
 def _calls(module: Module) -> Iterator[str]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         match node:
             case ast.Call(func=ast.Name(id="print")) if not module.path.startswith("emu/cli/"):
                 yield module.at(node, "print outside emu/cli: log an event")
@@ -214,7 +219,7 @@ def _calls(module: Module) -> Iterator[str]:
 
 
 def _handlers(module: Module) -> Iterator[str]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if not isinstance(node, ast.ExceptHandler) or not module.inner:
             continue
         caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
@@ -227,7 +232,7 @@ def _handlers(module: Module) -> Iterator[str]:
 
 def _set_order(module: Module) -> Iterator[str]:
     """Sets have an order that differs between processes: never iterate one made on the spot."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         match node:
             case ast.For(iter=each) | ast.AsyncFor(iter=each) | ast.comprehension(iter=each):
                 places = [each]
@@ -267,7 +272,7 @@ def _module_state(module: Module) -> Iterator[str]:
             ):
                 if _is_container(value) and not ast.unparse(hint).startswith("Final"):
                     yield module.at(node, f"{name} may change: make it Final, or a node's own")
-    for each in ast.walk(module.tree):
+    for each in module.nodes:
         if isinstance(each, ast.Global):
             yield module.at(each, f"global {each.names[0]}: state belongs to a node")
 
@@ -403,7 +408,7 @@ def _families_unnamed(modules: list[Module]) -> Iterator[str]:
 
 def _words_of(table: Module) -> Iterator[str]:
     """The table's words, and the names of the families that it imports."""
-    for node in ast.walk(table.tree):
+    for node in table.nodes:
         if isinstance(node, ast.Dict):
             yield from (str(key.value) for key in node.keys if isinstance(key, ast.Constant))
     for _, name, taken in table.imports():
@@ -425,7 +430,7 @@ def _named_kinds(module: Module, words: Mapping[str, None]) -> Iterator[str]:
     others = [each for path, found in OTHER_MEANINGS.items() for each in found
               if module.path.startswith(path)]  # fmt: skip
     keys = list(_keys(module.tree))
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
             continue
         word = node.value
