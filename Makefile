@@ -5,8 +5,6 @@ READY := .venv/.ready
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FILE ?=
-# Set in many containers; the tests start hundreds of processes, and each would compile all of emu.
-unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: up test check fmt docs bench soak clean
 

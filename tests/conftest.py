@@ -6,6 +6,7 @@ time.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -34,6 +35,12 @@ _keep_bytecode()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long proofs too")
+
+
+def pytest_collection_finish() -> None:
+    """Each simulated run begins with a collection, which need not look at all that pytest holds."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

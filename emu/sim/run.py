@@ -144,15 +144,16 @@ def _other_than(raised: BaseException, error: Exception) -> BaseException | None
 
 @contextmanager
 def _collector_off() -> Iterator[None]:
-    """Collection happens at fixed points of the run (emu/sim/timers.py), not when memory says."""
+    """Collection happens at fixed points of the run (emu/sim/timers.py), not when memory says.
+
+    Those look at what is young alone: this first one makes all that was there before old.
+    """
     was_enabled = gc.isenabled()
     gc.collect()
-    gc.freeze()
     gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
         if was_enabled:
             gc.enable()
 
