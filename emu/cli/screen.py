@@ -267,7 +267,7 @@ def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if lost is not None:
         yield "writes", f"{lost:,} of {summary['acknowledged_writes']:,} acknowledged writes lost"
     if summary["lost_writes"]:
-        yield "lost", shown_writes(summary["lost_writes"])
+        yield "lost", shown_writes(summary)
     for judged in summary["judged"]:
         if judged["anomalies"] and judged["permitted"]:
             yield judged["clients"], f"{judged['anomalies']} anomalies: {judged['permitted']}"

@@ -153,7 +153,7 @@ def writes(summary: Mapping[str, Any]) -> list[str]:
             "A write is lost when it was acknowledged before enough replicas had it, and the one "
             "that had it died or was cut off: `ack: quorum` would have waited."
         )
-        told.append(f"Lost by key: {shown_writes(summary['lost_writes'])}.")
+        told.append(f"Lost by key: {shown_writes(summary)}.")
     if doubled:
         told.append(f"{doubled} writes were stored twice: their retries were not recognized.")
     divergent = summary["divergent_records"]
@@ -165,11 +165,18 @@ def writes(summary: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def shown_writes(lost: Sequence[Mapping[str, Any]]) -> str:
-    """Some of the lost writes, by key, or by what was written if that has its key in it."""
-    shown = [_shown_write(str(each["key"]), str(each.get("value", ""))) for each in lost]
-    shown = shown[:SHOWN_LOST]
-    return ", ".join(shown) + (f" and {len(lost) - SHOWN_LOST} more" if lost[SHOWN_LOST:] else "")
+def shown_writes(summary: Mapping[str, Any]) -> str:
+    """Some of the lost writes, by key, or by what was written if that has its key in it; how many
+    more there are, and when they were acknowledged."""
+    lost = summary["lost_writes"]
+    total = max(len(lost), summary["lost_acknowledged_writes"] or 0)
+    named = lost[:SHOWN_LOST]
+    told = ", ".join(_shown_write(str(each["key"]), str(each.get("value", ""))) for each in named)
+    told += f" and {total - len(named):,} more" if total > len(named) else ""
+    when = [each["acknowledged_s"] for each in lost if each.get("acknowledged_s") is not None]
+    if len(when) < total:
+        return told
+    return f"{told}, acknowledged from {min(when):.1f} to {max(when):.1f} s"
 
 
 def _shown_write(key: str, value: str) -> str:

@@ -66,7 +66,7 @@ def test_a_failover_is_told_with_its_cause_and_its_time(told: dict[str, Any]):
         ({"lost_acknowledged_writes": 0}, ["7 writes were acknowledged", "0 were lost"]),
         ({"lost_acknowledged_writes": 3, "divergent_records": 4},
          ["3 were lost", "`ack: quorum` would have waited", "4 records were cut",
-          "Lost by key: k1 v1, post-7."]),
+          "Lost by key: k1 v1, post-7 and 1 more."]),
         ({"lost_acknowledged_writes": 0, "duplicated_writes": 2}, ["2 writes were stored twice"]),
     ],
 )  # fmt: skip
