@@ -35,7 +35,7 @@ def check_object(
         return
     stuck = linearize(operations, effect, ABSENT, max_steps=max_steps)
     if stuck is not None:
-        yield _explain(stuck, operations)
+        yield explain(stuck, operations)
 
 
 def _is_plain(operations: Sequence[Operation]) -> bool:
@@ -194,7 +194,7 @@ def _as_text(state: Appended) -> str | None:
 # --- words -------------------------------------------------------------------------------------
 
 
-def _explain(stuck: Stuck, operations: Sequence[Operation]) -> Finding:
+def explain(stuck: Stuck, operations: Sequence[Operation]) -> Finding:
     operation = stuck.operation
     sources = [each for each in operations if _could_write(each, operation)]
     text = f"{what(operation)} by {operation.process} at {at(operation.completed_s)} cannot be: "

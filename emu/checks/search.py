@@ -35,6 +35,16 @@ Model = Callable[[Operation], Effect | None]
 and saw nothing."""
 
 
+class Possible(NamedTuple):
+    """A state in which an object may be when nothing is under way."""
+
+    state: State
+    changer: Operation | None = None
+    """The operation that made it so (None: the initial state)."""
+    uncertain: tuple[Operation, ...] = ()
+    """Operations of unknown outcome that may still happen, in the order of their invocations."""
+
+
 class Stuck(NamedTuple):
     """Why there is no linearization: by its end `operation` fits none of the possible states."""
 
@@ -69,12 +79,39 @@ def linearize(
     return _Search(operations, model, initial, max_steps).run()
 
 
+def possible_after(
+    operations: Sequence[Operation],
+    model: Model,
+    before: Sequence[Possible],
+    *,
+    max_steps: int = MAX_STEPS,
+) -> list[Possible] | Stuck:
+    """How an object may be after all of these, of which the known ones have ended. Whatever is
+    linearizable afterwards from one of them is so with these before, and the other way round.
+
+    Raises Undecided.
+    """
+    found: dict[State, list[Possible]] = {}
+    stuck = None
+    for each in before:
+        search = _Search([*each.uncertain, *operations], model, each.state, max_steps, each.changer)
+        stuck = search.run_on(found)
+        max_steps -= search.steps
+    return [each for alike in found.values() for each in alike] or stuck or []
+
+
 class _Search:
     def __init__(
-        self, operations: Sequence[Operation], model: Model, initial: State, max_steps: int
+        self,
+        operations: Sequence[Operation],
+        model: Model,
+        initial: State,
+        max_steps: int,
+        changer: Operation | None = None,
     ) -> None:
         self.known: list[_Step] = []
         self.uncertain: list[_Step] = []
+        self.changer = changer
         for operation in sorted(operations, key=lambda each: each.begin):
             effect = None if operation.outcome == FAIL else model(operation)
             if effect is not None and (operation.outcome == OK or not effect.pure):
@@ -105,6 +142,39 @@ class _Search:
             if there[:4] not in self.seen:
                 self.seen.add(there[:4])
                 stack.append(self._moves(there))
+        return self._stuck()
+
+    def run_on(self, found: dict[State, list[Possible]]) -> Stuck | None:
+        """Like `run`, but every way is gone to its end, and what is there is added to `found`. A
+        way on which more may still happen stands for those on which less may."""
+        taken_at: dict[tuple[int, int, State], list[int]] = {}
+        todo = [_Configuration(0, 0, 0, self.initial, self.changer)]
+        ended = False
+        while todo:
+            here = todo.pop()
+            there = self._settle(here)
+            if there is None:
+                ended = True
+                self._end(here, found)
+                continue
+            before = taken_at.setdefault((there.first, there.done, there.state), [])
+            if not any(taken & there.taken == taken for taken in before):
+                before.append(there.taken)
+                todo += reversed(list(self._moves(there)))
+        return None if ended or self.stuck_at is None else self._stuck()
+
+    def _end(self, here: _Configuration, found: dict[State, list[Possible]]) -> None:
+        left = tuple(
+            step.operation
+            for place, step in enumerate(self.uncertain)
+            if not here.taken >> place & 1
+        )
+        alike = found.setdefault(here.state, [])
+        if not any(set(left) <= set(each.uncertain) for each in alike):
+            alike[:] = [each for each in alike if not set(each.uncertain) <= set(left)]
+            alike.append(Possible(here.state, here.changer, left))
+
+    def _stuck(self) -> Stuck:
         assert self.stuck_at is not None
         return Stuck(self.stuck_at.operation, list(self.states.items())[:MAX_SHOWN_STATES])
 
