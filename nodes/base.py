@@ -288,6 +288,10 @@ class History(Protocol):
         shall judge this object."""
         ...
 
+    def leave(self, key: Any, *, model: str = "kv") -> None:
+        """This node asks that object no more: it can be judged before the run's end."""
+        ...
+
 
 class Context(Protocol):
     """The machine a node runs on."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from emu.checks.values import freeze
+
 MAX_OPERATIONS: Final = 500_000
+MANY_OPERATIONS: Final = 10_000
 NEVER: Final = 1 << 62
 """The `end` of an operation that may still take effect: after every event there is."""
 
@@ -124,17 +127,24 @@ class Recorder:
         max_operations: int = MAX_OPERATIONS,
         by_time: bool = False,
         on_full: Callable[[int], object] | None = None,
+        on_many: Callable[[], object] | None = None,
     ) -> None:
         """`by_time`: places are times, in nanoseconds. So what other processes saw, and say later,
         finds its place if they have the same clock. `on_full`: called once, with how many are
-        kept, when the first one is not."""
+        kept, when the first one is not. `on_many`: called when there are `many`, and more again:
+        some may be taken out, as what they say is known."""
         self.operations: list[Operation] = []
         self.dropped = 0
         self.full_s: float | None = None
+        self.many = MANY_OPERATIONS
+        self.left: dict[tuple[str, Any], float] = {}
+        """(model, object) → when the last node said that it asks it no more."""
+        self.by_time = by_time
         self._on_full = on_full
+        self._on_many = on_many
         self._now_s = now_s
         self._most = max_operations
-        self._by_time = by_time
+        self._aside = 0
         self._next_index = 0
         self._open: dict[str | int, Operation] = {}
 
@@ -172,14 +182,20 @@ class Recorder:
 
     def _has_no_room(self) -> bool:
         """Whether another operation is one too many; it is counted."""
-        if not self.dropped and len(self.operations) < self._most:
+        kept = len(self.operations)
+        if kept == self.many and self._on_many is not None:
+            self._on_many()
+        if not self.dropped and kept + self._aside < self._most:
             return False
         self.dropped += 1
         if self.full_s is None:
             self.full_s = self._now_s()
             if self._on_full is not None:
-                self._on_full(len(self.operations))
+                self._on_full(kept + self._aside)
         return True
+
+    def leave(self, key: Any, *, model: str = "kv") -> None:
+        self.left[model, freeze(key)] = self._now_s()
 
     def completed(
         self, operation: Operation, at_s: float, outcome: str, value: Any, reason: str
@@ -198,13 +214,20 @@ class Recorder:
         if not self.dropped:
             operation.settle(outcome, value, reason, self._take_index(), self._now_s())
 
+    def take_out(self, count: int, kept: list[Operation], aside: int) -> None:
+        """Of the first `count` operations only `kept` are still needed here; so many are `aside`,
+        and count with those that are kept."""
+        self.operations[:count] = kept
+        self._aside = aside
+        self.many = max(MANY_OPERATIONS, 2 * len(self.operations))
+
     def models(self) -> list[str]:
         """The models of the operations, in the order in which they appeared."""
         return list(dict.fromkeys(each.model for each in self.operations))
 
     def _take_index(self) -> int:
         index = self._next_index
-        if self._by_time:
+        if self.by_time:
             index = max(index, _nanoseconds(self._now_s()))
         self._next_index = index + 1
         return index

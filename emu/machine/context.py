@@ -103,6 +103,8 @@ class NoHistory:
     ) -> Operation:
         return _NoOperation()
 
+    def leave(self, key: Any, *, model: str = "kv") -> None: ...
+
 
 class _LivingHistory:
     """The dead invoke nothing; what a dead client had open stays open (its outcome is unknown)."""
@@ -118,6 +120,10 @@ class _LivingHistory:
             return _NoOperation()
         operation = self._history.invoke(process, f, value, key, model=model)
         return _LivingOperation(operation, self._life)
+
+    def leave(self, key: Any, *, model: str = "kv") -> None:
+        if not self._life.dead:
+            self._history.leave(key, model=model)
 
 
 class _LivingOperation:

@@ -29,6 +29,9 @@ class Handover:
         self.notify("invoked", number, at_s, process, f, plain(value), plain(key), model)
         return HandedOver(self, number)
 
+    def leave(self, key: Any, *, model: str = "kv") -> None:
+        self.notify("left", plain(key), model)
+
 
 class HandedOver:
     """`nodes.base.Operation`."""
@@ -72,3 +75,7 @@ class Received:
         recorder, operation = self._world.history, self._open.pop(number, None)
         if operation is not None and isinstance(recorder, Recorder):
             recorder.completed(operation, at_s, outcome, value, reason)
+
+    def left(self, key: Any, model: str) -> None:
+        if isinstance(self._world.history, Recorder):
+            self._world.history.leave(key, model=model)

@@ -119,6 +119,7 @@ class ProcessHome:
             "believed": partial(self.world.believed, process.number),
             "invoked": received.invoked,
             "completed": received.completed,
+            "left": received.left,
             "obeyed": process.obeyed,
         }
         return lambda word, *params: words[word](*params)

@@ -145,6 +145,23 @@ class Posts:
         acknowledged = (post for post, outcome in self.outcomes.items() if outcome == OK)
         return [post for post in acknowledged if not self.found.get(post)]
 
+    def shown(self) -> list[str]:
+        """All that was found, each as often as it is there."""
+        return [name for name, count in self.found.items() for _ in range(count)]
+
+    def is_read(self) -> bool:
+        """Whether each was looked for."""
+        return len(self.found) >= len(self.outcomes)
+
+    def is_right(self) -> bool:
+        """What must be there is there, once; what must not be is not."""
+        return all(
+            self.found.get(post, 0) <= 1
+            and (outcome != OK or self.found.get(post) == 1)
+            and (outcome != ERROR or not self.found.get(post))
+            for post, outcome in self.outcomes.items()
+        )
+
     def verdict(self, complete: bool) -> dict[str, Any]:
         """`lost` and `duplicated` count posts; None when the reads could not be completed."""
         acknowledged = sum(outcome == OK for outcome in self.outcomes.values())

@@ -90,6 +90,7 @@ class UsersNode:
         self._stopped = trio.Event()
         self._idle = trio.Event()
         self._final: dict[str, Any] | None = None
+        self._nursery: trio.Nursery | None = None
         self._unanswered = ""
         """Why the site has not answered yet, while users warm up."""
         weights = dict(config.mix.weights())
@@ -110,6 +111,7 @@ class UsersNode:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(admin.listen_and_serve)
             task_status.started()
+            self._nursery = nursery
             await self._find_site(nursery)
             await self._warm_up()
             self.tally = Tally(self.ctx.clock.monotonic_s())
@@ -275,12 +277,13 @@ class UsersNode:
         call.urgency = getattr(self.config.urgency, operation)
         current_call.set(call)
         written = self.written.get(operation)
-        record = written.begin(user.process, arguments["id"]) if written is not None else None
+        adding = written.begin(user.process, arguments["id"]) if written is not None else None
         outcome, reason, answer = await self._attempts.make(user, operation, arguments)
         self._count(operation, outcome, reason, due_s)
-        if written is None or record is None:
+        if written is None or adding is None:
             return
-        written.end(record, arguments["id"], outcome, reason, answer)
+        if written.end(adding, outcome, reason, answer) and self._nursery is not None:
+            self._nursery.start_soon(self._look_back, operation)
         if outcome not in (OK, ERROR):
             self._become_another(user)
 
@@ -361,9 +364,18 @@ class UsersNode:
             with move_on_after(self.ctx.clock, STRAGGLERS_S):
                 await self._idle.wait()
 
+    async def _look_back(self, operation: str) -> None:
+        """A long run's: what was added is looked for while it goes on."""
+        user = self._new_user()
+        ask = partial(self._ask_once, user, COUNTING[operation])
+        try:
+            await self.written[operation].look_back(user.process, ask)
+        finally:
+            user.visitor.close()
+
     async def _read_back(self) -> None:
         for operation, written in self.written.items():
-            if not written.tries.outcomes:
+            if written.is_empty:
                 continue
             user = self._new_user()
             ask = partial(self._ask_once, user, COUNTING[operation])

@@ -252,6 +252,8 @@ class Recorder:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
+    def leave(self, key, *, model="kv"): ...
+
     def invoke(self, process, f, value=None, key=None, *, model="kv"):
         self.seen.append(f"invoke {f}")
         return self
