@@ -23,7 +23,7 @@ from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, current_call
 from nodes.workloads import Options, Setting, Workload
-from nodes.workloads.base import Session, Step
+from nodes.workloads.base import KeyRing, Session, Step
 from protocols.control import PURGE
 from protocols.errors import RpcError
 
@@ -221,14 +221,27 @@ class ClientsNode:
                 left -= 1
                 if self.config.together_s > 0:
                     await self._next_beat(self.config.together_s)
-                self._operations += 1
-                outcome = await self._do(workload, self._next_step(workload), session)
+                outcome = await self._do_next(workload, session)
                 if outcome == UNKNOWN:
                     session = self._new_session()  # what may still take effect ends a process
         finally:
             self._running -= 1
             if not self._running:
                 self._idle.set()
+
+    async def _do_next(self, workload: Workload, session: Session) -> str:
+        """What the workload draws; or the last read of an object that is left for good."""
+        keys = getattr(workload, "keys", None)
+        if not isinstance(keys, KeyRing) or not keys.parting:
+            self._operations += 1
+            return await self._do(workload, self._next_step(workload), session)
+        key = keys.parting.pop()
+        outcome = OK
+        for step in [each for each in workload.final_reads() if each.key == key]:
+            outcome = await self._do(workload, step, session)
+        if outcome == OK:
+            keys.leave(key)
+        return outcome
 
     async def _next_beat(self, every_s: float) -> None:
         now_s = self.ctx.clock.monotonic_s()

@@ -44,7 +44,7 @@ class LookAside:
         ctx, options = setting.ctx, setting.options
         self.options = options
         self.name = of_this_run(ctx, f"{ctx.name}.{ctx.generation}")
-        self.keys = KeyRing(f"{of_this_run(ctx, ctx.tier)}-k", options)
+        self.keys = KeyRing(f"{of_this_run(ctx, ctx.tier)}-k", options, ctx, self.model)
         self._setting = setting
         self._cache: CacheClient | None = None
         self._database: GroupClient | None = None

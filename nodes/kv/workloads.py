@@ -42,7 +42,7 @@ class KvWorkload:
         self.ctx = ctx
         self.options = options
         self.name = of_this_run(ctx, f"{ctx.name}.{ctx.generation}")
-        self.keys = KeyRing(f"{of_this_run(ctx, ctx.tier)}-", options)
+        self.keys = KeyRing(f"{of_this_run(ctx, ctx.tier)}-", options, ctx, self.model)
         self._setting = setting
         self._client: KvClient | None = None
         self._router: GroupClient | None = None
@@ -81,7 +81,6 @@ class Register(KvWorkload):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self._last_seen: dict[str, Any] = {}
 
     def next(self, rng: random.Random, number: int) -> Step:
         key = self.keys.choose(rng, number)
@@ -93,15 +92,15 @@ class Register(KvWorkload):
             case "delete":
                 return Step("delete", key)
             case "cas":
-                return Step("cas", key, [self._last_seen.get(key), self.value(number)])
+                return Step("cas", key, [self.keys.notes.get(key), self.value(number)])
         return Step("write", key, self.value(number))
 
     async def do(self, step: Step, session: Session) -> Any:
         key = step.key
         match step.f:
             case "read":
-                self._last_seen[key] = await self._call(words.GET, key)
-                return self._last_seen[key]
+                self.keys.notes[key] = await self._call(words.GET, key)
+                return self.keys.notes[key]
             case "incr":
                 return await self._call(words.INCR, key)
             case "delete":
@@ -111,7 +110,7 @@ class Register(KvWorkload):
                 done = await self._call(words.COMPARE_AND_SET, key, old, new)
                 return [old, new, done]
         await self._call(words.SET, key, step.value)
-        self._last_seen[key] = step.value
+        self.keys.notes[key] = step.value
         return step.value
 
 
@@ -122,7 +121,9 @@ class Append(KvWorkload):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self.keys = KeyRing(f"{{{of_this_run(self.ctx, self.ctx.tier)}}}-", self.options)
+        self.keys = KeyRing(
+            f"{{{of_this_run(self.ctx, self.ctx.tier)}}}-", self.options, self.ctx, self.model
+        )
 
     def next(self, rng: random.Random, number: int) -> Step:
         key = self.keys.choose(rng, number)
@@ -165,7 +166,7 @@ class Expiring(KvWorkload):
                 return await self._call(words.DELETE, step.key)
         self._limits += 1
         phantom = f"{self.name}/limit-{self._limits}"
-        self.ctx.history.invoke(phantom, "delete", None, step.key, model=self.model)
+        self.ctx.history.invoke(phantom, "delete", None, step.key, model=self.model).info("limit")
         ttl_ms = int(str(step.value).rpartition("/")[2])
         if ttl_ms % 2:
             await self._call(words.SET, step.key, step.value, {"ttl_ms": ttl_ms})

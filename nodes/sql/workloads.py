@@ -38,7 +38,7 @@ class SqlWorkload:
         self.guarantee = SESSION if self.replicas else ""
         self.name = of_this_run(ctx, f"{ctx.name}.{ctx.generation}")
         # another tier's history is another's
-        self.keys = KeyRing(f"{of_this_run(ctx, ctx.tier)}-k", options)
+        self.keys = KeyRing(f"{of_this_run(ctx, ctx.tier)}-k", options, ctx, self.model)
         self._requests = 0
         self._client = DatabaseClient(
             ctx,
@@ -87,7 +87,6 @@ class Register(SqlWorkload):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self._last_seen: dict[str, Any] = {}
         if self.replicas:
             self.model = "register"
 
@@ -98,7 +97,7 @@ class Register(SqlWorkload):
             case "read":
                 return Step("read", key)
             case "cas":
-                return Step("cas", key, [self._last_seen.get(key), self._value(number)])
+                return Step("cas", key, [self.keys.notes.get(key), self._value(number)])
         return Step("write", key, self._value(number))
 
     async def do(self, step: Step, session: Session) -> Any:
@@ -106,7 +105,7 @@ class Register(SqlWorkload):
             case "read":
                 found = await self._query(session, "SELECT v FROM registers WHERE k = ?", step.key)
                 value = found.rows[0][0] if found.rows else None
-                self._last_seen[step.key] = value
+                self.keys.notes[step.key] = value
                 return value
             case "cas":
                 return await self._compare_and_set(step, session)
@@ -115,7 +114,7 @@ class Register(SqlWorkload):
             [["INSERT INTO registers VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v",
               [step.key, step.value]]],
         )  # fmt: skip
-        self._last_seen[step.key] = step.value
+        self.keys.notes[step.key] = step.value
         return step.value
 
     async def _compare_and_set(self, step: Step, session: Session) -> list[Any]:
@@ -128,7 +127,7 @@ class Register(SqlWorkload):
         written = await self._write(session, [statement])
         done = written.results[0]["changes"] == 1
         if done:
-            self._last_seen[step.key] = new
+            self.keys.notes[step.key] = new
         return [old, new, done]
 
     def final_reads(self) -> Sequence[Step]:

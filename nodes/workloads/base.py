@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import trio
 
 from nodes.base import Context
 from nodes.wire.directory import Directory
+
+TURNS_USED: Final = 16
+"""So many turns back an object is still read at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +91,37 @@ class Workload(Protocol):
 
 
 class KeyRing:
-    """The objects that are in use: each is left for a new one after so many operations."""
+    """The objects that are in use: each is left for a new one after so many operations.
 
-    def __init__(self, prefix: str, options: Options) -> None:
+    Nodes of a tier share them, and are not equally fast: those of some turns before are `used`
+    still, and read at the end. Older ones are `parting`: read a last time, and left for good.
+    """
+
+    def __init__(self, prefix: str, options: Options, ctx: Context, model: str) -> None:
         self._prefix = prefix
         self._options = options
-        self.used: dict[str, None] = {}
+        self._history, self._model = ctx.history, model
+        self.used: dict[str, int] = {}
+        """Each with the turn in which it was used last."""
+        self.notes: dict[str, Any] = {}
+        """What a workload remembers of those."""
+        self.parting: list[str] = []
+        self._turn = 0
 
     def choose(self, rng: random.Random, number: int) -> str:
         options = self._options
         slot = rng.randrange(options.keys)
         turn = (number - 1) // (options.operations_per_key * options.keys)
+        if turn > self._turn:
+            self._turn = turn
+            last = turn - TURNS_USED
+            self.parting = [key for key, turn in self.used.items() if turn <= last]
         key = f"{self._prefix}{slot}-{turn}"
-        self.used[key] = None
+        self.used[key] = turn
         return key
+
+    def leave(self, key: str) -> None:
+        """It was read a last time."""
+        self.used.pop(key, None)
+        self.notes.pop(key, None)
+        self._history.leave(key, model=self._model)
