@@ -6,24 +6,33 @@ must agree on is declared by its Kind. Nothing here knows a tier.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
+import trio
+
 from emu.checks import Claim, check_logs, check_owners, check_replicas
 from emu.checks.history import MAX_OPERATIONS, Recorder
+from emu.checks.registry import models_of
 from emu.checks.result import line
-from emu.machine.events import Event
 from emu.model.expectations import Expected, to_clear
 from emu.model.topology import Tier, Topology
 from emu.running.asking import ask_each
-from emu.running.supervisor import CHANGED, Cluster
+from emu.running.supervisor import Cluster
 from emu.running.views import leads_now
 from emu.verdict import summary as verdict
 from emu.verdict.leading import Leading
-from emu.verdict.promises import Kept, Promise, judge_history, tell_full
+from emu.verdict.long import LongRun
+from emu.verdict.promises import (
+    Kept,
+    Promise,
+    clients_of,
+    group_of,
+    judge_history,
+    tell_full,
+)
+from emu.verdict.watching import Anomaly, Watch
 from nodes.kind import StateCheck
 from protocols.errors import RpcError
 
@@ -38,39 +47,6 @@ PROGRESS_TIMEOUT_S: Final = 30.0
 """Within so long after healing every clients node has success again, or that is a failure."""
 AGREE_TIMEOUT_S: Final = 15.0
 POLL_S: Final = 0.25
-EXPECTED_FAILURES: Final = ("OSError", "PermissionError")
-"""A node that the disk or network fails may give up, and be restarted. Another error is a bug."""
-DAMAGE_FOUND: Final = "CorruptLog"
-EVENTS_TOLD: Final = 8
-"""Those before a failure that are told with it."""
-EVERY_EVENT: Final = ("index", "time_s", "level", "event", "node", "tier", "region")
-CAUGHT: Final = ("handler failed", "connection failed")
-"""Events of a failure that ended one request or connection only: a failed assert is among them."""
-OPERATIONAL: Final = (
-    *EXPECTED_FAILURES, "BlockingIOError", "BrokenPipeError", "ConnectionAbortedError",
-    "ConnectionRefusedError", "ConnectionResetError", "FileNotFoundError", "TimeoutError",
-)  # fmt: skip
-"""What may be met by whoever is in the middle of something when the world fails it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Anomaly:
-    """Something that must not be. `kind`: the model that says so, or liveness, state, failure."""
-
-    kind: str
-    text: str
-    operations: tuple[str, ...] = ()
-    """Those that show it, a line each."""
-    span_s: tuple[float, float] | None = None
-    """When the first of them began and the last one ended."""
-
-    def as_fields(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "text": self.text,
-            "operations": list(self.operations),
-            "span_s": self.span_s,
-        }
 
 
 class Alerting(Protocol):
@@ -80,85 +56,6 @@ class Alerting(Protocol):
     async def settle(self, names: Sequence[str]) -> None:
         """Wait until none of these fires, in bounds."""
         ...
-
-
-@dataclass(slots=True)
-class Watch:
-    """What the events of a run say by themselves: nodes that failed, and who was promoted when."""
-
-    leads_now: Callable[[Event], bool]
-    """Whether the node that says this has come to lead its tier."""
-    failures: list[tuple[Event, tuple[str, ...]]] = field(default_factory=list)
-    """Each with what had happened before it."""
-    alarming: frozenset[str] = frozenset()
-    """Events that only a damaged disk explains."""
-    alarms: dict[str, None] = field(default_factory=dict)
-    caught: dict[tuple[str, str, str], tuple[Event, tuple[str, ...]]] = field(default_factory=dict)
-    """(node, event, error) of what a node survived, and should not have met."""
-    promotions: dict[tuple[str, int, int], dict[str, None]] = field(default_factory=dict)
-    """(tier, how often it was gone before, epoch) → the nodes that became primary in it."""
-    _times_gone: Counter[str] = field(default_factory=Counter)
-    _latest: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_TOLD))
-
-    def look(self, event: Event) -> None:
-        """An event listener."""
-        self._latest.append(event)
-        if event["event"] == "node failed":
-            self.failures.append((event, self.told()))
-        elif event["event"] in self.alarming:
-            said = [f"{key} {value}" for key, value in event.items() if key not in EVERY_EVENT]
-            self.alarms[f"{event.get('node')}: {event['event']}: {', '.join(said)}"] = None
-        elif event["event"] in CAUGHT:
-            what = str(event.get("node")), event["event"], str(event.get("error"))
-            if what not in self.caught:
-                self.caught[what] = event, self.told()
-        elif "epoch" in event and self.leads_now(event):
-            tier = str(event.get("tier"))
-            place = tier, self._times_gone[tier], int(event["epoch"])
-            self.promotions.setdefault(place, {})[str(event.get("node"))] = None
-        elif event["event"] == CHANGED:
-            self._times_gone.update(event.get("gone", ()))  # if they come again, it is anew
-
-    def told(self) -> tuple[str, ...]:
-        """The latest events, the newest last."""
-        return tuple(map(_in_a_line, self._latest))
-
-    def anomalies(self, *, damaged: bool) -> list[Anomaly]:
-        """`damaged`: disks were damaged on purpose, so that finding it is right."""
-        expected = (*EXPECTED_FAILURES, DAMAGE_FOUND) if damaged else EXPECTED_FAILURES
-        found = [
-            Anomaly("failure", f"{each.get('node')} failed by itself{_when(each)}", before)
-            for each, before in self.failures
-            if not str(each.get("error")).startswith(expected)
-        ]
-        found += [
-            Anomaly("failure", f"{node}: {event}{_when(each)}", before)
-            for (node, event, error), (each, before) in self.caught.items()
-            if not damaged and not any(f"{name}(" in error for name in OPERATIONAL)
-        ]
-        if not damaged:
-            found += [Anomaly("failure", f"{alarm}, and no disk lies") for alarm in self.alarms]
-        found += [
-            Anomaly("state", f"{tier}: epoch {epoch} had two primaries, {' and '.join(nodes)}")
-            for (tier, _, epoch), nodes in self.promotions.items()
-            if len(nodes) > 1
-        ]
-        return found
-
-
-def _when(event: Event) -> str:
-    """When it happened, what, and where in our code."""
-    at = f" at {event['time_s']:.3f} s" if "time_s" in event else ""
-    where = f" ({event['at']})" if event.get("at") else ""
-    return f"{at}: {str(event.get('error'))[:300]}{where}"
-
-
-def _in_a_line(event: Event) -> str:
-    """`12.345678 s  db-1: log cut, from_lsn 7`."""
-    fields = ", ".join(f"{key} {value}" for key, value in event.items() if key not in EVERY_EVENT)
-    who = f"{event['node']}: " if event.get("node") else ""
-    told = f"{who}{event['event']}" + (f", {fields}" if fields else "")
-    return f"{event.get('time_s', 0.0):.6f} s  {told[:200]}"
 
 
 class Judge:
@@ -174,8 +71,12 @@ class Judge:
         now_s = cluster.world.timers.now_s
         cluster.world.history = Recorder(
             now_s, max_operations=most_operations, by_time=cluster.world.in_processes,
-            on_full=partial(tell_full, cluster.log),
+            on_full=partial(tell_full, cluster.log), on_many=self._begin_folding,
         )  # fmt: skip
+        self._run = LongRun(models_of(tier.kind for tier in cluster.topology.tiers))
+        self._promises: dict[str, Promise] = {}
+        self._folding: trio.Event | None = None
+        """Set once what is judged on the way is taken out of the history."""
         alarming = frozenset(
             event for tier in cluster.topology.tiers for event in tier.kind.alarming
         )
@@ -218,6 +119,8 @@ class Judge:
         damaged = flipped or not cluster.world.honest_disks
         fidelity = cluster.world.fidelity()  # judging a long history holds the loop, after it all
         await cluster.in_force()  # all that was seen elsewhere is told by then
+        if self._folding is not None:
+            await self._folding.wait()
         kept = self._judge_history({**answers, **worked})
         wrong = [
             Anomaly(each.model, str(each), tuple(map(line, each.operations)), each.span_s)
@@ -360,13 +263,33 @@ class Judge:
         if not isinstance(recorder, Recorder):
             return Kept()
         recorder.sort()
-        promises = {
-            cluster.instances[name].spec.tier: Promise(
+        self._hear_promises(answers)
+        return judge_history(cluster.topology, recorder, self._promises, self._run)
+
+    def _hear_promises(self, answers: Mapping[str, Mapping[str, Any]]) -> None:
+        for name, answer in answers.items():
+            self._promises[self.cluster.instances[name].spec.tier] = Promise(
                 str(answer.get("guarantee", "")), bool(answer.get("promised", True))
             )
-            for name, answer in answers.items()
-        }
-        return judge_history(cluster.topology, recorder, promises)
+
+    def _begin_folding(self) -> None:
+        """Much is recorded."""
+        if self._folding is None:
+            self._folding = trio.Event()
+            self.cluster.nursery.start_soon(self._fold)
+
+    async def _fold(self) -> None:
+        """Judge what is over, and take it out: a long run's history would fill the memory."""
+        cluster, recorder = self.cluster, self.cluster.world.history
+        assert isinstance(recorder, Recorder) and self._folding is not None
+        names = [*self._clients(), *self._workers()]
+        self._hear_promises(await self._ask_clients("summary", PROGRESS_ANSWER_S, names))
+        tiers = clients_of(cluster.topology)
+        guarantees = {tier: each.guarantee for tier, each in self._promises.items()}
+        for _ in self._run.fold(recorder, self._now_s(), partial(group_of, tiers), guarantees):
+            await trio.lowlevel.checkpoint()
+        self._folding.set()
+        self._folding = None
 
     async def _summarize(
         self,

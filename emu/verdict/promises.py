@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from emu.checks import CheckResult, check, count
+from emu.checks import CheckResult
 from emu.checks.history import Operation, Recorder
-from emu.checks.losses import Losses, find_losses
-from emu.checks.registry import models_of
+from emu.checks.losses import Losses
 from emu.model.topology import Tier, Topology
+from emu.verdict.long import LongRun
 from nodes.base import Log
 
 HISTORY_FULL: Final = "history full"
@@ -47,6 +47,8 @@ class Judged(NamedTuple):
     losses: Losses | None
     counted: Mapping[str, int | None]
     """What the model counts, whether or not it may be; None where nobody can tell."""
+    left: int
+    """Objects that clients had left long before the end, and that were judged then."""
 
     def as_fields(self) -> dict[str, Any]:
         """A line of the summary's `judged`."""
@@ -62,6 +64,7 @@ class Judged(NamedTuple):
             "acknowledged": losses.acknowledged if losses is not None else None,
             "lost": len(losses.lost) if losses is not None else None,
             "counted": dict(self.counted),
+            "left": self.left,
         }
 
     def lost_writes(self) -> list[dict[str, Any]]:
@@ -93,22 +96,23 @@ def tell_full(log: Log, kept: int) -> None:
     log.warning(HISTORY_FULL, operations=kept, why=why)
 
 
-def judge_history(topology: Topology, recorder: Recorder, promises: Mapping[str, Promise]) -> Kept:
-    """`promises`: by clients tier."""
+def judge_history(
+    topology: Topology, recorder: Recorder, promises: Mapping[str, Promise], run: LongRun
+) -> Kept:
+    """`promises`: by clients tier. `run`: what was judged before."""
     kept = Kept()
-    models = models_of(tier.kind for tier in topology.tiers)
-    for (tier, model), operations in _by_client(topology, recorder.operations).items():
+    groups: dict[tuple[str, str], list[Operation]] = {each: [] for each in run.groups()}
+    tiers = clients_of(topology)
+    for operation in recorder.operations:
+        groups.setdefault(group_of(tiers, operation), []).append(operation)
+    for (tier, model), operations in groups.items():
         promise = promises.get(tier, Promise())
         why = why_losses_are_permitted(topology, tier)
         if not promise.holds:
             why = why or "they ask so that nothing was promised to them"
-        found = check(operations, model, guarantee=promise.guarantee, models=models)
-        (kept.permitted if why else kept.broken).add(found)
-        losses = find_losses(operations, model)
-        counted = count(operations, models.get(model))
-        kept.judged.append(
-            Judged(tier, model, promise.guarantee, why, len(operations), found, losses, counted)
-        )
+        came = run.end((tier, model), operations, promise.guarantee)
+        (kept.permitted if why else kept.broken).add(came.found)
+        kept.judged.append(Judged(tier, model, promise.guarantee, why, *came))
     if recorder.dropped:
         later = f"{recorder.dropped:,} operations from {recorder.full_s or 0.0:.0f} s on"
         until = f"what {len(recorder.operations):,} before that saw was judged"
@@ -137,15 +141,14 @@ def _may_lose(tier: Tier) -> str:
     return ask(tier.config, len(tier.members)) if ask is not None else ""
 
 
-def _by_client(
-    topology: Topology, operations: Sequence[Operation]
-) -> dict[tuple[str, str], list[Operation]]:
-    """(clients tier, model) → its operations. A process is called `NODE.generation/number`."""
-    tiers = [tier.name for tier in topology.tiers if tier.kind.clients or tier.kind.works]
-    found: dict[tuple[str, str], list[Operation]] = {}
-    for operation in operations:
-        node = str(operation.process).partition(".")[0]
-        tier = node.rpartition("-")[0]
-        assert tier in tiers, f"{operation.process} is no client's process"
-        found.setdefault((tier, operation.model), []).append(operation)
-    return found
+def clients_of(topology: Topology) -> tuple[str, ...]:
+    """The tiers whose histories are judged."""
+    return tuple(tier.name for tier in topology.tiers if tier.kind.clients or tier.kind.works)
+
+
+def group_of(tiers: Sequence[str], operation: Operation) -> tuple[str, str]:
+    """(clients tier, model). A process is called `NODE.generation/number`."""
+    node = str(operation.process).partition(".")[0]
+    tier = node.rpartition("-")[0]
+    assert tier in tiers, f"{operation.process} is no client's process"
+    return tier, operation.model
