@@ -20,7 +20,7 @@ ROW_GAP: Final = 26
 MARGIN: Final = 8
 DOT_GAP: Final = 13
 MAX_DOTS: Final = 12
-MOST_TITLE: Final = 22
+MOST_TITLE: Final = 20
 """With more letters the kind is left out: the name says it, mostly."""
 SPARK_HEIGHT: Final = 24
 OVER: Final = 44

@@ -175,11 +175,11 @@ def _under_way(status: Mapping[str, Any]) -> Iterator[str]:
 
 def _offered(status: Mapping[str, Any]) -> str:
     """What can be done to each tier by its kind alone."""
-    rows = "".join(
-        f"<li>{escape(each['tier'])} "
-        f"{_button(each['order']['verb'], each['order'], once=not each['lasts'])}</li>"
-        for each in status["offered"]
-    )
+    buttons: dict[str, str] = {}
+    for each in status["offered"]:
+        button = _button(each["order"]["verb"], each["order"], once=not each["lasts"])
+        buttons[each["tier"]] = buttons.get(each["tier"], "") + button
+    rows = "".join(f"<li>{escape(tier)} {told}</li>" for tier, told in buttons.items())
     return f'<ul class="offered act">{rows}</ul>' if rows else ""
 
 

@@ -16,6 +16,8 @@ FAILED: Final = "failed"
 UNTRUSTED: Final = "untrusted"
 """Everything expected was seen, but the laptop was too busy for it to mean much."""
 MAX_SHOWN_LOST: Final = 100
+UNTOLD: Final = "not known before the end"
+"""What an expectation says that was not measured yet, in a run that was not ended in order."""
 MAX_REASONS: Final = 5
 UNKNOWN: Final = "unknown"
 """Nothing expected was missed, but the run was ended before all of it could be measured."""
@@ -84,6 +86,7 @@ def summarize(
     for each in judged:
         if each["actual"] is None and not complete:
             each["held"] = None
+            each["told"] = UNTOLD
     summary["expectations"] = judged
     held = [each["held"] for each in judged]
     checked = False if anomalies else None if undecided else True

@@ -66,6 +66,7 @@ def test_it_tells_how_far_an_operation_is_and_offers_what_a_kind_brings():
     offered = [
         {"tier": "db", "order": {"verb": "promote", "target": "db"}, "lasts": False},
         {"tier": "machine", "order": {"verb": "stick", "target": "machine"}, "lasts": True},
+        {"tier": "db", "order": {"verb": "recover", "target": "db"}, "lasts": False},
     ]
     found = shown(nodes=[], under_way=[way], offered=offered)
     assert "reshard kv12 keys 300 of 4096" in found.text
@@ -73,6 +74,7 @@ def test_it_tells_how_far_an_operation_is_and_offers_what_a_kind_brings():
     buttons = {attrs["data-do"]: attrs for tag, attrs in found.tags if tag == "button"}
     assert "data-once" in buttons['{"verb": "promote", "target": "db"}']
     assert "data-once" not in buttons['{"verb": "stick", "target": "machine"}']
+    assert "db promoterecover" in found.text, "a tier is named once, before all its buttons"
 
 
 def test_what_is_the_matter_is_one_list_that_is_always_there():
