@@ -17,7 +17,7 @@ def topology(workload: str, *, db: str = NODES, more: str = ""):
         f"""
 tiers:
   db: {{kind: database, {db}}}
-  load: {{kind: clients, asks: db, workload: {workload}, think_time: 20ms{more}}}
+  load: {{kind: clients, asks: db, workload: {workload}, think_time: 50ms{more}}}
 """
     )
 

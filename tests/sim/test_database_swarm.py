@@ -13,7 +13,7 @@ import pytest
 from emu.seeds.campaign import run_all
 from emu.seeds.run import SeedResult, SeedRun, run_seed
 from emu.topology.loading import load
-from emu.verdict import promises
+from emu.verdict import long
 from nodes.sql.database import SqlEngine
 from nodes.sql.state import SqlState
 from protocols.replication.primary import Primary
@@ -41,14 +41,14 @@ def test_it_is_the_database_and_the_links_of_step_5():
 
 def test_every_promise_of_the_database_is_among_what_is_judged(monkeypatch):
     judged: dict[tuple[str, str], int] = {}
-    sound = promises.check
+    sound = long.check
 
     def check(operations: Any, model: str, *, guarantee: str, **more: Any) -> Any:
         judged[model, guarantee] = len(operations)
         return sound(operations, model, guarantee=guarantee, **more)
 
-    monkeypatch.setattr(promises, "check", check)
-    assert lived(1, 20.0).anomaly == ""
+    monkeypatch.setattr(long, "check", check)
+    assert lived(1, 12.0).anomaly == ""
     assert set(judged) == {
         ("cas-register", ""),
         ("list-append", ""),
@@ -62,7 +62,7 @@ def test_every_promise_of_the_database_is_among_what_is_judged(monkeypatch):
 
 @pytest.mark.parametrize("seed", range(2, 5))
 def test_a_short_life_of_step_5s_database_is_clean(seed):
-    found = lived(seed, 15.0)
+    found = lived(seed, 10.0)
     assert (found.anomaly, found.undecided) == ("", False)
 
 

@@ -82,6 +82,6 @@ def test_no_method_of_any_tier_answers_internal(step, monkeypatch):
     monkeypatch.setattr(Service, "__init__", noted)
 
     async def script(c: emu.Scenario) -> dict[str, str]:
-        return await ask_everything(c, services, times=10)
+        return await ask_everything(c, services, times=6)
 
     assert emu.run(script, f"topologies/{step}.yaml", world="sim") == {}
