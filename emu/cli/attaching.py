@@ -1,9 +1,10 @@
-"""A run elsewhere as if it were here: `emu attach` stands in for its control socket, and `emu
-bridge`, beside the run, hands over what comes through. Whatever can start a program there carries
-it (kubectl exec, podman exec, ssh), and says who may."""
+"""A run elsewhere as if it were here: `emu attach` stands in for its control socket and its page,
+and `emu bridge`, beside the run, hands over what comes through. Whatever can start a program there
+carries it (kubectl exec, podman exec, ssh), and says who may."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -14,11 +15,14 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import typer
 
 from emu import state
 from emu.cli import output
+from emu.cli.attach import SOCKET
+from emu.cli.joining import LOOPBACK
 from emu.control.client import ControlClient, ControlError
 from protocols.errors import RpcError
 
@@ -27,26 +31,45 @@ if TYPE_CHECKING:
 
     from nodes.base import Stream
 
+PAGE: Final = "--page"
 MOST_AT_A_TIME: Final = 32
-"""Verbs that are under way; further ones are closed at once."""
+"""Verbs (and of the page connections) that are under way; further ones are closed at once."""
 PIECE_BYTES: Final = 65536
 INFO_S: Final = 30.0
 
 
 def bridge(
     name: Annotated[str, typer.Argument(metavar="CLUSTER", help="Which run of this computer.")],
+    page: Annotated[bool, typer.Option(PAGE, help="Its page, instead.")] = False,
 ) -> None:
     """Join a run's control socket with stdin and stdout: what `emu attach` starts beside it."""
-    path = state.root() / name / "control.sock"
-    with socket.socket(socket.AF_UNIX) as end:
-        try:
-            end.connect(str(path))
-        except OSError as error:
-            output.fail(f"no run called `{name}` is here ({path}: {error.strerror})")
+    folder = state.root() / name
+    try:
+        end = _to_page(folder) if page else _to_control(folder)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        output.fail(f"no run called `{name}` is here ({folder}: {why})")
+    with end:
         threading.Thread(target=_hand_in, args=(end,), daemon=True).start()
         while data := end.recv(PIECE_BYTES):
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
+
+
+def _to_control(folder: Path) -> socket.socket:
+    end = socket.socket(socket.AF_UNIX)
+    try:
+        end.connect(str(folder / SOCKET))
+    except OSError:
+        end.close()
+        raise
+    return end
+
+
+def _to_page(folder: Path) -> socket.socket:
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    found = urlsplit(facts["observe"])
+    return socket.create_connection((found.hostname, found.port))
 
 
 def _hand_in(end: socket.socket) -> None:
@@ -62,7 +85,9 @@ def attach(
         list[str], typer.Argument(metavar="-- COMMAND...", help="How to start `emu bridge` there.")
     ],
 ) -> None:
-    """Let `emu ps`, `top`, `kill` and all other verbs work on a run elsewhere, until Ctrl-C.
+    """Let `emu ps`, `top`, `kill`, all other verbs, and a browser look at a run elsewhere.
+
+    Until Ctrl-C, or the end of the run.
 
     `emu attach shop -- kubectl -n shop exec -i emu-0 -- emu bridge shop`; ssh, podman and docker
     do as well. Each verb starts the command once.
@@ -89,12 +114,19 @@ async def _attach(name: str, folder: state.StateFolder, command: list[str]) -> N
 
     from emu.control.unix import UnixListener
 
-    async with await UnixListener.bind(folder.socket) as listener, trio.open_nursery() as nursery:
+    (page,) = await trio.open_tcp_listeners(0, host=LOOPBACK)
+    listener = await UnixListener.bind(folder.socket)
+    async with page, listener, trio.open_nursery() as nursery:
         nursery.start_soon(_accept, listener, command, nursery)
         facts = await trio.to_thread.run_sync(_info, folder.socket)
-        folder.describe({**facts, "name": name, "pid": os.getpid(), "attached": True})
+        nursery.start_soon(_accept, page, [*command, PAGE], nursery)
+        here = f"http://{LOOPBACK}:{page.socket.getsockname()[1]}"
+        told = {"name": name, "pid": os.getpid(), "attached": True, "observe": here}
+        told["page"] = facts["page"].replace(facts["observe"], here, 1)
+        folder.describe({**facts, **told})
         count = facts.get("nodes")
         output.note(f"attached to `{name}`: {count} nodes. `emu ps -c {name}`; Ctrl-C ends this")
+        output.note(f"its page: {told['page']}")
         nursery.start_soon(_end_with_it, name, command, nursery.cancel_scope)
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -43,7 +44,17 @@ def test_verbs_work_on_a_run_elsewhere_as_on_one_here(here: Path, cluster: Up) -
     assert local[0]["state"] == "killed", "it is the same run"
     assert emu(here, "heal").exit_code == 0
     assert "web-1" in emu(here, "events").stdout
+    assert "web-2" in emu(here, "top", "--once").stdout
+    (run,) = here.glob(".small-*/run.json")
+    page = json.loads(run.read_text())["page"]
+    assert "#token=" in page and page != json.loads(cluster_run(cluster).read_text())["page"]
+    with urlopen(page, timeout=PATIENCE_S) as answer:
+        assert b"<html" in answer.read()
     assert emu(here, "kill", "nobody").exit_code == 1
+
+
+def cluster_run(cluster: Up) -> Path:
+    return cluster.state / "small" / "run.json"
 
 
 def test_a_run_that_is_ended_from_elsewhere_lets_go(
