@@ -16,13 +16,13 @@ from nodes.parts.canary import Served
 
 
 def changed(topology: Topology, name: str, changes: Mapping[str, Any]) -> Tier:
-    """The tier with these options changed; code that they name is imported as the file's own is.
-    Raises ValueError."""
+    """The tier with these options changed; code that they name is imported as the file's own is
+    (none is named by ""). Raises ValueError."""
     tier = topology.tier(name)
     for key, value in changes.items():
         if not hasattr(tier.config, key):
             raise ValueError(f"`{name}` has no `{key}`: it is a {tier.word}")
-        if key in tier.kind.code:
+        if value and key in tier.kind.code:
             found, _ = code.load(str(value), Path(topology.path).resolve().parent)
             code.fit(str(value), found, tier.kind.code[key])
     return replace(tier, config=replace(tier.config, **changes)) if changes else tier
