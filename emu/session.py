@@ -60,6 +60,8 @@ MAX_OPEN_ENDED_OPERATIONS: Final = 100_000
 """Of a run without `--for`: what clients do after so many is counted, and no longer judged."""
 ELECTION_S: Final = 5.0
 ELECTION_PAUSE_S: Final = 0.02
+ASKED_AGAIN_S: Final = 1.1
+"""Longer than the second between two looks of balancers and names, by default."""
 
 
 @dataclass(slots=True)
@@ -144,8 +146,7 @@ class Session:
                 self._keep_tiers()
                 cluster.events.listeners.append(self._look_for_changes)
                 await self._let_join(cluster)
-                await cluster.boot()
-                await _until_led(cluster)
+                await cluster.boot(partial(until_led, cluster))
                 for line in self.kept_lines:
                     cluster.log.warning("not as the file says", why=line)
                 world.settle()
@@ -433,11 +434,14 @@ class Session:
         return replace(topology, name=self.topology.name, seed=self.topology.seed)
 
 
-async def _until_led(cluster: Cluster) -> None:
-    """Who is up should answer: groups whose disks were kept elect first."""
+async def until_led(cluster: Cluster, *, asked_again_s: float = ASKED_AGAIN_S) -> None:
+    """Who is up should answer: groups whose disks were kept elect first, and those that asked in
+    vain meanwhile ask again."""
     with cluster.operator.move_on_after(ELECTION_S):
-        while True:
-            await cluster.refresh_roles()
-            if not leaderless(cluster.topology, cluster.instances):
-                return
+        await cluster.refresh_roles()
+        if not leaderless(cluster.topology, cluster.instances):
+            return
+        while leaderless(cluster.topology, cluster.instances):
             await cluster.operator.sleep(ELECTION_PAUSE_S)
+            await cluster.refresh_roles()
+    await cluster.operator.sleep(asked_again_s)

@@ -100,8 +100,9 @@ class Cluster:
 
     # --- boot and change ---------------------------------------------------------------------
 
-    async def boot(self) -> None:
-        """Start everything on plain links, then arm the links, then let the users come.
+    async def boot(self, before_users: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Start everything on plain links, then arm the links, then let the users come (once
+        `before_users` has returned).
 
         Nodes that fail are reported as events; the others go on. Raises TimeoutError if some
         neither start nor fail within BOOT_TIMEOUT_S.
@@ -110,6 +111,8 @@ class Cluster:
         placements = self.topology.placements()
         await self._boot_all([each for each in placements if not each.kind.clients])
         self.topology.arm(self.world.links)
+        if before_users is not None:
+            await before_users()
         await self._boot_all([each for each in placements if each.kind.clients])
         self.ready_s = self.world.timers.now_s()
         up = sum(instance.state == "up" for instance in self.instances.values())
