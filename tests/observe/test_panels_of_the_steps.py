@@ -1,5 +1,5 @@
 """Steps 5, 10 and 11 as they are shipped, with their own load, on a real Prometheus: the query of
-every panel and rule has something to show in one of them. (test_panels_live.py: the short form.)
+every panel and rule has something to show in one of them. (test_panels.py: the short form.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from dashboards.board import annotation_queries, filled_in, panel_queries
 from tests.observe.running import Running, start
 from tests.observe.test_dashboards import MODELS, rules
-from tests.observe.test_panels_live import RARE, VALUES, Watched
+from tests.observe.test_panels import RARE, VALUES, Watched
 from tests.peers import need
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak]
