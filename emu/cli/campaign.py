@@ -142,7 +142,11 @@ def shrink(failing: list[tuple[SeedRun, SeedResult]]) -> list[Shrunk]:
         if not result.faults:
             continue
         output.note(f"seed {run.seed} failed under {result.faults} faults: looking for fewer ...")
-        fewer = campaign.shrink(replace(run, history=""), result.kind)
+        try:
+            fewer = campaign.shrink(replace(run, history=""), result.kind)
+        except KeyboardInterrupt:
+            output.note("interrupted: not looked for any more")
+            break
         items = campaign.faults_of(fewer)
         found.append(Shrunk(run.seed, len(items), result.faults, timeline_yaml(items)))
     return found

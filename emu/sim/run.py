@@ -114,6 +114,10 @@ def in_virtual_time(
             error = clock.failure or raised
             if error is not raised:
                 error.__cause__ = _other_than(raised, error)
+        except BaseExceptionGroup as raised:  # Ctrl-C meets whatever runs just then
+            if raised.subgroup(KeyboardInterrupt) is None:
+                raise
+            raise KeyboardInterrupt from None
     return Outcome(
         seed,
         value,
