@@ -298,6 +298,8 @@ class Kind:
     roles: tuple[str, ...] = ()
     """Roles a member may report in `describe` (primary, replica, ...), usable in targets."""
     leader: Leader | None = None
+    votes_with: Callable[[Any], tuple[str, ...]] | None = None
+    """(config) → other tiers that have voters of a tier's group: its witnesses."""
 
     # what people see
     traffic: Traffic = REQUESTS

@@ -50,6 +50,7 @@ class Chances:
         self.moments = random.Random(f"{seed}/swarm/moments")
         self.themes = random.Random(f"{seed}/swarm/themes")
         self.copies = random.Random(f"{seed}/swarm/copies")
+        self.sides = random.Random(f"{seed}/swarm/sides")
         self.damage = damage
         self.topology = topology
         self.tiers = [tier for tier in topology.tiers if not tier.kind.clients and tier.members]
@@ -143,6 +144,20 @@ class Chances:
         """Whoever leads it then."""
         assert tier.kind.leader is not None, "nobody ever leads it"
         return f"{tier.name} {tier.kind.leader.role}"
+
+    def voters(self, tier: Tier) -> str:
+        """All who choose its leader; sometimes not its witnesses, which go on hearing everybody."""
+        elsewhere = tier.kind.votes_with(tier.config) if tier.kind.votes_with is not None else ()
+        if elsewhere and self.sides.random() < 0.3:
+            return tier.name
+        return ",".join((tier.name, *elsewhere))
+
+    def beside(self, tier: Tier) -> list[str]:
+        """Members that stay with a leader which has lost its majority, where a group has more than
+        three: what only they have is shown there, and is never decided."""
+        most = (len(tier.members) - 1) // 2 - 1
+        count = self.sides.randint(0, most) if most > 0 else 0
+        return self.sides.sample(tier.node_names, count)
 
     def some(self, tier: Tier) -> str:
         """One node, or so many as the tier may lose."""

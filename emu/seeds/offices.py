@@ -28,7 +28,8 @@ def two_stages(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterat
     """First one direction is cut, then the other too: it hears longer than it is heard, or the
     other way round."""
     rng = draw.themes
-    ways = [(draw.leading(tier), tier.name), (tier.name, draw.leading(tier))]
+    others = draw.voters(tier)
+    ways = [(draw.leading(tier), others), (others, draw.leading(tier))]
     rng.shuffle(ways)
     first_s, second_s = rng.uniform(0.3, 1.2) * lease_s, rng.uniform(0.5, 1.5) * lease_s
     yield cut(ways[0], at_s, first_s + second_s, one_way=True)
@@ -68,7 +69,8 @@ def late_answers(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iter
     )
     cut_s = at_s + rng.uniform(0.9, 1.6) * lease_s
     lasts_s = rng.uniform(1.2, 2.2) * lease_s
-    yield cut((draw.leading(tier), tier.name), cut_s, lasts_s, one_way=rng.random() < 0.7)
+    one_way = rng.random() < 0.7
+    yield cut((draw.leading(tier), draw.voters(tier)), cut_s, lasts_s, one_way=one_way)
     yield from turned_away(draw, tier, few_of(draw, tier), cut_s, lasts_s)
 
 
@@ -99,16 +101,16 @@ def old_and_new(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Itera
     has records that nobody else has, and lacks those of the office between."""
     rng = draw.themes
     gone_s = rng.uniform(1.2, 2.8) * lease_s
-    yield cut((draw.leading(tier), tier.name), at_s, gone_s)
+    yield cut((draw.leading(tier), draw.voters(tier)), at_s, gone_s)
     for_s = rng.uniform(0.2, 3.0) * lease_s
     if rng.random() < 0.5:
         assert tier.kind.leader is not None, "somebody leads it"
         wait_s = rng.choice((0.0, round(rng.uniform(0.001, 0.5) * lease_s, 3)))
-        again = faults.Partition((draw.leading(tier), tier.name))
+        again = faults.Partition((draw.leading(tier), draw.voters(tier)))
         yield FaultItem(again, wait_s, tier.kind.leader.event, round(for_s, 3))
     else:
         again_s = at_s + rng.uniform(0.9, 1.5) * lease_s
-        yield cut((draw.leading(tier), tier.name), again_s, for_s)
+        yield cut((draw.leading(tier), draw.voters(tier)), again_s, for_s)
 
 
 def one_behind(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
@@ -158,11 +160,12 @@ STORIES: Final[Sequence[Story]] = (
 
 
 def apart(draw: Chances, tier: Tier, at_s: float, lasts_s: float) -> Iterator[FaultItem]:
-    """Whoever leads and a few clients against all others, both ways or one."""
+    """Whoever leads, with a few clients and maybe too few members, against all others, both ways or
+    one."""
     rng = draw.themes
     beside = few_of(draw, tier)
     one_way, rejects = rng.random() < 0.2, rng.random() < 0.4
-    between = (",".join([draw.leading(tier), *beside]), tier.name)
+    between = (",".join([draw.leading(tier), *draw.beside(tier), *beside]), draw.voters(tier))
     yield cut(between, at_s, lasts_s, one_way=one_way, rejects=rejects)
     yield from turned_away(draw, tier, beside, at_s, lasts_s)
 

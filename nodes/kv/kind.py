@@ -9,7 +9,14 @@ from nodes.kv import reach
 from nodes.kv.coordinator import CoordinatorConfig, CoordinatorNode
 from nodes.kv.resharding import RESHARD
 from nodes.kv.router import KvRouterConfig, KvRouterNode
-from nodes.kv.shard import OWNED_SLOTS, STATE_DIGEST, KvShardConfig, KvShardNode, may_lose
+from nodes.kv.shard import (
+    OWNED_SLOTS,
+    STATE_DIGEST,
+    KvShardConfig,
+    KvShardNode,
+    may_lose,
+    votes_with,
+)
 from nodes.kv.tier import KvConfig, expand
 from nodes.kv.workloads import WORKLOADS
 from nodes.parts.deploying import DEPLOY
@@ -121,6 +128,7 @@ SHARD: Final = Kind(
     cautions=CAUTIONS,
     roles=ROLES,
     leader=LEADER,
+    votes_with=votes_with,
     reaches=reach.SHARD,
     reaches_together=TOGETHER,
     varied={"snapshot_every_bytes": (500, 2_000, 20_000), "retained_bytes": (1_000, 20_000)},

@@ -97,6 +97,11 @@ def may_lose(config: KvShardConfig, members: int) -> str:
     return f"`ack: {config.ack}` answers before a majority has the record"
 
 
+def votes_with(config: KvShardConfig) -> tuple[str, ...]:
+    """The tier that its witness is a member of."""
+    return (coordinator_tier(config.group),) if config.witness else ()
+
+
 class KvShardNode:
     """One member of one shard."""
 

@@ -44,6 +44,31 @@ def test_a_leader_is_cut_off_with_some_of_its_clients_and_the_others_turn_away()
     assert ("db primary,writers-1 | db", "db primary | readers-1") in together
 
 
+STORE = """
+tiers:
+  kv: {kind: kv, public: true, shards: 1, replicas: 1, coordinators: 3}
+  writers: {kind: clients, asks: kv, workload: register}
+"""
+
+
+def test_a_leader_is_cut_off_from_its_witness_in_another_tier_or_from_its_own_members_alone():
+    far = {pair.split(" | ")[1] for begun in cuts_of(loads(STORE)) for pairs in begun.values()
+           for pair in pairs if pair.startswith("kv-shard-1 primary")}  # fmt: skip
+    assert {"kv-shard-1,kv-coordinator", "kv-shard-1"} <= far
+
+
+def test_too_few_members_of_a_large_group_stay_with_a_leader_that_is_cut_off():
+    def near(nodes: int) -> set[int]:
+        pairs = [pair for begun in cuts_of(loads(GROUP % nodes)) for each in begun.values()
+                 for pair in each]  # fmt: skip
+        sides = [pair.split(" | ")[0].split(",") for pair in pairs if pair.endswith(" | db")]
+        return {sum(name.startswith("db-") for name in each) for each in sides
+                if "db primary" in each}  # fmt: skip
+
+    assert near(3) == {0}
+    assert near(5) == {0, 1}
+
+
 def test_members_who_only_read_stay_with_a_leader_that_who_writes_does_not_reach():
     """What one wants to write there holds up what others are answered: it would hide an old
     leader."""
