@@ -23,14 +23,16 @@ from nodes.sql import database
 from nodes.sql import state as sql
 from protocols.database import Written
 from protocols.errors import RpcError
-from protocols.replication import counting, follower, lease, primary, voter
-from protocols.replication.messages import WITNESS
+from protocols.replication import follower, lease, primary, voter
+from protocols.replication.messages import WITNESS, Append
+from protocols.replication.replica import Replica
 from tests.planting import Swap, listed
 from tests.sim.planted_bugs import FaultSource, PlantedBug
 
 GROUP_BUGS: list[PlantedBug] = []
 GROUPS = "groups"
 SHARDS = "shards"
+SESSIONS = "experiments/replication-swarm"
 
 
 def bug(topology: str, *, faults: FaultSource = "swarm") -> Any:
@@ -199,10 +201,17 @@ def _votes_without_its_disk(swap: Swap) -> None:
 
 
 @bug(GROUPS)
-def _serves_before_it_begins(swap: Swap) -> None:
-    """a new primary serves before its first record is committed"""
-    # harmless to SQL and KV: what they answer rests on that record, and waits for it
-    swap.setattr(counting.Counting, "has_begun", property(lambda self: True))
+def _old_epochs_are_taken(swap: Swap) -> None:
+    """what an old primary sends is taken, whatever its epoch"""
+    sound = Replica.step
+
+    def step(self: Any, message: Any, now_s: float) -> None:
+        epoch = self._state.epoch
+        if isinstance(message, Append) and message.epoch < epoch:
+            message = message._replace(epoch=epoch)
+        sound(self, message, now_s)
+
+    swap.setattr(Replica, "step", step)
 
 
 @bug(GROUPS)
@@ -230,7 +239,7 @@ def _acknowledged_unsynced(swap: Swap) -> None:
 # --- what is seen ----------------------------------------------------------------------------
 
 
-@bug(GROUPS)
+@bug(SESSIONS)
 def _replicas_show_all(swap: Swap) -> None:
     """a replica shows records that no quorum has"""
 
