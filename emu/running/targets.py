@@ -26,6 +26,8 @@ REGION = "region"
 """May stand before a region's name, as one says it."""
 COUNTS = {"one": 1, "two": 2, "three": 3}
 SHARES = ("minority", "majority", "half")
+MOST_NAMED = 20
+"""Tiers, where nothing is called like a word."""
 
 
 class Candidate(NamedTuple):
@@ -131,9 +133,11 @@ def _nothing_named(word: str, nodes: Sequence[Candidate]) -> str:
     known: Mapping[str, None] = {
         each: None for node in nodes for each in (node.name, node.tier, node.region) if each
     }
-    close = get_close_matches(word, known, n=1)
-    hint = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(sorted(known)[:12])}"
-    return f"nothing is called `{word}`; {hint}"
+    if close := get_close_matches(word, known, n=1):
+        return f"nothing is called `{word}`; did you mean `{close[0]}`?"
+    tiers = sorted({node.tier for node in nodes})
+    more = f" and {len(tiers) - MOST_NAMED} more tiers" if len(tiers) > MOST_NAMED else ""
+    return f"nothing is called `{word}`; there are: {', '.join(tiers[:MOST_NAMED])}{more}"
 
 
 def unknown_tier(nodes: Iterable[Candidate], name: str, verbs: Iterable[str] = ()) -> str:

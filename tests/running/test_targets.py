@@ -73,6 +73,11 @@ def test_a_wrong_word_names_the_nearest_right_one():
         names("one")
 
 
+def test_where_no_word_is_near_the_tiers_are_named_and_not_each_node():
+    with pytest.raises(TargetError, match=r"nothing is called `queue`; there are: db, lb, web$"):
+        names("queue")
+
+
 def test_a_region_may_be_called_one():
     assert names("region eu-west") == names("eu-west")
     assert names("web region eu-west") == names("web eu-west")
