@@ -12,9 +12,10 @@ EFFECTS: Final = {"read": "reads", "write": "writes", "any": "not sent"}
 
 
 def number(value: float) -> str:
-    """`0`, `0.4`, `9.6`, `124`, `12.3k`."""
-    if value >= 10_000:
-        return f"{value / 1000:.1f}k"
+    """`0`, `0.4`, `9.6`, `124`, `12.3k`, `10M`."""
+    for least, unit, letter in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if value >= least:
+            return f"{value / unit:.1f}".removesuffix(".0") + letter
     if value >= 9.95 or value == int(value):
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 0.05 else f"{value:.2g}"

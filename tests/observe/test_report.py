@@ -174,6 +174,11 @@ def test_a_chart_of_little_or_much_stays_in_its_frame(points: list[charts.Point]
             assert -1 <= float(each) <= charts.WIDTH
 
 
+def test_large_numbers_are_for_people():
+    assert [number(each) for each in (9999, 12_345, 40_000, 999_949, 10_000_000, 2_500_000)] == [
+        "9999", "12.3k", "40k", "999.9k", "10M", "2.5M"]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("value_s", "text"),
     [(None, "–"), (0, "0 s"), (0.00085, "850 µs"), (0.0123, "12.3 ms"), (4.06, "4.1 s"),
