@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import trio
 
-from emu.checks.history import MAX_OPERATIONS
 from emu.control.server import ControlServer
 from emu.live.network import LOOPBACK
 from emu.live.post import post_json
@@ -56,8 +55,6 @@ LINES: Final = "lines.jsonl"
 """Of a cluster's state folder: what its nodes told, newest in it, older in `lines.jsonl.1`."""
 TOLD_S: Final = 0.1
 """For the answer to whoever asked for the end to leave before the control socket goes."""
-MAX_OPEN_ENDED_OPERATIONS: Final = 100_000
-"""Of a run without `--for`: what clients do after so many is counted, and no longer judged."""
 ELECTION_S: Final = 5.0
 ELECTION_PAUSE_S: Final = 0.02
 ASKED_AGAIN_S: Final = 1.1
@@ -139,8 +136,7 @@ class Session:
                 runners={"": self._make_runner} if several or options.joined else IN_PROCESS,
             ) as cluster:
                 self.cluster = cluster
-                most = MAX_OPEN_ENDED_OPERATIONS if options.for_s is None else MAX_OPERATIONS
-                self._judge = Judge(cluster, most_operations=most)
+                self._judge = Judge(cluster)
                 self._alerting = self._judge.alerting = Alerting(cluster)
                 await self._serve(cluster)
                 self._keep_tiers()

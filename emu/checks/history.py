@@ -11,6 +11,8 @@ from typing import Any, Final
 from emu.checks.values import freeze
 
 MAX_OPERATIONS: Final = 500_000
+ASIDE_FOR_ONE: Final = 2
+"""So many may be aside where one may be kept: they take a tenth of the room."""
 MANY_OPERATIONS: Final = 10_000
 NEVER: Final = 1 << 62
 """The `end` of an operation that may still take effect: after every event there is."""
@@ -113,7 +115,7 @@ class Operation:
 
 
 class Recorder:
-    """The history of a run (nodes.base.History). At most `max_operations` are kept.
+    """The history of a run (nodes.base.History). At most `max_operations` are kept at a time.
 
     When it is full the recording ends as if everything had stopped there, so what is kept is a
     true prefix of what happened, and still fit to be judged. `dropped` counts what came later, and
@@ -185,7 +187,7 @@ class Recorder:
         kept = len(self.operations)
         if kept == self.many and self._on_many is not None:
             self._on_many()
-        if not self.dropped and kept + self._aside < self._most:
+        if not self.dropped and kept < self._most and self._aside < ASIDE_FOR_ONE * self._most:
             return False
         self.dropped += 1
         if self.full_s is None:
@@ -215,8 +217,8 @@ class Recorder:
             operation.settle(outcome, value, reason, self._take_index(), self._now_s())
 
     def take_out(self, count: int, kept: list[Operation], aside: int) -> None:
-        """Of the first `count` operations only `kept` are still needed here; so many are `aside`,
-        and count with those that are kept."""
+        """Of the first `count` operations only `kept` are still needed here, and so many are
+        `aside`."""
         self.operations[:count] = kept
         self._aside = aside
         self.many = max(MANY_OPERATIONS, 2 * len(self.operations))

@@ -21,6 +21,7 @@ MODELS: Final = ("register", "cas-register", "kv")
 WINDOW_STEPS: Final = 20_000
 """Of a search among the operations up to one cut: more hold the loop for too long."""
 MAX_POSSIBLE: Final = 64
+PIECE: Final = 50
 
 IsOver = Callable[[Operation], bool]
 """Whether nothing more will be heard of an operation."""
@@ -40,10 +41,10 @@ class LongObject:
     def take(
         self, operations: Sequence[Operation], is_over: IsOver
     ) -> tuple[list[Finding], list[Operation]]:
-        """What is wrong with those up to the last cut, and those after it: whoever calls keeps
-        them, and gives them again with what has come since."""
-        count = last_cut(operations, is_over)
-        if not count or count < 2 * self._tried:
+        """What is wrong with those up to a cut, a millisecond's work, and those after it: whoever
+        calls keeps them, and gives them again, if need be with what has come since."""
+        count = cut_before(operations, is_over, max(PIECE, 2 * self._tried))
+        if count <= self._tried:
             return [], list(operations)
         try:
             found = self._judge(operations[:count], WINDOW_STEPS)
@@ -71,11 +72,16 @@ class LongObject:
         return []
 
 
-def last_cut(operations: Sequence[Operation], is_over: IsOver) -> int:
-    """How many of the operations on one object (in the order of their invocations) are before the
-    last moment at which nothing was under way; what is of unknown outcome is under way for ever,
-    and does not count."""
-    return max(_cuts(operations, is_over), default=0)
+def cut_before(operations: Sequence[Operation], is_over: IsOver, most: int) -> int:
+    """How many of the operations on one object (in the order of their invocations) are before a
+    moment at which nothing was under way: the last one within `most`, or the first. What is of
+    unknown outcome is under way for ever, and does not count."""
+    found = 0
+    for count in _cuts(operations, is_over):
+        if found and count > most:
+            break
+        found = count
+    return found
 
 
 def _cuts(operations: Sequence[Operation], is_over: IsOver) -> Iterator[int]:

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import trio
 
 from emu.checks import Claim, check_logs, check_owners, check_replicas
-from emu.checks.history import MAX_OPERATIONS, Recorder
+from emu.checks.history import Recorder
 from emu.checks.registry import models_of
 from emu.checks.result import line
 from emu.model.expectations import Expected, to_clear
@@ -59,18 +59,15 @@ class Alerting(Protocol):
 
 
 class Judge:
-    """Watches a cluster from before its boot, and sums it up. Make it first, `finish` at the end.
+    """Watches a cluster from before its boot, and sums it up. Make it first, `finish` at last."""
 
-    `most_operations`: how many of the clients' are kept to be judged.
-    """
-
-    def __init__(self, cluster: Cluster, *, most_operations: int = MAX_OPERATIONS) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.alerting: Alerting | None = None
         """Who looks at alerts, if anybody does."""
         now_s = cluster.world.timers.now_s
         cluster.world.history = Recorder(
-            now_s, max_operations=most_operations, by_time=cluster.world.in_processes,
+            now_s, by_time=cluster.world.in_processes,
             on_full=partial(tell_full, cluster.log), on_many=self._begin_folding,
         )  # fmt: skip
         self._run = LongRun(models_of(tier.kind for tier in cluster.topology.tiers))

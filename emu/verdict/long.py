@@ -6,7 +6,7 @@ judged as a whole, once their clients have left them. What is judged is found he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -93,17 +93,19 @@ class LongRun:
         `guarantees`: by clients tier, of those that have said what they are promised."""
         first = len(recorder.operations)
         batch = sorted(recorder.operations[:first], key=_begin)
-        until_s = now_s - TOLD_LATE_S if recorder.by_time else now_s
-        is_over = _IsOver(batch, until_s)
+        is_over = _IsOver(now_s - TOLD_LATE_S if recorder.by_time else now_s)
         objects: dict[tuple[Group, Any], list[Operation]] = {}
-        for operation in batch:
+        for place, operation in enumerate(batch):
+            if place % CHUNK == 0:
+                yield
+            is_over.hear(operation)
             objects.setdefault((group_of(operation), freeze(operation.key)), []).append(operation)
         kept: list[Operation] = []
         for (group, key), operations in objects.items():
             yield
             if group[0] in guarantees:
                 leave_s = recorder.left.get((group[1], key))
-                operations = self._take(
+                operations = yield from self._take(
                     group, key, operations, guarantees[group[0]], is_over,
                     leave_s is not None and now_s - leave_s >= LEFT_S,
                 )  # fmt: skip
@@ -121,7 +123,7 @@ class LongRun:
         guarantee: str,
         is_over: _IsOver,
         left: bool,
-    ) -> list[Operation]:
+    ) -> Generator[None, None, list[Operation]]:
         """Those of one object that are still needed."""
         model = group[1]
         done = self._done.setdefault(group, _Done())
@@ -129,16 +131,20 @@ class LongRun:
             judge = done.objects.get(key)
             if judge is None:
                 judge = done.objects[key] = LongObject()
-            before = judge.operations
-            found, rest = judge.take(operations, is_over)
-            done.operations += judge.operations - before
-            if self._gone.has(group, key):
-                _say_gone(done.found, model, operations[0])
-                return rest
-            done.found.anomalies += _named(found, model, operations[0])
-            return rest
+            gone = self._gone.has(group, key)
+            while True:
+                found, rest = judge.take(operations, is_over)
+                if len(rest) == len(operations):
+                    return rest
+                yield
+                done.operations += len(operations) - len(rest)
+                if gone:
+                    _say_gone(done.found, model, operations[0])
+                else:
+                    done.found.anomalies += _named(found, model, operations[0])
+                operations = rest
         if not left or not all(map(is_over, operations)):
-            return self._pack(done, key, operations, is_over)
+            return (yield from self._pack(done, key, operations, is_over))
         self._close(done, group, key, operations, guarantee)
         return []
 
@@ -163,13 +169,14 @@ class LongRun:
 
     def _pack(
         self, done: _Done, key: Any, operations: list[Operation], is_over: _IsOver
-    ) -> list[Operation]:
+    ) -> Generator[None, None, list[Operation]]:
         over = [each for each in operations if is_over(each)]
         if len(over) < LEAST:
             return operations
         packed = done.packed.setdefault(key, Packed())
         for start in range(0, len(over), CHUNK):
             packed.add(over[start : start + CHUNK])
+            yield
         return [each for each in operations if not is_over(each)]
 
     def _leave(
@@ -234,12 +241,14 @@ class LongRun:
 class _IsOver:
     """Whether nothing more will be heard of an operation, nor of any that began before its end."""
 
-    def __init__(self, operations: Sequence[Operation], until_s: float) -> None:
+    def __init__(self, until_s: float) -> None:
         self._until_s = until_s
         self._lives: dict[str, int] = {}
-        for each in operations:
-            node, generation = _life(each)
-            self._lives[node] = max(generation, self._lives.get(node, 0))
+
+    def hear(self, operation: Operation) -> None:
+        """There is this one."""
+        node, generation = _life(operation)
+        self._lives[node] = max(generation, self._lives.get(node, 0))
 
     def __call__(self, operation: Operation) -> bool:
         if operation.completed_s is not None:

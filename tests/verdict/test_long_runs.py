@@ -49,7 +49,7 @@ users:
 
 def test_what_is_judged_of_a_long_run_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     class Short(Recorder):
-        def __init__(self, *given: Any, max_operations: int, **options: Any) -> None:
+        def __init__(self, *given: Any, **options: Any) -> None:
             super().__init__(*given, max_operations=9, **options)
 
     monkeypatch.setattr(judging, "Recorder", Short)
