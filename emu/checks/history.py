@@ -221,6 +221,8 @@ class Recorder:
         `aside`."""
         self.operations[:count] = kept
         self._aside = aside
+        here = {id(each) for each in self.operations}
+        self._open = {name: each for name, each in self._open.items() if id(each) in here}
         self.many = max(MANY_OPERATIONS, 2 * len(self.operations))
 
     def models(self) -> list[str]:

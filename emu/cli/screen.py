@@ -271,6 +271,9 @@ def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for judged in summary["judged"]:
         if judged["anomalies"] and judged["permitted"]:
             yield judged["clients"], f"{judged['anomalies']} anomalies: {judged['permitted']}"
+        if judged.get("left"):
+            when = "when their clients had left them, and not read again at the end"
+            yield judged["clients"], f"{judged['left']:,} objects were judged {when}"
     lag = summary["loop_lag_s"]
     whose = f" ({lag['process']})" if "process" in lag else ""
     yield "loop lag", f"p99 {seconds(lag['p99'])}{whose}"

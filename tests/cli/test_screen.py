@@ -117,3 +117,10 @@ def test_of_the_lost_writes_some_are_named_and_all_counted_with_their_time() -> 
 
 def test_who_only_reads_is_told_by_the_totals() -> None:
     assert "Who asked for what" not in drawn(finished(by_clients=[asked("users-us", "read")]))
+
+
+def test_what_was_judged_before_the_end_is_said():
+    judged = {"clients": "lists", "anomalies": 0, "permitted": "", "left": 1200}
+    told = " ".join(" ".join(drawn(finished(judged=[judged]))).split())
+    assert "lists 1,200 objects were judged when their clients had left them, and not read" in told
+    assert "objects" not in " ".join(drawn(finished(judged=[{**judged, "left": 0}])))
