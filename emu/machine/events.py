@@ -51,6 +51,7 @@ EVENTS: Final = {
     "waiting for processes": "Nodes run in processes that join, by `command`; they have not come.",
     "process joined": "A process has come by `emu node`, and runs these nodes from now on.",
     "process left": "A process that had joined was ended in order: its nodes were stopped first.",
+    "waiting for a process": "A node starts in a process that has not come: `command` brings it.",
     "process lost": "A process that had joined was killed or ended, and with it the nodes it ran.",
     "join refused": "Somebody wanted to bring nodes and may not: no token, other versions, taken.",
     "process killed": "Somebody killed a worker process, and with it the nodes that it ran.",
