@@ -122,13 +122,13 @@ async def _tell_health(child: Child, folder: Path, brings: int) -> None:
     """Raises OSError where nothing can be written."""
     try:
         while True:
-            _write_health(folder, ready=len(child.serving) == brings)
+            write_health(folder, ready=len(child.serving) == brings)
             await trio.sleep(HEALTH_S)
     finally:
-        _write_health(folder, ready=False)
+        write_health(folder, ready=False)
 
 
-def _write_health(folder: Path, *, ready: bool) -> None:
+def write_health(folder: Path, *, ready: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ALIVE).touch()
     if ready:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,12 @@ accepts: {single-point: this is a test}
 TINY = "name: tiny\ntiers:\n  web: {kind: web, public: true}\naccepts: {single-point: a test}\n"
 
 
-def more_words(words: Sequence[str]) -> list[str]:
-    """With TESTED_WORKERS=2 whatever may run in two workers does, without being asked."""
+def with_workers(*words: str) -> list[str]:
+    """A command: with TESTED_WORKERS=2 whatever may run in two workers does, unasked."""
     workers = os.environ.get(TESTED_WORKERS)
-    if not workers or {"--workers", "--no-aliases", "--join-at"}.intersection(words):
-        return []
-    return ["--workers", workers]
+    one = {"--workers", "--no-aliases", "--join-at"}.intersection(words)
+    more = ["--workers", workers] if workers and words[0] == "up" and not one else []
+    return [*words, *more]
 
 
 def environment(state: Path, **more: str) -> dict[str, str]:
@@ -61,7 +60,7 @@ class Up:
         self.log_path = self.folder / "stderr.txt"
         with open(self.log_path, "wb") as log, open(self.folder / "stdout.txt", "wb") as out:
             self.process = subprocess.Popen(
-                [*EMU, "up", *words, *more_words(words)],
+                [*EMU, *with_workers("up", *words)],
                 stdout=out,
                 stderr=log,
                 env=environment(state, **more),
@@ -117,7 +116,7 @@ def emu(state: Path, *words: str, stdin: str | bytes | None = None, **more: str)
 def emu_process(state: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """One verb in a process of its own."""
     return subprocess.run(
-        [*EMU, *words],
+        [*EMU, *with_workers(*words)],
         capture_output=True,
         text=True,
         env=environment(state, **more),

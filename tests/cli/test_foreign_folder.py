@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import PATIENCE_S, TINY, environment
+from tests.cli.running import PATIENCE_S, TINY, environment, with_workers
 
 pytestmark = pytest.mark.slow
 TRAP = "open({marker!r}, 'a').write(__name__ + ' '); raise SystemExit('shadowed')"
@@ -31,7 +31,7 @@ def foreign(tmp_path: Path) -> Path:
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The console script, started in that folder."""
     return subprocess.run(
-        [str(Path(sys.executable).with_name("emu")), *words],
+        [str(Path(sys.executable).with_name("emu")), *with_workers(*words)],
         cwd=folder,
         env=environment(folder.parent / "state"),
         capture_output=True,

@@ -15,7 +15,17 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.cli.running import EMU, PATIENCE_S, SMALL, TINY, Up, emu, emu_process, environment
+from tests.cli.running import (
+    EMU,
+    PATIENCE_S,
+    SMALL,
+    TINY,
+    Up,
+    emu,
+    emu_process,
+    environment,
+    with_workers,
+)
 
 CONTRACT = {
     "name", "nodes", "ready_s", "requests", "errors", "availability", "latency_s",
@@ -273,7 +283,8 @@ def test_when_nobody_reads_what_it_says_it_ends(state: Path, tmp_path: Path) -> 
     file = tmp_path / "tiny.yaml"
     file.write_text(TINY)
     reading, writing = os.pipe()
-    with subprocess.Popen([*EMU, "up", str(file)], stderr=writing, env=environment(state)) as up:
+    words = with_workers("up", str(file))
+    with subprocess.Popen([*EMU, *words], stderr=writing, env=environment(state)) as up:
         os.close(writing)
         os.read(reading, 1)
         os.close(reading)

@@ -3,8 +3,12 @@ policies that let through what emu's own network does."""
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import stat
+import subprocess
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,9 @@ from emu.export import files
 from emu.export.manifests import (
     EMU,
     FOLDER,
+    HEALTH,
+    STALE_S,
+    STATE,
     Export,
     common,
     emu_objects,
@@ -30,6 +37,8 @@ from emu.export.manifests import (
 from emu.export.pods import campaign, pods
 from emu.export.policies import policies
 from emu.machine.access import may_dial, rights_at
+from emu.processes.join import ALIVE, write_health
+from emu.state import StateFolder
 from emu.topology import shipped
 from emu.topology.loading import load, loads
 from nodes.base import ADMIN_PORT, OUTSIDE, RPC_PORT
@@ -256,3 +265,34 @@ def test_settings_go_with_it(tmp_path):
     assert of_kind(found, "StatefulSet")["web"]["spec"]["replicas"] == 5
     container = of_kind(found, "StatefulSet")[EMU]["spec"]["template"]["spec"]["containers"][0]
     assert "--set=web.nodes=5" in container["args"]
+
+
+def passes(probe: dict[str, Any], folder: Path) -> bool:
+    """The command of a probe, run as kubelet would, with these folders as the pod's."""
+    command = [each.replace(HEALTH, str(folder)).replace(STATE, str(folder)) for each in
+               probe["exec"]["command"]]  # fmt: skip
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def test_probes_ask_what_a_node_writes_of_itself_and_emus_socket(tmp_path, monkeypatch):
+    sets = of_kind(objects("01-single-server"), "StatefulSet")
+    (node,) = sets["web"]["spec"]["template"]["spec"]["containers"]
+    started, ready, alive = (node[f"{each}Probe"] for each in ("startup", "readiness", "liveness"))
+    folder = tmp_path / "health"
+    assert not passes(started, folder)
+    write_health(folder, ready=False)
+    assert passes(started, folder) and passes(alive, folder) and not passes(ready, folder)
+    write_health(folder, ready=True)
+    assert passes(ready, folder)
+    long_ago_s = time.time() - STALE_S - 1
+    os.utime(folder / ALIVE, (long_ago_s, long_ago_s))
+    assert not passes(alive, folder), "its loop has not run for so long"
+
+    (emus,) = sets[EMU]["spec"]["template"]["spec"]["containers"]
+    run = StateFolder(tmp_path / "single-server", temporary=False)
+    run.path.mkdir()
+    monkeypatch.chdir(run.path)
+    assert not passes(emus["readinessProbe"], tmp_path)
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(run.socket.name)  # an address of a socket is short
+        assert passes(emus["readinessProbe"], tmp_path)
