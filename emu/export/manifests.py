@@ -29,6 +29,9 @@ HEALTH: Final = "/run/emu"
 USER: Final = 10001
 STALE_S: Final = 30
 """A process whose loop has not run for so long is started anew."""
+PATIENT: Final = {"timeoutSeconds": 10}
+"""What a probe may take to begin where the computer is busy: one second, if nothing is said, and a
+node would be killed for that."""
 GRACE_S: Final = 45
 """To drain in order, and to say so."""
 WAIT: Final = "1h"
@@ -201,7 +204,7 @@ def emu_container(export: Export, *, secret: bool = True) -> Manifest:
                  ",".join(tier.name for tier in export.joined), *settings],
         "env": variables(export, secret=secret),
         "ports": [{"name": "join", "containerPort": JOIN_PORT}],
-        "readinessProbe": {**probe, "periodSeconds": 2},
+        "readinessProbe": {**probe, "periodSeconds": 2, **PATIENT},
         "resources": resources(2),
         "securityContext": dict(SECURE),
         "volumeMounts": [dict(each) for each in MOUNTS],
@@ -281,10 +284,10 @@ def node_container(
             for each in service_ports(tier.kind.ports)
         ],
         "readinessProbe": {"exec": {"command": ["test", "-e", f"{HEALTH}/{READY}"]},
-                           "periodSeconds": 2},
+                           "periodSeconds": 2, **PATIENT},
         "startupProbe": {"exec": {"command": ["test", "-e", f"{HEALTH}/{ALIVE}"]},
-                         "periodSeconds": 5, "failureThreshold": 720},
-        "livenessProbe": {"exec": {"command": ["sh", "-c", fresh]}, "periodSeconds": 10},
+                         "periodSeconds": 5, "failureThreshold": 720, **PATIENT},
+        "livenessProbe": {"exec": {"command": ["sh", "-c", fresh]}, "periodSeconds": 10, **PATIENT},
         "resources": resources(tier.cpu.cores),
         "securityContext": dict(SECURE),
         "volumeMounts": [dict(each) for each in MOUNTS],

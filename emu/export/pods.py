@@ -78,8 +78,16 @@ def _pod(
         )
         data = {"name": "data", "persistentVolumeClaim": {"claimName": claim}}
     spec["volumes"].append(data)
+    _name_apart(spec["volumes"], container["volumeMounts"], name)
     spec["restartPolicy"] = "Always"
     yield _bare({**named(export, "Pod", "v1", name, tier), "spec": {"hostname": name, **spec}})
+
+
+def _name_apart(volumes: list[Manifest], mounts: list[Manifest], pod: str) -> None:
+    """podman (4.3) knows an empty folder by its name alone: of two pods it would be one folder."""
+    names = {each["name"]: f"{pod}-{each['name']}" for each in volumes if "emptyDir" in each}
+    for each in (*volumes, *mounts):
+        each["name"] = names.get(each["name"], each["name"])
 
 
 def campaign(export: Export, *, seeds: int, parts: int) -> Iterator[Manifest]:

@@ -296,3 +296,13 @@ def test_probes_ask_what_a_node_writes_of_itself_and_emus_socket(tmp_path, monke
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(run.socket.name)  # an address of a socket is short
         assert passes(emus["readinessProbe"], tmp_path)
+
+
+def test_no_two_pods_have_a_folder_of_the_same_name():
+    """podman would make it one, and one node's readiness would be all others'."""
+    specs = [each["spec"] for each in pods(exported("04-load-balancer")) if each["kind"] == "Pod"]
+    empty = [v["name"] for spec in specs for v in spec["volumes"] if "emptyDir" in v]
+    assert len(empty) == len(set(empty)) > 2 * len(specs)
+    for spec in specs:
+        mounted = {each["name"] for each in spec["containers"][0]["volumeMounts"]}
+        assert mounted == {each["name"] for each in spec["volumes"]}
