@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.text import Text
 from ruamel.yaml import YAML
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -226,3 +227,11 @@ def test_the_help_of_a_verb_says_what_each_option_is(verb: str) -> None:
     params = [each for each in COMMANDS.commands[verb].params
               if not getattr(each, "hidden", False)]  # fmt: skip
     assert [each.name for each in params if not each.help] == []
+
+
+@pytest.mark.parametrize("verb", [*COMMANDS.commands])
+def test_the_help_of_a_verb_is_shown_as_it_is_written(verb: str) -> None:
+    """Words in square brackets are styles to whoever draws it, and vanish."""
+    command = COMMANDS.commands[verb]
+    helps = [command.help or "", *(getattr(each, "help", None) or "" for each in command.params)]
+    assert [text for text in helps if Text.from_markup(text).plain != text] == []
