@@ -145,6 +145,8 @@ class Leader(NamedTuple):
     """Of `describe`: whether it would answer as the leader just now; with a `timeout` only. Then it
     also tells its `epoch`, its log's last `lsn` and its `epochs` ([epoch, first LSN] each), what of
     it is decided (`committed_lsn`), and the `founding` of its group."""
+    filled: str = ""
+    """What a member logs when it has got all that it lacked from another."""
 
 
 class Fact(NamedTuple):

@@ -165,7 +165,10 @@ def apart(draw: Chances, tier: Tier, at_s: float, lasts_s: float) -> Iterator[Fa
     rng = draw.themes
     beside = few_of(draw, tier)
     one_way, rejects = rng.random() < 0.2, rng.random() < 0.4
-    between = (",".join([draw.leading(tier), *draw.beside(tier), *beside]), draw.voters(tier))
+    members = draw.beside(tier)
+    if members:  # what is written there reaches them too, so others may see it
+        beside = draw.sides.sample(draw.clients_of(tier), len(draw.clients_of(tier)) // 2)
+    between = (",".join([draw.leading(tier), *members, *beside]), draw.voters(tier))
     yield cut(between, at_s, lasts_s, one_way=one_way, rejects=rejects)
     yield from turned_away(draw, tier, beside, at_s, lasts_s)
 

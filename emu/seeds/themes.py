@@ -25,6 +25,7 @@ OFFICES_RATIO: Final = 0.8
 MOST_STORIES: Final = 5
 WIPES_RATIO: Final = 0.25
 JOINS_RATIO: Final = 0.2
+REFILLED_RATIO: Final = 0.5
 COPIES_RATIO: Final = 0.6
 MOST_COPIES: Final = 3
 
@@ -101,6 +102,21 @@ def joins(draw: Chances, last_s: float) -> Iterator[FaultItem]:
     lasts_s = draw.lasts_s(last_s - at_s, rng)
     if draw.book(at_s, lasts_s, ("scaling",)):
         yield draw.item(faults.Scale(tier.name, len(tier.members) + 1), at_s, lasts_s)
+
+
+def refilled(draw: Chances, last_s: float) -> Iterator[FaultItem]:
+    """Who got all that it lacked from another falls soon after, and finds on its disk what it was
+    given beside what it had before. Which member that is shows only then: all restart in turn."""
+    rng = draw.sides
+    tiers = [tier for tier in draw.replicated if _filled(tier)]
+    if tiers and rng.random() < REFILLED_RATIO:
+        tier = rng.choice(tiers)
+        wait_s = round(rng.uniform(0.05, 1.5), 3)
+        yield FaultItem(faults.Restart(tier.name), wait_s, _filled(tier))
+
+
+def _filled(tier: Tier) -> str:
+    return tier.kind.leader.filled if tier.kind.leader else ""
 
 
 # --- copies ----------------------------------------------------------------------------------
@@ -216,5 +232,5 @@ def _after(draw: Chances, event: str, fault: Fault, last_s: float) -> FaultItem:
 
 
 THEMES: Final[Sequence[Theme]] = (
-    weak_moments, power_cuts, outages, offices, wiped_disks, joins, copies,
+    weak_moments, power_cuts, outages, offices, wiped_disks, joins, copies, refilled,
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any, Final
 from protocols.replication.replica import PRIMARY, RoleChanged
 
 PROMOTED: Final = "promoted"
+FILLED: Final = "snapshot installed"
 LOG_DAMAGED: Final = "log damaged"
 STATE_STOPPED: Final = "state stopped"
 REFUSED: Final = "primary refused"
@@ -25,7 +26,7 @@ EVENTS: Final = {
     "not left yet": "A member asks to leave its group, and is still waiting.",
     "state rebuilt": "A member replayed its log from there, as it has no snapshot to begin with.",
     "snapshot taken": "A member wrote its state down, and may forget the log before it.",
-    "snapshot installed": "A member took over a peer's snapshot in place of its own state.",
+    FILLED: "A member took over a peer's snapshot in place of its own state.",
     "snapshot lost": "A peer's snapshot did not arrive whole: it is asked for again.",
     "state stopped": "A record does not apply to a member's state: it waits for a peer's.",
     "state refilled": "A member whose state had stopped has a peer's, and goes on.",

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from nodes.base import Context
 from nodes.parts.auto_reset_event import AutoResetEvent
 from nodes.parts.timing import take_steps
+from nodes.replica.event_words import FILLED
 from nodes.replica.files import ReplicaFiles
 from nodes.replica.snapshot_files import Receiving
 from nodes.replica.state_machine import StateMachine, restore_in_steps
@@ -127,4 +128,4 @@ class Installer:
         driver.core.snapshot_installed()
         self._has_litter = True
         self._wanted.set()
-        driver.ctx.log.info("snapshot installed", lsn=snapshot.lsn)
+        driver.ctx.log.info(FILLED, lsn=snapshot.lsn)

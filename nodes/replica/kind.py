@@ -7,13 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from nodes.kind import Caution, Fact, Leader, Mark, Mistake, TierSeen, unknown_regions
-from nodes.replica.event_words import DIVERGED, LOG_DAMAGED, PROMOTED, REFUSED, STATE_STOPPED
+from nodes.replica.event_words import (
+    DIVERGED,
+    FILLED,
+    LOG_DAMAGED,
+    PROMOTED,
+    REFUSED,
+    STATE_STOPPED,
+)
 from nodes.replica.segments import LOG
 from nodes.replica.snapshot_files import SNAPSHOT
 from protocols.replication.replica import PRIMARY
 
 ROLES: Final = (PRIMARY, "replica")
-LEADER: Final = Leader(PRIMARY, PROMOTED, "voters", "detection_timeout_s", "serves")
+LEADER: Final = Leader(PRIMARY, PROMOTED, "voters", "detection_timeout_s", "serves", FILLED)
 FACTS: Final = (
     Fact("epoch", ("ps", "page")),
     Fact("lsn", ("ps",)),

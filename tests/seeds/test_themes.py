@@ -69,6 +69,12 @@ def test_too_few_members_of_a_large_group_stay_with_a_leader_that_is_cut_off():
     assert near(5) == {0, 1}
 
 
+def test_a_group_is_restarted_after_one_of_it_was_filled_up():
+    found = [each for seed in drawn(3) for each in seed if each.on == "snapshot installed"]
+    assert {each.fault for each in found} == {faults.Restart("db")}
+    assert 0.2 * len(SEEDS) < len(found) < 0.8 * len(SEEDS)
+
+
 def test_members_who_only_read_stay_with_a_leader_that_who_writes_does_not_reach():
     """What one wants to write there holds up what others are answered: it would hide an old
     leader."""

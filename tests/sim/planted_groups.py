@@ -32,7 +32,6 @@ from tests.sim.planted_bugs import FaultSource, PlantedBug
 GROUP_BUGS: list[PlantedBug] = []
 GROUPS = "groups"
 SHARDS = "shards"
-SESSIONS = "experiments/replication-swarm"
 
 
 def bug(topology: str, *, faults: FaultSource = "swarm") -> Any:
@@ -239,14 +238,18 @@ def _acknowledged_unsynced(swap: Swap) -> None:
 # --- what is seen ----------------------------------------------------------------------------
 
 
-@bug(SESSIONS)
+@bug(GROUPS)
 def _replicas_show_all(swap: Swap) -> None:
     """a replica shows records that no quorum has"""
 
     def target(self: Any) -> int:
         return int(self._driver.core.storage.last_lsn)
 
+    def has(self: Any, min_lsn: int) -> bool:
+        return not self.driver.is_cut and bool(self.driver.state_lsn >= min_lsn)
+
     swap.setattr(applying.Applying, "_target", target)
+    swap.setattr(database.SqlEngine, "_has", has)
 
 
 @bug(GROUPS)
