@@ -24,6 +24,8 @@ OWN_MARKS: Final = (
 HIDDEN_FIELDS: Final = frozenset(
     {"index", "time_s", "level", "event", "node", "tier", "region", "error"}
 )
+MOST_NAMED: Final = 6
+"""Of the nodes that a fault takes; of more, it is told how many."""
 UNSHOWN: Final = frozenset({"number", "at_s", "ended_s", "for_s", "verb", "affected"})
 
 Span = dict[str, Any]
@@ -81,12 +83,16 @@ def _told_spans(
 
 
 def fault_text(record: Mapping[str, Any]) -> str:
-    """`kill web-2 (one web)`, `slow web: latency 80ms`: a fault's record in words."""
+    """`kill web-2 (one web)`, `kill region us (21 nodes)`, `slow web: latency 80ms`: a fault's
+    record in words."""
     values = [(key, each) for key, each in record.items() if key not in UNSHOWN]
     main, rest = (values[0][1], values[1:]) if values else ("", [])
     words = " / ".join(map(str, main)) if isinstance(main, list | tuple) else str(main)
-    affected = ", ".join(record.get("affected", ()))
-    if affected and affected != words:
+    nodes = record.get("affected", ())
+    affected = ", ".join(nodes)
+    if len(nodes) > MOST_NAMED:
+        words = f"{words} ({len(nodes)} nodes)"
+    elif affected and affected != words:
         words = f"{affected} ({words})"
     shown = [_option(key, each) for key, each in rest if _is_said(each)]
     return f"{record['verb']} {words}" + (f": {', '.join(shown)}" if shown else "")

@@ -17,6 +17,8 @@ PROMOTED = {"index": 7, "time_s": 12.5, "level": "info", "event": "promoted", "n
     [
         (KILL, "kill web-2 (one web)"),
         ({**KILL, "target": "web-2"}, "kill web-2"),
+        ({**KILL, "target": "region us", "affected": [f"web-{n}" for n in range(7)]},
+         "kill region us (7 nodes)"),
         ({"verb": "slow", "target": "db", "latency_s": 0.08, "jitter_s": 0.0, "to": "all"},
          "slow db: latency 80ms"),
         ({"verb": "partition", "between": ["us", "eu"], "one_way": True, "mode": "hold"},
