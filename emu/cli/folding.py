@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
@@ -66,13 +65,16 @@ def _further_in(piece: Text, hang: int) -> Text:
 
 
 def _breaks(plain: str, hang: int, width: int) -> Iterator[tuple[int, int]]:
-    """The gaps between two words at which a piece ends: where each begins and ends."""
+    """The gaps at which a piece ends, where each begins and ends: of two columns rather than of two
+    words, if that wastes less than half of the room."""
+    gaps = [found.span() for found in _GAP.finditer(plain, hang + 1)]
     begin, room = 0, width
-    last: re.Match[str] | None = None
-    ends = [*_GAP.finditer(plain, hang + 1), None]
-    for gap in ends:
-        end = len(plain) if gap is None else gap.start()
-        if cell_len(plain[begin:end]) > room and last is not None:
-            yield last.span()
-            begin, room, last = last.end(), width - hang, None
-        last = gap
+    while len(plain) - begin > room:
+        after = [gap for gap in gaps if gap[0] > begin]
+        inside = [gap for gap in after if gap[0] - begin <= room] or after[:1]
+        if not inside:
+            return
+        columns = [gap for gap in inside if gap[1] - gap[0] > 1 and gap[0] - begin > room / 2]
+        gaps, chosen = after, (columns or inside)[-1]
+        yield chosen
+        begin, room = chosen[1], width - hang

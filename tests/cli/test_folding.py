@@ -15,9 +15,9 @@ EVENT = "    6.267s ! emu          alert firing  why=db has no primary  look=Its
 
 def test_the_rest_of_a_row_stands_below_its_last_column_on_the_left() -> None:
     assert folded(Text(EVENT), 60).plain.split("\n") == [
-        "    6.267s ! emu          alert firing  why=db has no",
-        "                          primary  look=Its members elect",
-        "                          one",
+        "    6.267s ! emu          alert firing",
+        "                          why=db has no primary",
+        "                          look=Its members elect one",
     ]
 
 
@@ -28,6 +28,14 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(width: int) -> N
     assert max(map(len, told.split("\n"))) <= width
     assert told.split() == text.plain.split()
     assert told.count("\n\n") == 1 and told.endswith("\n")
+
+
+def test_it_is_broken_between_columns_rather_than_in_one() -> None:
+    row = Text("  emu kill 'db primary' --for 10s        a replica takes its place")
+    assert folded(row, 50).plain.split("\n") == [
+        "  emu kill 'db primary' --for 10s",
+        "  a replica takes its place",
+    ]
 
 
 def test_a_word_that_is_longer_than_the_terminal_stays_whole_in_its_line() -> None:
