@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import trio
 
+from emu.control.params import check, params_of
 from emu.control.unix import UnixListener
 from emu.model import faults
 from emu.model.vocabulary import described, operations
@@ -329,9 +330,13 @@ def _packable(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_clear_errors(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A control method whose TargetError and ValueError become answers a user can act on."""
+    """A control method that is given what it takes, and whose TargetError and ValueError become
+    answers a user can act on."""
+
+    wanted = params_of(method)
 
     async def answer(call: Call, *params: Any) -> Any:
+        check(wanted, params)
         try:
             result = method(call, *params)
             if isinstance(result, Awaitable):
