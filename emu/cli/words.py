@@ -132,11 +132,17 @@ def _value(each: Field[Any], hint: Any, text: Any) -> Any:
     if str(text).isdigit() and each.name == "rate_per_s":
         text = f"{text}/s"
     try:
-        if hint is int and units.unit_of(each.name) is units.PLAIN:
-            return int(text)
-        return hint(units.parse_value(each.name, str(text)))
+        number = units.parse_value(each.name, str(text))
+        return whole(str(text), number) if hint is int else number
     except ValueError as error:
         output.fail(f"--{units.key_of(each.name)}: {error}", output.USAGE)
+
+
+def whole(text: str, number: float) -> int:
+    """The number that was read from the text, with all of its digits. Raises ValueError."""
+    if not number.is_integer():
+        raise ValueError(f"`{text}` is no whole number; write {number:.0f}")
+    return int(text) if text.removeprefix("-").isdecimal() else int(number)
 
 
 def missing(word: type[Fault], given: Mapping[str, Any]) -> list[str]:
