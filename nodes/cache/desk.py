@@ -286,9 +286,10 @@ class Desk:
             self.leases.void(key)
             self._wake(key)
 
-    def forget_all(self, lsn: int) -> int:
-        """Everything may be old."""
-        self.newest_lsn = max(self.newest_lsn, lsn)
+    def forget_all(self, lsn: int, *, was_cut: bool = False) -> int:
+        """Everything may be old. `was_cut`: the log ends at `lsn` though it had been longer, so no
+        read can ever include what was told of the rest."""
+        self.newest_lsn = lsn if was_cut else max(self.newest_lsn, lsn)
         self.leases.void_all()
         for token in list(self._holders):
             self._forget_holder(token)

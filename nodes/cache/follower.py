@@ -7,7 +7,7 @@ replays what it missed, or forgets everything where the log does not go back so 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
@@ -26,6 +26,12 @@ PATIENCE_S: Final = 1.0
 NEVER: Final = float("-inf")
 
 
+class ForgetAll(Protocol):
+    """As `Desk.forget_all`."""
+
+    def __call__(self, lsn: int, *, was_cut: bool) -> object: ...
+
+
 class Follower:
     """One cache node's place in the log of the tier `database`."""
 
@@ -38,7 +44,7 @@ class Follower:
         max_stale_s: float,
         *,
         made_old: Callable[[Sequence[str], int], object],
-        forget_all: Callable[[int], object],
+        forget_all: ForgetAll,
     ) -> None:
         self.lsn = 0
         self.valid_until_s = NEVER
@@ -79,7 +85,7 @@ class Follower:
         if answer["gone"]:
             self._ctx.reached(reach.FLUSHED)
             self._ctx.log.warning("all forgotten", why="the log does not go back so far")
-            self._forget_all(answer["lsn"])
+            self._forget_all(answer["lsn"], was_cut=answer["lsn"] < self.lsn)
         elif answer["keys"] or first:
             if not (was_fresh or first):
                 self._ctx.reached(reach.REPLAYED)

@@ -18,6 +18,7 @@ tiers:
   cache: {kind: cache, public: true, fills_from: db, max_stale: 1s, rows: {users: name}}
   db: {kind: database, public: true}
 """
+SHELF = "/shelf/shop.backup"
 MADE_OLD = ["INSERT INTO old_keys VALUES (?)", ["k"]]
 
 
@@ -225,3 +226,20 @@ def test_where_nothing_says_what_is_old_no_node_is_warmed() -> None:
             await (await c.cache_warm("cache")).ended()
 
     sim(script)
+
+
+def test_after_a_restore_no_miss_asks_for_what_the_log_lost() -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        await (await c.backup("db", SHELF)).ended()
+        for _ in range(5):
+            lsn = await write(c, MADE_OLD, "DELETE FROM old_keys")
+        assert (await c.call("cache", "get", "k"))[-1] <= lsn
+        await c.call("cache", "delete", ["k"], lsn)
+        await (await c.restore("db", SHELF)).ended()
+        await c.sleep(2.0)
+        seen_lsn = (await c.call("db", "query", "SELECT 1"))["lsn"]
+        word, _, wanted_lsn = await c.call("cache", "get", "k")
+        assert (word, wanted_lsn <= seen_lsn < lsn) == ("miss", True)
+
+    sim(script, FOLLOWING)
