@@ -110,7 +110,7 @@ class LiveWorld:
         self._machines: dict[str, EmulatedMachine] = {}
         self._files: dict[str, LiveFiles] = {}
         self._open_files = OpenFiles()
-        self._epoch_s = time.time() - self.timers.now_s()
+        self.epoch_s = time.time() - self.timers.now_s()
         self._gc_longest_s = 0.0
         self._gc_began_s = 0.0
         self._gc_thresholds = gc.get_threshold()
@@ -171,7 +171,7 @@ class LiveWorld:
             self.timers,
             offset_s=spec.clock.offset_s,
             drift_ratio=spec.clock.drift_ratio,
-            epoch_s=self._epoch_s,
+            epoch_s=self.epoch_s,
         )
         submit = self._real_sync().submit if spec.disk.sync_mode == "real" else None
         disk = MachineDisk(files, self.timers, spec.disk, submit)

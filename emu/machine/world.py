@@ -206,6 +206,8 @@ class World(Protocol):
     """What the world measures of itself."""
     history: History
     """What clients did; put another in its place before boot to keep it."""
+    epoch_s: float
+    """The Unix time at which the run's true time is 0."""
     honest_disks: bool
     """Whether a disk that says it has synced has done so."""
     in_processes: bool

@@ -30,12 +30,13 @@ class WorldClock:
 
     def __init__(self, world: World) -> None:
         self._timers = world.timers
+        self._epoch_s = world.epoch_s
 
     def monotonic_s(self) -> float:
         return self._timers.now_s()
 
     def wall_s(self) -> float:
-        return self._timers.now_s()
+        return self._epoch_s + self._timers.now_s()
 
     def cpu_s(self) -> float:
         return self._timers.cpu_s()

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 import trio
 
-from emu.machine.clock import MachineClock
+from emu.machine.clock import EPOCH_S, MachineClock
 from emu.machine.context import NoHistory
 from emu.machine.disk import MachineDisk
 from emu.machine.events import Events
@@ -74,6 +74,7 @@ class SimWorld:
             raise RuntimeError("a simulated world needs run_simulation: this run has another clock")
         self.seed = seed
         self.knobs = knobs or Knobs.draw(seed)
+        self.epoch_s = EPOCH_S
         self.honest_disks = not self.knobs.disk.lying_sync_ratio
         self.in_processes = False
         self.timers = clock

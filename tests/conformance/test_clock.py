@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from emu.machine.world import ClockSpec
+from emu.running.operator import WorldClock
 from nodes.base import Fenced
 from tests.conformance.conftest import Stopwatch, spec
 
@@ -21,6 +22,13 @@ async def test_offset_and_steps_move_the_wall_clock_alone(make_world):
         ahead.clock.step(-150.0)
         assert two.clock.wall_s() - one.clock.wall_s() == pytest.approx(-50.0, abs=0.01)
         assert two.clock.monotonic_s() >= before_s
+
+
+async def test_emu_itself_has_the_date_that_its_machines_have(make_world):
+    async with make_world() as world:
+        _, ctx = world.machine(spec("web-1")).boot(1)
+        ours = WorldClock(world)
+        assert ours.wall_s() - ctx.clock.wall_s() == pytest.approx(0.0, abs=0.01)
 
 
 @pytest.mark.parametrize("drift_ratio", [1.0, 0.0, -0.5])
