@@ -85,9 +85,10 @@ class InProcessNode:
         started: Callable[[], object],
         failed: Callable[[str], object],
     ) -> None:
-        """Run one generation to its end. A node that raises is down."""
+        """Run one generation to its end. A node that raises is down, as is one whose
+        `app:` or `job:` ends what it takes for a process of its own."""
         current_life.set(life)
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             with life.scope:
                 async with trio.open_nursery() as nursery:
@@ -95,7 +96,7 @@ class InProcessNode:
                     await nursery.start(node.run)
                     if not life.dead:
                         started()
-        except* Exception as problems:  # beside them there may be a cancellation, which goes on
+        except* (Exception, SystemExit) as problems:  # a cancellation beside them goes on
             error = problems
         if not life.dead:
             life.end(crash=False)

@@ -72,6 +72,17 @@ async def test_a_node_that_fails_later_says_why_and_can_be_booted_again(rig):
         assert (await pad.handle.ask("describe"))["generation"] == 2
 
 
+async def test_a_node_whose_code_exits_is_down_and_nobody_else(rig):
+    async with rig as r:
+        pad, other = r.notebook(), r.notebook("pad-2")
+        await pad.up()
+        await other.up()
+        await pad.call("fail", "")
+        await r.until(lambda: len(pad.heard) == 2)
+        assert re.match(r"SystemExit: 3 \(notebook\.py:\d+ in ", pad.heard[1])
+        assert await other.call("note", "one") == 3
+
+
 async def test_a_killed_node_is_dead_at_once_and_its_disk_keeps_what_was_written(rig):
     async with rig as r:
         pad = r.notebook()

@@ -3,6 +3,7 @@ fail. It sees its Context and nothing else, so it runs wherever a runner runs it
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ class NotebookNode:
             nursery.start_soon(admin.listen_and_serve)
             task_status.started()
             await self.failure.wait()
+            if not self.why:
+                sys.exit(3)
             raise RuntimeError(self.why)
 
     def _note(self, call: Call, text: str) -> int:
