@@ -105,7 +105,10 @@ def _import(module_name: str, folder: Path) -> ModuleType:
     try:
         with _on_path(folder if beside else None):
             return importlib.import_module(module_name)
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a user's module may raise anything while it is imported
         raise ValueError(f"importing `{module_name}`: {type(error).__name__}: {error}") from error
 
 

@@ -50,6 +50,16 @@ def test_what_cannot_says_how_to_write_it(app: Any, why: str) -> None:
     assert "write `async def app(request, services)` that returns a Response" in str(caught.value)
 
 
+def test_a_module_that_exits_as_it_is_imported_is_refused_at_its_place(tmp_path: Any) -> None:
+    (tmp_path / "shop_exits.py").write_text("import sys\nsys.exit('usage: shop PORT')\n")
+    file = tmp_path / "shop.yaml"
+    file.write_text("tiers:\n  web: {kind: web, public: true, app: 'shop_exits:app'}\n")
+    with pytest.raises(TopologyError) as caught:
+        load(file)
+    why = "importing `shop_exits`: SystemExit: usage: shop PORT"
+    assert f"{file}:2:39: `app`: {why}" in str(caught.value)
+
+
 def test_a_file_that_names_it_is_refused_at_its_place(tmp_path: Any) -> None:
     (tmp_path / "shop_of_one.py").write_text("async def app(request): ...\n")
     file = tmp_path / "shop.yaml"
