@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from random import Random
 
+CREATED = re.compile(r"CREATE (UNIQUE )?(TABLE|INDEX|VIEW|TRIGGER) (IF NOT EXISTS )?")
 TABLES = ("t0", "t1", "T2", '"t 3"', "t4")
 COLUMNS = ("a", "b", "c", "d", "e", "rowid")
 NOISE = (
@@ -232,9 +234,16 @@ class Generator:
 
     def _schema(self) -> str:
         makes = (self._create_table, self._create_table, self._create_table, self._create_index)
-        return self._one(
-            *makes, self._create_trigger, self._create_view, self._alter, self._alter, self._drop
-        )
+        more = (self._create_trigger, self._create_view, self._alter, self._alter, self._drop)
+        return self._placed(self._one(*makes, *more))
+
+    def _placed(self, sql: str) -> str:
+        """What is made may be made in another schema, by its name alone."""
+        words = CREATED.match(sql)
+        if words is None or self.rng.random() < 0.9:
+            return sql
+        schema = self.rng.choice(("main.", "main.", "temp."))
+        return f"{words[0]}{schema}{sql[words.end() :]}"
 
     def _create_table(self) -> str:
         rng, table = self.rng, self._table()
