@@ -6,8 +6,10 @@ What is told is read off the record, whether it was made here or is merged from 
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -96,7 +98,8 @@ class Campaign:
                 return self._fail_fast and failed > 0
 
             try:
-                run_all(runs, self._jobs, count, on=self._on)
+                with _terminated_as_interrupted():
+                    run_all(runs, self._jobs, count, on=self._on)
             except KeyboardInterrupt:
                 self.interrupted = True
             except (Unfit, OSError) as error:
@@ -131,6 +134,18 @@ class Campaign:
             "campaign": self.identity,
             "versions": versions(),
         }
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """What `timeout` and CI systems send tells what was run, as Ctrl-C does."""
+    before = signal.getsignal(signal.SIGTERM)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def shrink(failing: list[tuple[SeedRun, SeedResult]]) -> list[Shrunk]:

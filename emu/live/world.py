@@ -84,7 +84,7 @@ class LiveWorld:
         """`temporary`: what a removed machine had on its disk goes with it. `zero_s`: when its time
         began, where it is other processes' time, too."""
         # Disks that stay hold ids that an earlier run drew: the next must not draw them again.
-        self.seed = seed if temporary else f"{seed}{RUN}{time.time_ns() // 1_000_000:x}"
+        self.seed = seed if temporary else f"{seed}{RUN}{time.time_ns() // 1_000:x}"
         self.data = data
         self.temporary = temporary
         self.metrics = Metrics()

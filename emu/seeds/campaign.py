@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import multiprocessing.connection
+import os
 import shlex
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -63,7 +66,7 @@ def _in_processes(runs: Sequence[SeedRun], jobs: int) -> Generator[SeedResult, N
     # spawn: a forked process would inherit whatever this one has, and runs must not depend on that
     with safely_spawned():
         pool = ProcessPoolExecutor(
-            min(jobs, len(runs)), multiprocessing.get_context("spawn"), initializer=_leave_signals
+            min(jobs, len(runs)), multiprocessing.get_context("spawn"), initializer=_obey_parent
         )
     try:
         with safely_spawned():  # with the first of its work
@@ -74,9 +77,18 @@ def _in_processes(runs: Sequence[SeedRun], jobs: int) -> Generator[SeedResult, N
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_signals() -> None:
-    """Ctrl-C reaches every process of a terminal: the campaign's own says what becomes of it."""
+def _obey_parent() -> None:
+    """Ctrl-C reaches every process of a terminal: the campaign's own says what becomes of it. Where
+    that one was killed nobody can say anything: this one ends, too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def counted(results: Iterable[SeedResult]) -> list[dict[str, Any]]:
