@@ -119,10 +119,12 @@ def _found(asked: Sequence[str], commands: Any) -> list[tuple[str, Entry]]:
     """What is meant, each with its topic."""
     topic = asked[0].removesuffix("s") if asked[0].removesuffix("s") in ABOUT else asked[0]
     if topic in ABOUT:
-        entries = _entries(topic, commands)
         name = " ".join(asked[1:])
-        return [(topic, each) for each in _named(entries, name)] if name else [
-            (topic, each) for each in entries]  # fmt: skip
+        if not name:
+            return [(topic, each) for each in _entries(topic, commands)]
+        found = [(topic, each) for each in _named(_entries(topic, commands), name)]
+        # what breaks a cluster, and what a tier is told to do, is typed as a verb, too
+        return found if found or topic != VERB else _found(["fault", name], commands)
     name = " ".join(asked)
     for topics in ([each for each in ABOUT if each not in LONG], LONG):
         found = [(one, each) for one in topics for each in _named(_entries(one, commands), name)]

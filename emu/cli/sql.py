@@ -102,8 +102,17 @@ def _run_script(session: Session, command: str) -> None:
         output.fail(f"the statement is not UTF-8: {error}")
     finally:
         left_open = not session.end()
+        _tell_changes(session)
     if left_open:
         output.fail("the script ended inside a transaction: it is rolled back")
+
+
+def _tell_changes(session: Session) -> None:
+    """On a terminal and in JSON each statement says so."""
+    from emu.cli.sql_shown import changed
+
+    if session.changed_rows and not (session.look.people or session.look.as_json):
+        output.note(f"{changed(session.changed_rows)}  {session.answered_by}")
 
 
 def _lines() -> Iterable[str]:

@@ -53,6 +53,9 @@ class Session:
         self._typed = typed
         self.changed_schema = False
         """Since somebody set this back."""
+        self.changed_rows = 0
+        self.answered_by = ""
+        """Who did that: node and role."""
         self._lease: Any = None
         self._seen_lsn = 0
         """The latest that an answer saw: no later one is without that, whoever gives it."""
@@ -97,6 +100,9 @@ class Session:
                 output.note("the transaction is gone, and nothing of it was done", "red")
             return False
         self.changed_schema = self.changed_schema or bool(answer.get("did"))
+        if not (answer["columns"] or self.in_transaction):  # COMMIT counts what was done in it
+            self.changed_rows += answer.get("changes", 0)
+            self.answered_by = sql_shown.by(answer)
         self.show(answer)
         if self.in_transaction and not was_open:
             self._tell_of_transaction(answer)

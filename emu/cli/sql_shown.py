@@ -77,7 +77,7 @@ def _blocks(
 
 def foot(answer: Answer, *, timing: bool, lsn: bool) -> str:
     """`(3 rows)  db-2, primary`, with LSN and time where they are wanted."""
-    parts = [_counted(answer), f"{answer['node']}, {answer['role'] or 'unknown role'}"]
+    parts = [_counted(answer), by(answer)]
     if lsn and answer.get("lsn") is not None:
         parts.append(f"LSN {answer['lsn']}")
     if timing:
@@ -85,9 +85,17 @@ def foot(answer: Answer, *, timing: bool, lsn: bool) -> str:
     return "  ".join(parts)
 
 
+def by(answer: Answer) -> str:
+    return f"{answer['node']}, {answer['role'] or 'unknown role'}"
+
+
+def changed(rows: int) -> str:
+    return f"({_plural(rows, 'row')} changed)"
+
+
 def _counted(answer: Answer) -> str:
     if not answer["columns"]:
-        return str(answer.get("did") or f"({_plural(answer.get('changes', 0), 'row')} changed)")
+        return str(answer.get("did") or changed(answer.get("changes", 0)))
     told, more = f"({_plural(len(answer['rows']), 'row')})", answer.get("more", 0)
     if answer.get("more_at_least"):
         return f"{told}  … {f'at least {more:,} ' if more else ''}more rows"

@@ -35,6 +35,18 @@ def test_an_answer_in_a_pipe_is_tab_separated(ask: Verb) -> None:
     )
 
 
+def test_a_script_says_how_many_rows_it_changed_and_where(ask: Verb) -> None:
+    made = ask("sql", "db", stdin="CREATE TABLE toys (id INTEGER PRIMARY KEY);")
+    many = ask("sql", "db", stdin="INSERT INTO toys VALUES (1), (2); INSERT INTO toys VALUES (3);")
+    none = ask("sql", "db", "-c", "DELETE FROM toys WHERE id > 9")
+    assert (made.stderr, many.stdout, none.stderr) == ("", "", "")
+    assert many.stderr == "(3 rows changed)  db-1, primary\n"
+    undone = ask("sql", "db", stdin="BEGIN; DELETE FROM toys; ROLLBACK;")
+    done = ask("sql", "db", stdin="BEGIN; DELETE FROM toys; COMMIT; nonsense;")
+    assert undone.stderr == ""
+    assert "(3 rows changed)  db-1, primary" in done.stderr and done.exit_code == 1
+
+
 def test_json_has_an_object_for_each_statement_with_who_answered(ask: Verb) -> None:
     first, second = map(json.loads, run(ask, "SELECT 1 AS x; SELECT 2", "--json").splitlines())
     assert (first["columns"], first["rows"]) == (["x"], [[1]])
