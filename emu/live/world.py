@@ -31,6 +31,7 @@ from emu.machine.links import Links
 from emu.machine.machine import EmulatedMachine
 from emu.machine.private_trio import PauseHolder
 from emu.machine.reach import not_counted
+from emu.machine.refusals import Refusals
 from emu.machine.world import MachineSpec
 from nodes.base import History, Log, Network
 from nodes.metrics import Metrics
@@ -125,7 +126,7 @@ class LiveWorld:
             aliases=self._aliases,
             checkpoint_every=self._checkpoint_every,
             buffer_bytes=self._buffer_bytes,
-            on_refused=self._refused,
+            on_refused=Refusals(self.events, self.timers.now_s).tell,
             on_taken=self._taken,
         )
         self._syncer: Syncer | None = None
@@ -323,10 +324,6 @@ class LiveWorld:
             self._open_files.on_close = self._syncer.forget
             self._nursery.start_soon(self._syncer.run)
         return self._syncer
-
-    def _refused(self, dialer: str, target: str, why: str) -> None:
-        fields = {"node": target, "dialer": dialer, "why": why}
-        self.events.add("warning", "connection refused", fields)
 
     def _taken(self, name: str, port: int, instead: int) -> None:
         """Somebody listens on 0.0.0.0 at a port of ours."""

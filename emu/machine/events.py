@@ -40,7 +40,7 @@ EVENTS: Final = {
     "fault started": "Somebody, or the file, breaks something.",
     "fault ended": "A fault is undone.",
     "fault not possible": "A fault of the file names nothing that is there now.",
-    "connection refused": "A dialer was turned away: the topology does not let it in.",
+    "connection refused": "The topology does not let a dialer in. Of many, five are told in 10 s.",
     "port taken by another program": "A node listens at another port than it would.",
     "client did not answer": "Users or clients did not say what they saw, so it is not counted.",
     "condition met": "What `--until` waits for is true of a node: the run ends.",

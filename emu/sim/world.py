@@ -20,6 +20,7 @@ from emu.machine.life import Holder, Life
 from emu.machine.links import Links, Rule, RuleHandle, Shaper
 from emu.machine.machine import EmulatedMachine
 from emu.machine.private_trio import PauseHolder
+from emu.machine.refusals import Refusals
 from emu.machine.world import MachineSpec
 from emu.sim.card import SimCard, operator_card, outside_card
 from emu.sim.files import Habits, SimFiles
@@ -86,6 +87,7 @@ class SimWorld:
         self._shelf: dict[str, bytes] = {}
         """Files of whoever operates the cluster: they are gone with it."""
         self.holder: Holder = _TracedHolder(clock)
+        self._refusals = Refusals(self.events, clock.now_s)
         self.network = SimNetwork(
             clock,
             self.links,
@@ -211,8 +213,7 @@ class SimWorld:
 
     def _refused(self, dialer: str, target: str, why: str) -> None:
         self._note("refused", dialer, why)
-        fields = {"node": target, "dialer": dialer, "why": why}
-        self.events.add("warning", "connection refused", fields)
+        self._refusals.tell(dialer, target, why)
 
     def _note(self, kind: str, source: str, detail: str) -> None:
         self.trace.note(self.timers.now, kind, source, "", detail)
