@@ -1,6 +1,6 @@
 """How a service keeps its methods, what a request brings along, and answers that come later.
 
-What moves bytes is nodes/wire/service.py.
+What moves bytes is nodes/wire/connection.py.
 """
 
 from __future__ import annotations
