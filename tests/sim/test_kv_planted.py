@@ -221,8 +221,13 @@ def _limits_not_copied(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ShardMoves, "page", page)
 
 
+def _in_pages_of_few_keys(patch: pytest.MonkeyPatch) -> None:
+    for name in ("PAGE_BYTES", "SHORT_PAGE_BYTES"):
+        patch.setattr(kv_mover, name, 200)
+
+
 def _pages_that_skip_a_key(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(kv_moves, "PAGE_BYTES", 200)
+    _in_pages_of_few_keys(patch)
     sound = kv_moves.keys_after
     patch.setattr(
         kv_moves, "keys_after", lambda data, after: sound(data, after)[1 if after else 0 :]
@@ -230,7 +235,7 @@ def _pages_that_skip_a_key(patch: pytest.MonkeyPatch) -> None:
 
 
 def _slots_left_out_after_a_page(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(kv_moves, "PAGE_BYTES", 200)
+    _in_pages_of_few_keys(patch)
     sound = kv_moves._parse
 
     def parse(cursor: str) -> Any:
