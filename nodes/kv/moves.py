@@ -128,7 +128,7 @@ class ShardMoves:
         if self.state.finished.get(order.move) == "resumed":
             return []
         self._check_not_over(order.move)
-        return [(RESUME, order.move, epoch)]
+        return [(RESUME, order.move, epoch, [list(each) for each in order.ranges])]
 
     def release(self, order: MoveOrder, version: int) -> list[Fact]:
         """Forget the data: the target owns it."""

@@ -36,7 +36,8 @@ ADOPT: Final = 10
 FENCE: Final = 11
 """[FENCE, move, ranges, target]: not served any more, wherever they go."""
 RESUME: Final = 12
-"""[RESUME, move, epoch]: the move is off, served here again."""
+"""[RESUME, move, epoch, ranges]: the move is off: served here again, or still (the map has the new
+epoch in either case)."""
 RELEASE: Final = 13
 """[RELEASE, move, map version]: the target owns them: forget the data."""
 IMPORT: Final = 14
@@ -273,10 +274,11 @@ class KvState:
             self.serving[slot] = None
 
     def _resume(self, fact: Fact) -> None:
-        _, move, epoch = fact
+        _, move, epoch, *told = fact
         outgoing = self.outgoing.pop(move, None)
-        if outgoing is not None:
-            for slot in from_ranges(outgoing.ranges):
+        fenced = () if outgoing is None else outgoing.ranges
+        for slot in from_ranges(told[0] if told else fenced):  # older logs have no ranges
+            if self.held[slot] is not None:
                 self.serving[slot], self.epochs[slot] = self.held[slot], epoch
         self._finish(move, "resumed")
 

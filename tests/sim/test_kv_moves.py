@@ -211,6 +211,23 @@ def test_a_cancelled_reshard_leaves_every_slot_with_one_owner() -> None:
     assert 0 < len([each for each in summary["events"] if each["event"] == "move.done"]) < 16
 
 
+def test_slots_whose_copy_was_given_up_are_served_where_they_were() -> None:
+    """The map has a new epoch for them, which their shard must know, fenced or not."""
+
+    async def script(c: Scenario) -> list[Any]:
+        at(c, "move.begun", partial(cut, c, SOURCE, TARGET, 8.0))
+        cancel = partial(c.cluster.nursery.start_soon, cancel_reshard, c.cluster, "kv")
+        c.cluster.world.timers.call_at(1.0, cancel)
+        await c.sleep(0.3)
+        ended = await reshard(c.cluster, "kv", 2)
+        assert ended["outcome"] == "cancelled" and c.events("move.aborting")
+        assert not c.events("move.source fenced")
+        return [await c.call("kv", "set", f"key-{number}", number) for number in range(20)]
+
+    kv = "kv: {kind: kv, public: true, shards: 1, replicas: 1, slots_per_move: 8192}"
+    assert run(script, loads(f"tiers: {{{kv}}}"), seed=1) == [True] * 20
+
+
 def test_a_coordinator_that_comes_back_is_the_witness_of_every_shard_and_disturbs_none() -> None:
     """A shard of that name had been there before, and what shards say to their witness arrives
     before it knows of them: it must not be taken for the coordinators' own."""
