@@ -31,7 +31,7 @@ def ask(cluster: str, method: str, *params: Any) -> Any:
     if len(running) != 1:
         names = ", ".join(each["name"] for each in state.running()) or "none"
         raise ClusterNotFound(f"name one running cluster with `cluster`; there are: {names}")
-    with ControlClient(Path(running[0]["folder"]) / "control.sock") as client:
+    with ControlClient(Path(running[0]["folder"]) / state.SOCKET) as client:
         return client.call(method, *params)
 
 

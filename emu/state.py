@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+SOCKET: Final = "control.sock"
+FACTS: Final = "run.json"
 MAX_SOCKET_PATH_BYTES: Final = 100
 TIERS: Final = "shards.json"
 TOKEN: Final = "join.token"
@@ -59,7 +61,7 @@ class StateFolder:
 
     @property
     def socket(self) -> Path:
-        return self.path / "control.sock"
+        return self.path / SOCKET
 
     @property
     def data(self) -> Path:
@@ -67,9 +69,9 @@ class StateFolder:
 
     def describe(self, facts: dict[str, Any]) -> None:
         """Say who runs here: pid, file, addresses. Readers see the old text or the new one."""
-        new = self.path / "run.json.new"
+        new = self.path / f"{FACTS}.new"
         new.write_text(json.dumps(facts, indent=1))
-        new.replace(self.path / "run.json")
+        new.replace(self.path / FACTS)
 
     def keep_token(self, token: str) -> None:
         """For `emu node --join` on this computer: who may read it may bring nodes."""
@@ -140,7 +142,7 @@ class StateFolder:
     def release(self) -> None:
         if self._lock is None:
             return
-        for name in ("control.sock", "run.json", TOKEN):
+        for name in (SOCKET, FACTS, TOKEN):
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
         if self.temporary:
@@ -170,7 +172,7 @@ def claim(name: str, *, temporary: bool = False, fresh: bool = False) -> StateFo
             path.mkdir(mode=0o700, exist_ok=True)
             folder = StateFolder(path, temporary, _hold(path, name))
         folder.socket.unlink(missing_ok=True)
-        (path / "run.json").unlink(missing_ok=True)
+        (path / FACTS).unlink(missing_ok=True)
         if len(bytes(folder.socket)) > MAX_SOCKET_PATH_BYTES:
             folder.release()
             raise StateError(f"{base} is too long a path for a socket: set EMU_STATE_DIR")
@@ -219,13 +221,19 @@ def _sweep(base: Path) -> None:
             shutil.rmtree(path.parent, ignore_errors=True)
 
 
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What the run of that folder says of itself. Raises OSError, ValueError."""
+    facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    return facts
+
+
 def running() -> list[dict[str, Any]]:
     """run.json of every cluster that is running now, by name."""
     found = []
-    for path in sorted(root().glob("*/run.json")):  # temporary ones too: they begin with a dot
+    for path in sorted(root().glob(f"*/{FACTS}")):  # temporary ones too: they begin with a dot
         if is_locked(path.parent):
             try:
-                found.append({**json.loads(path.read_text()), "folder": str(path.parent)})
+                found.append({**facts_of(path.parent), "folder": str(path.parent)})
             except (OSError, ValueError, TypeError):
                 continue
     return found

@@ -15,7 +15,6 @@ from emu.cli import output
 from emu.control.client import ControlClient, ControlError
 from protocols.errors import RpcError
 
-SOCKET: Final = "control.sock"
 COMPLETION_S: Final = 1.0
 CHOICES: Final = ("all", "one", "two", "half", "minority", "majority")
 
@@ -47,7 +46,9 @@ def _asked(method: str) -> Any:
     if len(running) != 1:
         return []
     try:
-        with ControlClient(Path(running[0]["folder"]) / SOCKET, timeout_s=COMPLETION_S) as client:
+        with ControlClient(
+            Path(running[0]["folder"]) / state.SOCKET, timeout_s=COMPLETION_S
+        ) as client:
             return client.call(method)
     except (ControlError, RpcError):
         return []
@@ -118,4 +119,4 @@ def chosen(cluster: str = "") -> dict[str, Any]:
 
 
 def _socket_of(cluster: str) -> Path:
-    return Path(chosen(cluster)["folder"]) / SOCKET
+    return Path(chosen(cluster)["folder"]) / state.SOCKET

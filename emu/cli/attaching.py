@@ -4,7 +4,6 @@ carries it (kubectl exec, podman exec, ssh), and says who may."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -21,7 +20,6 @@ import typer
 
 from emu import state
 from emu.cli import output
-from emu.cli.attach import SOCKET
 from emu.cli.joining import LOOPBACK
 from emu.control.client import ControlClient, ControlError
 from protocols.errors import RpcError
@@ -59,7 +57,7 @@ def bridge(
 def _to_control(folder: Path) -> socket.socket:
     end = socket.socket(socket.AF_UNIX)
     try:
-        end.connect(str(folder / SOCKET))
+        end.connect(str(folder / state.SOCKET))
     except OSError:
         end.close()
         raise
@@ -67,8 +65,7 @@ def _to_control(folder: Path) -> socket.socket:
 
 
 def _to_page(folder: Path) -> socket.socket:
-    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    found = urlsplit(facts["observe"])
+    found = urlsplit(state.facts_of(folder)["observe"])
     return socket.create_connection((found.hostname, found.port))
 
 

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from emu import state
 from emu.cli import faulting, injecting, output
-from emu.cli.attach import SOCKET, attached
+from emu.cli.attach import attached
 from emu.cli.helping import help_of
 from emu.cli.words import command_of, missing
 from emu.control.client import ControlClient, ControlError
@@ -67,7 +67,7 @@ def _of_running() -> Iterable[Told]:
         if wanted not in ("", each["name"], str(each["pid"])):
             continue
         try:
-            with ControlClient(Path(each["folder"]) / SOCKET, timeout_s=LOOK_S) as client:
+            with ControlClient(Path(each["folder"]) / state.SOCKET, timeout_s=LOOK_S) as client:
                 yield from client.call("words")
         except (ControlError, RpcError):
             continue

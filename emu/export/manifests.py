@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from emu.model.topology import Placement, Tier, Topology
 from emu.processes.join import ALIVE, READY
+from emu.state import SOCKET
 from nodes.kind import Port
 
 Manifest = dict[str, Any]
@@ -196,7 +197,7 @@ def size_of(tier: Tier) -> str:
 
 def emu_container(export: Export, *, secret: bool = True) -> Manifest:
     settings = [f"--set={each}" for each in export.settings]
-    probe = {"exec": {"command": ["test", "-S", f"{STATE}/{export.topology.name}/control.sock"]}}
+    probe = {"exec": {"command": ["test", "-S", f"{STATE}/{export.topology.name}/{SOCKET}"]}}
     return {
         "name": EMU,
         "image": export.image,
