@@ -37,7 +37,14 @@ from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
-from protocols.hashing.partitioning import PARTITIONERS, assign, assigning, moved_slots, shares
+from protocols.hashing.partitioning import (
+    PARTITIONERS,
+    assign,
+    assigning,
+    moved_slots,
+    ranges_to_wire,
+    shares,
+)
 from protocols.hashing.slots import SLOTS
 from protocols.kv import coordinator as words
 from protocols.kv import words as kv
@@ -246,7 +253,7 @@ class CoordinatorNode:
 
     async def _give_first_slots(self, shard: str) -> None:
         """Until the shard has its slots: it takes them once in its life."""
-        ranges = [list(each) for each in self.state.map.ranges_of(shard)]
+        ranges = ranges_to_wire(self.state.map.ranges_of(shard))
         while True:
             try:
                 await self.clients.of(shard).ask(kv.FOUND, ranges, 1, timeout_s=ASK_S)

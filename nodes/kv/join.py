@@ -12,7 +12,7 @@ from nodes.kv.arguments import check_one_slot, checked_count, only_options
 from nodes.kv.documents import parts_of, read_path
 from nodes.kv.state import size_of
 from protocols.errors import RpcError
-from protocols.hashing.partitioning import to_ranges
+from protocols.hashing.partitioning import ranges_to_wire, to_ranges
 from protocols.hashing.slots import has_tag
 from protocols.kv import words
 from protocols.kv.words import MAX_KEY_BYTES, MAX_KEYS
@@ -146,6 +146,6 @@ class Page:
             "right": self.right,
             "next": self.next,
             "more": self.more,
-            "skipped": [list(each) for each in to_ranges(sorted(dict.fromkeys(self.skipped)))],
+            "skipped": ranges_to_wire(to_ranges(sorted(dict.fromkeys(self.skipped)))),
             "examined": self.examined,
         }

@@ -12,7 +12,7 @@ from typing import Any, Final
 from nodes.kv.arguments import key_slot, parse_cursor
 from nodes.kv.fanout import FanOut, take_off
 from nodes.kv.join import JoinQuery
-from protocols.hashing.partitioning import to_ranges
+from protocols.hashing.partitioning import ranges_to_wire, to_ranges
 from protocols.hashing.slots import SLOTS
 from protocols.kv import words
 
@@ -75,7 +75,7 @@ class Joining:
                 keys = [key for key in self.query.keys if key_slot(key) in wanted]
                 side = {"keys": [key for key in keys if key not in self._rows][: words.MAX_KEYS]}
             else:
-                options["slots"] = [list(each) for each in to_ranges(slots)]
+                options["slots"] = ranges_to_wire(to_ranges(slots))
             page = await self.fan_out.ask(shard, words.JOIN, side, self._to, options)
             if page is None:
                 return
@@ -93,7 +93,7 @@ class Joining:
                 slots = [slot for slot in slots if slot >= at]
 
     async def _find(self, left: dict[int, None], shard: str, slots: list[int]) -> None:
-        options = {**self._options, "slots": [list(each) for each in to_ranges(slots)]}
+        options = {**self._options, "slots": ranges_to_wire(to_ranges(slots))}
         page = await self.fan_out.ask(shard, words.JOIN, self.query.left, self._to, options)
         if page is not None:
             self._take(page)

@@ -15,16 +15,17 @@ from nodes.base import Context
 from nodes.kv import reach
 from nodes.kv.arguments import key_slot
 from nodes.kv.engine import KvEngine, execute
-from nodes.kv.moves import PAGE_BYTES, ShardMoves, changes_for
+from nodes.kv.moves import ShardMoves, changes_for
 from nodes.kv.state import ADOPT, Incoming
 from nodes.parts.timing import move_on_after
 from nodes.replica.client import GroupClients
 from nodes.wire.service import Call, Service, current_call
 from protocols.errors import RpcError
-from protocols.hashing.partitioning import from_ranges, ranges_from_wire
+from protocols.hashing.partitioning import from_ranges, ranges_from_wire, ranges_to_wire
 from protocols.kv import words
 from protocols.kv.coordinator import MoveOrder
 
+PAGE_BYTES: Final = 96 * 1024
 SHORT_PAGE_BYTES: Final = 100
 """Any size of page is right."""
 PULL_TIMEOUT_S: Final = 2.0
@@ -110,7 +111,7 @@ class Mover:
     async def _found(self, call: Call, ranges: Any, epoch: int) -> bool:
         """Take the first slots of this shard's life; once."""
         if not self.state.founded:
-            wanted = [list(each) for each in _ranges(ranges)]
+            wanted = ranges_to_wire(_ranges(ranges))
             await self.engine.record([(ADOPT, "", wanted, epoch)])
         return True
 
@@ -293,7 +294,7 @@ class _Pull:
         self.order = order
         self._mover = mover
         self._source = mover._clients.of(order.source)
-        self._ranges = [list(each) for each in order.ranges]
+        self._ranges = ranges_to_wire(order.ranges)
         self._lag: int | None = None
         """Records of the source that are not looked at yet; None before the first answer."""
 

@@ -26,10 +26,9 @@ from nodes.kv.state import (
     size_of,
 )
 from protocols.errors import RpcError
-from protocols.hashing.partitioning import Range, from_ranges
+from protocols.hashing.partitioning import Range, from_ranges, ranges_to_wire
 from protocols.kv.coordinator import MoveOrder
 
-PAGE_BYTES: Final = 96 * 1024
 ENTRY_BYTES: Final = 16
 
 
@@ -59,12 +58,12 @@ class ShardMoves:
         for slot in from_ranges(order.ranges):
             if self.state.held[slot] is not None and slot not in copied:
                 raise RpcError("refused", f"slot {slot} is held here already")
-        ranges = [list(each) for each in order.ranges]
+        ranges = ranges_to_wire(order.ranges)
         return [*facts, (IMPORT, order.move, ranges, order.source, from_lsn)]
 
     def import_nothing(self, order: MoveOrder) -> list[Fact]:
         """The whole of what is left, where neither end has a log and both were restarted."""
-        ranges = [list(each) for each in order.ranges]
+        ranges = ranges_to_wire(order.ranges)
         fence = (FENCE, order.move, ranges, order.target)
         return [
             *self.begin_import(order, 0),
@@ -94,7 +93,7 @@ class ShardMoves:
         incoming = self.state.incoming.get(order.move)
         if incoming is None or incoming.cursor is not None or not incoming.drained:
             raise RpcError("refused", f"{order.move} is not drained: it cannot be adopted")
-        return [(ADOPT, order.move, [list(each) for each in incoming.ranges], epoch)]
+        return [(ADOPT, order.move, ranges_to_wire(incoming.ranges), epoch)]
 
     def drop(self, order: MoveOrder) -> list[Fact]:
         """Never adopt it: the coordinator has decided against the move."""
@@ -113,7 +112,7 @@ class ShardMoves:
         for slot in from_ranges(order.ranges):
             if self.state.serving[slot] is None:
                 raise RpcError("refused", f"slot {slot} is not served here")
-        return [(FENCE, order.move, [list(each) for each in order.ranges], order.target)]
+        return [(FENCE, order.move, ranges_to_wire(order.ranges), order.target)]
 
     def fence_again(self, move: str, told: Sequence[Fact]) -> list[Fact]:
         """For whoever has all that ever changed here: the fence, where it was before their copy
@@ -121,14 +120,14 @@ class ShardMoves:
         outgoing = self.state.outgoing.get(move)
         if outgoing is None or any(fact[0] == FENCE for fact in told):
             return []
-        return [(FENCE, move, [list(each) for each in outgoing.ranges], outgoing.target)]
+        return [(FENCE, move, ranges_to_wire(outgoing.ranges), outgoing.target)]
 
     def resume(self, order: MoveOrder, epoch: int) -> list[Fact]:
         """Serve them again: the coordinator has excluded that the target ever owns them."""
         if self.state.finished.get(order.move) == "resumed":
             return []
         self._check_not_over(order.move)
-        return [(RESUME, order.move, epoch, [list(each) for each in order.ranges])]
+        return [(RESUME, order.move, epoch, ranges_to_wire(order.ranges))]
 
     def release(self, order: MoveOrder, version: int) -> list[Fact]:
         """Forget the data: the target owns it."""
@@ -147,9 +146,7 @@ class ShardMoves:
 
     # --- what the source gives ------------------------------------------------------------
 
-    def page(
-        self, ranges: Sequence[Range], cursor: str, page_bytes: int = PAGE_BYTES
-    ) -> dict[str, Any]:
+    def page(self, ranges: Sequence[Range], cursor: str, page_bytes: int) -> dict[str, Any]:
         """A page of the snapshot from `cursor` on: slot by slot, its request ids in the order in
         which they came, then its keys in order. The next cursor is None at the end."""
         at, last_id, last_key = _parse(cursor)

@@ -20,7 +20,7 @@ from nodes.kv.join import JoinQuery, Page
 from nodes.kv.keys import KvKeys
 from nodes.kv.state import size_of
 from protocols.errors import RpcError
-from protocols.hashing.partitioning import from_ranges, ranges_from_wire, to_ranges
+from protocols.hashing.partitioning import from_ranges, ranges_from_wire, ranges_to_wire, to_ranges
 from protocols.hashing.slots import SLOTS, slot_of
 
 SCAN_EXAMINES: Final = 10_000
@@ -44,7 +44,7 @@ class KvScans(KvKeys):
             return self._find(value, limit, options.get("after", ""))
         slots = _asked_for(options)
         found = self._find(value, limit, options.get("after", ""), slots)
-        return {**found, "skipped": [list(each) for each in to_ranges(self._not_here(slots))]}
+        return {**found, "skipped": ranges_to_wire(to_ranges(self._not_here(slots)))}
 
     def _not_here(self, slots: Iterable[int]) -> list[int]:
         serving = self.state.serving

@@ -14,7 +14,7 @@ from nodes.kv.client import DEFAULT_TIMEOUT_S, KvClient
 from nodes.kv.fanout import FanOut, FanOutSeries, take_off
 from nodes.kv.join import JoinQuery
 from nodes.kv.joining import Joining
-from protocols.hashing.partitioning import to_ranges
+from protocols.hashing.partitioning import ranges_to_wire, to_ranges
 from protocols.hashing.slots import SLOTS
 from protocols.kv import words
 
@@ -103,7 +103,7 @@ class Scatter:
 
         async def ask(shard: str, slots: list[int]) -> None:
             nonlocal more
-            wanted = [list(each) for each in to_ranges(slots)]
+            wanted = ranges_to_wire(to_ranges(slots))
             options = {"limit": limit, "after": after, "slots": wanted}
             answer = await fan_out.ask(shard, words.FIND, value, options)
             if answer is not None:

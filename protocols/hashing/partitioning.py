@@ -119,6 +119,11 @@ def from_ranges(ranges: Iterable[Sequence[int]]) -> list[int]:
     return [slot for first, last in ranges for slot in range(first, last + 1)]
 
 
+def ranges_to_wire(ranges: Iterable[Range]) -> list[list[int]]:
+    """As MessagePack has them."""
+    return [list(each) for each in ranges]
+
+
 def ranges_from_wire(value: Any) -> list[Range]:
     """Raises ValueError for anything but rising ranges of slots."""
     if not isinstance(value, list | tuple):

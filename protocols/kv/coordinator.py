@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from protocols.hashing.partitioning import ranges_from_wire, to_ranges
+from protocols.hashing.partitioning import ranges_from_wire, ranges_to_wire, to_ranges
 from protocols.hashing.slots import SLOTS
 
 MAP: Final = "map"
@@ -86,7 +86,7 @@ class MoveOrder(NamedTuple):
     keys_per_s: int = 0
 
     def to_wire(self) -> list[Any]:
-        return [self.move, [list(each) for each in self.ranges], *self[2:]]
+        return [self.move, ranges_to_wire(self.ranges), *self[2:]]
 
     @classmethod
     def from_wire(cls, value: Any) -> MoveOrder:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.kv.machine import KvMachine
-from nodes.kv.moves import PAGE_BYTES, ShardMoves, changes_for
+from nodes.kv.mover import PAGE_BYTES
+from nodes.kv.moves import ShardMoves, changes_for
 from nodes.kv.state import FENCE
 from protocols.errors import RpcError
 from protocols.hashing.partitioning import from_ranges
@@ -231,7 +232,7 @@ def test_pages_and_changes_that_do_not_continue_are_refused() -> None:
     refused(ends.taking.take_chunk, ORDER.move, "", {"entries": [], "outcomes": [], "cursor": None})
     ends.begin()
     refused(ends.taking.take_stream, ORDER.move, 99, 100, [])
-    page = ends.giving.page(ORDER.ranges, "")
+    page = ends.giving.page(ORDER.ranges, "", PAGE_BYTES)
     refused(ends.taking.take_chunk, ORDER.move, "5:x", page)
     ends.take(ends.taking.take_chunk(ORDER.move, "", page))
     refused(ends.taking.take_chunk, ORDER.move, "", page)
