@@ -26,7 +26,6 @@ MAX_LEFT: Final = 10_000
 """Of left objects that are known by a few possible states; more are forgotten."""
 TOLD_LATE_S: Final = 10.0
 """What other processes saw is told within so long."""
-MAX_SHOWN_LOST: Final = 100
 FILTER_BITS: Final = 1 << 23
 PARTS: Final = 4
 
