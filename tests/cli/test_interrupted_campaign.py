@@ -32,6 +32,7 @@ def test_an_interrupted_campaign_tells_what_was_run(
     more: tuple[str, ...],
 ) -> None:
     """It comes in the middle of a node's code, as it does mostly."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     begin, visits = UsersNode._begin, 0
 
     def begun(node: UsersNode, *given: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,23 +51,25 @@ def test_what_cannot_says_how_to_write_it(app: Any, why: str) -> None:
     assert "write `async def app(request, services)` that returns a Response" in str(caught.value)
 
 
-def test_a_module_that_exits_as_it_is_imported_is_refused_at_its_place(tmp_path: Any) -> None:
-    (tmp_path / "shop_exits.py").write_text("import sys\nsys.exit('usage: shop PORT')\n")
-    file = tmp_path / "shop.yaml"
-    file.write_text("tiers:\n  web: {kind: web, public: true, app: 'shop_exits:app'}\n")
+def refused(folder: Path, module: str, source: str) -> tuple[Path, str]:
+    """A topology whose app is of that module, and why it is refused."""
+    (folder / f"{module}.py").write_text(source)
+    file = folder / "shop.yaml"
+    file.write_text(f"tiers:\n  web: {{kind: web, public: true, app: '{module}:app'}}\n")
     with pytest.raises(TopologyError) as caught:
         load(file)
+    return file, str(caught.value)
+
+
+def test_a_module_that_exits_as_it_is_imported_is_refused_at_its_place(tmp_path: Path) -> None:
+    file, told = refused(tmp_path, "shop_exits", "import sys\nsys.exit('usage: shop PORT')\n")
     why = "importing `shop_exits`: SystemExit: usage: shop PORT"
-    assert f"{file}:2:39: `app`: {why}" in str(caught.value)
+    assert f"{file}:2:39: `app`: {why}" in told
 
 
-def test_a_file_that_names_it_is_refused_at_its_place(tmp_path: Any) -> None:
-    (tmp_path / "shop_of_one.py").write_text("async def app(request): ...\n")
-    file = tmp_path / "shop.yaml"
-    file.write_text("tiers:\n  web: {kind: web, public: true, app: 'shop_of_one:app'}\n")
-    with pytest.raises(TopologyError) as caught:
-        load(file)
-    assert str(caught.value).startswith(
+def test_a_file_that_names_it_is_refused_at_its_place(tmp_path: Path) -> None:
+    file, told = refused(tmp_path, "shop_of_one", "async def app(request): ...\n")
+    assert told.startswith(
         f"{file}:2:39: `app`: `shop_of_one:app` is called with a request and services, and takes "
         "(request); write "
     )
