@@ -4,7 +4,7 @@ what is too old, and moves to the dead letters what failed for good.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -159,17 +159,23 @@ class Overseer:
                 self._park(topic.name, group, number, offset)
                 continue
             entry = topic.cursors[group][number].entries.get(offset)
-            found = await self._reading.one(topic, number, offset)
-            if entry is None:
-                continue
-            letter = None
-            if found is not None:
-                letter = dead_letter(found, topic, number, group, entry.failed)
-            request: Callable[[], Any] = partial(
-                self._working.bury, topic.name, group, number, offset, letter
-            )
-            all_done &= await self._ask(request)
+            if entry is not None:
+                all_done &= await self._bury(topic, group, number, offset, entry.failed)
         return all_done
+
+    async def _bury(self, topic: Topic, group: str, number: int, offset: int, failed: int) -> bool:
+        """Whether that one is moved, or need not be."""
+        try:
+            found = await self._reading.one(topic, number, offset)
+        except RpcError as error:  # the state is taken from a peer, or was replaced meanwhile
+            self._ctx.log.debug("dead letter not read", why=str(error))
+            return False
+        letter = None
+        if found is not None:
+            letter = dead_letter(found, topic, number, group, failed)
+        return await self._ask(
+            partial(self._working.bury, topic.name, group, number, offset, letter)
+        )
 
     def _park(self, *where: Any) -> None:
         """Nobody takes it: it stays, and somebody should know."""

@@ -17,6 +17,7 @@ from nodes.queue.publishing import Publishing
 from nodes.queue.reading import Reading
 from nodes.queue.state import Topic
 from nodes.queue.working import Working
+from protocols.errors import RpcError
 
 LOOK_S: Final = 1.0
 MAX_LOOKED_AT: Final = 200
@@ -196,9 +197,17 @@ class Series:
         for each in waiting[:MAX_LOOKED_AT]:
             time_ms = self._desk.next_ms.get((each.group, each.topic.name, each.number))
             if each.number in each.topic.partitions:
-                found = await self._reading.one(each.topic, each.number, each.offset)
-                time_ms = found.time_ms if found is not None else None
+                time_ms = await self._time_ms(each.topic, each.number, each.offset)
             if time_ms is not None:
                 key = each.topic.name, each.group
                 oldest[key] = min(time_ms, oldest.get(key, time_ms))
         self._oldest_ms = oldest
+
+    async def _time_ms(self, topic: Topic, number: int, offset: int) -> int | None:
+        """Of a record; None while it cannot be read."""
+        try:
+            found = await self._reading.one(topic, number, offset)
+        except RpcError as error:  # the state is taken from a peer, or was replaced meanwhile
+            self._ctx.log.debug("oldest record not read", why=str(error))
+            return None
+        return found.time_ms if found is not None else None
