@@ -179,6 +179,10 @@ class Cursor:
             self.available[offset] = None
         self._hold(entry, 1)
 
+    def renew(self, offset: int, lock_ms: int) -> None:
+        """Whoever has it takes longer than was said."""
+        self.entries[offset].wait_ms = lock_ms
+
     def terminate(self, offset: int) -> None:
         """It will never do."""
         entry = self.entries[offset]

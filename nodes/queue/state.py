@@ -35,10 +35,11 @@ TERMINATE: Final = 13
 RESTED: Final = 14
 BURY: Final = 15
 SKIP: Final = 16
+RENEW: Final = 17
 NAMES: Final = (
     "declare", "begin", "publish", "trim", "join", "leave", "report", "commit", "seek", "work",
     "acquire", "settle", "give_back", "terminate", "rested", "bury",
-    "skip",
+    "skip", "renew",
 )  # fmt: skip
 
 Fact = Sequence[Any]
@@ -129,6 +130,7 @@ class QueueState:
             self._declare, self._begin, self._publish, self._trim, self._join, self._leave,
             self._report, self._commit, self._seek, self._work, self._acquire, self._settle,
             self._give_back, self._terminate, self._rested, self._bury, self._skip,
+            self._renew,
         )  # fmt: skip
 
     def apply(self, fact: Fact) -> None:
@@ -242,6 +244,12 @@ class QueueState:
             found.cursors[group][number].give_back(
                 offset, failed=failed, delay_ms=delay_ms, max_deliver=found.options.max_deliver
             )
+
+    def _renew(
+        self, topic: str, group: str, number: int, offsets: Sequence[int], lock_ms: int
+    ) -> None:
+        for offset in offsets:
+            self.topics[topic].cursors[group][number].renew(offset, lock_ms)
 
     def _terminate(self, topic: str, group: str, number: int, offsets: Sequence[int]) -> None:
         for offset in offsets:

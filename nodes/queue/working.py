@@ -13,6 +13,7 @@ from nodes.queue.state import (
     ACQUIRE,
     BURY,
     GIVE_BACK,
+    RENEW,
     RESTED,
     SETTLE,
     TERMINATE,
@@ -196,12 +197,20 @@ class Working:
         return len(deliveries)
 
     def renew(self, topic: str, group: str, deliveries: Sequence[Delivery], lock_ms: int) -> int:
-        """They take longer. (Nothing is written: who comes into office gives every lock its whole
-        length anyway.)"""
+        """They take longer. (Who comes into office gives every lock its whole length anyway: it is
+        written only where that is longer than what was said before.)"""
         found = self._held(topic, group, deliveries)
-        due_s = self._desk.now_s() + (lock_ms / 1000 or found.options.ack_wait_s)
-        for number, offset, _ in deliveries:
-            self._desk.deadlines.set((LOCK, topic, group, number, offset), due_s)
+        lock_ms = lock_ms or int(found.options.ack_wait_s * 1000)
+        for number, offsets in _by_partition(deliveries).items():
+            entries = found.cursors[group][number].entries
+            longer = [offset for offset in offsets if entries[offset].wait_ms < lock_ms]
+            if longer:
+                self._desk.do(
+                    RENEW, topic, group, number, longer, lock_ms, size_bytes=9 * len(longer)
+                )
+            for offset in offsets:
+                due_s = self._desk.now_s() + lock_ms / 1000
+                self._desk.deadlines.set((LOCK, topic, group, number, offset), due_s)
         return len(deliveries)
 
     def terminate(self, topic: str, group: str, deliveries: Sequence[Delivery]) -> int:
