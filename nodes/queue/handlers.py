@@ -311,20 +311,25 @@ class Handlers:
         if known is not None and known.options.ordered and self._driver.is_primary:
             keys = await self._reading.keys(known, asked.group)
 
+        found: list[Delivered] = []
+
         def acquire() -> list[Delivered]:
             same = times == self._driver.times_replaced
-            return self._working.acquire(asked._replace(keys=keys if same else {}))
+            found[:] = self._working.acquire(asked._replace(keys=keys if same else {}))
+            return found
 
         try:
             return list(await self._decide(acquire))
-        except trio.Cancelled:
-            self._give_up(asked.consumer)  # nobody will hear what it got
+        except trio.Cancelled:  # nobody will hear what it got
+            self._decide_soon(partial(self._working.take_back, asked.topic, asked.group, found))
             raise
 
     def _give_up(self, consumer: str) -> None:
-        """Where this is the primary: elsewhere its locks end by themselves."""
+        self._decide_soon(partial(self._working.release, consumer, failed=True))
+
+    def _decide_soon(self, request: Callable[[], Any]) -> None:
+        """Where this is the primary: elsewhere locks end by themselves."""
         if self._driver.is_primary:
-            request: Callable[[], Any] = partial(self._working.release, consumer, failed=True)
             try:
                 self._gathering.add(request)
             except RpcError:

@@ -239,10 +239,19 @@ class Working:
                 self._give_back(found, its_group, number, offset, failed=False, delay_ms=0)
         return len(mine)
 
+    def take_back(self, topic: str, group: str, deliveries: Sequence[Delivered]) -> None:
+        """Nobody has heard of these: they are no failures, and others may have them."""
+        found = self._desk.topic(topic)
+        cursors = found.cursors.get(group, {})
+        for number, offset, delivery, _ in deliveries:
+            if number in cursors and not _problem(cursors[number], offset, delivery):
+                self._give_back(found, group, number, offset, failed=False, delay_ms=0)
+
     def expire(self, word: str, topic: str, group: str, number: int, offset: int) -> None:
         """A lock, or a rest, is over."""
         found = self._desk.state.topics.get(topic)
-        entry = found.cursors[group][number].entries.get(offset) if found is not None else None
+        cursors = found.cursors.get(group, {}) if found is not None else {}
+        entry = cursors[number].entries.get(offset) if number in cursors else None
         if found is None or entry is None:
             return
         if word == LOCK and entry.state == ACQUIRED:
