@@ -134,7 +134,8 @@ class Handlers:
             wanted = TopicOptions.from_wire(options or {})
         except ValueError as error:
             raise bad(str(error)) from error
-        return bool(await self._decide(partial(self._publishing.declare, topic, wanted)))
+        declare = self._publishing.declare_with_dead_letters
+        return bool(await self._decide(partial(declare, topic, wanted)))
 
     # --- producers -----------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from nodes.queue import reach
 from nodes.queue.desk import Desk
 from nodes.queue.partition import FRAME
 from nodes.queue.state import BEGIN, DECLARE, PUBLISH, TRIM, Topic
-from nodes.queue.topics import TopicOptions
+from nodes.queue.topics import TopicOptions, with_dead_letters
 from protocols.errors import RpcError
 
 MAX_TOPICS: Final = 1000
@@ -50,6 +50,23 @@ class Publishing:
         self.dropped = 0
         """Records that went to make room for others."""
 
+    def declare_with_dead_letters(self, name: str, options: TopicOptions) -> bool:
+        """Whether the topic is new; where nobody has declared the topic of its dead letters, that
+        is made, too."""
+        topics = self._desk.state.topics
+        if name in topics:
+            return self.declare(name, options)
+        try:
+            wanted = with_dead_letters(
+                {**{each: topic.options for each, topic in topics.items()}, name: options}
+            )
+        except ValueError as error:
+            raise RpcError("bad_request", str(error)) from error
+        self._expect_places(len(wanted) - len(topics))
+        for each in [each for each in wanted if each not in topics]:
+            self.declare(each, wanted[each])
+        return True
+
     def declare(self, name: str, options: TopicOptions) -> bool:
         """Whether the topic is new."""
         desk = self._desk
@@ -58,10 +75,13 @@ class Publishing:
             if known.options != options:
                 raise RpcError("refused", f"{name} is there, with other options")
             return False
-        if len(desk.state.topics) >= MAX_TOPICS:
-            raise RpcError("overloaded", f"there are {MAX_TOPICS} topics already")
+        self._expect_places(1)
         desk.do(DECLARE, name, options.to_wire())
         return True
+
+    def _expect_places(self, topics: int) -> None:
+        if len(self._desk.state.topics) + topics > MAX_TOPICS:
+            raise RpcError("overloaded", f"more than {MAX_TOPICS} topics are not taken")
 
     def begin(self, name: str) -> list[Any]:
         """A producer's id and epoch."""

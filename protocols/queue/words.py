@@ -5,7 +5,8 @@ headers a map with text keys. The last two may be left out. `options` is a map a
 
 `topics()` → {"tiers": [broker tier, ...], "topics": {name: options}}
 `declare(topic, options)` → whether it is new. options: nodes/queue/topics.py has them; a topic that
-    is there keeps what it has, and other options are `refused`
+    is there keeps what it has, and other options are `refused`. The topic of its dead letters is
+    made where there is none; one that cannot take them is a `bad_request`
 `producer(name, options)` → [id, epoch]: who publishes with it may repeat itself. The same name (""
     for none) fences whoever had it before: the epoch is the next one. It is known in one broker
     group. options: `partition` (at the front: whose)
