@@ -130,6 +130,17 @@ class Packing:
         return payload, key
 
 
+def check_together(batches: Sequence[Batch]) -> None:
+    """Raises RpcError where they are more than may be published at once."""
+    records = sum(len(each.payloads) for each in batches)
+    size_bytes = sum(each.size_bytes for each in batches)
+    if records > MAX_BATCH or size_bytes > MAX_BATCH_BYTES:
+        raise RpcError(
+            "too_large", f"{records} records of {size_bytes} bytes at once; at most {MAX_BATCH} of"
+            f" {MAX_BATCH_BYTES}"
+        )  # fmt: skip
+
+
 def check_key(key: Any) -> None:
     if type(key) not in (str, bytes):
         raise bad("a key is text, bytes or nil")

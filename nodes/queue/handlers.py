@@ -15,6 +15,7 @@ from nodes.parts.timing import move_on_after
 from nodes.queue.arguments import (
     Packing,
     bad,
+    check_together,
     checked_name,
     checked_offset,
     deliveries_of,
@@ -361,6 +362,7 @@ class Handlers:
                         batches += self._packing.batches(name, records, options)
                     case _:
                         raise bad("`publish` is a list of [topic, records, options]")
+            check_together(batches)
             return self._working.ack(topic, group, rows, batches)
 
         return {"published": await self._decide(ack)}

@@ -92,7 +92,14 @@ class Publishing:
 
     def publish(self, batches: Sequence[Batch]) -> list[list[int]]:
         """All of them or none; [partition, offset] of each record."""
-        known = [self.check(batch) for batch in batches]
+        return self.add(batches, self.checked(batches))
+
+    def checked(self, batches: Sequence[Batch]) -> list[int | None]:
+        """Of each batch what `check` says. Raises RpcError: nothing of them is published."""
+        return [self.check(batch) for batch in batches]
+
+    def add(self, batches: Sequence[Batch], known: Sequence[int | None]) -> list[list[int]]:
+        """What was `checked`; this may drop the oldest records."""
         for batch, offset in zip(batches, known, strict=True):
             if offset is None:
                 self._make_room(batch)

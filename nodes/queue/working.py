@@ -177,14 +177,14 @@ class Working:
         self, topic: str, group: str, deliveries: Sequence[Delivery], batches: Sequence[Batch]
     ) -> list[list[int]]:
         """Done; and these are published with it, or neither."""
-        if batches and all(self._publishing.check(each) is not None for each in batches):
-            return self._publishing.publish(batches)  # it was done, and not heard
+        known = self._publishing.checked(batches)
+        if batches and None not in known:
+            return self._publishing.add(batches, known)  # it was done, and not heard
         found = self._held(topic, group, deliveries)
-        published = self._publishing.publish(batches)
         for number, offsets in _by_partition(deliveries).items():
             self._desk.do(SETTLE, topic, group, number, offsets, size_bytes=8 * len(offsets))
             self._over(found, group, number, offsets)
-        return published
+        return self._publishing.add(batches, known)  # which may drop what was done just now
 
     def nack(
         self, topic: str, group: str, deliveries: Sequence[Delivery], delay_ms: int | None
