@@ -34,6 +34,7 @@ EVENTS: Final = {
     "not decided": "A broker could not commit what it decided; it tries again.",
     "no heartbeat": "A consumer could not say that it lives; it says so again.",
     "no word from other brokers": "How far partitions of other broker groups are is not known now.",
+    "record not read": "A broker could not read a record of its own just now; it tries again.",
     "not given back": "A front could not give back what its consumer had; its time ends that.",
 }
 QUEUE: Final = Kind(

@@ -168,7 +168,7 @@ class Overseer:
         try:
             found = await self._reading.one(topic, number, offset)
         except RpcError as error:  # the state is taken from a peer, or was replaced meanwhile
-            self._ctx.log.debug("dead letter not read", why=str(error))
+            self._ctx.log.debug("record not read", why=str(error))
             return False
         letter = None
         if found is not None:

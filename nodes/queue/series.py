@@ -208,6 +208,6 @@ class Series:
         try:
             found = await self._reading.one(topic, number, offset)
         except RpcError as error:  # the state is taken from a peer, or was replaced meanwhile
-            self._ctx.log.debug("oldest record not read", why=str(error))
+            self._ctx.log.debug("record not read", why=str(error))
             return None
         return found.time_ms if found is not None else None
