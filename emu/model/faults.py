@@ -312,6 +312,8 @@ VERBS: Mapping[str, type[Fault]] = {
 }  # fmt: skip
 
 
+OF_LINKS: Final = ("slow", "loss", "throttle", "partition")
+"""Verbs whose targets are ends of links, of which the outside is one."""
 PASSING: Final = ("start", "restart", "unpause", "call", "heal")
 """Verbs that leave nothing to undo: `for` makes no sense of them."""
 

@@ -194,14 +194,21 @@ class Joining(ProcessHome):
         try:
             host = str(stream.socket.getpeername()[0])
             process = await self._let_in(stream, host)
-        except (DoorError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            why = str(error)[:200] or "the connection ended"
-            self.events.add("warning", "join refused", {"by": host, "why": why})
+        except Exception as error:  # it is the visitor's: what one says ends nothing else
+            self._sent_away(host, error)
             await trio.aclose_forcefully(stream)
             return
         finally:
             self._strangers -= 1
         await self._live(process)
+
+    def _sent_away(self, host: str, error: Exception) -> None:
+        level, why = "warning", "the connection ended"
+        if isinstance(error, DoorError):
+            why = str(error)[:200]
+        elif not isinstance(error, OSError | trio.BrokenResourceError | trio.ClosedResourceError):
+            level, why = "error", repr(error)[:200]
+        self.events.add(level, "join refused", {"by": host, "why": why})
 
     async def _let_in(self, stream: trio.SocketStream, address: str) -> JoinedProcess:
         """Raises DoorError, after it was told; OSError where the connection has broken."""

@@ -131,12 +131,12 @@ async def _two_groups(
     A region is what serves there: its people live outside of the data centre, and can turn to
     another one.
     """
-    first = frozenset(await cluster.resolve(one, machines=one != "all"))
+    first = frozenset(await cluster.resolve(one, machines=one != "all", links=True))
     if other == "all":
         everyone = frozenset((*cluster.instances, "outside"))
         rest = everyone - first
         return first, rest or everyone
-    second = frozenset(await cluster.resolve(other, machines=True))
+    second = frozenset(await cluster.resolve(other, machines=True, links=True))
     if len(first | second) == 1:
         raise TargetError(f"`{one}` and `{other}` are one node: no link is between them")
     return first, second - first or second  # `slow db to db`: among themselves

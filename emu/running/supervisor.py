@@ -473,11 +473,11 @@ class Cluster:
 
     # --- asking ------------------------------------------------------------------------------
 
-    async def resolve(self, words: str, *, machines: bool = False) -> list[str]:
+    async def resolve(self, words: str, **meant: bool) -> list[str]:
         """Target words to node names (see targets.py). Raises TargetError."""
         if needs_roles(words):
             await self.refresh_roles(words)
-        return resolve(words, self.candidates(), self.rng, machines=machines)
+        return resolve(words, self.candidates(), self.rng, **meant)
 
     def candidates(self) -> list[Candidate]:
         """Every node as targets see it, with the role it last had."""

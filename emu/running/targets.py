@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from emu.model.faults import OF_LINKS
+
 SELECTORS = {
     "web-1": "a node",
     "web*": "nodes by a pattern of their names",
@@ -26,6 +28,7 @@ REGION = "region"
 """May stand before a region's name, as one says it."""
 COUNTS = {"one": 1, "two": 2, "three": 3}
 SHARES = ("minority", "majority", "half")
+NO_NODE = f"`{OUTSIDE}` is no node; it is for {', '.join(OF_LINKS)}"
 MOST_NAMED = 20
 """Tiers, where nothing is called like a word."""
 
@@ -48,12 +51,17 @@ class TargetError(ValueError):
 
 
 def resolve(
-    words: str, nodes: Sequence[Candidate], rng: random.Random, *, machines: bool = False
+    words: str,
+    nodes: Sequence[Candidate],
+    rng: random.Random,
+    *,
+    machines: bool = False,
+    links: bool = False,
 ) -> list[str]:
     """The names of the nodes that `words` mean, in the order of `nodes`. Raises TargetError.
 
     `machines`: of `all` and of a region only what serves: no fault kills the people out there,
-    unless it names them.
+    unless it names them. `links`: their ends are meant, so OUTSIDE may be one.
     """
     chosen: dict[str, None] = {}
     for part in words.split(","):
@@ -61,6 +69,8 @@ def resolve(
         among = [each for each in nodes if not (machines and each.asks and not _named(each, meant))]
         for name in _resolve_one(meant, among, rng):
             chosen[name] = None
+    if OUTSIDE in chosen and not links:
+        raise TargetError(NO_NODE)
     order = {node.name: place for place, node in enumerate(nodes)}
     return sorted(chosen, key=lambda name: order.get(name, len(order)))
 
@@ -74,9 +84,9 @@ def needs_roles(words: str) -> bool:
 def _without_region(words: list[str], nodes: Sequence[Candidate]) -> list[str]:
     """`region us-east` as `us-east`. Raises TargetError where no region's name follows."""
     regions = sorted({node.region for node in nodes if node.region})
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words[1:], ""], strict=False):
         if word == REGION and after not in regions:
-            what = f"no region is called `{after}`" if after else "`region` of what name?"
+            what = f"no region is called `{after}`" if after else "`region` needs a region's name"
             raise TargetError(f"{what}; there are: {', '.join(regions)}")
     return [word for word in words if word != REGION]
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from emu.machine.units import shown
-from emu.model.faults import PASSING, Fault, Scale
+from emu.model.faults import OF_LINKS, PASSING, Fault, Scale
 from emu.model.problems import hint
 from emu.model.topology import FaultItem, Tier
-from emu.running.targets import COUNTS, OUTSIDE, REGION, SHARES
+from emu.running.targets import COUNTS, NO_NODE, OUTSIDE, REGION, SHARES
 from emu.topology import schema
 from emu.topology.document import Document, Path
 from protocols.control import SCALE
@@ -160,6 +160,9 @@ class FaultReader:
 
     def _check_word(self, at: Path, verb: str, word: str) -> None:
         if any(sign in word for sign in "*?["):
+            return
+        if word == OUTSIDE and verb not in OF_LINKS:
+            self.document.problem(at, f"`{verb}`: {NO_NODE}")
             return
         if any(word == name or word.startswith(f"{name}-") for name in self.broken):
             return

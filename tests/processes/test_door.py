@@ -78,6 +78,40 @@ async def test_whoever_cannot_prove_it_is_refused(proof, autojump_clock):
     assert TOKEN.encode() not in answered
 
 
+WORDS = ("", ",", "outside", "one outside", "pad-9", "region", "half", "[", "pad primary", 7, None)
+"""What whoever knows the token may say that it brings."""
+
+
+async def test_a_visitor_who_brings_nonsense_is_told_why_and_ends_nobody_else(tmp_path):
+    async with open_rig("joined", tmp_path) as r:
+        r.notebook("pad-1")
+        host, port = r.runner.address.split(":")
+        for words in WORDS:
+            stream = await trio.open_tcp_stream(host, int(port))
+            with pytest.raises(DoorError) as refused:
+                await door.knock(stream, TOKEN, nodes=words, pid=1)
+            assert "closed the connection" not in str(refused.value), words
+        told = [each for each in r.events if each["event"] == "join refused"]
+        assert [each["level"] for each in told] == ["warning"] * len(WORDS)
+
+
+async def test_a_fault_of_ours_at_the_door_ends_that_visit_only(tmp_path, monkeypatch):
+    def fail(*_: object) -> list[str]:
+        raise KeyError("ours")
+
+    async with open_rig("joined", tmp_path) as r:
+        monkeypatch.setattr(r.runner, "_names", fail)
+        host, port = r.runner.address.split(":")
+        for _ in range(2):
+            stream = await trio.open_tcp_stream(host, int(port))
+            with pytest.raises(DoorError, match="the other end closed the connection"):
+                await door.knock(stream, TOKEN, nodes="pad-1", pid=1)
+        told = [
+            (each["level"], each["why"]) for each in r.events if each["event"] == "join refused"
+        ]
+        assert told == [("error", "KeyError('ours')")] * 2
+
+
 async def test_whoever_is_silent_is_sent_away_in_time(autojump_clock):
     for said in ((), (frame({"emu": door.PROTOCOL, "nonce": NONCE}),), (b"\x00",)):
         began_s = trio.current_time()

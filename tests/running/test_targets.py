@@ -85,5 +85,18 @@ def test_a_region_may_be_called_one():
         TargetError, match="no region is called `mars`; there are: eu-west, us-east"
     ):
         names("region mars")
-    with pytest.raises(TargetError, match="`region` of what name"):
+    with pytest.raises(TargetError, match="`region` needs a region's name"):
         names("region")
+
+
+@pytest.mark.parametrize("words", ["", " ", ",", "db,", ",,web"])
+def test_an_empty_target_says_so(words):
+    with pytest.raises(TargetError, match="an empty target: name a node, a tier"):
+        names(words)
+
+
+@pytest.mark.parametrize("words", ["outside", "one outside", "web,outside", "outside,outside"])
+def test_the_outside_is_an_end_of_links_and_no_node(words):
+    with pytest.raises(TargetError, match="`outside` is no node; it is for slow, loss, throttle"):
+        names(words)
+    assert "outside" in resolve(words, NODES, random.Random(1), links=True)

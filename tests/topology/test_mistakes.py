@@ -142,6 +142,7 @@ WEB = "tiers: {web: {kind: site}}\n"
          "2:27: unknown region `uss`; did you mean `us`?"),
         ("regions: [us, eu]\ntiers: {web: {kind: site, nodes: {us: 1, ee: 2}}}",
          "2:42: unknown region `ee`; choose from us, eu"),
+        (WEB + "faults: [{at: 1s, kill: 'web,outside'}]", "2:25: `kill`: `outside` is no node; it"),
         # --- users and outside
         ("users: {moon: {visits: web}}\n" + WEB, "1:9: users come from a region; there is no `moo"),
         ("users: {local: 3}\n" + WEB, "1:16: users are a mapping, not `3`; write {rate: 10/s}"),

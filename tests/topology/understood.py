@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from emu.model.faults import Fault, from_record
+from emu.model.faults import OF_LINKS, Fault, from_record
 from emu.model.topology import Topology
 from emu.model.vocabulary import verbs
 from emu.running.targets import Candidate, resolve
@@ -33,7 +33,7 @@ class Understood:
             self.faults.append(fault)
             said = getattr(fault, fault.main)
             for words in said if isinstance(said, tuple) else [said]:
-                self.resolve(words)
+                self.resolve(words, links=fault.verb in OF_LINKS)
             return {"changed": {}, "removed": [], "undone": [], "restarts": [], "lasts": True,
                     "number": 1}  # fmt: skip
         self.resolve(params[0])
@@ -45,5 +45,6 @@ class Understood:
     def wait(self, begun: Any, timeout_s: float | None = None) -> Any:
         return begun
 
-    def resolve(self, words: str) -> None:
-        assert words == "all" or resolve(words, self.candidates, random.Random(1))
+    def resolve(self, words: str, links: bool = False) -> None:
+        rng = random.Random(1)
+        assert words == "all" or resolve(words, self.candidates, rng, links=links)
