@@ -72,7 +72,9 @@ class Desk:
         self.now_s = now_s
         self.deadlines = Deadlines()
         self.facts: list[Fact] = []
+        """Of the request that is being decided."""
         self.fact_bytes = 0
+        """Of the requests before it in this record."""
         self.lsn = 0
         """Of the record that is being made."""
         self.woken: dict[tuple[str, int], None] = {}
@@ -87,11 +89,10 @@ class Desk:
         self._marks: dict[tuple[str, int], deque[tuple[int, int]]] = {}
         """Of each partition: (LSN, where it ended before that record)."""
 
-    def do(self, *fact: Any, size_bytes: int = 0) -> None:
+    def do(self, *fact: Any) -> None:
         """Decide: it is so from now on."""
         self.state.apply(fact)
         self.facts.append(fact)
-        self.fact_bytes += size_bytes + 50
 
     def topic(self, name: Any) -> Topic:
         """Raises RpcError."""
@@ -126,9 +127,12 @@ class Desk:
             marks.popleft()
         return marks[0][1] if marks else topic.partitions[number].end
 
-    def begin_office(self) -> None:
-        """Another state than before: what was noted of the old one means nothing."""
-        self._marks.clear()
+    def begin_office(self, *, anew: bool) -> None:
+        """Another state than before: what was noted of the old one means nothing. Where it is not
+        an office `anew`, the state went back to what the same log says, and what of that is not
+        safe yet is what it was."""
+        if anew:
+            self._marks.clear()
         self.deadlines.clear()
         self.elsewhere.clear()
         self.next_ms.clear()
@@ -158,17 +162,23 @@ class Decisions:
         desk.lsn = lsn
         self._enter()
         outcomes: list[Outcome] = []
+        packed: list[bytes] = []
         for request in asked:
             try:
                 outcomes.append(Outcome(request()))
             except RpcError as refusal:
                 outcomes.append(Outcome(None, refusal))
+            for fact in desk.facts:
+                packed.append(self._packer.pack(fact))
+                desk.fact_bytes += len(packed[-1])
+            desk.facts.clear()
             if desk.fact_bytes > RECORD_BYTES:
                 break
-        record = self._packer.pack(desk.facts) if desk.facts else None
-        desk.facts, desk.fact_bytes = [], 0
+        desk.fact_bytes = 0
         self._wake()
-        return Group(outcomes, record)
+        if not packed:
+            return Group(outcomes, None)
+        return Group(outcomes, b"".join([self._packer.pack_array_header(len(packed)), *packed]))
 
     def answer(self, results: Any, lsn: int) -> Any:
         """family.Family."""

@@ -107,7 +107,8 @@ class Grouping:
         if desk.state.groups[beat.group].is_news(beat.member, beat.owned):
             if member.revoking:
                 desk.reached(reach.PASSED)
-            desk.do(REPORT, beat.group, beat.member, [list(each) for each in beat.owned])
+            kept = [list(each) for each in member.revoking if each in beat.owned]
+            desk.do(REPORT, beat.group, beat.member, kept)
             self._limit_releases(beat.group)
 
     def _share_out(self, beat: Beat) -> None:

@@ -54,8 +54,9 @@ class Office:
         with whole lengths of time."""
         if self.is_entered:
             return
-        self._entered = self._driver.core.epoch, self._driver.times_replaced
-        self._desk.begin_office()
+        before, epoch = self._entered, self._driver.core.epoch
+        self._entered = epoch, self._driver.times_replaced
+        self._desk.begin_office(anew=before is None or before[0] != epoch)
         self._grouping.begin_office()
         self._working.begin_office()
         self._reading.begin_office()

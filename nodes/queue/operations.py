@@ -179,7 +179,10 @@ async def dead_letters(console: Console, word: DeadLetters) -> dict[str, Any]:
 async def redrive(console: Console, word: Redrive) -> dict[str, Any]:
     """Each by one record of the log that is both: done among the dead, published where it was."""
     desk = _Desk(console, word.tier)
-    revived = await desk.ask(words.REVIVE, word.topic)
+    revived = some = await desk.ask(words.REVIVE, word.topic)
+    while some >= words.MAX_REVIVED:
+        some = await desk.ask(words.REVIVE, word.topic)
+        revived += some
     brought: dict[str, int] = {}
     known = (await desk.ask(words.TOPICS))["topics"]
     takes = any(each["dead_letters"] == word.topic for each in known.values())

@@ -164,7 +164,6 @@ class Publishing:
             producer,
             sequence,
             batch.payloads,
-            size_bytes=batch.size_bytes,
         )
         desk.woken[batch.topic, batch.number] = None
         self.published += len(batch.payloads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from nodes.queue import reach
@@ -23,8 +24,10 @@ from nodes.queue.state import (
 from nodes.queue.topics import MAX_GROUPS
 from protocols.errors import RpcError
 from protocols.queue import words
-from protocols.queue.words import MAX_GIVEN_UP
+from protocols.queue.words import MAX_GIVEN_UP, MAX_REVIVED
 
+MAX_RELEASED: Final = 10_000
+"""Of one consumer's records, at once: more are free when their locks end."""
 LOCK: Final = "lock"
 REST: Final = "rest"
 
@@ -147,7 +150,7 @@ class Working:
         lock_ms = asked.lock_ms or int(topic.options.ack_wait_s * 1000)
         self._desk.do(
             ACQUIRE, asked.topic, asked.group, asked.consumer, asked.attempt, lock_ms, number,
-            sorted(rows, key=lambda row: row[0]), size_bytes=16 * len(rows),
+            sorted(rows, key=lambda row: row[0]),
         )  # fmt: skip
         found = []
         for offset in records.taken:
@@ -182,7 +185,7 @@ class Working:
             return self._publishing.add(batches, known)  # it was done, and not heard
         found = self._held(topic, group, deliveries)
         for number, offsets in _by_partition(deliveries).items():
-            self._desk.do(SETTLE, topic, group, number, offsets, size_bytes=8 * len(offsets))
+            self._desk.do(SETTLE, topic, group, number, offsets)
             self._over(found, group, number, offsets)
         return self._publishing.add(batches, known)  # which may drop what was done just now
 
@@ -192,8 +195,7 @@ class Working:
         """They failed; after `delay_ms`, or as long as the topic says, they may be tried again."""
         found = self._held(topic, group, deliveries)
         for number, offsets in _by_partition(deliveries).items():
-            for offset in offsets:
-                self._fail(found, group, number, offset, delay_ms)
+            self._fail(found, group, number, offsets, delay_ms)
         return len(deliveries)
 
     def renew(self, topic: str, group: str, deliveries: Sequence[Delivery], lock_ms: int) -> int:
@@ -205,9 +207,7 @@ class Working:
             entries = found.cursors[group][number].entries
             longer = [offset for offset in offsets if entries[offset].wait_ms < lock_ms]
             if longer:
-                self._desk.do(
-                    RENEW, topic, group, number, longer, lock_ms, size_bytes=9 * len(longer)
-                )
+                self._desk.do(RENEW, topic, group, number, longer, lock_ms)
             for offset in offsets:
                 due_s = self._desk.now_s() + lock_ms / 1000
                 self._desk.deadlines.set((LOCK, topic, group, number, offset), due_s)
@@ -223,21 +223,25 @@ class Working:
 
     def release(self, consumer: str, topic: str = "", group: str = "", *, failed: bool) -> int:
         """Whatever a consumer has (of one topic's group) is to be had by others."""
-        mine = [
-            (found, its_group, number, offset)
+        mine: dict[tuple[str, str, int], list[int]] = {}
+        locked = (
+            (found.name, its_group, number, offset)
             for found, its_group, number, offset in self._desk.state.locked()
             if found.cursors[its_group][number].entries[offset].consumer == consumer
             and topic in ("", found.name)
             and group in ("", its_group)
-        ]
+        )
+        for name, its_group, number, offset in islice(locked, MAX_RELEASED):
+            mine.setdefault((name, its_group, number), []).append(offset)
         if mine and failed:
             self._desk.reached(reach.FREED)
-        for found, its_group, number, offset in mine:
+        for (name, its_group, number), offsets in mine.items():
+            found = self._desk.topic(name)
             if failed:
-                self._fail(found, its_group, number, offset, None)
+                self._fail(found, its_group, number, offsets, None)
             else:
-                self._give_back(found, its_group, number, offset, failed=False, delay_ms=0)
-        return len(mine)
+                self._give_back(found, its_group, number, offsets, failed=False, delay_ms=0)
+        return sum(map(len, mine.values()))
 
     def take_back(self, topic: str, group: str, deliveries: Sequence[Delivered]) -> None:
         """Nobody has heard of these: they are no failures, and others may have them."""
@@ -245,7 +249,7 @@ class Working:
         cursors = found.cursors.get(group, {})
         for number, offset, delivery, _ in deliveries:
             if number in cursors and not _problem(cursors[number], offset, delivery):
-                self._give_back(found, group, number, offset, failed=False, delay_ms=0)
+                self._give_back(found, group, number, [offset], failed=False, delay_ms=0)
 
     def expire(self, word: str, topic: str, group: str, number: int, offset: int) -> None:
         """A lock, or a rest, is over."""
@@ -256,27 +260,43 @@ class Working:
             return
         if word == LOCK and entry.state == ACQUIRED:
             self._desk.reached(reach.LOCK_ENDED)
-            self._fail(found, group, number, offset, None)
+            self._fail(found, group, number, [offset], None)
         elif word == REST and entry.state == RESTING:
             self._desk.do(RESTED, topic, group, number, [offset])
             self._desk.woken[topic, number] = None
 
     def _fail(
-        self, topic: Topic, group: str, number: int, offset: int, delay_ms: int | None
+        self,
+        topic: Topic,
+        group: str,
+        number: int,
+        offsets: Sequence[int],
+        delay_ms: int | None,
     ) -> None:
-        entry = topic.cursors[group][number].entries[offset]
-        if delay_ms is None:
-            delay_ms = topic.options.delay_ms(entry.failed + 1)
-        self._give_back(topic, group, number, offset, failed=True, delay_ms=delay_ms)
+        entries = topic.cursors[group][number].entries
+        by_delay: dict[int, list[int]] = {}
+        for offset in offsets:
+            own_ms = topic.options.delay_ms(entries[offset].failed + 1)
+            by_delay.setdefault(own_ms if delay_ms is None else delay_ms, []).append(offset)
+        for rest_ms, some in by_delay.items():
+            self._give_back(topic, group, number, some, failed=True, delay_ms=rest_ms)
 
     def _give_back(
-        self, topic: Topic, group: str, number: int, offset: int, *, failed: bool, delay_ms: int
+        self,
+        topic: Topic,
+        group: str,
+        number: int,
+        offsets: Sequence[int],
+        *,
+        failed: bool,
+        delay_ms: int,
     ) -> None:
-        self._desk.do(GIVE_BACK, topic.name, group, number, [offset], failed, delay_ms)
-        self._over(topic, group, number, [offset])
-        entry = topic.cursors[group][number].entries[offset]
-        if entry.state == RESTING:
-            self._wait(topic.name, group, number, offset, entry)
+        self._desk.do(GIVE_BACK, topic.name, group, number, offsets, failed, delay_ms)
+        self._over(topic, group, number, offsets)
+        entries = topic.cursors[group][number].entries
+        for offset in offsets:
+            if entries[offset].state == RESTING:
+                self._wait(topic.name, group, number, offset, entries[offset])
 
     def _over(self, topic: Topic, group: str, number: int, offsets: Iterable[int]) -> None:
         """Nobody has these any more, and somebody may want what comes next."""
@@ -338,7 +358,8 @@ class Working:
             return 0  # they are on their way to the dead letters
         for group, cursors in topic.cursors.items():
             for number, cursor in cursors.items():
-                parked = [o for o, each in cursor.entries.items() if each.state == DYING]
+                every = (o for o, each in cursor.entries.items() if each.state == DYING)
+                parked = list(islice(every, MAX_REVIVED - count))
                 if parked:
                     self._desk.do(RESTED, name, group, number, parked)
                     self._desk.woken[name, number] = None

@@ -49,7 +49,7 @@ Work queues hand each record to one worker of a group at a time, until one has d
 `release(topic, group, consumer, options)` → how many it gave back. options: `failed` (they count
     as failures, as those of a broken connection do)
 `revive(topic)` → how many records that were parked (failed for good, where nobody takes dead
-    letters) may be tried again, as if they had never failed
+    letters) may be tried again, as if they had never failed: at a time so many at most
 `groups()` → [{"topic", "group", "kind" (work or consumers), "members", "lag", "in_flight",
     "failed_for_good", "lost"}, ...], of what lives here
 A broken connection fails what its consumers hold, at once.
@@ -110,6 +110,8 @@ MAX_POLLED_BYTES: Final = 1 << 20
 MAX_ACQUIRED: Final = 100
 MAX_GIVEN_UP: Final = 1000
 """Offsets of a partition that `standing` names."""
+MAX_REVIVED: Final = 10_000
+"""Records that `revive` brings back at once, of a broker group."""
 MAX_WAIT_MS: Final = 30_000
 MAX_LOCK_MS: Final = 12 * 3_600_000
 MAX_DELAY_MS: Final = 7 * 86_400_000

@@ -274,8 +274,8 @@ def _rest_kept_from_replicas(swap: Swap) -> None:
     """that a record may be tried again is not told to the replicas"""
     sound = desk.Desk.do
 
-    def do(self: Any, *fact: Any, size_bytes: int = 0) -> None:
-        sound(self, *fact, size_bytes=size_bytes)
+    def do(self: Any, *fact: Any) -> None:
+        sound(self, *fact)
         if fact[0] == state.RESTED:
             self.facts.pop()
 
