@@ -24,6 +24,7 @@ from protocols.caching.selecting import selecting
 from protocols.caching.telling import Forward
 
 MOST_TAGS: Final = 64
+"""What has more is not kept."""
 MOST_LATE: Final = 4096
 """URLs with tags that were purged behind us; the oldest is forgotten then."""
 PURGED_MEANWHILE: Final = "purged while it was on its way"
@@ -117,8 +118,12 @@ class Edge:
         """By its head alone."""
         told = policy.of_response(came.headers)
         fresh = freshness.lifetime(came.status, came.headers, told, came.wall_s)
-        why = asked.bypass or storing.why_not(
-            "GET", asked.headers, asked.policy, came.status, came.headers, told, fresh
+        why = (
+            asked.bypass
+            or storing.why_not(
+                "GET", asked.headers, asked.policy, came.status, came.headers, told, fresh
+            )
+            or _too_many(tags_of(came.headers))
         )
         return Judged(told, fresh, why)
 
@@ -171,7 +176,9 @@ class Edge:
         if self.purges.since(came.purges, kept.key, (*stored.tags, *tags)):
             return None, ""
         renewed = reuse.renewed(stored, headers, told, fresh, age_s, came.now_s, chosen or (), tags)
-        why = storing.why_not("GET", asked.headers, Policy(), stored.status, merged, told, fresh)
+        why = storing.why_not(
+            "GET", asked.headers, Policy(), stored.status, merged, told, fresh
+        ) or _too_many(tags)
         if why:
             self.store.drop(kept)
         elif "no-store" in asked.policy:
@@ -249,7 +256,12 @@ def tags_of(headers: Headers) -> tuple[str, ...]:
     """What an object is purged by beside its URL: `Cache-Tag: a, b` or `Surrogate-Key: a b`."""
     tags = members(combined(headers, "cache-tag") or "")
     tags += (combined(headers, "surrogate-key") or "").replace(",", " ").split()
-    return tuple(dict.fromkeys(tags))[:MOST_TAGS]
+    return tuple(dict.fromkeys(tags))
+
+
+def _too_many(tags: Sequence[str]) -> str:
+    """Why it is not kept: a purge by a tag that is not remembered would miss it."""
+    return f"{len(tags)} tags, more than {MOST_TAGS}" if len(tags) > MOST_TAGS else ""
 
 
 def listed(objects: Sequence[Kept], now_s: float) -> list[list[object]]:

@@ -24,6 +24,11 @@ class Journal:
         self._most = most
         self._records = 0
         self._synced = 0
+        self._names: dict[str, None] = {}
+
+    def __contains__(self, name: str) -> bool:
+        """Whether that purge is on the platter, as far as it is remembered."""
+        return name in self._names
 
     async def load(self) -> list[Purge]:
         """What was told, in its order. Raises OSError where the disk cannot be believed."""
@@ -37,18 +42,27 @@ class Journal:
             raise OSError(f"{FILE} is damaged at byte {found.problem.position}")
         await disk.truncate(FILE, found.good_length)
         self._records = self._synced = len(found.records)
-        return [decoded(payload) for _, _, _, payload in found.records]
+        purges = [decoded(payload) for _, _, _, payload in found.records]
+        for purge in purges:
+            self._note(purge)
+        return purges
 
     async def add(self, purge: Purge, kept: list[Purge]) -> None:
         """On the platter when it returns; `kept` is all that is remembered, this one too."""
         if self._records >= 2 * self._most:
             await self._rewrite(kept)
-            return
-        self._records += 1
-        number = self._records
-        self._disk.append(FILE, _encoded(number, purge, self._synced))
-        await self._disk.sync(FILE)
-        self._synced = max(self._synced, number)
+        else:
+            self._records += 1
+            number = self._records
+            self._disk.append(FILE, _encoded(number, purge, self._synced))
+            await self._disk.sync(FILE)
+            self._synced = max(self._synced, number)
+        self._note(purge)
+
+    def _note(self, purge: Purge) -> None:
+        self._names[purge.name] = None
+        if len(self._names) > self._most:
+            del self._names[next(iter(self._names))]
 
     async def _rewrite(self, kept: list[Purge]) -> None:
         if NEW in self._disk.names():

@@ -96,12 +96,11 @@ class CdnNode:
 
     async def purge(self, purge: Purge) -> int:
         """It is gone, and on the disk that it is, when this returns; how many objects went."""
-        known = purge.name in self.edge.purges
-        count = 0 if known else self.edge.purge(purge)
+        count = 0 if purge.name in self.edge.purges else self.edge.purge(purge)
         self.desk.series.purged.value += count
         async with self._purging:
-            if known:
-                return 0  # whoever told it first has it on the disk by now
+            if purge.name in self.journal:
+                return 0  # whoever told it first has brought it there
             try:
                 await self.journal.add(purge, self.edge.purges.all())
             except OSError as error:

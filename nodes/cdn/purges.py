@@ -23,10 +23,8 @@ MOST_KEPT: Final = 1024
 @lru_cache(MOST_KEPT)
 def _place_of(value: str) -> Key:
     """Each is compared with many URLs. Raises ValueError."""
-    if value.startswith("/"):
-        return Key("", value)
-    parts = urlsplit(value)
-    return key(parts.netloc, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+    urlsplit(value)
+    return key("", value)
 
 
 class Purge(NamedTuple):

@@ -27,6 +27,7 @@ class MemoryDisk:
         self.files: dict[str, bytearray] = {}
         self.fails = False
         self.syncs = 0
+        self.sync_s = 0.0
 
     def names(self) -> list[str]:
         return sorted(self.files)
@@ -37,7 +38,7 @@ class MemoryDisk:
         return len(file)
 
     async def sync(self, name: str) -> None:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.sync_s)
         if self.fails:
             raise OSError("EIO")
         self.syncs += 1

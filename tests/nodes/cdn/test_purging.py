@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from nodes.base import ADMIN_PORT, HTTP_PORT
+from nodes.cdn.edge import MOST_TAGS
 from nodes.cdn.journal import FILE
 from nodes.cdn.purges import Purge
 from nodes.wire.client import Client
@@ -235,3 +236,39 @@ async def test_of_two_purges_the_newer_is_told_to_the_shield(
     cdn.origin.answer = Response(200, (FRESH, ("cache-tag", "t")), b"two")
     await purge(cdn, "url", "/a")
     assert (await cdn.get("/a")).body == b"two"
+
+
+async def test_a_purge_whose_first_caller_gave_up_is_on_the_disk_when_it_is_told_again(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    await cdn.start()
+    cdn.disk.sync_s = 1.0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(purge, cdn, "tag", "first", "one")
+        await trio.sleep(0.1)
+        with trio.move_on_after(0.1):
+            await cdn.node.purge(Purge("two", "tag", "second"))
+        await purge(cdn, "tag", "second", "two")
+    await cdn.restart()
+    assert {each.name for each in cdn.node.edge.purges.all()} == {"one", "two"}
+
+
+async def test_what_has_more_tags_than_are_kept_is_not_kept_and_so_no_purge_misses_it(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    tags = ", ".join(f"t{number}" for number in range(MOST_TAGS + 1))
+    cdn.origin.answer = Response(200, (FRESH, ("cache-tag", tags)), b"one")
+    await cdn.start()
+    await cdn.get("/a")
+    await purge(cdn, "tag", f"t{MOST_TAGS}")
+    cdn.origin.answer = Response(200, (FRESH,), b"two")
+    assert (await cdn.get("/a")).body == b"two"
+
+
+async def test_a_url_with_its_host_is_the_same_url_as_without(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    await cdn.start()
+    for target in ("/a?", "/a", "/a;b?c=d&e", "/"):
+        await cdn.get(target)
+        assert await purge(cdn, "url", f"http://site{target}") == 1, target
