@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
+from itertools import pairwise
+from math import sqrt
+from typing import Any
 
 import pytest
 
@@ -10,6 +14,7 @@ import emu
 from emu.model.problems import TopologyError
 from emu.topology.loading import loads
 from nodes.users.config import UsersConfig
+from nodes.users.node import UsersNode
 
 SHOP = """\
 tiers:
@@ -107,3 +112,66 @@ def test_what_a_cpu_cannot_do_for_people_who_are_not_there_is_refused(option: st
     assert f"`{name}`" in problem.message and "`sample`" in problem.message
     assert (problem.line, problem.column) == (2, text.splitlines()[1].index(f"{option}") + 1)
     loads(text.replace(", sample: 1%", ""))
+
+
+# --- as a thousand would -----------------------------------------------------------------------
+
+STREET = """\
+tiers:
+  lb: {{kind: balancer, public: true, balances: web, check_interval: 500ms, fall: 2, rise: 1}}
+  web: {{kind: web, nodes: 2, cpu: {{cores: 1, service_time: 15ms}}}}
+users:
+  local: {{{people}, think_time: 20s, visits: lb, mix: {{post: 0, asset: 0}}}}
+"""
+BY_ITSELF, ONE_IS_GONE = (0.0, 60.0), (60.0, 100.0)
+"""From and to, in seconds: with both servers, and with one of them."""
+
+
+def visits(people: str, swap: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """(when somebody came, seconds until the page was there); at last one server is gone."""
+    seen, began_s = list[tuple[float, float]](), list[float]()
+    sound = UsersNode._visit
+
+    async def visit(self: UsersNode, user: Any, due_s: float) -> None:
+        began_s[:] = began_s or [due_s]
+        await sound(self, user, due_s)
+        seen.append((due_s - began_s[0], self.ctx.clock.monotonic_s() - due_s))
+
+    async def script(c):
+        await c.sleep(ONE_IS_GONE[0])
+        await c.kill("web-2")
+        await c.sleep(ONE_IS_GONE[1] - ONE_IS_GONE[0])
+
+    with swap.context() as inner:
+        inner.setattr(UsersNode, "_visit", visit)
+        emu.run(script, loads(STREET.format(people=people)), seed=5)
+    return sorted(seen)
+
+
+def furthest_apart(one: list[float], other: list[float]) -> float:
+    """The statistic of Kolmogorov and Smirnov: how far two empirical distributions differ at most,
+    as a multiple of what chance alone exceeds once in a hundred times."""
+    one, other = sorted(one), sorted(other)
+    apart = max(
+        abs(bisect_right(one, x) / len(one) - bisect_right(other, x) / len(other))
+        for x in (*one, *other)
+    )
+    return apart / (1.63 * sqrt((len(one) + len(other)) / (len(one) * len(other))))
+
+
+@pytest.mark.soak
+def test_a_thousand_together_come_and_wait_as_a_thousand_each_by_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    each, together = (visits(f"{how}: 1000", monkeypatch) for how in ("clients", "population"))
+    for from_s, to_s in (BY_ITSELF, ONE_IS_GONE):
+        came = [[at for at, _ in seen if from_s <= at < to_s] for seen in (each, together)]
+        gaps = [[later - at for at, later in pairwise(times)] for times in came]
+        waited = [sorted(s for at, s in seen if from_s <= at < to_s) for seen in (each, together)]
+        tails = [times[int(0.95 * len(times))] for times in waited]
+        apart = furthest_apart(*gaps)
+        print(f"{from_s:.0f}-{to_s:.0f} s: arrivals {len(came[0])} and {len(came[1])}, apart "
+              f"{apart:.2f} of the 1% bound; p95 {tails[0]:.4f} and {tails[1]:.4f} s")  # fmt: skip
+        assert apart < 1
+        assert len(came[1]) == pytest.approx(len(came[0]), rel=0.05)
+        assert tails[1] == pytest.approx(tails[0], rel=0.15)
