@@ -57,10 +57,20 @@ class Desk:
         self.lease_waits = self.busy = self.refused_fills = self.early = self.fills = 0
         self.deletes = self.not_fresh = self.waiting = 0
         self._now_s = ctx.clock.monotonic_s
+        self._arrived_s = 0.0
+        """When the requests came that are answered at once."""
+        self._leased = self.leases.by_key
         self._changed: dict[str, _Changed] = {}
         """By key, of those that somebody waits for."""
         self._holders: dict[int, tuple[Ending, Callable[[], object]]] = {}
         """Token → its holder's connection, and what to do when that ends."""
+
+    def begin(self, now_s: float) -> None:
+        """Requests have arrived (nodes.wire.answers.Batch)."""
+        self._arrived_s = now_s
+
+    def end(self) -> None:
+        """Nothing is left to do for them."""
 
     # --- reading -------------------------------------------------------------------------
 
@@ -76,11 +86,9 @@ class Desk:
         """A hit that is nothing special; anything else takes a task."""
         if not params or len(params) > 2:
             return NotImplemented
-        now_s = self._now_s()
-        follower = self.follower
+        now_s, follower, key = self._arrived_s, self.follower, params[0]
         if follower is not None and now_s >= follower.valid_until_s:
             return NotImplemented
-        key = params[0]
         entry = self.store.get(key, now_s) if type(key) is str else None
         if entry is None or entry.expires_s - now_s < entry.took_s * SURELY_NOT_EARLY:
             return NotImplemented
@@ -219,21 +227,16 @@ class Desk:
             key, value = params
             is_plain = type(key) is str and type(value) is str and key.isascii()
             if is_plain and 0 < len(key) <= MAX_KEY_BYTES and len(value) <= MAX_VALUE_BYTES:
-                if len(self.leases):
+                if self._leased:
                     self.void(key)
-                return self._keep(key, value, len(value))
+                self.fills += 1
+                taken = self.store.put(key, value, len(value), self._arrived_s)
+                if self._changed:
+                    self._wake(key)
+                return taken
         if not 2 <= len(params) <= 3:
             return NotImplemented  # refused as any other method's
         return self._set(*params)
-
-    def _keep(self, key: str, value: Any, size_bytes: int) -> bool:
-        self.fills += 1
-        now_s, store = self._now_s(), self.store
-        taken = store.renew(key, value, size_bytes, now_s)
-        taken = taken or store.put(key, value, size_bytes, now_s)
-        if self._changed:
-            self._wake(key)
-        return taken
 
     def set(self, call: Call, key: Any, value: Any, options: Any = None) -> bool:
         """See protocols/cache.py."""

@@ -28,25 +28,25 @@ class Leases:
         self._next = generation * TOKENS_PER_LIFE
         self._lease_s = lease_s
         self._most = most
-        self._leases: OrderedDict[str, Lease] = OrderedDict()
-        """In the order in which they end."""
+        self.by_key: OrderedDict[str, Lease] = OrderedDict()
+        """In the order in which they end; others only read it."""
 
     def __len__(self) -> int:
-        return len(self._leases)
+        return len(self.by_key)
 
     def held(self, key: str, now_s: float) -> Lease | None:
         """By another who still has time."""
-        lease = self._leases.get(key)
+        lease = self.by_key.get(key)
         return lease if lease is not None and now_s < lease.until_s else None
 
     def last_token(self, key: str) -> int:
         """Of whoever fills it, or was to; 0 if there is none."""
-        lease = self._leases.get(key)
+        lease = self.by_key.get(key)
         return lease.token if lease is not None else 0
 
     def give(self, key: str, now_s: float) -> int:
         """A token for a key that nobody holds; 0 where too many are out."""
-        leases = self._leases
+        leases = self.by_key
         assert key not in leases, key
         if len(leases) >= self._most:
             return 0
@@ -57,25 +57,25 @@ class Leases:
     def end_overdue(self, now_s: float) -> list[tuple[str, int]]:
         """The keys and tokens of those whose time is over."""
         ended = []
-        while self._leases:
-            key, lease = next(iter(self._leases.items()))
+        while self.by_key:
+            key, lease = next(iter(self.by_key.items()))
             if now_s < lease.until_s:
                 break
-            del self._leases[key]
+            del self.by_key[key]
             ended.append((key, lease.token))
         return ended
 
     def redeem(self, key: str, token: int, now_s: float) -> bool:
         """Whether that token may fill the key now; it is used up."""
-        lease = self._leases.get(key)
+        lease = self.by_key.get(key)
         if lease is None or lease.token != token:
             return False
-        del self._leases[key]
+        del self.by_key[key]
         return now_s < lease.until_s
 
     def void(self, key: str) -> bool:
         """The key was deleted: what is being fetched may be old. Whether anybody was."""
-        return self._leases.pop(key, None) is not None
+        return self.by_key.pop(key, None) is not None
 
     def void_all(self) -> None:
-        self._leases.clear()
+        self.by_key.clear()

@@ -69,6 +69,7 @@ class CacheNode:
     def _service(self) -> Service:
         desk = self.desk
         service = Service(self.ctx)
+        service.batch = desk
         service.add(words.GET, desk.get)
         service.fuse(words.GET, desk.get_at_once)
         service.add(words.SET, desk.set)

@@ -37,12 +37,13 @@ class StoreConfig:
 class Entry:
     """A value, and until when it may be shown."""
 
-    __slots__ = ("dead_s", "expires_s", "noted_s", "took_s", "value")
+    __slots__ = ("dead_s", "expires_s", "noted_s", "size_bytes", "took_s", "value")
 
-    def __init__(self, value: Any, expires_s: float, took_s: float) -> None:
-        self.value = value
-        self.expires_s = expires_s
-        self.took_s = took_s
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.value: Any = None
+        self.expires_s = 0.0
+        self.took_s = 0.0
         """How long it took to fetch."""
         self.dead_s: float | None = None
         """When it was deleted, or expired; it is kept to be shown as stale."""
@@ -55,7 +56,6 @@ class CacheStore:
 
     def __init__(self, config: StoreConfig, rng: random.Random) -> None:
         self.config = config
-        self._rng = rng
         self._random = rng.random
         self._entries: dict[str, Entry] = {}
         self._order = eviction_named(config.eviction, config.capacity_bytes)
@@ -92,7 +92,7 @@ class CacheStore:
         longer it takes to fetch (XFetch; Vattani and others, VLDB 2015)."""
         if not (self.config.early and entry.took_s):
             return False
-        ahead_s = -entry.took_s * BETA * log(1.0 - self._rng.random())
+        ahead_s = -entry.took_s * BETA * log(1.0 - self._random())
         return now_s + ahead_s >= entry.expires_s
 
     def stale(self, key: str, now_s: float) -> Entry | None:
@@ -124,36 +124,33 @@ class CacheStore:
         """Keep it for `ttl_s` (else the tier's own), less a random part. False: it is larger than
         the whole cache."""
         size_bytes += len(key) + ENTRY_BYTES
-        config = self.config
-        if size_bytes > config.capacity_bytes:
+        config, entry = self.config, self._entries.get(key)
+        if entry is not None and entry.size_bytes == size_bytes:
+            self._order.touch(key)  # all that putting it would do
+        elif size_bytes <= config.capacity_bytes:
+            entry = self._make_room(key, size_bytes)
+        else:
             self.remove(key)
             return False
         limit_s = config.negative_ttl_s if absent else config.ttl_s
-        lives_s = limit_s if ttl_s is None else min(ttl_s, limit_s)
-        lives_s *= 1.0 - config.ttl_jitter_ratio * self._rng.random()
-        before = self._entries.get(key)
-        for each in self._order.put(key, size_bytes):
-            del self._entries[each]
-            self.evicted += 1
-        entry = self._entries[key] = Entry(value, now_s + lives_s, took_s)
-        if before is not None and before.noted_s <= entry.expires_s:
-            entry.noted_s = before.noted_s
-        else:
-            self._look_at(entry.expires_s, key, entry)
-        return True
-
-    def renew(self, key: str, value: Any, size_bytes: int, now_s: float) -> bool:
-        """What `put` does to a value that is there and as large, for the tier's own time. False: it
-        is not, and nothing was done."""
-        entry = self._entries.get(key)
-        if entry is None or not self._order.renew(key, size_bytes + len(key) + ENTRY_BYTES):
-            return False
-        config = self.config
-        expires_s = now_s + config.ttl_s * (1.0 - config.ttl_jitter_ratio * self._random())
-        entry.value, entry.expires_s, entry.took_s, entry.dead_s = value, expires_s, 0.0, None
+        lives_s = limit_s if ttl_s is None or ttl_s > limit_s else ttl_s
+        expires_s = now_s + lives_s * (1.0 - config.ttl_jitter_ratio * self._random())
+        entry.value, entry.expires_s, entry.took_s, entry.dead_s = value, expires_s, took_s, None
         if entry.noted_s > expires_s:
             self._look_at(expires_s, key, entry)
         return True
+
+    def _make_room(self, key: str, size_bytes: int) -> Entry:
+        """For what is to be put there; its entry."""
+        entries = self._entries
+        for each in self._order.put(key, size_bytes):
+            del entries[each]
+            self.evicted += 1
+        entry = entries.get(key)
+        if entry is None:
+            entry = entries[key] = Entry(size_bytes)
+        entry.size_bytes = size_bytes
+        return entry
 
     def delete(self, key: str, now_s: float) -> bool:
         """It is old; whether it was there to be shown."""

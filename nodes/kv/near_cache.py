@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from nodes.parts.eviction import Fifo
+from nodes.parts.eviction import Lru
 
 ENTRIES: Final = 1000
 MISSING: Final = object()
@@ -18,7 +18,7 @@ class NearCache:
 
     def __init__(self, keep_s: float, *, entries: int = ENTRIES) -> None:
         self._keep_s = keep_s
-        self._order: Fifo[str] = Fifo(entries)
+        self._order: Lru[str] = Lru(entries)
         self._entries: dict[str, tuple[float, Any]] = {}
         self.hits = 0
 

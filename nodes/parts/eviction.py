@@ -28,25 +28,27 @@ class Eviction(Generic[Key]):
         raise NotImplementedError
 
     def put(self, key: Key, size_bytes: int) -> list[Key]:
-        """Take it in, or anew with another size; who had to leave for it, in this order.
+        """Take it in; who had to leave for it, in this order. One that is there is touched, and has
+        this size from now on.
 
         Raises ValueError where it would not fit into an empty cache.
         """
         if not 0 <= size_bytes <= self.limit_bytes:
             raise ValueError(f"{size_bytes} bytes do not fit into {self.limit_bytes}")
-        if key in self:
-            self.remove(key)
         left: list[Key] = []
+        if key in self:
+            self.touch(key)
+            self._resize(key, size_bytes)
+            while self.used_bytes > self.limit_bytes:
+                left += self._evict()
+            if key in self:
+                return left
+            left.remove(key)  # its own turn came: it is as one that is new
         while self.used_bytes + size_bytes > self.limit_bytes:
             left += self._evict()
         self._insert(key, size_bytes)
         self.used_bytes += size_bytes
         return left
-
-    def renew(self, key: Key, size_bytes: int) -> bool:
-        """What `put` does to one that is there with that size, at less cost. False: it is not, and
-        nothing was done."""
-        return False
 
     def remove(self, key: Key) -> bool:
         """It is deleted, or its time is over; whether it was there."""
@@ -62,6 +64,10 @@ class Eviction(Generic[Key]):
         """All keys; about in the order in which they would leave."""
         raise NotImplementedError
 
+    def _resize(self, key: Key, size_bytes: int) -> None:
+        """In its place; `used_bytes` knows."""
+        raise NotImplementedError
+
     def _insert(self, key: Key, size_bytes: int) -> None:
         raise NotImplementedError
 
@@ -71,7 +77,7 @@ class Eviction(Generic[Key]):
 
 
 class Fifo(Eviction[Key]):
-    """Who came first leaves first, however often it was read."""
+    """Who came first leaves first, however often it was read or put again."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(limit_bytes)
@@ -79,12 +85,6 @@ class Fifo(Eviction[Key]):
 
     def touch(self, key: Key) -> None:
         assert key in self._sizes, key
-
-    def renew(self, key: Key, size_bytes: int) -> bool:
-        if self._sizes.get(key) != size_bytes:
-            return False
-        self._sizes.move_to_end(key)
-        return True
 
     def remove(self, key: Key) -> bool:
         size_bytes = self._sizes.pop(key, None)
@@ -101,6 +101,10 @@ class Fifo(Eviction[Key]):
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._sizes)
+
+    def _resize(self, key: Key, size_bytes: int) -> None:
+        self.used_bytes += size_bytes - self._sizes[key]
+        self._sizes[key] = size_bytes
 
     def _insert(self, key: Key, size_bytes: int) -> None:
         self._sizes[key] = size_bytes
@@ -146,27 +150,6 @@ class Sieve(Eviction[Key]):
     def touch(self, key: Key) -> None:
         self._slots[key].visited = True
 
-    def renew(self, key: Key, size_bytes: int) -> bool:
-        slot = self._slots.get(key)
-        if slot is None or slot.size_bytes != size_bytes:
-            return False
-        slot.visited = False
-        older, newer = slot.older, slot.newer
-        if self._hand is slot:
-            self._hand = newer
-        if newer is None:
-            return True
-        newest = self._newest
-        assert newest is not None
-        if older is None:
-            self._oldest = newer
-        else:
-            older.newer = newer
-        newer.older = older
-        slot.older, slot.newer = newest, None
-        newest.newer = self._newest = slot
-        return True
-
     def remove(self, key: Key) -> bool:
         slot = self._slots.get(key)
         if slot is None:
@@ -185,6 +168,11 @@ class Sieve(Eviction[Key]):
         while slot is not None:
             yield slot.key
             slot = slot.newer
+
+    def _resize(self, key: Key, size_bytes: int) -> None:
+        slot = self._slots[key]
+        self.used_bytes += size_bytes - slot.size_bytes
+        slot.size_bytes = size_bytes
 
     def _insert(self, key: Key, size_bytes: int) -> None:
         slot = _Slot(key, size_bytes, self._newest)
@@ -269,14 +257,8 @@ class S3Fifo(Eviction[Key]):
             entry.reads += 1
 
     def put(self, key: Key, size_bytes: int) -> list[Key]:
-        """One that is in the main queue already stays in it, at its end, with its reads."""
-        known = self._entries.get(key)
-        keeps = known is not None and known.in_main
-        self._to_main = self._lay_ghost(key) or keeps  # before one that leaves pushes it out
-        left = super().put(key, size_bytes)
-        if known is not None and keeps:
-            self._entries[key].reads = known.reads
-        return left
+        self._to_main = self._lay_ghost(key)  # before one that leaves pushes it out
+        return super().put(key, size_bytes)
 
     def remove(self, key: Key) -> bool:
         if key not in self._entries:
@@ -294,9 +276,18 @@ class S3Fifo(Eviction[Key]):
         yield from self._small
         yield from self._main
 
+    def _resize(self, key: Key, size_bytes: int) -> None:
+        entry = self._entries[key]
+        more_bytes = size_bytes - entry.size_bytes
+        entry.size_bytes = size_bytes
+        self.used_bytes += more_bytes
+        if not entry.in_main:
+            self._small_bytes += more_bytes
+
     def _insert(self, key: Key, size_bytes: int) -> None:
         filling = not self._was_full and self._small_bytes >= self.small_limit_bytes
-        self._append(key, size_bytes, in_main=self._to_main or filling)
+        was_here = self._lay_ghost(key)  # it has just left, because it grew
+        self._append(key, size_bytes, in_main=self._to_main or was_here or filling)
 
     def _append(self, key: Key, size_bytes: int, *, in_main: bool) -> None:
         entry = self._entries[key] = _Entry(size_bytes, in_main)

@@ -49,25 +49,28 @@ def test_what_nobody_reads_gives_its_room_back_when_its_time_is_over() -> None:
     assert len(store) == 0 and store.used_bytes == 0
 
 
-def test_to_renew_a_value_is_to_put_it_again() -> None:
-    for stale_s in (0.0, 5.0):
-        one, other = store_of(stale_s=stale_s), store_of(stale_s=stale_s)
-        assert not other.renew("a", 1, 8, 100.0) and len(other) == 0
-        for store in (one, other):
-            store.put("a", 1, 8, 100.0, ttl_s=30.0, took_s=1.0)
-            store.put("b", 1, 8, 100.0)
-            store.delete("b", 101.0)
-        for key, size in (("a", 8), ("a", 9), ("b", 8)):
-            assert one.put(key, 2, size, 103.0)
-            assert other.renew(key, 2, size, 103.0) or other.put(key, 2, size, 103.0)
-        for now_s in (105.0, 112.9, 113.0, 118.1):
-            assert [shown(one, key, now_s) for key in "ab"] == [
-                shown(other, key, now_s) for key in "ab"
-            ]
-            for store in (one, other):
-                store.sweep(now_s)
-            assert len(one) == len(other) and one.used_bytes == other.used_bytes
-        assert len(one) == 0 and one.expired == other.expired == 2
+@pytest.mark.parametrize("stale_s", [0.0, 5.0])
+@pytest.mark.parametrize("size_bytes", [8, 9])
+def test_a_value_that_is_set_again_has_nothing_of_the_one_before(
+    stale_s: float, size_bytes: int
+) -> None:
+    store = store_of(stale_s=stale_s, ttl_s=20.0)
+    for key in "ab":
+        store.put(key, 1, 8, 100.0, took_s=1.0)
+    store.put("c", 1, 8, 100.0, ttl_s=2.0)
+    store.delete("b", 101.0)
+    for key in "abc":
+        assert store.put(key, 2, size_bytes, 101.0, ttl_s=10.0)
+    assert store.used_bytes == 3 * (1 + size_bytes + ENTRY_BYTES)
+    store.sweep(110.9)
+    for key in "abc":
+        entry = store.get(key, 110.9)
+        assert entry is not None and (entry.value, entry.took_s) == (2, 0.0)
+    store.sweep(111.0)
+    assert [shown(store, key, 111.0) for key in "abc"] == ["nothing"] * 3
+    assert store.expired == 3 and len(store) == (3 if stale_s else 0)
+    store.sweep(111.0 + stale_s)
+    assert len(store) == 0 and store.used_bytes == 0
 
 
 def test_what_ends_together_goes_step_by_step() -> None:

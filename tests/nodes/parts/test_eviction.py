@@ -83,6 +83,16 @@ def test_the_oldest_leaves_unless_it_was_read_as_each_policy_has_it() -> None:
     assert left == {"fifo": ["a"], "lru": ["b"], "sieve": ["b"], "s3fifo": ["b"]}
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_who_grows_stays_and_others_make_room(name: Any) -> None:
+    cache = eviction_named(name, 30)
+    for key in "abc":
+        cache.put(key, 10)
+    left = cache.put("b", 25)
+    assert sorted(left) == ["a", "c"] and list(cache) == ["b"] and cache.used_bytes == 25
+    assert cache.put("b", 5) == [] and cache.used_bytes == 5
+
+
 def test_s3fifo_takes_who_comes_back_into_its_main_queue() -> None:
     """One scan of many others does not push out who was seen before."""
     cache = eviction_named("s3fifo", 20)
@@ -121,9 +131,23 @@ class SlowTwin:
             del self.sizes[key]
 
     def put(self, key: str, size: int) -> list[str]:
-        self.remove(key)
+        if key in self.line:
+            self.touch(key)
+            self.sizes[key] = size
+            left = self.make_room(self.limit)
+            if key in self.line:
+                return left
+            left.remove(key)
+            return left + self.put(key, size)
+        left = self.make_room(self.limit - size)
+        self.line.append(key)
+        self.sizes[key] = size
+        self.visited[key] = False
+        return left
+
+    def make_room(self, most: int) -> list[str]:
         left = []
-        while sum(self.sizes.values()) + size > self.limit:
+        while sum(self.sizes.values()) > most:
             at = self.line.index(self.hand) if self.hand else 0
             while self.name == "sieve" and self.visited[self.line[at]]:
                 self.visited[self.line[at]] = False
@@ -132,9 +156,6 @@ class SlowTwin:
             if self.name == "sieve":
                 self.hand = left[-1]
             self.remove(left[-1])
-        self.line.append(key)
-        self.sizes[key] = size
-        self.visited[key] = False
         return left
 
 
@@ -187,17 +208,19 @@ def test_bytes_are_counted_and_never_too_many(name: Any, steps: Any, limit: int)
 @pytest.mark.parametrize("name", ALL)
 @given(steps=STEPS, limit=st.integers(12, 60))
 @settings(max_examples=40, deadline=None)
-def test_to_renew_is_to_put_again_what_is_there_and_as_large(
+def test_who_is_put_again_is_there_and_leaves_no_earlier_than_if_it_was_read(
     name: Any, steps: Any, limit: int
 ) -> None:
-    one, other = eviction_named(name, limit), eviction_named(name, limit)
+    """As large as before it costs nobody its place."""
+    one, other, sizes = eviction_named(name, limit), eviction_named(name, limit), dict[str, int]()
     for step, key, size in steps:
         if step == "remove":
             assert one.remove(key) == other.remove(key)
-        elif step == "put" or key not in one:
-            left = one.put(key, size)
-            assert other.renew(key, size) or other.put(key, size) == left
-        else:
-            one.touch(key)
+        elif step == "put" and key in one:
+            assert one.put(key, sizes[key]) == []
             other.touch(key)
+        else:
+            assert one.put(key, size) == other.put(key, size)
+            sizes[key] = size
+            assert key in one
         assert list(one) == list(other) and one.used_bytes == other.used_bytes
