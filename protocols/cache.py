@@ -17,8 +17,11 @@
 `read(key)` → the value, or nil: a miss is filled by the cache itself (`rows`).
 `ready(lsn)` → `{"ready", "follows"}`: whether it knows of all that was made old up to `lsn`;
     whether it can ever know by itself, by the database's log.
-`flush()` → how many there were. `stats()` → a map. `keys(after, number)` → `{"rows": [[key, value,
-    ttl_ms], ...], "lsn"}`: a page of what there is, and up to where of the log it is good.
+`flush()` → how many there were. `stats()` → a map.
+`keys(place)` → `{"keys", "next"}`: a page of the keys that there were when the first page was asked
+    for (nil), and the place of the next one, nil after the last.
+`values(keys)` → `{"rows": [[key, value, ttl_ms], ...], "looked_at", "lsn"}`: what is there of the
+    first so many of these keys (an answer has its bound), and up to where of the log that is good.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ READY: Final = "ready"
 FLUSH: Final = "flush"
 STATS: Final = "stats"
 KEYS: Final = "keys"
+VALUES: Final = "values"
 WARM: Final = "warm"
 WARMED: Final = "warmed"
 """Of the admin listener: begin to take over from the other nodes what is one's own by now, and how

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
+from nodes.cache.listings import Place
 from protocols import cache as words
 from protocols.errors import RpcError
 
@@ -65,6 +66,15 @@ def number(value: Any, name: str, most: int = 1 << 53) -> int:
     if type(value) is not int or not 0 <= value <= most:
         raise bad(f"`{name}` is a whole number from 0 to {most}")
     return value
+
+
+def place(given: Any) -> Place | None:
+    """Of a page of keys; None: the first."""
+    if given is None:
+        return None
+    if type(given) is not list or len(given) != 2:
+        raise bad("a place is what the page before has told: a listing and a number")
+    return Place(number(given[0], "listing"), number(given[1], "at"))
 
 
 def _only(options: Any, known: tuple[str, ...]) -> dict[str, Any]:

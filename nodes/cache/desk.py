@@ -17,6 +17,7 @@ from nodes.cache import arguments, reach
 from nodes.cache.config import CacheConfig
 from nodes.cache.follower import Follower
 from nodes.cache.leases import TOKENS_PER_LIFE, Leases
+from nodes.cache.listings import Listings
 from nodes.cache.store import CacheStore, Entry
 from nodes.parts.timing import move_on_after
 from nodes.wire.answers import Ending
@@ -25,7 +26,6 @@ from protocols import cache as words
 from protocols.cache import MAX_KEY_BYTES, MAX_VALUE_BYTES
 from protocols.errors import RpcError
 
-MAX_PAGE: Final = 500
 PAGE_BYTES: Final = 512 << 10
 SURELY_NOT_EARLY: Final = 20.0
 """So many times what it takes to fetch: so long before its end nobody fetches a value anew."""
@@ -60,6 +60,7 @@ class Desk:
         self._arrived_s = 0.0
         """When the requests came that are answered at once."""
         self._leased = self.leases.by_key
+        self._listings = Listings()
         self._changed: dict[str, _Changed] = {}
         """By key, of those that somebody waits for."""
         self._holders: dict[int, tuple[Ending, Callable[[], object]]] = {}
@@ -310,19 +311,31 @@ class Desk:
         fresh = follower.is_fresh(self._now_s())
         return {"ready": fresh and follower.lsn >= lsn, "follows": True}
 
-    def keys(self, call: Call, after: str = "", number: int = MAX_PAGE) -> dict[str, Any]:
+    def keys(self, call: Call, place: Any = None) -> dict[str, Any]:
+        """See protocols/cache.py."""
+        asked = arguments.place(place) or self._listings.begin(self.store.keys())
+        try:
+            keys, following = self._listings.page(asked)
+        except KeyError:
+            raise RpcError("refused", "that listing is gone; begin anew") from None
+        return {"keys": keys, "next": following}
+
+    def values(self, call: Call, keys: Any) -> dict[str, Any]:
         """See protocols/cache.py."""
         now_s = self._now_s()
         self.check_fresh(now_s)
         rows: list[list[Any]] = []
-        size_bytes = 0
-        for key, entry in self.store.keys(after, min(max(number, 1), MAX_PAGE)):
-            size_bytes += arguments.size_of(entry.value)
-            if rows and size_bytes > PAGE_BYTES:
-                break
-            rows.append([key, entry.value, int(max(0.0, entry.expires_s - now_s) * 1000)])
+        size_bytes = looked_at = 0
+        for key in arguments.check_keys(keys):
+            entry = self.store.peek(key, now_s)
+            if entry is not None:
+                size_bytes += entry.size_bytes
+                if rows and size_bytes > PAGE_BYTES:
+                    break
+                rows.append([key, entry.value, int((entry.expires_s - now_s) * 1000)])
+            looked_at += 1
         lsn = self.follower.lsn if self.follower is not None else self.newest_lsn
-        return {"rows": rows, "lsn": lsn}
+        return {"rows": rows, "looked_at": looked_at, "lsn": lsn}
 
     def stats(self) -> dict[str, Any]:
         config = self.config

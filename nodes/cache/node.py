@@ -81,6 +81,7 @@ class CacheNode:
         service.add(words.FLUSH, lambda call: desk.forget_all(0), cost_s=0.0)
         service.add(words.STATS, lambda call: desk.stats(), cost_s=0.0)
         service.add(words.KEYS, desk.keys)
+        service.add(words.VALUES, desk.values)
         return service
 
     def _released(self, call: Call, key: Any, token: Any) -> None:

@@ -7,9 +7,8 @@ fill a key is leases.py's business.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush, nsmallest
+from heapq import heapify, heappop, heappush
 from math import log
 from typing import Any, Final
 
@@ -102,11 +101,15 @@ class CacheStore:
             return None
         return entry
 
-    def keys(self, after: str, number: int) -> Iterator[tuple[str, Entry]]:
-        """Entries that may be shown, by their keys' order."""
-        alive = (key for key, each in self._entries.items() if key > after and each.dead_s is None)
-        for key in nsmallest(number, alive):
-            yield key, self._entries[key]
+    def peek(self, key: str, now_s: float) -> Entry | None:
+        """The entry, if it may be shown; that is no reading."""
+        entry = self._entries.get(key)
+        dead = entry is None or entry.dead_s is not None or now_s >= entry.expires_s
+        return None if dead else entry
+
+    def keys(self) -> list[str]:
+        """All of them, those too that are shown as stale only."""
+        return list(self._entries)
 
     # --- writing -------------------------------------------------------------------------
 

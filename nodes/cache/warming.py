@@ -13,7 +13,7 @@ import trio
 from nodes.base import RPC_PORT, Context
 from nodes.cache import arguments
 from nodes.cache.arguments import SetOptions
-from nodes.cache.desk import MAX_PAGE, Desk
+from nodes.cache.desk import Desk
 from nodes.wire.client import Client, Clients
 from nodes.wire.directory import Directory, TierView
 from nodes.wire.service import Call
@@ -22,6 +22,8 @@ from protocols.cache import ring_of
 from protocols.errors import RpcError
 
 PAGE_TIMEOUT_S: Final = 5.0
+TAKEN_AT_ONCE: Final = 50
+"""Keys whose tokens are out together: they end soon."""
 PAUSE_S: Final = 0.002
 """Between pages: readers come first."""
 
@@ -66,45 +68,43 @@ class Warming:
             self._over = True
 
     async def _take_from(self, name: str, view: TierView) -> None:
-        client = self._clients(name, RPC_PORT)
-        after = ""
-        while True:
-            try:
-                page = await client.call(words.KEYS, after, MAX_PAGE, timeout_s=PAGE_TIMEOUT_S)
-                rows = page["rows"]
-                if not rows:
+        client, ring = self._clients(name, RPC_PORT), ring_of(each.name for each in view.members)
+        place = None
+        try:
+            while True:
+                page = await client.call(words.KEYS, place, timeout_s=PAGE_TIMEOUT_S)
+                ours = [key for key in page["keys"] if ring.owner(key) == self._ctx.name]
+                for first in range(0, len(ours), TAKEN_AT_ONCE):
+                    await self._take(client, ours[first : first + TAKEN_AT_ONCE])
+                place = page["next"]
+                if place is None:
                     return
-                await self._take(client, after, [row[0] for row in rows], view)
-            except RpcError as error:
-                self._last = f"{name} was not asked to its end: {error}"
-                return
-            after = rows[-1][0]
-            await self._ctx.clock.sleep(PAUSE_S)
+                await self._ctx.clock.sleep(PAUSE_S)
+        except RpcError as error:
+            self._last = f"{name} was not asked to its end: {error}"
 
-    async def _take(self, client: Client, after: str, keys: list[str], view: TierView) -> None:
-        """Those that are ours: tokens first, then the same page again, as it is after that."""
+    async def _take(self, client: Client, keys: list[str]) -> None:
+        """Tokens first, then the values, as they are after that."""
         desk, now_s = self._desk, self._ctx.clock.monotonic_s()
         desk.check_fresh(now_s)
-        ring = ring_of(each.name for each in view.members)
         tokens = {
             key: token
             for key in keys
-            if ring.owner(key) == self._ctx.name
-            and key not in desk.store
+            if key not in desk.store
             and desk.leases.held(key, now_s) is None
             and (token := desk.give(key, now_s))
         }
-        if not tokens:
-            return
-        known_lsn = desk.newest_lsn
+        known_lsn, left = desk.newest_lsn, list(tokens)
         try:
-            page = await client.call(words.KEYS, after, MAX_PAGE, timeout_s=PAGE_TIMEOUT_S)
-            for key, value, ttl_ms in page["rows"]:
-                token = tokens.pop(key, 0)
-                if token and page["lsn"] >= known_lsn and desk.redeem(key, token):
-                    given = SetOptions(ttl_ms / 1000, None, 0.0, value is None)
-                    desk.fill(key, value, arguments.size_of(value), given)
-                    self._taken += 1
+            while left:
+                page = await client.call(words.VALUES, left, timeout_s=PAGE_TIMEOUT_S)
+                del left[: max(1, page["looked_at"])]
+                for key, value, ttl_ms in page["rows"]:
+                    token = tokens.pop(key, 0)
+                    if token and page["lsn"] >= known_lsn and desk.redeem(key, token):
+                        given = SetOptions(ttl_ms / 1000, None, 0.0, value is None)
+                        desk.fill(key, value, arguments.size_of(value), given)
+                        self._taken += 1
         finally:
             for key, token in tokens.items():
                 desk.drop(key, token)

@@ -220,6 +220,22 @@ def test_a_new_node_takes_over_its_keys_from_the_others() -> None:
     assert 10 < taken == kept < 50  # what the ring gives it of 60
 
 
+def test_keys_are_listed_page_by_page_and_what_is_no_place_is_refused() -> None:
+    async def script(c: Scenario) -> None:
+        for number in range(3):
+            await c.call("cache", "set", f"k{number}", "x" * 400_000)
+        told = await c.call("cache", "keys")
+        assert (sorted(told["keys"]), told["next"]) == (["k0", "k1", "k2"], None)
+        told = await c.call("cache", "values", ["gone", "k0", "k1", "k2"])
+        assert [row[0] for row in told["rows"]] == ["k0"], "an answer has its bound"
+        assert told["looked_at"] == 2
+        for place in ("k0", [1], [1, -1], ["a", 0], [7, 0]):
+            with pytest.raises(RpcError, match=r"place|whole number|begin anew"):
+                await c.call("cache", "keys", place)
+
+    sim(script)
+
+
 def test_where_nothing_says_what_is_old_no_node_is_warmed() -> None:
     async def script(c: Scenario) -> None:
         with pytest.raises(RpcError, match="without `fills_from`"):

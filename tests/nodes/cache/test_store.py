@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nodes.cache.leases import Leases
+from nodes.cache.listings import MOST_LISTINGS, PAGE_KEYS, Listings, Place
 from nodes.cache.store import ENTRY_BYTES, SWEPT_AT_ONCE, CacheStore, StoreConfig
 
 
@@ -132,6 +133,42 @@ def test_a_reader_fetches_anew_shortly_before_the_end_and_hardly_ever_long_befor
 
     assert share(2.0) < 0.01 < share(9.0) < share(9.9)
     assert share(9.5) == pytest.approx(0.37, abs=0.06)  # exp(-1)
+
+
+def test_a_look_at_an_entry_is_no_reading() -> None:
+    store = store_of(capacity_bytes=2 * (ENTRY_BYTES + 11))
+    store.put("a", 1, 10, 0.0)
+    store.put("b", 2, 10, 0.0)
+    entry = store.peek("a", 0.0)
+    assert entry is not None and entry.value == 1
+    assert store.peek("a", 10.0) is None and store.expired == 0
+    store.put("c", 3, 10, 0.0)
+    assert sorted(store.keys()) == ["b", "c"], "the oldest has left though it was looked at"
+
+
+def test_a_listing_has_each_key_that_was_there_once_whatever_comes_and_goes() -> None:
+    store, listings = store_of(capacity_bytes=1 << 20, eviction="sieve"), Listings()
+    for number in range(2 * PAGE_KEYS + 1):
+        store.put(f"k{number}", number, 8, 0.0)
+    there, place, found = store.keys(), listings.begin(store.keys()), list[str]()
+    following: Place | None = place
+    while following is not None:
+        keys, following = listings.page(following)
+        assert len(keys) <= PAGE_KEYS
+        found += keys
+        store.remove(found[0])
+        store.put(f"new {len(found)}", 0, 8, 0.0)
+    assert found == there
+    with pytest.raises(KeyError):
+        listings.page(place)  # it was read to its end, and takes no room any more
+
+
+def test_no_more_listings_are_kept_than_may_be() -> None:
+    listings = Listings()
+    first, *others = [listings.begin(["a"]) for _ in range(MOST_LISTINGS + 1)]
+    with pytest.raises(KeyError):
+        listings.page(first)
+    assert [listings.page(each) for each in others] == [(["a"], None)] * MOST_LISTINGS
 
 
 # --- tokens --------------------------------------------------------------------------------------
