@@ -75,20 +75,29 @@ class Ended(NamedTuple):
     counted: Mapping[str, float]
     """How much the metrics that the operation names have grown meanwhile, over all nodes."""
     took_s: float
+    silent: Mapping[str, str] = {}
+    """Of an operation that asks whoever answers: node → why it did not."""
 
 
 def plain_result(ended: Ended) -> dict[str, Any]:
     """The answers, or what the progress came to."""
     last = ended.progress
     told = {"done": last.done, "of": last.of, "text": last.text} if last is not None else {}
-    return {**told, "answers": dict(ended.answers), "took_s": round(ended.took_s, 6)}
+    silent = {"silent": dict(ended.silent)} if ended.silent else {}
+    return {**told, "answers": dict(ended.answers), **silent, "took_s": round(ended.took_s, 6)}
 
 
 def plain_text(result: Mapping[str, Any]) -> str:
     """`done: evicted 7 of 7 in 0.31 s`, or an answer a line."""
     if result.get("text"):
         return f"{result['text']}: {result['done']} of {result['of']} in {result['took_s']:.2f} s"
-    return "\n".join(f"{name}: {answer}" for name, answer in result["answers"].items())
+    answers = [f"{name}: {answer}" for name, answer in result["answers"].items()]
+    return "\n".join(answers + silent_lines(result))
+
+
+def silent_lines(result: Mapping[str, Any]) -> list[str]:
+    """Who did not answer, and why, a line each."""
+    return [f"{name}: no answer: {why}" for name, why in result.get("silent", {}).items()]
 
 
 class Reach(NamedTuple):
@@ -133,8 +142,9 @@ class Operation:
     of: str
     """What it may be done to, for messages: `database tier`."""
     begin: Method | None = None
-    asks: Literal["leader", "one", "each"] = "each"
-    """Who is asked: of a tier whoever is primary, one node alone, or every node that is meant."""
+    asks: Literal["leader", "one", "each", "whoever answers"] = "each"
+    """Who is asked: of a tier whoever is primary, one node alone, or every node that is meant; with
+    the last, those that do not answer are told by name, unless nobody does."""
     led_by: Callable[[str], str] | None = None
     """The tier whose leader is asked, by the group or tier that is meant; itself if not said."""
     run: Callable[[Console, Any], Awaitable[dict[str, Any]]] | None = None

@@ -39,6 +39,8 @@ class Asked:
         self.operation = operation
         self.main = main
         self._of_tier = self.operation.word.main == "tier"
+        self.silent: dict[str, str] = {}
+        """Who did not answer, and why, where that is no error."""
 
     def check(self) -> None:
         """Raises TargetError where no such tier is there; what nodes are meant is seen later."""
@@ -54,7 +56,17 @@ class Asked:
                 again=True, patience_s=LEADER_FOR_S, attempt_s=OPERATOR_TIMEOUT_S,
             )  # fmt: skip
             return dict([await asked])
-        return {name: await self.console.ask(name, method, *params) for name in await self.nodes()}
+        answers: dict[str, Any] = {}
+        names = await self.nodes()
+        for name in names:
+            try:
+                answers[name] = await self.console.ask(name, method, *params)
+            except RpcError as error:
+                may_miss = self.operation.asks == "whoever answers" and error.code in SILENT
+                if not may_miss or (name == names[-1] and not answers):
+                    raise
+                self.silent[name] = str(error)
+        return answers
 
     async def nodes(self) -> list[str]:
         """Raises TargetError."""
@@ -125,7 +137,10 @@ class Operating:
             after = self._metrics()
             counted = {name: max(0.0, after[name] - before[name]) for name in after}
             took_s = self.console.now_s() - began_s
-            self.result = operation.result(Ended(self.answers, self.progress, counted, took_s))
+            silent = self.asked.silent
+            self.result = operation.result(
+                Ended(self.answers, self.progress, counted, took_s, silent)
+            )
         except ValueError as error:
             self.error = TargetError(str(error))
             raise self.error from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from nodes.operations import Console, Ended, Method, Operation, nothing
+from nodes.operations import Console, Ended, Method, Operation, nothing, silent_lines
 from nodes.parts.jsons import dumps
 from protocols import cache as words
 from protocols.cache import ring_of
@@ -81,10 +81,11 @@ def _table(told: Mapping[str, Any]) -> str:
         for name, stats in told["answers"].items()
     ]
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    return "\n".join(
+    rows = [
         "".join(f"{each:<{width + GAP}}" for each, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
-    )
+    ]
+    return "\n".join(rows + silent_lines(told))
 
 
 def _got(told: Mapping[str, Any]) -> str:
@@ -93,7 +94,8 @@ def _got(told: Mapping[str, Any]) -> str:
 
 
 def _flushed(told: Mapping[str, Any]) -> str:
-    return "\n".join(f"{name}: {count} forgotten" for name, count in told["answers"].items())
+    rows = [f"{name}: {count} forgotten" for name, count in told["answers"].items()]
+    return "\n".join(rows + silent_lines(told))
 
 
 def _warmed(ended: Ended) -> dict[str, Any]:
@@ -107,9 +109,16 @@ def _warmed(ended: Ended) -> dict[str, Any]:
 
 OF: Final = "cache tier"
 OPERATIONS: Final = (
-    Operation(Stats, OF, Method(words.STATS, nothing), shown=_table),
+    Operation(Stats, OF, Method(words.STATS, nothing), asks="whoever answers", shown=_table),
     Operation(Get, OF, run=get, shown=_got, example="cache get cache --key home"),
-    Operation(Flush, OF, Method(words.FLUSH, nothing), shown=_flushed),
+    Operation(
+        Flush,
+        OF,
+        Method(words.FLUSH, nothing),
+        asks="whoever answers",
+        shown=_flushed,
+        succeeded=lambda told: "silent" not in told,
+    ),
     Operation(
         Warm,
         OF,

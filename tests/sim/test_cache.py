@@ -10,6 +10,7 @@ import trio
 
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
+from nodes.cache.operations import OPERATIONS
 from protocols.errors import RpcError
 
 ONE = "tiers: {cache: {kind: cache, public: true, ttl_jitter: 0}}"
@@ -218,6 +219,28 @@ def test_a_new_node_takes_over_its_keys_from_the_others() -> None:
 
     taken, kept = sim(script, FOLLOWING)
     assert 10 < taken == kept < 50  # what the ring gives it of 60
+
+
+def test_what_is_asked_of_all_nodes_is_told_of_those_that_answer() -> None:
+    async def script(c: Scenario) -> None:
+        for name in ("cache-1", "cache-2", "cache-3"):
+            await c.call(name, "set", name, "value")
+        await c.kill("cache-2")
+        told = await (await c.cache_stats("cache")).ended()
+        assert {name: each["entries"] for name, each in told["answers"].items()} == {
+            "cache-1": 1,
+            "cache-3": 1,
+        }
+        assert list(told["silent"]) == ["cache-2"]
+        assert "no answer" in OPERATIONS[0].shown(told).splitlines()[-1]
+        told = await (await c.cache_flush("cache")).ended()
+        assert told["answers"] == {"cache-1": 1, "cache-3": 1}
+        assert list(told["silent"]) == ["cache-2"]
+        await c.kill("cache")
+        with pytest.raises(RpcError):
+            await (await c.cache_stats("cache")).ended()
+
+    sim(script, "tiers: {cache: {kind: cache, nodes: 3, public: true}}")
 
 
 def test_keys_are_listed_page_by_page_and_what_is_no_place_is_refused() -> None:
