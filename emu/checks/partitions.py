@@ -42,6 +42,10 @@ class _Partition:
     polls: list[tuple[Operation, list[int]]] = field(default_factory=list)
     consumed: list[tuple[Operation, list[int]]] = field(default_factory=list)
 
+    def known(self, offset: int) -> Operation:
+        """By which it is known that the record is there."""
+        return self.published.get(offset) or self.rows[offset].operation
+
 
 def check_partitions(operations: Sequence[Operation]) -> Iterator[Finding]:
     """All that is wrong, each with the operations that show it."""
@@ -142,12 +146,29 @@ def _polls(partition: _Partition) -> Iterator[Finding]:
         if before is not None and offsets[0] <= before[0]:
             text = f"{poll.process} polled offset {offsets[0]} after {before[0]}"
             yield Finding(text, (before[1], poll))
+        elif before is not None:
+            yield from _passed_over(partition, before, offsets[0], poll)
         last[poll.process] = offsets[-1], poll
 
 
+def _passed_over(
+    partition: _Partition, before: tuple[int, Operation], offset: int, poll: Operation
+) -> Iterator[Finding]:
+    """Where a process polled on there was a record, and it did not get it."""
+    for between in range(before[0] + 1, offset):
+        seen = partition.rows.get(between)
+        if seen is not None and seen.operation.end < poll.begin:
+            yield Finding(
+                f"{poll.process} polled offset {offset} after {before[0]}, and passed over "
+                f"{show(seen.value)} at {between}",
+                (before[1], seen.operation, poll),
+            )
+            return
+
+
 def _lost(partition: _Partition) -> Iterator[Finding]:
-    """Acknowledged, and a later poll passed over it, or read all and it was not there."""
-    known = sorted(partition.published)
+    """Acknowledged or read, and a later poll passed over it, or read all and it was not there."""
+    known = sorted(partition.rows)
     for poll, offsets in partition.polls:
         there = dict.fromkeys(offsets)
         first, last = min(offsets, default=0), max(offsets, default=-1)
@@ -157,19 +178,26 @@ def _lost(partition: _Partition) -> Iterator[Finding]:
         missing = [
             offset
             for offset in among
-            if offset not in there and partition.published[offset].end < poll.begin
+            if offset not in there and partition.known(offset).end < poll.begin
         ]
         if missing:
-            offset, publish = missing[0], partition.published[missing[0]]
+            offset, known_by = missing[0], partition.known(missing[0])
+            value = partition.rows[offset].value
             part = "before" if offset < first else "behind" if offset > last else "among"
             rest = f", and {len(missing) - 1} others" if len(missing) > 1 else ""
             yield Finding(
-                f"{show(publish.value)} at offset {offset} was lost{rest}: its publish by "
-                f"{publish.process} was {known_at(publish)}, and {poll.process} did not find it "
-                f"{part} offsets {first} to {last} at {at(poll.completed_s)}",
-                (publish, poll),
+                f"{show(value)} at offset {offset} was lost{rest}: {_how_known(known_by)}, and "
+                f"{poll.process} did not find it {part} offsets {first} to {last} at "
+                f"{at(poll.completed_s)}",
+                (known_by, poll),
             )
             return
+
+
+def _how_known(operation: Operation) -> str:
+    if operation.f == PUBLISH:
+        return f"its publish by {operation.process} was {known_at(operation)}"
+    return f"{operation.process} had found it at {at(operation.completed_s)}"
 
 
 def _consumed(partition: _Partition) -> Iterator[Finding]:

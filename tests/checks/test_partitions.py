@@ -60,6 +60,20 @@ def test_a_lost_prefix_middle_and_suffix_are_told_apart():
     assert is_valid(*three, polled("r", [1, "b"]), model="queue"), "it began later"
 
 
+def test_what_was_read_and_is_gone_is_lost_though_nobody_acknowledged_it():
+    unknown = invoke("p", "publish", "a"), info("p")
+    gone = *unknown, polled("r", [0, "a"]), polled("r", everything=True)
+    text = anomaly(*gone, model="queue")
+    assert "at offset 0 was lost: r had found it" in text
+    assert is_valid(*unknown, polled("r", everything=True), polled("r", [0, "a"]), model="queue")
+
+
+def test_who_polls_on_passes_over_nothing_that_is_there():
+    three = put("p", 0, "a"), put("p", 1, "b"), put("p", 2, "c")
+    text = anomaly(*three, polled("r", [0, "a"]), polled("r", [2, "c"]), model="queue")
+    assert 'polled offset 2 after 0, and passed over "b" at 1' in text
+
+
 def test_an_offset_with_two_values_is_told():
     text = anomaly(
         put("p", 0, "a"), polled("r", [0, "a"]), invoke("q", "publish", "b"),
