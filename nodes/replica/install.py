@@ -99,10 +99,10 @@ class Installer:
                 self._has_litter = False
                 await driver.files.snapshots.sweep()
             receiving, snapshot = self._receiving, self._snapshot
-            if receiving is not None and snapshot is not None:
-                await self._prepare(receiving, snapshot)
-            elif receiving is not None:
+            if receiving is not None and snapshot is None:
                 await receiving.sync()
+            elif receiving is not None and snapshot is not None and not self.is_prepared:
+                await self._prepare(receiving, snapshot)
 
     async def _prepare(self, receiving: Receiving, snapshot: Snapshot) -> None:
         driver, files = self._driver, self._driver.files

@@ -130,6 +130,10 @@ class Receiving:
         while self._unsynced:
             await self._disk.sync(self._unsynced.pop(0))
 
+    def forget(self) -> None:
+        """Nobody needs it: its files may be gone."""
+        self._unsynced.clear()
+
     @property
     def state_bytes(self) -> int:
         assert self._head is not None
@@ -159,6 +163,8 @@ class SnapshotFiles:
         self.dumped: Sequence[StateFile] = ()
         """The files of a dump that waits to be saved: the state may not need them any more."""
         self._receiving: list[Receiving] = []
+        self._received = 0
+        """How many were begun."""
 
     # --- what we have ------------------------------------------------------------------------
 
@@ -283,12 +289,14 @@ class SnapshotFiles:
     # --- a peer's on its way here ------------------------------------------------------------
 
     def receive(self) -> Receiving:
-        """Begin to write one down, until `install` or `end`."""
-        taken, number = self._disk.names(), 0
-        begins = (f"{PEERS}{number}", f"{self._prefix}peer-{number}-")
-        while any(name.startswith(begins) for name in taken):
-            number += 1
+        """Begin to write one down, until `install` or `end`: under names that none of this life
+        has had, which somebody may be about to remove."""
+        taken = self._disk.names()
+        while True:
+            number, self._received = self._received, self._received + 1
             begins = (f"{PEERS}{number}", f"{self._prefix}peer-{number}-")
+            if not any(name.startswith(begins) for name in taken):
+                break
         receiving = Receiving(self._disk, begins[0], begins[1] if self._prefix else None)
         self._receiving.append(receiving)
         return receiving
@@ -296,6 +304,7 @@ class SnapshotFiles:
     def end(self, receiving: Receiving) -> None:
         """It is not needed, or not any more; the state that came of it says what it needs."""
         self._receiving.remove(receiving)
+        receiving.forget()
 
     async def complete(self, receiving: Receiving, snapshot: Snapshot) -> None:
         """All of it has come: make it durable. Raises OSError."""
