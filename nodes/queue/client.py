@@ -108,7 +108,7 @@ class QueueClient:
         """A broker group's primary, whoever that is by then; `wait_s` is what the answer itself
         may wait. Raises RpcError, after an attempt whose outcome is unknown with that as its
         cause."""
-        more_s = 3 * wait_s  # a third of it is what one member has (GroupClient)
+        more_s = 3 * wait_s  # also where others are asked first, which do not answer
         clock = self.ctx.clock
         deadline_s = deadline_in(clock, timeout_s + more_s)
         unknown: RpcError | None = None
@@ -116,7 +116,9 @@ class QueueClient:
             left_s = max(deadline_s - clock.monotonic_s(), LEAST_LEFT_S)
             try:
                 attempt_s = min(left_s, TRY_S + more_s)
-                return await self._groups.of(tier).ask(method, *params, timeout_s=attempt_s)
+                return await self._groups.of(tier).ask(
+                    method, *params, timeout_s=attempt_s, wait_s=wait_s
+                )
             except RpcError as error:
                 cause = earlier(error)
                 unknown = unknown if cause.definite else cause

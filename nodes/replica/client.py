@@ -63,11 +63,13 @@ class GroupClient:
         method: str,
         *params: Any,
         timeout_s: float,
+        wait_s: float = 0.0,
         epoch: int | None = None,
         anywhere: bool = False,
         patient: bool = True,
     ) -> Any:
-        """Try members until one answers, the time is over, or the answer is final.
+        """Try members until one answers, the time is over, or the answer is final. `wait_s`: so
+        much of it the answer itself may wait, wherever it comes from.
 
         `anywhere`: any member will do. Not `patient`: a tier without members is given up at once,
         for whoever can ask another tier. Raises RpcError; where a refusal came after an attempt
@@ -89,7 +91,7 @@ class GroupClient:
             try:
                 if not name:
                     raise RpcError("unavailable", f"tier {self.tier} has no members")
-                attempt_s = min(left_s, max(ATTEMPT_S, left_s / 3))
+                attempt_s = min(left_s, wait_s + max(ATTEMPT_S, (left_s - wait_s) / 3))
                 if self.ctx.rare("give up an attempt early"):
                     attempt_s = min(left_s, HASTY_S)
                 client = self._client(name)
