@@ -13,7 +13,7 @@ from nodes.cdn.edge import Edge, listed
 from nodes.cdn.fetching import Flights
 from nodes.cdn.journal import Journal
 from nodes.cdn.origin import Origin
-from nodes.cdn.purges import Purge, checked
+from nodes.cdn.purges import Purge, wanted
 from nodes.wire.accepting import accept_forever
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -114,7 +114,7 @@ class CdnNode:
         """`kind`: url, prefix or tag. Whoever purges at several edges gives it one `name`. It is
         asked at the admin port, where the network knows who may."""
         try:
-            purge = checked(name or self._new_name(), kind, value)
+            purge = wanted(name or self._new_name(), kind, value)
         except ValueError as error:
             raise RpcError("bad_request", str(error)) from None
         return {"name": purge.name, "objects": await self.purge(purge)}

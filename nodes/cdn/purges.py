@@ -5,6 +5,7 @@ that missed it. Pure; that it is on disk before it is told is node.py's business
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, get_args
@@ -16,6 +17,7 @@ from protocols.caching.keys import Key, key
 PurgeKind = Literal["url", "prefix", "tag"]
 KINDS: Final[tuple[str, ...]] = get_args(PurgeKind)
 MOST_CHARS: Final = 2048
+HOST: Final = re.compile(r"[\w.~-]+(:[0-9]+)?|\[[0-9a-f:.]+\](:[0-9]+)?", re.ASCII)
 MOST_KEPT: Final = 1024
 """The oldest is forgotten then: what this edge itself had is gone since it was told."""
 
@@ -76,6 +78,22 @@ def checked(name: str, kind: Any, value: Any) -> Purge:
             _ = found.place
         except ValueError as error:
             raise ValueError(f"`{value[:80]}` is no address: {error}") from None
+    return found
+
+
+def wanted(name: str, kind: Any, value: Any) -> Purge:
+    """What an operator asks for: nothing that no object could ever be. Raises ValueError."""
+    found = checked(name, kind, value)
+    if not all(" " <= each <= "~" for each in value):
+        raise ValueError(f"a {kind} has no control characters")
+    if kind == "tag":
+        if value != value.strip() or "," in value:
+            raise ValueError("one tag, without commas, and without blanks around it")
+        return found
+    if " " in value or "#" in value:
+        raise ValueError(f"a {kind} has no blanks (write %20), and no part behind a `#`")
+    if value.startswith("http://") and not HOST.fullmatch(found.place.host):
+        raise ValueError(f"a {kind} that begins with http:// goes on with a host and its path")
     return found
 
 

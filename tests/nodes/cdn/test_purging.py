@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from nodes.base import ADMIN_PORT, HTTP_PORT
 from nodes.cdn.edge import MOST_TAGS
 from nodes.cdn.journal import FILE
-from nodes.cdn.purges import Purge
+from nodes.cdn.purges import Purge, wanted
 from nodes.wire.client import Client
 from nodes.wire.http_client import HttpClient
 from protocols.control import PURGE
@@ -208,6 +208,26 @@ async def test_a_purge_of_nothing_is_refused(
     with pytest.raises(RpcError) as refused:
         await purge(cdn, kind, value)
     assert refused.value.code == "bad_request"
+
+
+NEVER = {
+    "url": ("/a#part", "/a b", "/a\t", "/\x00", "http://", "http:///a", "http://u@site/a",
+            "http://si\tte/a", "http://a b/", "http://[::1/", "//\n", "a", "HTTP://site/a"),
+    "prefix": ("http://", "http://?", "/ ", "/#"),
+    "tag": (" ", "a,b", "a ", "\n", ","),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "value"), [(k, v) for k, each in NEVER.items() for v in each])
+def test_a_purge_that_no_object_could_ever_match_is_refused(kind: str, value: str) -> None:
+    with pytest.raises(ValueError, match=r"a (url|prefix|tag) |one tag|no address"):
+        wanted("n", kind, value)
+
+
+@pytest.mark.parametrize("value", ["/", "/a?b=c%20d", "http://site", "http://site:8080/a",
+                                   "http://[::1]:80/", "http://a_b.test/x"])  # fmt: skip
+def test_a_purge_of_what_may_be_there_is_taken(value: str) -> None:
+    assert wanted("n", "url", value).value == value
 
 
 async def _shielded(cdn: Cdn) -> Cdn:
