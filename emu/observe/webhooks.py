@@ -57,7 +57,8 @@ class Webhook(NamedTuple):
         if parts.scheme != "http" or not host:
             example = "http://127.0.0.1:9095/hook"
             raise ValueError(f"`{url[:100]}`: alerts are posted to plain HTTP, such as {example}")
-        if parts.username or parts.fragment or not url.isascii() or " " in url:
+        printable = all("!" <= each <= "~" for each in url)
+        if parts.username or parts.fragment or port == 0 or not printable:
             raise ValueError(f"`{url[:100]}`: only a host, port, path and query are understood")
         target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         return cls(url, host, port or 80, target)

@@ -12,7 +12,9 @@ from nodes.wire.http_server import HttpLimits
 from protocols.http import message as http
 
 LEAST_TIMEOUT_S: Final = 0.001
-_OUTSIDE: Final = re.compile(r"http://(\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::(\d{1,5}))?/?")
+_OUTSIDE: Final = re.compile(
+    r"http://(\d{1,3}(?:\.\d{1,3}){3}|localhost)(?::(\d{1,5}))?/?", re.ASCII
+)
 LOCALHOST: Final = "127.0.0.1"
 MOST_DOUBLINGS: Final = 2
 """Of `backoff`, after failures in a row: what is well again is found out within four of it."""
