@@ -179,6 +179,8 @@ def _in_range(field_name: str, unit: Unit, number: float, text: str) -> float:
 
 def check_value(field_name: str, number: float) -> float:
     """The number, if the field can have it. Raises ValueError."""
+    if type(number) is int and abs(number) > MOST:
+        raise ValueError(f"`{key_of(field_name)}` is impossible: the most is {MOST:g}")
     return _in_range(field_name, unit_of(field_name), number, f"{number:g}")
 
 

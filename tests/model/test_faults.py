@@ -51,6 +51,8 @@ def test_every_verb_is_read_back_from_its_record() -> None:
         ({"verb": "cpu", "target": "web", "cores": 1.5}, "`cores` cannot be 1.5"),
         ({"verb": "disk", "target": "web", "fail": "all"}, "`fail` cannot be 'all'"),
         ({"verb": "partition", "between": "web"}, "`between` cannot be 'web'"),
+        ({"verb": "scale", "tier": "web", "nodes": 10**400}, "`nodes` is impossible: the most"),
+        ({"verb": "slow", "target": "web", "latency_s": 10**400}, "`latency` is impossible"),
         ({"verb": "partition", "between": ["a", 1]}, "`between` cannot be"),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value[:20],

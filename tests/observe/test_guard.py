@@ -33,6 +33,12 @@ def posted(**headers: str) -> tuple[int, str, str] | None:
     return refusal(Request("POST", "/do", names), "secret")
 
 
+@pytest.mark.parametrize("origin", ["", "null", "http://[::1", "http://[", "\xff", "//", HOST])
+def test_an_origin_that_is_no_address_is_elsewhere(origin: str):
+    refused = posted(x_emu_token="secret", origin=origin)
+    assert refused is not None and refused[0] == 403
+
+
 def test_only_the_token_changes_something():
     assert posted(x_emu_token="secret") is None
     assert posted(x_emu_token="secret", origin=f"http://{HOST}") is None

@@ -107,10 +107,18 @@ def test_with_the_token_faults_are_done_and_undone(running: Running):
 
 @pytest.mark.parametrize(
     ("order", "status"),
-    [({"verb": "kill", "target": "wbe"}, 404), ({"verb": "explode"}, 400), ([1], 400),
-     ({"verb": "kill"}, 400), ({"undo": "x"}, 400),
-     ({"verb": "kill", "target": "web", "x": 1}, 400),
-     ({"verb": "kill", "target": 7}, 400)],
+    [
+        ({"verb": "kill", "target": "wbe"}, 404), ({"verb": "explode"}, 400), ([1], 400),
+        ("undo", 400), ({"verb": "kill"}, 400), ({"undo": "x"}, 400),
+        ({"undo": True}, 400), ({"undo": 1e999}, 400), ({"undo": 10**400}, 400),
+        ({"verb": "kill", "target": "web", "x": 1}, 400), ({"verb": "kill", "target": 7}, 400),
+        ({"verb": "kill", "target": "web", "for_s": True}, 400),
+        ({"verb": "kill", "target": "web", "for_s": [1]}, 400),
+        ({"verb": "kill", "target": "outside"}, 404), ({"verb": "kill", "target": ""}, 404),
+        ({"verb": "disk", "target": "web", "flip_bit": "../x"}, 404),
+        ({"verb": "partition", "between": []}, 404),
+        ({"verb": "partition", "between": ["web", "web", "web"]}, 404),
+    ],
 )  # fmt: skip
 def test_a_wrong_order_is_refused_in_words(running: Running, order: Any, status: int):
     found = fetch(f"{running.url}/do", {"X-Emu-Token": token(running)}, order)
