@@ -16,6 +16,7 @@ from nodes.parts.causes import in_words
 from nodes.parts.health import CheckTimes, Health
 from nodes.parts.timing import move_on_after
 from protocols import rpc
+from protocols.numerals import whole
 
 CheckName = Literal["rpc", "http", "tcp", "none"]
 CHECKS: Final[tuple[str, ...]] = get_args(CheckName)
@@ -84,9 +85,10 @@ class Prober:
             answer += data
         status_line = answer.split(b"\r\n", 1)[0].decode("latin-1")
         words = status_line.split(" ")
-        if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
+        status = whole(words[1]) if len(words) > 1 else None
+        if status is None or not words[0].startswith("HTTP/1."):
             return f"no HTTP answer: {status_line[:60]!r}"
-        return "" if 200 <= int(words[1]) < 400 else f"status {words[1]}"
+        return "" if 200 <= status < 400 else f"status {words[1]}"
 
 
 class Watch:

@@ -20,6 +20,7 @@ from emu.cli.helping import help_of
 from emu.cli.words import command_of, missing
 from emu.machine import units
 from emu.model import faults
+from protocols.numerals import whole
 
 SCALE_HELP = "Which tier, and how many members it shall have: web=5."
 FOR_HELP = "Undo it after this long (5s, 2m)."
@@ -146,9 +147,10 @@ def scale(
     """Let a tier have that many nodes: `emu scale web=5`. Those that go are drained first."""
     for each in what:
         tier, _, number = each.partition("=")
-        if not (number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS and tier):
+        nodes = whole(number, MAX_DIGITS)
+        if nodes is None or not tier:
             output.fail(f"`{each}`: write TIER=NODES, for example web=5", output.USAGE)
-        record = {"verb": "scale", "tier": tier, "nodes": int(number)}
+        record = {"verb": "scale", "tier": tier, "nodes": nodes}
         _inject(faults.Scale, record, "", cluster, as_json)
 
 

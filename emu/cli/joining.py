@@ -16,6 +16,7 @@ import typer
 from emu import state
 from emu.cli import output
 from emu.cli.files import duration_s
+from protocols.numerals import whole
 
 if TYPE_CHECKING:
     from emu.model.topology import Topology
@@ -44,10 +45,11 @@ JoinedOption = Annotated[
 
 def address_of(option: str, text: str, *, least_port: int = 1) -> tuple[str, int]:
     """HOST:PORT, or PORT of this computer."""
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or not least_port <= int(port) < 65536:
+    host, _, number = text.rpartition(":")
+    port = whole(number)
+    if port is None or not least_port <= port < 65536:
         output.fail(f"{option}: `{text[:80]}` is no HOST:PORT", output.USAGE)
-    return host or LOOPBACK, int(port)
+    return host or LOOPBACK, port
 
 
 def own_address_of(text: str) -> tuple[str, int]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from emu.cli import output
 from emu.cli.sql_session import Session
+from protocols.numerals import whole
 
 HELP: Final = r"""\d            tables and views        \d TABLE    its columns and indexes
 \timing       on and off: how long    \lsn        on and off: the log's position
@@ -54,8 +55,8 @@ def run(session: Session, line: str) -> bool:
         case "\\replica":
             session.replica = not session.replica
             output.note(f"reads go to {'a replica' if session.replica else 'the primary'}")
-        case "\\limit" if rest.isdigit():
-            look.rows = int(rest)
+        case "\\limit" if (rows := whole(rest)) is not None:
+            look.rows = rows
             output.note(f"{look.rows} rows of an answer are shown" if look.rows else "all rows")
         case "\\limit":
             output.note(rf"\limit N: how many rows of an answer are shown ({look.rows} now)")

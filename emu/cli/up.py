@@ -29,6 +29,7 @@ from emu.cli.joining import JoinAtOption, JoinedOption, joined_of, own_address_o
 from emu.cli.observing import need_prometheus
 from emu.cli.reporting import JunitOption, write_junit, write_report
 from emu.machine.levels import LEVELS
+from protocols.numerals import whole
 
 if TYPE_CHECKING:
     from emu.model.topology import Topology
@@ -198,11 +199,12 @@ def workers_of(text: str, *, aliases: bool) -> int:
     if text == "auto":
         found = min(MOST_WORKERS, os.cpu_count() or 1)
         return found if aliases and has_aliases() else 1
-    if not text.isdecimal() or not 0 < int(text) <= MOST_WORKERS:
+    count = whole(text)
+    if count is None or not 0 < count <= MOST_WORKERS:
         output.fail(f"--workers: `{text}` is neither 1 to {MOST_WORKERS} nor auto", output.USAGE)
-    if int(text) > 1 and not (aliases and has_aliases()):
+    if count > 1 and not (aliases and has_aliases()):
         output.fail("--workers: more than one needs loopback addresses 127.N (Linux)", output.USAGE)
-    return int(text)
+    return count
 
 
 def _door(join_at: str, joined: str, *, aliases: bool, several: bool) -> tuple[str, int] | None:

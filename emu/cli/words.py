@@ -129,7 +129,7 @@ def _value(each: Field[Any], hint: Any, text: Any) -> Any:
         )
     if hint not in (int, float):
         return " ".join(text) if hint is str and isinstance(text, list) else text
-    if str(text).isdigit() and each.name == "rate_per_s":
+    if str(text).isdecimal() and each.name == "rate_per_s":
         text = f"{text}/s"
     try:
         number = units.parse_value(each.name, str(text))

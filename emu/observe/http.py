@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import trio
 
+from emu.machine import units
 from emu.machine.world import OBSERVE_PORT, OPERATOR
 from emu.model import faults
 from emu.model.vocabulary import verbs
@@ -35,6 +36,7 @@ from nodes.wire.accepting import accept_forever
 from nodes.wire.http_server import Endpoint, HttpService, Via, error_response, json_response
 from protocols.errors import RpcError
 from protocols.http.message import Request, Response
+from protocols.numerals import whole
 
 HTML: Final = ("content-type", "text/html; charset=utf-8")
 ASSET_TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
@@ -237,13 +239,17 @@ class ObserveServer:
         `{"undo": number}`."""
         try:
             order = json.loads(request.body)
+            if not isinstance(order, dict):
+                raise ValueError('an order is {"verb": ..., fields} or {"undo": number}')
             if "undo" in order:
-                number = int(order["undo"])
+                number = units.fitting("undo", int, order["undo"])
                 await self.cluster.undo(number)
             else:
                 for_s = order.pop("for_s", None)
+                if for_s is not None:
+                    for_s = units.fitting("for_s", float, for_s)
                 fault = faults.from_record(order, verbs(self.cluster.topology))
-                number = await self.cluster.inject(fault, for_s=for_s and float(for_s))
+                number = await self.cluster.inject(fault, for_s=for_s)
         except TargetError as error:
             return error_response(request, 404, "not_found", str(error))
         except RpcError as error:  # an operation that the nodes refuse
@@ -265,5 +271,4 @@ async def _asset(name: str, request: Request, via: Via) -> Response:
 
 
 def _since(request: Request) -> int:
-    text = request.query.get("since", "0")
-    return int(text) if text.isdigit() else 0
+    return whole(request.query.get("since", "0")) or 0

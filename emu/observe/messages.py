@@ -23,6 +23,7 @@ import msgpack
 from emu.machine.trace import TraceEvent
 from protocols import proxy, rpc
 from protocols.http import message as http
+from protocols.numerals import whole
 
 REQUEST: Final = "request"
 RESPONSE: Final = "response"
@@ -309,7 +310,7 @@ class _HttpParser:
             for name, _, value in (line.partition(":") for line in lines[1:])
         }
         length = headers.get("content-length", "0")
-        side.body_left = int(length) if length.isdigit() else 0
+        side.body_left = whole(length) or 0
         side.chunked = "chunked" in headers.get("transfer-encoding", "")
         detail = "\n".join(lines)[:SHOWN_DETAIL_CHARS]
         if from_client:

@@ -17,6 +17,7 @@ from emu.running.power_cut import crash_in_next_writes
 from emu.running.reviving import Resume, Revive, start_all
 from emu.running.supervisor import Cluster, Injector
 from emu.running.targets import TargetError
+from protocols.numerals import whole
 
 # --- nodes -----------------------------------------------------------------------------------
 
@@ -99,6 +100,11 @@ async def _call(cluster: Cluster, fault: faults.Call) -> None:
 
 
 async def _partition(cluster: Cluster, fault: faults.Partition) -> Undo:
+    if len(fault.between) not in (1, 2):
+        raise TargetError(
+            f"`partition` cuts two groups apart, not {len(fault.between)}: several nodes of one "
+            "are `web-1,web-2`"
+        )
     first, second = await _two_groups(cluster, *fault.between)
     rule = links.Partition(first, second, both=not fault.one_way, mode=fault.mode)
     return _added(cluster, rule)
@@ -124,7 +130,7 @@ async def _throttle(cluster: Cluster, fault: faults.Throttle) -> Undo:
 
 
 async def _two_groups(
-    cluster: Cluster, one: str, other: str = "all", *_: str
+    cluster: Cluster, one: str, other: str = "all"
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Two groups of endpoint names. With one word, or `all` as the second: it against the rest.
 
@@ -157,13 +163,16 @@ def _added(cluster: Cluster, rule: links.Rule) -> Undo:
 async def _disk(cluster: Cluster, fault: faults.Disk) -> Undo:
     names = await cluster.resolve(fault.target)
     disks = [cluster.instances[name].handle.disk for name in names]
+    for disk in disks if fault.flip_bit else ():
+        try:
+            disk.flip_bit(fault.flip_bit, -100, 3)
+        except FileNotFoundError as error:
+            raise TargetError(f"`flip_bit` of a file that is there: {error}") from None
     for disk in disks:
         disk.slow_factor = fault.slow_factor
         disk.fail_reads = fault.fail in ("reads", "both")
         disk.fail_writes = fault.fail in ("writes", "both")
         disk.full = fault.full
-        if fault.flip_bit:
-            disk.flip_bit(fault.flip_bit, -100, 3)
 
     async def undo() -> None:
         for disk in disks:
@@ -236,11 +245,11 @@ async def _storage(cluster: Cluster, fault: faults.Storage) -> Undo:
 async def _heal(cluster: Cluster, fault: faults.Heal) -> None:
     if fault.what == "all":
         await cluster.heal()
-    elif fault.what.isdigit() and int(fault.what) in cluster.active:
-        await cluster.undo(int(fault.what))
+    elif (number := whole(fault.what)) in cluster.active and number is not None:
+        await cluster.undo(number)
     else:
         known = ", ".join(str(number) for number in cluster.active) or "none"
-        raise TargetError(f"no active fault has the number `{fault.what}`; there are: {known}")
+        raise TargetError(f"no active fault has the number `{fault.what[:40]}`; there are: {known}")
 
 
 INJECTORS: Final[Mapping[type[faults.Fault], Injector]] = {

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from protocols.numerals import whole
+
 ADDED: Final = ("injected", "judged", "reached")
 """What is counted by a word."""
 SUMS: Final = ("virtual_s", "wall_s", "messages")
@@ -19,9 +21,10 @@ Record = Mapping[str, Any]
 def shard(text: str) -> tuple[int, int]:
     """`2/4` → (1, 4): the second of four parts. Raises ValueError that says what to write."""
     part, slash, parts = text.partition("/")
-    if not (slash and part.isdigit() and parts.isdigit() and 0 < int(part) <= int(parts)):
+    number, count = whole(part), whole(parts)
+    if not slash or number is None or count is None or not 0 < number <= count:
         raise ValueError(f"`{text[:40]}` is no part; write 2/4 for the second of four")
-    return int(part) - 1, int(parts)
+    return number - 1, count
 
 
 def merged(records: Sequence[Record]) -> dict[str, Any]:

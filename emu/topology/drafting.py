@@ -13,6 +13,7 @@ from string import Template
 from typing import Final
 
 from emu.topology.tiers import MAX_NAME, NAME
+from protocols.numerals import whole
 
 END_OF_QUESTIONS: Final = "---"
 FILE: Final = "file"
@@ -48,9 +49,10 @@ class Question:
                                  f"letters, digits and dashes, at most {MAX_NAME}")  # fmt: skip
             return answer
         least, _, most = self.what.partition("-")
-        if not answer.isdecimal() or not int(least) <= int(answer) <= int(most):
+        number = whole(answer)
+        if number is None or not int(least) <= number <= int(most):
             raise ValueError(f"`{self.name}` is from {least} to {most}, not `{answer[:60]}`")
-        return str(int(answer))
+        return str(number)
 
 
 @dataclass(frozen=True, slots=True)

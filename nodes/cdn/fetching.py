@@ -22,6 +22,7 @@ from protocols.caching.fields import Headers, combined, end_to_end
 from protocols.caching.keys import Key
 from protocols.caching.storing import NOT_MODIFIED
 from protocols.http.message import Request
+from protocols.numerals import whole
 
 LENGTH: Final = "content-length"
 
@@ -158,7 +159,7 @@ def passed_on(headers: Headers) -> tuple[list[tuple[str, str]], int | None]:
     length = combined(lower, LENGTH)
     return (
         [pair for pair in kept if pair[0] != LENGTH],
-        int(length) if length is not None and length.isdigit() else None,
+        None if length is None else whole(length),
     )
 
 

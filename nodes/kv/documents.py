@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from protocols.errors import RpcError
 from protocols.kv.words import MAX_PATH_PARTS
+from protocols.numerals import whole
 
 Scalar = str | int | float | bool | bytes
 NESTED: Final = (dict, list)
@@ -29,8 +30,8 @@ def read_path(document: Any, parts: list[str]) -> Any:
     for part in parts:
         if type(document) is dict:
             document = document.get(part)
-        elif type(document) is list and part.isdecimal() and int(part) < len(document):
-            document = document[int(part)]
+        elif type(document) is list and (at := whole(part)) is not None and at < len(document):
+            document = document[at]
         else:
             return None
     return document
@@ -43,10 +44,10 @@ def with_field(document: Any, parts: list[str], value: Any) -> Any:
     """
     part, *rest = parts
     if type(document) is list:
-        if not part.isdecimal() or int(part) >= len(document):
-            raise RpcError("wrong_type", f"the list has no item `{part}`")
+        at = whole(part)
+        if at is None or at >= len(document):
+            raise RpcError("wrong_type", f"the list has no item `{part[:60]}`")
         items = list(document)
-        at = int(part)
         if rest:
             items[at] = with_field(items[at], rest, value)
         elif value is None:

@@ -28,6 +28,7 @@ from nodes.kv.state import (
 from protocols.errors import RpcError
 from protocols.hashing.partitioning import Range, from_ranges, ranges_to_wire
 from protocols.kv.coordinator import MoveOrder
+from protocols.numerals import whole
 
 ENTRY_BYTES: Final = 16
 
@@ -209,8 +210,9 @@ def _parse(cursor: str) -> tuple[int, str, str]:
         return 0, "", ""
     for sign in ":#":
         number, found, rest = cursor.partition(sign)
-        if found and number.isdecimal():
-            return int(number), rest if sign == "#" else "", rest if sign == ":" else ""
+        slot = whole(number)
+        if found and slot is not None:
+            return slot, rest if sign == "#" else "", rest if sign == ":" else ""
     raise RpcError("bad_request", f"{cursor!r} is no cursor of a move")
 
 

@@ -24,6 +24,7 @@ from protocols.errors import RpcError
 from protocols.http import forms
 from protocols.http import message as http
 from protocols.http.message import Request, Response
+from protocols.numerals import whole
 
 TOKEN: Final = "x-emu-token"
 """Response to a write, and request header of a read that must see it (a browser: cookie `seen`)."""
@@ -425,7 +426,7 @@ def _last(request: Request) -> str:
 
 def _token(request: Request) -> int | None:
     text = request.headers.get(TOKEN) or request.cookies.get("seen", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    return whole(text)
 
 
 def _query(request: Request) -> dict[str, str]:
@@ -437,9 +438,10 @@ def _query(request: Request) -> dict[str, str]:
 
 def _number(query: dict[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    number = whole(text, 9)
+    if number is None:
         raise RpcError("bad_request", f"{name}: a whole number")
-    return int(text)
+    return number
 
 
 def _picture(request: Request) -> tuple[bytes, dict[str, Any]]:

@@ -35,6 +35,7 @@ from protocols.errors import RpcError
 from protocols.http import message as http
 from protocols.http import writing
 from protocols.http.message import Request, Response, StreamedResponse
+from protocols.numerals import whole
 
 __all__ = ["Endpoint", "HttpLimits", "HttpService", "Via", "error_response", "json_response"]
 
@@ -307,10 +308,8 @@ class HttpService:
 
 def _remaining_s(request: Request) -> float:
     """What `X-Deadline-Ms` says, if it can be believed."""
-    text = request.headers.get(http.DEADLINE_MS, "")
-    return (
-        int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 9 else MAX_DEADLINE_S
-    )
+    told_ms = whole(request.headers.get(http.DEADLINE_MS, ""), 8)
+    return MAX_DEADLINE_S if told_ms is None else told_ms / 1000
 
 
 def _trace(request: Request) -> int | None:

@@ -306,6 +306,10 @@ def test_fields_of_documents_are_read_and_changed_by_path() -> None:
         "author": {"name": "grace"}, "tags": ["z"], "new": {"deep": 1}
     }  # fmt: skip
     assert shard.call("update", "absent", {"a": 1}) is False
+    for far in ("9" * 5000, "１", "²", "-1"):
+        assert shard.call("read", "d", f"tags.{far}") is None
+        with pytest.raises(RpcError, match="wrong_type: the list has no item"):
+            shard.call("update", "d", {f"tags.{far}": 1})
 
 
 def test_a_document_that_was_handed_out_does_not_change_afterwards() -> None:
