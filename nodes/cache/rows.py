@@ -27,6 +27,13 @@ ATTEMPTS: Final = 3
 """A key that is deleted again and again while it is fetched is at last only read."""
 
 
+class _Filling:
+    """A fetch that readers wait for."""
+
+    def __init__(self) -> None:
+        self.failure: RpcError | None = None
+
+
 class RowReader:
     """One node's."""
 
@@ -44,7 +51,7 @@ class RowReader:
         self._desk = desk
         self._rows = rows
         self._group = GroupClient(ctx, nursery, directory, database)
-        self._failed: dict[str, RpcError] = {}
+        self._fillings: dict[str, _Filling] = {}
 
     async def read(self, call: Call, key: Any) -> Any:
         """See protocols/cache.py."""
@@ -63,10 +70,12 @@ class RowReader:
                 token = desk.give(key, now_s)
                 if not token:
                     break
-                self._nursery.start_soon(self._fill, key, token, table, column, value)
+                begun = self._fillings[key] = _Filling()
+                self._nursery.start_soon(self._fill, begun, key, token, table, column, value)
+            filling = self._fillings.get(key)
             await desk.wait_for(key, until_s)
-            if key in self._failed:
-                raise self._failed[key]
+            if filling is not None and filling.failure is not None:
+                raise filling.failure
         return await self._fetch(table, column, value)
 
     def _place(self, key: str) -> tuple[str, str, str]:
@@ -76,7 +85,9 @@ class RowReader:
             raise RpcError("bad_request", f"`{key[:40]}` cannot be read through: {known} can")
         return table, self._rows[table], value
 
-    async def _fill(self, key: str, token: int, table: str, column: str, value: str) -> None:
+    async def _fill(
+        self, filling: _Filling, key: str, token: int, table: str, column: str, value: str
+    ) -> None:
         """In nobody's name: whoever asked first may be gone."""
         current_call.set(None)
         began_s = self._ctx.clock.monotonic_s()
@@ -84,11 +95,12 @@ class RowReader:
             row = await self._fetch(table, column, value)
             size_bytes = arguments.size_of(row)
         except RpcError as error:
-            self._failed[key] = error
+            filling.failure = error
             self._desk.drop(key, token)
-            await trio.lowlevel.checkpoint()  # those who waited look now
-            self._failed.pop(key, None)
             return
+        finally:
+            if self._fillings.get(key) is filling:  # a delete lets another begin
+                del self._fillings[key]
         if self._desk.redeem(key, token):
             took_s = self._ctx.clock.monotonic_s() - began_s
             given = SetOptions(None, None, took_s, row is None)

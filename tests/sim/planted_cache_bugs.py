@@ -254,7 +254,7 @@ def _record_skipped(swap: Swap) -> None:
 def _row_without_token(swap: Swap) -> None:
     """a row that the cache fetched is kept, though its key was deleted meanwhile"""
 
-    async def fill(self: Any, key: str, token: int, *place: Any) -> None:
+    async def fill(self: Any, filling: Any, key: str, token: int, *place: Any) -> None:
         current_call.set(None)
         try:
             row = await self._fetch(*place)

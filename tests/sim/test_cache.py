@@ -203,6 +203,25 @@ def test_a_row_is_read_through_once_for_all_who_ask_and_again_when_it_has_change
     sim(script, FOLLOWING)
 
 
+def test_all_who_wait_for_a_row_hear_that_it_could_not_be_read() -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        refused: list[str] = []
+
+        async def reader() -> None:
+            with pytest.raises(RpcError, match="no such table") as raised:
+                await c.call("cache", "read", "users/ada")
+            refused.append(raised.value.code)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(reader)
+        assert len(refused) == 10
+        assert (await c.call("cache", "stats"))["misses"] == 1, "nobody asked again"
+
+    sim(script, FOLLOWING)
+
+
 def test_a_new_node_takes_over_its_keys_from_the_others() -> None:
     async def script(c: Scenario) -> tuple[int, int]:
         await ready(c, "cache-1")

@@ -162,6 +162,9 @@ async def test_a_later_commits_deletion_covers_no_earlier_one_of_which_no_log_te
     missed = rig.client._main.owner("a")
     assert missed is not None and missed.missed.lsn == 9
     assert missed.missed.unlogged == (first_lsn == 0)
+    await trio.sleep(2.0)
+    assert "cache node back" in rig.client.ctx.log.names()
+    assert await rig.client.get("a") is await rig.client.get("b") is None, "it was flushed first"
 
 
 async def test_a_deletion_goes_on_though_its_caller_leaves_or_has_no_time_left(
