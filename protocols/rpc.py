@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
+from msgpack import unpackb
 
 REQUEST: Final = 0
 RESPONSE: Final = 1
@@ -102,7 +103,7 @@ class Connection:
         unpacker = self._unpacker
         if unpacker is None and data:
             try:
-                sole = msgpack.unpackb(data, strict_map_key=False)
+                sole = unpackb(data, strict_map_key=False)
                 if _is_message(sole):
                     return [sole]
             except (ValueError, TypeError):

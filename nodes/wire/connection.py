@@ -50,8 +50,6 @@ class Server(Protocol):
     in_flight: int
     answered: list[Method]
 
-    @property
-    def charging(self) -> bool: ...
     def methods_for(self, peer: Peer) -> Mapping[str, Method]: ...
     def settle_soon(self, arrived_s: float) -> None: ...
     def count_error(self, method: str, code: str) -> None: ...
@@ -72,6 +70,7 @@ class ServerConnection:
         self.send_response = self.rpc.send_response
         self.access = service.ctx.access if service.tells else None
         self.monotonic_s = service.ctx.clock.monotonic_s
+        self.cpu = service.ctx.cpu
         self.ending = Ending()
         self.plain_call = Call(stream.peer.name, ending=self.ending)
         """Of every request without metadata: a Call is only read."""
@@ -192,7 +191,8 @@ class ServerConnection:
 
     def _answer_all(self, messages: list[rpc.Message], arrived_s: float) -> None:
         service = self.service
-        methods, batch, charging = self.methods, service.batch, service.charging
+        methods, batch = self.methods, service.batch
+        charging = service.charge_cpu and self.cpu.cores > 0
         if batch is not None:
             batch.begin(arrived_s)
         for message in messages:

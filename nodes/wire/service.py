@@ -90,10 +90,6 @@ class Service:
         method = self.methods[name]
         method.fused = fused
 
-    @property
-    def charging(self) -> bool:
-        return self.charge_cpu and self.ctx.cpu.cores > 0
-
     def settle_soon(self, arrived_s: float) -> None:
         """Requests have arrived, and maybe others will before this node does anything else."""
         if not self._settling:
