@@ -69,7 +69,10 @@ async def purge(console: Console, word: PurgeWord) -> dict[str, Any]:
 
 
 async def _chain(console: Console, tier: str) -> list[str]:
-    """The tier, and the shields behind it."""
+    """The tier, and the shields behind it. Raises RpcError where nobody can say who they are."""
+    if not any(member.running for member in console.seen(tier)):
+        why = "only they can say which shields are behind them"
+        raise RpcError("unavailable", f"nobody of {tier} runs, and {why}: start one, purge again")
     found = [tier]
     while len(found) < MOST_SHIELDS:
         origin = await _origin(console, found[-1])

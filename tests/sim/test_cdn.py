@@ -10,6 +10,7 @@ import pytest
 
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
+from protocols.errors import RpcError
 
 SITE = """
 regions: [us, eu]
@@ -73,6 +74,18 @@ def test_a_purge_goes_to_the_shield_and_all_edges_and_outlives_their_restart():
         assert word_at(await why(c, "/static/mark.svg"), "edge") == "MISS"
 
     run(script, loads(SITE), seed=2)
+
+
+def test_a_purge_that_would_miss_the_shield_is_refused():
+    async def script(c: Scenario) -> None:
+        await c.kill("edge")
+        with pytest.raises(RpcError, match="nobody of edge runs"):
+            await (await c.cdn_purge("edge", url="/static/mark.svg")).ended()
+        await c.start("edge-1")
+        told = await (await c.cdn_purge("edge", url="/static/mark.svg")).ended()
+        assert set(told["nodes"]) == {"edge-1", "shield-1"} and told["down"] == ["edge-2"]
+
+    run(script, loads(SITE.partition("users:")[0]), seed=2)
 
 
 def test_copies_carry_on_when_the_origin_dies():
