@@ -165,9 +165,8 @@ class Work(QueueWorkload):
         dead = WorkQueue(self.client, self.dead, "drain", session.process)
         for queue in (self._queue(session), dead):
             while jobs := await queue.acquire(10, wait_s=2 * LOCK_S, timeout_s=self.timeout_s):
-                for job in jobs:
-                    await queue.ack([job], timeout_s=self.timeout_s)
-                    self._drained.append(job.value)
+                await queue.ack(jobs, timeout_s=self.timeout_s)
+                self._drained += [job.value for job in jobs]
         return self._drained
 
     def final_reads(self) -> Sequence[Step]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.cdn import edge, journal, store
+from nodes.cdn import desk, edge, journal, purges, store
 from nodes.cdn.store import Kept, Store
 from protocols.caching import ranges, reuse, storing
 from protocols.caching.reuse import Decision, Stored
@@ -151,3 +151,42 @@ def _one_variant_purged(swap: Swap) -> None:
 def _tags_forgotten(swap: Swap) -> None:
     """a purge by tag finds nothing"""
     swap.setattr(Store, "drop_tag", lambda self, tag: 0)
+
+
+# --- whom an answer is for -----------------------------------------------------------------------
+
+
+@bug
+def _waited_for_another_language(swap: Swap) -> None:
+    """who waited for another's answer is given it, whatever it is chosen by"""
+    sound = desk.Desk._shared
+
+    def shared(self: Any, request: Any, wanted: Any, flight: Any, look: Any) -> Any:
+        if flight.stored is None or flight.is_failure:
+            return sound(self, request, wanted, flight, look)
+        return self._from_flight(request, flight, look, collapsed=True)
+
+    swap.setattr(desk.Desk, "_shared", shared)
+
+
+@bug
+def _part_of_a_part(swap: Swap) -> None:
+    """a part answers for a range of which it has a piece"""
+
+    def covers(part: ranges.Part, wanted: ranges.Wanted) -> bool:
+        span = wanted.within(part.length or part.end)
+        return span is not None and part.first <= span[0] < part.end
+
+    swap.setattr(ranges, "covers", covers)
+    swap.setattr(store, "covers", covers)
+
+
+@bug
+def _first_purge_told(swap: Swap) -> None:
+    """a shield is told of the first purge of a URL, not of the last"""
+
+    def last(self: Any, where: Any, tags: Any = ()) -> Any:
+        known = (purge for _, purge in self._kept.values())
+        return next((purge for purge in known if purge.touches(where, tags)), None)
+
+    swap.setattr(purges.Purges, "last", last)

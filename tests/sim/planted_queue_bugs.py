@@ -153,6 +153,34 @@ def _full_is_forgotten(swap: Swap) -> None:
     swap.setattr(publishing_module.Publishing, "check", check)
 
 
+@bug
+def _polled_past_the_next(swap: Swap) -> None:
+    """a read that begins behind a partition's first record passes over one"""
+    sound = backlog.Backlog.read
+
+    async def read(self: Any, place: Any, offset: int, before: int, *most: int) -> Any:
+        found = await sound(self, place, offset, before, *most)
+        return found[1:] if offset and len(found) > 1 else found
+
+    swap.setattr(backlog.Backlog, "read", read)
+
+
+@bug
+def _sequence_of_a_topic(swap: Swap) -> None:
+    """a publisher's sequence is kept for a topic, not for each of its partitions"""
+    sound, noted = producers.Producers.published, producers.Producers.note
+
+    def published(self: Any, *params: Any) -> Any:
+        *told, where = params
+        return sound(self, *told, (where[0], 0))
+
+    def note(self: Any, producer: str, batch: Any, where: Any) -> None:
+        noted(self, producer, batch, (where[0], 0))
+
+    swap.setattr(producers.Producers, "published", published)
+    swap.setattr(producers.Producers, "note", note)
+
+
 # --- consumer groups -----------------------------------------------------------------------------
 
 
@@ -280,3 +308,27 @@ def _rest_kept_from_replicas(swap: Swap) -> None:
             self.facts.pop()
 
     swap.setattr(desk.Desk, "do", do)
+
+
+@bug
+def _resting_not_in_snapshots(swap: Swap) -> None:
+    """a snapshot leaves out what rests"""
+    sound = cursor.Cursor.to_wire
+
+    def to_wire(self: Any) -> list[Any]:
+        floor, following, lost, done, entries, recent = sound(self)
+        held = [[offset, each] for offset, each in entries if each[0] != cursor.RESTING]
+        return [floor, following, lost, done, held, recent]
+
+    swap.setattr(cursor.Cursor, "to_wire", to_wire)
+
+
+@bug
+def _one_partition_of_an_ack(swap: Swap) -> None:
+    """an ack of records of several partitions is one of those in the first"""
+    sound = working._by_partition
+
+    def by_partition(deliveries: Any) -> dict[int, list[int]]:
+        return dict(list(sound(deliveries).items())[:1])
+
+    swap.setattr(working, "_by_partition", by_partition)
