@@ -29,7 +29,8 @@ MOST_NAMED: Final = 6
 UNSHOWN: Final = frozenset({"number", "at_s", "ended_s", "for_s", "verb", "affected"})
 
 Span = dict[str, Any]
-"""`{"start_s", "end_s" (None: a moment; or it goes on), "active", "kind", "text", "tags"}`."""
+"""`{"start_s", "end_s" (None: a moment; or it goes on), "active", "kind", "text", "tags"}`; of a
+fault also `names`: words of whom it was done to."""
 
 
 def spans(
@@ -61,7 +62,18 @@ def _fault(record: Mapping[str, Any], is_active: bool, breaks: bool) -> Span:
         "kind": "fault" if breaks else "operation",
         "text": fault_text(record),
         "tags": ["fault", str(record["verb"])],
+        "names": _names(record),
     }
+
+
+def _names(record: Mapping[str, Any]) -> list[str]:
+    """The words of a fault's record that may name nodes, tiers and regions."""
+    main, *options = [each for key, each in record.items() if key not in UNSHOWN] or [""]
+    found: list[str] = []
+    for each in (main, *filter(_is_said, options), record.get("affected", ())):
+        for text in each if isinstance(each, list | tuple) else [each]:
+            found += text.replace(",", " ").split() if isinstance(text, str) else ()
+    return found
 
 
 def _told_spans(

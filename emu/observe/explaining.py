@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from emu.observe.annotations import OWN_MARKS
@@ -19,7 +20,8 @@ AFTERMATH_S: Final = 10.0
 SHOWN_LOST: Final = 5
 MOST_OF_A_FIELD: Final = 100
 """Characters of a value in a sentence."""
-ENDS: Final = ("kill", "crash", "stop", "pause")
+WHOM: Final = ("node", "tier", "region", "server", "group")
+"""What an event says of whom it is about."""
 
 Record = Mapping[str, Any]
 
@@ -52,9 +54,9 @@ def clients_counts(record: Record, start_s: float, end_s: float) -> Counts:
 def consequences(record: Record) -> list[Consequence]:
     """One for each fault, in order."""
     found = []
-    for span in record["spans"]:
-        if span["kind"] != "fault":
-            continue
+    faults = _faults(record)
+    told = _follow_ups(record, faults)
+    for span, _ in faults:
         last_s = record["status"]["time_s"]
         end_s = span["end_s"] if span["end_s"] is not None else last_s
         counts = clients_counts(record, span["start_s"], min(last_s, end_s + 1))
@@ -66,30 +68,56 @@ def consequences(record: Record) -> list[Consequence]:
                 counts.requests,
                 counts.errors,
                 counts.quantile_s(0.99),
-                tuple(_follow_ups(record, span)),
+                tuple(text for cause, text in told if cause is span),
             )
         )
     return found
 
 
-def _follow_ups(record: Record, fault: Mapping[str, Any]) -> list[str]:
-    """Promotions, failures and servers marked down or up soon after, but before the next fault."""
-    start_s = fault["start_s"]
-    faults = [each["start_s"] for each in record["spans"] if each["kind"] == "fault"]
-    limits_s = [at_s for at_s in faults if at_s > start_s]
-    limits_s.append((fault["end_s"] or record["status"]["time_s"]) + AFTERMATH_S)
-    end_s = min(limits_s)
+def _follow_ups(record: Record, faults: Sequence[Met]) -> list[tuple[Mapping[str, Any], str]]:
+    """Promotions, failures and servers marked down or up, each with its likely cause."""
     told, texts = [], _texts(record)
     for event in record["events"]:
-        if not start_s < event["time_s"] <= end_s:
-            continue
-        after = f"{duration(event['time_s'] - start_s)} later"
-        who = event.get("node", "emu")
         text = texts.get(event["event"])
-        if text:
-            fields = {key: str(value)[:MOST_OF_A_FIELD] for key, value in event.items()}
-            told.append(f"{after}: {who} {text.format_map(defaultdict(str, fields))}")
+        cause = _cause(faults, event) if text else None
+        if not text or cause is None:
+            continue
+        after = f"{duration(event['time_s'] - cause['start_s'])} later"
+        fields = {key: str(value)[:MOST_OF_A_FIELD] for key, value in event.items()}
+        who = event.get("node", "emu")
+        told.append((cause, f"{after}: {who} {text.format_map(defaultdict(str, fields))}"))
     return told
+
+
+Met = tuple[Mapping[str, Any], frozenset[str]]
+"""A fault's span, and words of whom it met: nodes, their tiers, globs, regions."""
+
+
+def _faults(record: Record) -> list[Met]:
+    tiers = {str(event.get("node")): str(event.get("tier")) for event in record["events"]}
+    found = []
+    for span in record["spans"]:
+        if span["kind"] == "fault":
+            words = frozenset(span.get("names", ()))
+            found.append((span, words | {tiers[word] for word in words if word in tiers}))
+    return found
+
+
+def _cause(faults: Sequence[Met], event: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The latest fault that names whom the event is about, of those that last or ended just
+    before; where none does, the latest of those that began or ended just before."""
+    at_s = event["time_s"]
+    about = {str(event[key]) for key in WHOM if event.get(key)}
+    near, named = [], []
+    for span, words in faults:
+        began_s, ended_s = span["start_s"], span["end_s"]
+        if not began_s < at_s <= (at_s if ended_s is None else ended_s) + AFTERMATH_S:
+            continue
+        if "all" in words or any(fnmatchcase(name, word) for name in about for word in words):
+            named.append(span)
+        if at_s <= began_s + AFTERMATH_S or (ended_s is not None and ended_s <= at_s):
+            near.append(span)
+    return max(named or near, key=lambda span: float(span["start_s"]), default=None)
 
 
 def _texts(record: Record) -> dict[str, str]:
@@ -124,14 +152,9 @@ def failovers(record: Record) -> list[str]:
 def _failover(record: Record, event: Mapping[str, Any], role: str) -> str:
     at_s, who = event["time_s"], event.get("node")
     text = f"At {at_s:.2f} s {who} became {role} of {event.get('tier')}, epoch {event.get('epoch')}"
-    causes = [
-        span
-        for span in record["spans"]
-        if span["kind"] == "fault" and span["start_s"] <= at_s <= span["start_s"] + AFTERMATH_S
-    ]
-    if not causes:
+    cause = _cause(_faults(record), event)
+    if cause is None:
         return f"{text}; nothing was broken just before (a planned switchover, or a slow moment)."
-    cause = causes[-1]
     took = duration(at_s - cause["start_s"])
     counts = clients_counts(record, cause["start_s"], at_s + 1)
     failed = f"{number(counts.errors)} of {number(counts.requests)} of the users' requests failed"

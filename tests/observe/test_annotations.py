@@ -74,3 +74,11 @@ def test_grafana_gets_a_region_for_what_has_an_end_or_goes_on_and_a_line_for_a_m
         (1_700_000_012_500, None, None),
     ]
     assert found[1]["tags"] == ["fault", "kill"]
+
+
+def test_a_fault_names_whom_it_met_and_no_default_of_an_option():
+    slow = {"number": 1, "at_s": 1.0, "verb": "slow", "target": "one web", "latency_s": 0.08,
+            "to": "all", "affected": ["web-2"]}  # fmt: skip
+    cut = {"number": 2, "at_s": 2.0, "verb": "partition", "between": ["db-1,db-2", "lb"]}
+    found = spans([slow, cut], [], active=[], kinds=tuple(KINDS.values()))
+    assert [each["names"] for each in found] == [["one", "web", "web-2"], ["db-1", "db-2", "lb"]]

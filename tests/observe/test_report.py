@@ -59,6 +59,18 @@ def test_a_failover_is_told_with_its_cause_and_its_time(told: dict[str, Any]):
     assert "nothing was broken just before" in explaining.failovers(planned)[0]
 
 
+def test_a_failover_is_the_work_of_the_fault_that_met_its_tier(told: dict[str, Any]):
+    """Another tier was slowed in between."""
+    record = copy.deepcopy(told)
+    kill = next(span for span in record["spans"] if span["kind"] == "fault")
+    slow = {**kill, "start_s": kill["start_s"] + 0.1, "text": "slow web", "names": ["web"]}
+    record["spans"].append(slow)
+    (failover,) = explaining.failovers(record)
+    assert "after `kill db-" in failover
+    followed = {each.text: " ".join(each.follow_ups) for each in explaining.consequences(record)}
+    assert "promoted" in followed[kill["text"]] and "promoted" not in followed["slow web"]
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
