@@ -54,6 +54,7 @@ class Foreground:
         self.token: trio.lowlevel.TrioToken | None = None
         self.began_s = time.monotonic()
         self._finishing = threading.Lock()
+        self._repeats = lines.Repeats()
         session.options.printer = self._event
 
     def run(self) -> int:
@@ -150,8 +151,9 @@ class Foreground:
             self.printer.show(Text(lines.as_json(event), no_wrap=True))
             return
         told = self.ready or event["level"] in ("warning", "error")
-        if told or self.session.options.level == "debug":
-            self.printer.show(lines.as_text(event))
+        shown = self._repeats.shown(event)
+        if shown is not None and (told or self.session.options.level == "debug"):
+            self.printer.show(lines.as_text(shown))
 
     def _free(self) -> None:
         folder = self.session.folder

@@ -7,26 +7,27 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from emu.observe import wording
 from nodes.parts import jsons
 
-OWN_COLUMNS: Final = ("index", "time_s", "level", "event", "node", "tier", "region")
-MAX_VALUE_CHARS: Final = 160
-"""Longer ones are cut; as JSON they are whole."""
+SHOWN_FIRST: Final = 3
+MOST_REMEMBERED: Final = 200
+"""Kinds of failures, of those that were told lately."""
 MARKS: Final = {"warning": "! ", "error": "✗ "}
 STYLES: Final = {"debug": "dim", "warning": "yellow", "error": "bold red"}
 
 
 def as_text(event: Mapping[str, Any]) -> Text:
     """`    1.234s   lb-1         server up  server=web-2`."""
-    extra = "  ".join(f"{key}={_value(each)}" for key, each in _extra(event) if each is not None)
+    said = wording.fields(event)
     level = str(event["level"])
     line = Text()
     line.append(f"{event['time_s']:9.3f}s ", style="dim")
     line.append(MARKS.get(level, "  "), style=STYLES.get(level))
     line.append(f"{event.get('node', 'emu')!s:<12} ", style="cyan")
     line.append(str(event["event"]), style=STYLES.get(level, "default"))
-    if extra:
-        line.append(f"  {extra}", style="dim")
+    if said:
+        line.append(f"  {said}", style="dim")
     return line
 
 
@@ -34,12 +35,22 @@ def as_json(event: Mapping[str, Any]) -> str:
     return jsons.dumps(event)
 
 
-def _extra(event: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(key, value) for key, value in event.items() if key not in OWN_COLUMNS]
+class Repeats:
+    """Who fails at each request says so each time: the first times are shown, then the 10th, the
+    100th and so on."""
 
+    def __init__(self) -> None:
+        self._times: dict[tuple[Any, str, str], int] = {}
 
-def _value(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    if not text.isprintable():  # what others say is no command of anybody's terminal
-        text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 3] + "..."
+    def shown(self, event: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The event as it is to be shown; None: not again."""
+        if event["level"] != "error":
+            return event
+        key = (event.get("node"), str(event["event"]), wording.fields(event))
+        if len(self._times) >= MOST_REMEMBERED and key not in self._times:
+            self._times.clear()
+        times = self._times[key] = self._times.get(key, 0) + 1
+        if times <= SHOWN_FIRST:
+            return event
+        power = str(times).strip("0") == "1"
+        return {**event, "times": times} if power else None

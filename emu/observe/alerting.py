@@ -17,14 +17,13 @@ from emu.machine.world import OPERATOR
 from emu.observe.link_series import sum_up, tell
 from emu.observe.node_series import NodeSeries
 from emu.observe.prometheus import scrape_interval_s
+from emu.observe.wording import CLEARED, FIRES
 from emu.running.supervisor import Cluster
 from nodes.metrics import Metrics
 
 NODES_PER_TURN: Final = 20
 SETTLE_S: Final = 120.0
 """The longest wait for alerts that are expected to clear: longer than what any of them looks at."""
-FIRES: Final = "alert firing"
-CLEARED: Final = "alert cleared"
 JOB: Final = "emu"
 
 

@@ -13,12 +13,11 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
-from emu.observe import facts, regions
+from emu.observe import facts, regions, wording
 from emu.observe.drawing import draw
 from emu.observe.shown import EFFECTS, duration, number, shedding
 from nodes.parts import jsons
 
-EVENT_KEYS: Final = frozenset({"index", "time_s", "level", "event", "node", "tier", "region"})
 EVENTS_SHOWN: Final = 40
 ASSETS: Final = ("theme.css", "page.css", "page.js")
 BAD_RATIO: Final = 0.01
@@ -265,12 +264,7 @@ def events_list(events: Iterable[Mapping[str, Any]]) -> str:
     rows = "".join(
         f"<li><time>{event['time_s']:.2f} s</time><b>{escape(str(event.get('node', 'emu')))}</b>"
         f'<span class="{event["level"]}">{escape(str(event["event"]))} '
-        f'<span class="soft">{escape(_extra(event))}</span></span></li>'
+        f'<span class="soft">{escape(wording.fields(event))}</span></span></li>'
         for event in events
     )
     return f'<ol class="events">{rows}</ol>'
-
-
-def _extra(event: Mapping[str, Any]) -> str:
-    pairs = [(key, value) for key, value in event.items() if key not in EVENT_KEYS]
-    return "  ".join(f"{key}={value}" for key, value in pairs if value is not None)[:300]

@@ -50,4 +50,6 @@ def record(cluster: Cluster, sampler: Sampler, summary: dict[str, Any]) -> Recor
 
 
 def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
     return isinstance(value, str | int | float | bool | None)

@@ -12,7 +12,7 @@ import pytest
 from rich.text import Text
 
 from emu.cli import injecting, printing
-from emu.cli.lines import as_json, as_text
+from emu.cli.lines import Repeats, as_json, as_text
 from emu.cli.printing import Printer
 from tests.cli.running import PATIENCE_S
 
@@ -66,6 +66,41 @@ def test_a_reader_who_does_not_read_holds_nobody(monkeypatch: pytest.MonkeyPatch
             time.sleep(0.005)
     os.close(reading)
     os.close(writing)
+
+
+def event(level: str, name: str, **fields: Any) -> dict[str, Any]:
+    return {"index": 1, "time_s": 1.0, "level": level, "event": name, **fields}
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (event("warning", "alert firing", alert="EmuNoPrimary", severity="critical",
+               why="db has no primary", look="Its members elect one."),
+         "alert firing  EmuNoPrimary (critical)  db has no primary  Its members elect one."),
+        (event("info", "alert cleared", alert="EmuNoPrimary", severity="critical",
+               why="db has no primary"),
+         "alert cleared  EmuNoPrimary, which was: db has no primary"),
+        (event("info", "fault started", verb="partition", between=("db primary", "db"),
+               one_way=False, mode="hold", number=2),
+         "fault started  partition db primary / db  number=2"),
+        (event("info", "verdict", verdict="passed"), "verdict  passed"),
+        (event("info", "members changed", members=[["db-1", "voter"], ["db-2", "voter"]]),
+         "members changed  members=db-1 voter, db-2 voter"),
+    ],
+)  # fmt: skip
+def test_alerts_and_faults_are_told_in_words(told: dict[str, Any], words: str) -> None:
+    assert as_text(told).plain.partition("emu          ")[2] == words
+
+
+def test_who_fails_at_each_request_does_not_fill_the_screen() -> None:
+    repeats = Repeats()
+    failed = event("error", "handler failed", node="web-1", error="TypeError('no')")
+    shown = [repeats.shown({**failed, "time_s": float(time_s)}) for time_s in range(100)]
+    told = [(place + 1, each.get("times")) for place, each in enumerate(shown) if each]
+    assert told == [(1, None), (2, None), (3, None), (10, 10), (100, 100)]
+    assert repeats.shown({**failed, "node": "web-2"}) == {**failed, "node": "web-2"}
+    assert all(repeats.shown(EVENT) is EVENT for _ in range(5))
 
 
 def test_when_nobody_reads_any_more_it_is_told_once() -> None:

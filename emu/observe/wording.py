@@ -1,0 +1,58 @@
+"""What an event says, as people read it on a screen or a page; in JSON it stays as it is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from emu.observe.annotations import fault_text
+
+OWN_COLUMNS: Final = frozenset({"index", "time_s", "level", "event", "node", "tier", "region"})
+"""Shown in columns of their own."""
+FIRES: Final = "alert firing"
+CLEARED: Final = "alert cleared"
+FAULTS: Final = frozenset({"fault started", "fault ended"})
+MAX_VALUE_CHARS: Final = 160
+"""Longer ones are cut; as JSON they are whole."""
+BETWEEN: Final = "  "
+
+
+def fields(event: Mapping[str, Any]) -> str:
+    """`server=web-2  why=status 503`; of faults and alerts sentences; "" if there is nothing."""
+    return BETWEEN.join(_parts(event))
+
+
+def _parts(event: Mapping[str, Any]) -> Iterator[str]:
+    said = {key: each for key, each in event.items() if key not in OWN_COLUMNS and each is not None}
+    name = event["event"]
+    if name == FIRES:
+        yield f"{_text(said.pop('alert', ''))} ({_text(said.pop('severity', ''))})"
+        yield from (_text(said.pop(key)) for key in ("why", "look") if key in said)
+    elif name == CLEARED:
+        why = _text(said.pop("why", ""))
+        yield f"{_text(said.pop('alert', ''))}, which was: {why}"
+        said.pop("severity", None)
+    elif name in FAULTS and "verb" in said:
+        yield _text(fault_text(said))
+        said = {key: each for key, each in said.items() if key == "number"}
+    for key, each in said.items():
+        yield _text(each) if key == name else f"{key}={_text(each)}"
+
+
+def _text(value: Any) -> str:
+    """Of what others say nothing is a command to anybody's terminal."""
+    text = _joined(value)
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 3] + "..."
+
+
+def _joined(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(
+            " ".join(map(_joined, each)) if isinstance(each, list | tuple) else _joined(each)
+            for each in value
+        )
+    return str(value)
