@@ -57,8 +57,6 @@ TOLD_S: Final = 0.1
 """For the answer to whoever asked for the end to leave before the control socket goes."""
 ELECTION_S: Final = 5.0
 ELECTION_PAUSE_S: Final = 0.02
-ASKED_AGAIN_S: Final = 1.1
-"""Longer than the second between two looks of balancers and names, by default."""
 
 
 @dataclass(slots=True)
@@ -430,14 +428,10 @@ class Session:
         return replace(topology, name=self.topology.name, seed=self.topology.seed)
 
 
-async def until_led(cluster: Cluster, *, asked_again_s: float = ASKED_AGAIN_S) -> None:
-    """Who is up should answer: groups whose disks were kept elect first, and those that asked in
-    vain meanwhile ask again."""
+async def until_led(cluster: Cluster) -> None:
+    """Groups whose disks were kept elect, if they can."""
     with cluster.operator.move_on_after(ELECTION_S):
         await cluster.refresh_roles()
-        if not leaderless(cluster.topology, cluster.instances):
-            return
         while leaderless(cluster.topology, cluster.instances):
             await cluster.operator.sleep(ELECTION_PAUSE_S)
             await cluster.refresh_roles()
-    await cluster.operator.sleep(asked_again_s)

@@ -100,19 +100,23 @@ class Cluster:
 
     # --- boot and change ---------------------------------------------------------------------
 
-    async def boot(self, before_users: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Start everything on plain links, then arm the links, then let the users come (once
-        `before_users` has returned).
+    async def boot(self, until_led: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Start everything on plain links, then arm the links, then let the users come. With
+        `until_led` groups that elect start first, and the others once it has returned: nobody asks
+        a group in vain.
 
         Nodes that fail are reported as events; the others go on. Raises TimeoutError if some
         neither start nor fail within BOOT_TIMEOUT_S.
         """
         self._start_directory()
         placements = self.topology.placements()
-        await self._boot_all([each for each in placements if not each.kind.clients])
+        servers = [each for each in placements if not each.kind.clients]
+        if until_led is not None:
+            await self._boot_all([each for each in servers if each.kind.leader is not None])
+            await until_led()
+            servers = [each for each in servers if each.kind.leader is None]
+        await self._boot_all(servers)
         self.topology.arm(self.world.links)
-        if before_users is not None:
-            await before_users()
         await self._boot_all([each for each in placements if each.kind.clients])
         self.ready_s = self.world.timers.now_s()
         up = sum(instance.state == "up" for instance in self.instances.values())
