@@ -169,12 +169,12 @@ def active(cluster: ClusterOption = "", as_json: JsonOption = False) -> None:
         [
             each["number"],
             _described(each, told),
-            f"{each['since_s']:.1f} s",
+            f"at {each['since_s']:.1f} s",
             f"in {each['left_s']:.1f} s" if each["left_s"] is not None else "when healed",
         ]
         for each in found
     ]
-    output.table(["number", "fault", "since", "ends"], rows, {}, droppable=("since",))
+    output.table(["number", "fault", "began", "ends"], rows, {}, droppable=("began",))
 
 
 def _described(record: dict[str, Any], told: list[dict[str, Any]]) -> str:

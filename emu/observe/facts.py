@@ -23,8 +23,8 @@ def columns(kinds: Kinds, rows: Sequence[Row], screen: str) -> list[Fact]:
 
 
 def title(fact: Fact) -> str:
-    """`lag_s` without its unit: the value has one."""
-    return str(fact["key"]).removesuffix("_s").removesuffix("_ratio")
+    """`lag_s` without its unit, which the value has; `in_hand` in words."""
+    return str(fact["key"]).removesuffix("_s").removesuffix("_ratio").replace("_", " ")
 
 
 def text(kinds: Kinds, row: Row, fact: Fact) -> str:

@@ -77,8 +77,7 @@ def inside(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> st
         (
             _top(status),
             _now(status),
-            _offered(status),
-            f'<h2>Tiers</h2><div class="card">{draw(status)}</div>',
+            f'<h2>Tiers</h2><div class="card">{draw(status)}{_offered(status)}</div>',
             regions.cards(status),
             '<div class="columns"><section><h2>Nodes</h2><div class="card scroll">',
             _nodes(status),

@@ -7,7 +7,7 @@ left out. So no tier parses anything, and the JSON Schema comes from the same pl
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -346,7 +346,7 @@ def _note(document: Document, place: Path, config: type, what: str, error: dict[
         case "extra_forbidden":
             known = [*keys_of(_owner(config, error["loc"][:-1]))]
             known += error["also"] if len(error["loc"]) == 1 else ()
-            message = f"unknown key `{key}` of {what}; {hint(key, known, most=40)}"
+            message = f"unknown key `{key}` of {what}; {_advice(place, key, known)}"
             document.problem((*where, key), message, at_key=True)
         case "missing":
             document.problem(where, f"{what} needs `{key}`; add `{key}: ...`", at_key=True)
@@ -357,6 +357,18 @@ def _note(document: Document, place: Path, config: type, what: str, error: dict[
             document.problem(where, f"`{_last(where)}`: {error['msg']}")
         case _:
             document.problem(where, f"`{_last(where)}`: {error['msg']}; see `emu config --schema`")
+
+
+ELSEWHERE: Final = {"count": "nodes", "replicas": "nodes", "instances": "nodes", "size": "nodes"}
+"""What other programs call it."""
+
+
+def _advice(place: Path, key: str, known: Sequence[str]) -> str:
+    if len(place) == 2 and place[0] == "users" and key in ("region", "regions"):
+        return f"`{place[1]}` names the region already: leave `{key}` out"
+    if ELSEWHERE.get(key) in known:
+        return f"did you mean `{ELSEWHERE[key]}`?"
+    return hint(key, known, most=40)
 
 
 def _walk(document: Document, place: Path, loc: tuple[str | int, ...]) -> Path:

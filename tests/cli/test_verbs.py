@@ -129,7 +129,7 @@ def test_faults_are_listed_as_one_writes_them_and_healed_by_number(ask: Verb) ->
     ask("disk", "db", "--slow-factor", "3", "--fail", "reads")
     listed = {row["verb"]: row["number"] for row in json.loads(ask("faults", "--json").stdout)}
     text = ask("faults").stdout
-    assert re.search(r"^NUMBER +FAULT +SINCE +ENDS$", text, re.MULTILINE)
+    assert re.search(r"^NUMBER +FAULT +BEGAN +ENDS$", text, re.MULTILINE)
     assert re.search(r"slow web .* when healed$", text, re.MULTILINE)
     assert re.search(r"partition lb web-1 .* in \d\d\.\d s$", text, re.MULTILINE)
     assert "slow web --latency 20ms --to db" in text

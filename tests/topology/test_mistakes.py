@@ -102,6 +102,8 @@ WEB = "tiers: {web: {kind: site}}\n"
          "1:9: tier `web` has a node `web-1`, and a tier or region is called so too; rename one"),
         ("tiers: {web: {kind: front}}", "1:9: a front tier needs `balances`; add `balances: ...`"),
         ("tiers: {web: {kind: site, 3: 4}}", "1:27: unknown key `3` of a site tier; choose from"),
+        ("tiers: {web: {kind: site, count: 4}}", "1:27: unknown key `count` of a site tier; did "
+         "you mean `nodes`?"),
         ("tiers: {kv: {kind: sharded, shards: 0}}", "1:9: tier `kv`: `shards` must be at least 1"),
         # --- numbers, units, words
         ("tiers: {web: {kind: site, nodes: -1}}", "1:34: `nodes`: `-1` is below 0"),
@@ -150,7 +152,7 @@ WEB = "tiers: {web: {kind: site}}\n"
         ("users: {local: {visits: web, public: true}}\ntiers: {web: {kind: site, public: true}}",
          "1:30: `public` does not belong to users; remove it"),
         ("users: {local: {visits: web, region: local}}\ntiers: {web: {kind: site, public: true}}",
-         "1:30: unknown key `region` of a users tier; choose from visits, rate, nodes, cpu, disk,"),
+         "1:30: unknown key `region` of a users tier; `local` names the region already: leave"),
         ("outside: {lnk: {}}\n" + WEB, "1:11: unknown key `lnk` of `outside`; did you mean `link`"),
         ("outside: {region: moon}\n" + WEB, "1:19: unknown region `moon`; choose from local"),
         # --- links
