@@ -53,7 +53,7 @@ def test_it_finds_the_shipped_topologies_and_runs_them(far: Path) -> None:
     found = json.loads(emu(far, "up", "topologies/01-single-server.yaml", "--for", "2s",
                            "--json").stdout)  # fmt: skip
     assert found["name"] == "single-server" and found["lost_acknowledged_writes"] == 0
-    assert "1 seeds, 0 failed" in emu(far, "sim", "01", "--seeds", "1", "--for", "5s").stderr
+    assert "1 seed, 0 failed" in emu(far, "sim", "01", "--seeds", "1", "--for", "5s").stderr
 
 
 @pytest.mark.soak

@@ -206,8 +206,9 @@ def tell(record: Mapping[str, Any]) -> None:
     if record["undecided"]:
         output.note(f"undecided (too long to check): seeds {record['undecided']}", style="yellow")
     speed = record["virtual_s"] / max(record["wall_s"], 1e-9)
+    seeds = "seed" if record["seeds"] == 1 else "seeds"
     output.note(
-        f"{record['seeds']} seeds, {len(record['failed'])} failed; {record['virtual_s']:,.0f} "
+        f"{record['seeds']} {seeds}, {len(record['failed'])} failed; {record['virtual_s']:,.0f} "
         f"virtual seconds in {duration(record['wall_s'])} ({speed:.0f} times real time), "
         f"{record['messages']:,} messages"
     )

@@ -102,12 +102,9 @@ class Cluster:
 
     async def boot(self, until_led: Callable[[], Awaitable[None]] | None = None) -> None:
         """Start everything on plain links, then arm the links, then let the users come. With
-        `until_led` groups that elect start first, and the others once it has returned: nobody asks
-        a group in vain.
-
-        Nodes that fail are reported as events; the others go on. Raises TimeoutError if some
-        neither start nor fail within BOOT_TIMEOUT_S.
-        """
+        `until_led` groups that elect start first, the others once it has returned: nobody asks in
+        vain. Nodes that fail are reported as events; the others go on. Raises TimeoutError if some
+        neither start nor fail within BOOT_TIMEOUT_S."""
         self._start_directory()
         placements = self.topology.placements()
         servers = [each for each in placements if not each.kind.clients]
@@ -123,19 +120,17 @@ class Cluster:
         self.log.info("cluster up", nodes=up, of=len(self.instances))
 
     async def _boot_all(self, placements: list[Placement]) -> None:
-        for placement in placements:
-            self._list(self._add(placement))
-        for placement in placements:
-            self.launch(placement.spec.name)
+        booting = [self._add(placement) for placement in placements]
+        for instance in booting:
+            self._list(instance)
+        for instance in booting:
+            self._boot(instance)
         with self.operator.move_on_after(BOOT_TIMEOUT_S) as scope:
-            for placement in placements:
-                await self.instances[placement.spec.name].settled.wait()
+            for instance in booting:
+                await instance.settled.wait()
         if scope.cancelled_caught:
-            late = [each.spec.name for each in placements if not self._settled(each.spec.name)]
+            late = [each.spec.name for each in booting if not each.settled.is_set()]
             raise TimeoutError(f"not up after {BOOT_TIMEOUT_S:g} s: {', '.join(late[:10])}")
-
-    def _settled(self, name: str) -> bool:
-        return self.instances[name].settled.is_set()
 
     def _add(self, placement: Placement) -> Instance:
         name = placement.spec.name

@@ -346,7 +346,7 @@ def _note(document: Document, place: Path, config: type, what: str, error: dict[
         case "extra_forbidden":
             known = [*keys_of(_owner(config, error["loc"][:-1]))]
             known += error["also"] if len(error["loc"]) == 1 else ()
-            message = f"unknown key `{key}` of {what}; {_advice(place, key, known)}"
+            message = f"unknown key `{key}` of {what}; {_advice(place, what, key, known)}"
             document.problem((*where, key), message, at_key=True)
         case "missing":
             document.problem(where, f"{what} needs `{key}`; add `{key}: ...`", at_key=True)
@@ -363,8 +363,9 @@ ELSEWHERE: Final = {"count": "nodes", "replicas": "nodes", "instances": "nodes",
 """What other programs call it."""
 
 
-def _advice(place: Path, key: str, known: Sequence[str]) -> str:
-    if len(place) == 2 and place[0] == "users" and key in ("region", "regions"):
+def _advice(place: Path, what: str, key: str, known: Sequence[str]) -> str:
+    people = what.endswith(" tier") and len(place) == 2 and place[0] != "tiers"
+    if people and key in ("region", "regions"):
         return f"`{place[1]}` names the region already: leave `{key}` out"
     if ELSEWHERE.get(key) in known:
         return f"did you mean `{ELSEWHERE[key]}`?"
