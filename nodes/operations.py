@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 OPERATOR_TIMEOUT_S: Final = 5.0
+DOWN: Final = "it is down"
+"""Why a node does not answer that has no process: nor does it remember anything but its disk."""
 
 
 class Word(Protocol):

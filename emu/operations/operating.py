@@ -16,7 +16,7 @@ from emu.running import views
 from emu.running.active import Undo
 from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
-from nodes.operations import OPERATOR_TIMEOUT_S, Ended, Method, Operation, Progress
+from nodes.operations import DOWN, OPERATOR_TIMEOUT_S, Ended, Method, Operation, Progress
 from nodes.replica.asking import ask_leader
 from protocols.errors import RpcError
 
@@ -65,7 +65,7 @@ class Asked:
                 may_miss = self.operation.asks == "whoever answers" and error.code in SILENT
                 if not may_miss or (name == names[-1] and not answers):
                     raise
-                self.silent[name] = str(error)
+                self.silent[name] = str(error) if self.console.is_running(name) else DOWN
         return answers
 
     async def nodes(self) -> list[str]:

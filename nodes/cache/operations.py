@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from nodes.operations import Console, Ended, Method, Operation, nothing, silent_lines
+from nodes.operations import DOWN, Console, Ended, Method, Operation, nothing, silent_lines
 from nodes.parts.jsons import dumps
 from protocols import cache as words
 from protocols.cache import ring_of
@@ -117,7 +117,7 @@ OPERATIONS: Final = (
         Method(words.FLUSH, nothing),
         asks="whoever answers",
         shown=_flushed,
-        succeeded=lambda told: "silent" not in told,
+        succeeded=lambda told: {*told.get("silent", {}).values()} <= {DOWN},  # those have forgotten
     ),
     Operation(
         Warm,

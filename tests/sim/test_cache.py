@@ -11,6 +11,7 @@ import trio
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from nodes.cache.operations import OPERATIONS
+from nodes.operations import DOWN
 from protocols.errors import RpcError
 
 ONE = "tiers: {cache: {kind: cache, public: true, ttl_jitter: 0}}"
@@ -20,6 +21,7 @@ tiers:
   db: {kind: database, public: true}
 """
 SHELF = "/shelf/shop.backup"
+STATS, _, FLUSH, _ = OPERATIONS
 MADE_OLD = ["INSERT INTO old_keys VALUES (?)", ["k"]]
 
 
@@ -250,11 +252,15 @@ def test_what_is_asked_of_all_nodes_is_told_of_those_that_answer() -> None:
             "cache-1": 1,
             "cache-3": 1,
         }
-        assert list(told["silent"]) == ["cache-2"]
-        assert "no answer" in OPERATIONS[0].shown(told).splitlines()[-1]
+        assert told["silent"] == {"cache-2": DOWN}
+        assert STATS.shown(told).splitlines()[-1] == "cache-2: no answer: it is down"
         told = await (await c.cache_flush("cache")).ended()
         assert told["answers"] == {"cache-1": 1, "cache-3": 1}
-        assert list(told["silent"]) == ["cache-2"]
+        assert told["silent"] == {"cache-2": DOWN} and FLUSH.succeeded(told), "it has nothing"
+        await c.pause("cache-3")
+        told = await (await c.cache_flush("cache")).ended()
+        assert sorted(told["silent"]) == ["cache-2", "cache-3"] and not FLUSH.succeeded(told)
+        await c.unpause("cache-3")
         await c.kill("cache")
         with pytest.raises(RpcError):
             await (await c.cache_stats("cache")).ended()
