@@ -25,22 +25,34 @@ Older = Callable[[Operation, Operation], bool]
 
 
 def check_read_your_writes(operations: Sequence[Operation]) -> Iterator[Finding]:
-    """No process reads a state from before its own last acknowledged write."""
-    older = _order(operations)
-    last_write: dict[str | int, Operation] = {}
+    """No process reads a state from before its own last acknowledged write; of what only grows,
+    from before any of them."""
+    lacks = _first_lacking if _only_grows(operations) else _last_if(_order(operations))
+    writes: dict[str | int, list[Operation]] = {}
     for operation in _in_session_order(operations):
         if operation.f not in READS:
             if _made(operation) is not NOTHING:
-                last_write[operation.process] = operation
+                writes.setdefault(operation.process, []).append(operation)
             continue
-        write = last_write.get(operation.process)
-        if write is not None and older(operation, write):
+        write = lacks(operation, writes.get(operation.process, []))
+        if write is not None:
             text = (
                 f"{operation.process} read {show(operation.result)} at "
                 f"{at(operation.completed_s)}, without its own {write.f} {show(write.value)} "
                 f"that had been {known_at(write)}"
             )
             yield Finding(text, (write, operation))
+
+
+def _first_lacking(read: Operation, writes: Sequence[Operation]) -> Operation | None:
+    """The first of these whose element the read has not."""
+    there = _holds(read)
+    return next((each for each in writes if freeze(each.value) not in there), None)
+
+
+def _last_if(older: Older) -> Callable[[Operation, Sequence[Operation]], Operation | None]:
+    """The last of some writes, if what was read is older."""
+    return lambda read, writes: writes[-1] if writes and older(read, writes[-1]) else None
 
 
 def check_monotonic_reads(operations: Sequence[Operation]) -> Iterator[Finding]:

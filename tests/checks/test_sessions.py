@@ -52,6 +52,14 @@ def test_lists_and_sets_have_sessions_too():
     assert "older than [1]" in anomaly(*sets, model="set", guarantee="monotonic-reads")
 
 
+def test_of_what_only_grows_each_own_write_stays():
+    for f, model in (("append", "list-append"), ("add", "set")):
+        three = did("a", f, 1), did("a", f, 2), saw("a", "read", [2])
+        text = anomaly(*three, model=model, guarantee="read-your-writes")
+        assert f"a read [2] at 6 s, without its own {f} 1 that had been acknowledged" in text
+        assert is_valid(did("a", f, 1), saw("b", "read", []), model=model, guarantee="session")
+
+
 def test_one_process_appends_in_its_own_order():
     text = anomaly(
         did("a", "append", 1), did("a", "append", 2), saw("r", "read", [2, 1]),
