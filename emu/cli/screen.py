@@ -217,8 +217,8 @@ def summary_screen(summary: Mapping[str, Any]) -> RenderableType:
     if len(summary["by_clients"]) > 1:
         parts += ["", _headed("Who asked for what"), _by_clients(summary["by_clients"])]
     if summary.get("consequences"):
-        parts += ["", _headed("What was done, and what users paid"), *_paid(summary), ""]
-    parts += [_expectation(each) for each in summary["expectations"]]
+        parts += ["", _headed("What was done, and what users paid"), *_paid(summary)]
+    parts += ["", *map(_expectation, summary["expectations"])] if summary["expectations"] else ()
     if not summary["trustworthy"]:
         warning = "  Do not trust these numbers: the laptop was too busy."
         parts.append(Text(warning, style="bold yellow"))

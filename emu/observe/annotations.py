@@ -106,7 +106,7 @@ def fault_text(record: Mapping[str, Any]) -> str:
         words = f"{words} ({len(nodes)} nodes)"
     elif affected and affected != words:
         words = f"{affected} ({words})"
-    shown = [_option(key, each) for key, each in rest if _is_said(each)]
+    shown = [_option(key, each) for key, each in rest if _is_said(each) or key == "nodes"]
     return f"{record['verb']} {words}" + (f": {', '.join(shown)}" if shown else "")
 
 

@@ -28,7 +28,7 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """A fault, and what the users had of it while it lasted and shortly after."""
+    """What was done, and what the users had of it while it lasted and shortly after."""
 
     text: str
     start_s: float
@@ -52,26 +52,31 @@ def clients_counts(record: Record, start_s: float, end_s: float) -> Counts:
 
 
 def consequences(record: Record) -> list[Consequence]:
-    """One for each fault, in order."""
-    found = []
+    """One for each fault, and for each operation after which more failed than before, in order."""
     faults = _faults(record)
     told = _follow_ups(record, faults)
+    last_s = record["status"]["time_s"]
+    found = []
     for span, _ in faults:
-        last_s = record["status"]["time_s"]
         end_s = span["end_s"] if span["end_s"] is not None else last_s
-        counts = clients_counts(record, span["start_s"], min(last_s, end_s + 1))
-        found.append(
-            Consequence(
-                span["text"],
-                span["start_s"],
-                span["end_s"],
-                counts.requests,
-                counts.errors,
-                counts.quantile_s(0.99),
-                tuple(text for cause, text in told if cause is span),
-            )
-        )
-    return found
+        follow_ups = tuple(text for cause, text in told if cause is span)
+        found.append(_consequence(record, span, min(last_s, end_s + 1), follow_ups))
+    for span in record["spans"]:
+        if span["kind"] == "operation":
+            start_s = span["start_s"]
+            before = clients_counts(record, start_s - AFTERMATH_S, start_s)
+            after = _consequence(record, span, start_s + AFTERMATH_S, ())
+            if after.errors * max(1, before.requests) > before.errors * max(1, after.requests):
+                found.append(after)
+    return sorted(found, key=lambda each: each.start_s)
+
+
+def _consequence(
+    record: Record, span: Mapping[str, Any], until_s: float, follow_ups: tuple[str, ...]
+) -> Consequence:
+    counts = clients_counts(record, span["start_s"], until_s)
+    paid = counts.requests, counts.errors, counts.quantile_s(0.99)
+    return Consequence(span["text"], span["start_s"], span["end_s"], *paid, follow_ups)
 
 
 def _follow_ups(record: Record, faults: Sequence[Met]) -> list[tuple[Mapping[str, Any], str]]:

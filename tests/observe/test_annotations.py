@@ -26,6 +26,7 @@ PROMOTED = {"index": 7, "time_s": 12.5, "level": "info", "event": "promoted", "n
         ({"verb": "disk", "target": "db", "slow_factor": 3.0, "fail": "none", "full": True},
          "disk db: slow factor 3, full"),
         ({"verb": "heal", "what": "all"}, "heal all"),
+        ({"verb": "scale", "tier": "web", "nodes": 0}, "scale web: nodes 0"),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_in_the_words_of_the_command_line(record, text):

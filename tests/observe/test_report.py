@@ -71,6 +71,17 @@ def test_a_failover_is_the_work_of_the_fault_that_met_its_tier(told: dict[str, A
     assert "promoted" in followed[kill["text"]] and "promoted" not in followed["slow web"]
 
 
+def test_an_operation_that_users_paid_for_is_told_with_the_faults(told: dict[str, Any]):
+    """Whoever scales a tier to nothing reads why there were errors; what mends is not told so."""
+    record = copy.deepcopy(told)
+    kill, web = (span for span in record["spans"] if span["kind"] == "fault")
+    web |= {"kind": "operation", "text": "scale web: nodes 0", "end_s": None}
+    record["spans"].append({**web, "text": "heal all", "start_s": web["start_s"] + 4})
+    paid = explaining.consequences(record)
+    assert [each.text for each in paid] == [kill["text"], "scale web: nodes 0"]
+    assert paid[1].errors > 20
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
