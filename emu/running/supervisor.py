@@ -38,8 +38,7 @@ BOOT_TIMEOUT_S: Final = 60.0
 DRAIN_TIMEOUT_S: Final = 10.0
 SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
 Injector = Callable[["Cluster", Any], Awaitable[Undo | None]]
-"""Does a fault now. Returns what undoes it, or None where nothing can. Raises
-TargetError."""
+"""Does a fault now. Returns what undoes it, or None where nothing can. Raises TargetError."""
 
 
 class Cluster:
@@ -109,6 +108,8 @@ class Cluster:
         placements = self.topology.placements()
         servers = [each for each in placements if not each.kind.clients]
         if until_led is not None:
+            for each in servers:  # lists of nodes are in the file's order
+                self._add(each)
             await self._boot_all([each for each in servers if each.kind.leader is not None])
             await until_led()
             servers = [each for each in servers if each.kind.leader is None]
@@ -120,7 +121,7 @@ class Cluster:
         self.log.info("cluster up", nodes=up, of=len(self.instances))
 
     async def _boot_all(self, placements: list[Placement]) -> None:
-        booting = [self._add(placement) for placement in placements]
+        booting = [self.instances.get(each.spec.name) or self._add(each) for each in placements]
         for instance in booting:
             self._list(instance)
         for instance in booting:

@@ -27,6 +27,9 @@ async def order_of_boot(folder: Path) -> list[str]:
         Cluster(world, loads(TIERS), events=world.events, inject=inject) as cluster,
     ):
         await cluster.boot(partial(until_led, cluster))
+        assert list(dict.fromkeys(name.rpartition("-")[0] for name in cluster.instances)) == [
+            "lb", "web", "db", "asking",
+        ]  # fmt: skip
         told = [
             f"{event.get('node')} up" if event["event"] == "node up" else event["event"]
             for event in world.events
