@@ -83,28 +83,31 @@ class Packing:
         fixed = options.get("partition")
         if fixed is not None:
             self._desk.check_partition(topic, fixed)
-        producer = producer_of(options.get("producer"))
+        producer = producer_of(options["producer"]) if "producer" in options else None
+        keyless = fixed if fixed is not None else -1
         found: dict[int, list[bytes]] = {}
-        keyless: int | None = None
         size_bytes = 0
         for record in records:
             payload, key = self._packed(record, topic.options.record_bytes)
-            number = fixed
-            if number is None and key is not None:
+            if fixed is not None or key is None:
+                number = keyless = keyless if keyless >= 0 else self._any(list(topic.partitions))
+            else:
                 number = partition_of(key, topic.options.partitions)
-            elif number is None:
-                number = keyless = self._any(list(topic.partitions)) if keyless is None else keyless
-            assert number is not None
             size_bytes += len(payload)
-            found.setdefault(number, []).append(payload)
+            if number in found:
+                found[number].append(payload)
+            else:
+                found[number] = [payload]
         if size_bytes > MAX_BATCH_BYTES:
             raise RpcError(
                 "too_large", f"records of {size_bytes} bytes at once; at most {MAX_BATCH_BYTES}"
             )
-        if producer is not None and len(found) > 1:
+        if len(found) == 1:
+            return [Batch(name, number, found[number], size_bytes, producer)]
+        if producer is not None:
             raise bad("records of a `producer` go to one partition at a time; name it")
         return [
-            Batch(name, number, payloads, sum(map(len, payloads)), producer)
+            Batch(name, number, payloads, sum(map(len, payloads)), None)
             for number, payloads in found.items()
         ]
 
@@ -117,7 +120,7 @@ class Packing:
     def _packed(self, record: Any, most_bytes: int) -> tuple[bytes, str | bytes | None]:
         if type(record) is not list or not 1 <= len(record) <= 3:
             raise bad("a record is [key, value, headers]")
-        key, value, headers = (*record, None, None)[:3]
+        key, value, headers = record if len(record) == 3 else (*record, None, None)[:3]
         if key is not None:
             check_key(key)
         if headers is None:

@@ -63,11 +63,6 @@ class _Segment:
     def size_bytes(self) -> int:
         return self.written_bytes + len(self.tail)
 
-    def append(self, offset: int, frame: bytes) -> None:
-        if self.is_indexed:
-            self.note(offset, self.size_bytes)
-        self.tail += frame
-
     def note(self, offset: int, position: int) -> None:
         """A record begins there."""
         if not self.positions or position - self.positions[-1] >= INDEX_BYTES:
@@ -97,9 +92,12 @@ class Backlog:
         segment = self._segments.get(place)
         if segment is None:
             segment = self._segments[place] = _Segment()
-        segment.append(offset, frame)
+        tail = segment.tail
+        if segment.is_indexed:
+            segment.note(offset, segment.written_bytes + len(tail))
+        tail += frame
         self._unwritten_bytes += len(frame)
-        if len(segment.tail) >= WRITE_BYTES:
+        if len(tail) >= WRITE_BYTES:
             self._write(segment)
         elif self._unwritten_bytes >= MAX_UNWRITTEN_BYTES:
             self._write_each()

@@ -77,6 +77,7 @@ class Desk:
         """Of the requests before it in this record."""
         self.lsn = 0
         """Of the record that is being made."""
+        self._record_ms = -1
         self.woken: dict[tuple[str, int], None] = {}
         """(topic, partition) where something came, or may be taken again."""
         self.has_dying = False
@@ -88,6 +89,16 @@ class Desk:
         """(consumer group, *such a partition) → the time of the record that it reads next."""
         self._marks: dict[tuple[str, int], deque[tuple[int, int]]] = {}
         """Of each partition: (LSN, where it ended before that record)."""
+
+    def begin_record(self, lsn: int) -> None:
+        """What is decided from now on is one record."""
+        self.lsn, self._record_ms = lsn, -1
+
+    def record_ms(self) -> int:
+        """When the record is made: all that it publishes came then."""
+        if self._record_ms < 0:
+            self._record_ms = self.now_ms()
+        return self._record_ms
 
     def do(self, *fact: Any) -> None:
         """Decide: it is so from now on."""
@@ -116,7 +127,9 @@ class Desk:
 
     def mark(self, topic: str, number: int, end: int) -> None:
         """Before the record that is being made the partition ended here."""
-        marks = self._marks.setdefault((topic, number), deque())
+        marks = self._marks.get((topic, number))
+        if marks is None:
+            marks = self._marks[topic, number] = deque()
         if not marks or marks[-1][0] < self.lsn:
             marks.append((self.lsn, end))
 
@@ -159,7 +172,7 @@ class Decisions:
     def execute(self, asked: Sequence[Request], lsn: int) -> Group:
         """family.Family."""
         desk = self._desk
-        desk.lsn = lsn
+        desk.begin_record(lsn)
         self._enter()
         outcomes: list[Outcome] = []
         packed: list[bytes] = []

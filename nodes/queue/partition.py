@@ -16,7 +16,9 @@ import msgpack
 
 FRAME: Final = struct.Struct("<IIQQ")
 """Of each record in a segment: its payload's length, the CRC of all that follows, offset, time."""
-_CRC_FROM: Final = 8
+FRAME_BYTES: Final = FRAME.size
+_LENGTH_AND_CRC: Final = struct.Struct("<II")
+_OFFSET_AND_TIME: Final = struct.Struct("<QQ")
 
 
 class Place(NamedTuple):
@@ -49,8 +51,8 @@ class Backlog(Protocol):
 class Partition:
     """Offsets from `start` to `end`, never given twice. Times never decrease."""
 
-    __slots__ = ("_backlog", "_segment_bytes", "end", "last_ms", "number", "segments", "size_bytes",
-                 "start", "topic")  # fmt: skip
+    __slots__ = ("_backlog", "_open_place", "_segment_bytes", "end", "last_ms", "number",
+                 "segments", "size_bytes", "start", "topic")  # fmt: skip
 
     def __init__(self, topic: str, number: int, segment_bytes: int, backlog: Backlog) -> None:
         self.topic = topic
@@ -62,6 +64,8 @@ class Partition:
         self.size_bytes = 0
         self.last_ms = 0
         self.segments: deque[Segment] = deque()
+        self._open_place = Place(topic, number, 0)
+        """Of the last segment, while there is one."""
         self._segment_bytes = segment_bytes
         self._backlog = backlog
 
@@ -71,19 +75,20 @@ class Partition:
         time_ms = self.last_ms = max(self.last_ms, time_ms)
         for payload in payloads:
             frame = encode(self.end, time_ms, payload)
+            size_bytes = len(frame)
             segment = self._open_segment()
-            place = Place(self.topic, self.number, segment.base)
-            self._backlog.append(place, self.end, frame)
-            segment.size_bytes += len(frame)
+            self._backlog.append(self._open_place, self.end, frame)
+            segment.size_bytes += size_bytes
             segment.last_ms = time_ms
             segment.checksum = zlib.crc32(frame, segment.checksum)
-            self.size_bytes += len(frame)
+            self.size_bytes += size_bytes
             self.end += 1
         return first
 
     def _open_segment(self) -> Segment:
         if not self.segments or self.segments[-1].size_bytes >= self._segment_bytes:
             self.segments.append(Segment(self.end))
+            self._open_place = Place(self.topic, self.number, self.end)
         return self.segments[-1]
 
     def trim(self, start: int) -> None:
@@ -140,6 +145,8 @@ class Partition:
         """Become what `to_wire` gave."""
         self.start, self.end, self.last_ms, segments = value
         self.segments = deque(Segment(*each) for each in segments)
+        if self.segments:
+            self._open_place = Place(self.topic, self.number, self.segments[-1].base)
         self.size_bytes = sum(each.size_bytes for each in self.segments)
 
 
@@ -158,9 +165,8 @@ class Stored(NamedTuple):
 
 def encode(offset: int, time_ms: int, payload: bytes) -> bytes:
     """The record as it is in its segment."""
-    head = FRAME.pack(len(payload), 0, offset, time_ms)
-    crc = zlib.crc32(payload, zlib.crc32(head[_CRC_FROM:]))
-    return FRAME.pack(len(payload), crc, offset, time_ms) + payload
+    body = _OFFSET_AND_TIME.pack(offset, time_ms) + payload
+    return _LENGTH_AND_CRC.pack(len(payload), zlib.crc32(body)) + body
 
 
 class Damaged(Exception):
@@ -177,6 +183,6 @@ def decode(data: bytes | memoryview, position: int) -> tuple[Stored, int] | None
     if len(data) - begin < length:
         return None
     payload = bytes(data[begin : begin + length])
-    if zlib.crc32(payload, zlib.crc32(data[position + _CRC_FROM : begin])) != crc:
+    if zlib.crc32(payload, zlib.crc32(data[position + _LENGTH_AND_CRC.size : begin])) != crc:
         raise Damaged(f"the record at byte {position} has another checksum")
     return Stored(offset, time_ms, payload), begin + length

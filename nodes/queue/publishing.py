@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from nodes.queue import reach
 from nodes.queue.desk import Desk
-from nodes.queue.partition import FRAME
+from nodes.queue.partition import FRAME_BYTES
 from nodes.queue.state import BEGIN, DECLARE, PUBLISH, TRIM, Topic
 from nodes.queue.topics import TopicOptions, with_dead_letters
 from protocols.errors import RpcError
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
     topic: str
     number: int
-    payloads: Sequence[bytes]
+    payloads: list[bytes]
     size_bytes: int
     producer: ProducerAt | None = None
 
@@ -100,13 +100,11 @@ class Publishing:
 
     def add(self, batches: Sequence[Batch], known: Sequence[int | None]) -> list[list[int]]:
         """What was `checked`; this may drop the oldest records."""
-        for batch, offset in zip(batches, known, strict=True):
-            if offset is None:
-                self._make_room(batch)
         found: list[list[int]] = []
         for batch, offset in zip(batches, known, strict=True):
-            first = self._append(batch) if offset is None else offset
-            found += [[batch.number, first + place] for place in range(len(batch.payloads))]
+            first, number = self._append(batch) if offset is None else offset, batch.number
+            for place in range(first, first + len(batch.payloads)):
+                found.append([number, place])
         return found
 
     def check(self, batch: Batch) -> int | None:
@@ -137,36 +135,31 @@ class Publishing:
             raise RpcError("no_space", "the disk is full but for what working off needs")
 
     def _is_full(self, topic: Topic, batch: Batch) -> bool:
-        wanted_bytes = batch.size_bytes + len(batch.payloads) * FRAME.size
+        wanted_bytes = batch.size_bytes + len(batch.payloads) * FRAME_BYTES
         capacity_bytes = topic.options.capacity_bytes
         if wanted_bytes > capacity_bytes:
             raise RpcError("too_large", f"{batch.topic} holds {capacity_bytes} bytes at most")
         partition = topic.partitions[batch.number]
         return partition.size_bytes + wanted_bytes > capacity_bytes
 
-    def _make_room(self, batch: Batch) -> None:
+    def _make_room(self, topic: Topic, batch: Batch) -> None:
         """Drop the oldest segments, where the topic says so."""
-        topic = self._desk.topic(batch.topic)
         partition = topic.partitions[batch.number]
         while self._is_full(topic, batch) and partition.segments:
             self._trim(topic, batch.number, partition.oldest_end)
 
     def _append(self, batch: Batch) -> int:
+        name, number, payloads, _, producer = batch
         desk = self._desk
-        first = desk.topic(batch.topic).partitions[batch.number].end
-        desk.mark(batch.topic, batch.number, first)
-        producer, _, sequence = batch.producer or ("", 0, 0)
-        desk.do(
-            PUBLISH,
-            batch.topic,
-            batch.number,
-            desk.now_ms(),
-            producer,
-            sequence,
-            batch.payloads,
-        )
-        desk.woken[batch.topic, batch.number] = None
-        self.published += len(batch.payloads)
+        topic = desk.state.topics[name]
+        if topic.options.when_full == "drop_oldest":
+            self._make_room(topic, batch)
+        first = topic.partitions[number].end
+        desk.mark(name, number, first)
+        whose = ("", 0) if producer is None else (producer.id, producer.sequence)
+        desk.do(PUBLISH, name, number, desk.record_ms(), *whose, payloads)
+        desk.woken[name, number] = None
+        self.published += len(payloads)
         return first
 
     def drop_old(self) -> int:

@@ -364,14 +364,14 @@ class ReplicaDriver:
 
     def _write(self, ready: Ready) -> None:
         last_lsn = ready.entries[-1][1]
-        self.lag.appended(last_lsn, self._now_s())
         if self.files.append(ready.entries, ready.synced_lsn, ready.mark):
-            self.storage.release(last_lsn)
             self.files.begin_sync()
             self._sync_wanted.set()
+            self.storage.release(last_lsn)
         else:
             self.core.written_down(False)
             self._room_wanted.set()
+        self.lag.appended(last_lsn, self._now_s())
 
     async def _sync_forever(self) -> None:
         before_bytes = self.files.log.written_bytes

@@ -71,16 +71,28 @@ class Commits:
 
     def close(self, payload: bytes, *, now: bool = False) -> int:
         """The open group is this record; its LSN. Raises RpcError if the log does not take it."""
-        group, self._open = self._open, []
         try:
-            lsn = self._driver.propose(payload, now=now)
+            lsn = self.propose(payload, now=now)
         except RpcError as refusal:
-            self._driver.rebuild()
+            group, self._open = self._open, []
             fail(group, refusal)
             raise
+        self.rest(lsn)
+        return lsn
+
+    def propose(self, payload: bytes, *, now: bool = False) -> int:
+        """The open group will be this record: on its way, while the answers are put together."""
+        try:
+            return self._driver.propose(payload, now=now)
+        except RpcError:
+            self._driver.rebuild()
+            raise
+
+    def rest(self, lsn: int) -> None:
+        """The open group rests on that record, which is proposed."""
+        group, self._open = self._open, []
         if group:
             self._settle_at(lsn, group)
-        return lsn
 
     def _settle_at(self, lsn: int, futures: list[Future]) -> None:
         self._resting[lsn] = futures
@@ -139,7 +151,8 @@ class Gathering(Generic[Request]):
             raise RpcError("overloaded", f"{MAX_WAITING} requests wait already")
         future = Future()
         self._waiting.append((request, future))
-        self._look()
+        if not self._wanted.is_set:
+            self._look()
         return future
 
     async def run(self) -> None:
@@ -152,7 +165,7 @@ class Gathering(Generic[Request]):
                 await lowlevel.checkpoint()
             if self._is_due:
                 self._execute()
-                self._look()
+            self._look()
 
     @property
     def _is_due(self) -> bool:
@@ -193,24 +206,30 @@ class Gathering(Generic[Request]):
         outcomes, record = self._family.execute(asked, driver.next_lsn)
         lsn = seen_lsn if record is None else driver.next_lsn
         self._note(outcomes, lsn, seen_lsn)
-        refused: list[Future] = []
-        for outcome, future in zip(outcomes, self._take(len(outcomes)), strict=True):
-            future.error = outcome.refusal
-            future.result = self._family.answer(outcome.results, outcome.repeated_lsn or lsn)
-            if outcome.refusal is not None:
-                refused.append(future)
-            elif record is None or (outcome.repeated_lsn or lsn) <= seen_lsn:
-                self._commits.rest_on(seen_lsn, future)
-            else:
-                self._commits.join(future)
+        lost = None
         if record is not None:
             try:
-                self._commits.close(record, now=True)
-            except RpcError as refusal:  # what the others saw is gone
+                self._commits.propose(record, now=True)
+            except RpcError as refusal:  # what they saw and did is gone
                 self._reached(reach.NOT_TAKEN)
-                fail(refused, refusal)
-                self._family.refused(len(outcomes))
-                return
+                lost = refusal
+        refused: list[Future] = []
+        for outcome, future in zip(outcomes, self._take(len(outcomes)), strict=True):
+            results, future.error, repeated_lsn = outcome
+            future.result = self._family.answer(results, repeated_lsn or lsn)
+            if future.error is not None:
+                refused.append(future)
+            elif (repeated_lsn or lsn) <= seen_lsn:
+                self._commits.rest_on(seen_lsn, future)
+            elif lost is None:
+                self._commits.join(future)
+            else:
+                refused.append(future)
+        if lost is not None:
+            fail(refused, lost)
+            self._family.refused(len(outcomes))
+            return
+        self._commits.rest(lsn)
         self._settle_later(len(outcomes) - len(refused), refused, lsn)
 
     def _note(self, outcomes: Sequence[Outcome], lsn: int, seen_lsn: int) -> None:

@@ -261,7 +261,8 @@ class ServerConnection:
         self.unsent.append(answer)
         self.unsent_bytes += len(answer)
         if metadata is not None and self.access is not None and self.access.samples:
-            self._tell(method.name, arrived_s, None, metadata.get(rpc.TRACE))
+            took_s = self.monotonic_s() - arrived_s
+            self._tell(method.name, took_s, None, metadata.get(rpc.TRACE))
 
     def _answered(self, method: Method, answer: bytes) -> None:
         if not method.batched:
@@ -275,14 +276,15 @@ class ServerConnection:
     ) -> None:
         self.pending -= 1
         self.service.in_flight -= 1
+        now_s = self.monotonic_s()
         if self.access is not None:
-            self._tell(method.name, arrived_s, future.error, trace)
+            self._tell(method.name, now_s - arrived_s, future.error, trace)
         if self.stopped:
             return
         if future.error is not None:
             self._fail(msgid, method.name, future.error)
         else:
-            self._respond(msgid, method, future.result, arrived_s)
+            self._respond(msgid, method, future.result, arrived_s, now_s)
         self.room.set()
         if self.writing or self.will_flush:
             return
@@ -357,7 +359,7 @@ class ServerConnection:
             return
         self._answered(method, answer)
         if self.access is not None and self.access.samples:
-            self._tell(method.name, arrived_s, None, call.trace)
+            self._tell(method.name, self.monotonic_s() - arrived_s, None, call.trace)
 
     def _call(self, params: list[Any], arrived_s: float) -> Call:
         """Take the metadata off the params, if this client sends it."""
@@ -415,28 +417,29 @@ class ServerConnection:
         if failure is not None:
             self._fail(msgid, method.name, failure)
         else:
-            self._respond(msgid, method, result, arrived_s)
+            self._respond(msgid, method, result, arrived_s, self.monotonic_s())
         if self.access is not None and not (method.waits and failure is None):
-            self._tell(method.name, arrived_s, failure, call.trace)
+            self._tell(method.name, self.monotonic_s() - arrived_s, failure, call.trace)
         await self._flush()
 
     def _tell(
-        self, method: str, arrived_s: float, failure: RpcError | None, trace: int | None
+        self, method: str, took_s: float, failure: RpcError | None, trace: int | None
     ) -> None:
         """A line about a request, if it is to be told."""
         assert self.access is not None
         outcome = "ok" if failure is None else failure.code
-        took_s = self.monotonic_s() - arrived_s
         self.access.told(method, took_s, outcome, trace, self.stream.peer.name)
 
-    def _respond(self, msgid: int, method: Method, result: Any, arrived_s: float) -> None:
+    def _respond(
+        self, msgid: int, method: Method, result: Any, arrived_s: float, now_s: float
+    ) -> None:
         try:
             answer = self.send_response(msgid, None, result)
         except rpc.LocalProtocolError as error:
             self._fail(msgid, method.name, RpcError("too_large", str(error)))
             return
         method.ok.value += 1
-        self.active_s = now_s = self.ctx.clock.monotonic_s()
+        self.active_s = now_s
         if not method.waits:
             method.seconds.observe(now_s - arrived_s)
         self._queue(answer)
