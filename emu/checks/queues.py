@@ -3,6 +3,9 @@
 An element that nobody has taken yet is not lost. It is lost when a taker found the queue empty, or
 was given something younger, and it never came out. A `drain` takes until it finds nothing. Where
 order counts, nobody may find a queue empty that is not, even if what was in it comes out later.
+
+Who puts in numbers what it does, and goes on once it is answered: a queue that finds its next
+number out of sequence has forgotten what it acknowledged, and may take a retry for something new.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from emu.checks.result import Finding, at, known_at, show, who
 from emu.checks.values import freeze
 
 DEQUEUE: Final = "dequeue"
+OUT_OF_SEQUENCE: Final = "out_of_sequence"
 EMPTY: Final = None
 """What `dequeue` answers when there is nothing."""
 MAX_SHOWN: Final = 3
@@ -37,6 +41,7 @@ def check_queue(
     operations: Sequence[Operation], *, once: bool = True, ordered: bool = True
 ) -> Iterator[Finding]:
     """Phantoms and losses; duplicates unless they are permitted (`once`); order if `ordered`."""
+    yield from _forgotten(operations)
     if any(operation.f in OPERATIONS for operation in operations):
         yield from check_partitions(operations)
         return
@@ -68,6 +73,13 @@ def check_queue(
         yield from _reordered(elements.values())
     if ordered and once and not lost:
         yield from _not_empty(list(_stays(elements.values(), uncertain)), empties)
+
+
+def _forgotten(operations: Sequence[Operation]) -> Iterator[Finding]:
+    for operation in operations:
+        if operation.outcome == FAIL and operation.reason == OUT_OF_SEQUENCE:
+            numbered = "out of sequence, with the number after those that had been acknowledged"
+            yield Finding(f"{who(operation)} was {numbered}", (operation,))
 
 
 def _element(elements: dict[Any, _Element], value: Any) -> _Element:

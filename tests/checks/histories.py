@@ -24,8 +24,8 @@ def ok(process: str, value: Any = None) -> list[Event]:
     return [Event(process, "ok", value=value)]
 
 
-def fail(process: str) -> list[Event]:
-    return [Event(process, "fail")]
+def fail(process: str, reason: str = "refused") -> list[Event]:
+    return [Event(process, "fail", value=reason)]
 
 
 def info(process: str) -> list[Event]:
@@ -56,7 +56,7 @@ def recorded(*parts: list[Event], model: str = "register") -> Recorder:
         elif event.kind == "ok":
             running.pop(event.process).ok(event.value)
         elif event.kind == "fail":
-            running.pop(event.process).fail("refused")
+            running.pop(event.process).fail(event.value)
         else:
             running.pop(event.process).info("timeout")
     return recorder

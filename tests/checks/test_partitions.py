@@ -46,6 +46,15 @@ def test_a_publish_of_unknown_outcome_may_be_there_or_not():
     assert is_valid(*unknown, late, model="queue")
 
 
+def test_a_publisher_that_goes_on_after_its_answer_is_never_out_of_sequence():
+    refused = invoke("p", "publish", "b"), fail("p", "out_of_sequence")
+    text = anomaly(put("p", 0, "a"), *refused, polled("r", [0, "a"], everything=True),
+                   model="queue")  # fmt: skip
+    assert text.startswith('publish "b" by p (refused at 4 s) was out of sequence')
+    full = invoke("p", "publish", "b"), fail("p", "full")
+    assert is_valid(put("p", 0, "a"), *full, model="queue")
+
+
 def test_a_lost_prefix_middle_and_suffix_are_told_apart():
     three = put("p", 0, "a"), put("p", 1, "b"), put("p", 2, "c")
     rows = [[0, "a"], [1, "b"], [2, "c"]]

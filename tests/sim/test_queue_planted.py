@@ -17,17 +17,12 @@ SAMPLE = (
     "the floor of a work queue passes records that are not done",
 )
 """What CI looks for."""
-MISSED = {
-    "a snapshot forgets how far publishers are": "a retry that meets a restart is rare: 15 seeds",
-}
-"""Not found yet, and in how many seeds."""
-
 ROOM = Room("queue", [each for each in BUGS if each.sentence in SAMPLE], lambda bug: [CAMPAIGN])
 
 
 def test_the_bugs_are_many():
     assert len(BUGS) == len({each.sentence for each in BUGS}) >= 20
-    assert {*SAMPLE, *MISSED} <= {each.sentence for each in BUGS}
+    assert {*SAMPLE} <= {each.sentence for each in BUGS}
 
 
 @each_of(ROOM.bugs)
@@ -38,7 +33,7 @@ def test_a_planted_bug_is_found(bug: Bug):
 @pytest.mark.soak
 @each_of(BUGS)
 def test_a_planted_bug_is_found_within_200_seeds(bug: Bug):
-    hunt(bug, CAMPAIGN.finds, MISSED)
+    hunt(bug, CAMPAIGN.finds)
 
 
 @pytest.mark.soak
