@@ -5,7 +5,7 @@ This module finds the database; the site itself is in nodes/site/.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 import trio
 
 from nodes.base import HTTP_PORT, Context
-from nodes.kind import HTTP, Kind
+from nodes.kind import HTTP, Kind, Mistake, TierSeen
 from nodes.parts.deploying import DEPLOY
-from nodes.parts.stores import misread
+from nodes.parts.stores import DATABASE_KINDS, QUEUE_KINDS, first_store, misread
 from nodes.parts.timing import move_on_after
 from nodes.replica.kind import DAMAGED
 from nodes.site import app as apps
@@ -223,6 +223,15 @@ def add_methods(service: Service, site: Site) -> None:
         service.add(f"site.{handler.__name__}", handler)
 
 
+def _unfit(tier: TierSeen) -> Iterator[Mistake]:
+    """What is named in `uses` is used: the site's photos and notices go to a queue from SQL only."""
+    yield from misread(tier)
+    queues = any(each.word in QUEUE_KINDS for each in tier.reached["uses"])
+    if queues and not tier.config.app and first_store(tier, "uses") not in DATABASE_KINDS:
+        told = "the site has work for a queue (photos, notices) only with its people in a database"
+        yield Mistake("uses", f"{told}: name that before any kv tier (or an `app` of your own)")
+
+
 KIND: Final = Kind(
     WebConfig,
     WebNode,
@@ -232,7 +241,7 @@ KIND: Final = Kind(
     example="web: {kind: web, nodes: 3, uses: db, reads: replicas}",
     edges=("uses",),
     visited=True,
-    mistakes=misread,
+    mistakes=_unfit,
     damaged=DAMAGED,
     code={"app": apps.check},
     operations=(DEPLOY,),

@@ -15,6 +15,12 @@ CACHE_KINDS: Final = ("cache",)
 GUTTER_KINDS: Final = ("cache_gutter",)
 
 
+def first_store(tier: TierSeen, edge: str) -> str:
+    """The kind of the first store named there: it has the site's people and posts. "": none is."""
+    stores = (*DATABASE_KINDS, *KV_KINDS)
+    return next((each.word for each in tier.reached[edge] if each.word in stores), "")
+
+
 def misread(tier: TierSeen) -> Iterator[Mistake]:
     """A word that only a database understands must not seem to work on another store."""
     words = [each.word for named in tier.reached.values() for each in named]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from nodes.kind import Fact, Kind, Mistake, TierSeen, Traffic
-from nodes.parts.stores import DATABASE_KINDS, QUEUE_KINDS
+from nodes.parts.stores import DATABASE_KINDS, QUEUE_KINDS, first_store
 from nodes.worker import jobs, judged
 from nodes.worker.node import RETRY_S, WorkerConfig, WorkerNode
 
@@ -18,10 +18,9 @@ def _unfit(tier: TierSeen) -> Iterator[Mistake]:
     """Jobs come out of a message queue; what the site's jobs do is in its database."""
     if not any(each.word in QUEUE_KINDS for each in tier.reached[TAKES]):
         yield Mistake(TAKES, f"`{tier.config.takes}` is no queue; name a tier of `kind: queue`")
-    if not tier.config.job and not any(
-        each.word in DATABASE_KINDS for each in tier.reached["uses"]
-    ):
-        yield Mistake("uses", "the site's jobs need its database: name that in `uses` (or a `job`)")
+    if not tier.config.job and first_store(tier, "uses") not in DATABASE_KINDS:
+        told = "the site's jobs need its database: name that in `uses`, before any kv tier"
+        yield Mistake("uses", f"{told} (or a `job` of your own)")
 
 
 EVENTS: Final = {

@@ -189,6 +189,9 @@ def test_work_goes_on_when_the_brokers_leader_dies() -> None:
         ("{kind: worker, takes: other, topics: jobs, job: 'json:loads'}", "is no queue"),
         ("{kind: worker, takes: queue, topics: jobs}", "the site has no jobs of `jobs`"),
         ("{kind: worker, takes: queue}", "the site's jobs need its database"),
+        ("{kind: worker, takes: queue, uses: [kv, db]}", "in `uses`, before any kv tier"),
+        ("{kind: web, uses: [kv, queue]}", "name that before any kv tier"),
+        ("{kind: web, uses: queue}", "only with its people in a database"),
         ("{kind: worker, takes: queue, job: 'tests.sim.worker_jobs:note'}", "needs `topics`"),
         (
             "{kind: worker, takes: queue, topics: j, job: 'tests.sim.queues:Any'}",
@@ -202,4 +205,7 @@ def test_work_goes_on_when_the_brokers_leader_dies() -> None:
 )
 def test_what_cannot_work_is_refused_with_the_file(written: str, why: str) -> None:
     with pytest.raises(TopologyError, match=why):
-        loads(f"tiers:\n  queue: {{kind: queue}}\n  other: {{kind: web}}\n  hands: {written}\n")
+        loads(
+            "tiers:\n  queue: {kind: queue}\n  other: {kind: web}\n  kv: {kind: kv}\n"
+            f"  db: {{kind: database}}\n  hands: {written}\n"
+        )
