@@ -224,7 +224,7 @@ def add_methods(service: Service, site: Site) -> None:
 
 
 def _unfit(tier: TierSeen) -> Iterator[Mistake]:
-    """What is named in `uses` is used: the site's photos and notices go to a queue from SQL only."""
+    """All in `uses` is used: the site's photos and notices go to a queue from SQL only."""
     yield from misread(tier)
     queues = any(each.word in QUEUE_KINDS for each in tier.reached["uses"])
     if queues and not tier.config.app and first_store(tier, "uses") not in DATABASE_KINDS:

@@ -3,9 +3,6 @@
 An element that nobody has taken yet is not lost. It is lost when a taker found the queue empty, or
 was given something younger, and it never came out. A `drain` takes until it finds nothing. Where
 order counts, nobody may find a queue empty that is not, even if what was in it comes out later.
-
-Who puts in numbers what it does, and goes on once it is answered: a queue that finds its next
-number out of sequence has forgotten what it acknowledged, and may take a retry for something new.
 """
 
 from __future__ import annotations
@@ -76,6 +73,8 @@ def check_queue(
 
 
 def _forgotten(operations: Sequence[Operation]) -> Iterator[Finding]:
+    """Who puts in numbers what it does, and goes on once it is answered: a queue that finds its
+    next number out of sequence forgot what it acknowledged, and may take a retry for a new one."""
     for operation in operations:
         if operation.outcome == FAIL and operation.reason == OUT_OF_SEQUENCE:
             numbered = "out of sequence, with the number after those that had been acknowledged"

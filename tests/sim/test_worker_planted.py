@@ -13,12 +13,6 @@ CAMPAIGN = Campaign(Path(__file__).parent / "planted" / "workers.yaml", 10.0)
 CONTROL_SEEDS = 300
 SAMPLE = ("a key's next job does not wait for the one before it",)
 """What CI looks for."""
-MISSED = {
-    "a job that failed is acknowledged like one that is done": "no job of this load fails: "
-    "while the database is away they wait",
-}
-"""Not found, and why."""
-
 
 ROOM = Room("worker", [each for each in BUGS if each.sentence in SAMPLE], lambda bug: [CAMPAIGN])
 
@@ -31,7 +25,7 @@ def test_a_planted_bug_of_workers_is_found(bug: Bug) -> None:
 @pytest.mark.soak
 @each_of(BUGS)
 def test_a_planted_bug_of_workers_is_found_within_200_seeds(bug: Bug) -> None:
-    hunt(bug, CAMPAIGN.finds, MISSED)
+    hunt(bug, CAMPAIGN.finds)
 
 
 @pytest.mark.soak
