@@ -285,7 +285,10 @@ def pages(commands: Any) -> Mapping[str, str]:
 
 
 def _write(folder: Path, commands: Any) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in pages(commands).items():
-        (folder / name).write_text(text, "utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in pages(commands).items():
+            (folder / name).write_text(text, "utf-8")
+    except OSError as error:
+        output.fail(f"cannot write {folder}: {error.strerror}")
     output.note(f"{folder}: {len(ABOUT) + 1} pages")

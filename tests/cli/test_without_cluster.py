@@ -49,6 +49,8 @@ LONG = "x" * 5000
         ("new", "--from", LONG),
         ("new", "--from", "\udcff"),
         ("check", LONG, "--model", "kv"),
+        ("explain", "--write", "/dev/null"),
+        ("explain", "--write", "/dev/null/below"),
     ],
     ids=lambda words: f"{words[0]} {words[-1][:5]!a}",
 )
