@@ -26,6 +26,10 @@ from protocols.control import Member
 
 MAX_REMEMBERED: Final = 1024
 """Questions whose replies are kept ready (composing one takes some 80 µs)."""
+MAX_REMEMBERED_BYTES: Final = 4 << 20
+"""Of these questions and replies. Beyond either bound all are forgotten."""
+LONGEST_REMEMBERED_BYTES: Final = 512
+"""Of a question; whoever pads more gets its reply composed."""
 REMEMBERED_TURNS: Final = 12
 """Replies kept per question, each with its addresses in another order."""
 SMOOTHING: Final = 0.2
@@ -59,6 +63,7 @@ class DnsNode:
         self._watches: dict[str, Watch] = {}
         self._answers: dict[str, Counter] = {}
         self._replies: dict[tuple[bytes, str, str], deque[_Reply]] = {}
+        self._replies_bytes = 0
         self._replies_version = 0
         self._prober = Prober(
             ctx, config.check, timeout_s=config.check_timeout_s, path=config.check_path
@@ -182,8 +187,14 @@ class DnsNode:
         return turns[-1]
 
     def _forget_old_replies(self) -> None:
-        if self._replies_version != self.zone.version or len(self._replies) > MAX_REMEMBERED:
+        too_many = len(self._replies) > MAX_REMEMBERED
+        if (
+            too_many
+            or self._replies_bytes > MAX_REMEMBERED_BYTES
+            or self._replies_version != self.zone.version
+        ):
             self._replies.clear()
+            self._replies_bytes = 0
             self._replies_version = self.zone.version
 
     def _compose(self, wire: bytes, asker: str, over: str) -> _Reply:
@@ -201,8 +212,9 @@ class DnsNode:
         limit_bytes = query.udp_bytes if over == "udp" else dns.MAX_TCP_BYTES
         rcode = dns.BADVERS if query.edns_version > 0 else answer.rcode
         reply = _Reply(dns.encode_answer(query, answer, authority, limit_bytes), rcode, region)
-        if not self.zone.steering.by_chance:
+        if not self.zone.steering.by_chance and len(wire) <= LONGEST_REMEMBERED_BYTES:
             self._replies.setdefault((wire[2:], asker, over), deque()).append(reply)
+            self._replies_bytes += len(wire) + len(reply.wire)
         return reply
 
     def _subnet_region(self, query: dns.Query) -> tuple[str, int]:

@@ -52,6 +52,30 @@ def ask(node: DnsNode, name: str, rdtype: str = "A", **how: Any) -> dns.message.
     return dns.message.from_wire(node.respond(query.to_wire(), "us-east"))
 
 
+async def test_what_is_remembered_of_strangers_questions_is_bounded(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long they are, and however many."""
+    monkeypatch.setattr("nodes.dns.node.MAX_REMEMBERED_BYTES", 20_000)
+    rng, most = random.Random(1), 0
+    async with rig() as r:
+        await r.add("lb-1")
+        node = await r.serve()
+        for number in range(120):
+            options = [dns.edns.GenericOption(65001, rng.randbytes(rng.choice((8, 400, 30_000))))]
+            query = dns.message.make_query("www.example.test", "A", id=number, options=options)
+            assert node.respond(query.to_wire(max_size=65535), "us-east", over="tcp")
+            most = max(most, kept_bytes(node))
+    assert 10_000 < most < 22_000
+
+
+def kept_bytes(node: DnsNode) -> int:
+    return sum(
+        len(wire) * len(turns) + sum(len(each.wire) for each in turns)
+        for (wire, *_), turns in node._replies.items()
+    )
+
+
 async def test_a_name_with_another_type_only_is_there_and_has_no_data(autojump_clock: Any) -> None:
     async with rig() as r:
         await r.add("lb-1")
