@@ -13,10 +13,10 @@ from rich.text import Text
 from emu.cli.columns import Cell, Column, fitted
 from emu.machine import units
 from emu.model.faults import to_record
-from emu.observe.annotations import fault_text
 from emu.observe.explaining import shown_writes
 from emu.observe.shown import EFFECTS
 from emu.observe.shown import duration as seconds
+from emu.observe.wording import fault_text
 from emu.running import doors
 from emu.topology.tiers import words_of
 

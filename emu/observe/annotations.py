@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from emu.machine.units import format_value, key_of
 from emu.model.vocabulary import operations_of, verbs_of
+from emu.observe.wording import UNSHOWN, fault_text, is_said
 from nodes.kind import Kind, Mark
 
 OWN_MARKS: Final = (
@@ -24,9 +24,6 @@ OWN_MARKS: Final = (
 HIDDEN_FIELDS: Final = frozenset(
     {"index", "time_s", "level", "event", "node", "tier", "region", "error"}
 )
-MOST_NAMED: Final = 6
-"""Of the nodes that a fault takes; of more, it is told how many."""
-UNSHOWN: Final = frozenset({"number", "at_s", "ended_s", "for_s", "verb", "affected"})
 
 Span = dict[str, Any]
 """`{"start_s", "end_s" (None: a moment; or it goes on), "active", "kind", "text", "tags"}`; of a
@@ -70,7 +67,7 @@ def _names(record: Mapping[str, Any]) -> list[str]:
     """The words of a fault's record that may name nodes, tiers and regions."""
     main, *options = [each for key, each in record.items() if key not in UNSHOWN] or [""]
     found: list[str] = []
-    for each in (main, *filter(_is_said, options), record.get("affected", ())):
+    for each in (main, *filter(is_said, options), record.get("affected", ())):
         for text in each if isinstance(each, list | tuple) else [each]:
             found += text.replace(",", " ").split() if isinstance(text, str) else ()
     return found
@@ -92,34 +89,6 @@ def _told_spans(
                 break
         found.append(span)
     return found
-
-
-def fault_text(record: Mapping[str, Any]) -> str:
-    """`kill web-2 (one web)`, `kill region us (21 nodes)`, `slow web: latency 80ms`: a fault's
-    record in words."""
-    values = [(key, each) for key, each in record.items() if key not in UNSHOWN]
-    main, rest = (values[0][1], values[1:]) if values else ("", [])
-    words = " / ".join(map(str, main)) if isinstance(main, list | tuple) else str(main)
-    nodes = record.get("affected", ())
-    affected = ", ".join(nodes)
-    if len(nodes) > MOST_NAMED:
-        words = f"{words} ({len(nodes)} nodes)"
-    elif affected and affected != words:
-        words = f"{affected} ({words})"
-    shown = [_option(key, each) for key, each in rest if _is_said(each) or key == "nodes"]
-    return f"{record['verb']} {words}" + (f": {', '.join(shown)}" if shown else "")
-
-
-def _is_said(value: Any) -> bool:
-    return value not in ("", None, False, 0, 0.0, "all", "none", "hold", (), [])
-
-
-def _option(key: str, value: Any) -> str:
-    word = key_of(key)
-    if value is True:
-        return word.replace("_", " ")
-    shown = format_value(key, value) if isinstance(value, float) else str(value)
-    return f"{word.replace('_', ' ')} {shown}"
 
 
 def _moment(event: Mapping[str, Any], kind: str) -> Span:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from emu.alerts.states import FIRING, Firing
 from emu.model.topology import Tier, Topology
-from emu.observe.annotations import fault_text
 from emu.observe.sampling import Counts, Sample, Sampler
+from emu.observe.wording import fault_text
 from emu.running.leaders import leaderless
 from emu.running.supervisor import Cluster
 from emu.running.views import kinds, ps_row

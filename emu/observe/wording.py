@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from emu.observe.annotations import fault_text
+from emu.machine.units import format_value, key_of
 
 OWN_COLUMNS: Final = frozenset({"index", "time_s", "level", "event", "node", "tier", "region"})
 """Shown in columns of their own."""
@@ -15,11 +15,43 @@ FAULTS: Final = frozenset({"fault started", "fault ended"})
 MAX_VALUE_CHARS: Final = 160
 """Longer ones are cut; as JSON they are whole."""
 BETWEEN: Final = "  "
+MOST_NAMED: Final = 6
+"""Of the nodes that a fault takes; of more, it is told how many."""
+UNSHOWN: Final = frozenset({"number", "at_s", "ended_s", "for_s", "verb", "affected"})
 
 
 def fields(event: Mapping[str, Any]) -> str:
     """`server=web-2  why=status 503`; of faults and alerts sentences; "" if there is nothing."""
     return BETWEEN.join(_parts(event))
+
+
+def fault_text(record: Mapping[str, Any]) -> str:
+    """`kill web-2 (one web)`, `kill region us (21 nodes)`, `slow web: latency 80ms`: a fault's
+    record in words."""
+    values = [(key, each) for key, each in record.items() if key not in UNSHOWN]
+    main, rest = (values[0][1], values[1:]) if values else ("", [])
+    words = " / ".join(map(str, main)) if isinstance(main, list | tuple) else str(main)
+    nodes = record.get("affected", ())
+    affected = ", ".join(nodes)
+    if len(nodes) > MOST_NAMED:
+        words = f"{words} ({len(nodes)} nodes)"
+    elif affected and affected != words:
+        words = f"{affected} ({words})"
+    shown = [_option(key, each) for key, each in rest if is_said(each) or key == "nodes"]
+    return f"{record['verb']} {words}" + (f": {', '.join(shown)}" if shown else "")
+
+
+def is_said(value: Any) -> bool:
+    """Whether an option is otherwise than when nothing is said."""
+    return value not in ("", None, False, 0, 0.0, "all", "none", "hold", (), [])
+
+
+def _option(key: str, value: Any) -> str:
+    word = key_of(key)
+    if value is True:
+        return word.replace("_", " ")
+    shown = format_value(key, value) if isinstance(value, float) else str(value)
+    return f"{word.replace('_', ' ')} {shown}"
 
 
 def _parts(event: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emu.observe.annotations import fault_text, for_grafana, spans
+from emu.observe.annotations import for_grafana, spans
+from emu.observe.wording import fault_text
 from nodes.kinds import KINDS
 
 KILL = {"number": 1, "at_s": 10.0, "verb": "kill", "target": "one web", "affected": ["web-2"]}
