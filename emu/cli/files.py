@@ -29,7 +29,8 @@ def complete_file(incomplete: str) -> list[str]:
         for path in found
         if path.is_dir() or path.suffix in (".yaml", ".yml")
     ]
-    return [*here, *(name for name in shipped.names() if name.startswith(incomplete))]
+    ours = (*shipped.names(), *shipped.experiments())
+    return [*here, *(name for name in ours if name.startswith(incomplete))]
 
 
 FileArgument = Annotated[
@@ -66,6 +67,7 @@ def read_topology(
         _tell(error.problems, file)
     except OSError as error:
         known = ", ".join(shipped.names())
+        known += f"; and the experiments {', '.join(shipped.experiments())}"
         output.fail(f"cannot read {file}: {error.strerror}; with emu come {known}", output.USAGE)
     for code in found.code:
         output.note(f"this topology runs Python code: {code}", style="yellow")
