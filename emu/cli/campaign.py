@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from emu.seeds.run import SeedResult, SeedRun
 
 SHOWN_OPERATIONS: Final = 12
+FEW_SEEDS: Final = 20
+"""Of fewer it is no news that they do not meet everything."""
 RAREST_SHOWN: Final = 5
 """Of the states that were met; `--json` has all."""
 SHRUNK_SEEDS: Final = 1
@@ -202,7 +204,7 @@ def tell(record: Mapping[str, Any]) -> None:
     if record["judged"]:
         output.note(f"judged: {_counts(record['judged'])} operations")
     if record["reached"] or record["never"]:
-        _tell_reached(record["reached"], record["never"])
+        _tell_reached(record["reached"], record["never"], record["seeds"])
     if record["undecided"]:
         output.note(f"undecided (too long to check): seeds {record['undecided']}", style="yellow")
     speed = record["virtual_s"] / max(record["wall_s"], 1e-9)
@@ -227,10 +229,14 @@ def fewest(found: Shrunk) -> str:
     return f"seed {found.seed} fails with {one} its {found.of} faults:\n{found.yaml}"
 
 
-def _tell_reached(reached: dict[str, int], never: list[str]) -> None:
+def _tell_reached(reached: dict[str, int], never: list[str], seeds: int) -> None:
     """What the campaign met of the states that matter, and what it says nothing about."""
     output.note(f"met {len(reached)} of {len(reached) + len(never)} states that matter")
     for state, times in list(reached.items())[-RAREST_SHOWN:]:
         output.note(f"  {times:>7,} × {state}", style="dim")
+    if never and seeds < FEW_SEEDS:
+        told = f"the others are named where {FEW_SEEDS} seeds or more did not meet them"
+        output.note(f"          {told}", style="dim")
+        return
     for state in never:
         output.note(f"    never   {state}", style="yellow")

@@ -116,6 +116,8 @@ def problem(error: RpcError, statement: Statement, width: int) -> list[Text]:
         line, column = error.details
         shown, caret = sql_text.place_in(statement.text, line, column, max(20, width - 4))
         lines += [Text(f"  {shown}"), Text(" " * (2 + cell_len(shown[:caret])) + "^", style="red")]
+    if "no such table" in text:
+        lines.append(Text(r"  \d lists the tables", style="dim"))
     return lines
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from emu.cli import injecting, printing
+from emu.cli import campaign, injecting, printing
 from emu.cli.lines import Repeats, as_json, as_text
 from emu.cli.printing import Printer
 from tests.cli.running import PATIENCE_S
@@ -101,6 +101,16 @@ def test_who_fails_at_each_request_does_not_fill_the_screen() -> None:
     assert told == [(1, None), (2, None), (3, None), (10, 10), (100, 100)]
     assert repeats.shown({**failed, "node": "web-2"}) == {**failed, "node": "web-2"}
     assert all(repeats.shown(EVENT) is EVENT for _ in range(5))
+
+
+@pytest.mark.parametrize(("seeds", "named"), [(1, False), (20, True)])
+def test_what_a_few_seeds_did_not_meet_is_not_named(seeds: int, named: bool, capsys: Any) -> None:
+    record = dict.fromkeys(("failed", "counted", "not_run", "injected", "judged", "undecided"), ())
+    record |= {"reached": {"a split vote": 3}, "never": ["a torn tail"], "seeds": seeds}
+    campaign.tell({**record, "virtual_s": 9.0, "wall_s": 1.0, "messages": 5, "digest": "d"})
+    told = capsys.readouterr().err
+    assert ("a torn tail" in told) == named and "a split vote" in told
+    assert f"{seeds} seed{'s' if named else ''}, 0 failed" in told
 
 
 def test_when_nobody_reads_any_more_it_is_told_once() -> None:

@@ -195,6 +195,12 @@ def test_a_mistake_is_shown_with_a_caret_under_its_place():
     assert shown[caret:].startswith("rm")
 
 
+def test_who_asks_for_a_table_that_is_not_there_is_told_what_lists_them():
+    error = RpcError("bad_request", "no such table: people", 1, 15)
+    lines = sql_shown.problem(error, Statement("select * from people", 1, 21), 80)
+    assert lines[-1].plain == r"  \d lists the tables"
+
+
 def test_an_unknown_outcome_is_called_so():
     (line,) = sql_shown.problem(RpcError("timeout", "no answer"), Statement("x", 1, 1), 80)
     assert line.plain == "it is not known whether this took effect: no answer"
