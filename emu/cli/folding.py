@@ -2,6 +2,7 @@
 
 The rest stands below the last column that began in the line's left part, so that rows stay rows.
 Only on a terminal: what a pipe or a file gets, or is in a Text of `no_wrap`, is as long as it is.
+And what strangers wrote into a text is no command of the terminal on which it is shown.
 """
 
 from __future__ import annotations
@@ -19,16 +20,38 @@ LEAST_CHARS: Final = 30
 """Of width; nothing is gained in a narrower one."""
 _COLUMN: Final = re.compile(r"(?:^|  ) *(?=\S)")
 _GAP: Final = re.compile(r" +")
+_COMMANDS: Final = {
+    **{code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"},
+    **dict.fromkeys((*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
+}
+"""Characters that a terminal obeys → what is shown for them, one cell each."""
 
 
 class FoldingConsole(Console):
-    """A console that folds texts where it prints on a terminal."""
+    """A console that folds texts, and shows no commands, where it prints on a terminal."""
 
     def print(self, *objects: Any, **how: Any) -> None:
+        if self.is_terminal:
+            objects = tuple(_unheard(each) for each in objects)
         if self.is_terminal and self.width >= LEAST_CHARS:
             markup = how.get("markup", True)
             objects = tuple(_fold(each, self.width, markup is not False) for each in objects)
         super().print(*objects, **how)
+
+
+def harmless(text: str) -> str:
+    """The text, of the same length, with a picture of each character that a terminal obeys."""
+    return text.translate(_COMMANDS)
+
+
+def _unheard(what: RenderableType) -> RenderableType:
+    """It without what a terminal would obey, but for our own styles."""
+    if isinstance(what, str):
+        return harmless(what)
+    if isinstance(what, Text) and harmless(what.plain) != what.plain:
+        what = what.copy()
+        what.plain = harmless(what.plain)
+    return Group(*map(_unheard, what.renderables)) if isinstance(what, Group) else what
 
 
 def _fold(what: RenderableType, width: int, markup: bool) -> RenderableType:

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 import typer
 from rich.table import Table
 
-from emu.cli.folding import FoldingConsole
+from emu.cli.folding import FoldingConsole, harmless
 from emu.observe.shown import duration
 from nodes.parts import jsons
 
@@ -67,8 +67,9 @@ def result(value: Any) -> None:
 
 
 def line(text: str) -> None:
-    """A line on stdout, as it is: rich would wrap it, and read codes in it."""
-    sys.stdout.write(f"{text}\n")
+    """A line on stdout, as it is (on a terminal without what that would obey): rich would wrap it,
+    and read codes in it."""
+    sys.stdout.write(f"{harmless(text) if sys.stdout.isatty() else text}\n")
 
 
 def note(text: str, style: str | None = None) -> None:

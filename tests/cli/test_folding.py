@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import StringIO
 
 import pytest
+from rich.console import Group
 from rich.text import Text
 
 from emu.cli import output
@@ -78,3 +79,24 @@ def test_a_narrow_table_loses_what_may_go_and_folds_its_widest_column(
     assert "127.7.1.15" not in told and "…" not in told
     assert {"queue-broker-1-1", "running", "99"} <= set(told.split())
     assert max(map(len, told.split("\n"))) <= 50
+
+
+STRANGERS = "a\x1b[31mb\x07\x9b2J\u202ec\r\td\ne"
+
+
+@pytest.mark.parametrize("made", [str, Text, lambda text: Text(text, style="red", no_wrap=True),
+                                  lambda text: Group(Text(text))])  # fmt: skip
+def test_what_strangers_wrote_is_no_command_of_the_terminal(made) -> None:
+    seen = StringIO()
+    console = FoldingConsole(file=seen, force_terminal=True, color_system=None, width=80)
+    console.print(made(STRANGERS), markup=False)
+    told = seen.getvalue()
+    assert [each for each in told if each in "\x1b\x07\x9b\r\u202e"] == []
+    assert told.startswith("a\u241b[31mb") and "\ufffd2J\ufffdc" in told and told.endswith("\ne\n")
+
+
+def test_a_pipe_gets_what_strangers_wrote() -> None:
+    seen = StringIO()
+    console = FoldingConsole(file=seen, color_system=None, width=80, soft_wrap=True)
+    console.print("a\x1b[31mb", markup=False)
+    assert "a\x1b[31mb" in seen.getvalue()
