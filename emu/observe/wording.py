@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from emu.machine.units import format_value, key_of
 
-OWN_COLUMNS: Final = frozenset({"index", "time_s", "level", "event", "node", "tier", "region"})
+OF_EVERY_EVENT: Final = frozenset({"index", "time_s", "level", "event"})
+OWN_COLUMNS: Final = OF_EVERY_EVENT | {"node", "tier", "region"}
 """Shown in columns of their own."""
 FIRES: Final = "alert firing"
 CLEARED: Final = "alert cleared"
@@ -65,7 +66,8 @@ def _parts(event: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_text(said.pop('alert', ''))}, which was: {why}"
         said.pop("severity", None)
     elif name in FAULTS and "verb" in said:
-        yield _text(fault_text(said))
+        fault = {key: each for key, each in event.items() if key not in OF_EVERY_EVENT}
+        yield _text(fault_text(fault))  # the `tier` of one is what was scaled
         said = {key: each for key, each in said.items() if key == "number"}
     for key, each in said.items():
         yield _text(each) if key == name else f"{key}={_text(each)}"

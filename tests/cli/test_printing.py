@@ -84,6 +84,8 @@ def event(level: str, name: str, **fields: Any) -> dict[str, Any]:
         (event("info", "fault started", verb="partition", between=("db primary", "db"),
                one_way=False, mode="hold", number=2),
          "fault started  partition db primary / db  number=2"),
+        (event("info", "fault started", verb="scale", tier="web", nodes=0, number=1),
+         "fault started  scale web: nodes 0  number=1"),
         (event("info", "verdict", verdict="passed"), "verdict  passed"),
         (event("info", "members changed", members=[["db-1", "voter"], ["db-2", "voter"]]),
          "members changed  members=db-1 voter, db-2 voter"),
