@@ -54,7 +54,7 @@ class Elsewhere:
 
     async def _look(self) -> None:
         desk, found = self._desk, dict[Where, Range]()
-        wanted = self._wanted()
+        wanted, before = self._wanted(), self._committed()
         for name in {topic: None for topic, _ in wanted}:
             for place in {desk.home.tier_of(number): None for topic, number in wanted
                           if topic == name}:  # fmt: skip
@@ -64,6 +64,14 @@ class Elsewhere:
             del desk.elsewhere[where]
         desk.elsewhere |= found
         await self._look_how_old()
+        beyond = [
+            (name, where, offset, max(found[where]))
+            for name, where, offset in before
+            if where in found and offset > max(found[where])
+        ]
+        if beyond:
+            self._ctx.log.warning("offsets beyond the end", offsets=len(beyond))
+            self._decide(partial(self._grouping.go_back, beyond))
         if any(self._grouping.skipped(name) for name in desk.state.groups):
             for name in list(desk.state.groups):
                 self._decide(partial(self._grouping.skip, name))
@@ -77,6 +85,15 @@ class Elsewhere:
                 if known is not None and number not in known.partitions:
                     found[topic, number] = None
         return found
+
+    def _committed(self) -> list[tuple[str, Where, int]]:
+        """How far each group was before others are asked: what they answer then is not older."""
+        groups = self._desk.state.groups
+        return [
+            (name, where, offset)
+            for name, group in groups.items()
+            for where, offset in group.committed.items()
+        ]
 
     async def _look_how_old(self) -> None:
         """Of where each group goes on, as far as there is something."""

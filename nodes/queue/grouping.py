@@ -182,6 +182,15 @@ class Grouping:
         if starts:
             self._desk.do(SKIP, name, starts)
 
+    def go_back(self, beyond: Sequence[tuple[str, Where, int, int]]) -> None:
+        """(group, partition, offset, end): where another broker group's log ends before what was
+        committed (it was restored, or lost its end), the group goes on at that end: else it would
+        never read what comes there."""
+        for name, where, offset, end in beyond:
+            group = self._desk.state.groups.get(name)
+            if group is not None and group.committed.get(where) == offset:
+                self._desk.do(SEEK, name, [[*where, end]])
+
     def told(self, name: str) -> dict[str, Any]:
         """Who is in a group, and how far it is."""
         self._desk.home.check_home(name, "the group")

@@ -35,6 +35,8 @@ EVENTS: Final = {
     "no heartbeat": "A consumer could not say that it lives; it says so again.",
     "no word from other brokers": "How far partitions of other broker groups are is not known now.",
     "record not read": "A broker could not read a record of its own just now; it tries again.",
+    "offsets beyond the end": "A partition ends before what a group has read of it, as after a "
+    "restore: the group goes on at that end.",
     "not given back": "A front could not give back what its consumer had; its time ends that.",
 }
 QUEUE: Final = Kind(

@@ -174,6 +174,27 @@ def test_offsets_grow_and_only_a_group_without_members_may_be_sent_back() -> Non
     sim(script, TEXT)
 
 
+def test_a_group_that_is_beyond_the_end_of_another_brokers_partition_goes_on_at_that_end() -> None:
+    """As after a restore, whose copies of broker groups are not of the same moment."""
+
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        rows = [["orders", number, 5] for number in range(6)]
+        taken = []
+        for row in rows:
+            await c.call(FRONT, "publish", "orders", [[None, "old"]], {"partition": row[1]})
+            try:
+                taken.append(await c.call(FRONT, "commit", "readers", "", 0, [row]))
+            except RpcError as error:
+                assert error.code == "out_of_range", "a broker knows the ends of its own"
+        assert len(taken) == 3
+        await c.sleep(2.5)
+        told = await c.call(FRONT, "committed", "readers")
+        assert [offset for _, _, offset in told["offsets"]] == [1, 1, 1]
+
+    sim(script, TEXT)
+
+
 def test_members_and_offsets_survive_the_leader() -> None:
     async def script(c: Scenario) -> None:
         await ready(c)
