@@ -44,6 +44,8 @@ class QueueFrontNode:
         self.client: QueueClient
         self._ties = Ties(self._gone)
         self._attempts: dict[str, int] = {}
+        self._leaving: dict[str, trio.Event] = {}
+        """Consumers whose connection has ended, until what they had is given back."""
         self._nursery: trio.Nursery
         self._spread = ctx.rng("queue-front")
 
@@ -201,6 +203,8 @@ class QueueFrontNode:
         given = dict(options or {})
         wait_s = _wait_s(given) / len(tiers)
         self._ties.tie(consumer, call.ending)
+        while (leaving := self._leaving.get(consumer)) is not None:
+            await leaving.wait()  # else what it gets now would be given back with that
         self._attempts[consumer] = self._attempts.get(consumer, 0) + 1
         given.setdefault("attempt", self._attempts[consumer])
         given["wait_ms"] = int(1000 * wait_s)
@@ -217,14 +221,18 @@ class QueueFrontNode:
 
     def _gone(self, consumer: str) -> None:
         self._attempts.pop(consumer, None)
-        self._nursery.start_soon(self._give_up, consumer)
+        left = self._leaving[consumer] = trio.Event()
+        self._nursery.start_soon(self._give_up, consumer, left)
 
-    async def _give_up(self, consumer: str) -> None:
+    async def _give_up(self, consumer: str, left: trio.Event) -> None:
         for tier in self.client.tiers:
             try:
                 await self.client.ask(tier, words.RELEASE, "", "", consumer, {"failed": True})
             except RpcError as error:
                 self.ctx.log.debug("not given back", consumer=consumer, why=str(error))
+        if self._leaving.get(consumer) is left:
+            del self._leaving[consumer]
+        left.set()
 
     def _settling(self, name: str) -> Any:
         """Where the deliveries are from."""

@@ -108,6 +108,27 @@ def test_an_acquire_that_nobody_hears_gives_back_what_it_got_unharmed_and_nothin
     sim(script, QUEUE)
 
 
+def test_what_a_consumer_gets_by_a_new_connection_does_not_go_with_the_old_one() -> None:
+    """While a leader is missing both wait for the next one: to give back, and to be given."""
+
+    async def script(c: Scenario) -> None:
+        await ready(c, "jobs")
+        await put(c, "a", "b")
+        (front,) = await c.ps(FRONT)
+        asked = "acquire", "jobs", "workers", "w", {"lock_ms": 60_000}
+        old = c.cluster.operator.client(front["name"], 7000)
+        assert (await old.call(*asked))["deliveries"]
+        await c.crash(await primary_of(c))
+        old.close()
+        await c.sleep(0.05)
+        new = c.cluster.operator.client(front["name"], 7000)
+        (job,) = (await new.call(*asked, timeout_s=20))["deliveries"]
+        await c.sleep(2)
+        await new.call("ack", "jobs", "workers", [named(job)])
+
+    sim(script, QUEUE.replace("max_deliver: 1", "max_deliver: 9"))
+
+
 def test_dead_letters_have_somewhere_to_go_whoever_declares_their_topic() -> None:
     async def script(c: Scenario) -> None:
         await ready(c, "jobs")
