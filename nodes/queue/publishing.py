@@ -57,13 +57,17 @@ class Publishing:
         if name in topics:
             return self.declare(name, options)
         try:
-            wanted = with_dead_letters(
-                {**{each: topic.options for each, topic in topics.items()}, name: options}
-            )
+            near = {
+                each: topic.options
+                for each, topic in topics.items()
+                if each == options.dead_letters or topic.options.dead_letters == name
+            }
+            wanted = with_dead_letters({**near, name: options})
         except ValueError as error:
             raise RpcError("bad_request", str(error)) from error
-        self._expect_places(len(wanted) - len(topics))
-        for each in [each for each in wanted if each not in topics]:
+        new = [each for each in wanted if each not in topics]
+        self._expect_places(len(new))
+        for each in new:
             self.declare(each, wanted[each])
         return True
 
