@@ -91,7 +91,7 @@ class GroupClient:
             try:
                 if not name:
                     raise RpcError("unavailable", f"tier {self.tier} has no members")
-                attempt_s = min(left_s, wait_s + max(ATTEMPT_S, (left_s - wait_s) / 3))
+                attempt_s = min(left_s, max(ATTEMPT_S + wait_s, left_s / 3))
                 if self.ctx.rare("give up an attempt early"):
                     attempt_s = min(left_s, HASTY_S)
                 client = self._client(name)
