@@ -86,8 +86,7 @@ class Functions:
         return self._db
 
     def _changes(self) -> int:
-        db = self._asked_of("changes")
-        return db.changes() if db.total_changes() > self._changes_before else 0
+        return self._asked_of("changes").changes()
 
     def _total_changes(self) -> int:
         return self._asked_of("total_changes").total_changes() - self._changes_before

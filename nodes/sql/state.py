@@ -438,6 +438,8 @@ class SqlState:
         self._functions.begin()
         with self._rules.own():
             self.db.execute("SAVEPOINT emu")
+            if self.db.changes():  # it counts for this transaction alone
+                self.db.execute(f"DELETE FROM {REQUESTS_TABLE} WHERE 0")
 
     def _roll_back(self) -> None:
         self._noted.clear()

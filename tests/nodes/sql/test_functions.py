@@ -134,6 +134,19 @@ def test_statements_that_are_run_again_are_told_the_same():
     assert seen == [each["rows"] for each in executed(made, steps, 2).results]
 
 
+def test_changes_inside_of_a_statement_are_not_those_of_an_earlier_transaction():
+    made = with_table()
+    again = (
+        "CREATE TRIGGER again AFTER UPDATE ON t BEGIN UPDATE t SET id = id WHERE id = new.id; END"
+    )
+    executed(made, [again], 2)
+    executed(made, ["INSERT INTO t VALUES ('1', 1), ('2', 2), ('3', 3)"], 3)
+    update = "UPDATE t SET n = changes() RETURNING n"
+    rehearsed = made.rehearse([update])[-1]["rows"]
+    assert rehearsed == executed(made, [update], 4).results[-1]["rows"]
+    assert set(map(tuple, rehearsed)) == {(0,)}
+
+
 NO_UTF8 = "CAST(x'61ff62' AS TEXT)"
 
 
