@@ -203,13 +203,13 @@ class Working:
         written only where that is longer than what was said before.)"""
         found = self._held(topic, group, deliveries)
         lock_ms = lock_ms or int(found.options.ack_wait_s * 1000)
+        due_s = self._desk.now_s() + lock_ms / 1000
         for number, offsets in _by_partition(deliveries).items():
             entries = found.cursors[group][number].entries
             longer = [offset for offset in offsets if entries[offset].wait_ms < lock_ms]
             if longer:
                 self._desk.do(RENEW, topic, group, number, longer, lock_ms)
             for offset in offsets:
-                due_s = self._desk.now_s() + lock_ms / 1000
                 self._desk.deadlines.set((LOCK, topic, group, number, offset), due_s)
         return len(deliveries)
 
