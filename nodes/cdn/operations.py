@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from nodes.operations import Console, Operation
+from nodes.operations import Console, Ended, Method, Operation, options_of, silent_lines
 from protocols.control import DESCRIBE
 from protocols.errors import RpcError
 
@@ -91,19 +91,14 @@ async def _origin(console: Console, tier: str) -> str:
     return ""
 
 
-async def objects(console: Console, word: Objects) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = []
-    for member in console.seen(word.tier):
-        if not member.running:
-            continue
-        try:
-            answer = await console.ask(member.name, "objects", word.prefix, word.most)
-        except RpcError:
-            continue
-        for url, status, size, age_s, left_s, tags in answer["objects"]:
-            rows.append({"node": member.name, "url": url, "status": status, "bytes": size,
-                         "age_s": age_s, "fresh_s": left_s, "tags": tags})  # fmt: skip
-    return {"objects": rows}
+def _listed(ended: Ended) -> dict[str, Any]:
+    rows = [
+        {"node": name, "url": url, "status": status, "bytes": size,
+         "age_s": age_s, "fresh_s": left_s, "tags": tags}
+        for name, answer in ended.answers.items()
+        for url, status, size, age_s, left_s, tags in answer["objects"]
+    ]  # fmt: skip
+    return {"objects": rows, **({"silent": dict(ended.silent)} if ended.silent else {})}
 
 
 def _gone(told: Mapping[str, Any]) -> str:
@@ -113,14 +108,13 @@ def _gone(told: Mapping[str, Any]) -> str:
 
 
 def _rows(told: Mapping[str, Any]) -> str:
-    if not told["objects"]:
-        return "no objects"
-    return "\n".join(
+    rows = [
         f"{row['node']:<12}{row['bytes']:>9} B  age {row['age_s']:>7.1f} s  "
         f"{'fresh' if row['fresh_s'] > 0 else 'stale'} {abs(row['fresh_s']):>7.1f} s  {row['url']}"
         f"{'  [' + ', '.join(row['tags']) + ']' if row['tags'] else ''}"
         for row in told["objects"]
-    )
+    ]
+    return "\n".join([*(rows or ["no objects"]), *silent_lines(told)])
 
 
 OPERATIONS: Final = (
@@ -129,7 +123,8 @@ OPERATIONS: Final = (
         example="cdn purge edge --url /static/style.css",
     ),
     Operation(
-        Objects, "tier of edges", run=objects, shown=_rows,
+        Objects, "tier of edges", Method("objects", options_of), asks="whoever answers",
+        result=_listed, shown=_rows,
         example="cdn objects edge --prefix /static/",
     ),
 )  # fmt: skip

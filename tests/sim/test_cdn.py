@@ -10,7 +10,10 @@ import pytest
 
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
+from nodes.cdn.operations import OPERATIONS
 from protocols.errors import RpcError
+
+_, OBJECTS = OPERATIONS
 
 SITE = """
 regions: [us, eu]
@@ -72,6 +75,19 @@ def test_a_purge_goes_to_the_shield_and_all_edges_and_outlives_their_restart():
         assert told["objects"] >= 2
         assert {"edge-1", "edge-2", "shield-1"} == set(told["nodes"])
         assert word_at(await why(c, "/static/mark.svg"), "edge") == "MISS"
+
+    run(script, loads(SITE), seed=2)
+
+
+def test_objects_names_the_edges_that_did_not_answer():
+    async def script(c: Scenario) -> None:
+        await warm(c)
+        await why(c, "/static/mark.svg", "us")
+        await c.kill("edge-2")
+        told = await (await c.cdn_objects("edge", prefix="/static/mark")).ended()
+        assert [row["url"] for row in told["objects"]] == ["www.example.test/static/mark.svg"]
+        assert told["silent"] == {"edge-2": "it is down"}
+        assert OBJECTS.shown(told).splitlines()[-1] == "edge-2: no answer: it is down"
 
     run(script, loads(SITE), seed=2)
 
