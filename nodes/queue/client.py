@@ -122,12 +122,12 @@ class QueueClient:
             except RpcError as error:
                 cause = earlier(error)
                 unknown = unknown if cause.definite else cause
-                if unknown is not None and error.code in UNTELLING:
-                    told = f"{unknown}; then {error}"
-                    raise RpcError("unknown_outcome", told) from error
                 is_over = deadline_s - clock.monotonic_s() <= LEAST_LEFT_S
-                if is_over or not (error.code in ELSEWHERE or self._waits(method, params, error)):
-                    raise (unknown or error if is_over else error) from unknown
+                again = error.code in ELSEWHERE or self._waits(method, params, error)
+                if is_over and unknown is not None:
+                    raise unknown from None
+                if is_over or not again:
+                    raise _about_all(error, unknown) from unknown
             await clock.sleep(PAUSE_S)  # a group gives up at once where little time is left
 
     def _waits(self, method: str, params: Sequence[Any], error: RpcError) -> bool:
@@ -422,8 +422,17 @@ class Producer:
 
 MOST_TOGETHER: Final = 100
 """Records of several publishers in one request."""
-UNTELLING: Final = (
-    "stale_generation", "fenced", "unknown_producer", "out_of_sequence", "not_found",
+TELLING: Final = (
+    "bad_request", "no_such_method", "too_large", "moved", "out_of_range", "settled",
+    "stale_delivery",
 )  # fmt: skip
-"""Refusals that do not say what became of an attempt before them that nobody answered."""
+"""Refusals that also hold of an attempt before them that nobody answered (`settled` and
+`stale_delivery`: see `settle`). Any other says only that nothing came of the latest one."""
 LOST_PRODUCER: Final = ("unknown_producer", "fenced", "out_of_sequence")
+
+
+def _about_all(error: RpcError, unknown: RpcError | None) -> RpcError:
+    """What is to be told of several attempts, of which the latest was answered by `error`."""
+    if unknown is None or not error.definite or error.code in TELLING:
+        return error
+    return RpcError("unknown_outcome", f"{unknown}; then {error}")

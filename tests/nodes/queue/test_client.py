@@ -41,6 +41,38 @@ async def test_a_group_that_fails_at_once_is_not_asked_without_a_pause(
     assert 10 < asked < 110
 
 
+async def asked_twice(second: RpcError) -> RpcError:
+    """What a client makes of an attempt that nobody answers, and then this."""
+    refusals = [RpcError("unknown_outcome", "it lost its role"), second]
+
+    async def ask(*params: Any, **options: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        raise refusals.pop(0)
+
+    client: Any = QueueClient.__new__(QueueClient)
+    client.topics = {}
+    client.ctx = SimpleNamespace(
+        clock=SimpleNamespace(monotonic_s=trio.current_time, sleep=trio.sleep)
+    )
+    client._groups = SimpleNamespace(of=lambda tier: SimpleNamespace(ask=ask))
+    with pytest.raises(RpcError) as caught:
+        await client.ask("queue-broker-1", words.PUBLISH, "t", [], {})
+    return caught.value
+
+
+@pytest.mark.parametrize("code", ["full", "no_space", "overloaded", "expired", "refused"])
+async def test_a_refusal_does_not_say_that_an_unheard_attempt_before_it_never_happened(
+    autojump_clock: MockClock, code: str
+) -> None:
+    told = await asked_twice(RpcError(code, "not now"))
+    assert not told.definite and code in str(told)
+
+
+async def test_one_that_holds_of_every_attempt_does(autojump_clock: MockClock) -> None:
+    told = await asked_twice(RpcError("out_of_range", "it begins at 7", 7, 9))
+    assert told.code == "out_of_range" and told.details == (7, 9)
+
+
 class Broker:
     """Answers publishes one after the other, each after a moment."""
 
