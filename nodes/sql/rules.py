@@ -241,6 +241,26 @@ class Rules:
             if why == NAMES_TOO_MUCH or why.startswith(BEYOND_SQLITE):
                 raise RpcError("refused", f"{name}: {why}") from error
 
+    def check_triggers(self, db: apsw.Connection, table: str) -> bool:
+        """Whether SQLite could prepare all that a change of this table or view sets off. Raises
+        RpcError where that does what is not allowed: it could only be refused when it fires."""
+        try:
+            with self._own:
+                changes = _changes_of(db, table)
+        except apsw.Error:  # a view of what is not there
+            return False
+        whole = True
+        for change in changes:
+            self._named, self._denied = 0, ""
+            try:
+                db.cursor().execute(f"EXPLAIN {change}", can_cache=False)
+            except ERRORS as error:
+                if self._denied:
+                    why = f"a trigger of {table} could never fire: {self._denied}"
+                    raise RpcError("refused", why) from error
+                whole = False  # what it names may yet be made
+        return whole
+
     def end(self) -> None:
         """The statement that ran last is over, also if not all its rows were wanted: a transaction
         cannot end before."""
@@ -376,6 +396,16 @@ def _denial(action: int, first: str | None, second: str | None) -> str:
     if action == apsw.SQLITE_CREATE_TABLE and str(first).startswith(STATISTICS):
         return DENIED[apsw.SQLITE_ANALYZE]
     return ""
+
+
+def _changes_of(db: apsw.Connection, table: str) -> list[str]:
+    """A statement for each kind of trigger that it may have. Raises apsw.Error."""
+    of = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0"
+    columns = [quoted(name) for (name,) in db.execute(of, (table,))]
+    name = f"main.{quoted(table)}"
+    sets = ", ".join(f"{each} = {each}" for each in columns)
+    updates = [f"UPDATE {name} SET {sets}"] if columns else []
+    return [f"INSERT INTO {name} DEFAULT VALUES", *updates, f"DELETE FROM {name}"]
 
 
 def _place(error: Exception, sql: str) -> tuple[int, ...]:

@@ -37,11 +37,18 @@ def tables(db: apsw.Connection) -> list[str]:
 class Checker:
     """Of one connection. What was found right once is not asked about again."""
 
+    unproven: set[str]
+    """Tables and views whose triggers SQLite has not yet been able to prepare, or was not asked."""
+
     def __init__(self, db: apsw.Connection) -> None:
-        """All that is there now is right."""
         self._db = db
-        self._right = objects(db)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """All that is there now is right: what a transaction made and took back may not be."""
+        self._right = objects(self._db)
         self._own = _own(self._right)
+        self.unproven = _triggered(self._right)
 
     def check(self) -> list[str]:
         """The views that are new. Raises RpcError unless all that has changed may be so."""
@@ -54,12 +61,18 @@ class Checker:
             if each.kind == "table":
                 _check_table(self._db, each.name)
         views = sorted(each.name for each in found - self._right if each.kind == "view")
+        self.unproven |= _triggered(found - self._right)
+        self.unproven &= _triggered(found)
         self._right = found
         return views
 
 
 def _own(found: frozenset[Object]) -> frozenset[Object]:
     return frozenset(each for each in found if is_own(each.name) or is_own(each.table))
+
+
+def _triggered(found: frozenset[Object]) -> set[str]:
+    return {each.table for each in found if each.kind == "trigger"}
 
 
 def _order(each: Object) -> tuple[str, ...]:

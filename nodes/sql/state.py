@@ -223,9 +223,10 @@ class SqlState:
                 if self.db.getautocommit():  # it ended the rehearsal: what follows would be done
                     raise RpcError("refused", "a transaction of these ends all that is open")
         finally:
-            if not self.db.getautocommit():
-                with self._rules.own():
+            with self._rules.own():
+                if not self.db.getautocommit():
                     self.db.execute("ROLLBACK TO rehearsal; RELEASE rehearsal")
+                self._checker.look_again()
             self._schema_changed()
         return outcomes
 
@@ -375,7 +376,7 @@ class SqlState:
         if self._touched_rows and (changed_schema or parts):
             raise RpcError("bad_request", "put schema changes into a batch of their own")
         if changed_schema:
-            self._check_schema()
+            self._check_schema(drops=changed_schema.startswith("DROP "))
             parts.append((sql, self._taken(schema_changed=True)))
             result |= {"columns": [], "did": changed_schema}  # ALTER has some within itself
         wanted = guard.get("rows") if isinstance(guard, dict) else None
@@ -410,14 +411,18 @@ class SqlState:
         self._rules.columns = columns
         return decoded(cursor)
 
-    def _check_schema(self) -> None:
-        """Raises RpcError."""
+    def _check_schema(self, *, drops: bool) -> None:
+        """Raises RpcError. What drops something may leave a trigger that could never fire: else
+        nobody could drop the last but one of them."""
         self._schema_changed()
         self._has_new_schema = True
         with self._rules.own():
             views = self._checker.check()
         for view in views:
             self._rules.check_view(self.db, view)
+        for table in [] if drops else sorted(self._checker.unproven):
+            if self._rules.check_triggers(self.db, table):
+                self._checker.unproven.remove(table)
 
     def _schema_changed(self) -> None:
         """Forget what was known of it."""
@@ -449,6 +454,9 @@ class SqlState:
             with self._rules.own():
                 self.db.execute("ROLLBACK TO emu")
                 self.db.execute("RELEASE emu")
+        if self._has_new_schema:
+            with self._rules.own():
+                self._checker.look_again()
 
 
 def _parse(statements: Sequence[Any]) -> list[tuple[str, Any, Any]]:

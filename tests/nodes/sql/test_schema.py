@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 
 from tests.nodes.sql.rig import executed, state
@@ -127,12 +128,69 @@ def test_the_databases_own_tables_are_nobody_elses(sql, own):
     assert executed(made, [["INSERT INTO t VALUES ('a', 1)"]], 3, "another").record
 
 
-def test_a_trigger_of_a_clients_table_cannot_write_to_the_databases_own():
+@pytest.mark.parametrize(
+    "moment",
+    ["AFTER INSERT ON t", "BEFORE UPDATE ON t", "AFTER UPDATE OF n ON t", "BEFORE DELETE ON t"]
+    + [f"INSTEAD OF {each} ON v" for each in ("INSERT", "UPDATE", "UPDATE OF n", "DELETE")],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"DELETE FROM {OWN}",
+        f"UPDATE [{OWN}] SET lsn = 0",
+        f"REPLACE INTO {OWN.upper()} VALUES ('a', 1, x'')",
+        f"SELECT 1 WHERE 0; INSERT INTO u VALUES (1); DELETE FROM {OWN} WHERE 0",
+        "SELECT json_patch('{}', '{}')",
+    ],
+)
+def test_a_trigger_that_could_only_be_refused_when_it_fires_is_not_made(moment, body):
+    made = state()
+    executed(made, [TABLE, "CREATE TABLE u (id INTEGER PRIMARY KEY)"], 1)
+    executed(made, ["CREATE VIEW v AS SELECT id, n FROM t"], 2)
+    before = made.digests()
+    for _ in range(2):
+        sql = f"CREATE TRIGGER z {moment} BEGIN {body}; END"
+        refused(made, sql, code="refused", match="of [tv] could never fire: .*(belongs|allowed)")
+    assert made.digests() == before
+
+
+def test_a_trigger_that_names_what_is_not_there_yet_is_looked_at_when_it_is():
     made = state()
     executed(made, [TABLE], 1)
-    body = f"BEGIN DELETE FROM {OWN}; END"
-    executed(made, [f"CREATE TRIGGER z AFTER INSERT ON t {body}"], 2)
-    refused(made, "INSERT INTO t VALUES ('a', 1)", match="belongs to the database itself")
+    late = f"BEGIN INSERT INTO u VALUES (1); DELETE FROM {OWN}; END"
+    executed(made, [f"CREATE TRIGGER z AFTER INSERT ON t {late}"], 2)
+    table = "CREATE TABLE u (id INTEGER PRIMARY KEY)"
+    refused(made, table, code="refused", match="trigger of t could never fire")
+    executed(made, ["DROP TRIGGER z"], 3)
+    executed(made, [table], 4)
+
+
+def test_a_trigger_on_a_view_of_what_is_gone_stands_in_nobodys_way():
+    made = state()
+    executed(made, [TABLE, "CREATE TABLE u (id INTEGER PRIMARY KEY)"], 1)
+    executed(made, ["CREATE VIEW v AS SELECT * FROM u"], 2)
+    executed(made, ["CREATE TRIGGER z INSTEAD OF DELETE ON v BEGIN SELECT 1; END"], 3)
+    executed(made, ["DROP TABLE u"], 4)
+    executed(made, ["CREATE INDEX i ON t (n)"], 5)
+
+
+def test_triggers_that_could_never_fire_can_be_dropped_one_by_one():
+    made, old = state(), [TABLE]
+    bad = [f"CREATE TRIGGER z{n} AFTER INSERT ON t BEGIN DELETE FROM {OWN}; END" for n in (1, 2)]
+    made.apply(msgpack.packb([(sql, b"") for sql in [*old, *bad]]))  # of a log of before the rule
+    refused(made, "CREATE INDEX i ON t (n)", code="refused", match="could never fire")
+    executed(made, ["DROP TRIGGER z1"], 2)
+    executed(made, ["DROP TRIGGER z2"], 3)
+    executed(made, ["CREATE INDEX i ON t (n)"], 4)
+
+
+def test_a_view_that_was_refused_is_refused_again():
+    made = state()
+    executed(made, [TABLE], 1)
+    columns = ", ".join(f"id AS c{each}" for each in range(600))
+    for _ in range(2):
+        view = f"CREATE VIEW v AS SELECT {columns} FROM t"
+        refused(made, view, code="refused", match="names too much")
 
 
 def test_a_default_that_is_computed_anew_is_no_reason_to_refuse():
