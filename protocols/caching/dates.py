@@ -1,5 +1,5 @@
 """HTTP's dates: the one form that is written, and the two old ones that are still read (RFC 9110,
-5.6.7). Anything else is no date.
+5.6.7). Anything else is no date. A cache reads them in any case (RFC 9111, 4.2).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ _MONTH: Final = "(?P<month>" + "|".join(_MONTHS) + ")"
 _TIME: Final = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 _DAY: Final = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY: Final = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
+_ANY_CASE: Final = re.IGNORECASE | re.ASCII
 _FORMS: Final = (
-    re.compile(rf"{_DAY}, (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT"),
-    re.compile(rf"{_LONG_DAY}, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT"),
-    re.compile(rf"{_DAY} {_MONTH} (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})"),
+    re.compile(rf"{_DAY}, (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT", _ANY_CASE),
+    re.compile(rf"{_LONG_DAY}, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT", _ANY_CASE),
+    re.compile(rf"{_DAY} {_MONTH} (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})", _ANY_CASE),
 )
 _DAYS_OF_MONTH: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _PIVOT_YEARS: Final = 50
@@ -34,7 +35,7 @@ def seconds(text: str, now_s: float) -> float | None:
 
 
 def _seconds(found: re.Match[str], now_s: float) -> float | None:
-    month = _MONTHS.index(found["month"]) + 1
+    month = _MONTHS.index(found["month"].title()) + 1
     day, hour, minute, second = (int(found[each]) for each in ("day", "hour", "minute", "second"))
     if not 0 < day <= _DAYS_OF_MONTH[month - 1] or hour > 23 or minute > 59 or second > 60:
         return None

@@ -17,6 +17,8 @@ _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 _MEMBER: Final = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+"?)+')
 """A quote that is never closed runs to the end, so that each character is looked at once."""
 _DIRECTIVE: Final = re.compile(rf"({_TOKEN})(?:=({_TOKEN}|{_QUOTED}|[^,]*))?")
+_NAME: Final = re.compile(_TOKEN)
+_TAG: Final = re.compile(r'(?:W/)?"[^"]*"|[^\s,]+')
 _ESCAPE: Final = re.compile(r"\\(.)")
 _WHITESPACE: Final = " \t"
 
@@ -74,6 +76,16 @@ def unquoted(argument: str) -> str:
     if len(argument) > 1 and argument[0] == argument[-1] == '"':
         return _ESCAPE.sub(r"\1", argument[1:-1])
     return argument
+
+
+def tags(value: str) -> list[str]:
+    """A list of entity tags, in which a backslash is one as any other character (RFC 9110,
+    8.8.3)."""
+    return _TAG.findall(value)
+
+
+def is_token(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
 
 
 def names(value: str | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from protocols.caching import structured
-from protocols.caching.fields import Headers, combined, directives, names
+from protocols.caching.fields import Headers, combined, directives, is_token, names, unquoted
 
 CACHE_CONTROL: Final = "cache-control"
 TARGETED: Final = "cdn-cache-control"
@@ -42,8 +42,10 @@ class Policy:
         return seconds(self.directives[name] or "") or 0
 
     def fields(self, name: str) -> tuple[str, ...]:
-        """The header fields to which `private` or `no-cache` are confined; (): to none of them."""
-        return names(self.directives.get(name))
+        """The header fields to which `private` or `no-cache` are confined; (): to none of them, or
+        to what cannot be understood."""
+        listed = names(unquoted(self.directives.get(name) or ""))
+        return listed if all(map(is_token, listed)) else ()
 
     def forbids(self, name: str) -> bool:
         """Whether the directive is there, and not confined to some header fields."""

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 
 from protocols.caching.fields import Headers, first
 
-_RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))")
-_CONTENT: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_UNIT: Final = "(?i:bytes)"
+_RANGE: Final = re.compile(rf"{_UNIT}=(?:(\d{{1,18}})-(\d{{0,18}})|-(\d{{1,18}}))", re.ASCII)
+_CONTENT: Final = re.compile(rf"{_UNIT} (\d{{1,18}})-(\d{{1,18}})/(\d{{1,18}}|\*)", re.ASCII)
 
 _SEVERAL: Final = "multipart/byteranges"
 

@@ -45,7 +45,7 @@ def why_not(
     must_understand = "must-understand" in policy
     if must_understand and status not in UNDERSTOOD:
         return f"must-understand, and status {status} is not understood"
-    if policy.forbids("no-store") and not must_understand:
+    if "no-store" in policy and not must_understand:
         return "no-store"
     if policy.forbids("private"):
         return "private"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from protocols.caching import dates
-from protocols.caching.fields import Headers, first, members
+from protocols.caching.fields import Headers, first
+from protocols.caching.fields import tags as listed
 
 CONDITIONS: Final = frozenset(
     {"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since"}
@@ -37,7 +38,7 @@ def is_unchanged(request: Mapping[str, str], headers: Headers, now_s: float) -> 
     if tags is not None:
         if tags.strip() == "*":
             return True
-        return stored is not None and opaque(stored) in [opaque(each) for each in members(tags)]
+        return stored is not None and opaque(stored) in [opaque(each) for each in listed(tags)]
     since_s = dates.seconds(request.get("if-modified-since", ""), now_s)
     if since_s is None:
         return False

@@ -96,14 +96,17 @@ def test_a_text_becomes_a_structured_string_whatever_is_in_it():
         ("Sun, 06 Nov 94 08:49:37 GMT", None),
         ("Sun, 06 Nov 1994 08:49:37 UTC", None),
         ("Sun 06 Nov 1994 08:49:37 GMT", None),
-        ("sun, 06 nov 1994 08:49:37 gmt", None),
+        ("sun, 06 nov 1994 08:49:37 gmt", 784111777),
+        ("SUNDAY, 06-NOV-94 08:49:37 GMT", 784111777),
+        ("sUn nOv  6 08:49:37 1994", 784111777),
+        ("Sun, 06 Nov 1994 08:49:3\u0663 GMT", None),
         ("Sun, 06 Nov 1994 8:49:37 GMT", None),
         ("Sun, 06 Nov 0000 08:49:37 GMT", None),
         ("0", None),
         ("", None),
     ],
 )
-def test_a_date_is_one_of_three_forms(text, expected):
+def test_a_date_is_one_of_three_forms_in_any_case(text, expected):
     assert dates.seconds(text, NOW_S) == expected
 
 

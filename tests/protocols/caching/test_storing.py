@@ -39,7 +39,9 @@ def cc(value):
         (cc("max-age=0"), {}, "never fresh (max-age=0), and no validator"),
         (cc("max-age=0, stale-if-error=9"), {}, ""),
         (cc("no-store, max-age=60"), {}, "no-store"),
+        (cc("no-store=1, max-age=60"), {}, "no-store"),
         (cc("private, max-age=60"), {}, "private"),
+        (cc('max-age=60, private="x'), {}, "private"),
         (cc('private="x", max-age=60'), {}, ""),
         (cc("max-age=60"), {"asked": "no-store"}, "the request says no-store"),
         (cc("max-age=60"), {"method": "POST"}, "POST is not stored"),
@@ -120,6 +122,12 @@ def test_how_long_a_response_is_fresh_and_by_which_rule(headers, seconds, rule):
 )
 def test_how_old_a_response_is_when_it_comes(headers, delay_s, age_s):
     assert freshness.initial_age_s(headers, delay_s, NOW_S + 5) == age_s
+
+
+def test_what_a_cdn_is_told_is_not_for_others_is_not_kept():
+    headers = [("cdn-cache-control", 'max-age=5, private="x"'), ("x", "1"), ("y", "2")]
+    kept = storing.kept_headers(headers, policy.of_response(headers))
+    assert kept == [headers[0], ("y", "2")]
 
 
 def test_what_is_not_for_others_is_not_kept():
