@@ -19,6 +19,7 @@ TOKEN: Final = "x-emu-token"
 VIA: Final = "via"
 PATH: Final = "x-emu-path"
 """The names of the machines so far, for the site's picture of the way."""
+HOPS_LEFT: Final = "max-forwards"
 HARMLESS: Final = frozenset({"close", *fields.HOP_BY_HOP})
 """What `Connection` may name: nothing by which answers differ."""
 _OURS: Final = frozenset({"content-length", "expect", "host", VIA})
@@ -88,9 +89,21 @@ def upstream(request: Request, name: str, *, cacheable: bool) -> list[tuple[str,
         and pair[0] not in UNKEYED
         and (not pair[0].startswith(EMU) or pair[0] == TOKEN)
     ]
+    left = hops_left(request)
+    if left is not None:
+        kept = [pair for pair in kept if pair[0] != HOPS_LEFT]
+        kept.append((HOPS_LEFT, str(max(0, left - 1))))
     before = request.headers.get(VIA, "")
     via = f"{before}, 1.1 {name}" if before else f"1.1 {name}"
     return [*kept, (VIA, via), (PATH, ", ".join(_passed(via)))]
+
+
+def hops_left(request: Request) -> int | None:
+    """Over how many more machines it may go; None: nobody says, or its method gives that no meaning
+    (RFC 9110, 7.6.2)."""
+    if request.method not in ("OPTIONS", "TRACE"):
+        return None
+    return policy.seconds(request.headers.get(HOPS_LEFT, ""))
 
 
 def _passed(via: str) -> list[str]:

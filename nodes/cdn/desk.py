@@ -9,9 +9,9 @@ from typing import Final
 
 from nodes.base import Context
 from nodes.cdn import answering, hits, reach
-from nodes.cdn.asked import READING, Asked, asked, understood, upstream, went_through
+from nodes.cdn.asked import READING, Asked, asked, hops_left, understood, upstream, went_through
 from nodes.cdn.edge import Edge, Look
-from nodes.cdn.fetching import LENGTH, Flights, passed_on
+from nodes.cdn.fetching import LENGTH, Flights, interim_on, passed_on
 from nodes.cdn.flight import Carried, Flight
 from nodes.cdn.hits import PURGED
 from nodes.cdn.purges import Purge, decoded
@@ -28,6 +28,8 @@ from protocols.errors import RpcError
 from protocols.http.message import Request, Response, StreamedResponse
 
 LOOP: Final = 508
+NO_CONTENT: Final = 204
+NOT_IMPLEMENTED: Final = 501
 
 
 class Desk:
@@ -238,6 +240,8 @@ class Desk:
         wanted = asked(request, obey=False)
         if went_through(request, self.edge.name):
             return _loop()
+        if hops_left(request) == 0:
+            return Response(NO_CONTENT if request.method == "OPTIONS" else NOT_IMPLEMENTED)
         status = 0
         headers: list[tuple[str, str]] = []
         try:
@@ -256,7 +260,7 @@ class Desk:
         told = CacheStatus(self.edge.name, forward="method", detail=f"BYPASS: {wanted.method}")
         self._say(told)
         return StreamedResponse(
-            status, answering.appended(headers, told), answer, length, answer.interim
+            status, answering.appended(headers, told), answer, length, interim_on(answer)
         )
 
 

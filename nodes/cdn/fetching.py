@@ -25,6 +25,7 @@ from protocols.http.message import Request
 from protocols.numerals import whole
 
 LENGTH: Final = "content-length"
+CONTINUE: Final = 100
 
 
 class Flights:
@@ -117,7 +118,7 @@ class Flights:
         told = [(PURGED, purge.encoded())] if purge is not None else []
         answer = await self.origin.ask("GET", flight.asked.key, headers + told, body)
         now_s = clock.monotonic_s()
-        flight.status, flight.interim = answer.status, answer.interim
+        flight.status, flight.interim = answer.status, interim_on(answer)
         flight.headers, flight.length_bytes = passed_on(answer.headers)
         came = Came(answer.status, flight.headers, now_s - began_s, now_s, clock.wall_s(), purges)
         return answer, came
@@ -161,6 +162,13 @@ def passed_on(headers: Headers) -> tuple[list[tuple[str, str]], int | None]:
         [pair for pair in kept if pair[0] != LENGTH],
         None if length is None else whole(length),
     )
+
+
+def interim_on(answer: Answer) -> list[tuple[int, Headers]]:
+    """What goes further of what came before an answer: a 100 was for us."""
+    return [
+        (status, passed_on(headers)[0]) for status, headers in answer.interim if status != CONTINUE
+    ]
 
 
 async def _read(answer: Answer, most_bytes: int) -> tuple[Sequence[bytes], bool]:

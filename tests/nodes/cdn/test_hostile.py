@@ -148,6 +148,31 @@ async def test_what_comes_behind_an_answer_is_nobodys_answer(
         assert (await cdn.get(path)).body == b"good"
 
 
+async def test_interim_answers_go_on_without_what_was_for_the_next_hop(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    head = (
+        b"HTTP/1.1 100 Continue\r\n\r\n"
+        b"HTTP/1.1 103 Early\r\nLink: </a>\r\nConnection: x\r\nX: 1\r\nTE: y\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\ngood"
+    )
+
+    async def answer(stream: Stream) -> None:
+        while await stream.receive_some():
+            await stream.send_all(head)
+
+    await cdn.world.serve_directory()
+    await cdn.world.serve(ORIGIN, HTTP_PORT, answer)
+    cdn.world.list_member(ORIGIN, HTTP_PORT)
+    await cdn.begin()
+    for method in (b"GET", b"POST"):
+        ends = b"Host: site\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        answered = await cdn.raw(method + b" /a HTTP/1.1\r\n" + ends)
+        interim, _, rest = answered.partition(b"\r\n\r\n")
+        assert interim == b"HTTP/1.1 103 Early Hints\r\nlink: </a>"
+        assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 async def test_a_body_that_breaks_off_is_not_kept(autojump_clock: MockClock, cdn: Cdn) -> None:
     async def answer(stream: Stream) -> None:
         await stream.receive_some()
@@ -161,6 +186,19 @@ async def test_a_body_that_breaks_off_is_not_kept(autojump_clock: MockClock, cdn
     node = await cdn.begin()
     assert (await cdn.get("/a")).status == 504
     assert len(node.edge.store) == 0
+
+
+async def test_a_request_goes_over_no_more_machines_than_it_says(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    await cdn.start()
+    for method, status in (("OPTIONS", 204), ("TRACE", 501)):
+        assert (await cdn.ask(method, "/a", max_forwards="0")).status == status
+    assert cdn.origin.asked == 0
+    assert (await cdn.ask("OPTIONS", "/a", max_forwards="7")).status == 200
+    await cdn.get("/a", max_forwards="7")
+    told = [each.headers["max-forwards"] for each in cdn.origin.requests]
+    assert told == ["6", "7"]
 
 
 async def test_a_loop_ends(autojump_clock: MockClock, cdn: Cdn) -> None:
