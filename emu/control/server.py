@@ -24,9 +24,10 @@ from emu.operations.operating import Operating, cancel
 from emu.running import doors, logs, views
 from emu.running.active import ActiveFault
 from emu.running.asking import ask_each
+from emu.running.handle import DRAIN_TIMEOUT_S
 from emu.running.leaders import leaderless
 from emu.running.operator import ADMIN_LIMITS
-from emu.running.supervisor import DRAIN_TIMEOUT_S, Cluster
+from emu.running.supervisor import Cluster
 from emu.running.targets import TargetError
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError

@@ -18,6 +18,8 @@ from emu.running.operator import Operator
 from nodes.metrics import Metrics
 
 ASK_TIMEOUT_S: Final = 5.0
+DRAIN_TIMEOUT_S: Final = 10.0
+"""How long a node may take to put down what it has in hand, or to leave its group."""
 
 
 class NodeHandle(Protocol):

@@ -21,12 +21,12 @@ from emu.model.topology import Placement, Topology, check_runners
 from emu.running import asking, directory
 from emu.running.active import Faults, UnderWay, Undo
 from emu.running.directory import DirectoryConfig, Listing, Membership
-from emu.running.handle import ASK_TIMEOUT_S, MakeRunner
+from emu.running.handle import ASK_TIMEOUT_S, DRAIN_TIMEOUT_S, MakeRunner
 from emu.running.in_process import InProcess
 from emu.running.instance import Instance
 from emu.running.operator import Operator
-from emu.running.scaling import check_scaling
-from emu.running.targets import Candidate, TargetError, needs_roles, resolve, unknown_tier
+from emu.running.scaling import Scaling
+from emu.running.targets import Candidate, needs_roles, resolve
 from nodes.base import DIRECTORY_HOST
 from protocols import control
 from protocols.errors import RpcError
@@ -35,7 +35,6 @@ IN_PROCESS: Final[Mapping[str, MakeRunner]] = {"": InProcess}
 CHANGED: Final = "topology changed"
 """The event, with the tiers that are `gone`, if there are any."""
 BOOT_TIMEOUT_S: Final = 60.0
-DRAIN_TIMEOUT_S: Final = 10.0
 SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
 Injector = Callable[["Cluster", Any], Awaitable[Undo | None]]
 """Does a fault now. Returns what undoes it, or None where nothing can. Raises TargetError."""
@@ -73,8 +72,8 @@ class Cluster:
         self.membership = Membership()
         self.ready_s: float | None = None
         self._make_runners = {**IN_PROCESS, **runners}
-        self._stopping = False
-        self._scaling: dict[str, trio.Lock] = {}
+        self.stopping = False
+        self._scaling = Scaling(self)
         self.holding: list[str] = []
         """Tiers whose new members are held back from traffic for now."""
         self._generations: dict[str, int] = {}
@@ -91,7 +90,7 @@ class Cluster:
         return self
 
     async def __aexit__(self, *exc: Any) -> bool | None:
-        self._stopping = True
+        self.stopping = True
         for instance in self.instances.values():
             instance.handle.end(crash=False)
         self.nursery.cancel_scope.cancel()
@@ -109,7 +108,7 @@ class Cluster:
         servers = [each for each in placements if not each.kind.clients]
         if until_led is not None:
             for each in servers:  # lists of nodes are in the file's order
-                self._add(each)
+                self.add(each)
             await self._boot_all([each for each in servers if each.kind.leader is not None])
             await until_led()
             servers = [each for each in servers if each.kind.leader is None]
@@ -121,9 +120,9 @@ class Cluster:
         self.log.info("cluster up", nodes=up, of=len(self.instances))
 
     async def _boot_all(self, placements: list[Placement]) -> None:
-        booting = [self.instances.get(each.spec.name) or self._add(each) for each in placements]
+        booting = [self.instances.get(each.spec.name) or self.add(each) for each in placements]
         for instance in booting:
-            self._list(instance)
+            self.tell_directory(instance)
         for instance in booting:
             self._boot(instance)
         with self.operator.move_on_after(BOOT_TIMEOUT_S) as scope:
@@ -133,7 +132,7 @@ class Cluster:
             late = [each.spec.name for each in booting if not each.settled.is_set()]
             raise TimeoutError(f"not up after {BOOT_TIMEOUT_S:g} s: {', '.join(late[:10])}")
 
-    def _add(self, placement: Placement) -> Instance:
+    def add(self, placement: Placement) -> Instance:
         name = placement.spec.name
         handle = self._runners[placement.kind.runner].handle(placement)
         instance = self.instances[name] = Instance(placement, handle)
@@ -162,10 +161,10 @@ class Cluster:
         placements = {each.spec.name: each for each in topology.placements()}
         for name in plan.restarted:
             await self.remove(name)
-            self._add(placements[name])
+            self.add(placements[name])
             await self.launch_all([name])
         for name in plan.added:
-            self._add(placements[name])
+            self.add(placements[name])
         await self.launch_all(plan.added)
         topology.arm(self.world.links)
         told = {"gone": gone} if gone else {}
@@ -205,12 +204,12 @@ class Cluster:
             started=partial(self._started, instance),
             failed=partial(self._failed, instance),
         )
-        self._list(instance)
+        self.tell_directory(instance)
 
     def _started(self, instance: Instance) -> None:
         instance.state, instance.listed = "up", True
         instance.settled.set()
-        self._list(instance)
+        self.tell_directory(instance)
         if instance.spec.name != DIRECTORY_HOST:
             took_s = self.world.timers.now_s() - instance.started_s
             self._log(instance, "node up", generation=instance.generation, took_s=round(took_s, 4))
@@ -218,7 +217,7 @@ class Cluster:
 
     def _failed(self, instance: Instance, error: str) -> None:
         """It has ended by itself: down, with its error as an event."""
-        if self._stopping:
+        if self.stopping:
             return
         instance.error = error
         self._down(instance, "failed")
@@ -235,17 +234,17 @@ class Cluster:
             self.world.timers.call_at(now_s + wait_s, lambda: self._restart(instance))
 
     def _restart(self, instance: Instance) -> None:
-        if instance.state == "failed" and not self._stopping and not instance.running:
+        if instance.state == "failed" and not self.stopping and not instance.running:
             self._boot(instance)
 
     def _down(self, instance: Instance, state: str) -> None:
         instance.state = state
         instance.role, instance.facts = "", {}
         instance.settled.set()
-        self._list(instance)
+        self.tell_directory(instance)
 
-    def _list(self, instance: Instance) -> None:
-        """Tell the directory. A dead node stays a member, as in life: health checks find out."""
+    def tell_directory(self, instance: Instance) -> None:
+        """What this node is now. A dead node stays a member, as in life: health checks find out."""
         if instance.spec.name != DIRECTORY_HOST:
             self.membership.put(instance.as_member(), instance.spec.group)
 
@@ -271,7 +270,7 @@ class Cluster:
         if not instance.running:
             return
         generation, instance.state = instance.generation, "draining"
-        self._list(instance)
+        self.tell_directory(instance)
         if not now:
             await self._ask_in_order(instance, "drain", "drain not finished")
         if instance.running and instance.generation == generation:
@@ -302,117 +301,14 @@ class Cluster:
             self._log(instance, "node resumed")
             self._faults.end_what_is_over()
 
-    # --- scaling -----------------------------------------------------------------------------
+    # --- members -----------------------------------------------------------------------------
 
     def tier_instances(self, tier: str) -> list[Instance]:
         return [instance for instance in self.instances.values() if instance.spec.tier == tier]
 
     async def scale(self, tier: str, nodes: int) -> int:
-        """Let `tier` have `nodes` members; the youngest go first, drained. Returns the number.
-
-        Once begun it is done, though whoever asked leaves; a tier's scalings follow each other.
-        """
-        if not any(each.name == tier for each in self.topology.tiers):
-            kinds = [each.kind for each in self.topology.tiers if each.group == tier]
-            verbs = [each.verb for kind in kinds for each in kind.operations if each.resizing]
-            raise TargetError(unknown_tier(self.candidates(), tier, dict.fromkeys(verbs)))
-        outcome: list[int | Exception] = []
-        done = trio.Event()
-        self.nursery.start_soon(self._scale_on, tier, nodes, outcome, done)
-        await done.wait()
-        if isinstance(outcome[0], Exception):
-            raise outcome[0]
-        return outcome[0]
-
-    async def _scale_on(
-        self, tier: str, nodes: int, outcome: list[int | Exception], done: trio.Event
-    ) -> None:
-        try:
-            async with self._scaling.setdefault(tier, trio.Lock()):
-                coming = await self._scale(tier, nodes)
-            for name in coming:
-                if name in self.instances:
-                    await self.instances[name].settled.wait()
-            outcome.append(nodes)
-        except Exception as error:  # it is the asker's
-            outcome.append(error)
-        finally:
-            done.set()
-
-    async def _scale(self, tier: str, nodes: int) -> list[str]:
-        """Who comes: they are on their way. Who goes is gone."""
-        check_scaling(self.topology.tier(tier), self.tier_instances(tier), nodes)
-        before = self.topology
-        self.topology = self.topology.scaled(tier, nodes)
-        wanted = {
-            each.spec.name: each for each in self.topology.placements() if each.spec.tier == tier
-        }
-        leaving = [
-            instance.spec.name
-            for instance in self.tier_instances(tier)
-            if instance.spec.name not in wanted
-        ]
-        coming = [name for name in wanted if name not in self.instances]
-        for name in coming:
-            added = self._add(wanted[name])
-            added.founder, added.held = False, tier in self.holding
-            self._come(name)
-        self.topology.arm(self.world.links)
-        try:
-            for name in reversed(leaving):  # one by one: a group must never lose its majority
-                await self._let_leave(name)
-        except RpcError as error:  # whoever has left its group already goes; the others stay
-            staying = leaving[: leaving.index(name) + 1]
-            self.topology = before.scaled(tier, nodes + len(staying))
-            await self._remove_all(leaving[len(staying) :])
-            self._take_back(self.instances[name])
-            raise TargetError(f"{name} stays in its group: {error.message}") from error
-        await self._remove_all(leaving)
-        self.topology.arm(self.world.links)
-        self.log.info("tier scaled", tier=tier, nodes=nodes)
-        return coming
-
-    def _come(self, name: str) -> None:
-        """Start a node that was added, once its machine has booted."""
-        instance = self.instances[name]
-        boot_s = instance.placement.boot_time_s
-        if boot_s <= 0:
-            self.launch(name)
-            return
-        instance.state = "starting"
-        self._list(instance)
-        now_s = self.world.timers.now_s()
-        self.world.timers.call_at(now_s + boot_s, lambda: self._booted(instance))
-
-    def _booted(self, instance: Instance) -> None:
-        """Unless it was started by hand, or taken away, meanwhile."""
-        there = self.instances.get(instance.spec.name) is instance
-        if there and instance.state == "starting" and not instance.running and not self._stopping:
-            self._boot(instance)
-
-    async def _let_leave(self, name: str) -> None:
-        """A member of a replicated group gets out of it before its node is taken away. Raises
-        RpcError where it cannot."""
-        instance = self.instances[name]
-        if not (instance.placement.kind.peers and instance.running):
-            return
-        instance.state = "draining"  # so that nobody takes it in again
-        self._list(instance)
-        try:
-            await instance.handle.ask("leave", timeout_s=DRAIN_TIMEOUT_S)
-        except RpcError as error:
-            if error.code != "no_such_method" and instance.running:
-                raise
-
-    def _take_back(self, instance: Instance) -> None:
-        if instance.running:
-            instance.state = "up"
-            self._list(instance)
-
-    async def _remove_all(self, names: list[str]) -> None:
-        async with trio.open_nursery() as nursery:
-            for name in names:
-                nursery.start_soon(self.remove, name)
+        """Let `tier` have `nodes` members (scaling.py). Returns the number. Raises TargetError."""
+        return await self._scaling.scale(tier, nodes)
 
     async def replace(self, name: str, config: Any) -> None:
         """Drain and end a node, start it on its disk with that config, and wait for that."""
@@ -473,11 +369,13 @@ class Cluster:
 
     # --- asking ------------------------------------------------------------------------------
 
-    async def resolve(self, words: str, **meant: bool) -> list[str]:
+    async def resolve(
+        self, words: str, *, machines: bool = False, links: bool = False
+    ) -> list[str]:
         """Target words to node names (see targets.py). Raises TargetError."""
         if needs_roles(words):
             await self.refresh_roles(words)
-        return resolve(words, self.candidates(), self.rng, **meant)
+        return resolve(words, self.candidates(), self.rng, machines=machines, links=links)
 
     def candidates(self) -> list[Candidate]:
         """Every node as targets see it, with the role it last had."""

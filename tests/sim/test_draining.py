@@ -6,7 +6,7 @@ import trio
 
 import emu
 from emu.running import views
-from emu.running.supervisor import DRAIN_TIMEOUT_S
+from emu.running.handle import DRAIN_TIMEOUT_S
 from emu.topology.loading import loads
 
 PLAN = loads("""
