@@ -20,6 +20,7 @@ from protocols.kv.words import (
     MAX_VALUE_BYTES,
     PRESENT,
 )
+from protocols.numerals import whole
 
 LAST_SLOT: Final = SLOTS - 1
 NO_OPTIONS: Final[dict[str, Any]] = {}
@@ -99,8 +100,9 @@ def parse_cursor(cursor: Any) -> tuple[int, str]:
         return 0, ""
     if type(cursor) is str:
         number, colon, after = cursor.partition(":")
-        if colon and number.isdecimal() and len(number) <= 5 and int(number) < SLOTS:
-            return int(number), after
+        slot = whole(number)
+        if colon and slot is not None and slot < SLOTS:
+            return slot, after
     raise RpcError("bad_request", 'a cursor is "" or what the last page gave')
 
 
