@@ -6,24 +6,41 @@ What could not be done, or not be undone, is refused before it is begun.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import trio
 
-from emu.model.topology import MAX_NODES, Tier
+from emu.machine.world import World
+from emu.model.topology import MAX_NODES, Placement, Tier, Topology
 from emu.running.handle import DRAIN_TIMEOUT_S
 from emu.running.instance import Instance
-from emu.running.targets import TargetError, unknown_tier
+from emu.running.targets import Candidate, TargetError, unknown_tier
 from protocols.errors import RpcError
 
-if TYPE_CHECKING:
-    from emu.running.supervisor import Cluster
+
+class Nodes(Protocol):
+    """What scaling asks of the supervisor, which starts and ends the nodes."""
+
+    topology: Topology
+    instances: dict[str, Instance]
+    holding: list[str]
+    stopping: bool
+    world: World
+    nursery: trio.Nursery
+    log: Any
+
+    def candidates(self) -> list[Candidate]: ...
+    def tier_instances(self, tier: str) -> list[Instance]: ...
+    def add(self, placement: Placement) -> Instance: ...
+    def launch(self, name: str) -> None: ...
+    def tell_directory(self, instance: Instance) -> None: ...
+    async def remove(self, name: str) -> None: ...
 
 
 class Scaling:
-    """Of one cluster, whose supervisor starts and ends its nodes."""
+    """Of one cluster."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Nodes) -> None:
         self.cluster = cluster
         self._locks: dict[str, trio.Lock] = {}
 
