@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 OPERATOR_TIMEOUT_S: Final = 5.0
+ANY_TEXT: Final = {"any_text": True}
+"""The metadata of a field whose value is anybody's text, an empty one, too."""
 DOWN: Final = "it is down"
 """Why a node does not answer that has no process: nor does it remember anything but its disk."""
 

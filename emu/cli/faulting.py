@@ -17,6 +17,7 @@ from emu.cli import injecting, output
 from emu.cli.attach import ClusterOption, JsonOption, attached
 from emu.cli.explain import EXAMPLE
 from emu.cli.helping import help_of
+from emu.cli.spoken import Spoken
 from emu.cli.words import command_of, missing
 from emu.machine import units
 from emu.model import faults
@@ -36,10 +37,11 @@ def register(app: typer.Typer) -> None:
     for verb, kind in faults.VERBS.items():
         if verb not in OWN_COMMANDS:
             told = help_of(kind.__doc__ or "")
-            app.command(verb, rich_help_panel=PANEL, **told)(lasting(kind))
+            app.command(verb, cls=Spoken, rich_help_panel=PANEL, **told)(lasting(kind))
     for name, act, example in (("scale", scale, "scale web=5"), ("faults", active, "faults")):
         told = help_of(act.__doc__ or "")
-        app.command(name, epilog=f"{EXAMPLE}emu {example}", rich_help_panel=PANEL, **told)(act)
+        epilog = f"{EXAMPLE}emu {example}"
+        app.command(name, cls=Spoken, epilog=epilog, rich_help_panel=PANEL, **told)(act)
 
 
 def lasting(kind: type[faults.Fault]) -> Callable[..., None]:

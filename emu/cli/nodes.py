@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand
 
 from emu.cli import output
 from emu.cli.attach import (
@@ -21,6 +20,7 @@ from emu.cli.attach import (
 )
 from emu.cli.files import duration_s
 from emu.cli.lines import as_text
+from emu.cli.spoken import Spoken
 from emu.control.client import ControlEnded
 from emu.machine.levels import LEVELS
 from emu.observe import facts
@@ -192,8 +192,10 @@ def _show_events(target: str, follow: bool, tail: int, cluster: str, as_json: bo
             output.note("the cluster has ended")
 
 
-class TakesNumbers(TyperCommand):
-    """A word such as `-1` or `-2.5e3` is a param, as no option is called so."""
+class TakesNumbers(Spoken):
+    """A word such as `-1` or `-2.5e3` is a param, as no option is called so; "" is one, too."""
+
+    any_texts = frozenset({"params"})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         plain = args.index("--") if "--" in args else len(args)

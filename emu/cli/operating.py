@@ -20,6 +20,7 @@ from emu import state
 from emu.cli import faulting, injecting, output
 from emu.cli.attach import attached
 from emu.cli.helping import help_of
+from emu.cli.spoken import spoken
 from emu.cli.words import command_of, missing
 from emu.control.client import ControlClient, ControlError
 from emu.model.faults import Fault
@@ -99,11 +100,11 @@ def _group(name: str, family: Iterable[Told]) -> Any:
 
 
 def _add(app: typer.Typer, name: str, told: Told) -> None:
-    from emu.model.vocabulary import word_of
+    from emu.model.vocabulary import any_texts, word_of
 
     word = word_of(dict(told))
     made = faulting.lasting(word) if told["lasts"] else _operation(told, word)
-    app.command(name, **help_of(told["help"]))(made)
+    app.command(name, cls=spoken(*any_texts(word)), **help_of(told["help"]))(made)
 
 
 def _named(app: typer.Typer, name: str) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Annotated, Final
 
 import typer
-from typer.core import TyperCommand
 
 from emu.cli import (
     alerts,
@@ -39,6 +38,7 @@ from emu.cli import (
     up,
     why,
 )
+from emu.cli.spoken import Spoken, spoken
 
 app = typer.Typer(
     cls=operating.Verbs,
@@ -103,7 +103,7 @@ EXAMPLES: Final = (
 """One of each verb."""
 
 
-def _add(verb: Callable[..., None], panel: str, cls: type[TyperCommand] | None = None) -> None:
+def _add(verb: Callable[..., None], panel: str, cls: type[Spoken] = Spoken) -> None:
     name = verb.__name__
     example = next(each for each in EXAMPLES if each.split()[1] == name)
     epilog = f"{explain.EXAMPLE}{example}"
@@ -131,10 +131,12 @@ def emu(
 
 
 for each in RUN_VERBS:
-    _add(each, RUN)
+    _add(each, RUN, spoken("command") if each is attaching.attach else Spoken)
 for each in WATCH_VERBS:
-    _add(each, WATCH, nodes.TakesNumbers if each is nodes.call else None)
-app.command("bridge", hidden=True, epilog=f"{explain.EXAMPLE}emu bridge shop")(attaching.bridge)
+    _add(each, WATCH, nodes.TakesNumbers if each is nodes.call else Spoken)
+app.command("bridge", cls=Spoken, hidden=True, epilog=f"{explain.EXAMPLE}emu bridge shop")(
+    attaching.bridge
+)
 faulting.register(app)
 for each in PROVE_VERBS:
     _add(each, PROVE)

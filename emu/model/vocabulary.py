@@ -15,7 +15,7 @@ from emu.model.faults import Fault
 from emu.model.kinds import known_kinds
 from emu.model.topology import Topology
 from nodes.kind import Kind
-from nodes.operations import Operation
+from nodes.operations import ANY_TEXT, Operation
 
 TYPES: Final[Mapping[str, type]] = {each.__name__: each for each in (str, int, float, bool, tuple)}
 Described = dict[str, Any]
@@ -53,6 +53,12 @@ def passing(found: Mapping[str, Operation]) -> tuple[str, ...]:
     return (*faults.PASSING, *(verb for verb, each in found.items() if each.undo is None))
 
 
+def any_texts(word: type[Fault]) -> list[str]:
+    """Its fields that may be empty texts."""
+    own = fields(word)  # type: ignore[arg-type]
+    return [each.name for each in own if ANY_TEXT.keys() <= each.metadata.keys()]
+
+
 # --- over the control socket ----------------------------------------------------------------------
 
 
@@ -81,6 +87,8 @@ def _field(each: Field[Any], hint: Any, help_text: str) -> dict[str, Any]:
         found["choices"] = list(get_args(hint))
     else:
         found["type"] = (get_origin(hint) or hint).__name__
+    if ANY_TEXT.keys() <= each.metadata.keys():
+        found["any_text"] = True
     if each.default is not MISSING:
         found["default"] = each.default
     return found
@@ -96,7 +104,8 @@ def word_of(told: Described) -> type[Fault]:
             hint = TYPES[each["type"]]
         hint = tuple[str, ...] if hint is tuple else hint
         default = {"default": each["default"]} if "default" in each else {}
-        made.append((each["name"], hint, field(metadata={HELP: each["help"]}, **default)))
+        metadata = {HELP: each["help"], **(ANY_TEXT if each.get("any_text") else {})}
+        made.append((each["name"], hint, field(metadata=metadata, **default)))
     namespace = {"verb": told["verb"], "main": told["main"], "breaks": told["breaks"]}
     word: Any = make_dataclass(
         told["verb"].title().replace(" ", "").replace("-", ""),

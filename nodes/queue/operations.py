@@ -5,10 +5,10 @@ what failed. All of it is asked of the front, in the words that any client has.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from nodes.operations import Console, Operation
+from nodes.operations import ANY_TEXT, Console, Operation
 from nodes.parts.jsons import dumps
 from nodes.queue.overseer import FROM, OF_DEAD_LETTERS
 from nodes.queue.topics import REDRIVE
@@ -65,7 +65,7 @@ class Publish:
     tier: str
     topic: str
     """The topic: `topic: orders`."""
-    value: str
+    value: str = field(metadata=ANY_TEXT)
     """The record, JSON or a text: `value: hello`."""
     key: str = ""
     """Records of one key are in one partition, in order: `key: ada`."""
