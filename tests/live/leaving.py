@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple
 import dns.message
 import msgpack
 
+from emu.processes.door import NONCE_BYTES, PROTOCOL
+
 WAYS: Final = (
     "close",
     "reset",
@@ -46,12 +48,18 @@ def tcp(name: str, address: tuple[str, int], say: Say) -> Door:
     return Door(name, socket.AF_INET, address, say)
 
 
+def several(rng: random.Random, most: int) -> int:
+    """How many are pipelined: few, as a rule, so that the servers' work leaves time for more
+    sessions."""
+    return min(most, 1 + int(rng.expovariate(0.3)))
+
+
 def asks(*calls: tuple[str, list[Any]]) -> Say:
     """MessagePack-RPC: several of these calls, pipelined."""
 
     def say(rng: random.Random) -> bytes:
         hello = [[0, 0, "hello", [{}]]] if rng.random() < 0.3 else []
-        said = [*hello, *([0, n, *rng.choice(calls)] for n in range(1, rng.randrange(2, 40)))]
+        said = [*hello, *([0, n, *rng.choice(calls)] for n in range(1, 1 + several(rng, 40)))]
         return b"".join(bytes(msgpack.packb(each)) for each in said)
 
     return say
@@ -61,7 +69,7 @@ def gets(*paths: str) -> Say:
     """HTTP: several of these pages, pipelined."""
 
     def say(rng: random.Random) -> bytes:
-        chosen = [rng.choice(paths) for _ in range(rng.randrange(1, 20))]
+        chosen = [rng.choice(paths) for _ in range(several(rng, 20))]
         head = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
         return "".join(head.format(path) for path in chosen).encode()
 
@@ -73,12 +81,23 @@ def resolves(*names: str) -> Say:
 
     def say(rng: random.Random) -> bytes:
         said = b""
-        for _ in range(rng.randrange(1, 20)):
+        for _ in range(several(rng, 20)):
             wire = dns.message.make_query(rng.choice(names), "A", id=rng.randrange(65536)).to_wire()
             said += struct.pack(">H", len(wire)) + wire
         return said
 
     return say
+
+
+def knocks(rng: random.Random) -> bytes:
+    """At the door where processes join: the first word, and a proof that is none."""
+    frames: list[dict[str, Any]] = [
+        {"emu": PROTOCOL, "nonce": rng.randbytes(NONCE_BYTES)},
+        {"nodes": "guest-1", "proof": rng.randbytes(32)},
+        {"dance": 1},
+    ]
+    packed = [bytes(msgpack.packb(each)) for each in frames[: rng.randrange(1, 4)]]
+    return b"".join(len(each).to_bytes(4, "big") + each for each in packed)
 
 
 class Leaver:

@@ -50,8 +50,11 @@ class Running:
 
 
 @contextmanager
-def emu_up(state: Path, file: str, *words: str) -> Iterator[Running]:
-    """`emu up FILE`, ready; Ctrl-C at the end. What it said is in `up.log` of the state folder."""
+def emu_up(state: Path, file: str, *words: str, joined: str = "") -> Iterator[Running]:
+    """`emu up FILE`, ready; Ctrl-C at the end. What it said is in `up.log` of the state folder.
+    The node `joined`, alone of its tier, runs in a process that came by the door for it."""
+    if joined:
+        words = (*words, "--join-at", "0", "--joined", joined.rpartition("-")[0])
     with open(state / "up.log", "wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "emu", "up", file, "--faults", "none", *words],
@@ -60,7 +63,10 @@ def emu_up(state: Path, file: str, *words: str) -> Iterator[Running]:
             stdout=log,
             stderr=log,
         )
+    guests: list[subprocess.Popen[bytes]] = []
     try:
+        if joined:
+            guests.append(_join(process, state, joined))
         yield Running(process, state, _facts(process, state))
     finally:
         process.send_signal(signal.SIGTERM)
@@ -70,14 +76,27 @@ def emu_up(state: Path, file: str, *words: str) -> Iterator[Running]:
             process.kill()
             process.wait()
             raise
+        finally:
+            for guest in guests:
+                guest.kill()
+                guest.wait()
 
 
-def _facts(process: subprocess.Popen[bytes], state: Path) -> dict[str, Any]:
+def _join(up: subprocess.Popen[bytes], state: Path, node: str) -> subprocess.Popen[bytes]:
+    address = _facts(up, state, "join")["join"]
+    words = [sys.executable, "-m", "emu", "node", node, "--join", address]
+    return subprocess.Popen(words, cwd=ROOT, env={**os.environ, "EMU_STATE_DIR": str(state)})
+
+
+def _facts(
+    process: subprocess.Popen[bytes], state: Path, wanted: str = "ready_s"
+) -> dict[str, Any]:
+    """What the run tells of itself, as soon as that is among it."""
     give_up_s = time.monotonic() + READY_S
     while time.monotonic() < give_up_s and process.poll() is None:
         for file in state.glob("*/run.json"):
             facts: dict[str, Any] = json.loads(file.read_text())
-            if facts["pid"] == process.pid and facts.get("ready_s") is not None:
+            if facts["pid"] == process.pid and facts.get(wanted) is not None:
                 return facts
         time.sleep(0.02)
     raise AssertionError(f"emu up is not ready:\n{(state / 'up.log').read_text()}")
