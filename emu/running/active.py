@@ -12,6 +12,7 @@ import trio
 from emu.machine.world import Timers
 from emu.model.faults import Fault, to_record
 from emu.model.topology import FaultItem
+from emu.running.layers import Layers
 from nodes.base import Log
 from nodes.operations import Progress
 
@@ -84,6 +85,7 @@ class Faults:
         """Every fault with its start and end, for reports and `--record`."""
         self.planned: list[Planned] = []
         """What the run's own timeline is to do."""
+        self.layers = Layers()
         self._timers = timers
         self._log = log
 
@@ -112,7 +114,12 @@ class Faults:
         self._ended(active)
 
     async def undo_all(self) -> None:
-        """The newest first."""
+        """The newest first; but what several have set goes back to what was there first, and
+        through nothing between."""
+        for each in self.active.values():
+            lift = getattr(each.undo, "lift", None)
+            if lift is not None:
+                lift()
         for number in sorted(self.active, reverse=True):
             await self.undo(number)
 

@@ -7,14 +7,15 @@ suffice for; emu/operations/ adds what one family alone can do.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
 
 from emu.machine import links
 from emu.model import faults
 from emu.running.active import Undo
 from emu.running.power_cut import crash_in_next_writes
-from emu.running.reviving import Resume, Revive, start_all
+from emu.running.reviving import Resume, Revive, ScaleBack, start_all
 from emu.running.supervisor import Cluster, Injector
 from emu.running.targets import TargetError
 from protocols.numerals import whole
@@ -80,15 +81,13 @@ async def _unpause(cluster: Cluster, fault: faults.Unpause) -> None:
 
 async def _scale(cluster: Cluster, fault: faults.Scale) -> Undo:
     before = len(cluster.tier_instances(fault.tier))
-    await cluster.scale(fault.tier, fault.nodes)
-
-    async def undo() -> None:
-        try:
-            await cluster.scale(fault.tier, before)
-        except TargetError as error:  # who cannot leave its group stays
-            cluster.log.warning("tier not scaled back", tier=fault.tier, why=str(error))
-
-    return undo
+    lift = cluster.layers.lay(cluster, fault.tier, fault.nodes, first=before)
+    try:
+        await cluster.scale(fault.tier, fault.nodes)
+    except BaseException:
+        lift()
+        raise
+    return ScaleBack(cluster, fault.tier, lift)
 
 
 async def _call(cluster: Cluster, fault: faults.Call) -> None:
@@ -168,73 +167,70 @@ async def _disk(cluster: Cluster, fault: faults.Disk) -> Undo:
             disk.flip_bit(fault.flip_bit, -100, 3)
         except FileNotFoundError as error:
             raise TargetError(f"`flip_bit` of a file that is there: {error}") from None
-    for disk in disks:
-        disk.slow_factor = fault.slow_factor
-        disk.fail_reads = fault.fail in ("reads", "both")
-        disk.fail_writes = fault.fail in ("writes", "both")
-        disk.full = fault.full
-
-    async def undo() -> None:
-        for disk in disks:
-            disk.slow_factor = 1.0
-            disk.fail_reads = disk.fail_writes = disk.full = False
-
-    return undo
+    failing = {
+        "fail_reads": fault.fail in ("reads", "both"),
+        "fail_writes": fault.fail in ("writes", "both"),
+        "full": fault.full,
+    }
+    values: dict[str, Any] = {name: True for name, fails in failing.items() if fails}
+    if fault.slow_factor != 1.0:
+        values["slow_factor"] = fault.slow_factor
+    return _all_of([cluster.layers.set(disk, **values) for disk in disks])
 
 
 async def _skew(cluster: Cluster, fault: faults.Skew) -> Undo:
-    instances = [cluster.instances[name] for name in await cluster.resolve(fault.target)]
-    for instance in instances:
-        instance.handle.clock.step(fault.step_s)
-        instance.handle.clock.set_drift(fault.drift_ratio)
-
-    async def undo() -> None:
-        for instance in instances:
-            instance.handle.clock.step(-fault.step_s)
-            instance.handle.clock.set_drift(instance.spec.clock.drift_ratio)
-
-    return undo
+    lifts = []
+    for name in await cluster.resolve(fault.target):
+        instance = cluster.instances[name]
+        clock, drift_ratio = instance.handle.clock, instance.spec.clock.drift_ratio
+        clock.step(fault.step_s)
+        lifts.append(partial(clock.step, -fault.step_s))
+        if fault.drift_ratio:
+            lift = cluster.layers.lay(clock, "drift", (fault.drift_ratio,), first=(drift_ratio,))
+            clock.set_drift(fault.drift_ratio)
+            lifts.append(partial(_hold, clock.set_drift, lift))
+    return _all_of(lifts)
 
 
 async def _late(cluster: Cluster, fault: faults.Late) -> Undo:
-    names = await cluster.resolve(fault.target, machines=True)
-    clocks = [cluster.instances[name].handle.clock for name in names]
-    for clock in clocks:
-        clock.set_late(fault.up_to_s, random.Random(cluster.rng.random()))
-
-    async def undo() -> None:
-        for clock in clocks:
-            clock.set_late(0.0, cluster.rng)
-
-    return undo
+    lifts = []
+    for name in await cluster.resolve(fault.target, machines=True):
+        clock = cluster.instances[name].handle.clock
+        late = (fault.up_to_s, random.Random(cluster.rng.random()))
+        lift = cluster.layers.lay(clock, "late", late, first=(0.0, cluster.rng))
+        clock.set_late(*late)
+        lifts.append(partial(_hold, clock.set_late, lift))
+    return _all_of(lifts)
 
 
 async def _cpu(cluster: Cluster, fault: faults.Cpu) -> Undo:
     handles = [cluster.instances[name].handle for name in await cluster.resolve(fault.target)]
-    before = [handle.cores for handle in handles]
-    for handle in handles:
-        handle.cores = fault.cores
-
-    async def undo() -> None:
-        for handle, cores in zip(handles, before, strict=True):
-            handle.cores = cores
-
-    return undo
+    return _all_of([cluster.layers.set(handle, cores=fault.cores) for handle in handles])
 
 
 async def _storage(cluster: Cluster, fault: faults.Storage) -> Undo:
-    if not (fault.bandwidth_bytes_per_s or fault.capacity_bytes):
+    values = {
+        "bandwidth_bytes_per_s": fault.bandwidth_bytes_per_s,
+        "capacity_bytes": fault.capacity_bytes,
+    }
+    values = {name: value for name, value in values.items() if value}
+    if not values:
         raise TargetError("say what disk they get: a `bandwidth`, a `capacity`, or both")
     disks = [cluster.instances[name].handle.disk for name in await cluster.resolve(fault.target)]
-    before = [(disk.bandwidth_bytes_per_s, disk.capacity_bytes) for disk in disks]
-    for disk in disks:
-        disk.bandwidth_bytes_per_s = fault.bandwidth_bytes_per_s or disk.bandwidth_bytes_per_s
-        disk.capacity_bytes = fault.capacity_bytes or disk.capacity_bytes
+    return _all_of([cluster.layers.set(disk, **values) for disk in disks])
 
+
+def _hold(set_it: Callable[..., None], lift: Callable[[], Any]) -> None:
+    """Take a layer away, and let what is below it hold, if nothing newer does."""
+    now = lift()
+    if now is not None:
+        set_it(*now)
+
+
+def _all_of(lifts: Sequence[Callable[[], None]]) -> Undo:
     async def undo() -> None:
-        for disk, (bandwidth_bytes_per_s, capacity_bytes) in zip(disks, before, strict=True):
-            disk.bandwidth_bytes_per_s = bandwidth_bytes_per_s
-            disk.capacity_bytes = capacity_bytes
+        for lift in lifts:
+            lift()
 
     return undo
 

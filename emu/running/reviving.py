@@ -1,10 +1,13 @@
-"""What undoes the end or the pause of nodes: they live again, unless somebody was quicker."""
+"""What undoes the end, the pause or the scaling of nodes: they live again, unless somebody was
+quicker, and are as many again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from emu.running.targets import TargetError
 
 if TYPE_CHECKING:
     from emu.running.supervisor import Cluster
@@ -44,6 +47,31 @@ class Resume:
         return not any(
             instances[name].shown_state == "paused" for name in self.names if name in instances
         )
+
+
+@dataclass(slots=True)
+class ScaleBack:
+    """Undoes a scaling: the tier has as many members as those before it, and after it, say."""
+
+    cluster: Cluster
+    tier: str
+    take_back: Callable[[], int | None]
+    """Of what scalings have set (layers.py)."""
+    _nodes: int | None = None
+
+    def lift(self) -> None:
+        nodes = self.take_back()
+        if nodes is not None:
+            self._nodes = nodes
+
+    async def __call__(self) -> None:
+        self.lift()
+        if self._nodes is None:
+            return
+        try:
+            await self.cluster.scale(self.tier, self._nodes)
+        except TargetError as error:  # who cannot leave its group stays
+            self.cluster.log.warning("tier not scaled back", tier=self.tier, why=str(error))
 
 
 async def start_all(cluster: Cluster, names: Sequence[str]) -> None:

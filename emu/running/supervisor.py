@@ -64,7 +64,7 @@ class Cluster:
         self.rng = rng or random.Random(f"{topology.seed}/cluster")
         self.instances: dict[str, Instance] = {}
         self._faults = Faults(world.timers, self.log)
-        self.active = self._faults.active
+        self.active, self.layers = self._faults.active, self._faults.layers
         self.timeline = self._faults.timeline
         self.planned = self._faults.planned
         self.operations: dict[tuple[str, str], UnderWay] = {}

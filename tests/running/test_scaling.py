@@ -31,6 +31,39 @@ def test_a_tier_without_data_goes_to_nothing_and_comes_back() -> None:
     run(script, loads(GROUP))
 
 
+def test_two_scalings_of_one_tier_are_undone_at_once_and_in_any_order() -> None:
+    async def script(c: Scenario) -> None:
+        def sizes() -> list[int]:
+            return [
+                int(each["nodes"]) for each in c.cluster.events if each["event"] == "tier scaled"
+            ]
+
+        await c.scale("web", 5)
+        await c.scale("web", 3)
+        await c.heal()
+        assert sizes() == [5, 3, 2]
+
+        first = await c.cluster.inject(Scale("web", 5))
+        second = await c.cluster.inject(Scale("web", 3))
+        await c.cluster.undo(first)
+        assert len(c.cluster.tier_instances("web")) == 3
+        await c.cluster.undo(second)
+        assert sizes() == [5, 3, 2, 5, 3, 2]
+
+    run(script, loads(GROUP))
+
+
+def test_a_refused_scaling_leaves_nothing_to_undo() -> None:
+    async def script(c: Scenario) -> None:
+        number = await c.cluster.inject(Scale("web", 3))
+        with pytest.raises(TargetError):
+            await c.cluster.inject(Scale("web", -1))
+        await c.cluster.undo(number)
+        assert len(c.cluster.tier_instances("web")) == 2
+
+    run(script, loads(GROUP))
+
+
 @pytest.mark.parametrize(
     ("file", "tier", "nodes", "why"),
     [
