@@ -7,7 +7,7 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, get_args, get_type_hints
 
 import typer
 from rich.text import Text
@@ -90,13 +90,15 @@ def explain(
     if not found:
         output.fail(_not_found(asked, commands), output.USAGE)
     if as_json:
-        output.result([_as_record(topic, entry) for topic, entry in found])
+        output.result([_as_record(each.topic, each.entry) for each in found])
         return
-    if len(found) > MAX_WHOLE:
-        _tell_rows((entry.name, entry.text) for _, entry in found)
-        return
-    for place, (topic, entry) in enumerate(found):
-        _tell_whole(topic, entry, last=place == len(found) - 1)
+    whole = found if len(found) <= MAX_WHOLE else [each for each in found if not each.is_option]
+    whole = whole if len(whole) <= MAX_WHOLE else []
+    for place, each in enumerate(whole):
+        topic = f"option of a {each.topic}" if each.is_option else each.topic
+        _tell_whole(topic, each.entry, last=place == len(found) - 1)
+    if len(whole) < len(found):
+        _tell_rows((each.entry.name, each.entry.text) for each in found if each not in whole)
 
 
 def _not_found(asked: Sequence[str], commands: Any) -> str:
@@ -115,22 +117,52 @@ def _entries(topic: str, commands: Any) -> list[Entry]:
     return list(verbs(commands)) if topic == VERB else TOPICS[topic]()
 
 
-def _found(asked: Sequence[str], commands: Any) -> list[tuple[str, Entry]]:
-    """What is meant, each with its topic."""
+class Found(NamedTuple):
+    """A meaning of a word: something of that name, or an option of something."""
+
+    topic: str
+    entry: Entry
+    is_option: bool = False
+
+
+def _found(asked: Sequence[str], commands: Any) -> list[Found]:
+    """All that is meant: what is called so, then the options that are."""
     topic = asked[0].removesuffix("s") if asked[0].removesuffix("s") in ABOUT else asked[0]
     if topic in ABOUT:
         name = " ".join(asked[1:])
         if not name:
-            return [(topic, each) for each in _entries(topic, commands)]
-        found = [(topic, each) for each in _named(_entries(topic, commands), name)]
+            return [Found(topic, each) for each in _entries(topic, commands)]
+        found = _called(name, [topic], commands)
         # what breaks a cluster, and what a tier is told to do, is typed as a verb, too
         return found if found or topic != VERB else _found(["fault", name], commands)
     name = " ".join(asked)
-    for topics in ([each for each in ABOUT if each not in LONG], LONG):
-        found = [(one, each) for one in topics for each in _named(_entries(one, commands), name)]
-        if found:
-            return found
-    return []
+    short = [each for each in ABOUT if each not in LONG]
+    options = _options_called(name, short, commands)
+    return (_called(name, short, commands) or _called(name, LONG, commands)) + options
+
+
+def _called(name: str, topics: Iterable[str], commands: Any) -> list[Found]:
+    return [Found(one, each) for one in topics for each in _named(_entries(one, commands), name)]
+
+
+def _options_called(name: str, topics: Iterable[str], commands: Any) -> list[Found]:
+    """The options of that name, whoever has them; where several have the same one, once."""
+    of: dict[tuple[str, str, str], list[str]] = {}
+    found: dict[tuple[str, str, str], Found] = {}
+    for topic in topics:
+        for entry in _entries(topic, commands):
+            for option in entry.options:
+                if _alike(option.name, name):
+                    same = (topic, option.text, option.default)
+                    of.setdefault(same, []).append(entry.name)
+                    full = f"{entry.name}{' ' if topic == VERB else '.'}{option.name}"
+                    found.setdefault(same, Found(topic, option._replace(name=full), True))
+    return [
+        each._replace(entry=each.entry._replace(more=f"of: {', '.join(of[same])}"))
+        if len(of[same]) > 1
+        else each
+        for same, each in found.items()
+    ]
 
 
 def _named(entries: Iterable[Entry], name: str) -> Iterator[Entry]:

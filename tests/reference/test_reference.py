@@ -211,6 +211,21 @@ def test_a_word_is_explained(words: tuple[str, ...], said: str) -> None:
         assert answer.exit_code == 0 and said in answer.stdout, answer.output
 
 
+@pytest.mark.parametrize(
+    ("word", "meanings"),
+    [
+        ("restart", ["restart  (fault)", "tiers.restart  (option of a section)"]),
+        ("ack", ["database.ack  (option of a kind)", "kv.ack  (option", "of: kv, kv_shard"]),
+        ("epoch", ["emu_epoch  (metric)", "recover.epoch  (option of a fault)"]),
+        ("outside", ["outside  (section)", "outside  (target)"]),
+        ("timeout", ["cdn.timeout  ", "web.timeout  ", "load --timeout  "]),
+    ],
+)
+def test_a_word_of_several_meanings_is_explained_by_all(word: str, meanings: list[str]) -> None:
+    told = ask(word).stdout
+    assert [each for each in meanings if each not in told] == [], told
+
+
 def test_what_is_explained_is_told_as_json_too() -> None:
     answer = ask("web.timeout", "--json")
     (found,) = YAML(typ="safe", pure=True).load(answer.stdout)
