@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rich.text import Text
 
+LEAST_CHARS: Final = 8
+"""A name is cut to that where numbers would have no room else."""
 Cell = tuple[str, str]
 """Text and style."""
 
@@ -34,6 +37,12 @@ def fitted(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
         if not columns[worst].rank:
             break
         shown.remove(worst)
+    names = [place for place in shown if not columns[place].right]
+    while width and sum(widths[place] + 1 for place in shown) - 1 > width:
+        longest = max(names, key=lambda place: widths[place])
+        if widths[longest] <= LEAST_CHARS:
+            break
+        widths[longest] -= 1
     titles = [(each.title, "bold dim") for each in columns]
     return [
         Text(" ").join(_padded(row[place], columns[place], widths[place]) for place in shown)

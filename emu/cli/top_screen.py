@@ -32,7 +32,7 @@ TIER_COLUMNS: Final = (
 )  # fmt: skip
 NODE_COLUMNS: Final = (
     Column("NODE", 20, right=False), Column("STATE", 9, right=False),
-    Column("ROLE", 9, right=False), Column("RATE/S", 8), Column("ERR/S", 7),
+    Column("ROLE", 13, right=False), Column("RATE/S", 8), Column("ERR/S", 7),
     Column("P99", 8, rank=1), Column("CPU", 5, rank=2),
 )  # fmt: skip
 

@@ -67,6 +67,21 @@ def test_eighty_by_twentyfour_shows_tiers_nodes_and_events():
     assert sum("server down" in line for line in drawn) >= 3
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_word_of_a_role_is_cut_where_names_leave_room(width: int):
+    nodes = [node("dns-1", role="authoritative"), node("kv-coordinator-1", role="primary")]
+    drawn = text(draw(status() | {"nodes": nodes}, EVENTS, width, 24))
+    assert sum("authoritative" in line for line in drawn) == 1
+
+
+def test_names_give_way_to_numbers_on_a_narrow_screen():
+    nodes = [node("a-name-of-20-letters", state="draining", role="authoritative")]
+    drawn = text(draw(status() | {"nodes": nodes}, EVENTS, 56, 24))
+    (title,) = [line for line in drawn if line.startswith("NODE")]
+    (row,) = [line for line in drawn if line.startswith("a-name-of")]
+    assert title.endswith("ERR/S") and "draining" in row and "…" in row and len(row) <= 56
+
+
 def test_what_is_not_well_comes_first_and_the_rest_is_counted():
     nodes = [node(f"web-{number}") for number in range(100)]
     nodes[77] = node("web-77", state="killed", cpu_busy_ratio=0.0)
