@@ -28,9 +28,11 @@ def title(fact: Fact) -> str:
 
 
 def text(kinds: Kinds, row: Row, fact: Fact) -> str:
-    """The value, or "" where there is none or it says nothing."""
+    """The value, or "" where there is none or it says nothing; a share of nothing is "-"."""
     key = fact["key"]
     value = row.get(key)
+    if value is None and key in row and key.endswith("_ratio"):
+        return "-"
     if value is None or (leads(kinds, row) and fact["of_others"]):
         return ""
     if key.endswith("_s") and isinstance(value, int | float):

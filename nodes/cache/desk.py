@@ -348,7 +348,7 @@ class Desk:
             "capacity_bytes": self.config.capacity_bytes,
             "hits": self.hits,
             "misses": self.misses,
-            "hit_ratio": round(self.hits / asked, 4) if asked else 0.0,
+            "hit_ratio": round(self.hits / asked, 4) if asked else None,
             "negative_hits": self.negative_hits,
             "stale_served": self.stale_served,
             "evicted": self.store.evicted,

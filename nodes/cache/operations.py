@@ -77,7 +77,7 @@ async def get(console: Console, word: Get) -> dict[str, Any]:
 def _table(told: Mapping[str, Any]) -> str:
     lines = [["node", *(each.replace("_", " ") for each in COLUMNS)]]
     lines += [
-        [name, *(str(stats.get(each, "")) for each in COLUMNS)]
+        [name, *("-" if stats.get(each) is None else str(stats[each]) for each in COLUMNS)]
         for name, stats in told["answers"].items()
     ]
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]

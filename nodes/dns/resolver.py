@@ -130,7 +130,7 @@ class ResolverNode:
         asked = self._hits.value + self._misses.value
         return {
             "role": "resolver",
-            "hit_ratio": round(self._hits.value / asked, 3) if asked else 0.0,
+            "hit_ratio": round(self._hits.value / asked, 3) if asked else None,
         }
 
 

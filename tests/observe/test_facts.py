@@ -57,3 +57,12 @@ def test_a_share_is_shown_as_one():
     fact = {"key": "hit_ratio", "screens": ["ps"], "of_others": ""}
     row = node("cache-1", kind="web", hit_ratio=0.6334)
     assert (facts.title(fact), facts.text(KINDS, row, fact)) == ("hit", "63%")
+
+
+def test_a_share_of_nothing_is_not_zero_of_it():
+    fact = {"key": "hit_ratio", "screens": ["ps", "top"], "of_others": ""}
+    asked, idle = node("cache-1", kind="web", hit_ratio=0.0), node("gutter", hit_ratio=None)
+    assert [facts.text(KINDS, row, fact) for row in (asked, idle, node("web-1"))] == ["0%", "-", ""]
+    kinds = {"web": {"facts": [fact], "leader": None}}
+    drawn = text(plain(status() | {"nodes": [idle | {"kind": "web"}], "kinds": kinds}, []))
+    assert any(line.endswith("hit -") for line in drawn)
