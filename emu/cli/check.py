@@ -32,7 +32,7 @@ def check(
     history: Annotated[str, typer.Argument(help="JSON lines, one event each.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help=MODEL_HELP, autocompletion=one_of_these(*MODELS))
-    ],
+    ] = "",
     guarantee: Annotated[
         str,
         typer.Option("--guarantee", help=GUARANTEE_HELP, autocompletion=one_of_these(*GUARANTEES)),
@@ -43,10 +43,13 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a history: valid (exit 0), not valid (4, told with its operations), or unknown (1)."""
+    if history.endswith((".yaml", ".yml")):
+        output.fail(f"`check` judges histories; a topology: emu config {history}", output.USAGE)
     models = {} if model in MODELS else _models_of_kinds()
     known, promises = (*MODELS, *models), guarantees_of(models)
     if model not in known:
-        output.fail(f"no model `{model}`; there are: {', '.join(known)}", output.USAGE)
+        said = f"no model `{model}`" if model else "say what it is a history of: --model"
+        output.fail(f"{said}; there are: {', '.join(known)}", output.USAGE)
     if guarantee and guarantee not in promises:
         there = ", ".join(promises)
         output.fail(f"no guarantee `{guarantee}`; there are: {there}", output.USAGE)

@@ -32,6 +32,24 @@ POLL_S: Final = 0.1
 LOOK_S: Final = 1.0
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
 CANCEL = Annotated[bool, typer.Option("--cancel", help="Undo what is under way.")]
+ELSEWHERE: Final = {
+    **dict.fromkeys(("lint", "validate", "verify"), "config"),
+    **dict.fromkeys(("delete", "destroy", "end", "quit", "rm", "shutdown"), "down"),
+    **dict.fromkeys(("inspect", "nodes", "status"), "ps"),
+    **dict.fromkeys(("list", "ls"), "clusters"),
+    **dict.fromkeys(("begin", "create", "launch", "run"), "up"),
+    **dict.fromkeys(("init", "template"), "new"),
+    **dict.fromkeys(("fuzz", "seed", "seeds", "simulate", "test"), "sim"),
+    **dict.fromkeys(("delay", "latency", "lag"), "slow"),
+    **dict.fromkeys(("cut", "isolate", "split"), "partition"),
+    **dict.fromkeys(("freeze", "hang"), "pause"),
+    **dict.fromkeys(("continue", "resume"), "unpause"),
+    **dict.fromkeys(("repair", "undo"), "heal"),
+    **dict.fromkeys(("bench", "loadtest"), "load"),
+    **dict.fromkeys(("grafana", "prometheus"), "dashboards"),
+    "follow": "why",
+}
+"""What people type who know other tools → the verb that they look for."""
 Told = Mapping[str, Any]
 """A verb as emu/model/vocabulary.py describes it."""
 
@@ -54,6 +72,12 @@ class Verbs(TyperGroup):
             if family:
                 return _group(cmd_name, family)
         return None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        word = args[0] if args else ""
+        if word in ELSEWHERE and self.get_command(ctx, word) is None:
+            ctx.fail(f"No such command '{word}'. What you look for is `emu {ELSEWHERE[word]}`.")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         brought = list(_of_running()) or _of_known_kinds()
