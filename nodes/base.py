@@ -206,6 +206,11 @@ class Clock(Protocol):
         """Seconds since the Unix epoch, as this node believes."""
         ...
 
+    def outside_s(self) -> float:
+        """As `monotonic_s`, but it goes on while the computer does not let emu run: the time by
+        which somebody outside of emu lives."""
+        ...
+
     def cpu_s(self) -> float:
         """Seconds of processor that all nodes have used together; a simulation's take none."""
         ...

@@ -29,6 +29,9 @@ class FakeTimers:
     def now_s(self) -> float:
         return self.time_s
 
+    def withheld_s(self) -> float:
+        return 0.0
+
     def cpu_s(self) -> float:
         return 0.0
 

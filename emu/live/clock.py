@@ -42,6 +42,7 @@ class LiveClock:
         """
         self.zero_s = time.monotonic() if zero_s is None else zero_s
         """In real time; moves on by what is taken out."""
+        self._began_s = self.zero_s
         self._shared = zero_s is not None
         self.idle_until_s = inf
         """Until then the thread may sleep because it wants to."""
@@ -95,6 +96,11 @@ class LiveClock:
         spent_s = max(0.0, min(passed_s, time.monotonic() - began_s))
         self._step_spent_s += spent_s
         return max(0.0, min(spent_s, self._step_spent_s - STEP_S)) * (1 - SLOWED)
+
+    @property
+    def behind_s(self) -> float:
+        """What has been taken out since it began."""
+        return self.zero_s - self._began_s
 
     def step_waited_s(self) -> float:
         """For how long the step that is running now could have run, and was not let."""

@@ -67,6 +67,9 @@ class LiveTimers:
         self._late_at = 0
         self.worst_late_s = 0.0
 
+    def withheld_s(self) -> float:
+        return self.clock.behind_s
+
     def cpu_s(self) -> float:
         return time.thread_time()
 

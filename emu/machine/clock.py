@@ -56,6 +56,9 @@ class MachineClock:
     def wall_s(self) -> float:
         return self._wall_ahead_s + self.monotonic_s()
 
+    def outside_s(self) -> float:
+        return self.monotonic_s() + self._timers.withheld_s()
+
     def cpu_s(self) -> float:
         return self._timers.cpu_s()
 
@@ -158,6 +161,7 @@ class NodeClock:
         self._clock = clock
         self._life = life
         self.monotonic_s = clock.monotonic_s
+        self.outside_s = clock.outside_s
         self.cpu_s = clock.cpu_s
         life.own(self)
 

@@ -31,6 +31,10 @@ class Timers(Protocol):
         """Never goes back."""
         ...
 
+    def withheld_s(self) -> float:
+        """By how much real time is ahead of it, as the computer did not let emu run."""
+        ...
+
     def cpu_s(self) -> float:
         """Seconds of processor that the loop has used; virtual time takes none."""
         ...

@@ -38,6 +38,9 @@ class WorldClock:
     def wall_s(self) -> float:
         return self._epoch_s + self._timers.now_s()
 
+    def outside_s(self) -> float:
+        return self._timers.now_s() + self._timers.withheld_s()
+
     def cpu_s(self) -> float:
         return self._timers.cpu_s()
 

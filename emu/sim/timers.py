@@ -78,6 +78,9 @@ class SimClock(trio.abc.Clock):
     def now_s(self) -> float:
         return self.now
 
+    def withheld_s(self) -> float:
+        return 0.0
+
     def cpu_s(self) -> float:
         return 0.0
 

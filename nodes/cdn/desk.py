@@ -45,6 +45,7 @@ class Desk:
         self.ctx = ctx
         self.edge = edge
         self.flights = flights
+        self.ages = flights.ages
         self.purge = purge
         self.series = Series(ctx.metrics, edge)
         self._read = Endpoint("read", self._get)
@@ -62,14 +63,14 @@ class Desk:
     def find(self, request: Request) -> Endpoint:
         if request.method not in READING:
             return self._written
-        self._found = hits.ready(self.edge, request, self.ctx.clock.monotonic_s())
+        self._found = hits.ready(self.edge, request, self.ages.now_s())
         return self._read if self._found is None else self._at_once
 
     def _hit(self, request: Request, via: Via) -> Response:
         """What `find` has just found, or (where something waited in between) finds again."""
         found, self._found = self._found, None
         if found is None or found.request is not request:
-            found = hits.ready(self.edge, request, self.ctx.clock.monotonic_s())
+            found = hits.ready(self.edge, request, self.ages.now_s())
         if found is None:
             raise RpcError("unavailable", "it was fresh a moment ago; ask again")
         self.series.hits.value += 1
@@ -82,7 +83,7 @@ class Desk:
             await self._catch_up(request.headers[PURGED])
         request = understood(request)
         wanted = asked(request, obey=self.edge.config.obey_clients)
-        now_s = self.ctx.clock.monotonic_s()
+        now_s = self.ages.now_s()
         look = self.edge.look(wanted, now_s)
         kept = look.kept
         if kept is not None:
@@ -123,7 +124,7 @@ class Desk:
             if answer is not None:
                 return answer
             self.ctx.reached(reach.NOT_SHARED)
-            look = self.edge.look(wanted, self.ctx.clock.monotonic_s())
+            look = self.edge.look(wanted, self.ages.now_s())
             shared = False  # each of those who waited in vain asks for itself, at once
         flight = self.flights.begin(request, wanted, look.kept, shared=shared)
         try:
@@ -155,7 +156,7 @@ class Desk:
         """The answer to one who waited; None: it is not for them."""
         if flight.is_failure and flight.stored is None:
             return self._failed(request, wanted, flight, look, shared=True)
-        again = self.edge.look(wanted, self.ctx.clock.monotonic_s())
+        again = self.edge.look(wanted, self.ages.now_s())
         if again.kept is None or again.kept.stored is not flight.stored:
             return None
         return self._from_flight(request, flight, look, collapsed=True)
@@ -167,7 +168,7 @@ class Desk:
         assert stored is not None
         confirmed = flight.status == NOT_MODIFIED
         word = "REVALIDATED" if confirmed else "MISS" if look.kept is None else "EXPIRED"
-        now_s = self.ctx.clock.monotonic_s()
+        now_s = self.ages.now_s()
         told = CacheStatus(
             self.edge.name,
             forward=look.forward,
@@ -193,7 +194,7 @@ class Desk:
     ) -> AnyResponse:
         """What is stored, stale as it is, where that is allowed; else the failure, whose words are
         for the one who asked."""
-        now_s = self.ctx.clock.monotonic_s()
+        now_s = self.ages.now_s()
         told = CacheStatus(self.edge.name, forward=look.forward, forward_status=flight.status)
         allowed = self.edge.stale_if_error(wanted, look.kept, now_s)
         if allowed and flight.is_failure and look.kept is not None:
@@ -217,7 +218,7 @@ class Desk:
         return Response(flight.status, answering.appended(flight.headers, told), flight.body)
 
     def _from_store(self, request: Request, stored: Stored, word: str, why: str) -> Response:
-        now_s = self.ctx.clock.monotonic_s()
+        now_s = self.ages.now_s()
         told = CacheStatus(
             self.edge.name, hit=True, ttl_s=int(stored.left_s(now_s)), detail=f"{word}: {why}"
         )
@@ -228,10 +229,8 @@ class Desk:
         self, request: Request, stored: Stored, told: CacheStatus, before: str = ""
     ) -> Response:
         self._say(told)
-        clock = self.ctx.clock
-        return answering.answer(
-            stored, request.headers, told, clock.monotonic_s(), clock.wall_s(), before
-        )
+        ages = self.ages
+        return answering.answer(stored, request.headers, told, ages.now_s(), ages.wall_s(), before)
 
     # --- writing -----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import trio
 
 from nodes.base import Context
 from nodes.cdn import reach
+from nodes.cdn.ages import Ages
 from nodes.cdn.asked import Asked, upstream
 from nodes.cdn.edge import PURGED_MEANWHILE, Came, Edge
 from nodes.cdn.flight import Carried, Flight
@@ -34,6 +35,7 @@ class Flights:
     def __init__(self, ctx: Context, edge: Edge, origin: Origin) -> None:
         self.ctx = ctx
         self.edge = edge
+        self.ages = Ages(ctx.clock, outside=edge.config.is_outside)
         self.origin = origin
         self.nursery: trio.Nursery | None = None
         self._shared: dict[tuple[object, ...], Flight] = {}
@@ -79,7 +81,7 @@ class Flights:
         except Exception as problem:
             flight.error = as_rpc_error(self.ctx, problem, route="origin")
         if flight.kept is not None and flight.is_failure:
-            self.edge.rest(flight.kept, self.ctx.clock.monotonic_s())
+            self.edge.rest(flight.kept, self.ages.now_s())
         if flight.key is not None:
             del self._shared[flight.key]
         del self._all[flight]
@@ -112,15 +114,15 @@ class Flights:
         self, flight: Flight, headers: list[tuple[str, str]], body: bytes
     ) -> tuple[Answer, Came]:
         """A HEAD is asked for as a GET, so that what comes can be kept."""
-        clock = self.ctx.clock
-        began_s, purges = clock.monotonic_s(), self.edge.purges.place
+        ages = self.ages
+        began_s, purges = ages.now_s(), self.edge.purges.place
         purge = self.edge.purge_to_tell(flight.asked)
         told = [(PURGED, purge.encoded())] if purge is not None else []
         answer = await self.origin.ask("GET", flight.asked.key, headers + told, body)
-        now_s = clock.monotonic_s()
+        now_s = ages.now_s()
         flight.status, flight.interim = answer.status, interim_on(answer)
         flight.headers, flight.length_bytes = passed_on(answer.headers)
-        came = Came(answer.status, flight.headers, now_s - began_s, now_s, clock.wall_s(), purges)
+        came = Came(answer.status, flight.headers, now_s - began_s, now_s, ages.wall_s(), purges)
         return answer, came
 
     async def _receive(self, flight: Flight, answer: Answer, came: Came) -> None:

@@ -136,7 +136,7 @@ class CdnNode:
         ]  # fmt: skip
         shown = found[-max(0, min(most, MOST_LISTED)) :]
         return {
-            "objects": listed(shown, self.ctx.clock.monotonic_s()),
+            "objects": listed(shown, self.flights.ages.now_s()),
             "of": len(found),
             "bytes": self.edge.store.bytes,
         }

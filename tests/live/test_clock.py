@@ -95,6 +95,7 @@ def test_a_process_that_was_stopped_is_as_late_as_its_timer(computer, tells):
     computer.sleep(3.0)
     assert clock.now_s() == pytest.approx(0.05)
     assert clock.withheld_s == pytest.approx(2.95)
+    assert clock.behind_s == pytest.approx(2.95)
 
 
 def test_where_nobody_tells_of_waits_lateness_does(computer):
@@ -171,6 +172,14 @@ def test_a_step_is_not_blamed_for_what_it_was_not_let_run(computer):
     assert clock.step_waited_s() == pytest.approx(0.75)
     began_s = computer.now_s
     assert clock.step_waited_s() == 0.0
+
+
+def test_how_far_time_is_behind_is_not_forgotten_when_measuring_begins(computer):
+    clock = LiveClock()
+    computer.withhold(0.4)
+    clock.now_s()
+    clock.measure()
+    assert (clock.withheld_s, clock.behind_s) == (0.0, pytest.approx(0.4))
 
 
 def test_measuring_begins_anew_when_boot_is_over(computer):

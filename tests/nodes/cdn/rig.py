@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from nodes.base import HTTP_PORT, OUTSIDE
+from nodes.base import HTTP_PORT, OUTSIDE, Stream
 from nodes.cdn.config import CdnConfig
 from nodes.cdn.node import CdnNode
 from nodes.wire.http_client import HttpClient
@@ -76,6 +76,10 @@ class Origin:
 
     async def start(self) -> None:
         self._scope = await self.world.serve(self.name, HTTP_PORT, self._http.serve_stream)
+
+    async def serve(self, stream: Stream) -> None:
+        """A connection that it was not dialled for by its name."""
+        await self._http.serve_stream(stream)
 
     async def stop(self) -> None:
         """It refuses connections, and those that there are break."""

@@ -37,6 +37,24 @@ async def test_the_second_request_is_a_hit_and_tells_its_rule(
     assert cdn.origin.asked == 1
 
 
+@pytest.mark.parametrize("origin", ["origin", "http://127.0.0.1:8000"])
+async def test_what_comes_from_outside_of_emu_ages_while_emu_is_not_let_run(
+    autojump_clock: MockClock, cdn: Cdn, origin: str
+) -> None:
+    await cdn.start()
+    await cdn.world.serve("127.0.0.1", 8000, cdn.origin.serve)
+    clock = (await cdn.begin(origin=origin)).ctx.clock
+    for path in ("/a", "/b"):
+        await cdn.get(path)
+    clock.withheld_s = 50.0
+    outside = "://" in origin
+    assert (await cdn.get("/a")).header("age") == ("50" if outside else "0")
+    clock.withheld_s = 60.0
+    for path in ("/a", "/b"):
+        await cdn.get(path)
+    assert cdn.origin.asked == (4 if outside else 2)
+
+
 async def test_a_stale_object_is_asked_about_and_a_304_makes_it_fresh(
     autojump_clock: MockClock, cdn: Cdn
 ) -> None:
