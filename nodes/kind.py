@@ -127,6 +127,15 @@ class Demand(NamedTuple):
     """The least, where the rate changes."""
 
 
+class Scaling(NamedTuple):
+    """What a tier that scales another one may do to it."""
+
+    tier: str
+    most_nodes: int
+    option: str
+    """Which of its options says so."""
+
+
 # --- what a family says of a running tier --------------------------------------------------------
 
 
@@ -262,6 +271,8 @@ class Kind:
     sampled: Callable[[Any], float] | None = None
     """(config) → the share of the requests that a member makes which is really sent: what the
     others would have been is work for the cpus on the way. One share holds for a file."""
+    scales: Callable[[Any], Scaling] | None = None
+    """(config) → the tier that it has more or fewer members of, as the load asks for."""
     visited: bool = False
     """Whether it is there to be visited: of no use where nobody can."""
     copies: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -20,14 +21,9 @@ if TYPE_CHECKING:
     from emu.planning.checking import Check
     from emu.planning.plan import Answer, Model
     from emu.planning.prices import Prices
+    from nodes.kind import Scaling
 
-LOOKED_S: Final = 20.0
 NO_CEILING: Final = "no tier has a ceiling: declare its `cpu: {cores, service_time}`"
-LOW: Final = 0.25
-"""Of the file's own rate: the first of two at which the site is measured."""
-HIGH: Final = 0.5
-"""Of the ceiling that it then seems to have: the second."""
-MOST_PER_S: Final = 600.0
 FACTORS: Final = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 COUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmb]?)", re.IGNORECASE)
 USERS_HELP: Final = "How many people use it: 10M, 250k."
@@ -49,19 +45,26 @@ def plan(
 ) -> None:
     """Say how many machines of each tier so many users need, where it ends, and what it costs.
 
-    What a request costs is measured in two short simulations, not read off the file.
+    What a request costs is measured in short simulations, not read off the file.
     """
     from emu.planning import plan as planning
+    from emu.planning.measuring import grown, scalings
 
     path = file or default_file()
-    topology = read_topology(path, settings=settings or ())
+    written = read_topology(path, settings=settings or ())
+    topology = grown(written)
+    scaled = {each.tier: (tier.name, each) for tier, each in scalings(written)}
     count = _count(users)
     known = _prices(prices)
     if not (0 < per_day < math.inf and 1 <= peak < math.inf):
         output.fail("--requests-per-day is above 0, and --peak at least 1", output.USAGE)
     rate_per_s = planning.requests_per_s(count, per_day, peak)
     found = _measure(topology)
-    answer = planning.answer(found, count, rate_per_s, rate_per_s / peak, _step(topology), known)
+    cautions = [f"{tier}: {scaler} has at most {each.most_nodes} of it run, so it has those"
+                for tier, (scaler, each) in scaled.items()]  # fmt: skip
+    answer = planning.answer(
+        found, count, rate_per_s, rate_per_s / peak, _step(written), known, cautions
+    )
     checks = _check(topology, found) if check else []
     if out:
         _draw(out, topology, found, checks, rate_per_s / count)
@@ -71,7 +74,7 @@ def plan(
             record["checks"] = [{**asdict(each), "held": each.held} for each in checks]
         output.result(record)
     else:
-        _tell(topology, answer, checks)
+        _tell(topology.path, answer, checks, scaled)
     if not all(each.held for each in checks):
         raise typer.Exit(output.VERDICT_FAILED)
 
@@ -94,18 +97,14 @@ def _prices(path: str) -> Prices:
 
 
 def _measure(topology: Topology) -> Model:
-    """Two rates: a low one, and one at half of what it then seems to bear."""
-    from emu.planning.measuring import NoUsers, measure, rate_of
-    from emu.planning.plan import model
+    from emu.planning.measuring import NoUsers
+    from emu.planning.probing import find
+
+    def starts(rate_per_s: float) -> None:
+        output.note(f"measuring {topology.name} at {rate_per_s:,.0f} requests/s ...")
 
     try:
-        own_per_s = min(max(1.0, rate_of(topology)), MOST_PER_S)
-        output.note(f"measuring {topology.name} ...")
-        low = measure(topology, own_per_s * LOW, LOOKED_S)
-        middle = measure(topology, own_per_s * 2 * LOW, LOOKED_S)
-        ceiling = model(low, middle).ceiling_per_s
-        rate_per_s = min(MOST_PER_S, max(own_per_s * 2 * LOW, HIGH * ceiling))
-        return model(low, measure(topology, rate_per_s, LOOKED_S))
+        return find(topology, starts)
     except (NoUsers, ValueError) as error:
         output.fail(f"{topology.name}: {error}")
 
@@ -113,10 +112,12 @@ def _measure(topology: Topology) -> Model:
 def _check(topology: Topology, found: Model) -> list[Check]:
     from emu.planning.checking import check
 
+    def starts(share: float, rate_per_s: float) -> None:
+        output.note(f"simulating {share:g} of its ceiling, {rate_per_s:,.0f} requests/s ...")
+
     if found.bottleneck is None:
         output.fail(f"--check: {NO_CEILING}")
-    output.note("simulating what was predicted ...")
-    return list(check(topology, found))
+    return list(check(topology, found, starts))
 
 
 def _draw(path: str, topology: Topology, found: Model, checks: list[Check], each: float) -> None:
@@ -142,7 +143,15 @@ def _step(topology: Topology) -> str:
     return max((each.number for each in steps() if each.kinds <= own), default="")
 
 
-def _tell(topology: Topology, answer: Answer, checks: list[Check]) -> None:
+def _tell(
+    path: str, answer: Answer, checks: list[Check], scaled: Mapping[str, tuple[str, Scaling]]
+) -> None:
+    def option(tier: str) -> str:
+        if tier not in scaled:
+            return f"{tier}.nodes"
+        scaler, scaling = scaled[tier]
+        return f"{scaler}.{scaling.option}"
+
     rows = [
         [each.tier, each.has, each.nodes, each.cores,
          duration(each.demand_s) if each.demand_s else "", _percent(each.utilization),
@@ -166,10 +175,10 @@ def _tell(topology: Topology, answer: Answer, checks: list[Check]) -> None:
         word, style = ("held", None) if each.held else ("NOT HELD", "red")
         output.note(f"at {each.share:g} of the ceiling: {each.what} {each.seen:.4g}, predicted "
                     f"{each.predicted:.4g}: {word}", style=style)  # fmt: skip
-    words = [f"--set {each.tier}.nodes={each.nodes}"
+    words = [f"--set {option(each.tier)}={each.nodes}"
              for each in answer.tiers if each.nodes != each.has and each.cores]  # fmt: skip
     if words:
-        output.note(f"so: emu up {topology.path} {' '.join(words)}")
+        output.note(f"so: emu up {path} {' '.join(words)}")
 
 
 def _percent(share: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +12,9 @@ from emu.planning.plan import Model
 
 SHARES: Final = (0.5, 0.8, 1.1)
 CHECKED_S: Final = 30.0
-MAX_REQUESTS: Final = 30_000
-"""Of one of the runs: shorter where the ceiling is high."""
+"""At the longest: until the mean response is known."""
+OVERLOADED_S: Final = 5.0
+"""Above the ceiling all of it: what is worked off there hardly varies."""
 THROUGHPUT: Final = 0.05
 RESPONSE: Final = 0.15
 ANSWERED: Final = "requests/s answered"
@@ -40,12 +41,18 @@ class Check:
         return abs(self.seen - self.predicted) <= self.within
 
 
-def check(topology: Topology, found: Model) -> Iterator[Check]:
-    """Simulate and compare, one share after the other. The model must have a ceiling."""
+def check(
+    topology: Topology, found: Model, starts: Callable[[float, float], None]
+) -> Iterator[Check]:
+    """Simulate and compare, one share after the other; `starts` is told of each, and its requests
+    a second. The model must have a ceiling."""
     for share in SHARES:
         rate_per_s = share * found.ceiling_per_s
-        for_s = min(CHECKED_S, MAX_REQUESTS / rate_per_s)
-        seen = measure(topology, rate_per_s, for_s, seed=2)
+        starts(share, rate_per_s)
+        if share < 1:
+            seen = measure(topology, rate_per_s, CHECKED_S, seed=2)
+        else:
+            seen = measure(topology, rate_per_s, OVERLOADED_S, seed=2, enough=lambda _: False)
         yield from _compared(share, found, seen)
 
 
@@ -61,7 +68,7 @@ def _compared(share: float, found: Model, seen: Measured) -> Iterator[Check]:
     elif found.bottleneck is not None:
         # beyond it users give up: what was done for them counts, who waited for it or not
         tier, ceiling = seen.tiers[found.bottleneck.tier], found.ceiling_per_s
-        served = tier.works / found.bottleneck.works
+        served = found.bottleneck.served_per_s(tier, ceiling)
         yield Check(share, WORKED_OFF, ceiling, served, THROUGHPUT * ceiling)
         name = f"{found.bottleneck.tier} is the bottleneck: busy"
         yield Check(share, name, 1.0, tier.utilization, 1 - SATURATED)

@@ -6,21 +6,25 @@ Nothing is read off the file's service times: a slow disk, a cache, a retry are 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import stdev
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from emu.model.topology import Tier, Topology
 from emu.scenario import Scenario, cluster
 from emu.sim.run import in_virtual_time
 from emu.sim.world import Knobs
+from nodes.kind import Scaling
 from nodes.metrics import Histogram
 from nodes.parts.histogram import LogHistogram
 
 WARM_UP_S: Final = 12.0
 """Before the figures count: elections, checks, full caches, steady queues."""
+LEAST_WARM_UP_S: Final = 5.0
+WARM_REQUESTS: Final = 1000
+"""Where there are so many before it ends, it ends with them."""
 BUSY: Final = "cpu_busy_seconds_total"
 WAITS: Final = "cpu_queue_wait_seconds"
 WAITED: Final = f"{WAITS}_sum"
@@ -28,35 +32,55 @@ WRITTEN: Final = "disk_written_bytes_total"
 PARTS: Final = 6
 STUDENT: Final = 2.571
 """97.5% of Student's t with five degrees of freedom."""
+ROUNDS: Final = 5
+"""So often it is asked whether that was enough, at even distances."""
+PRECISE: Final = 0.04
+"""A run is long enough when its mean response is known so well, as a share of itself."""
+MOST_REQUESTS: Final = 2500
+"""It is not longer than for so many: some means are never known so well."""
 
 
 class NoUsers(ValueError):
     """The file has nobody whose requests could be counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class TierLoad:
-    """What one tier did, in a second."""
+class Load(NamedTuple):
+    """What one member did, in a second."""
 
-    nodes: int
-    cores: int
-    """Of each node; 0: no `cpu:` is declared, so nothing says what it can do."""
     busy: float
-    """Cores' worth of work, all members together."""
-    busiest: float
-    """Of the member that did most."""
+    """Cores' worth of work."""
     works: float
     """Pieces of work that got a core."""
     waited: float
     """Seconds that they had waited for it, together."""
+
+
+@dataclass(frozen=True, slots=True)
+class TierLoad:
+    """What one tier did, in a second."""
+
+    cores: int
+    """Of each node; 0: no `cpu:` is declared, so nothing says what it can do."""
+    members: tuple[Load, ...]
     written_bytes: float
     led: bool
     """Whether one member has work that others cannot take over."""
 
     @property
+    def busy(self) -> float:
+        """Cores' worth of work, all members together."""
+        return sum(each.busy for each in self.members)
+
+    @property
+    def works(self) -> float:
+        return sum(each.works for each in self.members)
+
+    @property
     def utilization(self) -> float:
         """Of its cores; of its leader's, where there is one. It has some."""
-        return self.busiest / self.cores if self.led else self.busy / (self.nodes * self.cores)
+        if self.led:
+            return max(each.busy for each in self.members) / self.cores
+        return self.busy / (len(self.members) * self.cores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +96,60 @@ class Measured:
     tiers: Mapping[str, TierLoad]
 
 
-def measure(topology: Topology, rate_per_s: float, for_s: float, seed: int = 1) -> Measured:
-    """Let the file's users ask so often together, in the shares that the file has, and look for
-    so long. Faults of the file do not happen. Raises NoUsers."""
+def precise(seen: Measured) -> bool:
+    """Whether its mean response is known well enough."""
+    return seen.mean_within_s <= PRECISE * seen.mean_s
+
+
+def measure(
+    topology: Topology,
+    rate_per_s: float,
+    most_s: float,
+    seed: int = 1,
+    enough: Callable[[Measured], bool] = precise,
+) -> Measured:
+    """Let the file's users ask so often together, in the shares that the file has, and look until
+    that was `enough`, for `most_s` or MOST_REQUESTS at the longest. Faults of the file do not
+    happen. Raises NoUsers."""
     planned = replace(paced(topology, rate_per_s), seed=seed, faults=())
+    most_s = min(most_s, MOST_REQUESTS / rate_per_s)
+    part_s = most_s / (ROUNDS * PARTS)
 
     async def program() -> Measured:
         async with cluster(planned, world="sim", knobs=Knobs()) as scenario:
-            await scenario.sleep(WARM_UP_S)
+            await scenario.sleep(warm_up_s(rate_per_s))
             looks = [await _look(scenario, planned)]
-            for _ in range(PARTS):
-                await scenario.sleep(for_s / PARTS)
-                looks.append(await _look(scenario, planned))
-        return _between(planned, looks, for_s)
+            for rounds in range(1, ROUNDS + 1):
+                for _ in range(PARTS):
+                    await scenario.sleep(part_s)
+                    looks.append(await _look(scenario, planned))
+                seen = _between(planned, looks[::rounds], rounds * PARTS * part_s)
+                if enough(seen):
+                    break
+        return seen
 
-    outcome = in_virtual_time(program, seed=seed, max_virtual_s=WARM_UP_S + for_s + 60)
+    outcome = in_virtual_time(program, seed=seed, max_virtual_s=WARM_UP_S + most_s + 60)
     if outcome.error is not None:
         raise outcome.error
     assert outcome.value is not None
     return outcome.value
+
+
+def warm_up_s(rate_per_s: float) -> float:
+    return min(WARM_UP_S, max(LEAST_WARM_UP_S, WARM_REQUESTS / rate_per_s))
+
+
+def grown(topology: Topology) -> Topology:
+    """What it comes to under load: each tier that another one scales has as many members as it may
+    have at the most, and nobody scales it."""
+    for tier, scaling in scalings(topology):
+        topology = topology.scaled(scaling.tier, scaling.most_nodes).without(tier.name)
+    return topology
+
+
+def scalings(topology: Topology) -> list[tuple[Tier, Scaling]]:
+    """Who scales whom."""
+    return [(tier, tier.kind.scales(tier.config)) for tier in topology.tiers if tier.kind.scales]
 
 
 def people(topology: Topology) -> list[Tier]:
@@ -178,17 +237,13 @@ def _mean(before: tuple[int, float], after: tuple[int, float]) -> float:
 
 
 def _tier_load(tier: Tier, before: _Look, after: _Look, for_s: float) -> TierLoad:
-    def per_s(metric: str) -> Sequence[float]:
-        return [(after[name][metric] - before[name][metric]) / for_s for name in tier.node_names]
+    def per_s(name: str, metric: str) -> float:
+        return float((after[name][metric] - before[name][metric]) / for_s)
 
-    busy = per_s(BUSY)
+    names = tier.node_names
     return TierLoad(
-        len(tier.members),
         tier.cpu.cores,
-        sum(busy),
-        max(busy),
-        sum(per_s(WAITS)),
-        sum(per_s(WAITED)),
-        sum(per_s(WRITTEN)),
+        tuple(Load(per_s(name, BUSY), per_s(name, WAITS), per_s(name, WAITED)) for name in names),
+        sum(per_s(name, WRITTEN) for name in names),
         tier.kind.leader is not None,
     )

@@ -8,7 +8,7 @@ from typing import Final
 from nodes.autoscaler import reach
 from nodes.autoscaler.config import AutoscalerConfig
 from nodes.autoscaler.node import AutoscalerNode
-from nodes.kind import SCALES, Fact, Kind, Mark, Mistake, TierSeen
+from nodes.kind import SCALES, Fact, Kind, Mark, Mistake, Scaling, TierSeen
 from nodes.parts.stores import QUEUE_FRONT
 
 LAG_OF: Final = "lag_of"
@@ -29,6 +29,10 @@ def _unfit(tier: TierSeen) -> Iterator[Mistake]:
         )
 
 
+def _scaling(config: AutoscalerConfig) -> Scaling:
+    return Scaling(config.scales, config.max_nodes, "max_nodes")
+
+
 EVENTS: Final = {
     "scaling": "An autoscaler asks for more or fewer members, with the arithmetic that led to it.",
     "scaling not decided": "Too little is known of a tier to scale it, and why.",
@@ -43,6 +47,7 @@ KIND: Final = Kind(
     about="Has more or fewer members of a tier run, by what they measure or what waits in a queue.",
     example="hpa: {kind: autoscaler, scales: web, targets: {cpu: 60%}}",
     edges=(SCALES, LAG_OF),
+    scales=_scaling,
     mistakes=_unfit,
     reaches=reach.STATES,
     facts=(

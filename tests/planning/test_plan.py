@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from emu.cli.verbs import app
+from emu.model.topology import Topology
 from emu.planning import prices
 from emu.planning.checking import ANSWERED, MEAN, WORKED_OFF, Check
-from emu.planning.measuring import Measured, NoUsers, TierLoad, measure, rate_of
+from emu.planning.measuring import Load, Measured, NoUsers, TierLoad, grown, measure, rate_of
 from emu.planning.page import render
-from emu.planning.plan import answer, model, requests_per_s
+from emu.planning.plan import Model, answer, model, requests_per_s
+from emu.planning.probing import find
 from emu.planning.queueing import wait_s
 from emu.topology.loading import load, loads
 
@@ -27,11 +29,14 @@ THREE = str(Path(__file__).parents[2] / "topologies" / "03-vertical-scaling.yaml
 def measured(
     rate_per_s: float, *, busy: float, led: bool = False, mean_s: float = 0.02
 ) -> Measured:
-    waited = 0.25 * rate_per_s * wait_s(1, busy / rate_per_s, rate_per_s / 3, varies=1.0)
-    web = TierLoad(
-        3, 1, busy, busy / 2 if led else busy / 3, rate_per_s, waited, 1000.0 * rate_per_s, led
+    """A web tier of three, and a database without a `cpu:`; with `led` the first does half."""
+    waited_s = 0.25 * wait_s(1, busy / rate_per_s, rate_per_s / 3, varies=1.0)
+    shares = (1 / 2, 1 / 4, 1 / 4) if led else (1 / 3, 1 / 3, 1 / 3)
+    members = tuple(
+        Load(busy * each, rate_per_s * each, waited_s * rate_per_s * each) for each in shares
     )
-    db = TierLoad(1, 0, 0.0, 0.0, 0.0, 0.0, 0.0, False)
+    web = TierLoad(1, members, 1000.0 * rate_per_s, led)
+    db = TierLoad(0, (Load(0.0, 0.0, 0.0),), 0.0, False)
     return Measured(rate_per_s, rate_per_s, mean_s, 0.001, {"web": web, "db": db})
 
 
@@ -49,6 +54,24 @@ def test_a_leader_is_a_ceiling_that_more_members_do_not_lift():
     (web,) = (each for each in found.costs if each.tier == "web")
     assert found.ceiling_per_s == pytest.approx(1 / 0.005)
     assert web.needed(1000) == 3
+
+
+def test_what_a_leader_does_without_requests_lowers_its_ceiling():
+    found = model(measured(10, busy=0.3, led=True), measured(110, busy=1.3, led=True))
+    assert found.ceiling_per_s == pytest.approx((1 - 0.1) / 0.005)
+
+
+def test_those_that_follow_wait_less_than_who_leads():
+    found = model(measured(10, busy=0.1, led=True), measured(110, busy=1.1, led=True))
+    (web,) = (each for each in found.costs if each.tier == "web")
+    leader, others = web.queues
+    assert (leader.nodes, others.nodes) == (1, 2)
+    assert leader.waiting_s(201) == math.inf
+    assert 0 < others.waiting_s(201) < math.inf
+
+
+def test_a_plan_warns_of_a_leader_that_more_members_do_not_help():
+    found = model(measured(10, busy=0.1, led=True), measured(110, busy=1.1, led=True))
     told = answer(found, 1e6, 180.0, 90.0, "05", prices.read())
     assert "its leader would be 90% busy" in told.cautions[0]
     assert "db: no `cpu:` is declared" in told.cautions[1]
@@ -64,12 +87,39 @@ def test_waiting_is_added_to_what_a_request_takes_alone():
 def test_waits_are_as_long_as_they_were_seen_to_be():
     found = model(measured(10, busy=0.05), measured(110, busy=0.55))
     (web,) = (each for each in found.costs if each.tier == "web")
-    assert web.varies == pytest.approx(0.25)
+    assert web.queues[0].points[0].varies == pytest.approx(0.25)
 
 
 def test_a_site_that_answers_no_more_when_asked_more_cannot_be_planned():
     with pytest.raises(ValueError, match="no more requests"):
         model(measured(50, busy=1.0), measured(50, busy=1.0))
+
+
+def probed(monkeypatch: pytest.MonkeyPatch, busy: Callable[[float], float]) -> tuple[Model, int]:
+    """What is found of a site of which one core is so busy at a rate, and after how many runs."""
+    rates: list[float] = []
+
+    def of_paper(_: Topology, rate_per_s: float, for_s: float) -> Measured:
+        load = Load(min(1.0, busy(rate_per_s)), rate_per_s, 0.0)
+        web = TierLoad(1, (load,), 0.0, False)
+        ok_per_s = rate_per_s / max(1.0, busy(rate_per_s))
+        return Measured(rate_per_s, ok_per_s, 0.02, 0.001, {"web": web})
+
+    monkeypatch.setattr("emu.planning.probing.measure", of_paper)
+    return find(load(THREE), rates.append), len(rates)
+
+
+@pytest.mark.parametrize("ceiling_per_s", [3.0, 50.0, 80.0, 470.0])
+def test_a_ceiling_is_found_wherever_it_is(monkeypatch, ceiling_per_s):
+    found, runs = probed(monkeypatch, lambda rate_per_s: rate_per_s / ceiling_per_s)
+    assert found.ceiling_per_s == pytest.approx(ceiling_per_s) and runs <= 10
+
+
+def test_a_ceiling_is_found_where_waits_make_more_work(monkeypatch):
+    found, runs = probed(
+        monkeypatch, lambda rate_per_s: rate_per_s / 125 + max(0.0, rate_per_s - 90) / 100
+    )
+    assert found.ceiling_per_s == pytest.approx(105.6, rel=0.05) and runs <= 10
 
 
 def test_people_ask_at_the_peak_what_the_day_says_times_the_peak():
@@ -98,6 +148,37 @@ users: {local: {population: 1M, think_time: 30s, sample: 0.1%, visits: web}}
     assert seen.tiers["web"].busy == pytest.approx(seen.requests_per_s * 0.005, rel=0.1)
 
 
+def test_a_run_ends_when_its_mean_is_known_and_not_before():
+    topology = loads("""\
+tiers: {web: {kind: web, public: true, cpu: {cores: 1, service_time: 5ms}}}
+users: {local: {rate: 9/s, visits: web}}
+""")
+    asked: list[float] = []
+
+    def second(seen: Measured) -> bool:
+        asked.append(seen.mean_within_s)
+        return len(asked) == 2
+
+    seen = measure(topology, 20, 10.0, enough=second)
+    assert len(asked) == 2 and seen.mean_within_s == asked[1]
+    assert seen.requests_per_s * 4.0 == pytest.approx(round(seen.requests_per_s * 4.0))
+
+
+def test_a_tier_that_is_scaled_is_planned_with_the_most_that_it_may_have():
+    topology = grown(
+        loads("""\
+tiers:
+  web: {kind: web, public: true, nodes: 2, cpu: {cores: 1, service_time: 50ms}}
+  hpa: {kind: autoscaler, scales: web, targets: {cpu: 60%}, max_nodes: 5}
+users: {local: {rate: 9/s, visits: web}}
+""")
+    )
+    assert [(tier.name, len(tier.members)) for tier in topology.tiers] == [
+        ("web", 5),
+        ("users-local", 1),
+    ]
+
+
 def test_a_site_without_users_says_so():
     nobody = loads("tiers: {web: {kind: web, public: true}}")
     assert rate_of(nobody) == 0
@@ -113,8 +194,9 @@ def plan(*words: str):
 
 
 def test_the_plan_of_a_step_names_machines_bottleneck_and_cost(monkeypatch):
-    monkeypatch.setattr("emu.cli.plan.LOOKED_S", 6.0)
-    result = plan(THREE, "--users", "1M", "--json")
+    monkeypatch.setattr("emu.planning.probing.LOOKED_S", 6.0)
+    monkeypatch.setattr("emu.planning.measuring.WARM_UP_S", 6.0)
+    result = plan(THREE, "--users", "1M", "--json", "--set", "users.local.rate=20/s")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["bottleneck"] == "web" and found["step"] == "03"
@@ -148,7 +230,7 @@ def test_what_cannot_be_planned_is_said(words, told):
         ("of: 7\ncurrency: USD\nmachine: 1\ncore: 1\ngb_month: 1", "`of` is a text"),
         ("of: x\ncurrency: USD\nmachine: .inf\ncore: 1\ngb_month: 1", "`machine` is a number"),
         ("of: [", "is not YAML"),
-        ("of: " + "[" * 5000, "is not YAML"),
+        ("of: " + "[" * 900, "is not YAML"),
         ("of: \udcff", "is not YAML"),
     ],
 )
@@ -196,8 +278,9 @@ def test_the_picture_has_curves_knee_ceiling_and_what_was_simulated():
 
 
 def test_without_a_ceiling_there_is_nothing_to_draw(tmp_path, monkeypatch):
-    monkeypatch.setattr("emu.cli.plan.LOOKED_S", 1.0)
-    monkeypatch.setattr("emu.cli.plan.MOST_PER_S", 20.0)
+    for name in ("probing.LOOKED_S", "probing.FIRST_S", "measuring.LEAST_WARM_UP_S"):
+        monkeypatch.setattr(f"emu.planning.{name}", 1.0)
+    monkeypatch.setattr("emu.planning.measuring.WARM_UP_S", 1.0)
     file = tmp_path / "plain.yaml"
     file.write_text(
         "tiers: {web: {kind: web, public: true}}\nusers: {local: {rate: 9/s, visits: web}}"
