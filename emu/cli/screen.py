@@ -243,6 +243,9 @@ def _paid(summary: Mapping[str, Any]) -> Iterable[RenderableType]:
             line.append(f" for {seconds(each['end_s'] - each['start_s'])}")
         failed = f"{each['errors']:.0f} of {each['requests']:.0f} requests failed"
         line.append(f": {failed}", style="red" if each["errors"] else "green")
+        if each["before"] is not None:
+            requests, errors = each["before"]
+            line.append(f", before it {errors:.0f} of {requests:.0f}", style="dim")
         if each["p99_s"] is not None:
             line.append(f", p99 {seconds(each['p99_s'])}", style="dim")
         yield line

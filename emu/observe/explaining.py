@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -33,10 +33,14 @@ class Consequence:
     text: str
     start_s: float
     end_s: float | None
+    """Of a fault: an operation is over when it is done."""
     requests: float
     errors: float
     p99_s: float | None
     follow_ups: tuple[str, ...]
+    before: tuple[float, float] | None = None
+    """Of an operation after which fewer failed: the requests shortly before it, and how many of
+    those failed."""
 
 
 def clients_counts(record: Record, start_s: float, end_s: float) -> Counts:
@@ -52,7 +56,7 @@ def clients_counts(record: Record, start_s: float, end_s: float) -> Counts:
 
 
 def consequences(record: Record) -> list[Consequence]:
-    """One for each fault, and for each operation after which more failed than before, in order."""
+    """One for each fault and each operation, in order."""
     faults = _faults(record)
     told = _follow_ups(record, faults)
     last_s = record["status"]["time_s"]
@@ -63,12 +67,17 @@ def consequences(record: Record) -> list[Consequence]:
         found.append(_consequence(record, span, min(last_s, end_s + 1), follow_ups))
     for span in record["spans"]:
         if span["kind"] == "operation":
-            start_s = span["start_s"]
-            before = clients_counts(record, start_s - AFTERMATH_S, start_s)
-            after = _consequence(record, span, start_s + AFTERMATH_S, ())
-            if after.errors * max(1, before.requests) > before.errors * max(1, after.requests):
-                found.append(after)
+            found.append(_operation(record, span))
     return sorted(found, key=lambda each: each.start_s)
+
+
+def _operation(record: Record, span: Mapping[str, Any]) -> Consequence:
+    start_s = span["start_s"]
+    after = _consequence(record, {**span, "end_s": None}, start_s + AFTERMATH_S, ())
+    before = clients_counts(record, start_s - AFTERMATH_S, start_s)
+    if before.errors * after.requests > after.errors * before.requests:
+        return replace(after, before=(before.requests, before.errors))
+    return after
 
 
 def _consequence(

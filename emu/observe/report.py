@@ -174,13 +174,16 @@ def _faults(record: Record) -> Iterable[str]:
     found = explaining.consequences(record)
     if not found:
         return
-    yield '<h2>Faults, and what they cost users</h2><div class="card"><table><thead><tr>'
-    yield '<th>fault</th><th>from</th><th>to</th><th class="num">requests</th>'
+    yield '<h2>What was done, and what users paid</h2><div class="card"><table><thead><tr>'
+    yield '<th>what</th><th>from</th><th>to</th><th class="num">requests</th>'
     yield '<th class="num">failed</th><th class="num">p99</th><th>then</th></tr></thead><tbody>'
     for each in found:
         end = "–" if each.end_s is None else f"{each.end_s:.1f} s"
         style = "bad" if each.errors else "soft"
         told = "".join(f"<li>{escape(text)}</li>" for text in each.follow_ups[:8])
+        if each.before is not None:
+            requests, errors = each.before
+            told += f"<li>before it {number(errors)} of {number(requests)} failed</li>"
         yield f'<tr><td class="wrap">{escape(each.text)}</td><td>{each.start_s:.1f} s</td>'
         yield f'<td>{end}</td><td class="num">{number(each.requests)}</td>'
         yield f'<td class="num {style}">{number(each.errors)}</td>'

@@ -71,15 +71,19 @@ def test_a_failover_is_the_work_of_the_fault_that_met_its_tier(told: dict[str, A
     assert "promoted" in followed[kill["text"]] and "promoted" not in followed["slow web"]
 
 
-def test_an_operation_that_users_paid_for_is_told_with_the_faults(told: dict[str, Any]):
-    """Whoever scales a tier to nothing reads why there were errors; what mends is not told so."""
+def test_an_operation_is_told_with_what_it_cost_or_what_it_mended(told: dict[str, Any]):
+    """Whoever scales a tier to nothing reads why there were errors; what mends, what was before."""
     record = copy.deepcopy(told)
     kill, web = (span for span in record["spans"] if span["kind"] == "fault")
     web |= {"kind": "operation", "text": "scale web: nodes 0", "end_s": None}
     record["spans"].append({**web, "text": "heal all", "start_s": web["start_s"] + 4})
     paid = explaining.consequences(record)
-    assert [each.text for each in paid] == [kill["text"], "scale web: nodes 0"]
-    assert paid[1].errors > 20
+    assert [each.text for each in paid] == [kill["text"], "scale web: nodes 0", "heal all"]
+    scaled, healed = paid[1:]
+    assert scaled.errors > 20 and scaled.before is None
+    assert healed.before is not None
+    requests, errors = healed.before
+    assert errors / requests > healed.errors / healed.requests
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_the_page_is_whole_needs_nobody_and_carries_the_record(told: dict[str, A
     for words in (
         "replicas",
         "What users saw",
-        "Faults, and what they cost",
+        "What was done, and what users paid",
         "Failovers and writes",
     ):
         assert words in text, words
