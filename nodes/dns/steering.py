@@ -17,6 +17,8 @@ PolicyName = Literal["latency", "geolocation", "weighted", "failover"]
 POLICIES: Final[tuple[str, ...]] = get_args(PolicyName)
 DEFAULT_PLACE: Final = "default"
 MAX_DEPTH: Final = 8
+MAX_NAMED: Final = 1000
+"""Regions and policies that one answer may have to look at."""
 Members = tuple[Member, ...]
 Usable = Callable[[Member], bool]
 
@@ -72,20 +74,25 @@ class Steering:
     """A policy, and those that it may name."""
 
     def __init__(self, root: Policy, policies: Mapping[str, Policy] | None = None) -> None:
-        """Raises ValueError where policies name each other in a circle."""
+        """Raises ValueError where policies name each other in a circle, or too many of them."""
         self.root = root
         self.policies = policies or {}
-        self._check(root, ())
+        self._check(root, (), 0)
 
-    def _check(self, policy: Policy, above: tuple[str, ...]) -> None:
+    def _check(self, policy: Policy, above: tuple[str, ...], named: int) -> int:
+        """How many are named, with so many before."""
         for name in policy.targets:
+            named += 1
+            if named > MAX_NAMED:
+                raise ValueError(f"`policies`, each as often as it is named, name over {MAX_NAMED}")
             if name not in self.policies:
                 continue
             if name in above:
                 raise ValueError(f"`policies`: {' → '.join((*above, name))} is a circle")
             if len(above) >= MAX_DEPTH:
                 raise ValueError(f"`policies` are nested deeper than {MAX_DEPTH}")
-            self._check(self.policies[name], (*above, name))
+            named = self._check(self.policies[name], (*above, name), named)
+        return named
 
     @property
     def by_place(self) -> bool:

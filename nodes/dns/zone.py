@@ -104,6 +104,9 @@ class Zone:
             return Given(dns.Answer(addresses=(self.server_address,), ttl_s=self.ttl_s))
         if not members:
             return Given(dns.Answer())
+        if not self._is_of_tier(label):  # a node's own name means that node, wherever one asks
+            alone = dns.Answer(addresses=(members[0].address,), ttl_s=self.ttl_s)
+            return Given(alone, members[0].region)
         chosen = self.steering.choose(members, asker, self._rng, healthy, self._distance)
         if not chosen:
             return Given(dns.Answer(), is_steered=True)
@@ -113,6 +116,9 @@ class Zone:
 
     def _distance(self, region: str) -> float:
         return self._distances.get(region, FAR)
+
+    def _is_of_tier(self, label: str) -> bool:
+        return label in ("", "www", self.answers.lower()) or label in self._tiers
 
     def _members(self, label: str) -> tuple[Member, ...] | None:
         """The members behind a name; None if there is no such name."""

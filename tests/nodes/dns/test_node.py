@@ -53,8 +53,8 @@ class Rig:
     def resolver(self, **how: Any) -> Resolver:
         return Resolver(self.users, [self.ctx.network.address], **how)
 
-    def answer(self, name: str, **how: Any) -> wire.Response:
-        return wire.decode_response(self.node.respond(wire.encode_query(9, name, **how), "us-east"))
+    def answer(self, name: str, asker: str = "us-east", **how: Any) -> wire.Response:
+        return wire.decode_response(self.node.respond(wire.encode_query(9, name, **how), asker))
 
 
 @asynccontextmanager
@@ -85,6 +85,16 @@ async def test_the_zone_names_its_tier_its_nodes_and_nothing_else(autojump_clock
         for name in ("example.com", "notexample.test", "test", "."):
             assert r.answer(name).rcode == wire.REFUSED, name
         assert r.answer("example.test", rdtype=252).rcode == wire.REFUSED
+
+
+async def test_a_nodes_own_name_means_that_node_wherever_one_asks(autojump_clock: Any) -> None:
+    async with rig() as r:
+        one = await r.add("lb-1", region="eu-west")
+        await r.serve(policy="geolocation", near={"us-east": ["eu-west"]})
+        for asker in ("us-east", "eu-west", "sa-east"):
+            assert r.answer("lb-1.example.test", asker).addresses == (one,), asker
+        assert r.answer("www.example.test", "us-east").addresses == (one,)
+        assert r.answer("www.example.test", "sa-east").addresses == ()
 
 
 async def test_each_answer_begins_with_another_address_even_when_names_alternate(

@@ -100,6 +100,12 @@ def test_policies_stand_where_regions_may_and_fall_through_when_they_have_nothin
     assert shares(weighted, "us") == {"eu": 1}, "weight 0, and the nearest"
 
 
+def test_policies_that_would_have_to_look_at_too_much_are_refused() -> None:
+    tower = {f"p{n}": Policy("failover", order=[f"p{n + 1}"] * 12) for n in range(6)}
+    with pytest.raises(ValueError, match="each as often as it is named, name over 1000"):
+        Steering(Policy("failover", order=["p0"]), tower)
+
+
 def test_policies_in_a_circle_and_policies_that_send_nobody_anywhere_are_refused() -> None:
     ring = {"a": Policy("failover", order=["b"]), "b": Policy("failover", order=["us", "a"])}
     with pytest.raises(ValueError, match="`policies`: a → b → a is a circle"):
