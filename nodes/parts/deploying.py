@@ -162,11 +162,13 @@ def _leader_last(members: Sequence[Member]) -> list[Member]:
 async def _next(
     console: Console, tier: str, names: Sequence[str], changes: Mapping[str, Any], done: list[str]
 ) -> None:
-    for each in await console.members(tier):
-        if each.name in names and each.leads:
+    there = [each for each in await console.members(tier) if each.name in names]
+    for each in there:
+        if each.leads:
             await _hand_over(console, tier, each.name)
-    done += names
-    await _replace(console, tier, names, changes)
+    going = [each.name for each in there]  # others were scaled away since they were counted
+    done += going
+    await _replace(console, tier, going, changes)
 
 
 async def _rolled_back(
@@ -214,7 +216,7 @@ def _unwell(members: Sequence[Member], names: Sequence[str]) -> str:
             return f"{each.state}: {each.name} does not come up"
         if each.name in names and each.facts.get("store_ready") is False:
             return f"{each.name} does not reach its store"
-    if members[0].led and not any(each.leads for each in members):
+    if members and members[0].led and not any(each.leads for each in members):
         return "nobody leads the group"
     behind = [each.name for each in members if each.name in names and _is_behind(each)]
     return f"{behind[0]} is behind" if behind else ""

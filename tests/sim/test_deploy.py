@@ -173,6 +173,19 @@ def test_who_is_down_or_comes_while_a_version_is_deployed_has_it_afterwards(shop
     assert apps == ["shop3:app"] * 7
 
 
+def test_a_tier_that_is_scaled_away_while_it_is_deployed_ends_the_deploy(shop: Any) -> None:
+    async def script(c: emu.Scenario) -> Any:
+        c.start_playing([FaultItem(Scale("web", 0), at_s=c.now_s + 0.1)], own=True)
+        told = await done(c, "deploy", "web", app="shop3:app")
+        await c.scale("web", nodes=1)
+        apps = [each.placement.config.app for each in c.cluster.tier_instances("web")]
+        return told, apps
+
+    told, apps = emu.run(script, shop, seed=3)
+    assert not told["rolled_back"]
+    assert apps == ["shop3:app"]
+
+
 async def blue_green(c: emu.Scenario, app: str) -> Any:
     """What came of it, and how many of both versions took traffic at each event."""
     await c.sleep(3)
