@@ -22,6 +22,8 @@ _FIRST: Final = 0x21
 _TOKEN: Final = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _TEXT: Final = r"[\t\x20-\x7e\x80-\xff]*"
 _LINES: Final = re.compile(rf"(?:{_TOKEN}:{_TEXT}\r\n)*")
+_FOLD: Final = re.compile(r"\r\n[ \t]+")
+_BLANKS: Final = re.compile(rf"^({_TOKEN})[ \t]+:", re.MULTILINE)
 _REQUEST: Final = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/1\.([0-9])\r\n")
 _RESPONSE: Final = re.compile(rf"HTTP/1\.([0-9]) ([1-9][0-9]{{2}})(?: {_TEXT})?\r\n")
 _ANY_VERSION: Final = re.compile(rf"{_TOKEN} [\x21-\x7e]+ (HTTP/[0-9]\.[0-9])\r\n")
@@ -118,7 +120,14 @@ class Reader:
         begun = _RESPONSE.match(text)
         if begun is None:
             raise RemoteProtocolError("no HTTP/1 response begins so")
-        fields = self._read_fields(text[begun.end() :])
+        lines = text[begun.end() :]
+        try:
+            fields = self._read_fields(lines)
+        except RemoteProtocolError:
+            mended = in_one_form(lines)
+            if mended == lines:
+                raise
+            fields = self._read_fields(mended)
         return ResponseHead(int(begun[2]), int(begun[1]), fields)
 
     def _take(self, buffer: bytearray) -> str | None:
@@ -176,6 +185,12 @@ def read_pairs(lines: str) -> list[tuple[str, str]]:
         _refuse_fields(lines)
     fields = [line.partition(":") for line in lines[:-2].split("\r\n")]
     return [(name.lower(), value.strip(" \t")) for name, _, value in fields]
+
+
+def in_one_form(lines: str) -> str:
+    """A response's fields as a proxy passes them on: no line folded, no blank before a colon (RFC
+    9112, 5.1 and 5.2). A request with either is refused."""
+    return _BLANKS.sub(r"\1:", _FOLD.sub(" ", lines))
 
 
 def tokens(value: str) -> list[str]:

@@ -275,3 +275,34 @@ def test_a_length_beside_chunks_is_told_to_nobody(length: bytes) -> None:
 @pytest.mark.parametrize("lines", [(b"Content-Length:", b"Content-Length: 4"), (b"Host:",)])
 def test_what_must_be_there_once_is_no_second_time_there_empty(lines: tuple[bytes, ...]) -> None:
     assert exchange(get(b"/", *lines)) == [400]
+
+
+@pytest.mark.parametrize(
+    ("lines", "headers"),
+    [
+        (b"X : 1\r\nY\t :2\r\n", [("x", "1"), ("y", "2")]),
+        (b"X: a\r\n b\r\n\t c: d\r\nY:\r\n 2\r\n", [("x", "a b c: d"), ("y", "2")]),
+        (b"X: 1\r\n \r\n", [("x", "1")]),
+        (b" X: 1\r\nY: 2\r\n", None),
+        (b"X: a\r\n b\x00\r\n", None),
+        (b"X y: 1\r\n", None),
+        (b" : 1\r\n", None),
+    ],
+)
+def test_an_answers_fields_are_brought_into_one_form(
+    lines: bytes, headers: list[tuple[str, str]] | None
+) -> None:
+    client = ClientConnection()
+    client.send_request("GET", "/", [("host", "a")])
+    answer = b"HTTP/1.1 204 No Content\r\n" + lines + b"\r\n"
+    if headers is None:
+        with pytest.raises(RemoteProtocolError):
+            client.receive_data(answer)
+    else:
+        response = client.receive_data(answer)
+        assert response is not None and list(response.headers) == headers
+
+
+@pytest.mark.parametrize("line", [b"X : 1\r\n", b"X: a\r\n b\r\n"])
+def test_a_request_of_another_form_is_refused(line: bytes) -> None:
+    assert exchange(b"GET / HTTP/1.1\r\n" + HOST + line + b"\r\n") == [400]
