@@ -19,7 +19,7 @@ from emu.model.kinds import known_kinds
 from emu.model.problems import hint
 from emu.model.shaping import Access
 from emu.model.topology import MAX_NODES, Tier
-from emu.topology import code, schema
+from emu.topology import code, schema, times
 from emu.topology.document import Document, Path
 from nodes.kind import Edge, Kind, TierSeen
 
@@ -208,6 +208,7 @@ class TierReader:
             self._import_code(place, kind, own)
             what = f"a {value['kind']} tier"
             config = schema.build(self.document, place, own, kind.config, what, also=common_keys)
+            times.check(self.document, place, config)
         if kind is None or options is None or config is None or members is None:
             self.broken[name] = BrokenTier(place, kind, own)
             return

@@ -91,6 +91,8 @@ class BalancerConfig:
         _expect("hash_on", self.hash_on, get_args(HashOn))
         expect_checks(rise=self.rise, fall=self.fall, check_interval=self.check_interval_s,
                       check_fast_interval=self.check_fast_interval_s)  # fmt: skip
+        if self.max_connections < 1:
+            raise ValueError("`max_connections` must be at least 1")
         for name in ("connect_timeout", "queue_timeout", "idle_timeout", "client_fin_timeout"):
             if getattr(self, f"{name}_s") < MIN_INTERVAL_S:
                 raise ValueError(f"`{name}` must be at least {MIN_INTERVAL_S * 1000:g}ms")

@@ -10,6 +10,8 @@ from nodes.cache.store import StoreConfig
 from nodes.parts.eviction import EvictionName
 
 LEAST_BYTES: Final = 256
+LEAST_STALE_S: Final = 0.1
+"""A node asks its database several times in so long."""
 WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -53,6 +55,8 @@ class CacheConfig:
             raise ValueError(f"`capacity` is at least {LEAST_BYTES} bytes")
         if min(self.ttl_s, self.negative_ttl_s, self.lease_time_s, self.max_stale_s) <= 0:
             raise ValueError("`ttl`, `negative_ttl`, `lease_time` and `max_stale` are above 0")
+        if self.fills_from and self.max_stale_s < LEAST_STALE_S:
+            raise ValueError(f"`max_stale` is at least {LEAST_STALE_S * 1000:g}ms")
         if not 0 <= self.ttl_jitter_ratio < 1 or self.serves_stale_s < 0:
             raise ValueError("`ttl_jitter` is from 0 to below 1, `serves_stale` not below 0")
         if self.rows and not self.fills_from:

@@ -31,6 +31,8 @@ DAMAGED: Final = (LOG, SNAPSHOT)
 LEAST_DETECTION_S: Final = 0.01
 """Heartbeats come several times as often: below, they would be all that a laptop does."""
 
+MOST_DETECTION_S: Final = 600.0
+"""Nobody leads a group that was just started for as long."""
 
 RANK_RATIO: Final = 0.5
 """Of the detection time: an election across an ocean fits in it."""
@@ -40,6 +42,8 @@ def expect_detection(timeout_s: float) -> None:
     """Raises ValueError for a `detection_timeout` that no group could keep."""
     if timeout_s < LEAST_DETECTION_S:
         raise ValueError(f"`detection_timeout` must be at least {LEAST_DETECTION_S * 1000:g}ms")
+    if timeout_s > MOST_DETECTION_S:
+        raise ValueError(f"`detection_timeout` must be at most {MOST_DETECTION_S:g}s")
 
 
 def failover_delay_s(prefers: Sequence[str], region: str, detection_timeout_s: float) -> float:

@@ -24,6 +24,9 @@ MAX_CLIENTS: Final = 100_000
 MAX_PEOPLE: Final = 1_000_000_000
 MAX_SAMPLE: Final = 100_000
 """People of a population whose requests are really sent, of one node."""
+LEAST_SAMPLE: Final = 0.0001
+"""Where a cpu is declared, each request of a smaller one would hold the loop for over 10 ms, for
+those whom it stands for."""
 MAX_RATE_PER_S: Final = 1_000_000
 """Of one node; more than any laptop can do."""
 HOST: Final = "www.example.test"
@@ -181,8 +184,10 @@ class UsersConfig:
             raise ValueError("`retry_budget` and `pin_share` are from 0 to 1")
 
     def _check_sample(self) -> None:
-        if not 0 < self.sample_ratio <= 1 or not 0 <= self.population_people <= MAX_PEOPLE:
-            raise ValueError("`sample` is above 0 and at most 1, `population` at most 1B")
+        if not LEAST_SAMPLE <= self.sample_ratio <= 1:
+            raise ValueError(f"`sample` is from {LEAST_SAMPLE:.2%} to 100%")
+        if not 0 <= self.population_people <= MAX_PEOPLE:
+            raise ValueError("`population` is at most 1B")
         if self.sample_ratio < 1 and self.clients:
             raise ValueError("`clients` are all there: a `sample` is of a `population` or a `rate`")
         if self.people > MAX_SAMPLE:

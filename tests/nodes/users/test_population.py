@@ -78,7 +78,7 @@ def test_what_makes_no_sense_is_refused():
         ("population: 10, sample: 1%", "nobody is left"),
         ("population: 1B, sample: 50%", "take a smaller `sample`"),
         ("clients: 5, sample: 50%", "`clients` are all there"),
-        ("population: 10, sample: 0%", "`sample` is above 0"),
+        ("population: 10, sample: 0%", "`sample` is from 0.01%"),
     ):
         with pytest.raises(TopologyError) as caught:
             loads(SHOP.format(people=people, cores=1))
