@@ -19,6 +19,7 @@ from nodes.kv.hot_keys import HotKeys
 from nodes.kv.mover import Mover
 from nodes.kv.state import ADOPT, DEFAULT_REQUEST_IDS, KvState
 from nodes.parts.deploying import HAND_OVER
+from nodes.parts.timing import take_steps
 from nodes.replica.backup import BackupSource
 from nodes.replica.client import GroupClient, GroupClients
 from nodes.replica.handing_over import HandingOver
@@ -33,11 +34,14 @@ from protocols.kv import coordinator as map_words
 from protocols.kv.coordinator import coordinator_tier
 from protocols.replication.messages import Members
 from protocols.replication.replica import AckRule, GroupConfig
+from protocols.stepping import Steps
 
 STATE_DIGEST: Final = "state_digest"
 OWNED_SLOTS: Final = "owned_slots"
 DIGEST_SLOTS: Final = 256
 """Slots that one digest covers."""
+DIGEST_STEP_KEYS: Final = 1000
+"""Looked at at once: about a millisecond of a laptop's core."""
 FOUND_PAUSE_S: Final = 0.05
 REJOIN_TIMEOUT_S: Final = 2.0
 REJOIN_PAUSE_S: Final = 0.25
@@ -285,14 +289,20 @@ class KvShardNode:
             "hot_keys": [[each.key, round(each.share, 3)] for each in self.hot.top()],
         }
 
-    def _digest(self, call: Call) -> dict[str, str]:
+    async def _digest(self, call: Call) -> dict[str, str]:
         """What is served here, slots by the hundred, for comparing replicas."""
-        return {
-            str(first): xxhash.xxh3_64_hexdigest(
-                msgpack.packb(self.state.content(range(first, first + DIGEST_SLOTS)))
-            )
-            for first in range(0, SLOTS, DIGEST_SLOTS)
-        }
+        return await take_steps(self.ctx.clock, self._digests(), 0.0)
+
+    def _digests(self) -> Steps[dict[str, str]]:
+        found, looked_at = {}, 0
+        for first in range(0, SLOTS, DIGEST_SLOTS):
+            content = self.state.content(range(first, first + DIGEST_SLOTS))
+            found[str(first)] = xxhash.xxh3_64_hexdigest(msgpack.packb(content))
+            looked_at += len(content)
+            if looked_at >= DIGEST_STEP_KEYS:
+                looked_at = 0
+                yield
+        return found
 
     def _owned_slots(self, call: Call) -> list[list[int]]:
         """[slot, epoch] of what this node would serve as the primary."""

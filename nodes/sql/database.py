@@ -43,6 +43,7 @@ from nodes.replica.reach import CUT_OFF_READ
 from nodes.replica.series import measure
 from nodes.sql import reach
 from nodes.sql.chance import Moment
+from nodes.sql.digest import in_steps
 from nodes.sql.feed import Feed
 from nodes.sql.labels import LABELS as SQL_LABELS
 from nodes.sql.machine import SqlMachine
@@ -175,6 +176,9 @@ class SqlEngine:
     @property
     def sql(self) -> SqlState:
         return self.machine.sql
+
+    async def state_digest(self, call: Call) -> dict[str, str]:
+        return await in_steps(self.ctx.clock, self.sql.digests_in_steps())
 
     async def log_digest(self, call: Call) -> dict[str, Any]:
         return await log_digest(self.driver)
@@ -398,7 +402,7 @@ class DatabaseNode:
             Recovering(engine).add_methods(admin)
             admin.add(HAND_OVER, HandingOver(engine.driver).hand_over)
             if not engine.driver.config.witness:
-                admin.add(STATE_DIGEST, lambda call: engine.sql.digests())
+                admin.add(STATE_DIGEST, engine.state_digest)
                 admin.add(LOG_DIGEST, engine.log_digest)
             measure(ctx, engine.driver)
             nursery.start_soon(keeper.run)

@@ -3,23 +3,85 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 import apsw
 import msgpack
 
+from nodes.base import Clock
+from nodes.parts.timing import take_steps
 from nodes.sql import schema
-from nodes.sql.changes import Layouts, quoted
+from nodes.sql.changes import Layouts, Misfit, quoted
 from nodes.sql.texts import raw
+from protocols.errors import RpcError
+from protocols.stepping import Steps
+
+STEP_ROWS: Final = 200
+STEP_BYTES: Final = 1 << 20
+"""Looked at at once, at most: about a millisecond of a laptop's core."""
 
 
-def digests(db: apsw.Connection, layouts: Layouts) -> dict[str, str]:
-    """By table: its rows with their rowids; and the schema."""
-    found = {"sqlite_schema": _digest(sorted(map(repr, schema.objects(db))))}
-    for table in schema.tables(db):
-        rows = list(db.execute(f"SELECT {everything(db, layouts, table)} FROM {quoted(table)}"))
-        found[table] = f"{len(rows)} rows, {_digest(sorted(map(msgpack.packb, rows)))}"
+def digests(
+    db: apsw.Connection, layouts: Layouts, own: AbstractContextManager[object]
+) -> Steps[dict[str, str]]:
+    """By table: its rows with their rowids; and the schema. What is written between the steps is
+    in it or is not. `own` is entered for each. Raises apsw.Error where a table goes meanwhile."""
+    with own:
+        found = {"sqlite_schema": _short(hashlib.sha256(b"".join(_objects(db))))}
+        tables = schema.tables(db)
+    for table in tables:
+        found[table] = yield from _digest(db, layouts, own, table)
     return found
+
+
+async def in_steps(clock: Clock, steps: Steps[dict[str, str]]) -> dict[str, str]:
+    """Others go on meanwhile. Raises RpcError where what is looked at goes."""
+    try:
+        return await take_steps(clock, steps, 0.0)
+    except (apsw.Error, Misfit) as error:
+        raise RpcError("unavailable", f"its tables change just now: {error}") from error
+
+
+def _objects(db: apsw.Connection) -> list[bytes]:
+    return [each.encode() for each in sorted(map(repr, schema.objects(db)))]
+
+
+def _digest(
+    db: apsw.Connection, layouts: Layouts, own: AbstractContextManager[object], table: str
+) -> Steps[str]:
+    """Of the rows in their order; no statement is left open between the steps."""
+    whole, count, last = hashlib.sha256(), 0, None
+    while True:
+        packed: list[bytes] = []
+        size_bytes = 0
+        with own:
+            rows = db.execute(_from(db, layouts, table, count, last))
+            for row in rows:
+                packed.append(msgpack.packb(row))
+                size_bytes += len(packed[-1])
+                last = row[0]
+                if len(packed) == STEP_ROWS or size_bytes >= STEP_BYTES:
+                    break
+            else:
+                last = None
+            rows.close()
+        whole.update(b"".join(packed))
+        count += len(packed)
+        if last is None:
+            return f"{count} rows, {_short(whole)}"
+        yield
+
+
+def _from(db: apsw.Connection, layouts: Layouts, table: str, count: int, last: Any) -> str:
+    """A query of the rows after so many, the last of which had that rowid."""
+    layout = layouts.of(table)
+    what = f"SELECT {everything(db, layouts, table)} FROM {quoted(table)}"
+    if not layout.rowid:
+        order = ", ".join(layout.columns[place] for place in layout.keys)
+        return f"{what} ORDER BY {order} LIMIT -1 OFFSET {count}"
+    after = f"WHERE {layout.rowid} > {last}" if count else ""
+    return f"{what} {after} ORDER BY {layout.rowid}"
 
 
 def everything(db: apsw.Connection, layouts: Layouts, table: str) -> str:
@@ -30,6 +92,5 @@ def everything(db: apsw.Connection, layouts: Layouts, table: str) -> str:
     return ", ".join([rowid, *columns] if rowid else columns)
 
 
-def _digest(parts: Iterable[str | bytes]) -> str:
-    whole = b"".join(each if isinstance(each, bytes) else each.encode() for each in parts)
-    return hashlib.sha256(whole).hexdigest()[:16]
+def _short(whole: Any) -> str:
+    return str(whole.hexdigest()[:16])

@@ -27,7 +27,7 @@ from nodes.sql.rules import ERRORS, NO_UTF8, Rules
 from nodes.sql.texts import as_bytes, decoded
 from protocols.errors import RpcError
 from protocols.replication.pieces import Content, Pieces
-from protocols.stepping import Steps
+from protocols.stepping import Steps, at_once
 
 MAX_ROWS: Final = 20_000
 MAX_ANSWER_BYTES: Final = 900_000
@@ -286,11 +286,13 @@ class SqlState:
         """The whole state as it is at the last step, for a snapshot file."""
         return copy_out(self.db, self._copy_name())
 
-    def digests(self) -> dict[str, str]:
+    def digests_in_steps(self) -> Steps[dict[str, str]]:
         """Each table's content in short, with its rowids, and the schema's: the same for copies
         that hold the same."""
-        with self._rules.own():
-            return digests(self.db, self._layouts)
+        return digests(self.db, self._layouts, self._rules.own())
+
+    def digests(self) -> dict[str, str]:
+        return at_once(self.digests_in_steps())
 
     def load_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
         """What makes this the state that a dump gave; until it is called, all is as it was."""
