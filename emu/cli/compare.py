@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from emu.seeds.run import SeedRun
 
 SOURCES: Final = ("timeline", "swarm", "none")
-DEFAULT_SEEDS: Final = 20
+DEFAULT_SEEDS: Final = 8
+"""What replication is worth shows in each of them; more narrow the interval."""
+DEFAULT_FOR_S: Final = 30.0
+MOST_FOR_S: Final = 60.0
+"""Of what is not said: a minute of a large site takes a laptop long enough."""
+AFTER_FAULTS_S: Final = 6.0
+FOR_HELP: Final = (
+    "Virtual time of each. If not said: until the file's own faults are over, at most 60s; "
+    "without any 30s."
+)
 FAULTS_HELP: Final = (
     "timeline: each file's own (the default where A has one). swarm: drawn for A, done to both. "
     "none."
@@ -45,7 +54,7 @@ def compare(
     second: SecondArgument = "",
     settings: SetOption = None,
     seeds: Annotated[int, typer.Option("--seeds", "-n", help="How many.")] = DEFAULT_SEEDS,
-    for_text: Annotated[str, typer.Option("--for", help="Virtual time of each.")] = "60s",
+    for_text: Annotated[str, typer.Option("--for", help=FOR_HELP)] = "",
     faults: Annotated[
         str, typer.Option("--faults", help=FAULTS_HELP, autocompletion=one_of_these(*SOURCES))
     ] = "",
@@ -65,7 +74,9 @@ def compare(
     a, b = read_topology(first), read_topology(second or first, settings=changed)
     one_of("--faults", faults or SOURCES[0], SOURCES)
     source = faults or ("timeline" if a.faults else "swarm")
-    for_s = duration_s("--for", for_text) or 0.0
+    for_s = duration_s("--for", for_text)
+    if for_s is None:
+        for_s = max(_enough_s(each) if source == "timeline" else DEFAULT_FOR_S for each in (a, b))
     if for_s <= 0:
         output.fail("--for must be above 0", output.USAGE)
     names = (a.name, b.name if second else f"{b.name} with {', '.join(changed)}")
@@ -78,6 +89,15 @@ def compare(
         for topology, side, word in ((a, runs, "A"), (b, others, "B"))
     ]
     _tell(names, sides, seeds, source, out, as_json)
+
+
+def _enough_s(topology: Topology) -> float:
+    """Until all is over that the file does by itself, and a moment more."""
+    items = topology.faults
+    if not items or any(each.on for each in items):
+        return MOST_FOR_S if items else DEFAULT_FOR_S
+    over_s = max((each.at_s or 0.0) + (each.for_s or 0.0) for each in items)
+    return min(MOST_FOR_S, over_s + AFTER_FAULTS_S)
 
 
 def _runs(path: str, a: Topology, seeds: int, for_s: float, source: str) -> list[SeedRun]:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from emu.cli.compare import _enough_s
 from emu.cli.verbs import app
+from emu.topology.loading import load
 
 TWO = str(Path(__file__).parents[2] / "topologies" / "02-web-and-database.yaml")
 
@@ -48,3 +50,12 @@ def test_what_cannot_be_compared_is_said(words, told):
     result = compare(*words)
     assert result.exit_code == 2
     assert told in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("step", "enough_s"),
+    [("05-replication", 30.0), ("02-web-and-database", 21.0), ("13-millions-of-users", 60.0)],
+)
+def test_each_run_lasts_until_the_file_has_done_what_it_does(step, enough_s):
+    topology = load(Path(TWO).parent / f"{step}.yaml")
+    assert _enough_s(topology) == enough_s
