@@ -53,8 +53,9 @@ LOOP = Row(
                 Ask(q.quantile(0.99, LAG, "cluster", q.CLUSTER), "p99")], unit="s",
                thresholds=[(0.005, "red")]),
         series("Withheld", "Share of the time in which other programs kept the loop from running.",
-               [Ask(f"rate(emu_host_withheld_seconds_total{{{q.CLUSTER}}}[$__rate_interval])",
-                    "withheld")], unit="percentunit", thresholds=[(0.05, "red")]),
+               [Ask(f"rate(emu_host_withheld_seconds_total{{{q.CLUSTER}}}[$__rate_interval]) / "
+                    f"rate(emu_host_seconds_total{{{q.CLUSTER}}}[$__rate_interval])", "withheld")],
+               unit="percentunit", thresholds=[(0.05, "red")]),
         series("Who holds it", "Time in steps of more than 5 ms, by whose step it was.",
                [Ask(q.rate("emu_loop_held_seconds_total", "holder", q.CLUSTER), "{{holder}}")],
                unit="percentunit"),

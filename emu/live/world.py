@@ -54,6 +54,7 @@ looked through several times a second just when many wait, and that takes half o
 """
 LAG_BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 LAG_HELP: Final = "How late the emulator's loop came to a timer that was due."
+HOST_HELP: Final = "Real time that went by, while the cluster's stood still, too."
 WITHHELD_HELP: Final = (
     "Time in which this computer did not let the emulator run: the cluster's time stood still."
 )
@@ -92,6 +93,8 @@ class LiveWorld:
         self.clock = LiveClock(
             self.metrics.counter("host_withheld_seconds_total", WITHHELD_HELP), zero_s=zero_s
         )
+        began_s = time.monotonic()
+        self.metrics.counter("host_seconds_total", HOST_HELP, lambda: time.monotonic() - began_s)
         self.timers = LiveTimers(
             self.clock,
             precise=precise_timers,

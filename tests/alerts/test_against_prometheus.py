@@ -40,6 +40,7 @@ COUNTERS = {
     'emu_dead_lettered_total{{cluster="c",node="n-{0}",tier="t"}}': 0.05,
     'emu_rebalances_total{{cluster="c",node="n-{0}",tier="t"}}': 0.5,
     'emu_host_withheld_seconds_total{{cluster="c",node="n-{0}"}}': 0.06,
+    'emu_host_seconds_total{{cluster="c",node="n-{0}"}}': 0.5,
     'emu_user_requests_total{{cluster="c",node="n-{0}",outcome="ok"}}': 20,
     'emu_user_requests_total{{cluster="c",node="n-{0}",outcome="error"}}': 4,
     'emu_cache_requests_total{{cluster="c",node="n-{0}",result="hit",tier="t"}}': 4,
