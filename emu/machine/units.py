@@ -191,7 +191,7 @@ def check_drift(drift_ratio: float) -> None:
 
 
 def format_value(field_name: str, value: float) -> str:
-    """The shortest text that `parse_value` reads back as the same number."""
+    """The shortest text that `parse_value` reads back as the same number; of two, with a unit."""
     unit = unit_of(field_name)
     candidates = [_plain_digits(value)] if unit.bare or value == 0 else []
     for word in unit.shown if value else ():
@@ -202,7 +202,11 @@ def format_value(field_name: str, value: float) -> str:
     )
     candidates += [f"{value!r}{word}" for word, scale in unit.scales.items() if scale == 1]
     exact = [text for text in candidates if _reads_back(field_name, text, value)]
-    return min(exact, key=lambda text: (len(text), "." in text)) if exact else repr(value)
+
+    def length(text: str) -> tuple[int, bool, bool]:
+        return len(text), "." in text, text[-1].isdigit()
+
+    return min(exact, key=length) if exact else repr(value)
 
 
 def _plain_digits(value: float) -> str:

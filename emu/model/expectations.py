@@ -157,6 +157,8 @@ class Expectation:
         field_name = METRICS[self.metric].field_name
         if field_name.endswith("_ratio"):
             return f"it was {100 * actual:.6g}%"
+        if field_name.endswith("_s") and 0 < actual < 1:
+            return f"it was {1000 * actual:.4g} ms"
         return f"it was {actual:.6g}" + (" s" if field_name.endswith("_s") and actual else "")
 
 

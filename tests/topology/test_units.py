@@ -120,6 +120,7 @@ def test_a_key_is_its_field_without_the_unit(field: str, key: str) -> None:
         ("size_bytes", 64_000_000, "64MB"),
         ("width_bytes_per_s", 125_000.0, "125KB/s"),
         ("loss_ratio", 0.05, "5%"),
+        ("loss_ratio", 0.995, "99.5%"),
         ("factor", 1.5, "1.5"),
     ],
 )
