@@ -199,11 +199,11 @@ def _watch(client: ControlClient, record: dict[str, Any], tier: str, *, quiet: b
     """A bar of what is done, and what the nodes say of it, until it is over; and who of them has
     nobody to lead it meanwhile."""
     text = TextColumn("{task.description}")
-    done = TextColumn("{task.completed}/{task.total}")
+    done = TextColumn("{task.fields[done]}")
     with Progress(
         text, BarColumn(), done, TimeElapsedColumn(), console=output.err, disable=quiet
     ) as bar:
-        task = bar.add_task(record["verb"], total=None)
+        task = bar.add_task(record["verb"], total=None, done="")
         missing: dict[str, str] = {}
         while True:
             seen = client.call("progress", record)
@@ -211,8 +211,9 @@ def _watch(client: ControlClient, record: dict[str, Any], tier: str, *, quiet: b
             for name in missing.keys() - before.keys():
                 output.note(missing[name], style="yellow")
             described = seen["text"] or record["verb"]
-            total = seen["of"] or None
-            bar.update(task, total=total, completed=seen["done"], description=described)
+            count, total = seen["done"], seen["of"] or None
+            told = f"{count}/{total}" if total else ""
+            bar.update(task, total=total, completed=count, description=described, done=told)
             if seen["over"]:
                 return
             time.sleep(POLL_S)

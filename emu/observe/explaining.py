@@ -5,6 +5,7 @@ It reads a record (record.py), and claims no more than that says.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -73,7 +74,10 @@ def consequences(record: Record) -> list[Consequence]:
 
 def _operation(record: Record, span: Mapping[str, Any]) -> Consequence:
     start_s = span["start_s"]
-    after = _consequence(record, {**span, "end_s": None}, start_s + AFTERMATH_S, ())
+    done = (each["start_s"] for each in record["spans"] if each["kind"] in ("fault", "operation"))
+    later = (each for each in done if each > start_s)  # which has consequences of its own
+    until_s = min(start_s + AFTERMATH_S, *later, math.inf)
+    after = _consequence(record, {**span, "end_s": None}, until_s, ())
     before = clients_counts(record, start_s - AFTERMATH_S, start_s)
     if before.errors * after.requests > after.errors * before.requests:
         return replace(after, before=(before.requests, before.errors))
