@@ -139,8 +139,11 @@ class Network(Protocol):
 class Syncing(Protocol):
     """A sync that has begun."""
 
-    async def wait(self) -> None:
-        """Return when it is done, or raise OSError; once."""
+    async def wait(self, done: Callable[[], object] | None = None) -> None:
+        """Return when it is done, having called `done`, or raise OSError; once.
+
+        `done` must not raise. Where that is cheaper it is called before this task is woken, in the
+        place of another."""
         ...
 
 

@@ -20,6 +20,7 @@ import trio
 
 from emu.machine.life import Life
 from emu.machine.parking import Parked
+from emu.machine.syncing import Sync, Syncing, Waiter
 from emu.machine.world import DiskSpec, Timers
 from nodes.metrics import Metrics
 
@@ -88,30 +89,6 @@ class Files(Protocol):
     def close(self) -> None: ...
 
 
-class _Waiter(Parked):
-    __slots__ = ("error", "is_done")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.error: OSError | None = None
-        self.is_done = False
-
-    def finish(self, error: OSError | None) -> None:
-        self.error, self.is_done = error, True
-        self.wake()
-
-
-class _Sync:
-    """A sync in flight. It covers what was there at its start; who comes later shares the next."""
-
-    __slots__ = ("followers", "name", "waiters")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.waiters: list[_Waiter] = []
-        self.followers: list[_Waiter] = []
-
-
 class MachineDisk:
     """`emu.machine.world.DiskControl`: the device, which outlives every generation.
 
@@ -135,8 +112,13 @@ class MachineDisk:
         self.timers = timers
         self._submit = submit if spec.sync_mode == "real" else None
         self._free_at_s = 0.0
-        self._syncs: dict[str, _Sync] = {}
+        self._syncs: dict[str, Sync] = {}
         self._cuts = 0
+
+    @property
+    def is_real(self) -> bool:
+        """Whether syncs take the time of a real disk, and not a modelled one."""
+        return self._submit is not None
 
     def flip_bit(self, name: str, byte_offset: int, bit: int) -> None:
         """Offsets beyond either end are moved into the file. Where there is none of that name, it
@@ -202,22 +184,22 @@ class MachineDisk:
         self._free_at_s = start_s + size_bytes * slow / self.bandwidth_bytes_per_s
         return self._free_at_s + latency_s * slow
 
-    def join_sync(self, name: str, waiter: _Waiter) -> None:
+    def join_sync(self, name: str, waiter: Waiter) -> None:
         """Wake `waiter` when all that is in the file now is on the platter."""
         sync = self._syncs.get(name)
         if sync is not None:
             sync.followers.append(waiter)
             return
-        sync = _Sync(name)
+        sync = Sync(name)
         sync.waiters.append(waiter)
         self._start(sync)
 
-    def _start(self, sync: _Sync) -> None:
+    def _start(self, sync: Sync) -> None:
         pending = self.files.begin_sync(sync.name)
         self._syncs[sync.name] = sync
         self.write_out(sync.name, pending, partial(self._synced, sync))
 
-    def _synced(self, sync: _Sync, error: OSError | None) -> None:
+    def _synced(self, sync: Sync, error: OSError | None) -> None:
         for waiter in sync.waiters:
             waiter.finish(error)
         sync.waiters, sync.followers = sync.followers, []
@@ -269,25 +251,6 @@ class MachineDisk:
                 self.timers.call_at(self.timers.now_s() + extra_s, lambda: written(error))
 
         self._submit(pending.prepare(), really_written)
-
-
-class Syncing:
-    """`nodes.base.Syncing`: a sync of one generation's."""
-
-    __slots__ = ("_asked_s", "_disk", "_waiter")
-
-    def __init__(self, disk: NodeDisk, waiter: _Waiter) -> None:
-        self._disk = disk
-        self._waiter = waiter
-        self._asked_s = disk.now_s()
-
-    async def wait(self) -> None:
-        """Return when it is done; raise what it failed with."""
-        if self._waiter.is_done:
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._waiter.wait()
-        self._disk.synced(self._waiter.error, self._asked_s)
 
 
 class NodeDisk:
@@ -347,7 +310,7 @@ class NodeDisk:
         self._life.check()
         _check_name(name)
         self._files.size_bytes(name)
-        waiter = _Waiter()
+        waiter = Waiter()
         if self._disk.fail_writes:
             waiter.finish(_error(errno.EIO))
         else:
@@ -356,6 +319,15 @@ class NodeDisk:
 
     def now_s(self) -> float:
         return self._disk.timers.now_s()
+
+    @property
+    def is_real(self) -> bool:
+        """syncing.Disk."""
+        return self._disk.is_real
+
+    def call(self, callback: Callable[[], object]) -> None:
+        """syncing.Disk."""
+        self._life.call(callback)
 
     def synced(self, error: OSError | None, asked_s: float) -> None:
         """A sync has ended. Raises what it failed with, and Fenced."""
@@ -399,7 +371,7 @@ class NodeDisk:
     async def rename(self, old: str, new: str) -> None:
         """Visible at once, durable when it returns."""
 
-        def begin(waiter: _Waiter) -> None:
+        def begin(waiter: Waiter) -> None:
             pending = self._files.rename(old, new)
             if old != new:
                 self._disk.moved(old, new)
@@ -411,7 +383,7 @@ class NodeDisk:
     async def truncate(self, name: str, size_bytes: int) -> None:
         """Cut the file at once, durably when it returns. It never grows: ValueError."""
 
-        def begin(waiter: _Waiter) -> None:
+        def begin(waiter: Waiter) -> None:
             if not 0 <= size_bytes <= self._files.size_bytes(name):
                 raise ValueError(f"cannot truncate {name} to {size_bytes} bytes")
             self._disk.write_out(name, self._files.truncate(name, size_bytes), waiter.finish)
@@ -421,7 +393,7 @@ class NodeDisk:
     async def remove(self, name: str) -> None:
         """Gone at once, durably when it returns."""
 
-        def begin(waiter: _Waiter) -> None:
+        def begin(waiter: Waiter) -> None:
             pending = self._files.remove(name)
             self._disk.moved(name, None)
             self._disk.write_out(name, pending, waiter.finish)
@@ -452,10 +424,10 @@ class NodeDisk:
             return False
         return True
 
-    async def _durable(self, begin: Callable[[_Waiter], None], name: str) -> None:
+    async def _durable(self, begin: Callable[[Waiter], None], name: str) -> None:
         """Start a change and wait until it is on the platter. It goes on if the wait ends first."""
         await self._enter(name)
-        waiter = _Waiter()
+        waiter = Waiter()
         try:
             if self._disk.fail_writes:
                 await trio.lowlevel.checkpoint()

@@ -107,11 +107,12 @@ class ReplicaDriver:
         """What went wrong in another's task, for one of ours to raise."""
         self._needs_bytes = 0
         """What the latest record wanted of the disk that was refused for it."""
+        self._synced_bytes = 0
+        self._late: tuple[int, int] | None = None
+        """Synced, but not to be told at once: up to which mark, and how many bytes it was."""
         self._room_wanted = AutoResetEvent()
         self._slow_wanted = AutoResetEvent()
         self._sync_wanted = AutoResetEvent()
-        stall_s = STALL_RATIO * config.detection_timeout_s
-        self._alarm = Alarm(ctx.clock, stall_s, self._tick, self._stalled)
 
     # --- start ---------------------------------------------------------------------------
 
@@ -121,6 +122,8 @@ class ReplicaDriver:
         await self._restore()
         rng = self.ctx.rng("replica")
         self.core = Replica(self.config, self.storage, state, self._founders, rng, self._now_s())
+        stall_s = STALL_RATIO * self.config.detection_timeout_s
+        self._alarm = Alarm(self.ctx.clock, stall_s, self._tick, self.core.stalled)
 
     async def run(self) -> None:
         """Drive until cancelled. Call `recover` first."""
@@ -289,8 +292,12 @@ class ReplicaDriver:
 
     def take(self, message: Message) -> None:
         """A peer's message, which came for this group or has nobody else to take it."""
+        self._step(self.core.step, message)
+
+    def _step(self, step: Callable[[Any, float], object], about: Any) -> None:
+        """The core hears of something, and what follows is carried out."""
         try:
-            self.core.step(message, self._now_s())
+            step(about, self._now_s())
         except Exception as error:
             self._fail(error)
         self.pump()
@@ -374,25 +381,28 @@ class ReplicaDriver:
         self.lag.appended(last_lsn, self._now_s())
 
     async def _sync_forever(self) -> None:
-        before_bytes = self.files.log.written_bytes
+        self._synced_bytes = self.files.log.written_bytes
         while True:
             await self._sync_wanted.wait()
             await self.files.sync_is_due()
-            mark, written_bytes = await self.files.sync()
-            if mark != self.files.written_mark:  # written since that began, even before we waited
-                self._sync_wanted.set()
-            much_bytes = written_bytes - before_bytes
-            if much_bytes > CATCH_UP_BYTES and self._has_only_old_records():
-                await self.ctx.clock.sleep(much_bytes / CATCH_UP_BYTES_PER_S)
-            before_bytes = written_bytes
-            self.core.synced(mark, self._now_s())
-            self.pump()
+            await self.files.sync(self._synced)
+            if self._late is not None:
+                (mark, more_bytes), self._late = self._late, None
+                await self.ctx.clock.sleep(more_bytes / CATCH_UP_BYTES_PER_S)
+                self._step(self.core.synced, mark)
 
-    def _has_only_old_records(self) -> bool:
-        """Catching up: others have committed all that we have. No client waits for us, and those
-        that commit meanwhile shall have their share of machines and links."""
+    def _synced(self, mark: int, written_bytes: int) -> None:
+        """Perhaps in another's task."""
+        if mark != self.files.written_mark:  # written since that began, even before we waited
+            self._sync_wanted.set()
+        more_bytes, self._synced_bytes = written_bytes - self._synced_bytes, written_bytes
         core = self.core
-        return core.role != PRIMARY and core.quorum_lsn >= core.storage.last_lsn
+        # Catching up no client waits for us: those that commit have their share of the machine.
+        behind = core.role != PRIMARY and core.quorum_lsn >= core.storage.last_lsn
+        if behind and more_bytes > CATCH_UP_BYTES:
+            self._late = mark, more_bytes
+        else:
+            self._step(core.synced, mark)
 
     async def _make_room_forever(self) -> None:
         """Records that found the disk full are written when there is room again."""
@@ -470,9 +480,6 @@ class ReplicaDriver:
             self.pump_soon()
         if self._slow is None:
             self._alarm.set(self.core.deadline_s)
-
-    def _stalled(self, late_s: float) -> None:
-        self.core.stalled(late_s)
 
     def _wake(self, ready: Ready) -> None:
         core = self.core

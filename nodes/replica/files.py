@@ -135,19 +135,24 @@ class ReplicaFiles:
     def _start_sync(self) -> None:
         self._syncing = self.log.begin_sync(), self.written_mark, self.log.written_bytes
 
-    async def sync(self) -> tuple[int, int]:
-        """Return when what was written as it began is durable: the mark of that, and how many
-        bytes had been written by then. Raises OSError."""
+    async def sync(self, synced: Callable[[int, int], object]) -> None:
+        """Return when what was written as it began is durable, having called `synced` with the mark
+        of that, and how many bytes had been written by then: perhaps before this task is woken
+        (nodes.base.Syncing). Raises OSError."""
         if self._syncing is None:
             self._start_sync()
         assert self._syncing is not None
         syncing, mark, written_bytes = self._syncing
+
+        def done() -> None:
+            self._syncing = None
+            synced(mark, written_bytes)
+
         if not syncing:
             await trio.lowlevel.checkpoint()
+            done()
         for each in syncing:
-            await each.wait()
-        self._syncing = None
-        return mark, written_bytes
+            await each.wait(done if each is syncing[-1] else None)
 
     async def cut(self, lsn: int) -> None:
         """Forget the records from `lsn` on; durable when it returns."""

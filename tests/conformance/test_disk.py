@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 
 import pytest
 import trio
 
 from emu.machine.world import DiskSpec
 from nodes.base import Fenced
-from tests.conformance.conftest import LATE_S, Stopwatch, spec
+from tests.conformance.conftest import LATE_S, Stopwatch, spec, start
+from tests.conformance.test_receive_each import until
 
 
 async def test_what_was_synced_survives_a_crash_and_the_rest_is_no_surprise(make_world):
@@ -86,6 +88,38 @@ async def test_a_sync_covers_what_was_there_as_it_began_however_late_it_is_waite
             ctx.disk.begin_sync("log")
         _, ctx = machine.boot(2)
         assert await ctx.disk.read("log") == b"a" * 600
+
+
+async def test_what_follows_a_sync_is_done_once_and_not_while_the_node_is_paused_or_dead(
+    make_world,
+):
+    async with make_world() as world, trio.open_nursery() as nursery:
+        disk = DiskSpec(sync_mode="real", sync_latency_s=0.005)
+        machine = world.machine(spec("db-1", disk=disk))
+        life, ctx = machine.boot(1)
+        said: list[str] = []
+
+        async def write() -> None:
+            for word in ("first", "second", "third"):
+                ctx.disk.append("log", b"abc")
+                syncing = ctx.disk.begin_sync("log")
+                waits.append(word)
+                await syncing.wait(partial(said.append, word))
+                said.append("returned")
+
+        waits: list[str] = []
+        await start(nursery, life, write)
+        await until(lambda: waits == ["first", "second"])
+        life.pause()
+        assert said == ["first", "returned"]
+        await trio.sleep(0.02)
+        assert len(said) == 2
+        life.resume()
+        await until(lambda: len(waits) == 3)
+        assert said[2:] == ["second", "returned"]
+        life.end(crash=False)
+        await trio.sleep(0.02)
+        assert len(said) == 4
 
 
 async def test_renames_replace_and_are_durable(make_world):

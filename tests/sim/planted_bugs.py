@@ -51,9 +51,9 @@ def bug(topology: str, *, faults: FaultSource = "swarm") -> Callable[[Plant], Pl
 def _never_synced(swap: Swap) -> None:
     """the log is never synced"""
 
-    async def sync(self: Any) -> tuple[int, int]:
+    async def sync(self: Any, synced: Any) -> None:
         await trio.lowlevel.checkpoint()
-        return self.written_mark, self.log.written_bytes
+        synced(self.written_mark, self.log.written_bytes)
 
     swap.setattr(replica_files.ReplicaFiles, "begin_sync", lambda self: None)
     swap.setattr(replica_files.ReplicaFiles, "sync", sync)
@@ -70,7 +70,7 @@ def _acknowledged_before_sync(swap: Swap) -> None:
             self._sync_wanted = trio.Event()
             self.core.synced(self.files.written_mark, self._now_s())
             self.pump()
-            await sound(self.files)
+            await sound(self.files, lambda mark, written_bytes: None)
 
     swap.setattr(replica.ReplicaDriver, "_sync_forever", sync_forever)
 

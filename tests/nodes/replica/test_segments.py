@@ -88,7 +88,7 @@ class Life:
                 last_lsn = self.last_lsn
                 files.begin_sync()
                 self.append(files)
-                await files.sync()
+                await files.sync(lambda mark, written_bytes: None)
                 self.synced_lsn = max(self.synced_lsn, last_lsn)
             case "cut" if self.last_lsn > self.needed_lsn:
                 lsn = rng.randint(self.needed_lsn + 1, self.last_lsn)
@@ -172,7 +172,7 @@ async def with_log(world: SimWorld, records: int) -> tuple[Any, list[str]]:
     await files.save_state(HardState(1, "server-1", True))
     for lsn in range(1, records + 1):
         files.append([(1, lsn, DATA, b"%d" % lsn * 50)], lsn - 1, lsn)
-        await files.sync()
+        await files.sync(lambda mark, written_bytes: None)
     names = files.log.names
     assert len(names) > 3
     life.end(crash=False)
