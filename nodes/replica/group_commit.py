@@ -128,6 +128,7 @@ class Gathering(Generic[Request]):
 
     def __init__(self, ctx: Context, driver: ReplicaDriver, family: Family[Request]) -> None:
         self._clock = ctx.clock
+        self._network = ctx.network
         self._reached = ctx.reached
         self._driver = driver
         self._family = family
@@ -139,6 +140,12 @@ class Gathering(Generic[Request]):
         self._is_held = False
         """The latest group is on its way, and others may gather."""
         self._timer: Timer | None = None
+        self._sizes = (0, 0)
+        """Of the latest two groups."""
+        self._is_adding = self._is_told = False
+        """The end of what arrives now will be told, or is told at once."""
+        self._failure: Exception | None = None
+        """What went wrong in another's task, for ours to raise."""
 
     # --- gather --------------------------------------------------------------------------
 
@@ -153,12 +160,31 @@ class Gathering(Generic[Request]):
         self._waiting.append((request, future))
         if not self._wanted.is_set:
             self._look()
+        if self._wanted.is_set and not self._is_told:
+            self._is_told = self._is_adding = True
+            self._network.after_arrivals(self._arrived)
+            self._is_adding = False
         return future
+
+    def _arrived(self) -> None:
+        """All is here that came together. As many as before are not likely to become more, and need
+        not wait for a turn of the scheduler that shows it."""
+        self._is_told = False
+        if self._is_adding or not self._is_due or len(self._waiting) < max(self._sizes):
+            return
+        try:
+            self._execute()
+        except Exception as error:  # of this node: in another's task it would end that
+            self._failure = error
+            self._wanted.set()
+        self._look()
 
     async def run(self) -> None:
         """Execute what is added, until cancelled."""
         while True:
             await self._wanted.wait()
+            if self._failure is not None:
+                raise self._failure
             gathered = -1
             while gathered < len(self._waiting) < MAX_GROUP:  # more came in the last turn
                 gathered = len(self._waiting)
@@ -258,6 +284,7 @@ class Gathering(Generic[Request]):
     def _settle_later(self, done: int, refused: list[Future], lsn: int) -> None:
         """The answers rest on the record that they share, refusals too, and on what was before."""
         if done:
+            self._sizes = self._sizes[1], done
             self._group += 1
             self._is_held = True
             began_s = self._clock.monotonic_s()

@@ -134,9 +134,26 @@ class Rig:
     def __init__(self) -> None:
         self.log, self.words, self.clock = Log(), Words(), Clock()
         self.reached: list[str] = []
-        ctx: Any = SimpleNamespace(clock=self.clock, reached=self.reached.append)
+        self.afterwards: list[Callable[[], object]] | None = None
+        """What is called when all that arrives now is handed out; None: at once."""
+        network = SimpleNamespace(after_arrivals=self.after_arrivals)
+        ctx: Any = SimpleNamespace(clock=self.clock, reached=self.reached.append, network=network)
         driver: Any = self.log
         self.gathering = Gathering[str](ctx, driver, self.words)
+
+    def after_arrivals(self, call: Callable[[], object]) -> None:
+        if self.afterwards is None:
+            call()
+        else:
+            self.afterwards.append(call)
+
+    def arrive(self, *requests: str) -> None:
+        """All at once, as a world may hand them out."""
+        self.afterwards = []
+        self.add(*requests)
+        called, self.afterwards = self.afterwards, None
+        for call in called:
+            call()
 
     def add(self, *requests: str) -> list[Future]:
         return [self.gathering.add(each) for each in requests]
@@ -293,6 +310,30 @@ async def test_a_group_waits_for_the_one_before_but_no_longer_than_a_moment(rig:
     rig.add(*map(str, range(MAX_GROUP)))  # a whole group waits for nobody
     await trio.testing.wait_all_tasks_blocked()
     assert len(rig.log.records) == 4
+
+
+def test_as_many_as_before_that_arrive_together_wait_for_no_turn_of_the_scheduler(rig: Rig):
+    rig.arrive("a", "b", "c")
+    assert rig.log.records == [b"a b c"]
+    rig.arrive("d", "e", "f")  # held: the group before is on its way
+    assert len(rig.log.records) == 1
+    rig.log.acknowledge(1)
+    rig.gathering.flush()
+    rig.log.acknowledge(2)
+    rig.arrive("g", "h")  # others are likely to follow
+    assert len(rig.log.records) == 2
+    rig.arrive("i")
+    assert rig.log.records[2:] == [b"g h i"]
+
+
+async def test_what_goes_wrong_in_anothers_task_ends_the_gathering_and_not_that(rig: Rig):
+    def execute(asked: Sequence[str], lsn: int) -> Group:
+        raise ValueError("a mistake")
+
+    rig.words.execute = execute  # type: ignore[method-assign]
+    rig.arrive("a")
+    with pytest.raises(ValueError, match="a mistake"):
+        await rig.gathering.run()
 
 
 # --- whoever executes at once ----------------------------------------------------------------
