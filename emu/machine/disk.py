@@ -200,16 +200,16 @@ class MachineDisk:
         self.write_out(sync.name, pending, partial(self._synced, sync))
 
     def _synced(self, sync: Sync, error: OSError | None) -> None:
-        for waiter in sync.waiters:
-            waiter.finish(error)
-        sync.waiters, sync.followers = sync.followers, []
+        """The device goes on before anybody hears of it."""
+        done, sync.waiters, sync.followers = sync.waiters, sync.followers, []
         if self._syncs.get(sync.name) is not sync:  # the file was removed or replaced
-            for waiter in sync.waiters:
-                waiter.finish(error)
+            done += sync.waiters
         elif sync.waiters:
             self._start(sync)
         else:
             del self._syncs[sync.name]
+        for waiter in done:
+            waiter.finish(error)
 
     def moved(self, old: str, new: str | None) -> None:
         """The file `old` is called `new` now (None: it is gone), with the sync it may have."""

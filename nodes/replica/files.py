@@ -143,9 +143,12 @@ class ReplicaFiles:
             self._start_sync()
         assert self._syncing is not None
         syncing, mark, written_bytes = self._syncing
+        task = trio.lowlevel.current_task()
 
         def done() -> None:
             self._syncing = None
+            if mark != self.written_mark and trio.lowlevel.current_task() is not task:
+                self.begin_sync()  # the disk need not wait for our task
             synced(mark, written_bytes)
 
         if not syncing:

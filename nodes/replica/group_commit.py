@@ -158,26 +158,33 @@ class Gathering(Generic[Request]):
             raise RpcError("overloaded", f"{MAX_WAITING} requests wait already")
         future = Future()
         self._waiting.append((request, future))
-        if not self._wanted.is_set:
-            self._look()
-        if self._wanted.is_set and not self._is_told:
+        if not self._is_told:
             self._is_told = self._is_adding = True
             self._network.after_arrivals(self._arrived)
             self._is_adding = False
+        if not (self._is_told or self._wanted.is_set):
+            self._look()
         return future
 
     def _arrived(self) -> None:
-        """All is here that came together. As many as before are not likely to become more, and need
-        not wait for a turn of the scheduler that shows it."""
+        """All is here that came together: what may be executed need not wait for a turn of the
+        scheduler that shows whether others follow."""
         self._is_told = False
-        if self._is_adding or not self._is_due or len(self._waiting) < max(self._sizes):
-            return
-        try:
-            self._execute()
-        except Exception as error:  # of this node: in another's task it would end that
-            self._failure = error
-            self._wanted.set()
-        self._look()
+        if self._is_adding:
+            return  # told at once, which says nothing
+        if self._waiting and self._may_go:
+            try:
+                self._execute()
+            except Exception as error:  # of this node: in another's task it would end that
+                self._failure = error
+                self._wanted.set()
+        if not self._wanted.is_set:
+            self._look()
+
+    @property
+    def _may_go(self) -> bool:
+        """As many as before are not likely to become more."""
+        return not self._is_held and len(self._waiting) >= max(self._sizes)
 
     async def run(self) -> None:
         """Execute what is added, until cancelled."""

@@ -71,13 +71,12 @@ class Msgpack:
     greetings = 0
 
     def __init__(self) -> None:
-        self._pack = msgpack.Packer().pack
+        params = [TOPIC, [[None, VALUE]], {"partition": 0}]
+        self._publish: bytes = msgpack.packb([0, 1, "publish", params])
         self._unpacker = msgpack.Unpacker()
 
     def publish(self, number: int) -> bytes:
-        params = [TOPIC, [[None, VALUE]], {"partition": 0}]
-        packed: bytes = self._pack([0, number & 0xFFFF, "publish", params])
-        return packed
+        return self._publish
 
     def feed(self, data: bytes) -> int:
         self._unpacker.feed(data)
