@@ -1,4 +1,5 @@
-"""Real syncs of the files of all nodes, off the loop: by one process for all (see sync_child.py).
+"""Real syncs of the files of all nodes, off the loop, where the kernel does not do it (ring.py): by
+one process for all (see sync_child.py).
 
 The loop hands over descriptors and goes on. Only `sync_mode: real` comes here.
 """

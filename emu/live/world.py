@@ -20,6 +20,7 @@ from emu.live.card import LiveCard, operator_card, outside_card
 from emu.live.clock import LiveClock
 from emu.live.files import LiveFiles, OpenFiles
 from emu.live.network import BUFFER_BYTES, LiveNetwork
+from emu.live.ring import RingSyncer
 from emu.live.sync import Syncer
 from emu.live.timers import HogWatch, LiveTimers
 from emu.machine.clock import MachineClock
@@ -132,7 +133,7 @@ class LiveWorld:
             on_refused=Refusals(self.events, self.timers.now_s).tell,
             on_taken=self._taken,
         )
-        self._syncer: Syncer | None = None
+        self._syncer: Syncer | RingSyncer | None = None
         self._nursery.start_soon(self.timers.run)
         self._nursery.start_soon(self.network.readiness.run, self.hogs.held)
         self._probe()
@@ -321,9 +322,9 @@ class LiveWorld:
         self._gc_pauses_s.observe(took_s)
         self._gc_longest_s = max(self._gc_longest_s, took_s)
 
-    def _real_sync(self) -> Syncer:
+    def _real_sync(self) -> Syncer | RingSyncer:
         if self._syncer is None:
-            self._syncer = Syncer()
+            self._syncer = syncer()
             self._open_files.on_close = self._syncer.forget
             self._nursery.start_soon(self._syncer.run)
         return self._syncer
@@ -332,6 +333,14 @@ class LiveWorld:
         """Somebody listens on 0.0.0.0 at a port of ours."""
         fields = {"node": name, "port": port, "instead": instead}
         self.events.add("warning", "port taken by another program", fields)
+
+
+def syncer() -> Syncer | RingSyncer:
+    """What makes real files durable, off the loop."""
+    try:
+        return RingSyncer()
+    except OSError:  # not this kernel, or it may not be asked
+        return Syncer()
 
 
 def _requests_per_s(machine: EmulatedMachine) -> float:

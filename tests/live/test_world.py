@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from emu.live import world
 from emu.live.addresses import Subnet
+from emu.live.ring import Ring, RingSyncer
 from emu.live.sync import Syncer
 from emu.live.world import PROBE_S, LiveWorld
 from emu.machine.disk import Work
@@ -128,8 +130,17 @@ async def test_a_real_sync_is_counted_shared_and_survives_a_crash(tmp_path):
         assert await ctx.disk.read("renamed") == b"ne"
 
 
-async def hand_over(syncer: Syncer, *works: Work) -> list[int | None]:
-    """The errno of each, in the order in which they ended."""
+@pytest.fixture(params=[RingSyncer, Syncer])
+def new_syncer(request) -> type[Syncer | RingSyncer]:
+    try:
+        request.param().close()
+    except OSError as error:
+        pytest.skip(f"syncs by the kernel: {error}")
+    return request.param
+
+
+async def hand_over(syncer: Syncer | RingSyncer, *works: Work) -> list[int | None]:
+    """The errno of each."""
     ended: list[tuple[int, int | None]] = []
     finished = trio.Event()
 
@@ -142,20 +153,20 @@ async def hand_over(syncer: Syncer, *works: Work) -> list[int | None]:
         syncer.submit(work, partial(done, number))
     with trio.fail_after(10):
         await finished.wait()
-    assert [number for number, _ in ended] == list(range(len(works)))
-    return [error for _, error in ended]
+    assert isinstance(syncer, RingSyncer) or ended == sorted(ended, key=lambda each: each[0])
+    return [error for _, error in sorted(ended, key=lambda each: each[0])]
 
 
 def some_fd(tmp_path) -> int:
     return os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
 
 
-async def test_syncs_end_in_order_with_their_errors_and_leave_nothing_open(tmp_path):
+async def test_syncs_end_with_their_errors_and_leave_nothing_open(tmp_path, new_syncer):
     def open_fds() -> int:
         return len(os.listdir("/proc/self/fd"))
 
     before = open_fds()
-    syncer = Syncer()
+    syncer = new_syncer()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(syncer.run)
         folder = Work(os.open(tmp_path, os.O_RDONLY), names_too=True)
@@ -190,6 +201,29 @@ async def test_a_descriptor_that_is_kept_is_synced_again_and_forgotten_before_it
         nursery.cancel_scope.cancel()
     os.close(readable)
     os.close(writable)
+
+
+async def test_what_is_handed_over_is_synced_though_its_owner_closes_it_at_once(
+    tmp_path, new_syncer
+):
+    syncer = new_syncer()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(syncer.run)
+        works = [Work(some_fd(tmp_path), is_kept=True) for _ in range(100)]
+        ended: list[OSError | None] = []
+        for work in works:
+            syncer.submit(work, ended.append)
+            syncer.forget(work.fd)
+            os.close(work.fd)
+        nursery.cancel_scope.cancel()
+    assert ended == [], "nobody is told at the end, and all is waited for"
+
+
+def test_a_kernel_that_may_not_be_asked_is_found_out_at_once(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "abacus")
+    with pytest.raises(OSError, match="x86-64"):
+        Ring()
+    assert isinstance(world.syncer(), Syncer)
 
 
 def kill_soon(pid: int) -> None:
@@ -359,6 +393,7 @@ async def test_a_hundred_machines_raise_the_soft_limit_of_open_files(tmp_path):
 
 CLAIMANT = """
 import sys
+from emu.live import world
 from emu.live.addresses import Subnet
 subnet = Subnet()
 print(subnet.number, flush=True)
