@@ -37,6 +37,8 @@ from protocols.http.message import Request
 START_WAIT_S: Final = 0.25
 """So long it waits for its store before it serves; who connects meanwhile waits too."""
 LEAST_TIMEOUT_S: Final = 0.001
+LEAST_HEAD_BYTES: Final = 512
+"""The site's own users send as much, with a cookie and where they ask from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,10 @@ class WebConfig:
         for name in ("timeout", "idle_timeout", "request_timeout"):
             if getattr(self, f"{name}_s") < LEAST_TIMEOUT_S:
                 raise ValueError(f"`{name}` must be at least {LEAST_TIMEOUT_S * 1000:g}ms")
+        if self.max_in_flight < 1:
+            raise ValueError("`max_in_flight` must be at least 1")
+        if self.max_head_bytes < LEAST_HEAD_BYTES:
+            raise ValueError(f"`max_head` must be at least {LEAST_HEAD_BYTES} bytes")
 
     def http_limits(self) -> HttpLimits:
         connection = http.Limits(

@@ -32,6 +32,7 @@ from nodes.replica.backup import BackupSource
 from nodes.replica.client import GroupClients
 from nodes.replica.driver import ReplicaDriver
 from nodes.replica.handing_over import HandingOver
+from nodes.replica.kind import expect_detection
 from nodes.replica.witness import Witnesses
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -84,6 +85,9 @@ class CoordinatorConfig:
     """Whether they are witnesses for shards of two."""
 
     def __post_init__(self) -> None:
+        expect_detection(self.detection_timeout_s)
+        if min(self.max_pause_s, self.stall_s) <= 0:
+            raise ValueError("`max_pause` and `stall` must be above 0")
         if not 1 <= self.shards <= MAX_SHARDS:
             raise ValueError(f"`shards` is from 1 to {MAX_SHARDS}")
         if not 1 <= self.slots_per_move <= SLOTS:

@@ -25,6 +25,15 @@ def parts_of(path: Any) -> list[str]:
     return parts
 
 
+def check_index(path: str) -> None:
+    """Of a Config; "" for none. Raises ValueError."""
+    try:
+        if path:
+            parts_of(path)
+    except RpcError as error:
+        raise ValueError(f"`index`: {error.message}") from None
+
+
 def read_path(document: Any, parts: list[str]) -> Any:
     """The field there, or None."""
     for part in parts:

@@ -14,6 +14,7 @@ import xxhash
 
 from nodes.base import RPC_PORT, Context
 from nodes.kv.commands import KvCommands
+from nodes.kv.documents import check_index
 from nodes.kv.engine import LoggedEngine, UnloggedEngine, execute
 from nodes.kv.hot_keys import HotKeys
 from nodes.kv.mover import Mover
@@ -23,7 +24,7 @@ from nodes.parts.timing import take_steps
 from nodes.replica.backup import BackupSource
 from nodes.replica.client import GroupClient, GroupClients
 from nodes.replica.handing_over import HandingOver
-from nodes.replica.kind import failover_delay_s
+from nodes.replica.kind import expect_detection, failover_delay_s
 from nodes.replica.witness import founders_with_witness
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -88,6 +89,8 @@ class KvShardConfig:
 
     def __post_init__(self) -> None:
         AckRule.parse(self.ack).check_interval(self.sync_interval_s)
+        expect_detection(self.detection_timeout_s)
+        check_index(self.index)
         if self.capacity_bytes <= 0 or self.request_ids <= 0:
             raise ValueError("`capacity` and `request_ids` must be above 0")
 

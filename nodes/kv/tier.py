@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from nodes.kv.documents import check_index
 from nodes.kv.state import DEFAULT_REQUEST_IDS
 from nodes.replica.kind import expect_detection
 from protocols.kv.coordinator import MAX_SHARDS, coordinator_tier, router_tier, shard_tier
@@ -86,6 +87,9 @@ class KvConfig:
     def __post_init__(self) -> None:
         AckRule.parse(self.ack).check_interval(self.sync_interval_s)
         expect_detection(self.detection_timeout_s)
+        check_index(self.index)
+        if min(self.max_pause_s, self.stall_s) <= 0:
+            raise ValueError("`max_pause` and `stall` must be above 0")
         if not 1 <= self.shards <= MAX_SHARDS:
             raise ValueError(f"`shards` is from 1 to {MAX_SHARDS}")
         if self.coordinators < 1 or self.replicas < 0 or self.routers < 0:

@@ -17,10 +17,11 @@ tiers:
   jobs: {{kind: queue{jobs}}}
   copies: {{kind: cache, fills_from: db{copies}}}
   work: {{kind: worker, takes: jobs, uses: db{work}}}
+  edge: {{kind: cdn, origin: lb{edge}}}
   asks: {{kind: clients, asks: kv, workload: register{asks}}}
   people: {{kind: users, visits: lb, rate: 1/s{people}}}
 """
-TIERS = ("dns", "lb", "web", "db", "kv", "jobs", "copies", "work", "asks", "people")
+TIERS = ("dns", "lb", "web", "db", "kv", "jobs", "copies", "work", "edge", "asks", "people")
 
 
 def loaded(**more: str) -> str:
@@ -48,6 +49,11 @@ def test_the_file_itself_is_right() -> None:
         *(("copies", f"max_stale: {time}") for time in ("1us", "99ms")),
         ("jobs", "topics: {t: {ack_wait: 1ns}}"),
         ("lb", "max_connections: 0"),
+        ("web", "max_in_flight: 0"),
+        ("edge", "max_in_flight: 0"),
+        ("web", "max_head: 100B"),
+        *(("kv", f"index: {path}") for path in ("..", "a..b", ".a")),
+        *(("kv", f"{name}: 0s") for name in ("max_pause", "stall")),
         ("people", "sample: 0.009%"),
         *(("web", f"{name}: {time}") for name in ("timeout", "idle_timeout", "request_timeout")
           for time in ("0s", "1ns")),
