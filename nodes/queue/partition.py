@@ -71,18 +71,18 @@ class Partition:
 
     def append(self, payloads: Sequence[bytes], time_ms: int) -> int:
         """Add packed records; the first one's offset."""
-        first = self.end
+        first = offset = self.end
         time_ms = self.last_ms = max(self.last_ms, time_ms)
         for payload in payloads:
-            frame = encode(self.end, time_ms, payload)
+            frame = encode(offset, time_ms, payload)
             size_bytes = len(frame)
             segment = self._open_segment()
-            self._backlog.append(self._open_place, self.end, frame)
+            self._backlog.append(self._open_place, offset, frame)
             segment.size_bytes += size_bytes
             segment.last_ms = time_ms
             segment.checksum = zlib.crc32(frame, segment.checksum)
             self.size_bytes += size_bytes
-            self.end += 1
+            self.end = offset = offset + 1
         return first
 
     def _open_segment(self) -> Segment:
