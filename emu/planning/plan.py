@@ -141,7 +141,7 @@ class Cost:
         """Of its cores, or of its leader's; None where nothing says what it can do."""
         if not self.cores:
             return None
-        if self.led:
+        if self.led and self.nodes > 1:
             return (rate_per_s * self.queues[0].demand_s + self.queues[0].idle) / self.cores
         return (rate_per_s * self.demand_s + self.idle) / ((nodes or self.nodes) * self.cores)
 

@@ -18,7 +18,7 @@ from emu.planning import prices
 from emu.planning.checking import ANSWERED, MEAN, WORKED_OFF, Check
 from emu.planning.measuring import Load, Measured, NoUsers, TierLoad, grown, measure, rate_of
 from emu.planning.page import render
-from emu.planning.plan import Model, answer, model, requests_per_s
+from emu.planning.plan import Cost, Model, Point, Queue, answer, model, requests_per_s
 from emu.planning.probing import find
 from emu.planning.queueing import wait_s
 from emu.topology.loading import load, loads
@@ -68,6 +68,14 @@ def test_those_that_follow_wait_less_than_who_leads():
     assert (leader.nodes, others.nodes) == (1, 2)
     assert leader.waiting_s(201) == math.inf
     assert 0 < others.waiting_s(201) < math.inf
+
+
+def test_of_a_second_machine_beside_a_lone_one_half_the_work_is_expected():
+    """Where one leads, too: reads are shared, and how many those are was not seen."""
+    lone = Queue(1, 16, (Point(10, 0.1, 10, 0.5), Point(110, 1.1, 110, 0.5)))
+    db = Cost("db", 1, 16, (lone,), 0.0, led=True)
+    assert db.utilization(400) == pytest.approx(0.25)
+    assert db.utilization(400, 2) == pytest.approx(0.125)
 
 
 def test_a_plan_warns_of_a_leader_that_more_members_do_not_help():
