@@ -9,6 +9,7 @@ from binascii import crc_hqx
 from collections.abc import Callable
 from typing import Any, Final
 
+from nodes.kv import reach
 from nodes.kv.arguments import LAST_SLOT, check_one_slot, checked_key, only_options, params_of
 from nodes.kv.keys import Handler
 from nodes.kv.scans import KvScans
@@ -106,6 +107,8 @@ class KvCommands(KvScans):
             if self.fact_bytes - mark_bytes > MAX_VALUE_BYTES:
                 raise RpcError("too_large", f"a transaction has at most {MAX_VALUE_BYTES} bytes")
         except RpcError:
+            if len(self.facts) > mark:
+                self.reached(reach.TAKEN_BACK)
             del self.facts[mark:]
             self.fact_bytes = mark_bytes
             for key, (value, expire_ms) in before.items():

@@ -74,6 +74,8 @@ class KvKeys:
         self.sample: Callable[[str], int] = lambda key: 1 << 62
         """Is called with a key that was asked for; says after how many further ones again."""
         self._until_sample = 1
+        self.reached: Callable[[str], object] = lambda state: None
+        """Is told of states that a campaign of seeds has to meet."""
 
     # --- finding -------------------------------------------------------------------------
 

@@ -22,8 +22,9 @@ STREAMED: Final = {
     DONE: "kv: a request id streamed during a copy",
 }
 GROUPED: Final = "kv: two or more changes in a record"
+TAKEN_BACK: Final = "kv: a transaction refused after its first change"
 SHARD: Final = (
-    *replica.DRIVER, GROUPED,
+    *replica.DRIVER, GROUPED, TAKEN_BACK,
     SECOND_PAGE, COPIED_AGAIN, TAKEN_OVER, DROPPED, RESUMED, FENCED_TWICE, ASKED_AHEAD,
     *STREAMED.values(),
 )  # fmt: skip

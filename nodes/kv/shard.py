@@ -123,6 +123,7 @@ class KvShardNode:
         )
         self.hot = HotKeys(ctx.rng("hot-keys"))
         self.commands.sample = self.hot.sample
+        self.commands.reached = ctx.reached
         self._named_hot: dict[str, float] = {}
         """Key → when it was seen hot last."""
         self.engine: LoggedEngine | UnloggedEngine

@@ -26,6 +26,7 @@ ACCOUNTS: Final = 5
 OPENING_BALANCE: Final = 100
 MOST_MOVED: Final = 10
 MOVED: Final = "/moved"
+ANEW: Final = "/anew"
 PAGE_KEYS: Final = 8
 LEAST_TTL_MS: Final = 50
 MOST_TTL_MS: Final = 2000
@@ -177,6 +178,26 @@ class Expiring(KvWorkload):
         return step.value
 
 
+class Kept(KvWorkload):
+    """Keys whose time limits are taken away as they are set, so that nothing may come of them."""
+
+    model = "kv"
+
+    def next(self, rng: random.Random, number: int) -> Step:
+        key = self.keys.choose(rng, number)
+        if rng.random() < 0.5:
+            return Step("read", key)
+        return Step("write", key, f"{self.value(number)}/{rng.randint(LEAST_TTL_MS, MOST_TTL_MS)}")
+
+    async def do(self, step: Step, session: Session) -> Any:
+        if step.f == "read":
+            return await self._call(words.GET, step.key)
+        ttl_ms = int(str(step.value).rpartition("/")[2])
+        limited = [words.SET, step.key, step.value, {"ttl_ms": ttl_ms}]
+        await self._call(words.TRANSACT, [limited, [words.EXPIRE, step.key, None]])
+        return step.value
+
+
 class Bank(KvWorkload):
     """Money moves between a few accounts of one slot, a transaction each; nobody is overdrawn."""
 
@@ -185,6 +206,8 @@ class Bank(KvWorkload):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self.accounts = [f"{{bank}}account-{number}" for number in range(1, ACCOUNTS + 1)]
+        self._seen: dict[str, dict[str, int]] = {}
+        """By process: the balances that it goes by, until they are refused for being old."""
 
     async def prepare(self) -> None:
         await super().prepare()
@@ -202,15 +225,18 @@ class Bank(KvWorkload):
         if step.f == "balances":
             return await self._balances()
         order = step.value
-        balances = await self._balances()
-        rest = balances[order["from"]] - order["amount"]
+        balances = self._seen.pop(session.process, None) or await self._balances()
+        source, target, amount = order["from"], order["to"], order["amount"]
+        rest = balances[source] - amount
         if rest < 0:
             raise RpcError("refused", "not that much is there")
         operations = [
-            [words.COMPARE_AND_SET, order["from"], balances[order["from"]], rest],
-            [words.INCR, order["to"], order["amount"]],
+            [words.INCR, target, amount],  # which nobody may see where the other is refused
+            [words.COMPARE_AND_SET, source, balances[source], rest],
         ]
         await self._call(words.TRANSACT, operations)
+        moved = {source: rest, target: balances[target] + amount}
+        self._seen[session.process] = balances | moved
         return order
 
     async def _balances(self) -> dict[str, int]:
@@ -223,27 +249,46 @@ class Bank(KvWorkload):
 
 class Indexed(KvWorkload):
     """Documents that are written, some of them for another author first, and found by the store's
-    index (of the field `author`), on all shards."""
+    index (of the field `author`), on all shards. In the end those who were left have none."""
 
     model = "set"
     _scatter: Scatter | None = None
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._left = f"{self.name}/left"
+        """An author of this node's own, whom documents leave."""
 
     def next(self, rng: random.Random, number: int) -> Step:
         author = self.keys.choose(rng, number)
         if rng.random() < 0.4:
             return Step("read", author)
-        return Step("add", author, f"{self.value(number)}{MOVED if rng.random() < 0.5 else ''}")
+        return Step("add", author, f"{self.value(number)}{rng.choice(('', '', MOVED, ANEW))}")
 
     async def do(self, step: Step, session: Session) -> Any:
         if step.f == "read":
             return await self._find(step.key)
         key = str(step.value)
-        if key.endswith(MOVED):
-            await self._call(words.SET, key, {"author": "nobody"})
-            await self._call(words.UPDATE, key, {"author": step.key})
-        else:
+        if not key.endswith((MOVED, ANEW)):
             await self._call(words.SET, key, {"author": step.key})
+            return step.value
+        has_left = False
+        try:
+            await self._call(words.SET, key, {"author": self._left})
+            if key.endswith(MOVED):
+                await self._call(words.UPDATE, key, {"author": step.key})
+            else:
+                await self._call(words.DELETE, key)
+                await self._call(words.SET, key, {"author": step.key})
+            has_left = True
+        finally:
+            if not has_left:
+                note = self.ctx.history.invoke(key, "add", key, self._left, model=self.model)
+                note.info("it may still be there")
         return step.value
+
+    def final_reads(self) -> Sequence[Step]:
+        return [*super().final_reads(), Step("read", self._left)]
 
     async def _find(self, author: Any) -> list[str]:
         found: list[str] = []
@@ -293,4 +338,5 @@ WORKLOADS: Final[Mapping[str, Callable[[Setting], Workload]]] = {
     "expiring": Expiring,
     "hot": Hot,
     "indexed": Indexed,
+    "kept": Kept,
 }

@@ -12,7 +12,11 @@ from typing import Any
 from emu.machine.pipe import Pipe
 from nodes.kv import engine as kv_engine
 from nodes.kv import mover as kv_mover
+from nodes.kv import state as kv_state
+from nodes.kv.commands import KvCommands
+from nodes.kv.documents import Index
 from nodes.kv.moves import ShardMoves
+from nodes.kv.state import KvState
 from nodes.replica import applying, group_commit, recovery, snapshots
 from nodes.replica import driver as replica
 from nodes.replica.segments import Segments
@@ -32,6 +36,7 @@ from tests.sim.planted_bugs import FaultSource, PlantedBug
 GROUP_BUGS: list[PlantedBug] = []
 GROUPS = "groups"
 SHARDS = "shards"
+DOCUMENTS = "documents"
 
 
 def bug(topology: str, *, faults: FaultSource = "swarm") -> Any:
@@ -401,3 +406,78 @@ def _any_witness_vote(swap: Swap) -> None:
 
     swap.setattr(voter.Voter, "_grants", grants)
     assert WITNESS
+
+
+# --- indexes, limits, transactions of a store ------------------------------------------------
+
+
+@bug(DOCUMENTS)
+def _deleted_and_found(swap: Swap) -> None:
+    """the index is not told of a delete"""
+    sound = KvState.remove
+
+    def remove(self: Any, data: Any, key: str) -> None:
+        index, self.index = self.index, None
+        try:
+            sound(self, data, key)
+        finally:
+            self.index = index
+
+    swap.setattr(KvState, "remove", remove)
+
+
+@bug(DOCUMENTS)
+def _moved_and_found(swap: Swap) -> None:
+    """a document that changes hands stays where it was in the index"""
+    sound = Index.replace
+
+    def replace(self: Any, key: str, old: Any, new: Any) -> None:
+        sound(self, key, old if new is None else None, new)
+
+    swap.setattr(Index, "replace", replace)
+
+
+@bug(DOCUMENTS)
+def _restored_unindexed(swap: Swap) -> None:
+    """what a snapshot brings back is not in the index"""
+    sound = KvState.take_slot
+
+    def take_slot(self: Any, *arguments: Any, **more: Any) -> None:
+        index, self.index = self.index, None
+        try:
+            sound(self, *arguments, **more)
+        finally:
+            self.index = index
+
+    swap.setattr(KvState, "take_slot", take_slot)
+
+
+@bug(DOCUMENTS)
+def _first_change_stays(swap: Swap) -> None:
+    """a transaction that is refused leaves its first change to whoever reads next"""
+    sound = KvCommands.transact
+
+    def transact(self: Any, params: Any, epoch: Any = None) -> Any:
+        try:
+            return sound(self, params, epoch)
+        except RpcError as error:
+            if error.code == "refused":
+                facts, size_bytes = len(self.facts), self.fact_bytes
+                self._operate(params[0][0], epoch)
+                del self.facts[facts:]
+                self.fact_bytes = size_bytes
+            raise
+
+    swap.setattr(KvCommands, "transact", transact)
+
+
+@bug(DOCUMENTS)
+def _limit_stays(swap: Swap) -> None:
+    """a time limit that is taken away takes effect"""
+    sound = KvState._expire
+
+    def expire(self: Any, fact: Any) -> None:
+        if fact[3]:
+            sound(self, fact)
+
+    swap.setitem(kv_state._APPLY, kv_state.EXPIRE, expire)
