@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Final, Generic, TypeVar
 
@@ -107,9 +108,10 @@ def in_virtual_time(
     began_s = time.perf_counter()
     value: T | None = None
     error: Exception | None = None
-    with seeded_scheduler(f"{seed}/scheduler"), _collector_off(), _watchdog(clock, watchdog_s):
+    watched = partial(_unwoken, program, clock, watchdog_s)
+    with seeded_scheduler(f"{seed}/scheduler"), _collector_off():
         try:
-            value = trio.run(_unwoken, program, clock=clock, strict_exception_groups=True)
+            value = trio.run(watched, clock=clock, strict_exception_groups=True)
         except Exception as raised:
             error = clock.failure or raised
             if error is not raised:
@@ -130,12 +132,14 @@ def in_virtual_time(
     )
 
 
-async def _unwoken(program: Callable[[], Awaitable[T]]) -> T:
-    """Run `program` so that no signal wakes Trio: a turn of its loop that the seed did not ask for
-    shifts the seeded scheduler. Ctrl-C still ends the run: Trio's handler wakes the loop itself."""
+async def _unwoken(program: Callable[[], Awaitable[T]], clock: SimClock, watchdog_s: float) -> T:
+    """Run `program` so that no signal wakes Trio, the watchdog's neither: a turn of its loop that
+    the seed did not ask for shifts the seeded scheduler. Ctrl-C still ends the run: Trio's handler
+    wakes the loop itself."""
     if threading.current_thread() is threading.main_thread():
         signal.set_wakeup_fd(-1)  # Trio has set its own just now, and puts back what was before
-    return await program()
+    with _watchdog(clock, watchdog_s):
+        return await program()
 
 
 def _other_than(raised: BaseException, error: Exception) -> BaseException | None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,19 @@ def test_a_watchdog_that_looks_often_changes_no_digest():
     every_s = 0.02
     looked = simulate_seed(run, watchdog_s=every_s * LOOKS)
     assert looked.digest == simulate_seed(run, watchdog_s=0).digest
+
+
+class SlowStart(trio.abc.Instrument):
+    """A computer that has other things to do just as the loop begins."""
+
+    def before_run(self) -> None:
+        time.sleep(0.05)
+
+
+def test_a_slow_start_under_the_watchdog_changes_no_digest(monkeypatch):
+    plain = crowd()
+    monkeypatch.setattr(trio, "run", partial(trio.run, instruments=[SlowStart()]))
+    assert crowd(watchdog_s=0.01 * LOOKS) == plain
 
 
 def crowd(*, stops: bool = False, watchdog_s: float = 0) -> str:
