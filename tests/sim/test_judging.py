@@ -19,6 +19,7 @@ from nodes.replica.driver import ReplicaDriver
 from nodes.replica.log_digest import log_digest
 from nodes.sql import database
 from nodes.sql.state import SqlState
+from protocols.stepping import Steps
 from tests.sim.test_clients import topology
 
 FORGETFUL = Path(__file__).parent / "forgetful" / "forgetful.yaml"
@@ -104,13 +105,13 @@ def test_a_long_judgement_does_not_make_the_run_before_it_untrustworthy(monkeypa
 
 
 def test_replicas_that_differ_in_the_end_are_told_apart_by_table(monkeypatch):
-    true_digests = SqlState.digests
+    true_digests = SqlState.digests_in_steps
 
-    def digests(self: SqlState) -> dict[str, str]:
-        found = true_digests(self)
+    def digests(self: SqlState) -> Steps[dict[str, str]]:
+        found = yield from true_digests(self)
         return {**found, "registers": "another"} if "db-2" in self._vfs_name else found
 
-    monkeypatch.setattr(SqlState, "digests", digests)
+    monkeypatch.setattr(SqlState, "digests_in_steps", digests)
 
     async def script(c: emu.Scenario) -> dict:
         await c.sleep(1)
