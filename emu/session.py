@@ -304,6 +304,7 @@ class Session:
         self.observe.judged(summary)
         self.record = record(cluster, self.observe.sampler, summary)
         summary["consequences"] = [asdict(each) for each in consequences(self.record)]
+        summary["by_hand"] = cluster.by_hand
         if not self.folder.temporary:
             self._keep_record(self.record)
         self.summary = summary

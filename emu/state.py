@@ -252,7 +252,7 @@ def keep_record(name: str, record: dict[str, Any]) -> None:
 def last_record(name: str = "") -> Path | None:
     """The file of the last run of that name (or of all) that has ended, if there is one."""
     found = [root() / f"{name}{RECORD}"] if name else list(root().glob(f"*{RECORD}"))
-    found = [path for path in found if path.is_file()]
+    found = [path for path in found if os.path.isfile(path)]
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -22,7 +23,8 @@ KEYS: Final = ("summary", "status", "samples", "spans")
 RecordArgument = Annotated[
     str,
     typer.Argument(
-        metavar="[RECORD]", help="What `emu report --json` gave; none: a running cluster."
+        metavar="[RECORD]",
+        help="What `emu report --json` gave, or the name of a cluster; none: what runs.",
     ),
 ]
 JunitOption = Annotated[
@@ -42,6 +44,8 @@ def report(
 
     Of the cluster that runs; where none does, of the last run that ended.
     """
+    if record and not os.path.exists(record) and _is_cluster(record):
+        record, cluster = "", record
     last = None if record or meant(cluster) else state.last_record(cluster)
     kept = record or (str(last) if last else "")
     found = read_record(kept, KEYS, "emu report") if kept else ask(cluster, "record")
@@ -49,6 +53,11 @@ def report(
         output.result(found)
     else:
         write_report(found, out)
+
+
+def _is_cluster(name: str) -> bool:
+    """Whether one of that name runs, or has left a record."""
+    return any(each["name"] == name for each in state.running()) or bool(state.last_record(name))
 
 
 def write_report(record: Mapping[str, Any] | None, out: Path) -> None:

@@ -219,6 +219,10 @@ def summary_screen(summary: Mapping[str, Any]) -> RenderableType:
     if summary.get("consequences"):
         parts += ["", _headed("What was done, and what users paid"), *_paid(summary)]
     parts += ["", *map(_expectation, summary["expectations"])] if summary["expectations"] else ()
+    missed = any(each["held"] is False for each in summary["expectations"])
+    if missed and summary.get("by_hand"):
+        more = f"you did {summary['by_hand']} more"
+        parts.append(Text(f"  (the file expects that of its own faults alone; {more})", "dim"))
     if not summary["trustworthy"]:
         warning = "  Do not trust these numbers: the laptop was too busy."
         parts.append(Text(warning, style="bold yellow"))

@@ -13,7 +13,7 @@ from emu.model.shaping import LinkDefaults, LinkOptions
 from emu.model.vocabulary import operations
 from emu.reference import source
 from emu.reference.entries import Entry, OptionsOf, text_of
-from emu.running.targets import SELECTORS
+from emu.running.targets import CHOICES, SELECTORS
 from emu.topology.loading import SECTIONS, OutsideOptions
 from emu.topology.tiers import TierOptions
 from emu.topology.timelines import When
@@ -163,9 +163,9 @@ def expected() -> list[Entry]:
 
 def targets() -> list[Entry]:
     """Which nodes a word means: of faults, and of most verbs."""
-    return [
-        Entry(words, text, example=f"emu kill '{words}'") for words, text in SELECTORS.items()
-    ]  # fmt: skip
+    words = [Entry(each, text, example=f"emu kill '{each}'") for each, text in SELECTORS.items()]
+    many = [Entry(each, text, example=f"emu kill '{each} web'") for each, text in CHOICES.items()]
+    return [*words, *many]
 
 
 TOPICS: Final[Mapping[str, Callable[[], list[Entry]]]] = {

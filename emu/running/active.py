@@ -105,6 +105,11 @@ class Faults:
         self._log.info("fault started", **_shown(fault), number=number)
         return number
 
+    @property
+    def by_hand(self) -> int:
+        """How many were done that the run's own timeline has not asked for."""
+        return len(self.timeline) - sum(each.has_run for each in self.planned)
+
     async def undo(self, number: int) -> None:
         """End one that is active; nothing happens if it has ended."""
         active = self.active.pop(number, None)

@@ -351,6 +351,11 @@ class Cluster:
         await self.operator.sleep(for_s)
         await self.undo(number)
 
+    @property
+    def by_hand(self) -> int:
+        """How many faults were done that the topology's own timeline has not asked for."""
+        return self._faults.by_hand
+
     async def undo(self, number: int) -> None:
         """End one active fault; nothing happens if it has ended."""
         await self._faults.undo(number)

@@ -23,6 +23,15 @@ SELECTORS = {
     "outside": "of links: whoever is no node (curl, dig, a browser)",
 }
 """Words → what they mean."""
+CHOICES = {
+    "one": "one of them, by chance",
+    "two": "two of them, by chance",
+    "three": "three of them, by chance",
+    "half": "half of them, by chance: 1 of 3, 2 of 4",
+    "minority": "so many that the others are a majority, by chance: 1 of 3, 2 of 5",
+    "majority": "more than half of them, by chance: 2 of 3, 3 of 5",
+}
+"""Words before others → how many of what those mean."""
 OUTSIDE = "outside"
 REGION = "region"
 """May stand before a region's name, as one says it."""

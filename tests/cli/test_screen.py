@@ -124,3 +124,12 @@ def test_what_was_judged_before_the_end_is_said():
     told = " ".join(" ".join(drawn(finished(judged=[judged]))).split())
     assert "lists 1,200 objects were judged when their clients had left them, and not read" in told
     assert "objects" not in " ".join(drawn(finished(judged=[{**judged, "left": 0}])))
+
+
+def test_who_broke_more_than_the_file_hears_that_its_expectations_did_not_count_on_that() -> None:
+    missed = {"text": "availability >= 95%", "held": False, "told": "it was 91%", "actual": 0.91}
+    shown = drawn(finished(expectations=[missed], verdict="failed", by_hand=2))
+    assert "  (the file expects that of its own faults alone; you did 2 more)" in shown
+    for fine in ({"by_hand": 0}, {"by_hand": 2, "expectations": [{**missed, "held": True}]}):
+        shown = drawn(finished(**{"expectations": [missed], **fine}))
+        assert not any("you did" in line for line in shown)

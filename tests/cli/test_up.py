@@ -165,8 +165,10 @@ def test_what_a_run_came_to_can_be_drawn_after_its_end(begin: Begin, state: Path
     up.wait_ready()
     assert up.end(signal.SIGINT) in (0, 4)
     page = state.parent / "page.html"
-    assert emu(state, "report", "--out", str(page)).exit_code == 0
-    assert "small" in page.read_text("utf-8")
+    for words in ([], ["small"], ["--cluster", "small"]):
+        page.unlink(missing_ok=True)
+        assert emu(state, "report", *words, "--out", str(page)).exit_code == 0
+        assert "small" in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP], ids=lambda how: how.name)

@@ -199,14 +199,15 @@ def ask(*words: str) -> Any:
         (("event", "hot-key"), "A key takes a fifth or more"),
         (("requests_total",), "rate(emu_requests_total[1m])"),
         (("links.within",), "One-way latency inside a region."),
-        (("minority",), ""),
+        (("minority",), "1 of 3, 2 of 5"),
+        (("minorities",), ""),
     ],
     ids=lambda words: ".".join(words) if isinstance(words, tuple) else "",
 )
 def test_a_word_is_explained(words: tuple[str, ...], said: str) -> None:
     answer = ask(*words)
     if not said:
-        assert answer.exit_code == 2 and "nothing is called `minority`" in answer.stderr
+        assert answer.exit_code == 2 and "nothing is called `minorities`" in answer.stderr
     else:
         assert answer.exit_code == 0 and said in answer.stdout, answer.output
 
