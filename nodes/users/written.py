@@ -168,7 +168,10 @@ class Written:
 
     async def _find(self, tries: Posts, ask: Ask) -> None:
         clock = self._ctx.clock
-        await self._look_for(tries, list(tries.outcomes), ask)
+        asked: dict[str, None] = {}
+        while new := [name for name in tries.outcomes if name not in asked]:
+            asked.update(dict.fromkeys(new))
+            await self._look_for(tries, new, ask)  # stragglers end meanwhile
         give_up_s = clock.monotonic_s() + MISSING_GRACE_S
         while tries.missing() and clock.monotonic_s() < give_up_s:
             await clock.sleep(PAUSE_S)

@@ -105,3 +105,20 @@ async def test_what_is_lost_after_it_was_found_shows_in_the_sample(autojump_cloc
         assert posts.verdict()["lost"] == 5
 
     await in_a_world(script)
+
+
+async def test_what_a_straggler_adds_while_all_is_read_is_looked_for_too(autojump_clock):
+    async def script(posts: Written, site: Site, history: Recorder) -> None:
+        await add(posts, 3)
+        straggler = posts.begin("u", "late")
+
+        async def ask(arguments: dict[str, Any], attempt: int) -> dict[str, Any]:
+            if "late" not in arguments["ids"]:
+                posts.end(straggler, "unknown", "timeout", {})
+            return await site.ask(arguments, attempt)
+
+        await posts.read_back("looker", ask)
+        assert posts.verdict()["final_read"] == "complete"
+        assert not check(history.operations, "set").anomalies
+
+    await in_a_world(script)
