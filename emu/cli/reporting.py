@@ -57,7 +57,7 @@ def report(
 
 def _is_cluster(name: str) -> bool:
     """Whether one of that name runs, or has left a record."""
-    return any(each["name"] == name for each in state.running()) or bool(state.last_record(name))
+    return bool(meant(name) or state.last_record(name))
 
 
 def write_report(record: Mapping[str, Any] | None, out: Path) -> None:

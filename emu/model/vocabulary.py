@@ -56,7 +56,11 @@ def passing(found: Mapping[str, Operation]) -> tuple[str, ...]:
 def any_texts(word: type[Fault]) -> list[str]:
     """Its fields that may be empty texts."""
     own = fields(word)  # type: ignore[arg-type]
-    return [each.name for each in own if ANY_TEXT.keys() <= each.metadata.keys()]
+    return [each.name for each in own if _is_any_text(each)]
+
+
+def _is_any_text(each: Field[Any]) -> bool:
+    return ANY_TEXT.keys() <= each.metadata.keys()
 
 
 # --- over the control socket ----------------------------------------------------------------------
@@ -87,7 +91,7 @@ def _field(each: Field[Any], hint: Any, help_text: str) -> dict[str, Any]:
         found["choices"] = list(get_args(hint))
     else:
         found["type"] = (get_origin(hint) or hint).__name__
-    if ANY_TEXT.keys() <= each.metadata.keys():
+    if _is_any_text(each):
         found["any_text"] = True
     if each.default is not MISSING:
         found["default"] = each.default

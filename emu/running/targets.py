@@ -10,19 +10,6 @@ from typing import NamedTuple
 
 from emu.model.faults import OF_LINKS
 
-SELECTORS = {
-    "web-1": "a node",
-    "web*": "nodes by a pattern of their names",
-    "lb": "a tier, or a group of tiers",
-    "us-east": "what serves in a region; `region us-east`, too",
-    "all": "whatever serves",
-    "db primary": "by role, as it is just now",
-    "web us-east": "a tier's share of a region",
-    "one web": "a random choice: one, two, three, half, minority, majority",
-    "web-1,web-2": "several; `lb web`, too",
-    "outside": "of links: whoever is no node (curl, dig, a browser)",
-}
-"""Words → what they mean."""
 CHOICES = {
     "one": "one of them, by chance",
     "two": "two of them, by chance",
@@ -32,11 +19,23 @@ CHOICES = {
     "majority": "more than half of them, by chance: 2 of 3, 3 of 5",
 }
 """Words before others → how many of what those mean."""
+SELECTORS = {
+    "web-1": "a node",
+    "web*": "nodes by a pattern of their names",
+    "lb": "a tier, or a group of tiers",
+    "us-east": "what serves in a region; `region us-east`, too",
+    "all": "whatever serves",
+    "db primary": "by role, as it is just now",
+    "web us-east": "a tier's share of a region",
+    "one web": f"a random choice: {', '.join(CHOICES)}",
+    "web-1,web-2": "several; `lb web`, too",
+    "outside": "of links: whoever is no node (curl, dig, a browser)",
+}
+"""Words → what they mean."""
 OUTSIDE = "outside"
 REGION = "region"
 """May stand before a region's name, as one says it."""
 COUNTS = {"one": 1, "two": 2, "three": 3}
-SHARES = ("minority", "majority", "half")
 NO_NODE = f"`{OUTSIDE}` is no node; it is for {', '.join(OF_LINKS)}"
 MOST_NAMED = 20
 """Tiers, where nothing is called like a word."""
@@ -104,7 +103,7 @@ def _resolve_one(words: list[str], nodes: Sequence[Candidate], rng: random.Rando
     if not words:
         raise TargetError("an empty target: name a node, a tier, a region, or `all`")
     first, *rest = words
-    if first in COUNTS or first in SHARES:
+    if first in CHOICES:
         if not rest:
             raise TargetError(f"`{first}` of what? Say for example `{first} web`")
         among = _resolve_one(rest, nodes, rng)

@@ -13,7 +13,7 @@ from emu.machine.units import shown
 from emu.model.faults import OF_LINKS, PASSING, Fault, Scale
 from emu.model.problems import hint
 from emu.model.topology import FaultItem, Tier
-from emu.running.targets import COUNTS, NO_NODE, OUTSIDE, REGION, SHARES
+from emu.running.targets import CHOICES, NO_NODE, OUTSIDE, REGION
 from emu.topology import schema
 from emu.topology.document import Document, Path
 from protocols.control import SCALE
@@ -183,4 +183,4 @@ class FaultReader:
         words = [*(tier.name for tier in self.tiers), *self.broken]
         words += [*self.groups, *self.regions, "all", OUTSIDE]
         words += [name for tier in self.tiers for name in tier.node_names[:100]]
-        return dict.fromkeys([*words, *self.roles, *COUNTS, *SHARES, REGION])
+        return dict.fromkeys([*words, *self.roles, *CHOICES, REGION])

@@ -71,8 +71,17 @@ class KvWorkload:
         """No other operation of the run writes this one."""
         return f"{self.name}-{number}"
 
+    def limited(self, rng: random.Random, number: int) -> str:
+        """Such a value, which says how long it may live (see `ttl_of`)."""
+        return f"{self.value(number)}/{rng.randint(LEAST_TTL_MS, MOST_TTL_MS)}"
+
     def final_reads(self) -> Sequence[Step]:
         return [Step("read", key) for key in self.keys.used]
+
+
+def ttl_of(value: Any) -> int:
+    """The milliseconds of a `limited` value."""
+    return int(str(value).rpartition("/")[2])
 
 
 class Register(KvWorkload):
@@ -157,7 +166,7 @@ class Expiring(KvWorkload):
                 return Step("read", key)
             case "delete":
                 return Step("delete", key)
-        return Step("write", key, f"{self.value(number)}/{rng.randint(LEAST_TTL_MS, MOST_TTL_MS)}")
+        return Step("write", key, self.limited(rng, number))
 
     async def do(self, step: Step, session: Session) -> Any:
         match step.f:
@@ -168,7 +177,7 @@ class Expiring(KvWorkload):
         self._limits += 1
         phantom = f"{self.name}/limit-{self._limits}"
         self.ctx.history.invoke(phantom, "delete", None, step.key, model=self.model).info("limit")
-        ttl_ms = int(str(step.value).rpartition("/")[2])
+        ttl_ms = ttl_of(step.value)
         if ttl_ms % 2:
             await self._call(words.SET, step.key, step.value, {"ttl_ms": ttl_ms})
             return step.value
@@ -187,12 +196,12 @@ class Kept(KvWorkload):
         key = self.keys.choose(rng, number)
         if rng.random() < 0.5:
             return Step("read", key)
-        return Step("write", key, f"{self.value(number)}/{rng.randint(LEAST_TTL_MS, MOST_TTL_MS)}")
+        return Step("write", key, self.limited(rng, number))
 
     async def do(self, step: Step, session: Session) -> Any:
         if step.f == "read":
             return await self._call(words.GET, step.key)
-        ttl_ms = int(str(step.value).rpartition("/")[2])
+        ttl_ms = ttl_of(step.value)
         limited = [words.SET, step.key, step.value, {"ttl_ms": ttl_ms}]
         await self._call(words.TRANSACT, [limited, [words.EXPIRE, step.key, None]])
         return step.value

@@ -411,19 +411,23 @@ def _any_witness_vote(swap: Swap) -> None:
 # --- indexes, limits, transactions of a store ------------------------------------------------
 
 
-@bug(DOCUMENTS)
-def _deleted_and_found(swap: Swap) -> None:
-    """the index is not told of a delete"""
-    sound = KvState.remove
+def _without_index(swap: Swap, method: str) -> None:
+    sound = getattr(KvState, method)
 
-    def remove(self: Any, data: Any, key: str) -> None:
+    def unindexed(self: Any, *arguments: Any, **more: Any) -> None:
         index, self.index = self.index, None
         try:
-            sound(self, data, key)
+            sound(self, *arguments, **more)
         finally:
             self.index = index
 
-    swap.setattr(KvState, "remove", remove)
+    swap.setattr(KvState, method, unindexed)
+
+
+@bug(DOCUMENTS)
+def _deleted_and_found(swap: Swap) -> None:
+    """the index is not told of a delete"""
+    _without_index(swap, "remove")
 
 
 @bug(DOCUMENTS)
@@ -440,16 +444,7 @@ def _moved_and_found(swap: Swap) -> None:
 @bug(DOCUMENTS)
 def _restored_unindexed(swap: Swap) -> None:
     """what a snapshot brings back is not in the index"""
-    sound = KvState.take_slot
-
-    def take_slot(self: Any, *arguments: Any, **more: Any) -> None:
-        index, self.index = self.index, None
-        try:
-            sound(self, *arguments, **more)
-        finally:
-            self.index = index
-
-    swap.setattr(KvState, "take_slot", take_slot)
+    _without_index(swap, "take_slot")
 
 
 @bug(DOCUMENTS)
