@@ -4,7 +4,7 @@ quicker, and are as many again."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emu.running.targets import TargetError
@@ -13,40 +13,56 @@ if TYPE_CHECKING:
     from emu.running.supervisor import Cluster
 
 
-@dataclass(frozen=True, slots=True)
-class Revive:
+@dataclass(slots=True, eq=False)
+class Hold:
+    """What a fault holds down: each node lives again with the end of the last that holds it."""
+
+    cluster: Cluster
+    names: tuple[str, ...]
+    """Whom it met."""
+    held: set[str] = field(init=False)
+    """Those whom nobody has let live since."""
+
+    def __post_init__(self) -> None:
+        self.held = set(self.names)
+
+    async def __call__(self) -> None:
+        others = [each.undo for each in self.cluster.active.values() if each.undo is not self]
+        kept = {name for each in others if type(each) is type(self) for name in each.held}
+        for name in self.names:
+            if name in self.held - kept and self._holds(name):
+                await self._let_live(name)
+
+    def over(self) -> bool:
+        """Lets go of who lives again by somebody else's hand; whether nobody is left."""
+        self.held = {name for name in self.held if self._holds(name)}
+        return not self.held
+
+    def _holds(self, name: str) -> bool:
+        raise NotImplementedError
+
+    async def _let_live(self, name: str) -> None:
+        raise NotImplementedError
+
+
+class Revive(Hold):
     """Undoes an end: starts those of the nodes that are still down."""
 
-    cluster: Cluster
-    names: tuple[str, ...]
+    def _holds(self, name: str) -> bool:
+        return name in self.cluster.instances and not self.cluster.instances[name].running
 
-    async def __call__(self) -> None:
-        await start_all(self.cluster, self.names)
-
-    def over(self) -> bool:
-        """Whether somebody else has started them all meanwhile."""
-        instances = self.cluster.instances
-        return all(instances[name].running for name in self.names if name in instances)
+    async def _let_live(self, name: str) -> None:
+        await self.cluster.start(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Hold):
     """Undoes a pause."""
 
-    cluster: Cluster
-    names: tuple[str, ...]
+    def _holds(self, name: str) -> bool:
+        return name in self.cluster.instances and self.cluster.instances[name].handle.paused
 
-    async def __call__(self) -> None:
-        for name in self.names:
-            if name in self.cluster.instances:
-                self.cluster.unpause(name)
-
-    def over(self) -> bool:
-        """Whether none of them is paused any more."""
-        instances = self.cluster.instances
-        return not any(
-            instances[name].shown_state == "paused" for name in self.names if name in instances
-        )
+    async def _let_live(self, name: str) -> None:
+        self.cluster.unpause(name)
 
 
 @dataclass(slots=True)
