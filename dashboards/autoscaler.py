@@ -22,9 +22,9 @@ DECISIONS = Row(
         series("Scalings", "How often a tier was scaled: up and down in turn is an oscillation.",
                [Ask(q.rate("emu_autoscaler_scalings_total", "scales, direction"),
                     "{{scales}} {{direction}}")], unit="ops"),
-        series("Undecided", "Looks that came to nothing, as too little is known of the members.",
-               [Ask(q.rate("emu_autoscaler_undecided_total", "scales"), "{{scales}}")],
-               unit="ops", thresholds=[(0.1, "orange")]),
+        series("Blind", "1 where the last look came to nothing, as too little is known of the "
+               "members.", [Ask(q.most("emu_autoscaler_blind", "scales"), "{{scales}}")],
+               thresholds=[(1, "orange")]),
         series("Refused", "Scalings that the directory did not do.",
                [Ask(q.rate("emu_autoscaler_refused_total", "scales"), "{{scales}}")], unit="ops",
                thresholds=[(0.01, "red")]),

@@ -30,8 +30,8 @@ class Series:
             )
             for direction in ("up", "down")
         }  # fmt: skip
-        self._undecided = metrics.counter(
-            "autoscaler_undecided_total", "Looks that came to nothing: too little is known.",
+        self._blind = metrics.gauge(
+            "autoscaler_blind", "1 where its last look came to nothing: too little is known.",
             scales=scales,
         )  # fmt: skip
         self._refused = metrics.counter(
@@ -39,6 +39,7 @@ class Series:
         )
 
     def decided(self, decision: Decision) -> None:
+        self._blind.value = 0
         self._current.value = decision.current
         self._asked.value = decision.asked
         self._wanted.value = decision.nodes
@@ -52,7 +53,7 @@ class Series:
         self._scalings["up" if after > before else "down"].value += 1
 
     def undecided(self) -> None:
-        self._undecided.value += 1
+        self._blind.value = 1
 
     def refused(self) -> None:
         self._refused.value += 1
