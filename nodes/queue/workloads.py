@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -18,6 +19,7 @@ from nodes.queue.consumer import Consumer
 from nodes.queue.work import Job, WorkQueue
 from nodes.workloads.base import Session, Setting, Step, Workload
 from protocols.errors import RpcError
+from protocols.queue import words
 
 PARTITIONS: Final = 2
 SHARED: Final = 8
@@ -31,6 +33,11 @@ RELEASE_S: Final = 2.0
 TOO_LONG_S: Final = 3.0
 """More than a session, and more than the time to let go of a partition."""
 AT_ONCE: Final = 5
+FILL: Final = "." * 400
+"""Of each job, so that a partition has several segments, and old ones go."""
+REST_S: Final = 0.1
+LEAST_REST_S: Final = 0.05
+"""As a clock that runs at another rate may count it."""
 
 
 class QueueWorkload:
@@ -71,6 +78,8 @@ class Log(QueueWorkload):
 
     async def do(self, step: Step, session: Session) -> Any:
         if step.f == "publish":
+            if self.ctx.rare("publisher of an earlier epoch"):
+                await self._publish_late(step)
             place = await self.client.publish(
                 self.topic, step.value, partition=step.key, timeout_s=self.timeout_s
             )
@@ -86,6 +95,17 @@ class Log(QueueWorkload):
         if polled.records:
             self._positions[where] = polled.records[-1].offset + 1
         return [[each.offset, each.value] for each in polled.records]
+
+    async def _publish_late(self, step: Step) -> None:
+        """As a publisher whose successor has begun: whatever it is answered, that did not happen,
+        and if it is there, nobody published it."""
+        ask, tier, named = self.client.ask, self.client.tier_of(step.key), {"partition": step.key}
+        records = [[None, f"{step.value} of an earlier epoch"]]
+        with suppress(RpcError):
+            who = await ask(tier, words.PRODUCER, self.name, named, timeout_s=self.timeout_s)
+            await ask(tier, words.PRODUCER, self.name, named, timeout_s=self.timeout_s)
+            late = {**named, "producer": [*who, 0]}
+            await ask(tier, words.PUBLISH, self.topic, records, late, timeout_s=self.timeout_s)
 
     def final_reads(self) -> Sequence[Step]:
         return [Step("poll", partition, "all") for partition in range(PARTITIONS)]
@@ -112,6 +132,8 @@ class Work(QueueWorkload):
         self._rng = setting.ctx.rng("work")
         self._drained: list[Any] = []
         """Also by a drain that failed on its way."""
+        self._resting: dict[Any, float] = {}
+        """Job → until when nobody may have it."""
         self.dead = of_this_run(ctx, f"{ctx.tier}.dead")
 
     async def prepare(self) -> None:
@@ -127,7 +149,9 @@ class Work(QueueWorkload):
     async def do(self, step: Step, session: Session) -> Any:
         match step.f:
             case "enqueue":
-                await self.client.publish(self.topic, step.value, timeout_s=self.timeout_s)
+                await self.client.publish(
+                    self.topic, step.value, headers={"fill": FILL}, timeout_s=self.timeout_s
+                )
                 return step.value
             case "drain":
                 return await self._drain(session)
@@ -152,10 +176,15 @@ class Work(QueueWorkload):
         return await self._finish(queue, jobs[0])
 
     async def _finish(self, queue: WorkQueue, job: Job) -> Any:
+        now_s = self.ctx.clock.monotonic_s()
+        if now_s < self._resting.pop(job.value, 0.0):
+            return f"{job.value} before it had rested"  # which nobody put in
         if self.ctx.rare("slow worker"):
             await self.ctx.clock.sleep(1.5 * LOCK_S)
-        if self._rng.random() < 0.2:
-            await queue.nack([job], delay_s=0.1, timeout_s=self.timeout_s)
+        if self._rng.random() < (0.5 if self.ctx.rare("failing worker") else 0.05):
+            now_s = self.ctx.clock.monotonic_s()
+            await queue.nack([job], delay_s=REST_S, timeout_s=self.timeout_s)
+            self._resting[job.value] = now_s + LEAST_REST_S
             raise RpcError("refused", "the worker failed")
         await queue.ack([job], timeout_s=self.timeout_s)
         return job.value
@@ -248,7 +277,19 @@ class Group(QueueWorkload):
         elif self.ctx.rare("member that does not let go"):
             await self.ctx.clock.sleep(2 * TOO_LONG_S)
         await member.commit(records, timeout_s=self.timeout_s)
+        if self.ctx.rare("commit that comes late"):
+            await self._commit_back(member, records[0])
         return _rows(records)
+
+    async def _commit_back(self, member: Consumer, record: Record) -> None:
+        """As it was before that record: what comes late takes nobody back."""
+        home = await self.client.home_of(self.topic)
+        back = [self.topic, record.partition, record.offset]
+        with suppress(RpcError):
+            await self.client.ask(
+                home, words.COMMIT, self.topic, member.member, member.epoch, [back],
+                timeout_s=self.timeout_s,
+            )  # fmt: skip
 
     async def _drain(self) -> list[list[Any]]:
         """Until the group has committed all that there is."""

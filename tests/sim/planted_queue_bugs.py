@@ -17,6 +17,7 @@ from nodes.queue import (
     consumer,
     cursor,
     desk,
+    grouping,
     groups,
     partition,
     producers,
@@ -122,6 +123,18 @@ def _sequences_not_in_snapshots(swap: Swap) -> None:
     swap.setattr(producers.Producers, "to_wire", to_wire)
 
 
+@bug
+def _epoch_not_compared(swap: Swap) -> None:
+    """a publisher whose successor has begun is heard"""
+    sound = producers.Producers.published
+
+    def published(self: Any, producer: str, epoch: int, *rest: Any) -> Any:
+        known = self._known.get(producer)
+        return sound(self, producer, epoch if known is None else known.epoch, *rest)
+
+    swap.setattr(producers.Producers, "published", published)
+
+
 # --- partitions ----------------------------------------------------------------------------------
 
 
@@ -151,6 +164,21 @@ def _full_is_forgotten(swap: Swap) -> None:
         return sound(self, batch)
 
     swap.setattr(publishing_module.Publishing, "check", check)
+
+
+@bug
+def _segment_too_many(swap: Swap) -> None:
+    """what is worked off takes the segment after it along"""
+    sound = partition.Partition.trim
+
+    def trim(self: Any, start: int) -> None:
+        sound(self, start)
+        if start and len(self.segments) > 1:
+            gone = self.segments.popleft()
+            self.size_bytes -= gone.size_bytes
+            self._backlog.drop(partition.Place(self.topic, self.number, gone.base))
+
+    swap.setattr(partition.Partition, "trim", trim)
 
 
 @bug
@@ -209,6 +237,32 @@ def _committed_with_what_was_polled(swap: Swap) -> None:
         self._over([(record.topic, record.partition) for record in records])
 
     swap.setattr(consumer.Consumer, "give_up", give_up)
+
+
+@bug
+def _goes_back(swap: Swap) -> None:
+    """a commit that comes late takes a group back"""
+
+    def commit(self: Any, group: str, member: str, epoch: int, offsets: Any) -> int:
+        found = self._group_for(group, offsets)
+        wheres = [(topic, number) for topic, number, _ in offsets]
+        (found or groups.ConsumerGroup()).check_commit(member, epoch, wheres)
+        self._check_ends(offsets)
+        self._desk.do(state.SEEK, group, [list(each) for each in offsets])
+        return len(offsets)
+
+    swap.setattr(grouping.Grouping, "commit", commit)
+
+
+@bug
+def _commits_not_in_snapshots(swap: Swap) -> None:
+    """a snapshot forgets how far groups are"""
+    sound = groups.ConsumerGroup.to_wire
+
+    def to_wire(self: Any) -> list[Any]:
+        return [*sound(self)[:-1], []]
+
+    swap.setattr(groups.ConsumerGroup, "to_wire", to_wire)
 
 
 @bug
@@ -308,6 +362,17 @@ def _rest_kept_from_replicas(swap: Swap) -> None:
             self.facts.pop()
 
     swap.setattr(desk.Desk, "do", do)
+
+
+@bug
+def _no_rest(swap: Swap) -> None:
+    """what failed is handed out again before its delay is over"""
+    sound = cursor.Cursor.give_back
+
+    def give_back(self: Any, offset: int, *, delay_ms: int, **how: Any) -> None:
+        sound(self, offset, delay_ms=0, **how)
+
+    swap.setattr(cursor.Cursor, "give_back", give_back)
 
 
 @bug
