@@ -74,6 +74,22 @@ def test_what_a_consumer_holds_is_given_back_by_a_few_facts():
     assert answers == [5000] and len(record) < 20_000
 
 
+def test_an_acquire_that_was_not_heard_is_given_the_same_records_again():
+    rig = Rig()
+    rig.declare("jobs")
+    rig.publish("jobs", [b"x"] * 10)
+
+    def acquired(consumer: str, attempt: int) -> list[tuple[int, int]]:
+        asked = Asked("jobs", "g", consumer, attempt, 2, 0, {})
+        (found,), _ = rig.decide(partial(rig.working.acquire, asked))
+        return [(each.offset, each.delivery) for each in found]
+
+    assert acquired("w", 1) == [(0, 1), (1, 1)]
+    assert acquired("v", 1) == [(2, 1), (3, 1)]
+    assert acquired("w", 1) == [(0, 1), (1, 1)], "and no delivery is counted"
+    assert acquired("w", 2) == [(4, 1), (5, 1)]
+
+
 def test_what_is_not_safe_is_not_read_after_the_state_went_back_to_the_log():
     rig = Rig()
     rig.declare("t")
