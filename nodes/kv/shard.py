@@ -99,6 +99,8 @@ def may_lose(config: KvShardConfig, members: int) -> str:
     """Why this setting may lose what it has acknowledged, or ""."""
     if config.durability == "none":
         return "`durability: none` keeps everything in one node's memory"
+    if config.sync_interval_s > 0:
+        return "`sync_interval` answers before a record is on any disk"
     if AckRule.parse(config.ack).survives_failover(members + config.witness):
         return ""
     return f"`ack: {config.ack}` answers before a majority has the record"
@@ -168,6 +170,7 @@ class KvShardNode:
             name=ctx.name,
             group=ctx.tier,
             ack=AckRule.parse(config.ack),
+            syncs_late=config.sync_interval_s > 0,
             detection_timeout_s=config.detection_timeout_s,
             failover_delay_s=failover_delay_s(
                 config.prefers, ctx.region, config.detection_timeout_s

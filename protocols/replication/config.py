@@ -42,8 +42,8 @@ class GroupConfig:
     detection_timeout_s: float = 1.0
     """Silence after which a replica asks for an election; also the length of the lease."""
     syncs_late: bool = False
-    """With `remote_write`: the primary's own copy counts when it is written, too, for its disk is
-    synced only now and then."""
+    """With `off` or `remote_write`: the primary's own copy counts when it is written, too, for its
+    disk is synced only now and then."""
     lease: bool = True
     """False: a primary serves until it hears that there is another, however long it was cut off."""
     detection_jitter: float = 0.15

@@ -96,12 +96,10 @@ class Counting:
 
     def _acknowledge(self) -> None:
         state, level = self._state, self._state.config.ack.level
-        if state.membership.alone and level != "off":
-            visible = acknowledged = state.flushed_lsn
-        elif level == "off":
+        if level == "off":
             visible = acknowledged = state.storage.last_lsn
-        elif level == "local":
-            visible = acknowledged = state.flushed_lsn
+        elif level == "local" or state.membership.alone:
+            visible = acknowledged = self._here_lsn
         elif level == "remote_apply":
             visible = self._reached("on")
             acknowledged = min(visible, self._reached("remote_apply"))
@@ -111,6 +109,13 @@ class Counting:
         state.visible_lsn = max(state.visible_lsn, visible, self.own_lsn)
         state.acknowledgeable_lsn = max(state.acknowledgeable_lsn, acknowledged)
 
+    @property
+    def _here_lsn(self) -> int:
+        """What of this member's own log counts for an answer."""
+        state = self._state
+        is_written_enough = state.config.syncs_late and not state.lacks_room
+        return state.storage.last_lsn if is_written_enough else state.flushed_lsn
+
     def _reached(self, level: str) -> int:
         """The LSN that the rule's standbys have reached, by this level's measure."""
         state, members, rule = self._state, self._state.membership, self._state.config.ack
@@ -118,19 +123,19 @@ class Counting:
             if level == "on":
                 return state.quorum_lsn
             others = [self._at(level, name) for name in members.data_voters if name != state.name]
-            here = state.storage.last_lsn if state.config.syncs_late else state.flushed_lsn
-            own = here if level == "remote_write" else state.applied_lsn
+            own = self._here_lsn if level == "remote_write" else state.applied_lsn
             count = members.majority
             if len(members.data_voters) < len(members.voters):
                 count = min(count, len(self._in_sync.required) or count)
-            return min(here, reached_by([own, *others], count))
+            return min(self._here_lsn, reached_by([own, *others], count))
         names = [name for name in rule.names or members.data_voters if name != state.name]
         if rule.method == "first":
             limit_s = state.now_s - state.config.detection_timeout_s
             known = self._progress
             names = [each for each in names if each in known and known[each].heard_s > limit_s]
             names = names[: rule.count]
-        return min(state.flushed_lsn, reached_by((self._at(level, n) for n in names), rule.count))
+        others_lsn = reached_by((self._at(level, each) for each in names), rule.count)
+        return min(self._here_lsn, others_lsn)
 
     def _at(self, level: str, name: str) -> int:
         to = self._progress.get(name)

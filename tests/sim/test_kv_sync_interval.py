@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
-from nodes.kv.shard import KvShardConfig
+from nodes.kv.shard import KvShardConfig, may_lose
 from protocols.errors import RpcError
 
 LASTS_S = 4.0
@@ -51,6 +53,31 @@ def test_a_power_cut_takes_about_an_interval_of_writes_and_nothing_before() -> N
 def test_without_an_interval_hardly_anything_waits_for_a_sync() -> None:
     there, last = after_a_power_cut("ack: off")
     assert last - len(there) <= 1
+
+
+@pytest.mark.parametrize(
+    ("ack", "nodes"),
+    [
+        *product(("off", "remote_write"), (1, 2, 3)),
+        *product(("remote_write ANY 1",), (2, 3)),
+    ],
+)
+def test_no_write_waits_for_the_interval(ack: str, nodes: int) -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        primary = (await c.ps("kv primary"))[0]["name"]
+        for number in range(10):
+            began_s = c.now_s
+            assert await c.call(primary, "set", f"k{number}", number) is True
+            assert c.now_s - began_s < 0.02, number
+
+    run(script, loads(f"tiers: {{kv: {{kind: kv_shard, public: true, nodes: {nodes}, ack: {ack},"
+                      " sync_interval: 3s}}"))  # fmt: skip
+
+
+def test_what_is_not_on_a_disk_may_be_lost_also_by_a_shard_of_one() -> None:
+    config = KvShardConfig(ack="remote_write", sync_interval_s=1.0)
+    assert "sync_interval" in may_lose(config, 1)
 
 
 @pytest.mark.parametrize("ack", ["quorum", "local", "on"])

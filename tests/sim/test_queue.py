@@ -179,3 +179,20 @@ def test_a_restarted_queue_has_its_records_and_goes_on_counting() -> None:
         assert await c.call(FRONT, "publish", "orders", [[None, 5]], {"partition": 0}) == [[0, 5]]
 
     sim(script)
+
+
+@pytest.mark.parametrize("replicas", [0, 1, 2])
+@pytest.mark.parametrize("acks", ["none", "leader", "quorum"])
+def test_no_publisher_waits_for_the_interval_between_syncs(acks: str, replicas: int) -> None:
+    async def script(c: Scenario) -> None:
+        await ready(c)
+        assert c.now_s < 3
+        for number in range(10):
+            began_s = c.now_s
+            await c.call(FRONT, "publish", "orders", [["customer-7", number]])
+            assert c.now_s - began_s < 0.05, number
+
+    late = f"sync_interval: 3s, acks: {acks}, replicas: {replicas}"
+    sim(
+        script, f"tiers: {{queue: {{kind: queue, public: true, {late}, topics: {{orders: {{}}}}}}}}"
+    )
