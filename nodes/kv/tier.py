@@ -88,8 +88,6 @@ class KvConfig:
         AckRule.parse(self.ack).check_interval(self.sync_interval_s)
         expect_detection(self.detection_timeout_s)
         check_index(self.index)
-        if min(self.max_pause_s, self.stall_s) <= 0:
-            raise ValueError("`max_pause` and `stall` must be above 0")
         if not 1 <= self.shards <= MAX_SHARDS:
             raise ValueError(f"`shards` is from 1 to {MAX_SHARDS}")
         if self.coordinators < 1 or self.replicas < 0 or self.routers < 0:
