@@ -75,8 +75,8 @@ class WebConfig:
         for name in ("timeout", "idle_timeout", "request_timeout"):
             if getattr(self, f"{name}_s") < LEAST_TIMEOUT_S:
                 raise ValueError(f"`{name}` must be at least {LEAST_TIMEOUT_S * 1000:g}ms")
-        if self.max_in_flight < 1:
-            raise ValueError("`max_in_flight` must be at least 1")
+        if min(self.max_in_flight, self.max_body_bytes) < 1:
+            raise ValueError("`max_in_flight` and `max_body` must be at least 1: 0 lets nothing in")
         if self.max_head_bytes < LEAST_HEAD_BYTES:
             raise ValueError(f"`max_head` must be at least {LEAST_HEAD_BYTES} bytes")
 

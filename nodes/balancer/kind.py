@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from nodes.balancer import reach
 from nodes.balancer.config import BalancerConfig
 from nodes.balancer.node import BalancerNode
-from nodes.kind import HTTP, Caution, Fact, Kind, Mark, TierSeen
+from nodes.kind import HTTP, Caution, Fact, Kind, Mark, Mistake, TierSeen
 
 BALANCES: Final = "balances"
+_NUMBER: Final = re.compile("[1-9][0-9]*")
 
 
 def _ways_around(tier: TierSeen) -> Iterator[Caution]:
@@ -18,6 +20,21 @@ def _ways_around(tier: TierSeen) -> Iterator[Caution]:
         if target.public:
             what = f"`{target.name}` is public, so clients can go around `{tier.name}`"
             yield Caution(f"{what}; remove `public: true`", target)
+
+
+def _useless_weights(tier: TierSeen) -> Iterator[Mistake]:
+    """Of what will never be a server; or all of them are given nothing."""
+    weights, tiers = tier.config.weights, tier.reached[BALANCES]
+    for name in weights:
+        of_tier, _, number = name.rpartition("-")
+        if of_tier not in [each.name for each in tiers] or not _NUMBER.fullmatch(number):
+            there = ", ".join(f"{each.name}-1" for each in tiers)
+            what = f"`weights`: `{name[:60]}` will never be a server here"
+            yield Mistake("weights", f"{what}; write {there} and so on")
+    servers = [f"{each.name}-{number + 1}" for each in tiers for number in range(each.nodes)]
+    if servers and all(weights.get(each) == 0 for each in servers):
+        what = f"`weights` of 0 leave no server of `{tier.config.balances}` for anybody"
+        yield Mistake("weights", f"{what}; give one of them more")
 
 
 EVENTS: Final = {
@@ -33,6 +50,7 @@ KIND: Final = Kind(
     edges=(BALANCES,),
     passes=(BALANCES,),
     visited=True,
+    mistakes=_useless_weights,
     facts=(Fact("sessions", ("ps", "top", "page")), Fact("refused", ("top", "page"))),
     cautions={"public-private": _ways_around},
     reaches=reach.STATES,

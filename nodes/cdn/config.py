@@ -70,8 +70,8 @@ class CdnConfig:
             raise ValueError(f"`eviction: {self.eviction}` is not known; choose from {known}")
         if self.is_outside:
             self.address()
-        if self.max_in_flight < 1:
-            raise ValueError("`max_in_flight` must be at least 1")
+        if min(self.max_in_flight, self.max_body_bytes) < 1:
+            raise ValueError("`max_in_flight` and `max_body` must be at least 1: 0 lets nothing in")
         for name in ("timeout", "backoff", "idle_timeout"):
             if getattr(self, f"{name}_s") < LEAST_TIMEOUT_S:
                 raise ValueError(f"`{name}` must be at least {LEAST_TIMEOUT_S * 1000:g}ms")

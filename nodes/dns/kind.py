@@ -12,8 +12,10 @@ from nodes.dns.node import DnsNode
 from nodes.dns.resolver import ResolverConfig, ResolverNode
 from nodes.dns.steering import DEFAULT_PLACE, places_of
 from nodes.kind import Caution, Fact, Kind, Mark, Mistake, Port, TierSeen, Try, unknown_regions
+from nodes.parts import hosts
 from protocols import dns
 
+ASKS: Final = "asks"
 DIG_PORT: Final = 53
 """What dig asks if it is told no port."""
 
@@ -60,9 +62,11 @@ def _hosts(config: DnsConfig) -> tuple[str, ...]:
 def _with_hosts(tier: TierSeen) -> ResolverConfig:
     """The config with the names that whom it asks gives out."""
     config: ResolverConfig = tier.config
-    found = [host for each in tier.reached["asks"] if each.kind.hosts is not None
-             for host in each.kind.hosts(each.config)]  # fmt: skip
-    return replace(config, hosts=config.hosts or tuple(found))
+    return replace(config, hosts=config.hosts or hosts.given_out(tier, ASKS))
+
+
+def _unknown_hosts(tier: TierSeen) -> Iterator[Mistake]:
+    yield from hosts.unknown(tier, "hosts", tier.config.hosts, ASKS)
 
 
 EVENTS: Final = {
@@ -98,9 +102,10 @@ RESOLVER: Final = Kind(
     about="A caching resolver: asks a dns tier for people, and remembers answers as long as they "
     "hold, and for whom they hold.",
     example="resolvers: {kind: resolver, public: true, asks: dns, per_region: 1}",
-    edges=("asks",),
+    edges=(ASKS,),
     visited=True,
     elsewhere=True,
+    mistakes=_unknown_hosts,
     joined=_with_hosts,
     hosts=lambda config: config.hosts,
     facts=(Fact("hit_ratio", ("ps", "page")),),

@@ -78,15 +78,20 @@ def disks_to_spare(config: Any, members: int) -> int:
     return max(0, (data - 1) // 2)
 
 
-def no_data_nodes(tier: TierSeen) -> Iterator[Mistake]:
-    """For a kind with `witnesses` and `spares`: somebody has to have the data."""
+def idle_nodes(tier: TierSeen) -> Iterator[Mistake]:
+    """For a kind with `witnesses` and `spares`: somebody has to have the data; and a spare has
+    nobody's place to take where one voter has it, for that one would have to let it in."""
     witnesses, spares = _count(tier, "witnesses"), _count(tier, "spares")
     aside = witnesses + spares
+    what = f"`{tier.name}` has {tier.nodes} nodes: {witnesses} witnesses and {spares} spares"
     if tier.nodes and aside and aside >= tier.nodes:
-        what = f"`{tier.name}` has {tier.nodes} nodes: {witnesses} witnesses and {spares} spares"
         advice = f"give it `nodes: {aside + 1}` or more, or fewer of those"
         option = "witnesses" if witnesses else "spares"
         yield Mistake(option, f"{what} leave none for data; {advice}")
+    elif spares and tier.nodes == aside + 1:
+        least = 2 if witnesses else 3
+        why = "leave one voter with data: when it is gone, no spare can take its place"
+        yield Mistake("spares", f"{what} {why}; give it `nodes: {aside + least}`, or no spares")
 
 
 def unknown_preferences(tier: TierSeen) -> Iterator[Mistake]:
@@ -96,7 +101,7 @@ def unknown_preferences(tier: TierSeen) -> Iterator[Mistake]:
 
 def unfit(tier: TierSeen) -> Iterator[Mistake]:
     """What a file can get wrong of a database."""
-    yield from no_data_nodes(tier)
+    yield from idle_nodes(tier)
     yield from unknown_preferences(tier)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 from nodes.kind import Demand, Kind, Mistake, TierSeen, Traffic
+from nodes.parts import hosts
 from nodes.users.config import UsersConfig
 from nodes.users.following import WHY
 from nodes.users.node import UsersNode
-from protocols import dns
 
 VISITS: Final = "visits"
 RESOLVER: Final = "resolver"
@@ -20,35 +19,13 @@ RESOLVER: Final = "resolver"
 def _named(tier: TierSeen) -> UsersConfig:
     """The config with the name that users ask for: what their resolver calls the site."""
     config: UsersConfig = tier.config
-    known = _hosts(tier)
+    known = hosts.given_out(tier, RESOLVER)
     return replace(config, host=config.host or known[0]) if known else config
 
 
 def _unknown_host(tier: TierSeen) -> Iterator[Mistake]:
-    """A name that the resolver does not know is no site: nobody would ever come."""
-    host, known = tier.config.host, _hosts(tier)
-    if not host or not known:
-        return
-    try:
-        name = dns.canonical(host)
-    except ValueError as error:
-        yield Mistake("host", f"`host`: {error}")
-        return
-    of_its_tier = re.sub(r"-\d+\.", ".", name, count=1)
-    if name not in known and of_its_tier not in known:
-        names, resolver = ", ".join(known), tier.config.resolver
-        what = f"`host`: `{resolver}` knows no `{host}`, so nobody would find the site"
-        yield Mistake("host", f"{what}; leave it out, or choose from {names}")
-
-
-def _hosts(tier: TierSeen) -> tuple[str, ...]:
-    """The names that the resolver gives out, the site's first; none where there is no resolver."""
-    return tuple(
-        host
-        for each in tier.reached[RESOLVER]
-        if each.kind.hosts is not None
-        for host in each.kind.hosts(each.config)
-    )
+    host = tier.config.host
+    yield from hosts.unknown(tier, "host", (host,) if host else (), RESOLVER)
 
 
 def _demand(config: UsersConfig) -> Demand:

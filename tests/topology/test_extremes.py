@@ -49,6 +49,9 @@ def test_the_file_itself_is_right() -> None:
         *(("copies", f"max_stale: {time}") for time in ("1us", "99ms")),
         ("jobs", "topics: {t: {ack_wait: 1ns}}"),
         ("lb", "max_connections: 0"),
+        *((tier, "max_body: 0B") for tier in ("web", "edge")),
+        *(("lb", f"weights: {{{weights}}}") for weights in ("web-1: 0", "web: 2", "wbe-1: 2",
+          "db-1: 2", "web-0: 2", "web-01: 2", "'web-²': 2")),
         ("web", "max_in_flight: 0"),
         ("edge", "max_in_flight: 0"),
         ("web", "max_head: 100B"),
@@ -73,4 +76,8 @@ def test_what_no_cluster_could_live_with_is_refused_where_it_is_said(
     tier: str, option: str
 ) -> None:
     text = loaded(**{tier: option})
-    assert option.replace("topics: {t: {", "").partition(":")[0] in text, text
+    assert f"`{option.replace('topics: {t: {', '').partition(':')[0]}`" in text, text
+
+
+def test_a_server_may_have_no_weight_or_be_told_of_before_it_is_there() -> None:
+    assert loaded(lb="weights: {web-1: 1, web-2: 0, web-10: 5}") == ""

@@ -52,3 +52,24 @@ def test_a_zone_with_a_mistake_is_the_only_one_told() -> None:
     with pytest.raises(TopologyError) as caught:
         loads(SHOP.replace("zone: shop.test", "zone: 'sh op'") % "")
     assert len(caught.value.problems) == 1
+
+
+def with_resolver(hosts: str) -> Any:
+    resolver = f"\n  near: {{kind: resolver, public: true, asks: dns, hosts: {hosts}}}"
+    text = SHOP.replace("\n  api:", f"{resolver}\n  api:").replace(
+        "resolver: dns", "resolver: near"
+    )
+    return host_of(text % "")
+
+
+def test_users_ask_for_the_first_name_that_their_resolver_is_to_find() -> None:
+    assert with_resolver("[api.shop.test, shop.test]") == "api.shop.test"
+    assert with_resolver("[]") == "www.shop.test"
+
+
+@pytest.mark.parametrize("name", ["www.nobody.test", "shop", "a..b", "' '", "nothing.shop.test"])
+def test_a_resolver_finds_no_name_that_its_dns_tier_does_not_give_out(name: str) -> None:
+    with pytest.raises(TopologyError) as caught:
+        with_resolver(f"[shop.test, {name}]")
+    (problem,) = caught.value.problems
+    assert "`hosts`" in problem.message and problem.line == 5

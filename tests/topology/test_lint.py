@@ -67,6 +67,8 @@ def test_a_surprise_is_warned_of(change: str, to: str, found: list[str], message
         ("nodes: 3, witnesses: 3", "6:45: `db` has 3 nodes: 3 witnesses and 0 spares leave none "
          "for data; give it `nodes: 4` or more, or fewer of those"),
         ("nodes: 3, spares: 5", "give it `nodes: 6` or more"),
+        ("nodes: 3, spares: 2", "no spare can take its place; give it `nodes: 5`, or no spares"),
+        ("nodes: 4, witnesses: 2, spares: 1", "give it `nodes: 5`, or no spares"),
         ("nodes: 3, witnesses: 1, spares: 2", "1 witnesses and 2 spares leave none for data"),
     ],
 )  # fmt: skip
