@@ -20,6 +20,7 @@ from protocols.stepping import Steps
 STEP_ROWS: Final = 200
 STEP_BYTES: Final = 1 << 20
 """Looked at at once, at most: about a millisecond of a laptop's core."""
+Row = tuple[Any, ...]
 
 
 def digests(
@@ -51,16 +52,16 @@ def _digest(
     db: apsw.Connection, layouts: Layouts, own: AbstractContextManager[object], table: str
 ) -> Steps[str]:
     """Of the rows in their order; no statement is left open between the steps."""
-    whole, count, last = hashlib.sha256(), 0, None
+    whole, count = hashlib.sha256(), 0
+    last: Row | None = None
     while True:
         packed: list[bytes] = []
         size_bytes = 0
         with own:
-            rows = db.execute(_from(db, layouts, table, count, last))
-            for row in rows:
-                packed.append(msgpack.packb(row))
+            rows = db.execute(*_from(db, layouts, table, last))
+            for last in rows:
+                packed.append(msgpack.packb(last))
                 size_bytes += len(packed[-1])
-                last = row[0]
                 if len(packed) == STEP_ROWS or size_bytes >= STEP_BYTES:
                     break
             else:
@@ -73,15 +74,35 @@ def _digest(
         yield
 
 
-def _from(db: apsw.Connection, layouts: Layouts, table: str, count: int, last: Any) -> str:
-    """A query of the rows after so many, the last of which had that rowid."""
-    layout = layouts.of(table)
+def _from(db: apsw.Connection, layouts: Layouts, table: str, last: Row | None) -> tuple[str, Row]:
+    """A query of the rows after that one, and its parameters."""
     what = f"SELECT {everything(db, layouts, table)} FROM {quoted(table)}"
-    if not layout.rowid:
-        order = ", ".join(layout.columns[place] for place in layout.keys)
-        return f"{what} ORDER BY {order} LIMIT -1 OFFSET {count}"
-    after = f"WHERE {layout.rowid} > {last}" if count else ""
-    return f"{what} {after} ORDER BY {layout.rowid}"
+    rowid = layouts.of(table).rowid
+    keys = [(rowid, "BINARY", 0)] if rowid else _keys(db, table)
+    order = ", ".join(f"{name} COLLATE {rule}" for name, rule, _ in keys)
+    if last is None:
+        return f"{what} ORDER BY {order}", ()
+    names = ", ".join(name for name, _, _ in keys)
+    marks = ", ".join(f"? COLLATE {rule}" for _, rule, _ in keys)  # at names, no index is used
+    after = tuple(_value(last, place) for _, _, place in keys)
+    return f"{what} WHERE ({names}) > ({marks}) ORDER BY {order}", after
+
+
+def _keys(db: apsw.Connection, table: str) -> list[tuple[str, str, int]]:
+    """What orders the rows of a table without rowids, and tells all of them apart: quoted columns,
+    the rules by which they are compared, and the places of their values in a row."""
+    about = (
+        "SELECT x.name, x.coll, x.cid FROM pragma_index_list(?) l, pragma_index_xinfo(l.name) x"
+        " WHERE l.origin = 'pk' AND x.key ORDER BY x.seqno"
+    )
+    found = db.execute(about, (table,))
+    return [(quoted(name), quoted(rule), 2 * place + 1) for name, rule, place in found]
+
+
+def _value(row: Row, place: int) -> Any:
+    """A rowid, or a part of a key: its type is before it. (A key that is no UTF-8 is refused.)"""
+    value = row[place]
+    return value.decode() if place and row[place - 1] == "text" else value
 
 
 def everything(db: apsw.Connection, layouts: Layouts, table: str) -> str:

@@ -80,6 +80,59 @@ def test_large_values_are_looked_at_a_few_at_a_time():
     made.close()
 
 
+KEYS = {
+    "binary beside a rule of its column": "k TEXT COLLATE NOCASE NOT NULL,"
+    " PRIMARY KEY (k COLLATE BINARY)",
+    "no case beside a binary column": "k TEXT NOT NULL, PRIMARY KEY (k COLLATE NOCASE)",
+    "no blanks at the end": "k NOT NULL COLLATE RTRIM PRIMARY KEY",
+    "of any type": "k NOT NULL PRIMARY KEY",
+    "of numbers, mostly": "k NUMERIC NOT NULL PRIMARY KEY",
+    "backwards": "k NOT NULL, PRIMARY KEY (k DESC)",
+    "one and another": "k NOT NULL, n NOT NULL, PRIMARY KEY (n DESC, k COLLATE NOCASE)",
+    "one by two rules": "k TEXT NOT NULL, PRIMARY KEY (k COLLATE NOCASE, k)",
+    "behind what is made": "g AS (typeof(k)) STORED, v, k NOT NULL PRIMARY KEY",
+}
+VALUES = (
+    0, -1, 1, 1.5, -0.5, 2**53, 2**53 + 1, float(2**53), 2**63 - 1, -(2**63), float("inf"),
+    float("-inf"), 1e-320, "", "0", "1", "1.5", "1e3", "a", "A", "b", "B ", "b ", "\0", "a\0b",
+    "ä", "Ä", "𝔸", "0x10", " 7", b"", b"a", b"\0", b"\xff", b"1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", KEYS)
+def test_each_row_of_a_table_without_rowids_is_seen_once(
+    keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = state()
+    executed(made, [f"CREATE TABLE t ({KEYS[keys]}) WITHOUT ROWID"], 1)
+    more = ", n" if " n " in KEYS[keys] else ""
+    values = [*VALUES, *(f"{each}-{number}" for each in "aAbB" for number in range(5))]
+    for lsn, value in enumerate(values, 2):
+        other = [lsn % 3] if more else []
+        insert = f"INSERT OR IGNORE INTO t (k{more}) VALUES (?{', ?' if more else ''})"
+        executed(made, [[insert, [value, *other]]], lsn)
+    whole = made.digests()["t"]
+    assert int(whole.split()[0]) > 30
+    for rows in (1, 2, 7):
+        monkeypatch.setattr("nodes.sql.digest.STEP_ROWS", rows)
+        assert made.digests()["t"] == whole
+    made.close()
+
+
+def test_the_pages_of_a_table_without_rowids_cost_the_same() -> None:
+    made = state()
+    executed(made, ["CREATE TABLE t (a TEXT, b INT, PRIMARY KEY (a, b)) WITHOUT ROWID"], 1)
+    fill = "WITH c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 3999)"
+    for part in range(2):
+        executed(made, [f"{fill} INSERT INTO t SELECT 'part {part}', n FROM c"], 2 + part)
+    steps = []
+    made.db.set_progress_handler(lambda: bool(steps.append(1)), 100)
+    total = made.digests()["t"]
+    made.db.set_progress_handler(None)
+    assert total.startswith("8000 rows, ") and len(steps) < 8000 * 30 // 100
+    made.close()
+
+
 def test_a_table_may_go_between_the_steps_for_the_database_is_not_held(copies):
     one, _ = copies
     steps = one.digests_in_steps()
