@@ -169,7 +169,7 @@ def to_break(instances: Sequence[Instance]) -> list[tuple[str, str]]:
     ]
     if before:
         lines.append((f"partition {before[0].spec.tier} {server} --for 5s", "the cable is cut"))
-        lines.append((f"scale {server}=5", "more machines"))
+        lines.append((f"scale {server}={counts[server] + 2}", "more machines"))
     else:
         lines.append((f"cpu {server} --cores 1", "a smaller machine"))
     return lines

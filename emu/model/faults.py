@@ -118,8 +118,8 @@ class Partition:
     main: ClassVar[str] = "between"
     breaks: ClassVar[bool] = True
     between: tuple[str, ...]
-    """Two groups: `emu partition lb web`, in YAML `partition: [lb, web]`; with one, it against all
-    others."""
+    """Two groups, apart by a blank (`emu partition lb web`), or one that is cut off from all others:
+    `partition: [lb, web]`."""
     one_way: bool = False
     """Only what the first group sends to the second is lost."""
     mode: Literal["hold", "reject"] = "hold"
@@ -256,9 +256,9 @@ class Storage:
     breaks: ClassVar[bool] = False
     target: str
     bandwidth_bytes_per_s: float = 0.0
-    """How fast bytes come and go: `bandwidth: 500MB/s`."""
+    """How fast bytes come and go (0: as before): `bandwidth: 500MB/s`."""
     capacity_bytes: int = 0
-    """How much it holds; with more than that on it, it is full: `capacity: 2GB`."""
+    """How much it holds (0: as before); with more than that on it, it is full: `capacity: 2GB`."""
 
     def __post_init__(self) -> None:
         if self.bandwidth_bytes_per_s < 0 or self.capacity_bytes < 0:

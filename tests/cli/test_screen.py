@@ -29,7 +29,7 @@ def tried(text: str) -> list[str]:
         (f"dns: {{kind: dns, zone: example.test, answers: lb}}, db: {{kind: database}}, {WEB}, "
          "lb: {kind: balancer, balances: web}",
          ["kill 'one web' --for 5s", "crash db --for 3s", "slow web --latency 80ms --for 10s",
-          "partition lb web --for 5s", "scale web=5"]),
+          "partition lb web --for 5s", "scale web=4"]),
         (f"{WEB}, db: {{kind: database, nodes: 3}}",
          ["kill 'one web' --for 5s", "kill 'db primary' --for 10s",
           "slow web --latency 80ms --for 10s", "cpu web --cores 1"]),
