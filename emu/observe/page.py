@@ -206,7 +206,7 @@ def _node(node: facts.Row, kinds: facts.Kinds, told: Sequence[facts.Fact]) -> st
     cells = [
         ("rate/s", number(rate), ""),
         ("err/s", number(errors), _error_class(errors, rate)),
-        ("p99", duration(node["p99_s"]), ""),
+        ("p99", duration(node["p99_s"]), "p99"),
         ("cpu", "–" if busy is None else f"{busy:.0%}", "warn" if (busy or 0) > BUSY_RATIO else ""),
     ]
     region = f"{node['address']} {node['region']}"
@@ -214,7 +214,7 @@ def _node(node: facts.Row, kinds: facts.Kinds, told: Sequence[facts.Fact]) -> st
         f'<tr data-tier="{escape(node["tier"])}">'
         f'<td class="name" title="{escape(region)}">{escape(name)}{_known(node, kinds, told)}</td>'
         f'<td class="state {escape(state)}" title="{escape(node["error"])}">{escape(state)}</td>'
-        f'<td class="act">{_actions(name, state)}</td><td>{escape(node["role"]) or "–"}</td>'
+        f'<td class="act">{_actions(name, state)}</td><td class="role">{escape(node["role"]) or "–"}</td>'
         + "".join(
             f'<td class="num {style}" data-title="{title}">{text}</td>'
             for title, text, style in cells
@@ -230,7 +230,7 @@ def _known(node: facts.Row, kinds: facts.Kinds, told: Sequence[facts.Fact]) -> s
     sheds = shedding(node)
     said = [sheds] if sheds else []
     known = escape(" · ".join([*said, *(f"{title} {text}" for title, text in texts if text)]))
-    return f'<div class="known soft" title="{known}">{known}</div>' if own or sheds else ""
+    return f'<div class="known soft" title="{known}">{known}</div>'
 
 
 BUSY_RATIO: Final = 0.9

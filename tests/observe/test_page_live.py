@@ -93,6 +93,30 @@ def test_a_fault_moves_no_row_and_no_button(running: Running, browser_page: Page
     assert places(browser_page) == before
 
 
+SAYS_MUCH = """() => {
+    const said = {state: "draining", role: "authoritative", p99: "888.8 ms", known: "lag 7.3 s · "};
+    for (const [where, text] of Object.entries(said))
+        for (const each of document.querySelectorAll(`.nodes tbody .${where}`))
+            each.textContent = text.repeat(where == "known" ? 20 : 1);
+    return [...document.querySelectorAll("td.act")].map((cell) => {
+        const box = cell.getBoundingClientRect();
+        return [box.x, box.y];
+    });
+}"""
+
+
+@pytest.mark.parametrize("width", [1400, 1000])
+def test_whatever_nodes_say_moves_no_button(running: Running, browser_page: Page, width: int):
+    before: Any = browser_page.viewport_size
+    browser_page.set_viewport_size({"width": width, "height": 900})
+    browser_page.goto("about:blank")
+    browser_page.goto(running.facts["page"])
+    expect(browser_page.locator("td.act")).to_have_count(7)
+    says_little = [list(place) for place in places(browser_page)]
+    assert browser_page.evaluate(SAYS_MUCH) == says_little
+    browser_page.set_viewport_size(before)
+
+
 CLIPPED = """() => [...document.querySelectorAll("td.act button")].filter((button) => {
     const box = button.getBoundingClientRect();
     const card = button.closest(".card").getBoundingClientRect();
