@@ -118,8 +118,8 @@ class Partition:
     main: ClassVar[str] = "between"
     breaks: ClassVar[bool] = True
     between: tuple[str, ...]
-    """Two groups, apart by a blank (`emu partition lb web`), or one that is cut off from all others:
-    `partition: [lb, web]`."""
+    """Two groups, apart by a blank (`emu partition lb web`), or one that is cut off from all
+    others: `partition: [lb, web]`."""
     one_way: bool = False
     """Only what the first group sends to the second is lost."""
     mode: Literal["hold", "reject"] = "hold"

@@ -214,7 +214,8 @@ def _node(node: facts.Row, kinds: facts.Kinds, told: Sequence[facts.Fact]) -> st
         f'<tr data-tier="{escape(node["tier"])}">'
         f'<td class="name" title="{escape(region)}">{escape(name)}{_known(node, kinds, told)}</td>'
         f'<td class="state {escape(state)}" title="{escape(node["error"])}">{escape(state)}</td>'
-        f'<td class="act">{_actions(name, state)}</td><td class="role">{escape(node["role"]) or "–"}</td>'
+        f'<td class="act">{_actions(name, state)}</td>'
+        f'<td class="role">{escape(node["role"]) or "–"}</td>'
         + "".join(
             f'<td class="num {style}" data-title="{title}">{text}</td>'
             for title, text, style in cells
