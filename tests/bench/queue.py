@@ -8,6 +8,7 @@ same folder for temporary files.
 
 from __future__ import annotations
 
+import os
 import socket
 import statistics
 import subprocess
@@ -142,9 +143,25 @@ def _row(name: str, peer: Peer, runs: int, time_s: float) -> dict[str, Any]:
         theirs = measured(peer.protocol, "127.0.0.1", port, time_s)
         copies = f" x{peer.brokers}" if peer.brokers > 1 else ""
         row = alternate(f"queue publish{copies}, {name}", "records/s", ours, theirs, runs)
-        return {**row, "note": _times(name, ours, theirs)}
+        return {**row, "note": _times(name, ours, theirs, Path(folder))}
 
 
-def _times(name: str, ours: Any, theirs: Any) -> str:
+def _times(name: str, ours: Any, theirs: Any, folder: Path) -> str:
     mine, other = statistics.median(ours.seen), statistics.median(theirs.seen)
-    return f"publish to answer, median: ours {mine:.2f} ms, {name} {other:.2f} ms"
+    return (
+        f"publish to answer, median: ours {mine:.2f} ms, {name} {other:.2f} ms; "
+        f"a sync alone {sync_ms(folder):.2f} ms"
+    )
+
+
+def sync_ms(folder: Path) -> float:
+    """How long this disk takes for what a group of publishes writes, median: the quicker it is, the
+    more a ratio says of the processor."""
+    times_s: list[float] = []
+    with (folder / "syncs").open("wb", buffering=0) as file:
+        for _ in range(200):
+            file.write(bytes(4000))
+            began_s = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times_s.append(time.perf_counter() - began_s)
+    return 1000 * statistics.median(times_s)
