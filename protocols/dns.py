@@ -119,11 +119,10 @@ def canonical(name: str) -> str:
         text = dns.name.from_text(name).to_text(omit_final_dot=True).lower()
     except (dns.exception.DNSException, UnicodeError) as error:
         raise ValueError(f"`{name}` is no domain name: {error}") from None
-    for label in text.split("."):
-        if not _LABEL.fullmatch(label):
-            raise ValueError(
-                f"`{name}` is no name of a host: its parts are of letters, digits, `-` and `_`"
-            )
+    if "\\" in name or not all(map(_LABEL.fullmatch, text.split("."))):
+        raise ValueError(
+            f"`{name}` is no name of a host: its parts are of letters, digits, `-` and `_`"
+        )
     return text
 
 

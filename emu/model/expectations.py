@@ -242,6 +242,9 @@ def parse(line: str) -> Expected:
         value = units.parse_value(METRICS[word].field_name, text)
     except ValueError as error:
         raise ValueError(f"`{word}`: {error}") from None
+    most = 1.0 if METRICS[word].field_name.endswith("_ratio") else math.inf
+    if (op, value) in (("<", 0.0), (">", most)):
+        raise ValueError(f"`{word} {op} {text[:20]}` can never hold; write `{op}=`, or another")
     return Expectation(word, op, value)
 
 

@@ -69,7 +69,7 @@ def test_the_file_itself_is_right() -> None:
         ("people", "clients: 2147483648"),
         ("dns", "max_answers: 0"),
         ("dns", "ttl: 60000d"),
-        ("dns", "zone: exa mple.test"),
+        *(("dns", f"zone: {name}") for name in ("exa mple.test", r"sh\top.test", r"shop\046te")),
     ],
 )  # fmt: skip
 def test_what_no_cluster_could_live_with_is_refused_where_it_is_said(

@@ -190,6 +190,8 @@ WEB = "tiers: {web: {kind: site}}\n"
         ("expect: [errors => 3]\n" + WEB, "1:10: `=>` compares nothing; write `errors >= 3`"),
         ("expect: [latency_p99 <= 3]\n" + WEB, "1:10: `latency_p99`: 3 has no unit: it is a time"),
         ("expect: [availability >= 99]\n" + WEB, "1:10: `availability`: `99` is impossible: the m"),
+        ("expect: [errors < 0]\n" + WEB, "1:10: `errors < 0` can never hold; write `<=`, or"),
+        ("expect: [availability > 100%]\n" + WEB, "1:10: `availability > 100%` can never hold"),
         ("expect: [latency_p98 <= 3s]\n" + WEB, "1:10: there is no metric `latency_p98`; did you"),
         ("accepts: {single-pont: why}\n" + WEB, "1:11: no warning is called `single-pont`; did yo"),
         ("accepts: {single-point wbe: why}\n" + WEB, "1:11: there is no tier `wbe`; did you mean"),
