@@ -1,4 +1,4 @@
-"""The site's people and posts in a SQL database: each page is a statement or two of store.py."""
+"""The site's people and posts in a SQL database: each page is a statement of store.py."""
 
 from __future__ import annotations
 
@@ -70,17 +70,16 @@ class SqlRecords:
     # --- reading -----------------------------------------------------------------------------
 
     async def home(self, token: int | None) -> dict[str, Any]:
-        posts = await self._rows(sql.RECENT, HOME_POSTS, token=token)
-        people = await self._rows(sql.PEOPLE_LIST, HOME_PEOPLE, token=token)
-        return {"posts": _posts(posts), "people": _people(people)}
+        return _page(await self._rows(sql.HOME, HOME_POSTS, HOME_PEOPLE, token=token))
 
     async def profile(self, name: str, posts: int, token: int | None) -> dict[str, Any] | None:
-        rows = await self._rows(sql.PROFILE, name, token=token)
-        if not rows:
+        rows = await self._rows(sql.PROFILE, name, name, posts, token=token)
+        if not rows or rows[0][4] is None:
             return None
-        found = await self._rows(sql.BY_AUTHOR, name, posts, token=token)
         keys = ("name", "full_name", "about", "joined_s", "followers", "following")
-        return {**dict(zip(keys, rows[0], strict=True)), "posts": _posts(found)}
+        person = dict(zip(keys, rows[0], strict=True))
+        found = [[row[0], name, person["full_name"], row[2], row[3]] for row in rows[1:]]
+        return {**person, "posts": _posts(found)}
 
     async def timeline(self, user: str, limit: int, token: int | None) -> dict[str, Any]:
         """A join of three tables."""
@@ -91,9 +90,11 @@ class SqlRecords:
         self, text: str, limit: int, token: int | None, *, posts: bool = True
     ) -> dict[str, Any]:
         pattern = sql.like(text)
-        rows = await self._rows(sql.SEARCH, pattern, limit, token=token) if posts else []
-        people = await self._rows(sql.SEARCH_PEOPLE, pattern, pattern, limit, token=token)
-        return {"posts": _posts(rows), "people": _people(people)}
+        people = (pattern, pattern, limit)
+        if posts:
+            return _page(await self._rows(sql.SEARCH, pattern, limit, *people, token=token))
+        rows = await self._rows(sql.SEARCH_PEOPLE, *people, token=token)
+        return {"posts": [], "people": _people(rows)}
 
     async def get_post(self, post: str, token: int | None) -> dict[str, Any] | None:
         rows = await self._rows(sql.ONE_POST, post, token=token)
@@ -124,6 +125,13 @@ class SqlRecords:
 def _posts(rows: list[list[Any]]) -> list[dict[str, Any]]:
     keys = ("id", "author", "full_name", "text", "posted_s")
     return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def _page(rows: list[list[Any]]) -> dict[str, Any]:
+    """Posts and people, of one statement."""
+    posts = [row for row in rows if row[4] is not None]
+    people = [[row[0], row[2], row[3]] for row in rows[len(posts) :]]
+    return {"posts": _posts(posts), "people": _people(people)}
 
 
 def _people(rows: list[list[Any]]) -> list[dict[str, Any]]:

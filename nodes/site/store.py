@@ -154,10 +154,8 @@ def seed_statements(wall_s: float) -> list[Statement]:
 
 
 _POST_COLUMNS: Final = "p.id, p.author, u.full_name, p.text, p.posted_s"
-RECENT: Final = f"""SELECT {_POST_COLUMNS} FROM posts AS p JOIN users AS u ON u.name = p.author
+_RECENT: Final = f"""SELECT {_POST_COLUMNS} FROM posts AS p JOIN users AS u ON u.name = p.author
     ORDER BY p.posted_s DESC, p.id LIMIT ?"""
-BY_AUTHOR: Final = f"""SELECT {_POST_COLUMNS} FROM posts AS p JOIN users AS u ON u.name = p.author
-    WHERE p.author = ? ORDER BY p.posted_s DESC, p.id LIMIT ?"""
 # Of each followed author only the newest posts are joined, so that the cost stays the same when
 # an author has written thousands.
 TIMELINE: Final = f"""SELECT {_POST_COLUMNS} FROM follows AS f
@@ -166,19 +164,35 @@ TIMELINE: Final = f"""SELECT {_POST_COLUMNS} FROM follows AS f
          ORDER BY n.posted_s DESC LIMIT 1 OFFSET ?), -1e18)
     JOIN users AS u ON u.name = p.author
     WHERE f.follower = ? ORDER BY p.posted_s DESC, p.id LIMIT ?"""
-SEARCH: Final = f"""SELECT {_POST_COLUMNS} FROM
+ONE_POST: Final = f"""SELECT {_POST_COLUMNS} FROM posts AS p JOIN users AS u ON u.name = p.author
+    WHERE p.id = ? LIMIT 1"""
+_FOUND: Final = f"""SELECT {_POST_COLUMNS} FROM
     (SELECT * FROM posts ORDER BY posted_s DESC LIMIT 2000) AS p
     JOIN users AS u ON u.name = p.author
     WHERE p.text LIKE ? ESCAPE '\\' ORDER BY p.posted_s DESC, p.id LIMIT ?"""
+_PEOPLE: Final = "SELECT name, full_name, about FROM users ORDER BY name LIMIT ?"
 SEARCH_PEOPLE: Final = """SELECT name, full_name, about FROM users
     WHERE name LIKE ? ESCAPE '\\' OR full_name LIKE ? ESCAPE '\\' ORDER BY name LIMIT ?"""
-ONE_POST: Final = f"""SELECT {_POST_COLUMNS} FROM posts AS p JOIN users AS u ON u.name = p.author
-    WHERE p.id = ? LIMIT 1"""
+
+
+def _with_people(posts: str, people: str) -> str:
+    """A page is one statement: its posts, then its people, whose `posted_s` is NULL."""
+    return f"""SELECT * FROM ({posts})
+        UNION ALL SELECT name, NULL, full_name, about, NULL FROM ({people})
+        ORDER BY 5 DESC, 1"""
+
+
+HOME: Final = _with_people(_RECENT, _PEOPLE)
+SEARCH: Final = _with_people(_FOUND, SEARCH_PEOPLE)
+# First the person, then the posts, whose number of followers is NULL.
 PROFILE: Final = """SELECT name, full_name, about, joined_s,
     (SELECT count(*) FROM follows WHERE followed = users.name) AS followers,
     (SELECT count(*) FROM follows WHERE follower = users.name) AS following
-    FROM users WHERE name = ?"""
-PEOPLE_LIST: Final = "SELECT name, full_name, about FROM users ORDER BY name LIMIT ?"
+    FROM users WHERE name = ?
+    UNION ALL SELECT * FROM
+    (SELECT id, NULL, text, posted_s, NULL, NULL FROM posts
+     WHERE author = ? ORDER BY posted_s DESC, id LIMIT ?)
+    ORDER BY 5 DESC, 4 DESC, 1"""
 ADD_POST: Final = "INSERT INTO posts VALUES (?, ?, ?, ?, ?)"
 MAKE_OLD: Final = """INSERT OR REPLACE INTO old_keys
     SELECT ? || follower FROM follows WHERE followed = ?

@@ -7,7 +7,6 @@ What SQL can do is in state.py, how the log survives in nodes/replica/driver.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -32,7 +31,6 @@ from nodes.replica.kind import (
     MARKS,
     ROLES,
     disks_to_spare,
-    expect_detection,
     failover_delay_s,
     unfit,
 )
@@ -43,6 +41,7 @@ from nodes.replica.reach import CUT_OFF_READ
 from nodes.replica.series import measure
 from nodes.sql import reach
 from nodes.sql.chance import Moment
+from nodes.sql.config import MAX_TRANSACTION_S, DatabaseConfig, may_lose
 from nodes.sql.digest import in_steps
 from nodes.sql.feed import Feed
 from nodes.sql.labels import LABELS as SQL_LABELS
@@ -64,7 +63,6 @@ from protocols.replication.messages import Members
 from protocols.replication.replica import LEARNER, NEVER, WITNESS, AckRule, GroupConfig
 
 MAX_TOKEN_WAIT_S: Final = 1.0
-MAX_TRANSACTION_S: Final = 60.0
 ANNOUNCE_DELAY_S: Final = 0.001
 APPLY_PAUSE_S: Final = 0.01
 """Under load replicas hear of a commit with the next records, and apply some at a time."""
@@ -73,52 +71,6 @@ LEASES_PER_LIFE: Final = 1 << 32
 """So that no lease of this life has the number of an earlier one's."""
 STATE_DIGEST: Final = "state_digest"
 LOG_DIGEST: Final = "log_digest"
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseConfig:
-    """`ack`: quorum, async, or one of off, local, remote_write, on, remote_apply,
-    ANY n, FIRST n."""
-
-    ack: str = "quorum"
-    """When a write is acknowledged: quorum (a majority has it on disk), async (the primary alone),
-    or one of off, local, remote_write, on, remote_apply, `ANY n`, `FIRST n`."""
-    detection_timeout_s: float = 1.0
-    """Silence after which the replicas elect another primary; also the length of its lease."""
-    lease: bool = True
-    """False (to see what it is good for): a primary that is cut off goes on serving until it hears
-    that another was elected, so two of them do."""
-    prefers: tuple[str, ...] = ()
-    """Regions whose members stand first when the primary is gone, the best first: each further one
-    waits half of `detection_timeout` more: `prefers: [us-east, eu-west]`."""
-    snapshot_every_bytes: int = 2 << 20
-    """A snapshot is taken when the log has grown by so much since the last one."""
-    retained_bytes: int = 64 << 20
-    """Log kept for replicas that are away; who is away for longer gets a snapshot."""
-    witnesses: int = 0
-    """The last so many nodes vote and hold no data: a group of two fails over with one."""
-    spares: int = 0
-    """The last so many nodes have the data, and do not vote until one replaces a dead voter."""
-    replace_after_s: float = 10.0
-    """How long a voter may be silent before a spare takes its place."""
-    transaction_timeout_s: float = 5.0
-    """How long an interactive transaction may hold the writers' lease, unless its client asks for
-    more (at most MAX_TRANSACTION_S)."""
-
-    def __post_init__(self) -> None:
-        AckRule.parse(self.ack)
-        expect_detection(self.detection_timeout_s)
-        if self.witnesses < 0 or self.spares < 0:
-            raise ValueError("`witnesses` and `spares` are counts of nodes: at least 0")
-
-
-def may_lose(config: DatabaseConfig, members: int) -> str:
-    """Why a failover may lose what this setting has acknowledged, or ""."""
-    if not config.lease:
-        return "`lease: false` lets an old primary serve beside the new one"
-    if AckRule.parse(config.ack).survives_failover(members):
-        return ""
-    return f"`ack: {config.ack}` answers before a majority has the record"
 
 
 class SqlEngine:
@@ -192,32 +144,47 @@ class SqlEngine:
         if driver.config.witness:
             raise RpcError("not_primary", "a witness has no data", driver.core.primary)
         if driver.is_primary or options.get("primary"):
-            driver.check_can_read()
-            seen_lsn = driver.state_lsn
-            self._note_read(seen_lsn)
-            try:
-                answer = self._look(sql, params, options)
-            except RpcError:
-                await driver.visible(seen_lsn)  # "no such table" rests on what it saw, too
-                raise
-            await driver.visible(seen_lsn)
-            driver.check_can_read()
-            return answer
+            return dict(await self._query_primary(sql, params, options).wait())
         driver.catch_up()
         await self._wait_for_token(_number(options, "min_lsn"))
         self._check_lag(options)
         return self._look(sql, params, options)
 
     def query_now(self, sql: str, params: Sequence[Any], options: dict[str, Any]) -> Any:
-        """The same of a replica that has nothing to wait for; else NotImplemented."""
+        """The same without a task, or NotImplemented: a replica has not got what the token says."""
         driver = self.driver
-        if driver.config.witness or driver.is_primary or options.get("primary"):
+        if driver.config.witness:
             return NotImplemented
+        if driver.is_primary or options.get("primary"):
+            future = self._query_primary(sql, params, options)
+            return future.result if future.settled and future.error is None else future
         driver.catch_up()
         if not self._has(_number(options, "min_lsn")):
             return NotImplemented
         self._check_lag(options)
         return self._look(sql, params, options)
+
+    def _query_primary(self, sql: str, params: Sequence[Any], options: dict[str, Any]) -> Future:
+        """Settled when what it saw is visible: a refusal rests on that, too ("no such table").
+        Raises RpcError."""
+        driver, future = self.driver, Future()
+        driver.check_can_read()
+        seen_lsn = driver.state_lsn
+        self._note_read(seen_lsn)
+        try:
+            future.result = self._look(sql, params, options)
+        except RpcError as refusal:
+            future.error = refusal
+
+        def visible(lost: RpcError | None) -> None:
+            try:
+                driver.check_can_read()
+            except RpcError as error:
+                lost = lost or error
+            future.settle(future.result, lost or future.error)
+
+        driver.when_visible(seen_lsn, visible)
+        return future
 
     def _look(self, sql: str, params: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
         max_rows = _number(options, "max_rows") or None

@@ -8,7 +8,8 @@ from typing import Any
 import trio
 
 from nodes.base import Context
-from nodes.sql.database import DatabaseConfig, SqlEngine
+from nodes.sql.config import DatabaseConfig
+from nodes.sql.database import SqlEngine
 from protocols.database import Rows, Written
 from protocols.replication.replica import VOTER
 

@@ -183,10 +183,10 @@ def _answered_before_commit(swap: Swap) -> None:
 def _read_before_commit(swap: Swap) -> None:
     """a read is answered before what it saw is committed"""
 
-    async def visible(self: Any, lsn: int) -> None:
-        await trio.lowlevel.checkpoint()
+    def when_visible(self: Any, lsn: int, tell: Any) -> None:
+        tell(None)
 
-    swap.setattr(replica.ReplicaDriver, "visible", visible)
+    swap.setattr(replica.ReplicaDriver, "when_visible", when_visible)
 
 
 @bug("replicated")

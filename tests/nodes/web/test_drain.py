@@ -52,7 +52,7 @@ async def test_a_request_in_hand_is_answered_and_its_connection_closed(
     autojump_clock: MockClock, web: Web
 ) -> None:
     await web.start()
-    web.sql.delay_s = 1
+    web.sql.delay_s = 2
     stream = await web.outside.network.open_stream("web-1", HTTP_PORT)
     connection = ClientConnection()
     await stream.send_all(connection.send_request("GET", "/api/home", [("host", "a")]))
@@ -96,7 +96,7 @@ async def test_an_rpc_client_has_its_answer_before_its_connection_ends(
     await web.start()
     client = Client(web.outside, web.nursery, "web-1", HTTP_PORT)
     assert await client.call("ping") == "pong"
-    web.sql.delay_s = 1
+    web.sql.delay_s = 2
     draining = Draining(web)
     assert (await client.call("site.home", timeout_s=5))["posts"]
     await trio.sleep(3)
