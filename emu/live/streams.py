@@ -19,7 +19,7 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_readable, wa
 
 from emu.live.network import LiveNetwork
 from emu.live.readiness import Pushing, Reader
-from emu.live.relay import PIECE_BYTES
+from emu.live.relay import PIECE_BYTES, relay_by_pipe
 from emu.live.sockets import RECEIVE_BYTES, SocketSink
 from emu.machine.life import Life
 from emu.machine.pipe import Pipe
@@ -230,7 +230,7 @@ class LiveStream(Stream):
             if data is not None:
                 self._bulk = len(data) >= PIECE_BYTES
                 return data
-        return await self.receive_some(RECEIVE_BYTES)
+        return await relay_by_pipe(self, sink, count)
 
     def _is_direct_to(self, sink: LiveStream) -> bool:
         """Whether bytes may go from this socket to that one without passing a link's pipe."""

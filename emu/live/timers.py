@@ -56,6 +56,7 @@ class LiveTimers:
         """`lag` counts how late the loop came, each time."""
         self.clock = clock or LiveClock()
         self.now_s = self.clock.now_s
+        self.cpu_s = time.thread_time
         self._lag = Histogram(()) if lag is None else lag
         self._heap: list[tuple[float, int, _Entry]] = []
         self._order = count()
@@ -69,9 +70,6 @@ class LiveTimers:
 
     def withheld_s(self) -> float:
         return self.clock.behind_s
-
-    def cpu_s(self) -> float:
-        return time.thread_time()
 
     def call_at(self, when_s: float, callback: Callable[[], object]) -> _Entry:
         entry = _Entry(callback)

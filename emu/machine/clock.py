@@ -42,6 +42,7 @@ class MachineClock:
     ) -> None:
         """`epoch_s` is the Unix time at which the run's true time is 0."""
         self._timers = timers
+        self.cpu_s = timers.cpu_s
         self._reached = reached
         self._late_s = 0.0
         self._anchor_true_s = self._anchor_s = timers.now_s()
@@ -58,9 +59,6 @@ class MachineClock:
 
     def outside_s(self) -> float:
         return self.monotonic_s() + self._timers.withheld_s()
-
-    def cpu_s(self) -> float:
-        return self._timers.cpu_s()
 
     def step(self, seconds: float) -> None:
         """Jump the wall clock; monotonic time does not move."""

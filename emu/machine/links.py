@@ -51,7 +51,7 @@ class Trunk:
 
     def pass_at(self, now_s: float, size_bytes: int) -> float:
         """When the last byte has passed, queued behind what came before."""
-        start_s = max(now_s, self.free_at_s)
+        start_s = now_s if now_s > self.free_at_s else self.free_at_s
         self.free_at_s = start_s + size_bytes / self.bandwidth_bytes_per_s
         return self.free_at_s
 
@@ -150,7 +150,10 @@ class Link:
     def stream_arrival_s(self, now_s: float, size_bytes: int) -> float:
         """When a chunk of a stream has arrived. Loss is a retransmission's delay, never a gap."""
         self.sent_bytes += size_bytes
-        arrive_s = self._pass(now_s, size_bytes) + self._flight_s()
+        arrive_s = now_s
+        for trunk in self.trunks:
+            arrive_s = trunk.pass_at(arrive_s, size_bytes)
+        arrive_s += self._flight_s() if self.jitter_s else self.latency_s
         if self.loss_ratio:
             segments = -(-size_bytes // SEGMENT_BYTES)
             wait_s = max(MIN_RTO_S, 3 * self.latency_s)
@@ -169,16 +172,13 @@ class Link:
             self.lost_datagrams += 1
             return None
         self.sent_bytes += size_bytes
-        return self._pass(now_s, size_bytes) + self._flight_s()
+        for trunk in self.trunks:
+            now_s = trunk.pass_at(now_s, size_bytes)
+        return now_s + self._flight_s()
 
     def queue_s(self, now_s: float) -> float:
         """How long a byte sent now waits for bandwidth."""
         return max((trunk.free_at_s - now_s for trunk in self.trunks), default=0.0)
-
-    def _pass(self, now_s: float, size_bytes: int) -> float:
-        for trunk in self.trunks:
-            now_s = trunk.pass_at(now_s, size_bytes)
-        return now_s
 
     def _flight_s(self) -> float:
         if not self.jitter_s:

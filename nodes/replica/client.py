@@ -7,6 +7,7 @@ a request id. What is asked is the tier's business.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any, Final
 
 import trio
@@ -15,6 +16,7 @@ from nodes.base import RPC_PORT, Context
 from nodes.wire.answers import deadline_in
 from nodes.wire.client import Client
 from nodes.wire.directory import Directory, TierView
+from protocols.control import Member
 from protocols.errors import RpcError
 
 RETRY_S: Final = 0.05
@@ -53,6 +55,11 @@ class GroupClient:
         self._view: TierView | None = None
         self._primary = ""
         self._silent_until_s: dict[str, float] = {}
+        self._seen: Sequence[Member] = ()
+        self._names: list[str] = []
+        """Of the members that were seen last."""
+        self._here: set[str] = set()
+        """Those of them in our own region."""
 
     async def start(self) -> None:
         """Learn the members; later calls follow them."""
@@ -140,19 +147,25 @@ class GroupClient:
 
     def _near(self, names: list[str]) -> list[str]:
         """Those of our own region, if any: a read that anybody may answer crosses no ocean."""
-        members = self._view.members if self._view is not None else ()
-        here = {each.name for each in members if each.region == self.ctx.region}
-        return [name for name in names if name in here] or names
+        return [name for name in names if name in self._here] or names
 
     def _members(self) -> list[str]:
-        return [each.name for each in self._view.members] if self._view is not None else []
+        members = self._view.members if self._view is not None else ()
+        if members is not self._seen:
+            self._seen = members
+            self._names = [each.name for each in members]
+            self._here = {each.name for each in members if each.region == self.ctx.region}
+        return self._names
 
     def _is_silent(self, name: str) -> bool:
         until_s = self._silent_until_s.get(name)
         return until_s is not None and self.ctx.clock.monotonic_s() < until_s
 
     def _worth_asking(self, tried: list[str]) -> list[str]:
-        return [n for n in self._members() if n not in tried and not self._is_silent(n)]
+        names = self._members()
+        if not (tried or self._silent_until_s):
+            return names
+        return [n for n in names if n not in tried and not self._is_silent(n)]
 
     def _hint(self, error: RpcError, tried: list[str]) -> str:
         """Where the refusal sends us, unless we were there already."""

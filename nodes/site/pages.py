@@ -5,12 +5,15 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
 SITE_NAME: Final = "Flock"
 NEEDS_ESCAPE: Final = re.compile(r"""[&<>"']""")
 PLAIN_IN_URLS: Final = re.compile(r"[A-Za-z0-9_.~-]*")
+MOST_DRAWN: Final = 1024
+"""Posts and people that are kept as they were drawn: pages show the same ones again."""
 
 
 def escape(text: str) -> str:
@@ -166,16 +169,21 @@ def face(link: str) -> str:
 def posts(view: View, items: list[dict[str, Any]]) -> str:
     if not items:
         return '<p class="quiet">Nothing here yet.</p>'
-    return "".join(_post(view, each) for each in items)
+    return "".join([_post(view, each) for each in items])
 
 
 def _post(view: View, item: dict[str, Any]) -> str:
-    author, link = escape(item["author"]), segment(item["author"])
     when = ago(view.now_s - item["posted_s"])
+    return _article(item["id"], item["author"], item["full_name"], item["text"], when)
+
+
+@lru_cache(MOST_DRAWN)
+def _article(post: str, author: str, full_name: str, text: str, when: str) -> str:
+    link = segment(author)
     return f"""<article class="post"><a href="/u/{link}">{face(link)}</a><div>
-<header><a href="/u/{link}">{escape(item["full_name"])}</a><span>@{author}</span>
-<time><a href="/post/{segment(item["id"])}">{when}</a></time></header>
-<p>{escape(item["text"])}</p></div></article>
+<header><a href="/u/{link}">{escape(full_name)}</a><span>@{escape(author)}</span>
+<time><a href="/post/{segment(post)}">{when}</a></time></header>
+<p>{escape(text)}</p></div></article>
 """
 
 
@@ -197,14 +205,16 @@ def told(data: dict[str, Any]) -> str:
 def people(items: list[dict[str, Any]]) -> str:
     if not items:
         return '<p class="quiet">Nobody.</p>'
-    return '<ul class="people">' + "".join(_person(each) for each in items) + "</ul>"
+    drawn = [_person(each["name"], each["full_name"], each["about"]) for each in items]
+    return f'<ul class="people">{"".join(drawn)}</ul>'
 
 
-def _person(item: dict[str, Any]) -> str:
-    link = segment(item["name"])
+@lru_cache(MOST_DRAWN)
+def _person(name: str, full_name: str, about: str) -> str:
+    link = segment(name)
     return (
-        f'<li>{face(link)}<div><a href="/u/{link}">{escape(item["full_name"])}</a>'
-        f"<small>{escape(item['about'])}</small></div></li>"
+        f'<li>{face(link)}<div><a href="/u/{link}">{escape(full_name)}</a>'
+        f"<small>{escape(about)}</small></div></li>"
     )
 
 

@@ -133,6 +133,8 @@ class HttpService:
         self.writer = writing.Writer()
         self._common = writing.NOTHING
         self._common_s = -1
+        self._found_of: Request | None = None
+        self._found = Endpoint("unknown", lambda request, via: None)
         self._series: dict[tuple[str, int], Counter] = {}
         self._seconds: dict[str, Histogram] = {}
         self._failures = ctx.metrics.counter("request_errors_total", ERRORS_HELP)
@@ -150,12 +152,18 @@ class HttpService:
         finally:
             self.draining.remove(connection)
 
+    def _endpoint(self, request: Request) -> Endpoint:
+        """Of one request it is mostly asked thrice in a row."""
+        if request is not self._found_of:
+            self._found_of, self._found = request, self.find(request)
+        return self._found
+
     def streams(self, request: Request) -> bool:
-        return self.find(request).streams
+        return self._endpoint(request).streams
 
     def answer_now(self, request: Request, via: Via, arrived_s: float) -> Response | None:
         """The answer of an endpoint that never waits, unless it must for something else: None."""
-        endpoint = self.find(request)
+        endpoint = self._endpoint(request)
         if not endpoint.at_once or (self.ctx.cpu.cores and endpoint.cost_s != 0):
             return None
         if WHY in request.headers:
@@ -177,7 +185,7 @@ class HttpService:
         rings asks for `late`."""
         clock = self.ctx.clock
         arrived_s = clock.monotonic_s()
-        endpoint = self.find(request)
+        endpoint = self._endpoint(request)
         call = self._call(request, via, arrived_s)
         if WHY in request.headers:
             call.hops = Hops(arrived_s)
