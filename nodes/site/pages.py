@@ -282,6 +282,8 @@ EXPLAINED: Final = {
     404: "Nothing lives at this address.",
     503: "This server is well, but something that it needs does not answer just now. "
     "Reload in a moment.",
+    502: "What this server asked gave no whole answer. What you asked for may have happened or not: "
+    "look before you ask again.",
     504: "Something behind this server did not answer in time. What you asked for may have "
     "happened or not: look before you ask again.",
 }

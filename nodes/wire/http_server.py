@@ -50,12 +50,13 @@ STATUS_OF_ERROR: Final = {
     "refused": 409,
     "too_large": 413,
     "timeout": 504,
-    "disconnected": 504,
+    "disconnected": 502,
     "cancelled": 504,
     "unknown_outcome": 504,
     "internal": 500,
 }
-"""HTTP status by error code; other codes are 503. 500 and 504: nobody knows whether it happened."""
+"""HTTP status by error code; other codes are 503. 500, 502 (what came was no
+whole answer) and 504 (none came in time): nobody knows whether it happened."""
 RETRY_AFTER_S: Final = 1
 FIRST_DATE_S: Final = -62_135_596_800
 LAST_DATE_S: Final = 253_402_300_799

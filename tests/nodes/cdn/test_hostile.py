@@ -173,6 +173,20 @@ async def test_interim_answers_go_on_without_what_was_for_the_next_hop(
         assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+async def test_an_answer_that_is_no_http_is_a_bad_gateway(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    async def answer(stream: Stream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 two hundred\r\n\r\n")
+
+    await cdn.world.serve_directory()
+    await cdn.world.serve(ORIGIN, HTTP_PORT, answer)
+    cdn.world.list_member(ORIGIN, HTTP_PORT)
+    await cdn.begin()
+    assert (await cdn.get("/a")).status == 502
+
+
 async def test_a_body_that_breaks_off_is_not_kept(autojump_clock: MockClock, cdn: Cdn) -> None:
     async def answer(stream: Stream) -> None:
         await stream.receive_some()
@@ -184,7 +198,7 @@ async def test_a_body_that_breaks_off_is_not_kept(autojump_clock: MockClock, cdn
     await cdn.world.serve(ORIGIN, HTTP_PORT, answer)
     cdn.world.list_member(ORIGIN, HTTP_PORT)
     node = await cdn.begin()
-    assert (await cdn.get("/a")).status == 504
+    assert (await cdn.get("/a")).status == 502
     assert len(node.edge.store) == 0
 
 
