@@ -12,7 +12,6 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -102,8 +101,10 @@ class LiveTimers:
     async def _wait(self) -> None:
         if self.precise:
             await trio.lowlevel.wait_readable(self._fd)
-            with suppress(BlockingIOError):
+            try:
                 os.read(self._fd, 8)
+            except BlockingIOError:
+                pass
             return
         with trio.move_on_after(max(0.0, self._armed_s - self.now_s())):
             self._wake = trio.Event()

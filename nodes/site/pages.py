@@ -54,7 +54,7 @@ def page(view: View, title: str, body: str, *, current: str = "", query: str = "
 </head><body>
 <div class="bar"><div class="wrap">
 <a class="brand" href="/"><img src="/static/mark.svg" width="30" height="30" alt="">{SITE_NAME}</a>
-<nav>{_navs(view, current)}</nav>
+<nav>{_navs(view.photos, current)}</nav>
 <form class="find" action="/search"><input name="q" placeholder="Search" aria-label="Search"
  value="{escape(query)}"></form>
 {_me(view)}</div></div>
@@ -71,8 +71,9 @@ def _nav(path: str, label: str, current: str) -> str:
     return f'<a href="{path}"{mark}>{label}</a>'
 
 
-def _navs(view: View, current: str) -> str:
-    more = (("/photos", "Photos"), ("/notices", "Notices")) if view.photos else ()
+@lru_cache
+def _navs(photos: bool, current: str) -> str:
+    more = (("/photos", "Photos"), ("/notices", "Notices")) if photos else ()
     places = (("/", "Home"), ("/timeline", "Timeline"), *more)
     return "".join(_nav(path, label, current) for path, label in places)
 
@@ -282,8 +283,8 @@ EXPLAINED: Final = {
     404: "Nothing lives at this address.",
     503: "This server is well, but something that it needs does not answer just now. "
     "Reload in a moment.",
-    502: "What this server asked gave no whole answer. What you asked for may have happened or not: "
-    "look before you ask again.",
+    502: "Something behind this server gave no whole answer. What you asked for may have "
+    "happened or not: look before you ask again.",
     504: "Something behind this server did not answer in time. What you asked for may have "
     "happened or not: look before you ask again.",
 }

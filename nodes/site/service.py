@@ -5,8 +5,7 @@ They take and give plain values (JSON and MessagePack alike) and raise RpcError.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Final
 
 import trio
@@ -60,6 +59,7 @@ class Site:
         self.records: Records = SqlRecords(ctx, self.ctx.rng("site"), lambda: self.store)
         self._wanted = trio.Event()
         self._lost_once = False
+        self._asking = _Asking(self)
 
     # --- tables ------------------------------------------------------------------------------
 
@@ -87,36 +87,23 @@ class Site:
         if self.errands is not None:
             await self.errands.prepare(attempt)
 
-    def _lost(self) -> None:
+    def lost(self) -> None:
         """The tables are gone (a failover cut them off): make them anew."""
         self.ready = False
         self._lost_once = True
         self._wanted.set()
 
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Around every question to the store."""
-        if not self.ready:
-            raise RpcError("unavailable", "the site is being prepared: its database is away")
-        try:
-            yield
-        except RpcError as error:
-            if GONE_SCHEMA in error.message:
-                self._lost()
-                raise RpcError("unavailable", "the tables are being made again") from error
-            raise
-
     # --- reading -----------------------------------------------------------------------------
 
     async def home(self, token: int | None = None) -> dict[str, Any]:
         """The newest posts of all, and the people."""
-        with self._asking():
+        with self._asking:
             return {"node": self.ctx.name, **await self.records.home(token)}
 
     async def profile(self, name: str, token: int | None = None) -> dict[str, Any]:
         """One person and what they posted. Raises not_found."""
         _check_text("name", name, MAX_NAME_CHARS)
-        with self._asking():
+        with self._asking:
             person = await self.records.profile(name, SHOWN_POSTS, token)
         if person is None:
             raise RpcError("not_found", f"nobody is called {name[:40]}")
@@ -128,7 +115,7 @@ class Site:
         """The newest posts of those whom `user` follows."""
         _check_text("user", user, MAX_NAME_CHARS)
         limit = _limit(limit)
-        with self._asking():
+        with self._asking:
             return {"user": user, **await self.records.timeline(user, limit, token)}
 
     async def search(
@@ -138,7 +125,7 @@ class Site:
         index, the posts of all that have every word of it."""
         _check_text("q", text, MAX_TEXT_CHARS)
         limit = _limit(limit)
-        with self._asking():
+        with self._asking:
             found = await self.records.search(text, limit, token, posts=self.errands is None)
             if self.errands is not None:
                 found["posts"] = await self.errands.photos.search(text, limit, token)
@@ -147,7 +134,7 @@ class Site:
     async def get_post(self, post: str, token: int | None = None) -> dict[str, Any]:
         """One post by its id. Raises not_found."""
         _check_text("id", post, MAX_ID_CHARS)
-        with self._asking():
+        with self._asking:
             found = await self.records.get_post(post, token)
         if found is None:
             raise RpcError("not_found", f"there is no post {post}")
@@ -156,7 +143,7 @@ class Site:
     async def count_posts(self, ids: list[str], token: int | None = None) -> dict[str, Any]:
         """How often each of these post ids is stored: 1 is right, 0 is lost, 2 is doubled."""
         unique = _checked_ids(ids)
-        with self._asking():
+        with self._asking:
             found = await self.records.count_posts(unique, token)
         return {"counts": {each: found.get(each, 0) for each in unique}}
 
@@ -172,7 +159,7 @@ class Site:
         post = post or new_id(self.ctx.rng("site"))
         _check_text("id", post, MAX_ID_CHARS)
         posted_s = self.ctx.clock.wall_s()
-        with self._asking():
+        with self._asking:
             token = await self.records.add_post(author, text, post, posted_s)
             if self.errands is not None:
                 await self.errands.tell_followers(author, post)
@@ -186,14 +173,14 @@ class Site:
         _check_text("owner", owner, MAX_NAME_CHARS)
         photo = photo or new_id(self.ctx.rng("site"))
         _check_text("id", photo, MAX_ID_CHARS)
-        with self._asking():
+        with self._asking:
             return await self._errands().take_photo(owner, photo, data)
 
     async def photo(self, photo: str, token: int | None = None) -> dict[str, Any]:
         """One photo, and how far its job is: queued, worked on, done, given up. Raises
         not_found."""
         _check_text("id", photo, MAX_ID_CHARS)
-        with self._asking():
+        with self._asking:
             found = await self._errands().photo(photo, token)
         if found is None:
             raise RpcError("not_found", f"there is no photo {photo}")
@@ -201,13 +188,13 @@ class Site:
 
     async def photos(self, token: int | None = None) -> dict[str, Any]:
         """The newest that are done."""
-        with self._asking():
+        with self._asking:
             return {"photos": await self._errands().photos.newest(token)}
 
     async def photo_content(self, photo: str, size: str) -> bytes:
         """Its PNG in one of its sizes, or `original`. Raises not_found."""
         _check_text("id", photo, MAX_ID_CHARS)
-        with self._asking():
+        with self._asking:
             found = await self._errands().photos.content(photo, size)
         if found is None:
             raise RpcError("not_found", f"there is no photo {photo} in size {size[:20]} (yet)")
@@ -216,14 +203,14 @@ class Site:
     async def count_photos(self, ids: list[str], token: int | None = None) -> dict[str, Any]:
         """Which of these photos are stored: 1, or 0."""
         unique = _checked_ids(ids)
-        with self._asking():
+        with self._asking:
             found = await self._errands().photos.count(unique, token)
         return {"counts": {each: found.get(each, 0) for each in unique}}
 
     async def notices(self, user: str, token: int | None = None) -> dict[str, Any]:
         """What `user` was told of those whom they follow, the newest first."""
         _check_text("user", user, MAX_NAME_CHARS)
-        with self._asking():
+        with self._asking:
             return {"user": user, "notices": await self._errands().photos.notices(user, token)}
 
     def _errands(self) -> Errands:
@@ -239,7 +226,7 @@ class Site:
     async def login(self, name: str) -> dict[str, Any]:
         """Begin a session for a known person."""
         _check_text("name", name, MAX_NAME_CHARS)
-        with self._asking():
+        with self._asking:
             if not await self.records.has_person(name):
                 raise RpcError("not_found", f"nobody is called {name}")
         return {"session": await self._sessions().begin(name), "name": name}
@@ -257,6 +244,29 @@ class Site:
         if self.sessions is None:
             raise RpcError("unavailable", "sessions are not ready yet")
         return self.sessions
+
+
+class _Asking:
+    """Around every question to the store. (A class: a generator costs several times as much.)"""
+
+    __slots__ = ("_site",)
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def __enter__(self) -> None:
+        if not self._site.ready:
+            raise RpcError("unavailable", "the site is being prepared: its database is away")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, RpcError) and GONE_SCHEMA in error.message:
+            self._site.lost()
+            raise RpcError("unavailable", "the tables are being made again") from error
 
 
 def _check_text(name: str, value: Any, most_chars: int) -> None:
