@@ -51,12 +51,22 @@ EXAMPLES: Final = {
 }
 
 
-def complete_word(incomplete: str) -> list[str]:
-    """For the shell: topics, and the kinds and verbs that there are."""
+def complete_word(context: typer.Context, incomplete: str) -> list[str]:
+    """For the shell: topics, kinds and faults; after a topic what it has, after `web.` options."""
     from emu.model.faults import VERBS
     from emu.model.kinds import known_kinds
 
-    words = (*ABOUT, *known_kinds(), *VERBS)
+    typed, commands = context.params.get("words") or [], context.find_root().command
+    owner, dot, _ = incomplete.partition(".")
+    words: Iterable[str] = (*ABOUT, *known_kinds(), *VERBS)
+    if typed:
+        topic = typed[0].removesuffix("s")
+        words = [each.name for each in _entries(topic, commands)] if topic in ABOUT else []
+        words = [*words, *VERBS] if topic == VERB else words
+    elif dot:
+        kinds = [each for each in _entries("kind", commands) if each.name == owner]
+        options = [one for each in kinds for one in (*each.options, *_of_every_tier(each))]
+        words = [f"{owner}.{each.name}" for each in options]
     return [word for word in dict.fromkeys(words) if word.startswith(incomplete)]
 
 

@@ -158,6 +158,9 @@ def test_a_verb_loads_neither_trio_nor_the_tiers() -> None:
         ("up --log-level w", "warning"),
         ("new --from 04", "04-load-balancer"),
         ("explain ta", "target"),
+        ("explain fault sl", "slow"),
+        ("explain verbs su", "summary"),
+        ("explain web.rest", "web.restart"),
         ("heal ", "all"),
     ],
 )
