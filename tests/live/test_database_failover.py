@@ -227,8 +227,8 @@ def sleeper(for_s: float) -> Script:
                 nursery.start_soon(write, number)  # it will find them when it wakes
             await since(c, at_s, "promoted")
             await c.sleep(max(0.0, at_s + for_s - c.now_s))
-            await paused.undo()
             woken_s = c.now_s
+            await paused.undo()
         down = await since(c, woken_s, "role changed", node=primary, role="follower")
         await c.sleep(2)
         role = (await c.call_admin(primary, "describe"))[primary]["role"]
