@@ -16,6 +16,7 @@ import trio
 
 from emu.control.params import check, params_of
 from emu.control.unix import UnixListener
+from emu.machine.events import packable
 from emu.model import faults
 from emu.model.vocabulary import described, operations
 from emu.operations.console import STATEMENT, run_statement
@@ -111,7 +112,7 @@ class ControlServer:
                     break
                 if batch:
                     since = batch[-1]["index"] + 1
-        return [_packable(each) for each in found]
+        return [packable(each) for each in found]
 
     async def _logs(
         self, call: Call, words: str, picked: dict[str, Any], cursor: list[int] | None = None
@@ -128,7 +129,7 @@ class ControlServer:
             while cursor is not None and not found:
                 await trio.sleep(LOGS_POLL_S)
                 found, after = logs.lines(events, wanted, after)
-        return {"lines": [_packable(dict(each)) for each in found], "cursor": list(after)}
+        return {"lines": [packable(dict(each)) for each in found], "cursor": list(after)}
 
     async def _inject(
         self, call: Call, record: dict[str, Any], for_s: float | None = None
@@ -316,18 +317,13 @@ class ControlServer:
 
 
 def _told(active: ActiveFault) -> dict[str, Any]:
-    return {"number": active.number, **_packable(faults.to_record(active.fault))}
+    return {"number": active.number, **packable(faults.to_record(active.fault))}
 
 
 def _one_name(names: list[str]) -> str:
     if len(names) != 1:
         raise RpcError("bad_request", f"name one node, not {len(names)}")
     return names[0]
-
-
-def _packable(fields: dict[str, Any]) -> dict[str, Any]:
-    plain = (str, int, float, bool, type(None), list, tuple, dict)
-    return {k: v if isinstance(v, plain) else str(v) for k, v in fields.items()}
 
 
 def _with_clear_errors(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ here is called per request at info.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
@@ -147,3 +147,16 @@ def _level_of(logger: Any, method: str, fields: Any) -> Any:
 
 
 _LOGGERS = tuple(structlog.make_filtering_bound_logger(number) for number in (10, 20, 30, 40))
+
+
+def packable(event: Mapping[str, Any]) -> dict[str, Any]:
+    """It as JSON and MessagePack know it: what is no plain value, list or table is a text."""
+    return {key: each if _is_plain(each) else str(each) for key, each in event.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    return isinstance(value, str | int | float | bool | None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from emu.machine.events import packable
 from emu.observe.annotations import spans
 from emu.observe.sampling import Sampler
 from emu.observe.status import status
@@ -34,10 +35,7 @@ def record(cluster: Cluster, sampler: Sampler, summary: dict[str, Any]) -> Recor
         "spans": spans(
             cluster.timeline, cluster.events, tuple(cluster.active), cluster.topology.kinds
         ),
-        "events": [
-            {key: each if _is_plain(each) else str(each) for key, each in event.items()}
-            for event in events
-        ],
+        "events": [packable(event) for event in events],
         "samples": [
             [
                 round(sample.time_s, 3),
@@ -47,9 +45,3 @@ def record(cluster: Cluster, sampler: Sampler, summary: dict[str, Any]) -> Recor
             for sample in sampler.samples
         ],
     }
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return isinstance(value, str | int | float | bool | None)

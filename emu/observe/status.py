@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields
 from typing import Any, Final
 
 from emu.alerts.states import FIRING, Firing
+from emu.machine.events import packable
 from emu.model.topology import Tier, Topology
 from emu.observe.sampling import Counts, Sample, Sampler
 from emu.observe.wording import fault_text
@@ -189,11 +190,7 @@ def offered(topology: Topology) -> Iterator[dict[str, Any]]:
 
 
 def _events(cluster: Cluster, since: int) -> list[dict[str, Any]]:
-    plain = (str, int, float, bool, type(None))
-    return [
-        {key: each if isinstance(each, plain) else str(each) for key, each in event.items()}
-        for event in cluster.events.since(since)[-MAX_EVENTS:]
-    ]
+    return [packable(event) for event in cluster.events.since(since)[-MAX_EVENTS:]]
 
 
 def _rounded(value: float | None) -> float | None:
