@@ -1,9 +1,8 @@
 """Durable publish: our broker (`sync: real`, on the disk before the answer) against NATS JetStream
 with `sync_interval: always` and Redis Streams with `appendfsync always`, each one node; three of
-ours against three of RabbitMQ's with a quorum queue.
+ours against three of RabbitMQ's with a quorum queue. `bare` is a Python loop and nothing else.
 
-16 publishers with one record in flight each are the same other process for all; all data is in the
-same folder for temporary files.
+16 publishers with one record in flight each are the same other process for all, in one folder.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from tests.bench.rabbitmq import rabbitmq
 RIG: Final = [sys.executable, "-m", "tests.bench.queue_rig"]
 CLIENTS: Final = 16
 MEASURE_S: Final = 2.0
+REDIS: Final = "redis streams"
 JETSTREAM: Final = """
 listen: "127.0.0.1:{port}"
 jetstream {{ store_dir: "{folder}", sync_interval: always }}
@@ -112,7 +112,7 @@ class Peer(NamedTuple):
 
 PEERS: Final = {
     "jetstream": Peer(jetstream, "nats"),
-    "redis streams": Peer(redis_streams, "redis"),
+    REDIS: Peer(redis_streams, "redis"),
     "rabbitmq": Peer(rabbitmq, "amqp", 3),
 }
 
@@ -126,6 +126,8 @@ def run(*, peer: str | None = None, runs: int = 5, time_s: float = MEASURE_S) ->
     for name in [peer] if peer is not None else PEERS:
         try:
             rows.append(_row(name, PEERS[name], runs, time_s))
+            if name == REDIS:
+                rows.append(_bare_row(runs, time_s))
         except PeerMissing as problem:
             missing.append(str(problem))
     if not rows:
@@ -144,6 +146,19 @@ def _row(name: str, peer: Peer, runs: int, time_s: float) -> dict[str, Any]:
         copies = f" x{peer.brokers}" if peer.brokers > 1 else ""
         row = alternate(f"queue publish{copies}, {name}", "records/s", ours, theirs, runs)
         return {**row, "note": _times(name, ours, theirs, Path(folder))}
+
+
+def _bare_row(runs: int, time_s: float) -> dict[str, Any]:
+    """The most that Python can, beside Redis."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        redis_streams(Path(folder)) as port,
+        process(*RIG, "bare", folder) as bare,
+    ):
+        least = measured("msgpack", bare["address"], bare["port"], time_s)
+        theirs = measured("redis", "127.0.0.1", port, time_s)
+        row = alternate(f"queue bare, {REDIS}", "records/s", least, theirs, runs)
+        return {**row, "note": _times(REDIS, least, theirs, Path(folder))}
 
 
 def _times(name: str, ours: Any, theirs: Any, folder: Path) -> str:

@@ -1,16 +1,20 @@
 """The processes of the queue benchmark: our brokers, and the publishers (uvloop).
 
-`python -m tests.bench.queue_rig emu BROKERS` or `client PROTOCOL ADDRESS PORT CLIENTS TIME_S`; each
-prints one JSON line. A publish is one record of VALUE; each connection has one in flight, and every
-answer is parsed, by the same few lines for all protocols.
+`python -m tests.bench.queue_rig emu BROKERS`, `bare FOLDER` or `client PROTOCOL ADDRESS PORT
+CLIENTS TIME_S`; each prints one JSON line. A publish is one record of VALUE; each connection has
+one in flight, and every answer is parsed, by the same few lines for all protocols.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import select
+import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import msgpack
@@ -46,6 +50,50 @@ async def emu_main(brokers: int) -> None:
     async with emu.cluster(loads(TOPOLOGY.format(brokers=brokers))) as c:
         say(**await primary_of(c, "queue", ("offsets", TOPIC)))
         await trio.sleep_forever()
+
+
+# --- the most that Python can --------------------------------------------------------------------
+
+
+def bare_main(folder: str) -> None:
+    """One file, msgpack and epoll in one loop, a sync for all that is there, and nothing else: no
+    Trio, no checks, no replicated state, nobody to read it."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    say(address="127.0.0.1", port=listener.getsockname()[1])
+    ready = select.epoll()
+    ready.register(listener.fileno(), select.EPOLLIN)
+    connections: dict[int, tuple[socket.socket, msgpack.Unpacker]] = {}
+    log = os.open(f"{folder}/bare.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    pack, offset = msgpack.Packer().pack, 0
+    while True:
+        answers: list[tuple[socket.socket, bytes]] = []
+        records: list[bytes] = []
+        for number, _ in ready.poll():
+            if number == listener.fileno():
+                sock, _ = listener.accept()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                ready.register(sock.fileno(), select.EPOLLIN)
+                connections[sock.fileno()] = sock, msgpack.Unpacker()
+                continue
+            sock, unpacker = connections[number]
+            data = b""
+            with suppress(ConnectionResetError):
+                data = sock.recv(65536)
+            if not data:
+                ready.unregister(number)
+                connections.pop(number)[0].close()
+                continue
+            unpacker.feed(data)
+            for _, msgid, _, params in unpacker:
+                records.append(pack((offset, *params)))
+                answers.append((sock, pack((1, msgid, None, [offset]))))
+                offset += 1
+        if records:
+            os.write(log, b"".join(records))
+            os.fdatasync(log)
+        for sock, answer in answers:
+            with suppress(ConnectionResetError, BrokenPipeError):
+                sock.sendall(answer)
 
 
 # --- what they speak -----------------------------------------------------------------------------
@@ -288,6 +336,8 @@ def main() -> None:
             import trio
 
             trio.run(emu_main, int(brokers))
+        case ["bare", folder]:
+            bare_main(folder)
         case ["client", protocol, address, port, clients, time_s]:
             import uvloop
 
