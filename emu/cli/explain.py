@@ -64,10 +64,14 @@ def complete_word(context: typer.Context, incomplete: str) -> list[str]:
         words = [each.name for each in _entries(topic, commands)] if topic in ABOUT else []
         words = [*words, *VERBS] if topic == VERB else words
     elif dot:
-        kinds = [each for each in _entries("kind", commands) if each.name == owner]
-        options = [one for each in kinds for one in (*each.options, *_of_every_tier(each))]
-        words = [f"{owner}.{each.name}" for each in options]
+        words = [f"{owner}.{option}" for option in options_of(owner, commands)]
     return [word for word in dict.fromkeys(words) if word.startswith(incomplete)]
+
+
+def options_of(kind: str, commands: Any) -> list[str]:
+    """What a tier of that kind may be told; nothing of a kind that is not known."""
+    kinds = [each for each in _entries("kind", commands) if each.name == kind]
+    return [one.name for each in kinds for one in (*each.options, *_of_every_tier(each))]
 
 
 Words = Annotated[

@@ -43,9 +43,35 @@ FileArgument = Annotated[
 ]
 
 
+def complete_setting(context: typer.Context, incomplete: str) -> list[str]:
+    """For the shell: the tiers of the file; after `db.` what a tier of its kind may be told."""
+    from emu.cli.explain import options_of
+    from emu.topology import document
+
+    file = (context.args or [default_file()])[0]  # as `--set` has no value yet, nothing is taken
+    try:
+        data = document.read(shipped.find(file).read_text(encoding="utf-8-sig"), file).data
+    except (OSError, UnicodeDecodeError):
+        return []
+    tiers = data.get("tiers") if isinstance(data, dict) else None
+    tier, dot, _ = incomplete.partition(".")
+    kinds = {name: each.get("kind", name) for name, each in (tiers or {}).items()
+             if isinstance(name, str) and isinstance(each, dict)}  # fmt: skip
+    found = [f"{name}." for name in kinds]
+    if dot:
+        of_its_kind = options_of(str(kinds.get(tier, "")), context.find_root().command)
+        found = [f"{tier}.{option}=" for option in of_its_kind]
+    return [word for word in found if word.startswith(incomplete)]
+
+
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="TIER.OPTION=VALUE", help="Otherwise than the file says."),
+    typer.Option(
+        "--set",
+        metavar="TIER.OPTION=VALUE",
+        help="Otherwise than the file says.",
+        autocompletion=complete_setting,
+    ),
 ]
 
 

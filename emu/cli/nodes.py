@@ -35,7 +35,8 @@ WHY_NOT_TOLD: Final = (
     "it was quick, and no tier samples it (`logs: {sample: 100%}`), or it is too long ago"
 )
 MAX_FACT_COLUMNS: Final = 6
-"""Where nodes of many kinds have more to say, each says it in a sentence."""
+"""Where nodes of many kinds have more to say, or the terminal is narrow, each says it in a
+sentence."""
 FACTS: Final = "says"
 
 MARK: Final = "\0"
@@ -72,23 +73,25 @@ def show_rows(
 ) -> None:
     """The nodes as a table, with what their kinds (`views.kinds`) have to be seen of them."""
     columns = ["name", "kind", "region", "role", "state", "address", "public", "uptime"]
-    told = facts.columns(kinds, rows, "ps")
-    together = len(told) > MAX_FACT_COLUMNS
-    columns += [FACTS] if together else map(facts.title, told)
     if not any(row["role"] for row in rows):
         columns.remove("role")
-    table = []
+    told = facts.columns(kinds, rows, "ps")
+    titles = [facts.title(fact) for fact in told]
+    everything = []
     for row in rows:
         shown = {**row, "uptime": duration(row["uptime_s"]) if row["uptime_s"] else ""}
         shown |= {facts.title(fact): facts.text(kinds, row, fact) for fact in told}
-        shown[FACTS] = facts.sentence(kinds, row, told)
-        table.append([shown.get(column) for column in columns])
+        everything.append({**shown, FACTS: facts.sentence(kinds, row, told)})
     regions = len({row["region"] for row in rows})
-    droppable = [*(["region"] if regions < 2 else []), *DROPPABLE]
-    if not together:
-        droppable += [facts.title(fact) for fact in told if list(fact["screens"]) == ["ps"]]
-    droppable.append("region")
-    droppable += ["address"] if together else [facts.title(fact) for fact in reversed(told)]
+    droppable = [*(["region"] if regions < 2 else []), *DROPPABLE, "region"]
+    extra = [title for title, fact in zip(titles, told, strict=True) if fact["screens"] == ["ps"]]
+    apart = [*columns, *titles]
+    table = [[shown.get(column) for column in apart] for shown in everything]
+    if len(told) <= MAX_FACT_COLUMNS and output.fits(apart, table, [*droppable, *extra]):
+        columns, droppable = apart, [*droppable, *extra]
+    else:
+        columns, droppable = [*columns, *([FACTS] if told else [])], [*droppable, "address"]
+        table = [[shown.get(column) for column in columns] for shown in everything]
     output.table(columns, table, output.STATE_STYLES, droppable=droppable)
     for row in rows:
         if row["error"]:

@@ -137,16 +137,30 @@ def table(
     out.print(drawn)
 
 
+def fits(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], droppable: Sequence[str] = ()
+) -> bool:
+    """Whether the terminal is wide enough for such a table without those; a pipe is."""
+    widths = _widths(columns, [[_cell(value) for value in row] for row in rows])
+    kept = [place for place, column in enumerate(columns) if column not in droppable]
+    return not out.is_terminal or _fits(kept, widths)
+
+
 def _shown(columns: Sequence[str], widths: Sequence[int], droppable: Sequence[str]) -> list[int]:
     """The places of the columns for which the terminal is wide enough."""
     shown = list(range(len(columns)))
     for name in (*droppable, None):
-        needed = [widths[place] for place in shown]
-        widest = max(needed)
-        if sum(needed) - widest + min(widest, LEAST_FOLDED) + GAP * (len(shown) - 1) <= out.width:
+        if _fits(shown, widths):
             break
         shown = [place for place in shown if columns[place] != name]
     return shown
+
+
+def _fits(shown: Sequence[int], widths: Sequence[int]) -> bool:
+    needed = [widths[place] for place in shown]
+    widest = max(needed)
+    least = sum(needed) - widest + min(widest, LEAST_FOLDED)
+    return least + GAP * (len(shown) - 1) <= out.width
 
 
 def _widths(columns: Sequence[str], texts: list[list[str]]) -> list[int]:

@@ -10,6 +10,9 @@ from rich.text import Text
 
 from emu.cli import output
 from emu.cli.folding import FoldingConsole, folded
+from emu.cli.nodes import show_rows
+from emu.running.views import kinds
+from emu.topology.loading import load
 
 EVENT = "    6.267s ! emu          alert firing  why=db has no primary  look=Its members elect one"
 
@@ -100,3 +103,21 @@ def test_a_pipe_gets_what_strangers_wrote() -> None:
     console = FoldingConsole(file=seen, color_system=None, width=80, soft_wrap=True)
     console.print("a\x1b[31mb", markup=False)
     assert "a\x1b[31mb" in seen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "told"),
+    [(40, "db-1  primary  up     epoch 3, lsn 71"), (100, "yes     2.0 s   3      71")],
+)
+def test_where_columns_have_no_room_each_node_says_it_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, width: int, told: str
+) -> None:
+    """The least that `ps` shows of a database is who leads: it was the first to go."""
+    row = {"name": "db-1", "kind": "database", "tier": "db", "region": "local", "role": "primary",
+           "state": "up", "address": "127.7.1.5:7000", "public": True, "uptime_s": 2.0, "error": "",
+           "epoch": 3, "lsn": 71}  # fmt: skip
+    file = StringIO()
+    console = FoldingConsole(file=file, force_terminal=True, color_system=None, width=width)
+    monkeypatch.setattr(output, "out", console)
+    show_rows([row], kinds(load("05")), {})
+    assert told in file.getvalue()

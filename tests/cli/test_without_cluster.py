@@ -162,6 +162,9 @@ def test_a_verb_loads_neither_trio_nor_the_tiers() -> None:
         ("explain verbs su", "summary"),
         ("explain web.rest", "web.restart"),
         ("heal ", "all"),
+        ("up 05 --set d", "dns. db."),
+        ("compare 05 --set db.ac", "db.ack= db.access="),
+        ("up nothing-here --set d", ""),
     ],
 )
 def test_the_shell_completes_the_values_of_options(words: str, known: str, tmp_path: Path) -> None:
