@@ -305,8 +305,7 @@ class Session:
         self.record = record(cluster, self.observe.sampler, summary)
         summary["consequences"] = [asdict(each) for each in consequences(self.record)]
         summary["by_hand"] = cluster.by_hand
-        if not self.folder.temporary:
-            self._keep_record(self.record)
+        self._keep_record(self.record)
         self.summary = summary
         self._judged.set()
         if self._told_at_end:

@@ -48,7 +48,8 @@ def _end(facts: Mapping[str, Any], *, volumes: bool, now: bool, as_json: bool) -
     from emu.cli.screen import summary_screen
 
     name = facts["name"]
-    output.note(f"ending `{name}`: clients read back what they wrote (--now: do not wait)")
+    how = "at once" if now else "clients read back what they wrote (--now: do not wait)"
+    output.note(f"ending `{name}`: {how}")
     summary = ask(str(facts["pid"]), "down", volumes, now, timeout_s=None)
     give_up_s = time.monotonic() + DOWN_TIMEOUT_S
     while state.is_locked(Path(facts["folder"])):

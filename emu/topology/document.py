@@ -54,11 +54,14 @@ class Document:
     keys: dict[Path, Position] = field(default_factory=dict)
     values: dict[Path, Position] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    said: dict[Path, str] = field(default_factory=dict)
+    """What the command line has there instead of the file: the words that said it."""
 
     def problem(self, place: Path, message: str, *, at_key: bool = False) -> None:
         """Note a problem with the value (or the key) at `place`, or its nearest known parent."""
         line, column = self.position(place, at_key=at_key)
-        self.problems.append(Problem(line, column, self.path, message))
+        said = (by for at, by in self.said.items() if place and _is_near(at, place))
+        self.problems.append(Problem(line, column, self.path, ": ".join([*said, message])))
 
     def position(self, place: Path, *, at_key: bool = False) -> Position:
         first, second = (self.keys, self.values) if at_key else (self.values, self.keys)
@@ -75,6 +78,12 @@ class Document:
         for key in value:
             if key not in names:
                 self.problem((*place, key), f"unknown key `{key}`; {hint(key, names)}", at_key=True)
+
+
+def _is_near(a: Path, b: Path) -> bool:
+    """Whether one of the two is inside of the other."""
+    common = min(len(a), len(b))
+    return a[:common] == b[:common]
 
 
 def read(text: str, path: str) -> Document:

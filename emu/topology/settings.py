@@ -25,7 +25,8 @@ def change(document: Document, settings: Collection[str], sections: Collection[s
             document.problem((), f"--set `{text[:80]}`: {EXAMPLE}")
             continue
         try:
-            _put(document, words, _value(value), sections)
+            place = _put(document, words, _value(value), sections)
+            document.said[place] = f"--set `{text[:80]}`"
         except ValueError as error:
             document.problem((), f"--set `{text[:80]}`: {error}")
 
@@ -38,7 +39,8 @@ def _value(text: str) -> Any:
     return found.data
 
 
-def _put(document: Document, words: Path, value: Any, sections: Collection[str]) -> None:
+def _put(document: Document, words: Path, value: Any, sections: Collection[str]) -> Path:
+    """Where it stands now."""
     data = document.data
     tiers = data.get(TIERS) if isinstance(data, dict) else None
     names = list(tiers) if isinstance(tiers, dict) else []
@@ -52,3 +54,4 @@ def _put(document: Document, words: Path, value: Any, sections: Collection[str])
     if not isinstance(data, dict):
         raise ValueError(f"what stands above `{place[-1]}` is no mapping; set all of it")
     data[place[-1]] = value
+    return place

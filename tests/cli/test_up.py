@@ -75,7 +75,10 @@ def front(state: Path) -> str:
     return next(str(row["address"]) for row in rows if row["public"] and row["kind"] != "dns")
 
 
-def test_a_timed_run_prints_one_object_last_and_leaves_nothing(begin: Begin, state: Path) -> None:
+def test_a_timed_run_prints_one_object_last_and_leaves_its_record_alone(
+    begin: Begin, state: Path
+) -> None:
+    """`emu report` drew an earlier run where that was gone, too."""
     up = begin(SMALL, "--for", "1s", "--json")
     assert up.process.wait(PATIENCE_S) == 0, up.said
     summary = json.loads(up.stdout.splitlines()[-1])
@@ -84,7 +87,10 @@ def test_a_timed_run_prints_one_object_last_and_leaves_nothing(begin: Begin, sta
     assert (summary["name"], summary["nodes"]) == ("small", 6)
     assert summary["verdict"] == ("passed" if summary["trustworthy"] else "untrusted")
     assert summary["requests"] > 0 and summary["lost_acknowledged_writes"] == 0
-    assert sorted(path.name for path in state.iterdir()) == ["lock"]
+    assert sorted(path.name for path in state.iterdir()) == ["lock", "small.record.json"]
+    page = state.parent / "page.html"
+    assert emu(state, "report", "--out", str(page)).exit_code == 0
+    assert "small" in page.read_text("utf-8")
 
 
 def test_whoever_is_up_answers_also_after_a_restart_on_kept_disks(

@@ -65,3 +65,4 @@ def test_what_cannot_be_set_is_said(setting, told):
     with pytest.raises(TopologyError) as caught:
         loads(SHOP, settings=[setting])
     assert told in str(caught.value)
+    assert f"--set `{setting}`: " in str(caught.value), "the file is right at that place"
