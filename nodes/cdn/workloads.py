@@ -84,11 +84,13 @@ class Pages(Workload):
         return {"asked_s": asked_s, **await self._get(edge, slash + rest, step.value)}
 
     def final_reads(self) -> Sequence[Step]:
+        """Of edges that are still there: what one had is gone with it."""
         asked = {"user": None, "language": None, "range": None}
+        there = {each.name for each in self._edges.members} if self._edges is not None else ()
         return [
             Step(READ, f"{edge}{path}", asked)
             for edge, path in list(self._used)
-            if path.startswith(("/plain", "/tagged"))
+            if edge in there and path.startswith(("/plain", "/tagged"))
         ]
 
     async def _purge(self, edge: str, what: str, path: str, kind: str) -> None:

@@ -32,6 +32,11 @@ def test_a_planted_bug_is_found(bug: Bug):
     look_again(ROOM, bug)
 
 
+def test_what_an_edge_had_that_was_scaled_away_is_not_asked_for_at_the_end():
+    """Seed 53 asked a machine that was gone, and told it as a loss."""
+    assert CAMPAIGN.anomaly(53) == ""
+
+
 @pytest.mark.soak
 @each_of(BUGS)
 def test_a_planted_bug_is_found_within_200_seeds(bug: Bug):
