@@ -20,15 +20,15 @@ def change(document: Document, settings: Collection[str], sections: Collection[s
     for text in settings:
         name, equals, value = text.partition("=")
         words = tuple(word.strip() for word in name.split("."))
-        whole = words[0] in sections
+        whole, said = words[0] in sections, f"--set `{text[:80]}`"
         if not equals or not all(words) or (len(words) < 2 and not whole):
-            document.problem((), f"--set `{text[:80]}`: {EXAMPLE}")
+            document.problem((), f"{said}: {EXAMPLE}")
             continue
         try:
             place = _put(document, words, _value(value), sections)
-            document.said[place] = f"--set `{text[:80]}`"
+            document.said[place] = said
         except ValueError as error:
-            document.problem((), f"--set `{text[:80]}`: {error}")
+            document.problem((), f"{said}: {error}")
 
 
 def _value(text: str) -> Any:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import select
-import socket
 import sys
 import tempfile
 import time
@@ -20,7 +18,7 @@ from typing import Any
 
 import msgpack
 
-from tests.bench import say
+from tests.bench import bare, say
 
 CONNECTIONS = 50
 KEYS = 10_000
@@ -86,31 +84,11 @@ async def emu_main(durability: str, ack: str, members: int, link_ms: float) -> N
 
 
 def bare_main() -> None:
-    """A dict, msgpack and epoll in one loop, and nothing else: no Trio, no checks, no metrics."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS)
-    say(address="127.0.0.1", port=listener.getsockname()[1])
-    ready = select.epoll()
-    ready.register(listener.fileno(), select.EPOLLIN)
-    connections: dict[int, tuple[socket.socket, msgpack.Unpacker]] = {}
+    """A dict."""
     held: dict[str, Any] = {}
     pack = msgpack.Packer().pack
-    while True:
-        for number, _ in ready.poll():
-            if number == listener.fileno():
-                sock, _ = listener.accept()
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                ready.register(sock.fileno(), select.EPOLLIN)
-                connections[sock.fileno()] = sock, msgpack.Unpacker()
-                continue
-            sock, unpacker = connections[number]
-            data = b""
-            with suppress(ConnectionResetError):
-                data = sock.recv(65536)
-            if not data:
-                ready.unregister(number)
-                connections.pop(number)[0].close()
-                continue
-            unpacker.feed(data)
+    for asked in bare.rounds(CONNECTIONS):
+        for sock, unpacker in asked:
             answers = []
             for _, msgid, name, params in unpacker:
                 if name == "set":

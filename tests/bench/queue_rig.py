@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import socket
 import struct
 import sys
@@ -19,7 +18,7 @@ from typing import Any, Final, Protocol
 
 import msgpack
 
-from tests.bench import say
+from tests.bench import bare, say
 from tests.bench.commit_rig import primary_of
 
 TOPIC: Final = "bench"
@@ -56,34 +55,13 @@ async def emu_main(brokers: int) -> None:
 
 
 def bare_main(folder: str) -> None:
-    """One file, msgpack and epoll in one loop, a sync for all that is there, and nothing else: no
-    Trio, no checks, no replicated state, nobody to read it."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    say(address="127.0.0.1", port=listener.getsockname()[1])
-    ready = select.epoll()
-    ready.register(listener.fileno(), select.EPOLLIN)
-    connections: dict[int, tuple[socket.socket, msgpack.Unpacker]] = {}
+    """One file and a sync for all that is there: no replicated state, nobody to read it."""
     log = os.open(f"{folder}/bare.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     pack, offset = msgpack.Packer().pack, 0
-    while True:
+    for asked in bare.rounds(connections=64):
         answers: list[tuple[socket.socket, bytes]] = []
         records: list[bytes] = []
-        for number, _ in ready.poll():
-            if number == listener.fileno():
-                sock, _ = listener.accept()
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                ready.register(sock.fileno(), select.EPOLLIN)
-                connections[sock.fileno()] = sock, msgpack.Unpacker()
-                continue
-            sock, unpacker = connections[number]
-            data = b""
-            with suppress(ConnectionResetError):
-                data = sock.recv(65536)
-            if not data:
-                ready.unregister(number)
-                connections.pop(number)[0].close()
-                continue
-            unpacker.feed(data)
+        for sock, unpacker in asked:
             for _, msgid, _, params in unpacker:
                 records.append(pack((offset, *params)))
                 answers.append((sock, pack((1, msgid, None, [offset]))))
