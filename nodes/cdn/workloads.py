@@ -1,14 +1,11 @@
 """What clients do to edges, so that these can be judged: read pages that tell of themselves, as
 several users, in languages, in parts, and purge them.
 
-The origin answers `GET /CLASS/NUMBER` with a line `{"made_s", "same_s", "allowed_s", "user",
-"language"}`: made by its monotonic clock, for so long the same, may be served for so long; padded
-to PAGE_BYTES (an app: tests/sim/planted/cdn_origin.py).
+The origin has such pages (protocols/caching/dated.py): the built-in site, for one.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from typing import Any, Final
@@ -20,15 +17,11 @@ from nodes.wire.directory import TierView
 from nodes.wire.http_client import HttpClient
 from nodes.workloads import Setting, Workload
 from nodes.workloads.base import Session, Step
+from protocols.caching import dated
+from protocols.caching.dated import PAGE_BYTES
 from protocols.errors import RpcError
 from protocols.http.message import Response
 
-PAGE_BYTES: Final = 600
-HEAD_BYTES: Final = 200
-"""Of a page, its line at most; behind it come digits."""
-CLASSES: Final = ("plain", "etag", "mine", "language", "part", "tagged", "stale")
-"""plain: fresh for long. etag: asked about often. mine: with credentials. language: by `Vary`.
-part: read by ranges, too. tagged: purged by tag, too. stale: may be stale when the origin fails."""
 USERS: Final = ("ada", "grace", "alan")
 LANGUAGES: Final = ("de", "en")
 RANGES: Final = ((0, 299), (250, 599))
@@ -53,13 +46,13 @@ class Pages(Workload):
         self._edges = await self._setting.directory.follow(self._setting.options.asks)
         if not self._edges.members:
             raise RpcError("unavailable", "there are no edges yet")
-        await self._get(self._edges.members[0].name, "/plain/0", {})
+        await self._get(self._edges.members[0].name, f"{dated.ROOT}plain/0", {})
 
     def next(self, rng: random.Random, number: int) -> Step:
         assert self._edges is not None
         edge = rng.choice(self._edges.members).name
-        kind = rng.choice(CLASSES)
-        path = f"/{kind}/{rng.randrange(self._setting.options.keys)}"
+        kind = rng.choice(tuple(dated.CLASSES))
+        path = f"{dated.ROOT}{kind}/{rng.randrange(self._setting.options.keys)}"
         self._used[edge, path] = None
         if rng.random() < PURGE_RATIO:
             what = "tag" if kind == "tagged" and rng.random() < 0.5 else "url"
@@ -78,8 +71,7 @@ class Pages(Workload):
         edge, slash, rest = str(step.key).partition("/")
         asked_s = self._setting.ctx.clock.monotonic_s()
         if step.f == PURGE:
-            kind, _, _ = rest.partition("/")
-            await self._purge(edge, step.value["what"], slash + rest, kind)
+            await self._purge(edge, step.value["what"], slash + rest)
             return {"asked_s": asked_s}
         return {"asked_s": asked_s, **await self._get(edge, slash + rest, step.value)}
 
@@ -90,12 +82,12 @@ class Pages(Workload):
         return [
             Step(READ, f"{edge}{path}", asked)
             for edge, path in list(self._used)
-            if edge in there and path.startswith(("/plain", "/tagged"))
+            if edge in there and path.startswith((f"{dated.ROOT}plain", f"{dated.ROOT}tagged"))
         ]
 
-    async def _purge(self, edge: str, what: str, path: str, kind: str) -> None:
+    async def _purge(self, edge: str, what: str, path: str) -> None:
         client = self._clients(edge, ADMIN_PORT)
-        value = f"{kind}{path.rpartition('/')[2]}" if what == "tag" else path
+        value = dated.tag(*path.rsplit("/", 2)[1:]) if what == "tag" else path
         await client.call(PURGE, what, value, timeout_s=self._setting.options.timeout_s)
 
     async def _get(self, edge: str, path: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +130,7 @@ def _read(response: Response, span: list[int] | None) -> dict[str, Any]:
 def _line(body: bytes) -> dict[str, Any]:
     """Of a part without the line nothing is known."""
     try:
-        found = json.loads(body[:HEAD_BYTES])
+        found = dated.told(body)
     except ValueError:
         found = {"made_s": float("inf"), "same_s": 0.0, "allowed_s": 0.0}
     return {"user": None, "language": None, **found}

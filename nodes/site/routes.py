@@ -14,12 +14,13 @@ from urllib.parse import quote, unquote
 
 from nodes.base import OUTSIDE, Context
 from nodes.parts import png
-from nodes.site import pages, photo_pages, pictures, style
+from nodes.site import dated, pages, photo_pages, pictures, style
 from nodes.site.pages import View
 from nodes.site.service import Site
 from nodes.site.store import NAMES
 from nodes.wire.answers import request_id
 from nodes.wire.http_server import Endpoint, Via, error_response, json_response
+from protocols.caching.dated import ROOT
 from protocols.errors import RpcError
 from protocols.http import forms
 from protocols.http import message as http
@@ -109,6 +110,7 @@ class Routes:
             ("/posts/", "get_post", self.get_post),
             ("/photos/", "photo", self.photo),
             ("/static/", "static", self.static),
+            (ROOT, "dated", self.dated),
         )
 
     def find(self, request: Request) -> Endpoint:
@@ -344,6 +346,9 @@ class Routes:
         if found is None:
             raise RpcError("not_found", f"there is no /static/{name[:80]}")
         return _cacheable(request, *found)
+
+    async def dated(self, request: Request, via: Via) -> Response:
+        return await dated.answer(request, self.ctx.clock)
 
     def icon(self, request: Request, via: Via) -> Response:
         return _cacheable(request, *STATIC["mark.svg"])

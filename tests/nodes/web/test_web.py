@@ -17,6 +17,7 @@ from nodes.wire.client import Client
 from nodes.wire.http_server import http_date
 from nodes.wire.service import current_call
 from protocols import proxy
+from protocols.caching import dated
 from protocols.errors import RpcError
 from protocols.http.message import Response
 from tests.nodes.harness import MemoryWorld
@@ -122,10 +123,20 @@ async def test_static_files_are_cached_and_revalidated(autojump_clock: MockClock
     assert (await web.get("/static/../nodes/web.py")).status == 404
 
 
+async def test_a_dated_page_says_when_it_was_made(autojump_clock: MockClock, web: Web) -> None:
+    await web.start()
+    await trio.sleep(9.5)
+    assert dated.told((await web.get("/dated/mine/0")).body)["made_s"] == trio.current_time()
+    began_s = trio.current_time()
+    late = dated.told((await web.get("/dated/mine/1")).body)
+    assert late["made_s"] == began_s < trio.current_time()
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "/nowhere", 404),
+        ("GET", "/dated/nothing/0", 404),
         ("GET", "/api/users/nobody", 404),
         ("DELETE", "/", 405),
         ("GET", "/logout", 405),
