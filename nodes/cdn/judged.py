@@ -30,7 +30,11 @@ def wrong(operations: Sequence[Did]) -> Iterator[Found]:
             yield Found(f"{read.key}: {text}", [read])
             continue
         for purge in purges:
-            if purge.end < read.begin and _is_from_before(read.result, purge):
+            if (
+                purge.end < read.begin
+                and _binds(purge, read)
+                and _is_from_before(read.result, purge)
+            ):
                 made_s, asked_s = read.result["made_s"], purge.result["asked_s"]
                 text = f"a page of {made_s:.2f} s is served after a purge at {asked_s:.2f} s"
                 yield Found(f"{read.key}: {text}", [purge, read])
@@ -51,6 +55,11 @@ def _too_old(told: Mapping[str, Any]) -> str:
     if age_s <= most_s:
         return ""
     return f"it is {age_s:.2f} s old, and may be served for {told['allowed_s']:g} s"
+
+
+def _binds(purge: Did, read: Did) -> bool:
+    """What a shield missed its edge alone remembers, on that machine's disk."""
+    return bool(read.result["first"] or not purge.result["missed"])
 
 
 def _is_from_before(told: Mapping[str, Any], purge: Did) -> bool:

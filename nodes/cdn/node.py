@@ -14,6 +14,7 @@ from nodes.cdn.fetching import Flights
 from nodes.cdn.journal import Journal
 from nodes.cdn.origin import Origin
 from nodes.cdn.purges import Purge, wanted
+from nodes.cdn.shields import Shields
 from nodes.wire.accepting import accept_forever
 from nodes.wire.admin import Admin
 from nodes.wire.directory import Directory
@@ -39,6 +40,7 @@ class CdnNode:
         self.flights = Flights(ctx, self.edge, self.origin)
         self.desk = Desk(ctx, self.edge, self.flights, self.purge)
         self.journal = Journal(ctx)
+        self.shields: Shields | None = None
         self.http = HttpService(ctx, self.desk.find, limits=config.http_limits())
         self.rpc = Service(ctx, limits=rpc.Limits(idle_timeout_s=config.idle_timeout_s))
         self.front = Front(ctx, self.http, self.rpc)
@@ -72,6 +74,7 @@ class CdnNode:
         admin.add(OBJECTS, self._objects)
         async with trio.open_nursery() as nursery:
             self.flights.nursery = nursery
+            self.shields = Shields(self.ctx, self.origin, nursery)
             nursery.start_soon(admin.listen_and_serve)
             nursery.start_soon(self._fail)
             await self.origin.find(Directory(self.ctx, nursery))
@@ -110,14 +113,20 @@ class CdnNode:
         self.ctx.log.info("purged", what=purge.kind, value=purge.value, objects=count)
         return count
 
-    async def _purge(self, call: Call, kind: str, value: str, name: str = "") -> dict[str, Any]:
-        """`kind`: url, prefix or tag. Whoever purges at several edges gives it one `name`. It is
-        asked at the admin port, where the network knows who may."""
+    async def _purge(
+        self, call: Call, kind: str, value: str, name: str = "", alone: bool = False
+    ) -> dict[str, Any]:
+        """`kind`: url, prefix or tag. Whoever purges at several edges gives it one `name`; whoever
+        tells the shields, too, asks this edge `alone`. Shields that did not answer `missed` it. It
+        is asked at the admin port, where the network knows who may."""
         try:
             purge = wanted(name or self._new_name(), kind, value)
         except ValueError as error:
             raise RpcError("bad_request", str(error)) from None
-        return {"name": purge.name, "objects": await self.purge(purge)}
+        count = await self.purge(purge)
+        assert self.shields is not None, "it is asked once it runs"
+        missed = [] if alone else await self.shields.tell(purge)
+        return {"name": purge.name, "objects": count, "missed": missed}
 
     def _new_name(self) -> str:
         """One that no purge of any generation, or any run on this disk, has had."""

@@ -61,7 +61,7 @@ async def purge(console: Console, word: PurgeWord) -> dict[str, Any]:
             if not member.running:
                 down.append(member.name)  # it comes back without an object
                 continue
-            answer = await console.ask(member.name, "purge", kind, value, name)
+            answer = await console.ask(member.name, "purge", kind, value, name, True)
             name = answer["name"]
             gone[member.name] = answer["objects"]
     return {"kind": kind, "value": value, "objects": sum(gone.values()), "nodes": gone,

@@ -7,6 +7,8 @@ from __future__ import annotations
 import zlib
 from typing import Final, NamedTuple
 
+import trio
+
 from nodes.base import Context
 from nodes.cdn.config import MOST_DOUBLINGS, CdnConfig
 from nodes.parts.breaker import Breaker, State
@@ -42,6 +44,7 @@ class Origin:
         self.breaker = Breaker(failures=config.fails, open_s=config.backoff_s)
         self._client = HttpClient(ctx, agent="")
         self._view: TierView | None = None
+        self._found = trio.Event()
         metrics = ctx.metrics
         self._asked = {
             outcome: metrics.counter(
@@ -68,6 +71,13 @@ class Origin:
     async def find(self, directory: Directory) -> None:
         if not self.config.is_outside:
             self._view = await directory.follow(self.config.origin)
+        self._found.set()
+
+    async def caches(self) -> list[str]:
+        """Its members that are edges themselves (a shield), once these are known."""
+        await self._found.wait()
+        members = () if self._view is None else self._view.members
+        return [each.name for each in members if each.kind == self.ctx.kind]
 
     async def ask(
         self,

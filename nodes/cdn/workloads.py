@@ -71,9 +71,18 @@ class Pages(Workload):
         edge, slash, rest = str(step.key).partition("/")
         asked_s = self._setting.ctx.clock.monotonic_s()
         if step.f == PURGE:
-            await self._purge(edge, step.value["what"], slash + rest)
-            return {"asked_s": asked_s}
-        return {"asked_s": asked_s, **await self._get(edge, slash + rest, step.value)}
+            missed = await self._purge(edge, step.value["what"], slash + rest)
+            if missed and not self._is_first(edge):
+                raise RpcError("unknown_outcome", f"{', '.join(missed)} did not hear of it")
+            return {"asked_s": asked_s, "missed": missed}
+        told = await self._get(edge, slash + rest, step.value)
+        return {"asked_s": asked_s, "first": self._is_first(edge), **told}
+
+    def _is_first(self, edge: str) -> bool:
+        """Whether it is the machine of that name that was there from the beginning: one that came
+        later has nothing of that one's disk."""
+        member = self._edges.named(edge) if self._edges is not None else None
+        return member is not None and member.founder
 
     def final_reads(self) -> Sequence[Step]:
         """Of edges that are still there: what one had is gone with it."""
@@ -85,10 +94,12 @@ class Pages(Workload):
             if edge in there and path.startswith((f"{dated.ROOT}plain", f"{dated.ROOT}tagged"))
         ]
 
-    async def _purge(self, edge: str, what: str, path: str) -> None:
+    async def _purge(self, edge: str, what: str, path: str) -> list[str]:
+        """Which shields may not have heard of it."""
         client = self._clients(edge, ADMIN_PORT)
         value = dated.tag(*path.rsplit("/", 2)[1:]) if what == "tag" else path
-        await client.call(PURGE, what, value, timeout_s=self._setting.options.timeout_s)
+        told = await client.call(PURGE, what, value, timeout_s=self._setting.options.timeout_s)
+        return list(told["missed"])
 
     async def _get(self, edge: str, path: str, asked: dict[str, Any]) -> dict[str, Any]:
         headers: list[tuple[str, str]] = []

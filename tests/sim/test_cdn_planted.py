@@ -37,6 +37,11 @@ def test_what_an_edge_had_that_was_scaled_away_is_not_asked_for_at_the_end():
     assert CAMPAIGN.anomaly(53) == ""
 
 
+def test_a_purge_outlives_the_machine_that_was_told():
+    """Seed 235 scaled it away, and back with an empty disk: its shield had not heard of it."""
+    assert CAMPAIGN.anomaly(235) == ""
+
+
 @pytest.mark.soak
 @each_of(BUGS)
 def test_a_planted_bug_is_found_within_200_seeds(bug: Bug):

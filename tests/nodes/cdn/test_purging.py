@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
@@ -17,7 +18,7 @@ from nodes.wire.http_client import HttpClient
 from protocols.control import PURGE
 from protocols.errors import RpcError
 from protocols.http.message import Request, Response
-from tests.nodes.cdn.rig import FRESH, Cdn, status_of
+from tests.nodes.cdn.rig import FRESH, Cdn, MemoryDisk, status_of
 from tests.nodes.harness import MemoryWorld
 
 ETAG = ("etag", '"v1"')
@@ -28,12 +29,18 @@ async def cdn(nursery: trio.Nursery) -> AsyncIterator[Cdn]:
     yield Cdn(MemoryWorld(nursery))
 
 
-async def purge(cdn: Cdn, kind: str, value: str, name: str = "") -> int:
-    """As emu does it."""
+async def purge(cdn: Cdn, kind: str, value: str, name: str = "", *, alone: bool = False) -> int:
+    """How many objects went. `alone`: as emu does it, which tells the shields itself."""
+    return int((await told(cdn, kind, value, name, alone=alone))["objects"])
+
+
+async def told(
+    cdn: Cdn, kind: str, value: str, name: str = "", *, alone: bool = False
+) -> dict[str, Any]:
     async with trio.open_nursery() as nursery:
         client = Client(cdn.world.context("operator"), nursery, cdn.name, ADMIN_PORT)
         try:
-            answer = await client.call("purge", kind, value, name)
+            answer = await client.call("purge", kind, value, name, alone)
         except RpcError as error:
             answer, refused = {}, error
         else:
@@ -41,7 +48,7 @@ async def purge(cdn: Cdn, kind: str, value: str, name: str = "") -> int:
         nursery.cancel_scope.cancel()
     if refused is not None:
         raise refused
-    return int(answer["objects"])
+    return answer
 
 
 async def test_a_url_goes_with_its_variants_a_prefix_with_all_below_a_tag_with_all_that_have_it(
@@ -191,11 +198,11 @@ async def test_nobody_purges_but_whom_the_network_knows_for_one_who_may(
         nursery.cancel_scope.cancel()
     assert refused.value.code == "no_such_method"
     await cdn.get("/a")
-    told = Purge("mine", "prefix", "/").encoded()
-    assert status_of(await cdn.get("/a", x_emu_purged=told)) == "HIT"
+    known = Purge("mine", "prefix", "/").encoded()
+    assert status_of(await cdn.get("/a", x_emu_purged=known)) == "HIT"
     cdn.world.rights[peer] = (PURGE,)
     cdn.client.close()
-    assert status_of(await cdn.get("/a", x_emu_purged=told)) == "MISS"
+    assert status_of(await cdn.get("/a", x_emu_purged=known)) == "MISS"
 
 
 @pytest.mark.parametrize(
@@ -230,14 +237,58 @@ def test_a_purge_of_what_may_be_there_is_taken(value: str) -> None:
     assert wanted("n", "url", value).value == value
 
 
-async def _shielded(cdn: Cdn) -> Cdn:
-    """`edge` asks `shield`, which asks the origin."""
+async def test_a_purge_is_at_the_shield_when_it_is_acknowledged_so_that_a_new_machine_needs_no_disk(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    """Seed 235 of the planted topology: the edge that was told was scaled away, and came back."""
+    await _shielded(cdn, kind="edge")
+    await cdn.get("/a")
+    cdn.origin.answer = Response(200, (FRESH,), b"two")
+    assert (await told(cdn, "url", "/a"))["missed"] == []
+    cdn.disk = MemoryDisk()
+    await cdn.restart()
+    assert (await cdn.get("/a")).body == b"two"
+
+
+async def test_a_shield_that_is_silent_is_named_and_hears_of_the_purge_with_the_next_request(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    await _shielded(cdn, kind="edge")
+    await cdn.get("/a")
+    cdn.origin.answer = Response(200, (FRESH,), b"two")
+    cdn.world.black_holes["shield-1"] = None
+    assert await told(cdn, "url", "/a", "one") == {
+        "name": "one", "objects": 1, "missed": ["shield-1"]
+    }  # fmt: skip
+    del cdn.world.black_holes["shield-1"]
+    assert (await cdn.get("/a")).body == b"two"
+
+
+async def test_who_tells_the_shields_itself_asks_of_an_edge_alone(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    shield = await _shielded(cdn, kind="edge")
+    await purge(cdn, "url", "/a", alone=True)
+    assert len(shield.node.edge.purges) == 0
+
+
+async def test_caches_that_ask_each_other_tell_each_other_once(
+    autojump_clock: MockClock, cdn: Cdn
+) -> None:
+    cdn.world.list_member(cdn.name, HTTP_PORT)
+    await cdn.start(origin="edge")
+    assert (await told(cdn, "url", "/a"))["missed"] == []
+
+
+async def _shielded(cdn: Cdn, **fields: Any) -> Cdn:
+    """`edge` asks `shield`, which asks the origin; `fields` are what the edge knows of it: unless
+    its kind is the edge's own, it is told with requests only."""
     shield = Cdn(cdn.world, "shield-1")
     cdn.world.rights[cdn.name] = (PURGE,)
     shield.origin = cdn.origin
     await cdn.start()
     await shield.begin(origin="origin")
-    cdn.world.list_member("shield-1", HTTP_PORT)
+    cdn.world.list_member("shield-1", HTTP_PORT, **fields)
     await cdn.begin(origin="shield")
     return shield
 
