@@ -14,6 +14,11 @@ from nodes.history import Did, Found, Model
 PAGES: Final = "pages"
 READ: Final = "read"
 PURGE: Final = "purge"
+ALL: Final = "all"
+"""A purge that binds every machine of that name: the shields behind it have heard of it, too."""
+FIRST: Final = "first"
+"""One that its edge alone knows of, on its disk: whoever comes in its place does not."""
+NONE: Final = "none"
 SLACK_S: Final = 0.5
 DRIFT_RATIO: Final = 0.1
 """Clocks of clients and origin may differ by so much of the time that passed."""
@@ -58,8 +63,8 @@ def _too_old(told: Mapping[str, Any]) -> str:
 
 
 def _binds(purge: Did, read: Did) -> bool:
-    """What a shield missed its edge alone remembers, on that machine's disk."""
-    return bool(read.result["first"] or not purge.result["missed"])
+    binds = purge.result["binds"]
+    return bool(binds == ALL or (binds == FIRST and read.result["first"]))
 
 
 def _is_from_before(told: Mapping[str, Any], purge: Did) -> bool:
