@@ -26,6 +26,7 @@ def _ways_around(tier: TierSeen) -> Iterator[Caution]:
 
 EVENTS: Final = {
     "purged": "Objects were thrown away, and that is on the disk.",
+    "shield not told": "A shield did not answer about a purge: it hears of it by requests.",
     "origin left alone": "The origin failed too often: it is not asked for a while.",
     "origin answers again": "The origin works again after it was left alone.",
 }

@@ -47,7 +47,7 @@ class Shields:
         try:
             told = await client.call(PURGE, purge.kind, purge.value, purge.name, timeout_s=TELL_S)
         except RpcError as error:
-            self._ctx.log.debug("shield not told", shield=name, error=str(error))
+            self._ctx.log.info("shield not told", shield=name, error=str(error))
             missed.append(name)
         else:
             missed += told["missed"]
