@@ -12,6 +12,7 @@ from typing import Any, Final
 import apsw
 
 from nodes.sql.changes import quoted
+from nodes.sql.triggers import CHANGES, Effect, changes_of
 from protocols import database as words
 from protocols.errors import RpcError
 
@@ -98,6 +99,7 @@ ERRORS: Final = (apsw.Error, TypeError, ValueError, OverflowError)
 """What running a statement may raise, for `Rules.refusal`."""
 NO_UTF8: Final = "a text of this statement is not UTF-8: CAST it to a BLOB"
 WRITES: Final = "this statement writes: use `write`"
+HELD: Final = f"stopped: it held the node for more than {HOLD_S * 1000:.0f} ms; ask for less"
 NAMES_TOO_MUCH: Final = "this names too much, with all that its views name"
 BEYOND_SQLITE: Final = ("too many ", "at most ")
 """How SQLite says that."""
@@ -156,6 +158,8 @@ class Rules:
         self._cpu_s = cpu_s
         self._denied = ""
         self._named = 0
+        self._effects: set[Effect] | None = None
+        """Of the statement that is being prepared, where somebody wants to know."""
         self._own = _Own()
         self.is_reading = False
         self.is_full: Callable[[], bool] = bool
@@ -246,20 +250,35 @@ class Rules:
         RpcError where that does what is not allowed: it could only be refused when it fires."""
         try:
             with self._own:
-                changes = _changes_of(db, table)
+                changes = changes_of(db, table)
         except apsw.Error:  # a view of what is not there
             return False
         whole = True
         for change in changes:
-            self._named, self._denied = 0, ""
             try:
-                db.cursor().execute(f"EXPLAIN {change}", can_cache=False)
-            except ERRORS as error:
-                if self._denied:
-                    why = f"a trigger of {table} could never fire: {self._denied}"
-                    raise RpcError("refused", why) from error
+                self.effects_of(db, change)
+            except RpcError as denied:
+                why = f"a trigger of {table} could never fire: {denied.message}"
+                raise RpcError("refused", why) from denied
+            except apsw.Error:
                 whole = False  # what it names may yet be made
         return whole
+
+    def effects_of(self, db: apsw.Connection, change: str) -> frozenset[Effect]:
+        """All the changes that this statement would make, and set off. Raises RpcError where that
+        is not allowed, or takes too long, and apsw.Error where it names what is not there."""
+        if self._cpu_s() > self._until_s:
+            raise RpcError("refused", HELD)
+        self._named, self._denied, self._effects = 0, "", set()
+        try:
+            db.cursor().execute(f"EXPLAIN {change}", can_cache=False).close(True)
+            return frozenset(self._effects)
+        except ERRORS as error:
+            if self._denied:
+                raise RpcError("refused", self._denied) from error
+            raise
+        finally:
+            self._effects = None
 
     def end(self) -> None:
         """The statement that ran last is over, also if not all its rows were wanted: a transaction
@@ -316,8 +335,7 @@ class Rules:
             why = f"stopped: it took more than {MAX_MEMORY_BYTES >> 20} MiB of memory; ask for less"
             return RpcError("refused", why)
         if self._steps_left >= 0:
-            why = f"stopped: it held the node for more than {HOLD_S * 1000:.0f} ms; ask for less"
-            return RpcError("refused", why)
+            return RpcError("refused", HELD)
         why = f"stopped: it took more than {self._budget} steps; add an index or LIMIT"
         return RpcError("refused", why)
 
@@ -370,6 +388,8 @@ class Rules:
         if why:
             self._denied = why
             return int(apsw.SQLITE_DENY)
+        if self._effects is not None and action in CHANGES:
+            self._effects.add(Effect(action, first or "", second or "", by or ""))
         if action in SCHEMA_CHANGES and not self._asked:
             name = second if action == apsw.SQLITE_ALTER_TABLE else first
             self._asked = f"{SCHEMA_CHANGES[action]} {name}"
@@ -396,16 +416,6 @@ def _denial(action: int, first: str | None, second: str | None) -> str:
     if action == apsw.SQLITE_CREATE_TABLE and str(first).startswith(STATISTICS):
         return DENIED[apsw.SQLITE_ANALYZE]
     return ""
-
-
-def _changes_of(db: apsw.Connection, table: str) -> list[str]:
-    """A statement for each kind of trigger that it may have. Raises apsw.Error."""
-    of = "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0"
-    columns = [quoted(name) for (name,) in db.execute(of, (table,))]
-    name = f"main.{quoted(table)}"
-    sets = ", ".join(f"{each} = {each}" for each in columns)
-    updates = [f"UPDATE {name} SET {sets}"] if columns else []
-    return [f"INSERT INTO {name} DEFAULT VALUES", *updates, f"DELETE FROM {name}"]
 
 
 def _place(error: Exception, sql: str) -> tuple[int, ...]:

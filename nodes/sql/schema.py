@@ -6,12 +6,14 @@ renamed, triggers put where nobody expects them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import apsw
 
 from nodes.sql.changes import Misfit, layout_of
-from nodes.sql.rules import is_own
+from nodes.sql.rules import Rules, is_own
+from nodes.sql.triggers import Early
 from protocols.errors import RpcError
 
 
@@ -37,21 +39,46 @@ def tables(db: apsw.Connection) -> list[str]:
 class Checker:
     """Of one connection. What was found right once is not asked about again."""
 
-    unproven: set[str]
-    """Tables and views whose triggers SQLite has not yet been able to prepare, or was not asked."""
-
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: apsw.Connection, rules: Rules) -> None:
         self._db = db
-        self.look_again()
+        self._rules = rules
+        self._early = Early(db, partial(rules.effects_of, db), rules.own())
+        with rules.own():
+            self.look_again()
 
     def look_again(self) -> None:
         """All that is there now is right: what a transaction made and took back may not be."""
         self._right = objects(self._db)
         self._own = _own(self._right)
-        self.unproven = _triggered(self._right)
+        self._unproven = _triggered(self._right)
+        """Tables and views whose triggers SQLite has not yet been able to prepare, or was not
+        asked."""
+        self._has_more = False
+        """What an early trigger sets off may be more than it was."""
 
-    def check(self) -> list[str]:
-        """The views that are new. Raises RpcError unless all that has changed may be so."""
+    def check(self, *, drops: bool) -> None:
+        """Raises RpcError unless all that has changed may be so. What `drops` something may leave a
+        trigger that may not be: else nobody could drop the last but one of them."""
+        with self._rules.own():
+            views = self._check_objects()
+        for view in views:
+            self._rules.check_view(self._db, view)
+        if drops:
+            return
+        self._has_more = True
+        for table in sorted(self._unproven):
+            if self._rules.check_triggers(self._db, table):
+                self._unproven.remove(table)
+
+    def check_whole(self) -> None:
+        """Behind the last statement. Raises RpcError where triggers, together with all else, would
+        do what SQLite leaves undefined."""
+        if self._has_more:
+            self._has_more = False
+            self._early.check()
+
+    def _check_objects(self) -> list[str]:
+        """The views that are new. Raises RpcError."""
         found = objects(self._db)
         for each in sorted(_own(found) ^ self._own, key=_order):
             raise RpcError("refused", f"{each.name}: what is called emu_ is the database's own")
@@ -61,8 +88,8 @@ class Checker:
             if each.kind == "table":
                 _check_table(self._db, each.name)
         views = sorted(each.name for each in found - self._right if each.kind == "view")
-        self.unproven |= _triggered(found - self._right)
-        self.unproven &= _triggered(found)
+        self._unproven |= _triggered(found - self._right)
+        self._unproven &= _triggered(found)
         self._right = found
         return views
 

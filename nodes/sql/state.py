@@ -194,7 +194,9 @@ class SqlState:
     def _steps(self, parsed: list[tuple[str, Any, Any]], parts: list[Part]) -> list[dict[str, Any]]:
         self._touched_rows = False
         with self._rules.guarded(self.db, reading=False):
-            return [self._step(index, each, parts) for index, each in enumerate(parsed)]
+            results = [self._step(index, each, parts) for index, each in enumerate(parsed)]
+            self._checker.check_whole()
+        return results
 
     def _again(self, asked: Transaction) -> list[dict[str, Any]]:
         """Raises RpcError. What triggers and cascades did is among the rows."""
@@ -313,7 +315,7 @@ class SqlState:
         self._functions.install(db)
         self._layouts = Layouts(db, self._rules.own())
         self._noted = Noted(db, self._layouts)
-        self._checker = schema.Checker(db)
+        self._checker = schema.Checker(db, self._rules)
         self._rules.is_full = lambda: self._noted.size_bytes > MAX_NOTED_BYTES
         self._repeats = None
         self._turn(to_repeat=False)
@@ -354,7 +356,7 @@ class SqlState:
                 "(id TEXT PRIMARY KEY NOT NULL, lsn INTEGER NOT NULL, results BLOB NOT NULL)"
             )
             self.db.execute(f"CREATE INDEX {REQUESTS_TABLE}_by_lsn ON {REQUESTS_TABLE} (lsn)")
-        self._checker = schema.Checker(self.db)
+        self._checker = schema.Checker(self.db, self._rules)
 
     def known_request(self, request_id: str) -> dict[str, Any] | None:
         """What came of it, if it was done: `{"lsn", "results"}`."""
@@ -416,17 +418,10 @@ class SqlState:
         return decoded(cursor)
 
     def _check_schema(self, *, drops: bool) -> None:
-        """Raises RpcError. What drops something may leave a trigger that could never fire: else
-        nobody could drop the last but one of them."""
+        """Raises RpcError."""
         self._schema_changed()
         self._has_new_schema = True
-        with self._rules.own():
-            views = self._checker.check()
-        for view in views:
-            self._rules.check_view(self.db, view)
-        for table in [] if drops else sorted(self._checker.unproven):
-            if self._rules.check_triggers(self.db, table):
-                self._checker.unproven.remove(table)
+        self._checker.check(drops=drops)
 
     def _schema_changed(self) -> None:
         """Forget what was known of it."""
