@@ -44,7 +44,7 @@ def with_workers(*words: str) -> list[str]:
     """A command: with TESTED_WORKERS=2 whatever may run in two workers does, unasked."""
     workers = os.environ.get(TESTED_WORKERS)
     one = {"--workers", "--no-aliases", "--join-at"}.intersection(words)
-    more = ["--workers", workers] if workers and words[0] == "up" and not one else []
+    more = ["--workers", workers] if workers and words[:1] == ("up",) and not one else []
     return [*words, *more]
 
 
