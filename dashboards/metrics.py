@@ -25,6 +25,7 @@ MACHINE: Final = ("emu/machine/cpu.py", "emu/machine/disk.py")
 SAID_BY_EMU: Final = frozenset({"emu_node_up", "emu_node_generation", "emu_node_info"})
 """What emu says of a node in its place."""
 DEBUGGING: Final[Mapping[str, str]] = {
+    "emu_otlp_spans_total": "of a run with `--otlp`: spans posted outside, or given up",
     "emu_webhook_alerts_total": "of a run with `--webhook`: alerts posted outside, or given up",
 }
 """Metrics that no panel shows, and what they are for."""

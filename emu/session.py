@@ -29,9 +29,11 @@ from emu.model.topology import Placement, Topology, diff
 from emu.observe.alerting import Alerting
 from emu.observe.explaining import consequences
 from emu.observe.http import ObserveServer
+from emu.observe.outbox import Address
 from emu.observe.prometheus import Prometheus
 from emu.observe.record import Record, record
-from emu.observe.webhooks import Webhook, Webhooks
+from emu.observe.spans import Spans
+from emu.observe.webhooks import Webhooks
 from emu.operations.inject import inject
 from emu.operations.tiers import kept_lines, resizable, with_kept
 from emu.processes.goings import nodes_came, nodes_killed, nodes_leave, nodes_moved
@@ -53,6 +55,8 @@ from protocols.errors import RpcError
 
 LINES: Final = "lines.jsonl"
 """Of a cluster's state folder: what its nodes told, newest in it, older in `lines.jsonl.1`."""
+SPANS_S: Final = 3.0
+"""For a collector to take the last spans."""
 TOLD_S: Final = 0.1
 """For the answer to whoever asked for the end to leave before the control socket goes."""
 ELECTION_S: Final = 5.0
@@ -76,9 +80,11 @@ class SessionOptions:
     joined: Joined | None = None
     """Which nodes they run."""
     prometheus: bool = False
-    webhooks: tuple[Webhook, ...] = ()
-    """Where alerts are posted to."""
     """Whether the system's Prometheus scrapes it as long as it runs."""
+    webhooks: tuple[Address, ...] = ()
+    """Where alerts are posted to."""
+    spans: Address | None = None
+    """Where what nodes tell of requests is posted to."""
 
 
 class Session:
@@ -259,18 +265,24 @@ class Session:
             cluster.nursery.start_soon(self._scrape, self.prometheus)
 
     def _webhooks(self, cluster: Cluster) -> Webhooks:
-        now_s = cluster.world.timers.now_s
         return Webhooks(
-            self.options.webhooks,
-            lambda each, body: post_json(each.host, each.port, each.target, body),
-            cluster.log,
-            cluster.world.metrics,
-            cluster=self.topology.name,
-            url=self.observe.url,
-            now_s=now_s,
-            sleep=cluster.operator.sleep,
-            began=datetime.now(UTC) - timedelta(seconds=now_s()),
-        )
+            self.options.webhooks, _post, cluster.log, cluster.world.metrics,
+            cluster=self.topology.name, url=self.observe.url, now_s=cluster.world.timers.now_s,
+            sleep=cluster.operator.sleep, began=self._began(cluster),
+        )  # fmt: skip
+
+    def _spans(self, cluster: Cluster, address: Address) -> Spans:
+        began = self._began(cluster)
+        return Spans(
+            address, _post, cluster.log, cluster.world.metrics, cluster=self.topology.name,
+            run_id=f"{self.topology.name} {began.isoformat()}", now_s=cluster.world.timers.now_s,
+            sleep=cluster.operator.sleep, began=began,
+        )  # fmt: skip
+
+    @staticmethod
+    def _began(cluster: Cluster) -> datetime:
+        """When the cluster's time was 0."""
+        return datetime.now(UTC) - timedelta(seconds=cluster.world.timers.now_s())
 
     async def _scrape(self, prometheus: Prometheus) -> None:
         async def ready() -> None:
@@ -289,6 +301,11 @@ class Session:
         webhooks = self._webhooks(cluster)
         self._alerting.listeners.append(webhooks.tell)
         cluster.nursery.start_soon(webhooks.run)
+        spans = None
+        if self.options.spans is not None:
+            spans = self._spans(cluster, self.options.spans)
+            cluster.events.requests.listeners.append(spans.take)
+            cluster.nursery.start_soon(spans.run)
         cluster.nursery.start_soon(self._alerting.run)
         for_s = self.options.for_s
         # In the cluster's time, as the timeline: a computer that was too busy cuts no fault short.
@@ -307,6 +324,8 @@ class Session:
         summary["by_hand"] = cluster.by_hand
         self._keep_record(self.record)
         self.summary = summary
+        if spans is not None:
+            await spans.end(SPANS_S)
         self._judged.set()
         if self._told_at_end:
             await trio.sleep(TOLD_S)
@@ -426,6 +445,10 @@ class Session:
         except (TopologyError, OSError) as error:
             raise RpcError("bad_request", str(error)) from error
         return replace(topology, name=self.topology.name, seed=self.topology.seed)
+
+
+async def _post(address: Address, body: bytes) -> int:
+    return await post_json(address.host, address.port, address.target, body)
 
 
 async def until_led(cluster: Cluster) -> None:

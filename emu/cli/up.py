@@ -33,7 +33,7 @@ from protocols.numerals import whole
 
 if TYPE_CHECKING:
     from emu.model.topology import Topology
-    from emu.observe.webhooks import Webhook
+    from emu.observe.outbox import Address
     from emu.session import Session
 
 FORMATS: Final = ("text", "json")
@@ -68,6 +68,15 @@ WebhookOption = Annotated[
         "--webhook",
         metavar="URL",
         help="Post each alert there, as Alertmanager does (several: say it again).",
+    ),
+]
+OtlpOption = Annotated[
+    str,
+    typer.Option(
+        "--otlp",
+        metavar="URL",
+        help="Post what nodes tell of requests there, as OpenTelemetry spans "
+        "(which requests: `logs: {sample: 10%}` of a tier).",
     ),
 ]
 DetachOption = Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")]
@@ -106,6 +115,7 @@ def up(
     log_format: LogFormatOption = "text",
     prometheus: Annotated[bool, typer.Option("--prometheus", help=PROMETHEUS_HELP)] = False,
     webhook: WebhookOption = None,
+    otlp: OtlpOption = "",
     workers: WorkersOption = "1",
     join_at: JoinAtOption = "",
     joined: JoinedOption = "",
@@ -120,8 +130,7 @@ def up(
 
     While it runs, `up` with the changed file changes it.
     """
-    one_of("--log-level", log_level, LEVELS)
-    one_of("--log-format", log_format, FORMATS)
+    _check_log(log_level, log_format)
     processes = workers_of(workers, aliases=not no_aliases)
     for_s = duration_s("--for", for_text)
     condition = condition_of("--until", until)
@@ -133,8 +142,8 @@ def up(
         _change(topology, changed, yes, as_json, fresh=fresh)
         return
     if detach:
-        given = _options(set=list(changed), webhook=webhook, fresh=fresh, name=name, seed=seed,
-                         log_level=log_level, json=as_json, log_format=log_format,
+        given = _options(set=list(changed), webhook=webhook, otlp=otlp, fresh=fresh, name=name,
+                         seed=seed, log_level=log_level, json=as_json, log_format=log_format,
                          no_aliases=no_aliases, prometheus=prometheus, report=report,
                          junit=junit, strict=strict, until=until, workers=workers,
                          join_at=join_at, joined=joined, **{"for": for_text})  # fmt: skip
@@ -148,8 +157,8 @@ def up(
         need_prometheus()
     options = SessionOptions(
         for_s, log_level, condition, aliases=not no_aliases, workers=processes,
-        prometheus=prometheus, webhooks=_webhooks(webhook or ()), join_at=door,
-        joined=joined_of(topology, joined or "all", door[0]) if door else None,
+        prometheus=prometheus, webhooks=_webhooks(webhook or ()), spans=_collector(otlp, topology),
+        join_at=door, joined=joined_of(topology, joined or "all", door[0]) if door else None,
     )  # fmt: skip
     folder = _claim(topology.name, temporary=for_s is not None, fresh=fresh)
     session = Session(topology, folder, options)
@@ -163,15 +172,40 @@ def up(
     raise typer.Exit(code)
 
 
-def _webhooks(urls: Sequence[str]) -> tuple[Webhook, ...]:
-    from emu.observe.webhooks import MAX_WEBHOOKS, Webhook
+def _check_log(level: str, form: str) -> None:
+    one_of("--log-level", level, LEVELS)
+    one_of("--log-format", form, FORMATS)
+
+
+def _webhooks(urls: Sequence[str]) -> tuple[Address, ...]:
+    from emu.observe.webhooks import MAX_WEBHOOKS
 
     if len(urls) > MAX_WEBHOOKS:
         output.fail(f"--webhook: at most {MAX_WEBHOOKS} addresses", output.USAGE)
+    return tuple(_address("--webhook", each, "/", "http://127.0.0.1:9095/hook") for each in urls)
+
+
+def _collector(url: str, topology: Topology) -> Address | None:
+    """Where spans go to."""
+    from emu.observe.spans import PATH
+
+    if not url:
+        return None
+    if not any(each.spec.logs.sample_ratio for each in topology.placements()):
+        output.note(
+            "--otlp: no tier says which requests it tells of, so only slow ones have spans: "
+            f"--set {topology.tiers[0].name}.logs.sample=10%"
+        )
+    return _address("--otlp", url, PATH, "http://127.0.0.1:4318")
+
+
+def _address(option: str, url: str, path: str, example: str) -> Address:
+    from emu.observe.outbox import Address
+
     try:
-        return tuple(Webhook.parse(each) for each in urls)
+        return Address.parse(url, path, example)
     except ValueError as error:
-        output.fail(f"--webhook: {error}", output.USAGE)
+        output.fail(f"{option}: {error}", output.USAGE)
 
 
 def _keep(

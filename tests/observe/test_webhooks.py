@@ -13,8 +13,8 @@ import trio.testing
 
 from emu.alerts.states import Firing
 from emu.live.post import post_json
-from emu.observe import webhooks as module
-from emu.observe.webhooks import MAX_WAITING, Webhook, Webhooks
+from emu.observe.outbox import Address
+from emu.observe.webhooks import ALERTS, Webhooks
 from nodes.metrics import Metrics
 
 URL = "http://127.0.0.1:9/hook"
@@ -29,7 +29,7 @@ class Pager:
         self.taken: list[Any] = []
         self.asked_s: list[float] = []
 
-    async def post(self, webhook: Webhook, body: bytes) -> int:
+    async def post(self, address: Address, body: bytes) -> int:
         await trio.lowlevel.checkpoint()
         self.asked_s.append(trio.current_time())
         answer = self.answers.pop(0) if self.answers else 200
@@ -55,7 +55,7 @@ async def run(
 ) -> tuple[Log, dict[str, float]]:
     log, metrics = Log(), Metrics()
     hooks = Webhooks(
-        [Webhook.parse(URL)], pager.post, log, metrics, cluster="shop", url="http://127.0.0.1:1",
+        [Address.parse(URL)], pager.post, log, metrics, cluster="shop", url="http://127.0.0.1:1",
         now_s=trio.current_time, sleep=trio.sleep, began=BEGAN,
     )  # fmt: skip
     async with trio.open_nursery() as nursery:
@@ -110,7 +110,7 @@ async def test_what_is_given_up_is_told_and_the_next_one_goes_on(autojump_clock)
 
     async def act(hooks: Webhooks) -> None:
         hooks.tell(firing(1), fires=True)
-        await trio.sleep(module.GIVE_UP_S + 1)
+        await trio.sleep(ALERTS.give_up_s + 1)
         hooks.tell(firing(2), fires=True)
         await trio.sleep(60)
 
@@ -137,16 +137,16 @@ async def test_no_more_than_a_bound_wait_and_the_oldest_are_given_up(autojump_cl
     pager = Pager(*["no route"] * 100)
 
     async def act(hooks: Webhooks) -> None:
-        for number in range(MAX_WAITING + 3):
+        for number in range(ALERTS.max_waiting + 3):
             hooks.tell(firing(number), fires=True)
         await trio.sleep(0.5)
 
     log, counts = await run(pager, act)
     early = [fields["alert"] for _, fields in log.told[:3]]
     assert early == ["A0", "A1", "A2"]
-    assert log.told[0][1]["why"] == f"over {MAX_WAITING} alerts wait for it"
+    assert log.told[0][1]["why"] == f"over {ALERTS.max_waiting} alerts wait for it"
     assert log.told[-1][1]["why"] == "the run ended first"
-    assert counts == {"sent": 0.0, "dropped": MAX_WAITING + 3.0}
+    assert counts == {"sent": 0.0, "dropped": ALERTS.max_waiting + 3.0}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ async def test_no_more_than_a_bound_wait_and_the_oldest_are_given_up(autojump_cl
 )
 def test_an_address_that_is_not_understood_is_refused(url: str, why: str):
     with pytest.raises(ValueError, match=why):
-        Webhook.parse(url)
+        Address.parse(url)
 
 
 async def test_it_is_posted_over_the_network_and_the_status_is_heard():
@@ -183,7 +183,7 @@ async def test_it_is_posted_over_the_network_and_the_status_is_heard():
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, answer, [listener])
         port = listener.socket.getsockname()[1]
-        hook = Webhook.parse(f"http://127.0.0.1:{port}/hook?key=1")
+        hook = Address.parse(f"http://127.0.0.1:{port}/hook?key=1")
         assert await post_json(hook.host, hook.port, hook.target, b'{"a": 1}') == 204
         nursery.cancel_scope.cancel()
     assert heard[0].startswith(b"POST /hook?key=1 HTTP/1.1\r\n") and heard[0].endswith(b'{"a": 1}')
