@@ -191,12 +191,14 @@ def _collector(url: str, topology: Topology) -> Address | None:
 
     if not url:
         return None
+    address = _address("--otlp", url, PATH, "http://127.0.0.1:4318")
     if not any(each.spec.logs.sample_ratio for each in topology.placements()):
+        tiers = ", ".join(each.name for each in topology.tiers)
         output.note(
             "--otlp: no tier says which requests it tells of, so only slow ones have spans: "
-            f"--set {topology.tiers[0].name}.logs.sample=10%"
+            f"--set TIER.logs.sample=10% (TIER: {tiers})"
         )
-    return _address("--otlp", url, PATH, "http://127.0.0.1:4318")
+    return address
 
 
 def _address(option: str, url: str, path: str, example: str) -> Address:

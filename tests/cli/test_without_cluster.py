@@ -128,6 +128,8 @@ def test_the_schema_is_json(emu: Verb) -> None:
         (("--log-format", "xml"), "text, json"),
         (("--faults", "some"), "timeline, none"),
         (("--name", "../x"), "lower-case letters"),
+        (("--otlp", "grpc://host:4317"), "only plain HTTP"),
+        (("--webhook", "pager"), "only plain HTTP"),
     ],
     ids=lambda words: words[0] if isinstance(words, tuple) else "",
 )
