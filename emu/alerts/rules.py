@@ -48,7 +48,9 @@ class Alert:
     summary: str
     """What is wrong, with `{{ $labels.node }}` and `{{ $value }}`."""
     description: str
-    """What to look at."""
+    """What it means, and what to look at."""
+    mend: str = ""
+    """What ends it: commands, or what to set otherwise."""
     text: str = ""
     """Its expression, on one line."""
 
@@ -85,10 +87,12 @@ def _rule(given: Mapping[str, Any], where: str) -> Rule:
             return Recording(name, tree, labels)
         told = given.get("annotations", {})
         for_s = units.parse_value("for_s", given.get("for", 0))
-        summary, description = (str(told.get(each, "")) for each in ("summary", "description"))
-        for each in (summary, description):
+        summary, description, mend = (
+            str(told.get(each, "")) for each in ("summary", "description", "mend")
+        )
+        for each in (summary, description, mend):
             filled(each, {}, 0.0)
-        return Alert(name, tree, for_s, labels, summary, description, text)
+        return Alert(name, tree, for_s, labels, summary, description, mend, text)
     except ValueError as error:
         raise ValueError(f"{where}: {name}: {error}") from None
 
@@ -142,6 +146,16 @@ _FIELD: Final = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 def filled(text: str, labels: Mapping[str, str], value: float) -> str:
     """The text with its fields. Raises ValueError for one that is not known here."""
     return _FIELD.sub(lambda found: _field(found[1], labels, value), text)
+
+
+def in_general(text: str) -> str:
+    """The text of no series in particular: `NODE is full`."""
+    return _FIELD.sub(lambda found: _name(found[1]), text)
+
+
+def _name(field: str) -> str:
+    what = field.partition("|")[0].strip()
+    return what.removeprefix("$labels.").removeprefix("$").upper()
 
 
 def _field(field: str, labels: Mapping[str, str], value: float) -> str:

@@ -38,6 +38,7 @@ class Firing:
     cleared_s: float | None = None
     summary: str = ""
     description: str = ""
+    mend: str = ""
 
     @property
     def state(self) -> str:
@@ -55,6 +56,7 @@ class Firing:
             "cleared_s": self.cleared_s,
             "summary": self.summary,
             "description": self.description,
+            "mend": self.mend,
         }
 
 
@@ -119,8 +121,10 @@ class Alerts:
         for labels, value in list(found.items())[:MAX_ACTIVE]:
             named = _with(labels, (*rule.labels, (OF_THE_RULE, rule.name)))
             each = now[named] = before.get(named) or Firing(rule.name, named, now_s)
-            each.summary = filled(rule.summary, dict(labels), value)
-            each.description = filled(rule.description, dict(labels), value)
+            texts = rule.summary, rule.description, rule.mend
+            each.summary, each.description, each.mend = (
+                filled(text, dict(labels), value) for text in texts
+            )
             if each.fired_s is None and now_s - each.since_s >= rule.for_s:
                 each.fired_s = now_s
                 changes.append(Change(each, fires=True))

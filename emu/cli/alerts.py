@@ -1,4 +1,4 @@
-"""`emu alerts`: what fires in a running cluster, since when, why, and what to look at."""
+"""`emu alerts`: what fires in a running cluster, since when, why, and what mends it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STYLES: Final = {"pending": "yellow", "warning": "bold yellow", "critical": "bol
 def alerts(
     rules: RulesOption = False, cluster: ClusterOption = "", as_json: JsonOption = False
 ) -> None:
-    """Show which alerts fire, since when, why, and what to look at.
+    """Show which alerts fire, since when, why, and what mends them.
 
     The rules are those of dashboards/rules/, which a Prometheus takes too; emu evaluates them
     itself. Pending ones fire if they go on.
@@ -43,12 +43,13 @@ def alerts(
 
 
 def _told(alert: Mapping[str, Any]) -> Text:
-    """A line, and one below it."""
+    """A line, and below it what it means, and what ends it."""
     state = alert["state"] if alert["state"] == "pending" else alert["severity"]
     line = Text(f"{state:<9}", style=STYLES.get(state, "bold"))
     line.append(f"{alert['alert']} for {duration(alert['for_s'])}: ", style="not bold")
     line.append(alert["summary"], style="bold")
     line.append(f"\n         {alert['description']}", style="not bold dim")
+    line.append(f"\n         mend it  {alert['mend']}", style="not bold cyan")
     return line
 
 
@@ -74,4 +75,5 @@ def _row(rule: Alert) -> dict[str, Any]:
         "expr": rule.text,
         "summary": rule.summary,
         "description": rule.description,
+        "mend": rule.mend,
     }

@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from emu.running.instance import STATES
+
 GRAVE, BAD, ODD = "critical", "warning", "note"
 ORDER: Final = (GRAVE, BAD, ODD)
 MAX_FINDINGS: Final = 50
 MENDS: Final = {
-    "paused": ("unpause", "it neither runs nor answers; its connections stay open"),
-    "killed": ("start", "its process was killed; its disk has what was written"),
-    "crashed": ("start", "its power was cut; what it had not synced is lost"),
-    "stopped": ("start", "it was stopped in order"),
-    "down": ("start", "it was not started"),
-    "failed": ("start", "it ended by a mistake"),
-}
-"""State of a node → the verb that ends it, and what it means."""
+    "paused": "unpause", "killed": "start", "crashed": "start", "stopped": "start",
+    "down": "start", "failed": "start",
+}  # fmt: skip
+"""State of a node → the verb that ends it."""
 OWN_ALERTS: Final = ("EmuNodeDown", "EmuNoPrimary")
 """Alerts that say what is found here by itself, and better."""
 
@@ -63,10 +61,9 @@ def _nodes(status: Mapping[str, Any]) -> Iterator[Finding]:
     for node in status["nodes"]:
         name, state = node["name"], node["state"]
         if state in MENDS:
-            verb, why = MENDS[state]
             fault = fault_of.get(name)
-            mend = f"emu heal {fault['number']}" if fault else f"emu {verb} {name}"
-            yield Finding(BAD, f"{name} is {state}", node["error"] or why, mend)
+            mend = f"emu heal {fault['number']}" if fault else f"emu {MENDS[state]} {name}"
+            yield Finding(BAD, f"{name} is {state}", node["error"] or STATES[state], mend)
         if node.get("disk") == "full":
             why = "records wait in memory until there is room; writes are refused"
             mend = "emu heal, or more `capacity` for its disk"
@@ -76,9 +73,9 @@ def _nodes(status: Mapping[str, Any]) -> Iterator[Finding]:
 def _alerts(alerts: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for each in alerts:
         if each["state"] == "firing" and each["alert"] not in OWN_ALERTS:
-            why = f"{each['alert']} fires for {each['for_s']:.0f} s"
+            why = f"{each['description']} ({each['alert']} fires for {each['for_s']:.0f} s)"
             severity = each["severity"] if each["severity"] in ORDER else BAD
-            yield Finding(severity, each["summary"], why, each["description"])
+            yield Finding(severity, each["summary"], why, each["mend"])
 
 
 def _faults(status: Mapping[str, Any]) -> Iterator[Finding]:

@@ -65,7 +65,11 @@ class Webhooks:
         """One alert, as Alertmanager posts a group of one."""
         labels = {**dict(firing.labels), "cluster": self._cluster}
         status = "firing" if fires else "resolved"
-        told = {"summary": firing.summary, "description": firing.description}
+        told = {
+            "summary": firing.summary,
+            "description": firing.description,
+            "mend": firing.mend,
+        }
         starts_at = self._when(firing.fired_s if firing.fired_s is not None else firing.since_s)
         never = "0001-01-01T00:00:00Z"
         key = jsons.dumps(sorted(labels.items()))

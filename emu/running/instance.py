@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -17,6 +18,18 @@ CRASH_LOOP: Final = 5
 CRASH_LOOP_WINDOW_S: Final = 60.0
 RESTART_FIRST_S: Final = 0.2
 RESTART_MOST_S: Final = 10.0
+STATES: Final = {
+    "up": "it runs",
+    "starting": "it reads its disk, and does not answer yet",
+    "draining": "it ends in order: it takes nothing new, and finishes what it has in hand",
+    "paused": "it neither runs nor answers; its connections stay open",
+    "killed": "its process was killed; its disk has what was written",
+    "crashed": "its power was cut; what it had not synced is lost",
+    "stopped": "it was stopped in order",
+    "down": "it was not started",
+    "failed": "it ended by a mistake",
+}
+"""What each state of a node means."""
 
 
 @dataclass(slots=True)
@@ -26,7 +39,7 @@ class Instance:
     placement: Placement
     handle: NodeHandle
     state: str = "down"
-    """down, starting, up, draining, stopped, killed, crashed or failed (paused is the handle's)."""
+    """One of STATES (paused is the handle's)."""
     generation: int = 0
     started_s: float = 0.0
     error: str = ""
@@ -97,3 +110,8 @@ class Instance:
             return None
         wait_s: float = RESTART_FIRST_S * 2 ** (len(self.failures_s) - 1)
         return min(RESTART_MOST_S, wait_s)
+
+
+def lives(instances: Mapping[str, Instance]) -> dict[str, tuple[str, int]]:
+    """Of each node its state and how often it was started: alike as long as it lives."""
+    return {name: (each.shown_state, each.generation) for name, each in instances.items()}

@@ -161,7 +161,7 @@ def test_every_alert_is_tested_and_tells_what_to_do():
         if "alert" in rule:
             assert f"alertname: {rule['alert']}" in tested, rule["alert"]
             assert rule["labels"]["severity"] in ("warning", "critical")
-            assert set(rule["annotations"]) == {"summary", "description"}
+            assert set(rule["annotations"]) == {"summary", "description", "mend"}
 
 
 def test_an_export_names_the_cluster_and_its_prometheus(tmp_path: Path):

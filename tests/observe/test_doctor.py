@@ -18,7 +18,8 @@ def node(name: str, state: str, **facts: Any) -> dict[str, Any]:
 
 def firing(alert: str, severity: str = "warning") -> dict[str, Any]:
     return {"alert": alert, "state": "firing", "severity": severity, "for_s": 7.0,
-            "summary": "web-1 is behind", "description": "`emu cpu web-1 --cores 2`"}  # fmt: skip
+            "summary": "web-1 is behind", "description": "Too much is asked.",
+            "mend": "`emu cpu web-1 --cores 2`"}  # fmt: skip
 
 
 def test_nothing_is_wrong_with_a_cluster_that_is_well() -> None:
@@ -48,8 +49,10 @@ def test_alerts_are_told_but_those_that_say_the_same_as_a_finding() -> None:
     alerts = [firing("EmuNodeDown"), firing("EmuCpuQueue"), pending, firing("Own", "page")]
     found = examine(status(), alerts)
     assert [(each.severity, each.why) for each in found] == [
-        ("warning", "EmuCpuQueue fires for 7 s"), ("warning", "Own fires for 7 s"),
+        ("warning", "Too much is asked. (EmuCpuQueue fires for 7 s)"),
+        ("warning", "Too much is asked. (Own fires for 7 s)"),
     ]  # fmt: skip
+    assert {each.mend for each in found} == {"`emu cpu web-1 --cores 2`"}
 
 
 def test_a_full_disk_and_a_busy_computer_are_told() -> None:

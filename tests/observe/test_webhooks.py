@@ -68,7 +68,8 @@ async def run(
 
 def firing(number: int = 1, cleared_s: float | None = None) -> Firing:
     labels = (("alertname", f"A{number}"), ("severity", "page"))
-    return Firing(f"A{number}", labels, 1.0, 3.0, cleared_s, "it is broken", "look at it")
+    texts = "it is broken", "look at it", "mend it"
+    return Firing(f"A{number}", labels, 1.0, 3.0, cleared_s, *texts)
 
 
 async def test_an_alert_is_posted_as_alertmanager_does(autojump_clock):
@@ -84,7 +85,8 @@ async def test_an_alert_is_posted_as_alertmanager_does(autojump_clock):
     assert (first["version"], first["status"], second["status"]) == ("4", "firing", "resolved")
     (alert,) = second["alerts"]
     assert alert["labels"] == {"alertname": "A1", "severity": "page", "cluster": "shop"}
-    assert alert["annotations"] == {"summary": "it is broken", "description": "look at it"}
+    told = {"summary": "it is broken", "description": "look at it", "mend": "mend it"}
+    assert alert["annotations"] == told
     assert alert["startsAt"] == "2026-11-30T12:00:03+00:00"
     assert alert["endsAt"] == "2026-11-30T12:00:09.500000+00:00"
     assert alert["fingerprint"] == first["alerts"][0]["fingerprint"]
