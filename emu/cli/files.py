@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -92,14 +93,24 @@ def read_topology(
     except TopologyError as error:
         _tell(error.problems, file)
     except OSError as error:
-        known = ", ".join(shipped.names())
-        known += f"; and the experiments {', '.join(shipped.experiments())}"
-        output.fail(f"cannot read {file}: {error.strerror}; with emu come {known}", output.USAGE)
+        output.fail(f"cannot read {file}: {error.strerror}{_near(file)}", output.USAGE)
     for code in found.code:
         output.note(f"this topology runs Python code: {code}", style="yellow")
     if name:
         found = replace(found, name=_checked(name))
     return found if seed is None else replace(found, seed=seed)
+
+
+def _near(file: str) -> str:
+    """What ships and is called nearly so, and where to find the rest."""
+    names = (*shipped.names(), *shipped.experiments())
+    words = {part: name for name in names for part in (name, name.partition("-")[2]) if part}
+    close = get_close_matches(Path(file).stem, words, n=3, cutoff=0.6)
+    found = dict.fromkeys(words[each] for each in close)
+    if found:
+        return f"; did you mean {' or '.join(found)}?"
+    numbers = [name.partition("-")[0] for name in shipped.names() if name[0].isdigit()]
+    return f"; with emu come {numbers[0]} to {numbers[-1]}, full and experiments: `emu steps`"
 
 
 def read_record(path: str, keys: Collection[str], maker: str) -> dict[str, Any]:

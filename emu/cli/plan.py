@@ -166,9 +166,11 @@ def _tell(
     if answer.bottleneck:
         output.note(f"as the file stands it bears {answer.ceiling_per_s:,.0f}/s: "
                     f"{answer.bottleneck} is the bottleneck")  # fmt: skip
+    storage = answer.storage_cost_per_month
     output.note(f"about {answer.cost_per_month:,.0f} {answer.currency} a month "
-                f"({answer.prices_of}); what is written grows by "
-                f"{answer.storage_gb_per_month:,.0f} GB a month")  # fmt: skip
+                f"({answer.prices_of}): {answer.cost_per_month - storage:,.0f} for machines, "
+                f"{storage:,.0f} for the {answer.storage_gb_per_month:,.0f} GB that a month writes "
+                "(the next month adds as much)")  # fmt: skip
     for text in answer.cautions:
         output.note(text, style="yellow")
     for each in checks:

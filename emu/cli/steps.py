@@ -9,6 +9,7 @@ import typer
 
 from emu.cli import output
 from emu.cli.attach import JsonOption
+from emu.topology import shipped
 
 SHOWN_ADDS: Final = 6
 """Of one step, in the list; `emu steps 05` has all."""
@@ -41,3 +42,6 @@ def steps(
         output.out.print(f"    {line}", style="dim", markup=False)
     last = shown[-1]
     output.note(f"\nrun one: emu up {last.number}    read one: emu steps {last.number}")
+    if not step:
+        experiments = ", ".join(shipped.experiments())
+        output.note(f"all in one region: emu up full    experiments, two of a kind: {experiments}")

@@ -105,7 +105,7 @@ def _top(status: Mapping[str, Any]) -> str:
         f'<div class="top" data-title="{up}/{count} up · {name}"><h1>{name}</h1>'
         f'<span class="soft">{duration(status["time_s"])}</span>'
         f'<span class="badge {"good" if up == count else "bad"}">{up} of {count} nodes up</span>'
-        f'<span class="badge">users: {number(rate)}/s</span>'
+        f'<span class="badge" title="of all users and clients">{number(rate)} requests/s</span>'
         f'<span class="badge {_error_class(errors, rate)}">{number(errors)} errors/s</span>{late}'
         f'<span class="grow"></span><span class="soft">loop lag p99 {lag}</span></div>'
     )

@@ -282,6 +282,9 @@ class Answer:
     storage_gb_per_month: float
     """By how much what is written grows."""
     cost_per_month: float
+    """Of the machines, and of what one month writes."""
+    storage_cost_per_month: float
+    """Of what one month writes: the next one adds as much."""
     prices_of: str
     currency: str
     tiers: tuple[TierPlan, ...]
@@ -311,6 +314,7 @@ def answer(
         round(found.unloaded_s, 6),
         round(storage_gb, 3),
         round(machines + storage_gb * prices.gb_month, 2),
+        round(storage_gb * prices.gb_month, 2),
         prices.of,
         prices.currency,
         tiers,

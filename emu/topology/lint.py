@@ -165,6 +165,20 @@ def _plain_regions(topology: Topology) -> Iterator[Found]:
         yield None, f"{what}; add `links: {{defaults: {{between: 40ms}}}}`"
 
 
+def _far_users(topology: Topology) -> Iterator[Found]:
+    """People whose region has no member of what they visit."""
+    for tier in topology.tiers:
+        if not tier.kind.outside:
+            continue
+        visited = [each for edge in tier.kind.passes for each in _targets(topology, tier, edge)]
+        served = dict.fromkeys(region for each in visited for region in each.members)
+        far = [region for region in dict.fromkeys(tier.members) if region not in served]
+        if served and far:
+            names = ", ".join(each.name for each in visited)
+            what = f"`{tier.name}`: nothing of `{names}` is in {', '.join(far)}"
+            yield tier, f"{what}; each request crosses to {' or '.join(served)}"
+
+
 CODES: Final[dict[str, Callable[[Topology], Iterator[Found]]]] = {
     "single-point": _single_points,
     "unused-tier": _unused,
@@ -172,6 +186,7 @@ CODES: Final[dict[str, Callable[[Topology], Iterator[Found]]]] = {
     "impossible-rate": _impossible_rates,
     "beyond-laptop": _beyond_the_laptop,
     "plain-regions": _plain_regions,
+    "far-users": _far_users,
 }
 """Warning code → check of a whole file. Each kind may have more, of its own tiers."""
 

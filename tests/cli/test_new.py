@@ -68,4 +68,6 @@ def test_the_shipped_topologies_are_found_from_anywhere(emu: Verb) -> None:
     assert load("04").name == "mine"
     missing = emu("config", "44")
     assert missing.exit_code == 2
-    assert "cannot read 44: No such file or directory; with emu come 01-single" in missing.stderr
+    assert "cannot read 44: No such file or directory; with emu come 01 to 13" in missing.stderr
+    assert "`emu steps`" in missing.stderr
+    assert "did you mean 05-replication" in emu("config", "replicaton").stderr

@@ -213,6 +213,9 @@ def test_the_plan_of_a_step_names_machines_bottleneck_and_cost(monkeypatch):
     assert web["nodes"] == pytest.approx(math.ceil(1157.4 * 0.02 / 0.7) + 1, abs=2)
     assert web["after_losing_one"] > web["utilization"] > 0.5
     assert found["cost_per_month"] > 0 and found["requests_per_s"] == pytest.approx(1157.407)
+    machines = sum(each["cost_per_month"] for each in found["tiers"])
+    storage = found["storage_cost_per_month"]
+    assert found["cost_per_month"] == pytest.approx(machines + storage, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,12 @@ tiers:
 users: {local: {rate: 10/s, visits: lb, resolver: dns}}
 """
 
+SERVED = BASE.replace("balances: web, nodes: 2", "balances: web, nodes: {local: 2}")
+FAR = f"""
+regions: [local, far]
+links: {{defaults: {{between: 9ms}}}}
+{SERVED.replace("users: {local", "users: {far")}"""
+
 
 def warned(text: str) -> list[str]:
     return [f"{each.code} {each.tier}".strip() for each in lint(loads(text))]
@@ -104,8 +110,16 @@ def test_accepted_warnings_are_not_shown_but_kept_with_their_reason() -> None:
 
 
 def test_every_warning_has_a_case_here() -> None:
-    cases = [BASE.replace("rate: 10/s", "rate: 6000/s")]
+    cases = [BASE.replace("rate: 10/s", "rate: 6000/s"), FAR]
     mark = test_a_surprise_is_warned_of.pytestmark[0]  # type: ignore[attr-defined]
     seen = {found[0].split()[0] for _, _, found, _ in mark.args[1]}
     seen |= {word.split()[0] for text in cases for word in warned(text)}
     assert seen == set(codes(KINDS.values()))
+
+
+def test_people_whose_region_has_nothing_of_what_they_visit_are_told_where_they_go() -> None:
+    (found,) = lint(loads(FAR))
+    assert found.code == "far-users" and found.tier == "users-far"
+    assert "nothing of `lb` is in far; each request crosses to local" in str(found)
+    accepted = f"{FAR}accepts: {{far-users: it is the lesson}}\n"
+    assert unaccepted(loads(accepted)) == []
