@@ -44,8 +44,8 @@ from emu.running import conditions, doors, timeline
 from emu.running.conditions import Condition
 from emu.running.handle import Runner
 from emu.running.in_process import InProcess
-from emu.running.leaders import leaderless
 from emu.running.operator import Operator
+from emu.running.serving import until_they_serve
 from emu.running.supervisor import CHANGED, IN_PROCESS, Cluster
 from emu.state import StateFolder, keep_record
 from emu.topology.loading import load
@@ -59,8 +59,6 @@ SPANS_S: Final = 3.0
 """For a collector to take the last spans."""
 TOLD_S: Final = 0.1
 """For the answer to whoever asked for the end to leave before the control socket goes."""
-ELECTION_S: Final = 5.0
-ELECTION_PAUSE_S: Final = 0.02
 
 
 @dataclass(slots=True)
@@ -146,7 +144,7 @@ class Session:
                 self._keep_tiers()
                 cluster.events.listeners.append(self._look_for_changes)
                 await self._let_join(cluster)
-                await cluster.boot(partial(until_led, cluster))
+                await cluster.boot(partial(until_they_serve, cluster))
                 for line in self.kept_lines:
                     cluster.log.warning("not as the file says", why=line)
                 world.settle()
@@ -254,9 +252,11 @@ class Session:
             "plan": self._plan,
             "apply": self._apply,
             "down": self._down,
+            "waits_for": lambda call: self.waits_for,
         }
         control = ControlServer(cluster, extra=extra)
         self.observe = ObserveServer(cluster, self._alerting, interim=self._interim)
+        self._judge.sample = self.observe.sampler.sample
         await cluster.nursery.start(control.serve, self.folder.socket)
         await cluster.nursery.start(self.observe.serve)
         if self.options.prometheus:
@@ -381,6 +381,11 @@ class Session:
         assert self.summary is not None
         return self.summary
 
+    @property
+    def waits_for(self) -> str:
+        """While the run ends: what that waits for."""
+        return self._judge.waits_for
+
     def facts(self) -> dict[str, Any]:
         """Who runs here: what `emu ps` and the first screen need to find it."""
         return {
@@ -389,6 +394,7 @@ class Session:
             "pid": os.getpid(),
             "nodes": len(self.cluster.instances),
             "ready_s": self.cluster.ready_s,
+            "kept": self.folder.kept,
             "site": doors.site(self.cluster),
             "observe": self.observe.url,
             "page": self.observe.page_url,
@@ -403,11 +409,11 @@ class Session:
     # --- the control socket's own verbs ----------------------------------------------------
 
     async def _record_so_far(self) -> Record:
-        return record(self.cluster, self.observe.sampler, await self._interim())
+        return record(self.cluster, self.observe.sampler, await self._interim(sampled=True))
 
-    async def _interim(self) -> dict[str, Any]:
+    async def _interim(self, *, sampled: bool = False) -> dict[str, Any]:
         ran_s = self.world.timers.now_s() - (self.cluster.ready_s or 0.0)
-        return await self._judge.interim(self.topology.expect, ran_s)
+        return await self._judge.interim(self.topology.expect, ran_s, sampled=sampled)
 
     def _config(self, call: Call) -> dict[str, Any]:
         return {
@@ -449,12 +455,3 @@ class Session:
 
 async def _post(address: Address, body: bytes) -> int:
     return await post_json(address.host, address.port, address.target, body)
-
-
-async def until_led(cluster: Cluster) -> None:
-    """Groups whose disks were kept elect, if they can."""
-    with cluster.operator.move_on_after(ELECTION_S):
-        await cluster.refresh_roles()
-        while leaderless(cluster.topology, cluster.instances):
-            await cluster.operator.sleep(ELECTION_PAUSE_S)
-            await cluster.refresh_roles()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 SOCKET: Final = "control.sock"
 FACTS: Final = "run.json"
@@ -24,6 +24,8 @@ MAX_SOCKET_PATH_BYTES: Final = 100
 TIERS: Final = "shards.json"
 TOKEN: Final = "join.token"
 RECORD: Final = ".record.json"
+RUNS: Final = "runs.json"
+"""Beside the disks: how many runs have had them."""
 FORMAT_FILE: Final = "format.json"
 FORMAT: Final = 3
 """Of what nodes write on their disks, and of what is beside them. Raise it with every change after
@@ -51,6 +53,14 @@ def root() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "emu"
 
 
+class Kept(NamedTuple):
+    """Disks of earlier runs, with which a run goes on."""
+
+    runs: int
+    """0: nobody has counted them."""
+    size_bytes: int
+
+
 @dataclass(slots=True)
 class StateFolder:
     """The claimed folder of one cluster; `temporary` ones vanish at `release`."""
@@ -58,6 +68,8 @@ class StateFolder:
     path: Path
     temporary: bool
     _lock: IO[str] | None = None
+    kept: Kept | None = None
+    """None: its disks are empty."""
 
     @property
     def socket(self) -> Path:
@@ -84,9 +96,7 @@ class StateFolder:
     def keep_tiers(self, tiers: dict[str, list[str]]) -> None:
         """Remember, with the disks, which tiers the groups have that may grow: more, or fewer, than
         the file says (shards, once slots have moved)."""
-        new = self.data / f"{TIERS}.new"
-        new.write_text(json.dumps(tiers))
-        new.replace(self.data / TIERS)
+        self._say(TIERS, tiers)
 
     def kept_tiers(self) -> dict[str, list[str]]:
         """What `keep_tiers` was told last; {} where the disks are new. Raises StateError."""
@@ -112,9 +122,23 @@ class StateFolder:
         """Have a place for disks; new ones are in this version's format."""
         self.data.mkdir(mode=0o700, exist_ok=True)
         if not any(self.data.iterdir()):
-            new = self.data / f"{FORMAT_FILE}.new"
-            new.write_text(f"{FORMAT}\n")
-            new.replace(self.data / FORMAT_FILE)
+            self._say(FORMAT_FILE, FORMAT)
+
+    def count_run(self) -> None:
+        """See what earlier runs have left: this one is the next."""
+        try:
+            runs = int(json.loads((self.data / RUNS).read_text()))
+        except (TypeError, ValueError, OSError):
+            runs = 0
+        size_bytes = _size_bytes(self.data)
+        self.kept = Kept(runs, size_bytes) if size_bytes else None
+        self._say(RUNS, runs + 1)
+
+    def _say(self, name: str, value: object) -> None:
+        """In a file beside the disks. Readers see the old text or the new one."""
+        new = self.data / f"{name}.new"
+        new.write_text(f"{json.dumps(value)}\n")
+        new.replace(self.data / name)
 
     def check_format(self) -> None:
         """Raises StateError unless this version can read the disks."""
@@ -184,10 +208,19 @@ def claim(name: str, *, temporary: bool = False, fresh: bool = False) -> StateFo
     try:
         folder.check_format()
         folder.kept_tiers()
+        folder.count_run()
     except StateError:
         folder.release()
         raise
+    except OSError as error:
+        folder.release()
+        raise StateError(f"cannot write {folder.data}: {error.strerror}") from error
     return folder
+
+
+def _size_bytes(data: Path) -> int:
+    """Of what nodes have on their disks: a folder for each."""
+    return sum(path.stat().st_size for path in data.glob("*/*") if path.is_file())
 
 
 def _hold(path: Path, name: str) -> IO[str]:

@@ -156,6 +156,8 @@ class Leader(NamedTuple):
     it is decided (`committed_lsn`), and the `founding` of its group."""
     filled: str = ""
     """What a member logs when it has got all that it lacked from another."""
+    replays: tuple[str, str] = ("", "")
+    """Of `describe`: how far its state is in its log, and where that ends."""
 
 
 class Fact(NamedTuple):
@@ -168,6 +170,8 @@ class Fact(NamedTuple):
     of_others: str = ""
     """Where whoever leads knows it best of the others: the key under which it tells it, by their
     names. Of the leader itself it then says nothing."""
+    text: str = ""
+    """What it is, in a sentence: who reads the word on a screen looks it up."""
 
 
 class Traffic(NamedTuple):
@@ -318,6 +322,9 @@ class Kind:
     traffic: Traffic = REQUESTS
     facts: tuple[Fact, ...] = ()
     marks: tuple[Mark, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What else people read of its members on screens (roles, terms of its trade) → what it means,
+    in a sentence."""
     labels: Mapping[str, Callable[[list[Any]], str]] = field(default_factory=dict, hash=False)
     """Method → how its params read in a diagram of messages; "" where they say nothing."""
     look: Callable[[Any, str, int], Iterable[Try]] | None = None

@@ -55,6 +55,36 @@ def test_data_outlives_a_release_and_fresh_forgets_it() -> None:
     fresh.release()
 
 
+def test_a_run_knows_whose_disks_it_goes_on_with() -> None:
+    """A first verdict on the disks of a dozen runs was nobody's to explain."""
+    kept = []
+    for _ in range(3):
+        folder = state.claim("shop")
+        kept.append(folder.kept)
+        (folder.data / "db-1").mkdir(exist_ok=True)
+        (folder.data / "db-1" / "log").write_bytes(bytes(1000))
+        folder.release()
+    assert kept == [None, (1, 1000), (2, 1000)]
+    fresh = state.claim("shop", fresh=True)
+    assert fresh.kept is None
+    fresh.release()
+    (fresh.data / "web-1").mkdir()  # it keeps nothing
+    again = state.claim("shop")
+    assert again.kept is None
+    again.release()
+
+
+def test_disks_of_runs_that_nobody_counted_are_told_too() -> None:
+    folder = state.claim("shop")
+    (folder.data / "db-1").mkdir()
+    (folder.data / "db-1" / "log").write_bytes(bytes(10))
+    (folder.data / state.RUNS).write_text("{")
+    folder.release()
+    again = state.claim("shop")
+    assert again.kept == (0, 10)
+    again.release()
+
+
 def test_only_the_owner_may_look_into_the_folder(root: Path) -> None:
     folder = state.claim("shop")
     assert stat.S_IMODE(os.stat(root).st_mode) == 0o700

@@ -11,9 +11,12 @@ import typer
 
 from emu import state
 from emu.cli import output
-from emu.cli.attach import ClusterOption, JsonOption, ask, chosen, meant
+from emu.cli.attach import ClusterOption, JsonOption, ask, attached, chosen, meant
+from emu.control.client import ControlClient, ControlError
 
 DOWN_TIMEOUT_S: Final = 15.0
+QUIET_S: Final = 2.0
+"""What the end waits for is told so often, if it is something else."""
 
 
 def down(
@@ -50,7 +53,8 @@ def _end(facts: Mapping[str, Any], *, volumes: bool, now: bool, as_json: bool) -
     name = facts["name"]
     how = "at once" if now else "clients read back what they wrote (--now: do not wait)"
     output.note(f"ending `{name}`: {how}")
-    summary = ask(str(facts["pid"]), "down", volumes, now, timeout_s=None)
+    with attached(str(facts["pid"]), timeout_s=None) as client:
+        summary = _told_meanwhile(client, client.begin("down", volumes, now))
     give_up_s = time.monotonic() + DOWN_TIMEOUT_S
     while state.is_locked(Path(facts["folder"])):
         if time.monotonic() > give_up_s:
@@ -61,6 +65,22 @@ def _end(facts: Mapping[str, Any], *, volumes: bool, now: bool, as_json: bool) -
     else:
         output.err.print(summary_screen(summary))
     output.note(f"`{name}` is down" + (", its disks wiped" if volumes else ""))
+
+
+def _told_meanwhile(client: ControlClient, msgid: int) -> Any:
+    """The answer to `down`; until it comes, what that waits for. Raises RpcError, ControlError."""
+    told = ""
+    while True:
+        try:
+            return client.wait(msgid, QUIET_S)
+        except TimeoutError:
+            try:
+                waits = client.call("waits_for")
+            except ControlError:
+                continue  # it has ended: perhaps with the answer
+            if waits != told:
+                told = waits
+                output.note(f"  waiting for {told}")
 
 
 def _wipe_stopped(cluster: str) -> bool:

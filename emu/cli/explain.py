@@ -30,6 +30,7 @@ LEAST_BESIDE_CHARS: Final = 40
 MAX_WHOLE: Final = 3
 """So many things that are called alike are told whole."""
 VERB: Final = "verb"
+WORD: Final = "word"
 EXAMPLE: Final = "Example: "
 """What a verb's help ends with."""
 ABOUT: Final = {
@@ -41,6 +42,8 @@ ABOUT: Final = {
     "event": "What happens in a run: `emu events`, and `on:` of a fault.",
     "metric": "What is counted: `/metrics`, dashboards, `c.metrics(...)`.",
     "expect": "What `expect:` may hold a run to.",
+    "alert": "What fires: `emu alerts`, and `alert ... fires` of `expect:`.",
+    WORD: "What is read on screens and pages.",
 }
 EXAMPLES: Final = {
     "kind web": "all that a web tier may be told",
@@ -48,6 +51,7 @@ EXAMPLES: Final = {
     "web.restart": "what every tier may be told, too",
     "fault slow": "its options, and an example",
     "target": "which nodes `one web`, `db primary`, `minority db` are",
+    "quorum": "a word on the screen; so `untrusted`, `lag`, `EmuReplicaLag`",
 }
 
 
@@ -150,9 +154,10 @@ def _found(asked: Sequence[str], commands: Any) -> list[Found]:
         # what breaks a cluster, and what a tier is told to do, is typed as a verb, too
         return found if found or topic != VERB else _found(["fault", name], commands)
     name = " ".join(asked)
-    short = [each for each in ABOUT if each not in LONG]
+    short = [each for each in ABOUT if each not in (*LONG, WORD)]
     options = _options_called(name, short, commands)
-    return (_called(name, short, commands) or _called(name, LONG, commands)) + options
+    found = _called(name, short, commands) or _called(name, LONG, commands)
+    return _called(name, [WORD], commands) + found + options
 
 
 def _called(name: str, topics: Iterable[str], commands: Any) -> list[Found]:
@@ -194,7 +199,13 @@ def _named(entries: Iterable[Entry], name: str) -> Iterator[Entry]:
 
 
 def _alike(name: str, said: str) -> bool:
-    names = (name, name.removeprefix("emu_"), name.replace(" ", "-"), name.lstrip("-"))
+    names = (
+        name,
+        name.removeprefix("emu_"),
+        name.removeprefix("Emu"),
+        name.replace(" ", "-"),
+        name.lstrip("-"),
+    )
     return said in names or said.replace("-", "_") == name
 
 

@@ -19,8 +19,8 @@ from emu.cli.printing import Printer
 from emu.cli.screen import summary_screen, welcome_screen
 from emu.live.addresses import SubnetError
 from emu.machine.events import Event
+from emu.model.verdicts import FAILED, PASSED
 from emu.session import Session
-from emu.verdict.summary import FAILED, PASSED
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SOFT_END_S: Final = 1.1
@@ -30,6 +30,8 @@ HARD_END_S: Final = 1.4
 ENDING: Final = (
     "Ending: faults are healed, clients stop and read back what they wrote. Ctrl-C again: at once."
 )
+QUIET_S: Final = 2.0
+"""What the end waits for is told so often, if it is something else."""
 MANY_NODES: Final = 100
 """Above it, something is said before the boot."""
 
@@ -129,11 +131,24 @@ class Foreground:
         await self.session.ending.wait()
         if not (self.interrupted or self.as_json or self.json_events):
             self.printer.show(Text(ENDING, style="dim"))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_what_it_waits_for)
+                await self.session.hurried.wait()
+                nursery.cancel_scope.cancel()
         await self.session.hurried.wait()
         if not self.interrupted:  # `emu down --now`, or nobody reads: a signal has set it already
             self._limit_the_end()
         await trio.sleep(SOFT_END_S)
         self.scope.cancel()
+
+    async def _tell_what_it_waits_for(self) -> None:
+        """As long as it lasts: silence looks as if it hung."""
+        told = ""
+        while True:
+            await trio.sleep(QUIET_S)
+            if self.session.waits_for != told:
+                told = self.session.waits_for
+                self.printer.show(Text(f"  waiting for {told}", style="dim"))
 
     async def _welcome(self, session: Session) -> None:
         self.ready = True

@@ -13,8 +13,8 @@ from rich.text import Text
 from emu.cli.columns import Cell, Column, fitted
 from emu.machine import units
 from emu.model.faults import to_record
-from emu.observe.explaining import shown_writes
-from emu.observe.shown import EFFECTS
+from emu.observe.explaining import SHARED, shown_writes
+from emu.observe.shown import EFFECTS, size
 from emu.observe.shown import duration as seconds
 from emu.observe.wording import fault_text
 from emu.running import doors
@@ -50,7 +50,9 @@ def welcome_screen(
     head = Text()
     head.append(session.topology.name, style="bold")
     head.append(f" is up: {up} of {len(instances)} nodes in {seconds(took_s)}")
-    parts: list[RenderableType] = ["", head, *_failed(instances), _tiers(session), ""]
+    parts: list[RenderableType] = ["", head]
+    parts += [Text(f"  {line}", style="dim") for line in old_disks(session.folder.kept)]
+    parts += [*_failed(instances), _tiers(session), ""]
     parts += [_headed("Look at it"), _two_columns(_look(session, instances)), ""]
     parts.append(_headed("Break it", "from a second terminal"))
     if others:
@@ -60,6 +62,14 @@ def welcome_screen(
     parts += by_itself(session.topology.faults)
     parts.append(Text(_how_it_ends(session), style="dim"))
     return Group(*parts)
+
+
+def old_disks(kept: tuple[int, int] | None) -> Iterable[str]:
+    """Whose disks a run goes on with: of how many runs before it (state.Kept), of what size."""
+    if kept is not None:
+        runs, size_bytes = kept
+        of = {0: "earlier runs", 1: "an earlier run"}.get(runs, f"{runs:,} earlier runs")
+        yield f"goes on with the disks of {of}, {size(size_bytes)}: --fresh begins with empty ones"
 
 
 def by_itself(items: Sequence[FaultItem]) -> Iterable[RenderableType]:
@@ -245,7 +255,8 @@ def _paid(summary: Mapping[str, Any]) -> Iterable[RenderableType]:
         line.append(each["text"], style="cyan")
         if each["end_s"] is not None:
             line.append(f" for {seconds(each['end_s'] - each['start_s'])}")
-        failed = f"{each['errors']:.0f} of {each['requests']:.0f} requests failed"
+        whose = f" of {', '.join(each['of'])}" if each["of"] else ""
+        failed = f"{each['errors']:.0f} of {each['requests']:.0f} requests{whose} failed"
         line.append(f": {failed}", style="red" if each["errors"] else "green")
         if each["before"] is not None:
             requests, errors = each["before"]
@@ -254,6 +265,8 @@ def _paid(summary: Mapping[str, Any]) -> Iterable[RenderableType]:
             line.append(f", p99 {seconds(each['p99_s'])}", style="dim")
         yield line
         yield from (Text(f"             {told}", style="dim") for told in each["follow_ups"][:3])
+    if any(each["shared"] for each in done[:MAX_DONE_SHOWN]):
+        yield Text(f"  ({SHARED})", style="dim")
     if len(done) > MAX_DONE_SHOWN:
         yield Text(f"  and {len(done) - MAX_DONE_SHOWN} more; the report has all", style="dim")
 

@@ -358,6 +358,8 @@ def _options(**given: Any) -> list[str]:
 
 def _begin_in_background(topology: Topology, words: list[str]) -> None:
     """Start the same command in the background, and wait until it is ready or has failed."""
+    from emu.cli.screen import old_disks
+
     log_path = state.log_of(topology.name)
     try:
         log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -389,6 +391,8 @@ def _begin_in_background(topology: Topology, words: list[str]) -> None:
         output.note(f"  emu node {facts['missing'][0]} --join {facts['join']}")
     else:
         output.note(f"`{topology.name}` is up in the background: {nodes}, pid {child.pid}")
+    for line in old_disks(facts["kept"]):
+        output.note(f"  {line}")
     if facts["site"]:
         output.note(f"  the site:  {facts['site']}")
     output.note(f"  watch it:  {facts['page']}   emu ps   emu events -f")

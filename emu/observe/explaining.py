@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -19,6 +19,7 @@ from emu.observe.shown import duration, number
 AFTERMATH_S: Final = 10.0
 """What happens so soon after a fault is told with it."""
 SHOWN_LOST: Final = 5
+SHARED: Final = "what failed while two of these lasted is counted at both"
 MOST_OF_A_FIELD: Final = 100
 """Characters of a value in a sentence."""
 WHOM: Final = ("node", "tier", "region", "server", "group")
@@ -42,11 +43,17 @@ class Consequence:
     before: tuple[float, float] | None = None
     """Of an operation after which fewer failed: the requests shortly before it, and how many of
     those failed."""
+    of: tuple[str, ...] = ()
+    """The clients who could notice, where others could not; nobody named: all of them."""
+    shared: bool = False
+    """Whether something else was broken meanwhile, for the same clients."""
 
 
-def clients_counts(record: Record, start_s: float, end_s: float) -> Counts:
-    """What all users' tiers did between two times (by whole samples)."""
-    clients = [tier["name"] for tier in record["status"]["tiers"] if tier["clients"]]
+def clients_counts(
+    record: Record, start_s: float, end_s: float, clients: Collection[str] = ()
+) -> Counts:
+    """What these tiers of clients (or all) did between two times (by whole samples)."""
+    clients = clients or _clients(record)
     total = Counts()
     for time_s, seconds, tiers in record["samples"]:
         if time_s > start_s and time_s - seconds < end_s:
@@ -56,20 +63,56 @@ def clients_counts(record: Record, start_s: float, end_s: float) -> Counts:
     return total
 
 
+def _clients(record: Record) -> list[str]:
+    return [tier["name"] for tier in record["status"]["tiers"] if tier["clients"]]
+
+
+def _who_notices(record: Record, words: Collection[str]) -> list[str]:
+    """The tiers of clients whose requests reach one that these words name, over whatever tiers; all
+    of them where it is not known which those are."""
+    status = record["status"]
+    tiers = {tier["name"]: {tier["name"], tier["group"]} for tier in status["tiers"]}
+    for node in status["nodes"]:
+        tiers.setdefault(node["tier"], set()).update((node["name"], node["region"]))
+    reached = {
+        tier
+        for tier, names in tiers.items()
+        if any(fnmatchcase(name, word) for name in names for word in words)
+    }
+    if not reached or "all" in words:
+        return _clients(record)
+    dials = {(source, target) for source, target in status["edges"]}
+    while more := {source for source, target in dials if target in reached} - reached:
+        reached |= more
+    return [name for name in _clients(record) if name in reached] or _clients(record)
+
+
 def consequences(record: Record) -> list[Consequence]:
     """One for each fault and each operation, in order."""
     faults = _faults(record)
     told = _follow_ups(record, faults)
     last_s = record["status"]["time_s"]
-    found = []
+    found: list[Consequence] = []
     for span, _ in faults:
         end_s = span["end_s"] if span["end_s"] is not None else last_s
         follow_ups = tuple(text for cause, text in told if cause is span)
         found.append(_consequence(record, span, min(last_s, end_s + 1), follow_ups))
+    found = [replace(each, shared=_is_shared(each, found)) for each in found]
     for span in record["spans"]:
         if span["kind"] == "operation":
             found.append(_operation(record, span))
     return sorted(found, key=lambda each: each.start_s)
+
+
+def _is_shared(fault: Consequence, faults: Sequence[Consequence]) -> bool:
+    """Whether another one lasted meanwhile that the same clients could notice."""
+    return any(
+        other is not fault
+        and other.start_s < (math.inf if fault.end_s is None else fault.end_s + 1)
+        and fault.start_s < (math.inf if other.end_s is None else other.end_s + 1)
+        and (not (fault.of and other.of) or bool({*fault.of}.intersection(other.of)))
+        for other in faults
+    )
 
 
 def _operation(record: Record, span: Mapping[str, Any]) -> Consequence:
@@ -78,7 +121,7 @@ def _operation(record: Record, span: Mapping[str, Any]) -> Consequence:
     later = (each for each in done if each > start_s)  # which has consequences of its own
     until_s = min(start_s + AFTERMATH_S, *later, math.inf)
     after = _consequence(record, {**span, "end_s": None}, until_s, ())
-    before = clients_counts(record, start_s - AFTERMATH_S, start_s)
+    before = clients_counts(record, start_s - AFTERMATH_S, start_s, after.of)
     if before.errors * after.requests > after.errors * before.requests:
         return replace(after, before=(before.requests, before.errors))
     return after
@@ -87,9 +130,11 @@ def _operation(record: Record, span: Mapping[str, Any]) -> Consequence:
 def _consequence(
     record: Record, span: Mapping[str, Any], until_s: float, follow_ups: tuple[str, ...]
 ) -> Consequence:
-    counts = clients_counts(record, span["start_s"], until_s)
+    clients = _who_notices(record, span.get("names", ()))
+    counts = clients_counts(record, span["start_s"], until_s, clients)
     paid = counts.requests, counts.errors, counts.quantile_s(0.99)
-    return Consequence(span["text"], span["start_s"], span["end_s"], *paid, follow_ups)
+    of = tuple(clients) if len(clients) < len(_clients(record)) else ()
+    return Consequence(span["text"], span["start_s"], span["end_s"], *paid, follow_ups, of=of)
 
 
 def _follow_ups(record: Record, faults: Sequence[Met]) -> list[tuple[Mapping[str, Any], str]]:
@@ -174,8 +219,10 @@ def _failover(record: Record, event: Mapping[str, Any], role: str) -> str:
     if cause is None:
         return f"{text}; nothing was broken just before (a planned switchover, or a slow moment)."
     took = duration(at_s - cause["start_s"])
-    counts = clients_counts(record, cause["start_s"], at_s + 1)
-    failed = f"{number(counts.errors)} of {number(counts.requests)} of the users' requests failed"
+    clients = _who_notices(record, (str(event.get("tier")),))
+    counts = clients_counts(record, cause["start_s"], at_s + 1, clients)
+    whose = "the users'" if len(clients) == len(_clients(record)) else f"{', '.join(clients)}'s"
+    failed = f"{number(counts.errors)} of {number(counts.requests)} of {whose} requests failed"
     return f"{text}, {took} after `{cause['text']}`. Until then {failed}."
 
 

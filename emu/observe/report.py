@@ -9,19 +9,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from emu.model.verdicts import VERDICTS
 from emu.observe import charts, explaining
 from emu.observe.charts import Line
 from emu.observe.drawing import draw as draw_tiers
+from emu.observe.explaining import SHARED
 from emu.observe.page import document, events_list
 from emu.observe.sampling import Counts
 from emu.observe.shown import EFFECTS, duration, number
 
-VERDICTS: Final[Mapping[str, tuple[str, str]]] = {
-    "passed": ("good", "Everything that was expected was seen."),
-    "failed": ("bad", "Not everything that was expected was seen."),
-    "untrusted": ("warn", "All was as expected, but this computer was too busy to be believed."),
-    "unknown": ("warn", "Not all that was expected could be judged: the run was not finished."),
-}
+STYLES: Final = {"passed": "good", "failed": "bad", "untrusted": "warn", "unknown": "warn"}
+"""Of verdicts."""
 Record = Mapping[str, Any]
 
 
@@ -42,7 +40,7 @@ def render(record: Record) -> str:
 
 def _verdict(record: Record) -> Iterable[str]:
     summary = record["summary"]
-    style, lead = VERDICTS[summary["verdict"]]
+    style, lead = STYLES[summary["verdict"]], VERDICTS[summary["verdict"]]
     yield f'<div class="verdict"><h1>{escape(summary["name"])}</h1>'
     yield f'<span class="badge {style}">{summary["verdict"]}</span>'
     yield f'<span class="soft">{summary["nodes"]} nodes, {duration(summary["ran_s"])}</span></div>'
@@ -184,12 +182,16 @@ def _faults(record: Record) -> Iterable[str]:
         if each.before is not None:
             requests, errors = each.before
             told += f"<li>before it {number(errors)} of {number(requests)} failed</li>"
+        whose = f"<li>figures of {escape(', '.join(each.of))}</li>" if each.of else ""
         yield f'<tr><td class="wrap">{escape(each.text)}</td><td>{each.start_s:.1f} s</td>'
         yield f'<td>{end}</td><td class="num">{number(each.requests)}</td>'
         yield f'<td class="num {style}">{number(each.errors)}</td>'
         yield f'<td class="num">{duration(each.p99_s)}</td>'
-        yield f'<td class="wrap"><ul class="told">{told}</ul></td></tr>'
-    yield "</tbody></table></div>"
+        yield f'<td class="wrap"><ul class="told">{whose}{told}</ul></td></tr>'
+    yield "</tbody></table>"
+    if any(each.shared for each in found):
+        yield f'<p class="soft">{SHARED[0].upper()}{SHARED[1:]}.</p>'
+    yield "</div>"
 
 
 def _data(record: Record) -> Iterable[str]:

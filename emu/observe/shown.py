@@ -21,6 +21,14 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 0.05 else f"{value:.2g}"
 
 
+def size(size_bytes: float) -> str:
+    """`512 B`, `4.1 kB`, `23 MB`, `1.5 GB`."""
+    for least, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size_bytes >= least:
+            return f"{number(size_bytes / least)} {unit}"
+    return f"{size_bytes:.0f} B"
+
+
 def shedding(node: Mapping[str, Any]) -> str:
     """`sheds 32/s of urgency 6 to 7`: what a node refuses, for more urgent work waits; or ""."""
     per_s, urgency = node.get("shed_per_s", 0.0), node.get("shed_from", 0)

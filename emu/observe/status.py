@@ -26,6 +26,15 @@ MAX_NODES: Final = 400
 """More nodes are summed up in their tiers only; those that are not up come first."""
 MAX_EVENTS: Final = 50
 MAX_ALERTS: Final = 20
+WORDS: Final = {
+    "rate/s": "Requests a second, over the last three seconds (of a balancer, which reads none: "
+    "each time a client speaks and its server answers).",
+    "err/s": "Those of them that failed.",
+    "wait": "Requests that have no answer yet.",
+    "cpu": "How busy the cores are that its tier declares (`cpu:`).",
+    "not trustworthy": "This computer is too busy just now: what is shown may be its doing.",
+}
+"""What is on `emu top` and the page."""
 
 Status = dict[str, Any]
 

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from emu.model import expectations, faults
+from emu.alerts import rules
+from emu.model import expectations, faults, verdicts
 from emu.model.kinds import known_kinds
 from emu.model.shaping import LinkDefaults, LinkOptions
 from emu.model.vocabulary import operations
+from emu.observe import facts, status
 from emu.reference import source
 from emu.reference.entries import Entry, OptionsOf, text_of
+from emu.running.instance import STATES
 from emu.running.targets import CHOICES, SELECTORS
 from emu.topology.loading import SECTIONS, OutsideOptions
 from emu.topology.tiers import TierOptions
@@ -168,6 +171,50 @@ def targets() -> list[Entry]:
     return [*words, *many]
 
 
+def alerts() -> list[Entry]:
+    """What may fire, beside emu or in a Prometheus."""
+    found = [each for each in rules.shipped() if isinstance(each, rules.Alert)]
+    return [
+        Entry(each.name, rules.in_general(f"{each.summary}. {each.description}"),
+              example=f"alert {each.name.removeprefix(rules.PREFIX)} fires within 10s of kill",
+              more="\n".join(_of_alert(each)))
+        for each in found
+    ]  # fmt: skip
+
+
+def _of_alert(alert: rules.Alert) -> list[str]:
+    lasts = f" for {rules.duration(alert.for_s)}" if alert.for_s else ""
+    return [
+        f"severity: {alert.severity}",
+        f"mend it: {rules.in_general(alert.mend)}",
+        f"fires while: `{alert.text}`{lasts}",
+    ]
+
+
+def words() -> list[Entry]:
+    """What people read on screens and pages, and may not know."""
+    told = [
+        *_terms(verdicts.VERDICTS, "a run's verdict", "emu up 05 --for 30s"),
+        *_terms(verdicts.WORDS, "the end of a run", "emu summary"),
+        *_terms(status.WORDS, "`emu top`, the page", "emu top"),
+        *_terms({state: f"{text[0].upper()}{text[1:]}." for state, text in STATES.items()},
+                "a node's state", "emu ps"),
+    ]  # fmt: skip
+    of: dict[tuple[str, str], list[str]] = {}
+    for word, kind in known_kinds().items():
+        own = {facts.title(each._asdict()): each.text for each in kind.facts} | dict(kind.words)
+        for pair in own.items():
+            of.setdefault(pair, []).append(word)
+    return told + [
+        Entry(name, text, example="emu ps", more=f"of: {', '.join(whose)}")
+        for (name, text), whose in of.items()
+    ]
+
+
+def _terms(texts: Mapping[str, str], of: str, example: str) -> list[Entry]:
+    return [Entry(name, text, example=example, more=f"of: {of}") for name, text in texts.items()]
+
+
 TOPICS: Final[Mapping[str, Callable[[], list[Entry]]]] = {
     "kind": kinds,
     "section": sections,
@@ -176,5 +223,7 @@ TOPICS: Final[Mapping[str, Callable[[], list[Entry]]]] = {
     "event": events,
     "metric": metrics,
     "expect": expected,
+    "alert": alerts,
+    "word": words,
 }
 """Topic → its entries. The command line adds its verbs."""

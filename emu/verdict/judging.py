@@ -6,7 +6,7 @@ must agree on is declared by its Kind. Nothing here knows a tier.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -47,6 +47,7 @@ PROGRESS_TIMEOUT_S: Final = 30.0
 """Within so long after healing every clients node has success again, or that is a failure."""
 AGREE_TIMEOUT_S: Final = 15.0
 POLL_S: Final = 0.25
+MOST_NAMED: Final = 4
 
 
 class Alerting(Protocol):
@@ -65,6 +66,11 @@ class Judge:
         self.cluster = cluster
         self.alerting: Alerting | None = None
         """Who looks at alerts, if anybody does."""
+        self.waits_for = ""
+        """While a run ends: what that waits for, in words."""
+        self.sample: Callable[[], Awaitable[None]] | None = None
+        """Who counts second by second counts once more: no later than the clients are asked, so
+        that neither has more failures than the other."""
         now_s = cluster.world.timers.now_s
         cluster.world.history = Recorder(
             now_s, by_time=cluster.world.in_processes,
@@ -81,9 +87,12 @@ class Judge:
         self.leading = Leading(cluster)
         cluster.events.listeners += [self.watch.look, self.leading.look]
 
-    async def interim(self, expect: Sequence[Expected], ran_s: float) -> dict[str, Any]:
-        """The numbers so far; nothing is stopped or checked, and what is unknown is no failure."""
-        return await self._summarize(expect, ran_s, {}, complete=False)
+    async def interim(
+        self, expect: Sequence[Expected], ran_s: float, *, sampled: bool = False
+    ) -> dict[str, Any]:
+        """The numbers so far; nothing is stopped or checked, and what is unknown is no failure.
+        `sampled`: they go with samples."""
+        return await self._summarize(expect, ran_s, {}, complete=False, sampled=sampled)
 
     async def hurry(self, expect: Sequence[Expected], ran_s: float) -> dict[str, Any]:
         """The end of a run that was ended by hand: if nothing is broken, the clients have a moment
@@ -105,16 +114,19 @@ class Judge:
         if was_broken:
             stuck += await self._wait_for_progress()
         if self.alerting is not None:
+            self.waits_for = "alerts that are expected to clear"
             await self.alerting.settle(to_clear(expect))
+        self.waits_for = f"clients, who read back what they wrote ({FINISH_TIMEOUT_S:g} s at most)"
         answers = await self._ask_clients("finish", FINISH_TIMEOUT_S)
         if not was_broken:
             stuck += _unanswered(answers)
         worked = await self._ask_clients("finish", FINISH_TIMEOUT_S, self._workers())
         stuck += _unread(answers)
+        fidelity = cluster.world.fidelity()  # nothing is measured any more, and judging takes time
+        self.waits_for = f"replicas to agree ({AGREE_TIMEOUT_S:g} s at most)"
         unlike = await self._check_states()
         flipped = any(each.get("flip_bit") for each in cluster.timeline)
         damaged = flipped or not cluster.world.honest_disks
-        fidelity = cluster.world.fidelity()  # judging a long history holds the loop, after it all
         await cluster.in_force()  # all that was seen elsewhere is told by then
         if self._folding is not None:
             await self._folding.wait()
@@ -161,6 +173,7 @@ class Judge:
         give_up_s = self._now_s() + HEALED_TIMEOUT_S
         while self._now_s() < give_up_s:
             down = [name for name, instance in cluster.instances.items() if instance.state != "up"]
+            self.waits_for = f"{_some(down)} to be up ({HEALED_TIMEOUT_S:g} s at most)"
             if not down and not cluster.active:
                 return []
             await cluster.operator.sleep(POLL_S)
@@ -181,6 +194,8 @@ class Judge:
                     del waiting[name]
                 else:
                     waiting[name] = f"failures by reason: {answer['reasons'] or 'none, it hangs'}"
+            most = f"{PROGRESS_TIMEOUT_S:g} s at most"
+            self.waits_for = f"a request of {_some(waiting)} to be answered well ({most})"
             await self.cluster.operator.sleep(POLL_S)
         bound = f"{PROGRESS_TIMEOUT_S:g} s after healing, at {self._now_s():.3f} s,"
         return [
@@ -298,12 +313,15 @@ class Judge:
         kept: Kept | None = None,
         permitted: int = 0,
         complete: bool = True,
+        sampled: bool = True,
         fidelity: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         cluster = self.cluster
+        described = await self._describe()
+        if sampled and self.sample is not None:
+            await self.sample()
         silent = [name for name in self._clients() if name not in answers]
         answers = {**answers, **await self._ask_clients("summary", ANSWER_S, silent)}
-        described = await self._describe()
         kept = kept or Kept()
         self_counting = [
             cluster.instances[name].spec.tier for name, each in answers.items() if "lost" in each
@@ -395,6 +413,12 @@ def _aligned(logs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
         ]
         for name, each in logs.items()
     }
+
+
+def _some(names: Collection[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return ", ".join([*names][:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _state_checks(topology: Topology) -> list[tuple[StateCheck, tuple[str, ...]]]:

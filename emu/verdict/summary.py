@@ -9,18 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from emu.model.expectations import Expected, evaluate, missed
+from emu.model.verdicts import FAILED, PASSED, UNKNOWN, UNTRUSTED
 from nodes.parts.histogram import LogHistogram
 
-PASSED: Final = "passed"
-FAILED: Final = "failed"
-UNTRUSTED: Final = "untrusted"
-"""Everything expected was seen, but the laptop was too busy for it to mean much."""
 MAX_SHOWN_LOST: Final = 100
 UNTOLD: Final = "not known before the end"
 """What an expectation says that was not measured yet, in a run that was not ended in order."""
 MAX_REASONS: Final = 5
-UNKNOWN: Final = "unknown"
-"""Nothing expected was missed, but the run was ended before all of it could be measured."""
 
 
 def summarize(

@@ -51,10 +51,12 @@ KIND: Final = Kind(
     mistakes=_unfit,
     reaches=reach.STATES,
     facts=(
-        Fact("scales", ("ps", "top", "page")),
-        Fact("current", ("page",)),
-        Fact("wanted", ("ps", "top", "page")),
-        Fact("why", ("page",)),
+        Fact(
+            "scales", ("ps", "top", "page"), text="The tier that it has more or fewer members of."
+        ),
+        Fact("current", ("page",), text="How many members that tier has."),
+        Fact("wanted", ("ps", "top", "page"), text="How many members it wants that tier to have."),
+        Fact("why", ("page",), text="What made it want so many."),
     ),
     marks=(Mark("scaling", "scaling", "scales {scales} from {was} to {nodes}"),),
 )

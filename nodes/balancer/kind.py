@@ -51,7 +51,14 @@ KIND: Final = Kind(
     passes=(BALANCES,),
     visited=True,
     mistakes=_useless_weights,
-    facts=(Fact("sessions", ("ps", "top", "page")), Fact("refused", ("top", "page"))),
+    facts=(
+        Fact("sessions", ("ps", "top", "page"), text="Connections of clients that are open now."),
+        Fact(
+            "refused",
+            ("top", "page"),
+            text="Connections that it refused: no server was up, or too many waited.",
+        ),
+    ),
     cautions={"public-private": _ways_around},
     reaches=reach.STATES,
     varied={"max_queue": (1, 16), "queue_timeout_s": (0.5,)},

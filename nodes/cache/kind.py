@@ -35,11 +35,26 @@ EVENTS: Final = {
     "cache not filled": "What was fetched could not be kept in the cache; its reader has it.",
 }
 FACTS: Final = (
-    Fact("hit_ratio", ("ps", "top", "page")),
-    Fact("entries", ("ps", "page")),
-    Fact("bytes", ("page",)),
-    Fact("fresh", ("ps", "page")),
+    Fact(
+        "hit_ratio",
+        ("ps", "top", "page"),
+        text="The share of the reads that it answered from what it holds, since it started.",
+    ),
+    Fact("entries", ("ps", "page"), text="Values that it holds now."),
+    Fact("bytes", ("page",), text="What they take of its `capacity`."),
+    Fact(
+        "fresh",
+        ("ps", "page"),
+        text="Whether it hears the database's log: if not, for `max_stale`, it shows nothing.",
+    ),
 )
+WORDS: Final = {
+    "gutter": "The few nodes (`kind: cache_gutter`) that stand in for dead ones of a cache; while "
+    "all live, they hear only of what is deleted.",
+    "lease": "The right to fill a key, which one of those who miss it has; the others wait.",
+    "cold": "A cache that holds little yet, so that most reads go on to the database.",
+    "flushed": "All that a cache held is thrown away: it is cold again.",
+}
 MARKS: Final = (
     Mark("cache node away", "cache away", "loses cache node {server}"),
     Mark("cache node back", "", "has cache node {server} back"),
@@ -57,6 +72,7 @@ CACHE: Final = Kind(
     stores=True,
     mistakes=_unfit,
     facts=FACTS,
+    words=WORDS,
     marks=MARKS,
     operations=OPERATIONS,
     workloads=WORKLOADS,
@@ -80,6 +96,7 @@ GUTTER: Final = Kind(
     stores=True,
     mistakes=_unfit,
     facts=FACTS,
+    words=WORDS,
     marks=MARKS,
     operations=OPERATIONS,
 )

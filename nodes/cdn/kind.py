@@ -39,7 +39,17 @@ KIND: Final = Kind(
     edges=(Edge(ORIGIN, (PURGE,), outside=True),),
     passes=(ORIGIN,),
     visited=True,
-    facts=(Fact("hits", ("ps", "top", "page")), Fact("objects", ("ps", "page"))),
+    facts=(
+        Fact("hits", ("ps", "top", "page"), text="The share of answers that took no origin."),
+        Fact("objects", ("ps", "page"), text="Answers of the origin that it keeps now."),
+    ),
+    words={
+        "shield": "A tier of edges between the others and the origin, which it alone asks.",
+        "purge": "What is kept of a page is thrown away before its time, at every edge.",
+        "stale": "Kept for longer than it is fresh, and shown where the origin fails, or is asked "
+        "meanwhile.",
+        "origin": "Where an edge gets what it does not keep: the tier behind it.",
+    },
     cautions={"public-private": _ways_around},
     marks=(
         Mark("origin left alone", word="origin", text="leaves its origin alone"),

@@ -88,7 +88,14 @@ KIND: Final = Kind(
     mistakes=_unknown_places,
     look=_dig,
     hosts=_hosts,
-    facts=(Fact("given", ("ps", "page")), Fact("withheld", ("ps", "top", "page"))),
+    facts=(
+        Fact("given", ("ps", "page"), text="Addresses that it gives out now."),
+        Fact(
+            "withheld",
+            ("ps", "top", "page"),
+            text="Addresses that it does not give out, because their checks fail.",
+        ),
+    ),
     marks=(
         Mark("address withdrawn", "withdrawn", text="withdraws {server}"),
         Mark("address restored", "restored", text="gives {server} again"),
@@ -108,5 +115,11 @@ RESOLVER: Final = Kind(
     mistakes=_unknown_hosts,
     joined=_with_hosts,
     hosts=lambda config: config.hosts,
-    facts=(Fact("hit_ratio", ("ps", "page")),),
+    facts=(
+        Fact(
+            "hit_ratio",
+            ("ps", "page"),
+            text="The share of the questions that it answered from what it remembers.",
+        ),
+    ),
 )

@@ -29,6 +29,7 @@ from nodes.replica.kind import (
     LEADER,
     MARKS,
     ROLES,
+    WORDS,
     disks_to_spare,
     unknown_preferences,
 )
@@ -93,6 +94,7 @@ COORDINATOR: Final = Kind(
     stores=True,
     cautions=CAUTIONS,
     roles=ROLES,
+    words=WORDS,
     leader=LEADER,
     reaches=reach.COORDINATOR,
     reaches_together=TOGETHER,
@@ -127,6 +129,7 @@ SHARD: Final = Kind(
     mistakes=unknown_preferences,
     cautions=CAUTIONS,
     roles=ROLES,
+    words=WORDS,
     leader=LEADER,
     votes_with=votes_with,
     reaches=reach.SHARD,
@@ -135,7 +138,10 @@ SHARD: Final = Kind(
     disks_to_spare=disks_to_spare,
     alarming=ALARMING,
     damaged=DAMAGED,
-    facts=(*FACTS, Fact("slots", ("ps", "page"))),
+    facts=(
+        *FACTS,
+        Fact("slots", ("ps", "page"), text="How many of the 16384 slots of keys the shard owns."),
+    ),
     marks=MARKS,
     labels=LABELS,
     checks=(

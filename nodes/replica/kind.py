@@ -20,13 +20,44 @@ from nodes.replica.snapshot_files import SNAPSHOT
 from protocols.replication.replica import PRIMARY
 
 ROLES: Final = (PRIMARY, "replica")
-LEADER: Final = Leader(PRIMARY, PROMOTED, "voters", "detection_timeout_s", "serves", FILLED)
-FACTS: Final = (
-    Fact("epoch", ("ps", "page")),
-    Fact("lsn", ("ps",)),
-    Fact("lag_s", ("ps", "top", "page"), of_others="lags_s"),
-    Fact("disk", ("ps", "page")),
+LEADER: Final = Leader(
+    PRIMARY, PROMOTED, "voters", "detection_timeout_s", "serves", FILLED, ("applied_lsn", "lsn")
 )
+FACTS: Final = (
+    Fact(
+        "epoch",
+        ("ps", "page"),
+        text="How often the group has elected somebody to lead it, as far as this member knows.",
+    ),
+    Fact("lsn", ("ps",), text="The number of the last record in its log (log sequence number)."),
+    Fact(
+        "lag_s",
+        ("ps", "top", "page"),
+        of_others="lags_s",
+        text="How old its state may be: it has all that was acknowledged so long ago.",
+    ),
+    Fact(
+        "disk",
+        ("ps", "page"),
+        text="`full` while its disk takes no more records: writes are refused.",
+    ),
+)
+WORDS: Final = {
+    "primary": "The member that leads its group: it alone takes writes, in one order for all.",
+    "replica": "A member that repeats what the primary does, and may be elected when that is gone.",
+    "candidate": "A member that has heard no primary for `detection_timeout`, and asks for votes.",
+    "follower": "What elections call a member that follows the primary of its epoch: a replica.",
+    "quorum": "More than half of those who vote: who is elected, and (`ack: quorum`) what is "
+    "acknowledged, is known to so many that any two such majorities share a member.",
+    "learner": "A member that follows the log and does not vote: a spare, or one that catches up.",
+    "witness": "A member that votes and keeps no data: it makes a majority possible.",
+    "voter": "A member whose vote counts in elections, and whose copy counts for `ack: quorum`.",
+    "promoted": "It was elected: it leads its group from then on.",
+    "failover": "Another member leads the group after its primary was gone.",
+    "acknowledged": "Told to be done: whoever wrote may count on it (`ack` says what it is worth).",
+    "divergent": "Records that a former primary has and its group does not: they are cut from its "
+    "log when it comes back, and saved beside it.",
+}
 DAMAGED: Final = (LOG, SNAPSHOT)
 LEAST_DETECTION_S: Final = 0.01
 """Heartbeats come several times as often: below, they would be all that a laptop does."""

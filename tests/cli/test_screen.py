@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from emu.cli.screen import by_itself, summary_screen, to_break
+from emu.cli.screen import by_itself, old_disks, summary_screen, to_break
 from emu.running.instance import Instance
 from emu.topology.loading import loads
 
@@ -42,6 +42,20 @@ def test_it_breaks_the_server_behind_all_others_and_the_first_that_keeps_data(
     text: str, commands: list[str]
 ) -> None:
     assert tried(text) == commands
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        (None, []),
+        ((0, 800), ["the disks of earlier runs, 800 B: --fresh"]),
+        ((1, 41_000), ["the disks of an earlier run, 41 kB: --fresh"]),
+        ((12, 22_900_000), ["the disks of 12 earlier runs, 23 MB: --fresh"]),
+    ],
+)
+def test_the_first_screen_says_whose_disks_a_run_goes_on_with(kept: Any, told: list[str]) -> None:
+    lines = list(old_disks(kept))
+    assert len(lines) == len(told) and all(text in lines[0] for text in told)
 
 
 def planned(text: str) -> str:

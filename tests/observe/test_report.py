@@ -86,6 +86,37 @@ def test_an_operation_is_told_with_what_it_cost_or_what_it_mended(told: dict[str
     assert errors / requests > healed.errors / healed.requests
 
 
+def test_a_fault_says_the_figures_of_those_who_could_notice_it(told: dict[str, Any]):
+    """Of three sites side by side each fault told the figure of all three."""
+    record = copy.deepcopy(told)
+    tiers, users = (
+        record["status"]["tiers"],
+        next(each for each in record["status"]["tiers"] if each["clients"]),
+    )
+    tiers.append({**users, "name": "others"})
+    record["status"]["edges"].append(["others", "web"])
+    for _, _, counts in record["samples"]:
+        counts["others"] = counts.get(users["name"], [0, 0, []])
+    both, one = explaining.consequences(record), explaining.consequences(told)
+    assert [each.of for each in both] == [(), ()]
+    assert [each.requests for each in both] == [2 * each.requests for each in one]
+    record["status"]["edges"][-1] = ["others", "elsewhere"]
+    apart = explaining.consequences(record)
+    assert [each.of for each in apart] == [(users["name"],)] * 2
+    assert [each.requests for each in apart] == [each.requests for each in one]
+    assert not any(each.shared for each in apart)
+
+
+def test_faults_that_last_together_say_that_they_share_what_failed(told: dict[str, Any]):
+    record = copy.deepcopy(told)
+    kill = next(span for span in record["spans"] if span["kind"] == "fault")
+    record["spans"].append(
+        {**kill, "start_s": kill["start_s"] + 1, "text": "kill web", "names": []}
+    )
+    assert [each.shared for each in explaining.consequences(record)] == [True, True, False]
+    assert explaining.SHARED[1:] in render(record)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

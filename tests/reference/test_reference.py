@@ -16,7 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import emu
-from emu.cli import explain, faulting, operating
+from emu.cli import explain, faulting, operating, output
 from emu.cli.verbs import app
 from emu.model import expectations
 from emu.model.kinds import known_kinds
@@ -168,6 +168,24 @@ def test_every_metric_has_a_name_and_a_sentence_in_the_source() -> None:
         assert each.name.endswith("_total") or each.kind != "counter", each.name
 
 
+# --- words on screens -----------------------------------------------------------------------------
+
+
+def test_what_a_screen_says_of_a_node_is_explained() -> None:
+    """Columns of `ps`, roles, states: who reads a word on the screen can look it up."""
+    words = {each.name for each in book.words()}
+    for kind in known_kinds().values():
+        assert [each.key for each in kind.facts if not each.text] == []
+        assert [role for role in kind.roles if role not in words] == []
+    assert {*output.STATE_STYLES} <= words
+
+
+def test_every_alert_is_explained_with_or_without_its_prefix() -> None:
+    for name in ("EmuReplicaLag", "ReplicaLag"):
+        told = ask(name)
+        assert told.exit_code == 0 and "mend it: `emu start REPLICA`" in told.output
+
+
 # --- the pages, and the command -------------------------------------------------------------------
 
 
@@ -195,6 +213,8 @@ def ask(*words: str) -> Any:
         (("fault", "slow"), "example: emu slow 'one web' --latency 0.1s --for 5s"),
         (("slow.latency",), "Added in each direction, if not `one_way`."),
         (("verb", "up"), "--strict  true | false"),
+        (("quorum",), "any two such majorities"),
+        (("untrusted",), "of: a run's verdict"),
         (("promoted",), "example: {on: promoted, after: 1s, kill: one web}"),
         (("event", "hot-key"), "A key takes a fifth or more"),
         (("requests_total",), "rate(emu_requests_total[1m])"),

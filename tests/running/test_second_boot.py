@@ -7,8 +7,8 @@ from pathlib import Path
 
 from emu.live.world import LiveWorld
 from emu.operations.inject import inject
+from emu.running.serving import until_they_serve
 from emu.running.supervisor import Cluster
-from emu.session import until_led
 from emu.topology.loading import loads
 
 TIERS = """
@@ -26,7 +26,7 @@ async def order_of_boot(folder: Path) -> list[str]:
         LiveWorld(7, folder, temporary=False) as world,
         Cluster(world, loads(TIERS), events=world.events, inject=inject) as cluster,
     ):
-        await cluster.boot(partial(until_led, cluster))
+        await cluster.boot(partial(until_they_serve, cluster))
         assert list(dict.fromkeys(name.rpartition("-")[0] for name in cluster.instances)) == [
             "lb", "web", "db", "asking",
         ]  # fmt: skip

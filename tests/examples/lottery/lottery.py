@@ -223,8 +223,12 @@ LOTTERY = Kind(
     peers=True,
     stores=True,
     roles=replicated.ROLES,
+    words=replicated.WORDS,
     leader=replicated.LEADER,
-    facts=(*replicated.FACTS, Fact("next", ("ps", "page"))),
+    facts=(
+        *replicated.FACTS,
+        Fact("next", ("ps", "page"), text="The next number that it will draw."),
+    ),
     marks=replicated.MARKS,
     cautions=replicated.CAUTIONS,
     damaged=replicated.DAMAGED,

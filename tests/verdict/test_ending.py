@@ -1,0 +1,56 @@
+"""How a run ends: its figures are of one moment."""
+
+from __future__ import annotations
+
+from emu.observe.sampling import Sampler
+from emu.scenario import Scenario, run
+from emu.topology.loading import loads
+from emu.verdict.judging import Judge
+
+FILE = """
+tiers: {web: {kind: web, uses: db, public: true}, db: {kind: database, nodes: 3}}
+users: {local: {rate: 80/s, visits: web, retries: 0}}
+"""
+FAILING = f"""links: {{defaults: {{within: 9ms}}}}
+{FILE.replace("retries: 0", "retries: 0, timeout: 1ms")}"""
+
+
+def test_no_more_failures_are_told_of_faults_than_of_the_run() -> None:
+    """Hurried, while a node hangs that is asked what it is: 6 of 213 failed, beside 3 errors."""
+
+    async def script(c: Scenario) -> None:
+        sampler, judge = Sampler(c.cluster), Judge(c.cluster)
+        judge.sample = sampler.sample
+        c.cluster.nursery.start_soon(sampler.run)
+        await c.sleep(3)
+        await c.kill("web")
+        await c.pause("db-3")
+        await c.sleep(1.8)
+        summary = await judge.hurry((), 5.0)
+        sampled = sum(each.tiers["users-local"].errors for each in sampler.samples)
+        assert summary["errors"] >= sampled > summary["errors"] - 10 > 50
+
+    run(script, loads(FILE))
+
+
+def test_what_an_end_waits_for_is_known_meanwhile() -> None:
+    """Thirty seconds of silence look as if it hung."""
+
+    async def script(c: Scenario) -> None:
+        judge = Judge(c.cluster)
+        await c.slow("web", for_s=1)
+        await c.sleep(2)
+        seen: dict[str, None] = {}
+
+        async def look() -> None:
+            while True:
+                seen[judge.waits_for] = None
+                await c.cluster.operator.sleep(0.5)
+
+        c.cluster.nursery.start_soon(look)
+        await judge.finish((), 1.0)
+        texts = list(seen)
+        assert any("a request of users-local-1 to be answered well (30 s at" in t for t in texts)
+        assert any("clients, who read back" in text for text in texts)
+
+    run(script, loads(FAILING))
