@@ -26,6 +26,7 @@ from emu.running import doors, logs, views
 from emu.running.active import ActiveFault
 from emu.running.asking import ask_each
 from emu.running.handle import DRAIN_TIMEOUT_S
+from emu.running.instance import lives
 from emu.running.leaders import leaderless
 from emu.running.operator import ADMIN_LIMITS
 from emu.running.supervisor import Cluster
@@ -138,9 +139,9 @@ class ControlServer:
         faults that were `undone` by it, whether it `lasts`, and who of those that it ended is
         started again when it fails (`restarts`), and now is not."""
         cluster, fault = self.cluster, self._fault(record)
-        before, active = views.lives(cluster), dict(cluster.active)
+        before, active = lives(cluster.instances), dict(cluster.active)
         number = await cluster.inject(fault, for_s=for_s)
-        after = views.lives(cluster)
+        after = lives(cluster.instances)
         changed = {name: life[0] for name, life in after.items() if before.get(name) != life}
         return {
             "number": number,

@@ -317,6 +317,9 @@ OF_LINKS: Final = ("slow", "loss", "throttle", "partition")
 PASSING: Final = ("start", "restart", "unpause", "call", "heal")
 """Verbs that leave nothing to undo: `for` makes no sense of them."""
 
+OF_LIVES: Final = ("start", "unpause", "scale", "heal")
+"""Verbs that come to nothing where nobody lives otherwise for them, and no fault ends."""
+
 
 def to_record(fault: Fault) -> dict[str, Any]:
     """The fault as plain data: `{"verb": ..., **fields}`; `from_record` reads it back."""

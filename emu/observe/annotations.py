@@ -40,7 +40,8 @@ def spans(
     of the cluster, which bring operations and events."""
     operations = operations_of(kinds)
     breaking = [verb for verb, word in verbs_of(operations).items() if word.breaks]
-    found = [_fault(each, each["number"] in active, each["verb"] in breaking) for each in timeline]
+    done = [each for each in timeline if not each.get("idle")]
+    found = [_fault(each, each["number"] in active, each["verb"] in breaking) for each in done]
     told = list(events)
     marks = {mark.event: mark.word for kind in kinds for mark in kind.marks if mark.word}
     marks |= {mark.event: mark.word for mark in OWN_MARKS}

@@ -18,7 +18,7 @@ MAX_VALUE_CHARS: Final = 160
 BETWEEN: Final = "  "
 MOST_NAMED: Final = 6
 """Of the nodes that a fault takes; of more, it is told how many."""
-UNSHOWN: Final = frozenset({"number", "at_s", "ended_s", "for_s", "verb", "affected"})
+UNSHOWN: Final = frozenset({"number", "at_s", "ended_s", "for_s", "verb", "affected", "idle"})
 
 
 def fields(event: Mapping[str, Any]) -> str:

@@ -89,10 +89,21 @@ class Faults:
         self._timers = timers
         self._log = log
 
-    def begun(self, fault: Fault, undo: Undo | None, began_s: float, for_s: float | None) -> int:
-        """Remember a fault that was done; it lasts if something undoes it. Returns its number."""
+    def begun(
+        self,
+        fault: Fault,
+        undo: Undo | None,
+        began_s: float,
+        for_s: float | None,
+        *,
+        idle: bool = False,
+    ) -> int:
+        """Remember a fault that was done; it lasts if something undoes it. `idle`: it came to
+        nothing, as all was so already. Returns its number."""
         number = len(self.timeline) + 1
         record = {"number": number, "at_s": round(began_s, 6), **to_record(fault)}
+        if idle:
+            record["idle"] = True
         self.timeline.append(record)
         if for_s is not None:
             record["for_s"] = for_s

@@ -54,6 +54,8 @@ async def _refresh_role(instance: Instance, told: list[tuple[str, str, Any]]) ->
     except RpcError:
         instance.role, instance.facts = "", {}
     else:
+        if not instance.running:
+            return  # it died meanwhile: it leads nobody
         instance.role = str(facts.get("role", ""))
         kind = instance.placement.kind
         known = kind.facts

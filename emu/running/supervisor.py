@@ -23,7 +23,7 @@ from emu.running.active import Faults, UnderWay, Undo
 from emu.running.directory import DirectoryConfig, Listing, Membership
 from emu.running.handle import ASK_TIMEOUT_S, DRAIN_TIMEOUT_S, MakeRunner
 from emu.running.in_process import InProcess
-from emu.running.instance import Instance
+from emu.running.instance import Instance, lives
 from emu.running.operator import Operator
 from emu.running.scaling import Scaling
 from emu.running.targets import Candidate, needs_roles, resolve
@@ -340,9 +340,11 @@ class Cluster:
         if for_s is not None:
             units.check_value("for_s", for_s)
         now_s = self.world.timers.now_s()
+        before = lives(self.instances), [*self.active]
         undo = await self._inject(self, fault)
         await self.in_force()
-        number = self._faults.begun(fault, undo, now_s, for_s)
+        idle = fault.verb in faults.OF_LIVES and before == (lives(self.instances), [*self.active])
+        number = self._faults.begun(fault, undo, now_s, for_s, idle=idle)
         if for_s is not None and undo is not None:
             self.nursery.start_soon(self._undo_later, number, for_s)
         return number

@@ -48,14 +48,6 @@ def ps_row(cluster: Cluster, instance: Instance) -> dict[str, Any]:
     }
 
 
-def lives(cluster: Cluster) -> dict[str, tuple[str, int]]:
-    """Of each node its state and how often it was started: alike as long as it lives."""
-    return {
-        name: (instance.shown_state, instance.generation)
-        for name, instance in cluster.instances.items()
-    }
-
-
 def kinds(topology: Topology) -> dict[str, dict[str, Any]]:
     """What the kinds of the tiers say to whoever shows them, by their words, as plain data."""
     return {
