@@ -100,8 +100,36 @@ def check_monotonic_writes(operations: Sequence[Operation]) -> Iterator[Finding]
         last[operation.process] = operation
 
 
+def check_written(operations: Sequence[Operation]) -> Iterator[Finding]:
+    """No process reads what nobody had begun to write by then. Before that nothing was there,
+    and no element."""
+    grows = _only_grows(operations)
+    first: dict[Any, int] = {}
+    """Of each value, where the first that may have made it began."""
+    for operation in operations:
+        made = _made(operation)
+        if grows and made is ANYTHING:
+            made = freeze(operation.value)
+        if made is not NOTHING:
+            first[made] = min(operation.begin, first.get(made, operation.begin))
+    for operation in _in_session_order(operations):
+        if operation.f not in READS:
+            continue
+        key = freeze if grows else _value
+        for each in (operation.result or ()) if grows else (operation.result,):
+            begun = (first.get(made, operation.end) for made in (key(each), ANYTHING))
+            if each not in (None, []) and min(begun) >= operation.end:
+                text = (
+                    f"{operation.process} read {show(operation.result)} at "
+                    f"{at(operation.completed_s)}: nobody had written {show(each)} by then"
+                )
+                yield Finding(text, (operation,))
+                break
+
+
 def check_session(operations: Sequence[Operation]) -> Iterator[Finding]:
     """All session guarantees."""
+    yield from check_written(operations)
     yield from check_read_your_writes(operations)
     yield from check_monotonic_reads(operations)
     yield from check_monotonic_writes(operations)

@@ -38,6 +38,24 @@ def test_a_process_does_not_read_backwards():
     assert "r read 1 at 8 s, older than 2 that it had read at 6 s" in text
 
 
+def test_nobody_reads_what_nobody_wrote():
+    text = anomaly(did("a", "write", 1), saw("b", "read", 7), model="register", guarantee="session")
+    assert "b read 7 at 4 s: nobody had written 7 by then" in text
+    later = (saw("b", "read", 7), did("a", "write", 7))
+    assert not is_valid(*later, model="register", guarantee="session")
+    lists = (did("a", "append", 1), saw("b", "read", [1, 3]))
+    assert "nobody had written 3" in anomaly(*lists, model="list-append", guarantee="session")
+
+
+def test_what_may_have_been_written_may_be_read():
+    unheard = (invoke("a", "write", 7), saw("b", "read", 7))
+    assert is_valid(*unheard, model="register", guarantee="session")
+    changed = (did("a", "set", "x"), invoke("a", "append", "y"), saw("b", "get", "xy"))
+    assert is_valid(*changed, model="kv", guarantee="session")
+    assert is_valid(saw("b", "read", None), model="register", guarantee="session")
+    assert is_valid(saw("b", "read", []), model="list-append", guarantee="session")
+
+
 def test_null_may_come_back_where_something_deletes():
     assert is_valid(
         did("w", "set", 1), saw("r", "get", 1), invoke("x", "delete"), saw("r", "get", None),

@@ -111,7 +111,8 @@ def is_explained(operations: Sequence[Operation], guarantee: str) -> bool:
 def sees(
     client: Any, operations: Sequence[Operation], order: Any, states: list[Any], guarantee: str
 ) -> bool:
-    """Each of its reads takes the earliest state that it may: those behind stay possible."""
+    """Each of its reads takes the earliest state that it may: those behind stay possible. Nobody
+    reads what has not begun."""
     own_writes = guarantee != "monotonic-reads"
     backwards = guarantee == "read-your-writes"
     least = read_least = 0
@@ -124,9 +125,11 @@ def sees(
         begin = least if backwards else max(least, read_least)
         fits = effect(operation)
         assert fits is not None
+        begun = [each.begin < operation.end for each in order]
         place = next(
-            (at for at in range(begin, len(states)) if fits.apply(states[at]) is not ILLEGAL), None
-        )
+            (at for at in range(begin, len(states))
+             if all(begun[:at]) and fits.apply(states[at]) is not ILLEGAL), None
+        )  # fmt: skip
         if place is None:
             return False
         read_least = max(read_least, place)
