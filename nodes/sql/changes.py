@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 import msgpack
 
+from nodes.sql.replaced import Replacing
 from protocols.errors import RpcError
 
 INSERT: Final = 1
@@ -143,11 +144,17 @@ class Noted:
         self._changes: list[tuple[int, str, Sequence[int], list[Any]]] = []
         self._unseen: dict[str, dict[int, bool]] = {}
         """Of tables that the hook cannot show: the rows touched, and whether they were there."""
+        self._replacing = Replacing()
         self.size_bytes = 0
         """About how much a record of them takes."""
 
     def clear(self) -> None:
         self._changes, self._unseen, self.size_bytes = [], {}, 0
+        self._replacing.clear()
+
+    def begin_statement(self) -> None:
+        """What is noted from now on is another statement's of the transaction."""
+        self._replacing.clear()
 
     def note(self, update: apsw.PreUpdate) -> None:
         """The hook: one row is about to change. Raises RpcError."""
@@ -156,10 +163,15 @@ class Noted:
         if layout.rowid and update.rowid_new == LAST_ROWID and update.op != "DELETE":
             why = f"rowid {LAST_ROWID} is the last: SQLite would draw those of later rows by chance"
             raise RpcError("refused", f"{table}: {why}")
+        what = update.op
+        if update.depth or what == "DELETE" or self._replacing.is_near:
+            key = () if what == "INSERT" else tuple(_key(layout, update))
+            if self._replacing.loses(update, key, is_blind=layout.is_blind):
+                why = "REPLACE deleted a row, and what that set off changed the row being updated"
+                raise RpcError("refused", f"{table}: {why}: delete what is in its way before")
         if layout.is_blind:
             self._touch(table, update)
             return
-        what = update.op
         places: tuple[int, ...] = ()
         if what == "INSERT":
             new = update.new or ()

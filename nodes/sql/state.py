@@ -375,6 +375,7 @@ class SqlState:
     ) -> dict[str, Any]:
         sql, params, guard = statement
         noted_bytes = self._noted.size_bytes
+        self._noted.begin_statement()
         result = self._run(sql, params)
         changed_schema = self._rules.did
         if not changed_schema and (result["columns"] or self._noted.size_bytes > noted_bytes):

@@ -24,7 +24,7 @@ HOUSE = re.compile(
     "PRIMARY KEY that is NOT NULL|AUTOINCREMENT|hide the rowid|must be STORED|stopped: |too large"
     "|too_large|rowid [0-9]+ is the last|not UTF-8|no UTF-8|not allowed|too complex"
     "|schema changes into a batch|belongs to the database|names too much|: too many |: at most "
-    "|leaves undefined"
+    "|leaves undefined|REPLACE deleted"
 )
 """What we refuse and SQLite would do."""
 LOOK_EVERY = 100
