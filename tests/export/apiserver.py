@@ -13,9 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from tests.bench import free_port
+from tests.golang import KEPT, Module
 from tests.peers import need
 
 MINOR: Final = "36.3"
@@ -23,8 +22,6 @@ MINOR: Final = "36.3"
 GIVEN: Final = "EMU_KUBE_APISERVER"
 PATIENCE_S: Final = 300.0
 """It answers 2 s after its start; many minutes later on a computer that others keep busy."""
-QUICKLY: Final = ("-gcflags=all=-N -l", "-ldflags=-s -w")
-"""Not optimised: it is asked little."""
 MAIN: Final = """package main
 
 import (
@@ -43,39 +40,26 @@ def binary() -> str:
     is not there (12 minutes of one core, 2 GB of modules)."""
     if given := os.environ.get(GIVEN):
         return given
-    path = Path.home() / ".cache" / "emu" / f"kube-apiserver-1.{MINOR}"
+    path = KEPT / f"kube-apiserver-1.{MINOR}"
     if not path.exists():
-        how = f"Go 1.26 builds a kube-apiserver; or name one by {GIVEN}"
-        _build(need("go", install=how), path)
+        _build(path)
     return str(path)
 
 
-def _build(go: str, path: Path) -> None:
+def _build(path: Path) -> None:
     """Kubernetes' own go.mod names its libraries by folders beside it: a module of ours replaces
     them by those that were published."""
-    folder = path.parent / "build"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "main.go").write_text(MAIN)
-    (folder / "go.mod").unlink(missing_ok=True)
-
-    def run(*words: str) -> str:
-        env = {**os.environ, "GOFLAGS": "-p=2 -mod=mod -buildvcs=false", "GOGC": "400"}
-        done = subprocess.run([go, *words], cwd=folder, env=env, capture_output=True, text=True,
-                              check=False)  # fmt: skip
-        if done.returncode:
-            pytest.skip(f"go {words[0]} does not build it: {done.stderr[-500:]}")
-        return done.stdout
-
+    how = f"Go 1.26 builds a kube-apiserver; or name one by {GIVEN}"
+    module = Module("apiserver", MAIN, install=how)
     kubernetes = f"k8s.io/kubernetes@v1.{MINOR}"
-    run("mod", "init", "example.test/apiserver")
-    told = json.loads(run("mod", "download", "-json", kubernetes))
-    theirs = json.loads(run("mod", "edit", "-json", told["GoMod"]))
+    told = json.loads(module.run("mod", "download", "-json", kubernetes))
+    theirs = json.loads(module.run("mod", "edit", "-json", told["GoMod"]))
     ours = [f"-require={kubernetes}", f"-require=k8s.io/component-base@v0.{MINOR}"]
     for each in theirs["Replace"]:
         library = each["Old"]["Path"]
         ours.append(f"-replace={library}={library}@v0.{MINOR}")
-    run("mod", "edit", *ours)
-    run("build", *QUICKLY, "-o", str(path), ".")
+    module.run("mod", "edit", *ours)
+    module.build(path)
 
 
 class Server:
