@@ -168,7 +168,8 @@ class Handlers:
         self, call: Call, topic: str, records: list[Any], options: dict[str, Any] | None = None
     ) -> list[list[int]]:
         request = partial(self._decide_publish, topic, records, options)
-        until_s = call.deadline_s or self._clock.monotonic_s() + BLOCKED_S
+        now_s = self._clock.monotonic_s()
+        until_s = now_s + call.patience_s(now_s, BLOCKED_S)
         while True:
             event = self._reading.arrivals.of(topic)
             try:
@@ -178,7 +179,7 @@ class Handlers:
                 blocks = known is not None and known.options.when_full == "block"
                 if refusal.code != "full" or not blocks:
                     raise
-                if self._clock.monotonic_s() + 2 * BLOCKED_POLL_S >= until_s:
+                if self._clock.monotonic_s() + BLOCKED_POLL_S >= until_s:
                     raise
             await self._wait_for_room(event)
 

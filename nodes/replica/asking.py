@@ -36,7 +36,9 @@ async def ask_leader(
     effect that could still come. Raises RpcError.
     """
     until_s = console.now_s() + patience_s
-    last = RpcError("unavailable", f"no node of `{tier}` is up: `emu ps {tier}` shows them")
+    last = nobody = RpcError(
+        "unavailable", f"no node of `{tier}` is up: `emu ps {tier}` shows them"
+    )
     unknown: RpcError | None = None
     hint = ""
     while True:
@@ -54,7 +56,8 @@ async def ask_leader(
                     unknown = error
                 if error.code not in ELSEWHERE or not (again or error.definite):
                     raise (error if reads else after(unknown, error)) from unknown
-                last = error
+                if error.code != "not_primary" or last is nobody:
+                    last = error
                 if error.code == "not_primary" and error.details and error.details[0]:
                     hint = str(error.details[0])
         if console.now_s() >= until_s:

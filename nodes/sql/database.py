@@ -224,9 +224,11 @@ class SqlEngine:
         if lag_s * 1000 > limit_ms:
             raise RpcError("unavailable", f"this replica may be {lag_s:.3f} s behind", lag_s)
 
-    async def write(self, statements: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+    async def write(
+        self, call: Call, statements: Sequence[Any], options: dict[str, Any]
+    ) -> dict[str, Any]:
         """One transaction. Raises RpcError."""
-        await self.wait_for_lease()
+        await self.wait_for_lease(call)
         return dict(await self.write_soon(statements, options).wait())
 
     def write_soon(self, statements: Sequence[Any], options: dict[str, Any]) -> Future:
@@ -241,14 +243,14 @@ class SqlEngine:
         latest."""
         asked_s = _number(options or {}, "timeout_ms") / 1000
         timeout_s = min(asked_s, MAX_TRANSACTION_S) or self.config.transaction_timeout_s
-        await self.wait_for_lease()
+        await self.wait_for_lease(call)
         self.driver.check_can_write()
         self.writes.flush()
+        until_s = self.ctx.clock.monotonic_s() + timeout_s
         lease = self.lease = _Lease(
-            self._next_lease, self.driver.core.epoch, self.sql.chance.moment()
+            self._next_lease, self.driver.core.epoch, until_s, self.sql.chance.moment()
         )
         self._next_lease += 1
-        until_s = self.ctx.clock.monotonic_s() + timeout_s
         give_up = partial(self._give_up, lease)
         self.ctx.clock.call_at(until_s, give_up)
         call.ending.add(give_up)
@@ -298,12 +300,16 @@ class SqlEngine:
             self._end_lease(lease)
 
     def _held(self, lease: int) -> _Lease:
-        if self.lease is not None and self.lease.epoch != self.driver.core.epoch:
-            self.ctx.reached(reach.ORPHANED)
-            self._end_lease(self.lease)  # its statements rest on a state that may be gone
+        self._end_orphaned()
         if self.lease is None or self.lease.number != lease:
             raise RpcError("refused", "the transaction is over: its time ended, or it was finished")
         return self.lease
+
+    def _end_orphaned(self) -> None:
+        """The statements of an earlier office rest on a state that may be gone."""
+        if self.lease is not None and self.lease.epoch != self.driver.core.epoch:
+            self.ctx.reached(reach.ORPHANED)
+            self._end_lease(self.lease)
 
     def _end_lease(self, lease: _Lease) -> None:
         if self.lease is lease:
@@ -312,20 +318,33 @@ class SqlEngine:
             free, self._lease_free = self._lease_free, trio.Event()
             free.set()
 
-    async def wait_for_lease(self) -> None:
-        while self.lease is not None:
-            self.ctx.reached(reach.BEHIND)
-            await self._lease_free.wait()
+    async def wait_for_lease(self, call: Call) -> None:
+        """Until no transaction is open. Raises RpcError while the caller still hears it."""
+        self._end_orphaned()
+        if self.lease is None:
+            return
+        now_s = self.ctx.clock.monotonic_s()
+        most_s = call.patience_s(now_s, MAX_TRANSACTION_S)
+        with move_on_after(self.ctx.clock, most_s):
+            while self.lease is not None:
+                self.ctx.reached(reach.BEHIND)
+                await self._lease_free.wait()
+        lease = self.lease
+        if lease is not None:
+            left_s = max(0.0, lease.until_s - self.ctx.clock.monotonic_s())
+            why = f"another transaction is open, for {left_s:.1f} s more at most, and writers wait"
+            raise RpcError("unavailable", f"{why}: nothing of this was begun")
 
 
 class _Lease:
     """The one open interactive transaction: its statements so far."""
 
-    __slots__ = ("epoch", "moment", "number", "statements", "when_over")
+    __slots__ = ("epoch", "moment", "number", "statements", "until_s", "when_over")
 
-    def __init__(self, number: int, epoch: int, moment: Moment) -> None:
+    def __init__(self, number: int, epoch: int, until_s: float, moment: Moment) -> None:
         self.number = number
         self.epoch = epoch
+        self.until_s = until_s
         self.moment = moment
         """For each repetition of the statements: what was answered is what is committed."""
         self.statements: list[list[Any]] = []
@@ -395,7 +414,7 @@ class DatabaseNode:
         async def write(
             call: Call, statements: list[Any], options: dict[str, Any] | None = None
         ) -> dict[str, Any]:
-            return await engine.write(statements, options or {})
+            return await engine.write(call, statements, options or {})
 
         asked = arguments_of(query)
 

@@ -10,6 +10,7 @@ import trio
 from nodes.base import Context
 from nodes.sql.config import DatabaseConfig
 from nodes.sql.database import SqlEngine
+from nodes.wire.answers import Call
 from protocols.database import Rows, Written
 from protocols.replication.replica import VOTER
 
@@ -34,4 +35,6 @@ class LocalDatabase:
     async def write(
         self, statements: Sequence[Sequence[Any]], *, request_id: str, timeout_s: float = 0.0
     ) -> Written:
-        return Written.from_wire(await self._engine.write(statements, {"request_id": request_id}))
+        return Written.from_wire(
+            await self._engine.write(Call(), statements, {"request_id": request_id})
+        )

@@ -29,7 +29,7 @@ class Engine(Protocol):
 
     @property
     def sql(self) -> SqlState: ...
-    async def wait_for_lease(self) -> None: ...
+    async def wait_for_lease(self, call: Call) -> None: ...
 
 
 class Recovering:
@@ -57,7 +57,7 @@ class Recovering:
         """What came of it. Raises RpcError, after which it may be asked again."""
         outcomes = []
         for each in transactions_of(name, payload):
-            await self._engine.wait_for_lease()
+            await self._engine.wait_for_lease(call)
             known = self._engine.sql.known_request(each.request_id)
             try:
                 await self._engine.writes.add(each).wait()

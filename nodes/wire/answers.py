@@ -34,6 +34,9 @@ EVENTS: Final = {
     "directory not reached": "A node cannot ask which members a tier has; it asks again.",
 }
 
+PATIENCE: Final = 0.75
+"""Of the time that a caller has left; the rest is for the way of the answer."""
+
 Handler = Callable[..., Any]
 """`handler(call, *params)`: a plain function is answered inline, a coroutine function gets a
 task."""
@@ -90,6 +93,11 @@ class Call:
     def rank(self) -> int:
         """Of two the higher one is refused first."""
         return rank_of(self.urgency, self.trace)
+
+    def patience_s(self, now_s: float, unlimited_s: float) -> float:
+        """How long it may wait to be begun: if it is refused then, its caller hears so in time,
+        and need not guess whether it was done. `unlimited_s`: of one that named no limit."""
+        return unlimited_s if self.deadline_s is None else PATIENCE * (self.deadline_s - now_s)
 
 
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)

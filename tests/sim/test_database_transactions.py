@@ -126,6 +126,29 @@ def test_other_writers_wait_for_an_open_transaction_so_no_update_is_lost():
     assert emu.run(script, group(), seed=2) == [["11"]]
 
 
+@pytest.mark.parametrize("time_s", [0.4, 1.0, 8.0])
+@pytest.mark.parametrize("waits", ["write", "begin"])
+def test_who_never_began_behind_an_open_transaction_hears_so_in_time(waits, time_s):
+    async def script(c: emu.Scenario) -> list[Any]:
+        primary = await with_table(c)
+        operator = c.cluster.operator.client(primary, c.cluster.instances[primary].spec.port)
+        asked: dict[str, list[Any]] = {
+            "write": [[[INSERT, [2, "late"]]], {"request_id": "late"}],
+            "begin": [{}],
+        }
+        lease = (await c.call(primary, "begin", {"timeout_ms": 60_000}))["lease"]
+        await c.call(primary, "execute", lease, INSERT, [1, "x"])
+        with pytest.raises(RpcError, match=r", for 5[0-9]\.[0-9] s more at most") as told:
+            await operator.call(waits, *asked[waits], timeout_s=time_s)
+        with pytest.raises(RpcError, match="another transaction is open"):
+            await c.sql("db", "INSERT INTO t VALUES (3, 'by hand')")
+        await c.call(primary, "commit", lease)
+        await c.sleep(1)
+        return [told.value.code, told.value.definite, await count(c, primary)]
+
+    assert emu.run(script, group(), seed=1) == ["unavailable", True, 1]
+
+
 def test_a_transaction_that_takes_too_long_is_over_and_leaves_nothing():
     async def script(c: emu.Scenario) -> list[Any]:
         primary = await with_table(c)
