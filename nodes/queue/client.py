@@ -7,7 +7,9 @@ consumer groups are in consumer.py, workers that take from a work queue in work.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import trio
@@ -15,7 +17,7 @@ import trio
 from nodes.base import Context
 from nodes.parts.timing import move_on_after
 from nodes.replica.client import ELSEWHERE, LEAST_LEFT_S, GroupClients, earlier
-from nodes.wire.answers import deadline_in
+from nodes.wire.answers import PATIENCE, deadline_in
 from nodes.wire.directory import Directory
 from protocols.errors import RpcError
 from protocols.queue import words
@@ -267,13 +269,16 @@ class QueueClient:
         return sorted(rows, key=lambda row: int(row[0]))
 
 
+NO_TURN: Final = "not published: those before it were not answered in its time"
+
+
 class _Carried:
     """Records of several publishers that leave together, when those before them are answered."""
 
-    __slots__ = ("answer", "deadline_s", "error", "over", "publishers", "records")
+    __slots__ = ("_records_of", "answer", "deadline_s", "error", "over", "publishers")
 
     def __init__(self) -> None:
-        self.records: list[Any] = []
+        self._records_of: list[Sequence[Any]] = []
         self.deadline_s = 0.0
         """The latest of all."""
         self.publishers = 0
@@ -282,12 +287,29 @@ class _Carried:
         self.error: RpcError | None = None
         """Neither: whoever carried them left before they were sent."""
 
-    def take(self, records: Sequence[Any], deadline_s: float) -> slice:
-        """Where the answer for these will be."""
+    def __len__(self) -> int:
+        return sum(map(len, self._records_of))
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain.from_iterable(self._records_of)
+
+    def take(self, records: Sequence[Any], deadline_s: float) -> int:
+        """The number of whoever publishes these."""
         self.publishers += 1
         self.deadline_s = max(self.deadline_s, deadline_s)
-        self.records += records
-        return slice(len(self.records) - len(records), len(self.records))
+        self._records_of.append(records)
+        return len(self._records_of) - 1
+
+    def leave(self, number: int) -> None:
+        """Before they are sent."""
+        self.publishers -= 1
+        self._records_of[number] = ()
+
+    def answer_for(self, number: int) -> list[Any] | None:
+        if self.answer is None:
+            return None
+        first = sum(map(len, self._records_of[:number]))
+        return self.answer[first : first + len(self._records_of[number])]
 
 
 class Producer:
@@ -314,28 +336,30 @@ class Producer:
         while answer is None:
             carried = self._next.get(where)
             lock = self._locks.get(where)
-            if carried is None or len(carried.records) + len(records) > MOST_TOGETHER:
+            if carried is None or len(carried) + len(records) > MOST_TOGETHER:
                 if carried is not None or lock is None or not lock.locked():
                     answer = await self._send(where, records, deadline_s)
                     break
                 carried = self._next[where] = _Carried()
                 mine = carried.take(records, deadline_s)
-                await self._carry(where, carried)
+                await self._carry(where, carried, deadline_s)
             else:
                 mine = carried.take(records, deadline_s)
-                await self._wait_for(carried, deadline_s)
-            answer = carried.answer[mine] if carried.answer is not None else None
+                await self._wait_for(where, carried, mine, deadline_s)
+            answer = carried.answer_for(mine)
             if carried.error is not None:
                 if not carried.error.definite or carried.publishers == 1:
                     raise carried.error
                 answer = await self._send(where, records, deadline_s)  # another's may be wrong
         return [Place(number, offset) for number, offset in answer]
 
-    async def _carry(self, where: tuple[str, int], carried: _Carried) -> None:
+    async def _carry(self, where: tuple[str, int], carried: _Carried, deadline_s: float) -> None:
         """Send what has gathered by then; its answer, or its error, is for all of them."""
         try:
-            carried.answer = await self._send(where, carried.records, 0.0, carried)
+            carried.answer = await self._send(where, carried, deadline_s, carried)
         except RpcError as error:
+            if self._next.get(where) is carried:  # its turn did not come in its own time
+                raise
             carried.error = error
         except trio.Cancelled:
             if self._next.get(where) is not carried:  # it was on its way
@@ -346,16 +370,25 @@ class Producer:
                 del self._next[where]
             carried.over.set()
 
-    async def _wait_for(self, carried: _Carried, deadline_s: float) -> None:
-        with move_on_after(self._client.ctx.clock, self._left_s(deadline_s)) as scope:
+    async def _wait_for(
+        self, where: tuple[str, int], carried: _Carried, mine: int, deadline_s: float
+    ) -> None:
+        clock = self._client.ctx.clock
+        with move_on_after(clock, PATIENCE * self._left_s(deadline_s)):
             await carried.over.wait()
-        if scope.cancelled_caught:
-            raise RpcError("timeout", "not answered in time, and perhaps published")
+            return
+        if self._next.get(where) is carried:
+            carried.leave(mine)
+            raise RpcError("expired", NO_TURN)
+        with move_on_after(clock, self._left_s(deadline_s)):
+            await carried.over.wait()
+            return
+        raise RpcError("timeout", "not answered in time, and perhaps published")
 
     async def _send(
         self,
         where: tuple[str, int],
-        records: Sequence[Any],
+        records: Sequence[Any] | _Carried,
         deadline_s: float,
         carried: _Carried | None = None,
     ) -> list[Any]:
@@ -373,7 +406,7 @@ class Producer:
     async def in_turn(
         self,
         where: tuple[str, int],
-        records: Sequence[Any],
+        records: Sequence[Any] | _Carried,
         deadline_s: float,
         send: Callable[[list[Any], float], Awaitable[Any]],
         carried: _Carried | None = None,
@@ -381,7 +414,7 @@ class Producer:
         """What `send(stamp, seconds left)` answers, which publishes the records there: one at a
         time, so that sequences stay in order. `carried`: no more are added to these once it is
         their turn. Raises RpcError."""
-        async with self._locks.setdefault(where, trio.Lock()):
+        async with self._turn(where, deadline_s):
             if carried is not None:
                 del self._next[where]
                 deadline_s = carried.deadline_s
@@ -397,6 +430,23 @@ class Producer:
             if self._id == stamp[:2]:
                 self._sequences[where] = stamp[2] + count
         return answer
+
+    @asynccontextmanager
+    async def _turn(self, where: tuple[str, int], deadline_s: float) -> AsyncIterator[None]:
+        """Raises RpcError while whoever wants it still hears so."""
+        lock = self._locks.setdefault(where, trio.Lock())
+        if lock.locked():
+            patience_s = PATIENCE * self._left_s(deadline_s)
+            with move_on_after(self._client.ctx.clock, patience_s) as scope:
+                await lock.acquire()
+            if scope.cancelled_caught:
+                raise RpcError("expired", NO_TURN)
+        else:
+            await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     async def _stamp(self, where: tuple[str, int], deadline_s: float) -> list[Any]:
         """[id, epoch, sequence] of what is published there next."""

@@ -199,3 +199,48 @@ async def test_one_that_was_given_back_unheard_is_another_s_by_now() -> None:
     for method, rows in ((words.ACK, MINE[:1]), (words.NACK, MINE)):
         with pytest.raises(RpcError, match="stale_delivery"):
             await settled(stale, method, UNHEARD, rows)
+
+
+class Silent(Broker):
+    """Answers nothing more after its first publish, for so long."""
+
+    silent_s = 10.0
+
+    async def ask(self, tier: str, method: str, *params: Any, timeout_s: float) -> Any:
+        answer = await super().ask(tier, method, *params, timeout_s=timeout_s)
+        if self.log == ["first"]:
+            await trio.sleep(self.silent_s)
+        return answer
+
+
+async def test_whose_turn_does_not_come_is_not_published_and_hears_so_in_time(
+    autojump_clock: Any, nursery: trio.Nursery
+) -> None:
+    broker = Silent(nursery)
+    producer = Producer(broker, "queue-broker-1")  # type: ignore[arg-type]
+    told: dict[str, Any] = {}
+
+    async def one(value: str, timeout_s: float) -> None:
+        began_s = trio.current_time()
+        try:
+            await producer.publish("t", 3, [[None, value]], began_s + timeout_s)
+            told[value] = "ok"
+        except RpcError as error:
+            took_s = trio.current_time() - began_s
+            told[value] = error.code, error.definite, took_s <= 0.8 * timeout_s
+
+    async with trio.open_nursery() as inner:
+        for value, timeout_s in (("first", 20), ("carries", 2), ("hasty", 1), ("patient", 20)):
+            inner.start_soon(one, value, timeout_s)
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(0.5)
+        inner.start_soon(one, "late", 20)
+    in_time = "expired", True, True
+    assert told == {
+        "first": "ok",
+        "carries": in_time,
+        "hasty": in_time,
+        "patient": "ok",
+        "late": "ok",
+    }
+    assert broker.log == ["first", "patient", "late"]
