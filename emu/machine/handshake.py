@@ -49,7 +49,8 @@ async def shake_hands(
         if not (there.plain and back.plain):
             now_s = timers.now_s()
             arrive_s = there.stream_arrival_s(now_s, SYN_BYTES)
-            took_s = max(least_s, back.stream_arrival_s(arrive_s, SYN_BYTES) - now_s)
+            back_s = back.stream_arrival_s(now_s, SYN_BYTES, arrive_s)
+            took_s = max(least_s, back_s - now_s)
         if took_s > 0:
             await sleep(timers, took_s)
         if not (there.cut or back.cut):

@@ -49,11 +49,14 @@ class Trunk:
         self.bandwidth_bytes_per_s = bandwidth_bytes_per_s
         self.free_at_s = 0.0
 
-    def pass_at(self, now_s: float, size_bytes: int) -> float:
-        """When the last byte has passed, queued behind what came before."""
-        start_s = now_s if now_s > self.free_at_s else self.free_at_s
-        self.free_at_s = start_s + size_bytes / self.bandwidth_bytes_per_s
-        return self.free_at_s
+    def pass_at(self, now_s: float, size_bytes: int, at_s: float) -> float:
+        """When the last byte has passed, queued behind what came before; it comes here `at_s`, which
+        may be later than now: who comes until then does not wait behind it."""
+        took_s = size_bytes / self.bandwidth_bytes_per_s
+        free_at_s = self.free_at_s
+        passed_s = (now_s if now_s > free_at_s else free_at_s) + took_s
+        self.free_at_s = passed_s
+        return max(passed_s, at_s + took_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +150,13 @@ class Link:
             self._rng = random.Random(self._seed)
         return self._rng
 
-    def stream_arrival_s(self, now_s: float, size_bytes: int) -> float:
-        """When a chunk of a stream has arrived. Loss is a retransmission's delay, never a gap."""
+    def stream_arrival_s(self, now_s: float, size_bytes: int, at_s: float = 0.0) -> float:
+        """When a chunk of a stream has arrived that leaves now, or (later) `at_s`. Loss is a
+        retransmission's delay, never a gap."""
         self.sent_bytes += size_bytes
-        arrive_s = now_s
+        arrive_s = max(now_s, at_s)
         for trunk in self.trunks:
-            arrive_s = trunk.pass_at(arrive_s, size_bytes)
+            arrive_s = trunk.pass_at(now_s, size_bytes, arrive_s)
         arrive_s += self._flight_s() if self.jitter_s else self.latency_s
         if self.loss_ratio:
             segments = -(-size_bytes // SEGMENT_BYTES)
@@ -172,9 +176,10 @@ class Link:
             self.lost_datagrams += 1
             return None
         self.sent_bytes += size_bytes
+        passed_s = now_s
         for trunk in self.trunks:
-            now_s = trunk.pass_at(now_s, size_bytes)
-        return now_s + self._flight_s()
+            passed_s = trunk.pass_at(now_s, size_bytes, passed_s)
+        return passed_s + self._flight_s()
 
     def queue_s(self, now_s: float) -> float:
         """How long a byte sent now waits for bandwidth."""
