@@ -100,9 +100,9 @@ def _inject(
 
 def _what_came(kind: type[faults.Fault], answer: Mapping[str, Any], for_text: str) -> str:
     """What the verb came to, and what ends it."""
-    if not (answer["lasts"] or answer["changed"] or answer["removed"] or answer["undone"]):
-        passing = kind.verb in faults.PASSING and kind.verb != "call"
-        return "nothing to do: it is so already" if passing else "done"
+    changed = answer["changed"] or answer["removed"] or answer["undone"]
+    if kind.verb in faults.OF_LIVES and not changed:
+        return "nothing to do: it is so already"
     if for_text:
         return f"done, undone in {for_text}"
     if not (answer["lasts"] and kind.breaks):

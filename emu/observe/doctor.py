@@ -20,6 +20,8 @@ MENDS: Final = {
 """State of a node → the verb that ends it."""
 OWN_ALERTS: Final = ("EmuNodeDown", "EmuNoPrimary")
 """Alerts that say what is found here by itself, and better."""
+BUSY_ALERTS: Final = ("EmuStarved", "EmuLoopSaturated")
+"""Those that say of this computer what a status does, where it is not to be trusted."""
 
 
 class Finding(NamedTuple):
@@ -34,10 +36,11 @@ class Finding(NamedTuple):
 
 def examine(status: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """All that is wrong; nothing where nothing is."""
+    known = OWN_ALERTS if status["trustworthy"] else (*OWN_ALERTS, *BUSY_ALERTS)
     found = [
         *_leaderless(status),
         *_nodes(status),
-        *_alerts(alerts),
+        *_alerts([each for each in alerts if each["alert"] not in known]),
         *_faults(status),
         *_doubts(status),
     ]
@@ -72,7 +75,7 @@ def _nodes(status: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _alerts(alerts: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     for each in alerts:
-        if each["state"] == "firing" and each["alert"] not in OWN_ALERTS:
+        if each["state"] == "firing":
             why = f"{each['description']} ({each['alert']} fires for {each['for_s']:.0f} s)"
             severity = each["severity"] if each["severity"] in ORDER else BAD
             yield Finding(severity, each["summary"], why, each["mend"])

@@ -105,6 +105,7 @@ def test_a_verb_says_what_undoes_it_and_whether_there_was_anything_to_do(ask: Ve
     )
     assert ask("unpause", "web-1").stderr == "unpause web-1: nothing to do: it is so already\n"
     assert ask("heal").stderr == "heal all: nothing to do: it is so already\n"
+    assert ask("scale", "web=2").stderr == "scale web: nothing to do: it is so already\n"
     assert ask("restart", "web-1").stdout == "web-1 up\n"
 
 

@@ -57,7 +57,8 @@ def test_alerts_are_told_but_those_that_say_the_same_as_a_finding() -> None:
 
 def test_a_full_disk_and_a_busy_computer_are_told() -> None:
     found = examine(
-        status(nodes=[node("db-1", "up", disk="full")], trustworthy=False, reasons=["late"]), []
+        status(nodes=[node("db-1", "up", disk="full")], trustworthy=False, reasons=["late"]),
+        [firing("EmuStarved")],
     )
     assert [each.severity for each in found] == ["critical", "note"]
     assert found[0].what == "the disk of db-1 is full"
