@@ -50,8 +50,8 @@ class Trunk:
         self.free_at_s = 0.0
 
     def pass_at(self, now_s: float, size_bytes: int, at_s: float) -> float:
-        """When the last byte has passed, queued behind what came before; it comes here `at_s`, which
-        may be later than now: who comes until then does not wait behind it."""
+        """When the last byte has passed, queued behind what came before. It comes here `at_s`,
+        which may be later than now: who comes until then does not wait for it."""
         took_s = size_bytes / self.bandwidth_bytes_per_s
         free_at_s = self.free_at_s
         passed_s = (now_s if now_s > free_at_s else free_at_s) + took_s
