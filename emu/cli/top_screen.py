@@ -22,6 +22,8 @@ NODE_LINES: Final = 8
 """So many nodes are more important than a tier's second line."""
 GAP_LINES: Final = 4
 """Between the parts, titles of nodes, foot."""
+AROUND_LINES: Final = 2
+"""The blank line above tiers, and the foot."""
 HINT: Final = "q quit   space hold   ↑↓ scroll nodes"
 
 
@@ -53,6 +55,9 @@ def draw(
     rest = min(len(status["nodes"]), NODE_LINES) + EVENT_LINES + GAP_LINES
     if len(head) + len(tiers) + rest > height:
         tiers = _tiers(status, width, apart=False)
+    if len(head) + len(tiers) + AROUND_LINES > height:
+        head = [_head(status, width), *_troubles(status, most=1)]
+        tiers = _some_tiers(status, width, height - len(head) - AROUND_LINES)
     below = _events(events, min(EVENT_LINES, height - len(head) - len(tiers) - 9))
     foot = [Text("held; space goes on" if held else HINT, style="reverse" if held else "dim")]
     if trouble:
@@ -128,6 +133,26 @@ def _alerts(status: Mapping[str, Any], most: int) -> list[Text]:
 
 
 # --- rows ------------------------------------------------------------------------------------
+
+
+def _some_tiers(status: Mapping[str, Any], width: int, most: int) -> list[Text]:
+    """As many lines: if not all have room, those that are not well, whoever asks, and who is asked
+    the most; the last line says how many others there are."""
+    tiers = status["tiers"]
+    if len(tiers) < most:
+        return _tiers(status, width, apart=False)
+    ranked = sorted(tiers, key=_weight, reverse=True)
+    kept = [each["name"] for each in ranked[: max(0, most - 2)]]
+    shown = [each for each in tiers if each["name"] in kept]
+    left = [each for each in tiers if each["name"] not in kept]
+    well = ", all up" if all(each["up"] == each["nodes"] for each in left) else ""
+    more = Text(f"… {len(left)} more tiers{well}", style="dim")
+    return [*_tiers({**status, "tiers": shown}, width, apart=False), more]
+
+
+def _weight(tier: Mapping[str, Any]) -> tuple[bool, bool, float, float]:
+    unwell = tier["up"] < tier["nodes"]
+    return unwell, bool(tier["clients"]), tier["errors_per_s"], tier["rate_per_s"]
 
 
 def _tiers(status: Mapping[str, Any], width: int = 0, *, apart: bool = True) -> list[Text]:

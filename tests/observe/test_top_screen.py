@@ -49,6 +49,21 @@ def text(lines: list[Text]) -> list[str]:
     return [line.plain.rstrip() for line in lines]
 
 
+def test_with_more_tiers_than_lines_users_are_seen_and_the_others_counted():
+    """Step 13 at 80x24: the users' own rows were below the screen, and nothing said so."""
+    tiers = [tier(f"tier-{number}", rate_per_s=float(number)) for number in range(16)]
+    tiers[3] |= {"up": 2}
+    tiers.append(tier("users-eu", clients=True, rate_per_s=0.5))
+    alerts = [
+        {"alert": f"A{number}", "summary": f"s{number}", "fired_s": 1.0} for number in range(5)
+    ]
+    lines = text(draw(status(tiers=0, alerts=alerts) | {"tiers": tiers}, EVENTS, 80, 20))
+    shown = [line.split()[0] for line in lines if line]
+    assert "users-eu" in shown and "tier-3" in shown and "tier-15" in shown
+    assert "tier-0" not in shown and shown.index("tier-3") < shown.index("tier-15")
+    assert lines[-2] == "… 4 more tiers, all up" and "q quit" in lines[-1]
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 @pytest.mark.parametrize("height", [5, 10, 24, 60])
 @pytest.mark.parametrize(("tiers", "nodes"), [(1, 1), (5, 7), (14, 400)])
