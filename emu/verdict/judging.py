@@ -193,7 +193,7 @@ class Judge:
                 if answer["ok"] > first.setdefault(name, answer["ok"]):
                     del waiting[name]
                 else:
-                    waiting[name] = f"failures by reason: {answer['reasons'] or 'none, it hangs'}"
+                    waiting[name] = f"failures by reason: {_counts(answer['reasons'])}"
             most = f"{PROGRESS_TIMEOUT_S:g} s at most"
             self.waits_for = f"a request of {_some(waiting)} to be answered well ({most})"
             await self.cluster.operator.sleep(POLL_S)
@@ -413,6 +413,11 @@ def _aligned(logs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
         ]
         for name, each in logs.items()
     }
+
+
+def _counts(reasons: Mapping[str, int]) -> str:
+    """`timeout 3, unavailable 40`."""
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "none, it hangs"
 
 
 def _some(names: Collection[str]) -> str:

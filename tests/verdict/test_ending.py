@@ -48,7 +48,9 @@ def test_what_an_end_waits_for_is_known_meanwhile() -> None:
                 await c.cluster.operator.sleep(0.5)
 
         c.cluster.nursery.start_soon(look)
-        await judge.finish((), 1.0)
+        summary = await judge.finish((), 1.0)
+        (stuck, *_) = summary["anomalies"]
+        assert "no success yet; failures by reason: " in stuck["text"] and "{" not in stuck["text"]
         texts = list(seen)
         assert any("a request of users-local-1 to be answered well (30 s at" in t for t in texts)
         assert any("clients, who read back" in text for text in texts)
