@@ -71,6 +71,22 @@ def test_a_group_grows_and_shrinks_under_load_without_losing_its_majority():
     assert emu.run(script, group(3), seed=3) == [5, 1, 3]
 
 
+def test_who_was_never_admitted_leaves_at_once():
+    async def script(c: emu.Scenario) -> tuple[float, dict[str, str]]:
+        primary = await with_table(c)
+        await c.scale("db", 6)
+        began_s = c.now_s
+        await c.scale("db", 3)
+        took_s = c.now_s - began_s
+        await write(c, primary, INSERT, 1, "x")
+        await c.sleep(2)
+        return took_s, await members(c)
+
+    for seed in range(3):
+        took_s, left = emu.run(script, group(), seed=seed)
+        assert took_s < 3 and left == dict.fromkeys(("db-1", "db-2", "db-3"), "voter")
+
+
 def test_two_copies_and_a_witness_fail_over_and_the_witness_answers_nothing():
     async def script(c: emu.Scenario) -> dict[str, Any]:
         primary = await with_table(c)
