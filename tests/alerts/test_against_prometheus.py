@@ -114,9 +114,13 @@ def question(seed: int) -> tuple[dict[str, Any], int]:
             expected = [
                 {
                     "exp_labels": dict(labels),
-                    "exp_annotations": {"summary": summary, "description": description},
+                    "exp_annotations": {
+                        "summary": summary,
+                        "description": description,
+                        "mend": mend,
+                    },
                 }
-                for labels, summary, description in told(alerts, name)
+                for labels, summary, description, mend in told(alerts, name)
             ]
             firing += len(expected)
             asked.append({"eval_time": f"{turn}s", "alertname": name, "exp_alerts": expected})

@@ -5,6 +5,7 @@ which must find it. What the hunts do is test_planted_operations.py's: none know
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from emu.alerts import evaluating, series, states
@@ -42,7 +43,7 @@ def _for_ignored(swap: Swap) -> None:
     true = states.Alerts._judge
 
     def judge(self: Any, place: int, rule: Any, found: Any, now_s: float) -> Any:
-        quick = states.Alert(rule.name, rule.tree, 0.0, rule.labels, rule.summary, rule.description)
+        quick = replace(rule, for_s=0.0)
         return true(self, place, quick, found, now_s)
 
     swap.setattr(states.Alerts, "_judge", judge)
