@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from emu.cli import output
 from emu.cli.attach import JsonOption
@@ -59,13 +60,14 @@ def plan(
     if not (0 < per_day < math.inf and 1 <= peak < math.inf):
         output.fail("--requests-per-day is above 0, and --peak at least 1", output.USAGE)
     rate_per_s = planning.requests_per_s(count, per_day, peak)
-    found = _measure(topology)
+    with _Bar() as bar:
+        found = _measure(topology, bar)
+        checks = _check(topology, found, bar) if check else []
     cautions = [f"{tier}: {scaler} has at most {each.most_nodes} of it run, so it has those"
                 for tier, (scaler, each) in scaled.items()]  # fmt: skip
     answer = planning.answer(
         found, count, rate_per_s, rate_per_s / peak, _step(written), known, cautions
     )
-    checks = _check(topology, found) if check else []
     if out:
         _draw(out, topology, found, checks, rate_per_s / count)
     if as_json:
@@ -96,12 +98,37 @@ def _prices(path: str) -> Prices:
         output.fail(f"--prices: {error}", output.USAGE)
 
 
-def _measure(topology: Topology) -> Model:
+class _Bar:
+    """A line for each run, and how far it is where somebody watches."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"),
+            TimeElapsedColumn(), console=output.err, transient=True,
+            disable=not output.err.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=1.0, visible=False)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, text: str) -> Callable[[float], object]:
+        """A run, as it is told; what it tells how far it is."""
+        output.note(f"{text} ...")
+        self._progress.reset(self._task, total=1.0, description="  at most", visible=True)
+        return lambda share: self._progress.update(self._task, completed=share)
+
+
+def _measure(topology: Topology, bar: _Bar) -> Model:
     from emu.planning.measuring import NoUsers
     from emu.planning.probing import find
 
-    def starts(rate_per_s: float) -> None:
-        output.note(f"measuring {topology.name} at {rate_per_s:,.0f} requests/s ...")
+    def starts(rate_per_s: float) -> Callable[[float], object]:
+        return bar.begin(f"measuring {topology.name} at {rate_per_s:,.0f} requests/s")
 
     try:
         return find(topology, starts)
@@ -109,15 +136,19 @@ def _measure(topology: Topology) -> Model:
         output.fail(f"{topology.name}: {error}")
 
 
-def _check(topology: Topology, found: Model) -> list[Check]:
-    from emu.planning.checking import check
+def _check(topology: Topology, found: Model, bar: _Bar) -> list[Check]:
+    from emu.planning.checking import Unsampled, check
 
-    def starts(share: float, rate_per_s: float) -> None:
-        output.note(f"simulating {share:g} of its ceiling, {rate_per_s:,.0f} requests/s ...")
+    def starts(share: float, rate_per_s: float, stands_for: float) -> Callable[[float], object]:
+        sent = f", of which 1 in {stands_for:,.3g} is sent" if stands_for > 1 else ""
+        return bar.begin(f"simulating {share:g} of its ceiling, {rate_per_s:,.0f} requests/s{sent}")
 
     if found.bottleneck is None:
         output.fail(f"--check: {NO_CEILING}")
-    return list(check(topology, found, starts))
+    try:
+        return list(check(topology, found, starts))
+    except Unsampled as error:
+        output.fail(f"--check: {error}")
 
 
 def _draw(path: str, topology: Topology, found: Model, checks: list[Check], each: float) -> None:
@@ -177,6 +208,9 @@ def _tell(
         word, style = ("held", None) if each.held else ("NOT HELD", "red")
         output.note(f"at {each.share:g} of the ceiling: {each.what} {each.seen:.4g}, predicted "
                     f"{each.predicted:.4g}: {word}", style=style)  # fmt: skip
+    if any(each.sent < 1 for each in checks):
+        output.note("of that many requests a sample is sent: the others take their share of cores, "
+                    "not of locks, disks and links", style="yellow")  # fmt: skip
     words = [f"--set {option(each.tier)}={each.nodes}"
              for each in answer.tiers if each.nodes != each.has and each.cores]  # fmt: skip
     if words:

@@ -34,6 +34,8 @@ STUDENT: Final = 2.571
 """97.5% of Student's t with five degrees of freedom."""
 ROUNDS: Final = 5
 """So often it is asked whether that was enough, at even distances."""
+WARM_PARTS: Final = 10
+"""So often it is told how far the warm-up is."""
 PRECISE: Final = 0.04
 """A run is long enough when its mean response is known so well, as a share of itself."""
 MOST_REQUESTS: Final = 2500
@@ -107,23 +109,37 @@ def measure(
     most_s: float,
     seed: int = 1,
     enough: Callable[[Measured], bool] = precise,
+    *,
+    stands_for: float = 1.0,
+    passes: Callable[[float], object] = lambda _: None,
 ) -> Measured:
     """Let the file's users ask so often together, in the shares that the file has, and look until
     that was `enough`, for `most_s` or MOST_REQUESTS at the longest. Faults of the file do not
-    happen. Raises NoUsers."""
-    planned = replace(paced(topology, rate_per_s), seed=seed, faults=())
-    most_s = min(most_s, MOST_REQUESTS / rate_per_s)
-    part_s = most_s / (ROUNDS * PARTS)
+    happen. `stands_for`: how many requests each that is really sent stands for; the others take
+    cores alone. `passes` is told the share of the longest time that is over. Raises NoUsers."""
+    sent_per_s = rate_per_s / stands_for
+    planned = replace(paced(topology, sent_per_s, stands_for), seed=seed, faults=())
+    most_s = min(most_s, MOST_REQUESTS / sent_per_s)
+    warm_s, part_s = warm_up_s(sent_per_s), most_s / (ROUNDS * PARTS)
 
     async def program() -> Measured:
         async with cluster(planned, world="sim", knobs=Knobs()) as scenario:
-            await scenario.sleep(warm_up_s(rate_per_s))
+            over_s = 0.0
+
+            async def sleep(for_s: float) -> None:
+                nonlocal over_s
+                await scenario.sleep(for_s)
+                over_s += for_s
+                passes(over_s / (warm_s + most_s))
+
+            for _ in range(WARM_PARTS):
+                await sleep(warm_s / WARM_PARTS)
             looks = [await _look(scenario, planned)]
             for rounds in range(1, ROUNDS + 1):
                 for _ in range(PARTS):
-                    await scenario.sleep(part_s)
+                    await sleep(part_s)
                     looks.append(await _look(scenario, planned))
-                seen = _between(planned, looks[::rounds], rounds * PARTS * part_s)
+                seen = _between(planned, looks[::rounds], rounds * PARTS * part_s, stands_for)
                 if enough(seen):
                     break
         return seen
@@ -157,15 +173,17 @@ def people(topology: Topology) -> list[Tier]:
     return [tier for tier in topology.tiers if tier.kind.outside and tier.kind.paced]
 
 
-def paced(topology: Topology, rate_per_s: float) -> Topology:
-    """The same users, asking so often together, whatever happens. Raises NoUsers."""
+def paced(topology: Topology, rate_per_s: float, stands_for: float = 1.0) -> Topology:
+    """The same users, asking so often together, whatever happens; each of them stands for so many.
+    Raises NoUsers."""
     shares = {tier.name: _weight(tier) for tier in people(topology)}
     total = sum(shares.values())
     if not total:
         raise NoUsers("nobody visits this site: add `users: {local: {rate: 10/s, visits: ...}}`")
     tiers = []
     for tier in topology.tiers:
-        tier = replace(tier, cpu=replace(tier.cpu, stands_for=1.0))  # all that are sent are there
+        others = 1.0 if tier.kind.clients else stands_for
+        tier = replace(tier, cpu=replace(tier.cpu, stands_for=others))  # whatever the file's sample
         if tier.name in shares and tier.kind.paced:
             each_per_s = rate_per_s * shares[tier.name] / total / len(tier.members)
             tier = replace(tier, config=tier.kind.paced(tier.config, each_per_s))
@@ -205,18 +223,25 @@ async def _look(scenario: Scenario, topology: Topology) -> _Look:
     return found
 
 
-def _between(topology: Topology, looks: Sequence[_Look], for_s: float) -> Measured:
+def _between(
+    topology: Topology, looks: Sequence[_Look], for_s: float, stands_for: float
+) -> Measured:
     asked = [name for tier in people(topology) for name in tier.node_names]
     before, after = looks[0], looks[-1]
     answers = [_answers(asked, look) for look in looks]
     means = [_mean(one, other) for one, other in pairwise(answers)]
+
+    def per_s(count: str) -> float:
+        more: int = sum(after[name][count] - before[name][count] for name in asked)
+        return more * stands_for / for_s
+
     return Measured(
-        sum(after[name]["requests"] - before[name]["requests"] for name in asked) / for_s,
-        sum(after[name]["ok"] - before[name]["ok"] for name in asked) / for_s,
+        per_s("requests"),
+        per_s("ok"),
         _mean(answers[0], answers[-1]),
         STUDENT * stdev(means) / math.sqrt(len(means)),
         {
-            tier.name: _tier_load(tier, before, after, for_s)
+            tier.name: _tier_load(tier, before, after, for_s, stands_for)
             for tier in topology.tiers
             if not tier.kind.clients
         },
@@ -236,14 +261,21 @@ def _mean(before: tuple[int, float], after: tuple[int, float]) -> float:
     return (after[1] - before[1]) / answers if answers else 0.0
 
 
-def _tier_load(tier: Tier, before: _Look, after: _Look, for_s: float) -> TierLoad:
+def _tier_load(
+    tier: Tier, before: _Look, after: _Look, for_s: float, stands_for: float
+) -> TierLoad:
     def per_s(name: str, metric: str) -> float:
         return float((after[name][metric] - before[name][metric]) / for_s)
+
+    def load(name: str) -> Load:
+        # cores are held by all who come, and only those that were sent are counted
+        works, waited = (stands_for * per_s(name, metric) for metric in (WAITS, WAITED))
+        return Load(per_s(name, BUSY), works, waited)
 
     names = tier.node_names
     return TierLoad(
         tier.cpu.cores,
-        tuple(Load(per_s(name, BUSY), per_s(name, WAITS), per_s(name, WAITED)) for name in names),
-        sum(per_s(name, WRITTEN) for name in names),
+        tuple(map(load, names)),
+        stands_for * sum(per_s(name, WRITTEN) for name in names),
         tier.kind.leader is not None,
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from emu.model.topology import Topology
-from emu.planning.measuring import Load, Measured, measure, rate_of
+from emu.planning.measuring import MOST_REQUESTS, Load, Measured, measure, rate_of
 from emu.planning.plan import Model, model
 
 FIRST_S: Final = 5.0
@@ -35,15 +35,15 @@ HIGHEST_PER_S: Final = MOST_PER_S / HIGH[1]
 """A ceiling that is higher is taken for this one."""
 
 
-def find(topology: Topology, starts: Callable[[float], None]) -> Model:
-    """Measure it; `starts` is told the requests a second of each run. Raises NoUsers, ValueError
-    where it answers no more when it is asked more."""
+def find(topology: Topology, starts: Callable[[float], Callable[[float], object]]) -> Model:
+    """Measure it; `starts` is told the requests a second of each run, and answers whom to tell how
+    far it is. Raises NoUsers, ValueError where it answers no more when it is asked more."""
     seen: list[Measured] = []
 
     def at(rate_per_s: float, for_s: float) -> Measured:
-        starts(rate_per_s)
+        passes = starts(rate_per_s)
         for_s = max(for_s, min(LONGEST_S, LEAST_REQUESTS / rate_per_s))
-        return measure(topology, rate_per_s, for_s)
+        return measure(topology, rate_per_s, for_s, passes=passes)
 
     def near(ceiling_per_s: float, share: Share, for_s: float) -> Measured:
         """What was measured where that is near enough; else, measured now."""
@@ -56,6 +56,8 @@ def find(topology: Topology, starts: Callable[[float], None]) -> Model:
 
     own_per_s = min(max(LEAST_PER_S, rate_of(topology)), MOST_PER_S)
     first = at(own_per_s, FIRST_S)
+    if own_per_s * FIRST_S >= MOST_REQUESTS:
+        seen.append(first)  # no run is longer
     found = model(_nothing(first), first)
     ceiling_per_s = found.ceiling_per_s if found.bottleneck else own_per_s / HIGH[1]
     if _is_full(first):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from emu.cli.verbs import app
 from emu.model.topology import Topology
 from emu.planning import prices
-from emu.planning.checking import ANSWERED, MEAN, WORKED_OFF, Check
+from emu.planning.checking import ANSWERED, MEAN, WORKED_OFF, Check, Unsampled, check
 from emu.planning.measuring import Load, Measured, NoUsers, TierLoad, grown, measure, rate_of
 from emu.planning.page import render
 from emu.planning.plan import Cost, Model, Point, Queue, answer, model, requests_per_s
@@ -107,14 +107,18 @@ def probed(monkeypatch: pytest.MonkeyPatch, busy: Callable[[float], float]) -> t
     """What is found of a site of which one core is so busy at a rate, and after how many runs."""
     rates: list[float] = []
 
-    def of_paper(_: Topology, rate_per_s: float, for_s: float) -> Measured:
+    def of_paper(_: Topology, rate_per_s: float, for_s: float, **__: Any) -> Measured:
         load = Load(min(1.0, busy(rate_per_s)), rate_per_s, 0.0)
         web = TierLoad(1, (load,), 0.0, False)
         ok_per_s = rate_per_s / max(1.0, busy(rate_per_s))
         return Measured(rate_per_s, ok_per_s, 0.02, 0.001, {"web": web})
 
+    def starts(rate_per_s: float) -> Callable[[float], object]:
+        rates.append(rate_per_s)
+        return lambda share: None
+
     monkeypatch.setattr("emu.planning.probing.measure", of_paper)
-    return find(load(THREE), rates.append), len(rates)
+    return find(load(THREE), starts), len(rates)
 
 
 @pytest.mark.parametrize("ceiling_per_s", [3.0, 50.0, 80.0, 470.0])
@@ -154,6 +158,48 @@ users: {local: {population: 1M, think_time: 30s, sample: 0.1%, visits: web}}
 """
     seen = measure(loads(text), 20, 5)
     assert seen.tiers["web"].busy == pytest.approx(seen.requests_per_s * 0.005, rel=0.1)
+
+
+def test_of_more_than_one_can_send_a_sample_is_sent_and_the_others_take_cores():
+    topology = loads("""\
+tiers: {web: {kind: web, public: true, cpu: {cores: 4, service_time: 5ms}}}
+users: {local: {rate: 9/s, visits: web}}
+""")
+    told: list[float] = []
+    seen = measure(topology, 400, 5.0, stands_for=20, passes=told.append)
+    assert seen.requests_per_s == pytest.approx(400, rel=0.2)
+    web = seen.tiers["web"]
+    assert web.busy == pytest.approx(400 * 0.005, rel=0.1)
+    assert web.works == pytest.approx(seen.requests_per_s, rel=0.1)
+    assert told == sorted(told) and 0 < told[0] < told[-1] <= 1.001
+
+
+def ceiling(per_s: float) -> Model:
+    """Of one machine that is found to bear so many."""
+    points = (Point(per_s / 10, 0.1, per_s / 10, 0.5), Point(per_s / 2, 0.5, per_s / 2, 0.5))
+    return Model((Cost("web", 1, 1, (Queue(1, 1, points),), 0.0, led=False),), 0.02)
+
+
+@pytest.mark.parametrize(("per_s", "sampled"), [(800.0, False), (50_000.0, True)])
+def test_no_check_sends_more_requests_than_one_has_time_for(monkeypatch, per_s, sampled):
+    sent: list[float] = []
+
+    def of_paper(_: Topology, rate_per_s: float, *__: Any, stands_for: float, **___: Any):
+        sent.append(rate_per_s / stands_for)
+        return measured(rate_per_s, busy=min(1.0, rate_per_s / per_s))
+
+    monkeypatch.setattr("emu.planning.checking.measure", of_paper)
+    list(check(load(THREE), ceiling(per_s), lambda *_: lambda share: None))
+    assert sent == pytest.approx([600] * 3 if sampled else [400, 640, 880])
+
+
+def test_of_a_cpu_that_wants_all_to_be_there_no_sample_is_simulated():
+    lifo = loads("""\
+tiers: {web: {kind: web, public: true, cpu: {cores: 1, service_time: 5ms, order: lifo}}}
+users: {local: {rate: 9/s, visits: web}}
+""")
+    with pytest.raises(Unsampled, match="`order` of its cpu"):
+        list(check(lifo, ceiling(50_000.0), lambda *_: lambda share: None))
 
 
 def test_a_run_ends_when_its_mean_is_known_and_not_before():
