@@ -15,6 +15,8 @@ from typing import Final
 WINDOWS: Final = ((50, 1.55), (400, 1.15), (6000, 1.0))
 """How often the sample comes is its mean over the last so many arrivals. Where that over fewer
 is more than so many times more or less (above three standard deviations), things have changed."""
+LEAST_KNOWN: Final = 10
+"""Intervals of the sample: after fewer their mean says nothing yet, and nobody else comes."""
 LONGEST_GAP: Final = 10
 """Mean intervals: in a longer one nobody came, for something was in the way."""
 
@@ -28,7 +30,8 @@ class Crowd:
         self._others_each = stands_for - 1
         self._max_queue = max_queue
         self._rng = rng
-        self._last_s = now_s
+        self._last_s: float | None = None
+        """When the sample came last."""
         self._came = [0] * len(WINDOWS)
         self._mean_s = [0.0] * len(WINDOWS)
         """Between arrivals of the sample, over each window."""
@@ -72,8 +75,13 @@ class Crowd:
         heapify(self._free_s)
 
     def _others(self, now_s: float, cost_s: float, within_s: float) -> None:
-        """Those who came since the sample did last."""
-        came_s, per_s = self._gap(now_s)
+        """Those who came since the sample did last, once it is known how often that comes."""
+        last_s, self._last_s = self._last_s, now_s
+        if last_s is None:
+            return
+        came_s, per_s = self._gap(now_s, now_s - last_s)
+        if self._came[0] < LEAST_KNOWN:
+            return
         free_s, again_s = self._free_s, self._rng.expovariate
         most_s = min(self._longest_wait_s(cost_s), within_s)
         while (came_s := came_s + again_s(per_s)) < now_s:
@@ -87,12 +95,11 @@ class Crowd:
             self.worked += 1
             self.busy_s += cost_s
 
-    def _gap(self, now_s: float) -> tuple[float, float]:
+    def _gap(self, now_s: float, gap_s: float) -> tuple[float, float]:
         """Since when others came, and how many a second."""
-        gap_s = max(now_s - self._last_s, 1e-9)
+        gap_s = max(gap_s, 1e-9)
         if self._came[0] > LONGEST_GAP:
             gap_s = min(gap_s, LONGEST_GAP * self._mean_s[-1])
-        self._last_s = now_s
         self._learn(gap_s)
         return now_s - gap_s, self._others_each / self._mean_s[-1]
 

@@ -70,6 +70,14 @@ def test_where_the_sample_comes_twice_as_often_the_crowd_soon_does_too():
         assert (crowd.worked - before) / (now_s - since_s) == pytest.approx(10 * per_s, rel=0.06)
 
 
+def test_the_time_before_the_first_is_no_gap_between_two():
+    crowd, now_s = Crowd(1, 11, 10**6, Random(2), 0.0), 100.0
+    for _ in range(100):
+        now_s += 1.0
+        crowd.take(crowd.starts_s(now_s, COST_S, math.inf), COST_S)
+    assert crowd.worked == pytest.approx(10 * 90, rel=0.1), "of the first ten nobody knew"
+
+
 def test_who_was_cut_off_meets_no_crowd_that_never_came():
     crowd = Crowd(1, 50, 10**6, Random(2), 0.0)
     for number in range(1, 200):
