@@ -95,7 +95,7 @@ def explain(
     write: Annotated[str, typer.Option("--write", metavar="FOLDER", hidden=True)] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Explain a kind, option, fault, verb, event or metric: what it is, its default, an example."""
+    """Explain a kind, option, fault, verb, event, metric, alert, or a word that the screen says."""
     commands = context.find_root().command
     if write:
         _write(Path(write), commands)

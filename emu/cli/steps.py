@@ -43,5 +43,5 @@ def steps(
     last = shown[-1]
     output.note(f"\nrun one: emu up {last.number}    read one: emu steps {last.number}")
     if not step:
-        experiments = ", ".join(shipped.experiments())
+        experiments = ", ".join(name for name in shipped.experiments() if name[0].isdigit())
         output.note(f"all in one region: emu up full    experiments, two of a kind: {experiments}")
