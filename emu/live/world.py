@@ -344,6 +344,8 @@ def syncer() -> Syncer | RingSyncer:
 
 
 def _requests_per_s(machine: EmulatedMachine) -> float:
-    """What this machine's cpu could serve; 0 where none is declared."""
-    service_time_s = machine.spec.cpu.service_time_s
-    return machine.cores / service_time_s if service_time_s > 0 else 0.0
+    """What this machine's cpu could serve of what really comes: of a crowd, that is its sample. 0
+    where none is declared."""
+    cpu = machine.spec.cpu
+    each_s = cpu.service_time_s * cpu.stands_for
+    return machine.cores / each_s if each_s > 0 else 0.0

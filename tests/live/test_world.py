@@ -335,6 +335,13 @@ async def test_a_late_loop_a_stalled_host_and_absurd_cpus_are_not_trusted(tmp_pa
         assert "64,000 requests/s" in cpus
 
 
+async def test_of_a_crowd_a_laptop_carries_the_sample(tmp_path):
+    async with LiveWorld(7, tmp_path) as world:
+        world.machine(spec("web-1", cpu=CpuSpec(64, 0.001, stands_for=100))).boot(1)
+        world.settle()
+        assert world.fidelity()["reasons"] == []
+
+
 async def test_the_node_that_holds_the_loop_is_named(tmp_path):
     async with LiveWorld(7, tmp_path) as world, trio.open_nursery() as nursery:
         life, ctx = world.machine(spec("web-1")).boot(1)
