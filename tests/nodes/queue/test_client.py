@@ -243,4 +243,5 @@ async def test_whose_turn_does_not_come_is_not_published_and_hears_so_in_time(
         "patient": "ok",
         "late": "ok",
     }
-    assert broker.log == ["first", "patient", "late"]
+    first, *others = broker.log
+    assert (first, sorted(others)) == ("first", ["late", "patient"]), "those two wait side by side"
