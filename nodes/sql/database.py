@@ -254,6 +254,7 @@ class SqlEngine:
         give_up = partial(self._give_up, lease)
         self.ctx.clock.call_at(until_s, give_up)
         call.ending.add(give_up)
+        call.unheard = give_up
         lease.when_over = partial(call.ending.discard, give_up)
         return {"lease": lease.number, "expires_ms": int(timeout_s * 1000)}
 

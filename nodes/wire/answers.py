@@ -45,20 +45,26 @@ task."""
 class Ending:
     """What is to be done when a connection ends: what its peer has opened ends with it."""
 
-    __slots__ = ("_todo",)
+    __slots__ = ("_has_come", "_todo")
 
     def __init__(self) -> None:
         self._todo: dict[Callable[[], object], None] = {}
+        self._has_come = False
 
     def add(self, action: Callable[[], object]) -> None:
-        """A short synchronous one; `discard` it when nothing is open any more."""
-        self._todo[action] = None
+        """A short synchronous one, done at once where the end has come already; `discard` it when
+        nothing is open any more."""
+        if self._has_come:
+            action()
+        else:
+            self._todo[action] = None
 
     def discard(self, action: Callable[[], object]) -> None:
         self._todo.pop(action, None)
 
     def come(self) -> None:
         """The connection has ended."""
+        self._has_come = True
         todo, self._todo = self._todo, {}
         for action in todo:
             action()
@@ -67,7 +73,7 @@ class Ending:
 class Call:
     """The circumstances of one request: who asks, until when, in whose name."""
 
-    __slots__ = ("deadline_s", "ending", "epoch", "hops", "peer", "trace", "urgency")
+    __slots__ = ("deadline_s", "ending", "epoch", "hops", "peer", "trace", "unheard", "urgency")
 
     def __init__(
         self,
@@ -86,6 +92,9 @@ class Call:
         self.epoch = epoch
         self.urgency = MIDDLE
         """0 (the most) to 7: who is refused last, and first, where too much is asked."""
+        self.unheard: Callable[[], object] | None = None
+        """What to do if its caller gave up before the answer came: it does not know what it has
+        opened here."""
         self.hops: Hops | None = None
         """Where the way of this request is to be told."""
 

@@ -4,7 +4,7 @@ time. Deadlines, cancellation, cpu and back-pressure are here; the methods are i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -30,6 +30,7 @@ from protocols.rpc import NOTIFY, REQUEST
 
 MAX_UNSENT_BYTES: Final = 4 << 20
 """Answers waiting for a slow reader; above it we stop reading that connection's requests."""
+MAX_UNHEARD: Final = 100
 MAX_REMAINING_MS: Final = 3_600_000
 """Whoever has more time than this (or no number) has named no limit."""
 PROTOCOL_VERSION: Final = 1
@@ -76,6 +77,8 @@ class ServerConnection:
         """Of every request without metadata: a Call is only read."""
         self.knows_metadata = False
         self.running: dict[int, trio.CancelScope] = {}
+        self.unheard: dict[int, Callable[[], object]] = {}
+        """Of the latest answers that opened something: see Call."""
         self.unsent: list[bytes] = []
         self.unsent_bytes = 0
         self.writing = False
@@ -225,9 +228,12 @@ class ServerConnection:
     def _cancel(self, params: list[Any]) -> None:
         """The caller gave up; whatever names no request in hand is ignored."""
         msgid = params[0] if params else None
-        scope = self.running.get(msgid) if type(msgid) is int else None
-        if scope is not None:
+        if type(msgid) is not int:
+            return
+        if scope := self.running.get(msgid):
             scope.cancel()
+        elif undo := self.unheard.pop(msgid, None):
+            undo()
 
     def _answer_fused(
         self, method: Method, fused: Fused, msgid: int, params: list[Any], arrived_s: float
@@ -418,9 +424,19 @@ class ServerConnection:
             self._fail(msgid, method.name, failure)
         else:
             self._respond(msgid, method, result, arrived_s, self.monotonic_s())
+            if call.unheard is not None:
+                self._note_unheard(msgid, call.unheard, given_up=scope.cancel_called)
         if self.access is not None and not (method.waits and failure is None):
             self._tell(method.name, self.monotonic_s() - arrived_s, failure, call.trace)
         await self._flush()
+
+    def _note_unheard(self, msgid: int, undo: Callable[[], object], *, given_up: bool) -> None:
+        if given_up:
+            undo()
+            return
+        self.unheard[msgid] = undo
+        if len(self.unheard) > MAX_UNHEARD:
+            del self.unheard[next(iter(self.unheard))]
 
     def _tell(
         self, method: str, took_s: float, failure: RpcError | None, trace: int | None

@@ -57,6 +57,30 @@ def test_a_transaction_ends_with_the_connection_of_its_client(when):
     assert emu.run(script, group(), seed=1) == [True, 1]
 
 
+def test_a_transaction_whose_client_gave_up_before_it_heard_of_it_holds_nobody():
+    async def script(c: emu.Scenario) -> list[int]:
+        primary = await with_table(c)
+        client = c.cluster.operator.client(primary, c.cluster.instances[primary].spec.port)
+        await client.call("role", timeout_s=5)  # it stays connected, as an operator's does
+        for number in range(40):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(begin, client)
+                await c.sleep(0.00002 * number)
+                nursery.cancel_scope.cancel()
+            began_s = c.now_s
+            await write(c, primary, INSERT, number, "y")
+            assert c.now_s - began_s < 1, number
+        return [await count(c, primary)]
+
+    assert emu.run(script, group(), seed=1) == [40]
+
+
+async def begin(client: Client) -> None:
+    lease = (await client.call("begin", {"timeout_ms": 60_000}, timeout_s=5))["lease"]
+    with trio.CancelScope(shield=True):
+        await client.call("rollback", lease, timeout_s=5)
+
+
 async def code_of_client(client: Client, lease: int) -> str:
     try:
         await client.call("execute", lease, INSERT, [1, "x"], timeout_s=5)
