@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -61,11 +62,20 @@ def test_the_processes_of_a_campaign_that_is_killed_end_too(tmp_path: Path) -> N
     words = ("sim", str(file), "--seeds", "9", "--for", "10h", "--jobs", "2", "--faults", "none")
     killed = subprocess.Popen([sys.executable, "-m", "emu", *words], stderr=subprocess.DEVNULL)
     own = Path(f"/proc/{killed.pid}/task/{killed.pid}/children")
-    until(lambda: sum(each in busy() for each in own.read_text().split()) == 2)
-    workers = own.read_text().split()
-    killed.kill()
-    killed.wait()
-    until(lambda: not any(each in busy() for each in workers))
+    workers: list[str] = []
+    try:
+        until(lambda: sum(each in busy() for each in own.read_text().split()) == 2)
+        workers = own.read_text().split()
+        killed.kill()
+        killed.wait()
+        until(lambda: not any(each in busy() for each in workers))
+    finally:
+        with suppress(OSError):
+            workers += own.read_text().split()
+        for each in (str(killed.pid), *workers):
+            with suppress(ProcessLookupError):
+                os.kill(int(each), signal.SIGKILL)
+        killed.wait()
 
 
 def busy() -> list[str]:
