@@ -105,7 +105,7 @@ def _what_came(kind: type[faults.Fault], answer: Mapping[str, Any], for_text: st
         return "nothing to do: it is so already"
     if for_text:
         return f"done, undone in {for_text}"
-    if not (answer["lasts"] and kind.breaks):
+    if not answer["lasts"]:
         return "done"
     until = f"done; `emu heal {answer['number']}` undoes it"
     if answer["restarts"]:

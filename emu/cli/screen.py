@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 MAX_FAILED_SHOWN: Final = 5
 MAX_DONE_SHOWN: Final = 10
+MOST_TOLD: Final = 3
+"""Of what followed a fault."""
+MUCH_PER_S: Final = 1000
+"""Rates from there on are told in whole numbers."""
 MAX_PLANNED_SHOWN: Final = 10
 CLIENTS_COLUMNS: Final = (
     Column("", 40, right=False), Column("", 8, right=False), Column("requests", 9),
@@ -59,7 +63,7 @@ def welcome_screen(
         parts.append(f"  export EMU_CLUSTER={session.topology.name}")
     commands = [*to_break(instances), ("ps", "who is up; more verbs: --help")]
     parts += [_two_columns([(f"{emu} {what}", why) for what, why in commands]), ""]
-    parts += by_itself(session.topology.faults)
+    parts += by_itself(session.topology.faults, session.options.for_s)
     parts.append(Text(_how_it_ends(session), style="dim"))
     return Group(*parts)
 
@@ -72,8 +76,8 @@ def old_disks(kept: tuple[int, int] | None) -> Iterable[str]:
         yield f"goes on with the disks of {of}, {size(size_bytes)}: --fresh begins with empty ones"
 
 
-def by_itself(items: Sequence[FaultItem]) -> Iterable[RenderableType]:
-    """The file's own timeline."""
+def by_itself(items: Sequence[FaultItem], for_s: float | None = None) -> Iterable[RenderableType]:
+    """The file's own timeline; what is due after `for_s` is marked."""
     if not items:
         return
     yield _headed("It breaks by itself", "as its file says; `--faults none`: it does not")
@@ -81,7 +85,10 @@ def by_itself(items: Sequence[FaultItem]) -> Iterable[RenderableType]:
     for item in items[:MAX_PLANNED_SHOWN]:
         when = f"after {item.on}" if item.on else f"{item.at_s or 0.0:g} s"
         lasts = "" if item.for_s is None else f", for {seconds(item.for_s)}"
-        rows.append([Text(f"  {when}", "dim"), Text(fault_text(to_record(item.fault)) + lasts)])
+        row = [Text(f"  {when}", "dim"), Text(fault_text(to_record(item.fault)) + lasts)]
+        if for_s is not None and (item.at_s or 0.0) >= for_s:
+            row.append(Text(f"not in {seconds(for_s)}", "yellow"))
+        rows.append(row)
     yield _aligned(rows)
     if len(items) > MAX_PLANNED_SHOWN:
         yield Text(f"  and {len(items) - MAX_PLANNED_SHOWN} more", style="dim")
@@ -118,7 +125,8 @@ def _visits(tier: Tier) -> str:
     assert tier.kind.demand is not None
     rate_per_s, waiting, least_per_s = tier.kind.demand(tier.config)
     rates = [rate_per_s] if least_per_s is None else [least_per_s, rate_per_s]
-    shown = " to ".join(units.format_value("rate_per_s", each) for each in rates)
+    whole = (round(each) if each >= MUCH_PER_S else each for each in rates)
+    shown = " to ".join(units.format_value("rate_per_s", each) for each in whole)
     load = [shown] if rate_per_s else []
     load += [f"{waiting} thinking"] if waiting else []
     return f"{' and '.join(load)} → {', '.join(_passed_to(tier.kind, tier.config))}"
@@ -179,7 +187,7 @@ def to_break(instances: Sequence[Instance]) -> list[tuple[str, str]]:
     ]
     if before:
         lines.append((f"partition {before[0].spec.tier} {server} --for 5s", "the cable is cut"))
-        lines.append((f"scale {server}={counts[server] + 2}", "more machines"))
+        lines.append((f"scale {server}={counts[server] + 2}", "more machines, until `emu heal`"))
     else:
         lines.append((f"cpu {server} --cores 1", "a smaller machine"))
     return lines
@@ -264,7 +272,10 @@ def _paid(summary: Mapping[str, Any]) -> Iterable[RenderableType]:
         if each["p99_s"] is not None:
             line.append(f", p99 {seconds(each['p99_s'])}", style="dim")
         yield line
-        yield from (Text(f"             {told}", style="dim") for told in each["follow_ups"][:3])
+        told = each["follow_ups"]
+        more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD + 1 else []
+        shown = [*told[:MOST_TOLD], *more] if more else told
+        yield from (Text(f"             {line}", style="dim") for line in shown)
     if any(each["shared"] for each in done[:MAX_DONE_SHOWN]):
         yield Text(f"  ({SHARED})", style="dim")
     if len(done) > MAX_DONE_SHOWN:
@@ -288,6 +299,10 @@ def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "writes", f"{lost:,} of {summary['acknowledged_writes']:,} acknowledged writes lost"
     if summary["lost_writes"]:
         yield "lost", shown_writes(summary)
+    counted = [each for each in summary["judged"] if each.get("acknowledged")]
+    if lost and len(counted) > 1:
+        for each in counted:
+            yield each["clients"], f"{each['lost']:,} of {each['acknowledged']:,} of theirs lost"
     for judged in summary["judged"]:
         if judged["anomalies"] and judged["permitted"]:
             yield judged["clients"], f"{judged['anomalies']} anomalies: {judged['permitted']}"

@@ -23,6 +23,8 @@ WORDS: Final = {
     "availability": "The share of the requests that were answered well.",
     "acknowledged writes": "Those that clients were told to be done; all are read back at the end.",
     "lost": "Acknowledged, and not there at the end.",
+    "trusted": "This computer kept up: what was measured is the site's doing. A verdict other than "
+    "`untrusted` is trusted.",
     "loop lag": "How late emu itself came to a timer that was due, in 99 of 100 cases (p99): all "
     "nodes share its loop, so beyond 5 ms no time that was measured means much.",
     "withheld": "Time in which this computer did not let emu run: the cluster's time stood still.",

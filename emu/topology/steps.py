@@ -91,11 +91,22 @@ def _members(options: Mapping[str, Any]) -> str:
     return f"{nodes} × " if isinstance(nodes, int) and nodes > 1 else ""
 
 
+def _count(options: Mapping[str, Any]) -> str:
+    """Of its members: `12`, `2 in each region`, `us-east 2, us-west 1`."""
+    if "per_region" in options:
+        return f"{options['per_region']} in each region"
+    nodes = options.get("nodes", 1)
+    if isinstance(nodes, dict):
+        return ", ".join(f"{region} {count}" for region, count in nodes.items())
+    return str(nodes)
+
+
 def _changes(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     if before.get("kind") != after.get("kind"):
         yield f"`{name}` is a {after.get('kind')}, not a {before.get('kind')}"
-    if before.get("nodes", 1) != after.get("nodes", 1):
-        yield f"`{name}`: {before.get('nodes', 1)} → {after.get('nodes', 1)}"
+    was, now = _count(before), _count(after)
+    if was != now:
+        yield f"`{name}`: {was} → {now}"
     for option, value in after.items():
         if option not in QUIET and before.get(option) != value:
             yield f"{name}.{option}: {_shown(value)}"

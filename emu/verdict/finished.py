@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from emu.model import expectations
+from emu.verdict.summary import LOST
 
 MAX_NAMED: Final = 20
 """Lost writes that a failed assertion names."""
-LOST: Final = "lost_acknowledged_writes"
 
 
 class Finished(dict[str, Any]):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
-from emu.verdict.finished import LOST, heading, named_losses
+from emu.verdict.finished import heading, named_losses
+from emu.verdict.summary import LOST
 
 CHECKS: Final = "what clients were promised"
 TRUST: Final = "the laptop kept up"

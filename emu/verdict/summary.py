@@ -13,6 +13,7 @@ from emu.model.verdicts import FAILED, PASSED, UNKNOWN, UNTRUSTED
 from nodes.parts.histogram import LogHistogram
 
 MAX_SHOWN_LOST: Final = 100
+LOST: Final = "lost_acknowledged_writes"
 UNTOLD: Final = "not known before the end"
 """What an expectation says that was not measured yet, in a run that was not ended in order."""
 MAX_REASONS: Final = 5
@@ -117,7 +118,7 @@ def _latency(parts: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 
 def _why(summary: Mapping[str, Any], complete: bool) -> Iterable[str]:
-    """What the verdict rests on, where it is not `passed`: a reason each, the gravest first."""
+    """What the verdict rests on, where that is not plain: a reason each, the gravest first."""
     verdict, anomalies = summary["verdict"], summary["anomalies"]
     if verdict == FAILED:
         yield from (f"{each['kind']}: {each['text']}" for each in anomalies[:MAX_REASONS])
@@ -132,6 +133,12 @@ def _why(summary: Mapping[str, Any], complete: bool) -> Iterable[str]:
         yield from summary["undecided"]
     if verdict == UNTRUSTED:
         yield from summary["reasons"]
+    spoken_of = any(each["text"].startswith(LOST) for each in summary["expectations"])
+    if verdict == PASSED and summary[LOST] and not spoken_of:
+        yield (
+            "nothing forbids the lost writes: what was asked for may lose them (`ack`), and no "
+            "`expect:` speaks of them (`- lost_acknowledged_writes == 0`)"
+        )
 
 
 def _writes(

@@ -58,11 +58,17 @@ def test_the_first_screen_says_whose_disks_a_run_goes_on_with(kept: Any, told: l
     assert len(lines) == len(told) and all(text in lines[0] for text in told)
 
 
-def planned(text: str) -> str:
+def planned(text: str, for_s: float | None = None) -> str:
     told = StringIO()
     said = Console(file=told, width=100)
-    said.print(*by_itself(loads(text).faults), sep="\n")
+    said.print(*by_itself(loads(text).faults, for_s), sep="\n")
     return told.getvalue()
+
+
+def test_what_is_due_after_the_end_is_marked() -> None:
+    text = "tiers: {web: {kind: web}}\nfaults: [{at: 5s, kill: web}, {at: 41s, kill: web}]"
+    _, soon, late, *_ = planned(text, 40.0).splitlines()
+    assert "not in" not in soon and late.endswith("not in 40.0 s")
 
 
 def test_it_says_what_breaks_by_itself_and_how_nothing_does() -> None:

@@ -1,11 +1,14 @@
-"""How a run ends: its figures are of one moment."""
+"""How a run ends: its figures are of one moment, and say what they rest on."""
 
 from __future__ import annotations
+
+import pytest
 
 from emu.observe.sampling import Sampler
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from emu.verdict.judging import Judge
+from emu.verdict.summary import LOST, _why
 
 FILE = """
 tiers: {web: {kind: web, uses: db, public: true}, db: {kind: database, nodes: 3}}
@@ -56,3 +59,16 @@ def test_what_an_end_waits_for_is_known_meanwhile() -> None:
         assert any("clients, who read back" in text for text in texts)
 
     run(script, loads(FAILING))
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected", "told"),
+    [(43, [], 1), (0, [], 0), (None, [], 0), (43, ["lost_acknowledged_writes <= 50"], 0)],
+)
+def test_a_run_that_passed_and_lost_writes_says_that_nothing_forbids_it(
+    lost: int | None, expected: list[str], told: int
+) -> None:
+    held = [{"text": text, "held": True} for text in expected]
+    found = {"verdict": "passed", "anomalies": [], "expectations": held, LOST: lost}
+    why = list(_why(found, complete=True))
+    assert len(why) == told and all("nothing forbids the lost writes" in each for each in why)
