@@ -223,7 +223,7 @@ class Noted:
             if table not in there:
                 continue
             before = [[rowid] for rowid, was_there in touched.items() if was_there]
-            after = []
+            after: list[list[Any]] = []
             layout = self._layouts.of(table)
             columns = [layout.columns[place] for place in layout.written]
             if not layout.is_alias:
@@ -232,11 +232,21 @@ class Noted:
                 f"SELECT {', '.join(columns)} FROM main.{quoted(table)} WHERE {layout.rowid} = ?"
             )
             for rowid in touched:
-                after += [list(row) for row in self._db.execute(query, (rowid,))]
+                after += map(list, every(self._db, query, rowid))
             if before:
                 yield DELETE, table, (), before
             if after:
                 yield INSERT, table, (), after
+
+
+def every(db: apsw.Connection, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+    """All rows. Also where one cannot be read (its text is no UTF-8) the statement is over: as long
+    as the error is kept its frames are, and an open statement refuses every DROP TABLE."""
+    rows = db.execute(sql, params)
+    try:
+        return list(rows)
+    finally:
+        rows.close(True)
 
 
 def _tables(db: apsw.Connection) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import Any, Final
 
 import apsw
@@ -57,8 +57,7 @@ def _digest(
     while True:
         packed: list[bytes] = []
         size_bytes = 0
-        with own:
-            rows = db.execute(*_from(db, layouts, table, last))
+        with own, closing(db.execute(*_from(db, layouts, table, last))) as rows:
             for last in rows:
                 packed.append(msgpack.packb(last))
                 size_bytes += len(packed[-1])
@@ -66,7 +65,6 @@ def _digest(
                     break
             else:
                 last = None
-            rows.close()
         whole.update(b"".join(packed))
         count += len(packed)
         if last is None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from nodes.sql.changes import Misfit, layout_of
+from nodes.sql.changes import Misfit, every, layout_of
 from nodes.sql.rules import Rules, is_own
 from nodes.sql.triggers import Early
 from protocols.errors import RpcError
@@ -128,7 +128,7 @@ def _check_table(db: apsw.Connection, name: str) -> None:
 def _is_shown(db: apsw.Connection, expression: str) -> bool:
     """Whether its value can be read; what SQLite refuses to compute will never be one."""
     try:
-        list(db.execute(f"SELECT {expression}"))
+        every(db, f"SELECT {expression}")
     except UnicodeDecodeError:
         return False
     except apsw.Error:

@@ -211,3 +211,13 @@ def test_a_column_that_makes_such_texts_breaks_neither_select_nor_digest():
     for made in (primary, replica):
         assert made.query("SELECT * FROM b")["rows"] == [[1, b"\xff", "\ufffd"], [2, b"a", "a"]]
     assert primary.digests() == replica.digests()
+
+
+def test_a_refused_text_leaves_no_statement_open_behind_whoever_keeps_the_error():
+    """Nobody could drop a table. (Where a column is virtual, rows are read again at the end.)"""
+    made = state()
+    executed(made, ["CREATE TABLE g (k INTEGER PRIMARY KEY, v TEXT, w AS (k) VIRTUAL)"], 1)
+    with pytest.raises(RpcError, match="not UTF-8") as kept:
+        executed(made, ["INSERT INTO g (v) VALUES (CAST(x'ff' AS TEXT))"], 2)
+    executed(made, ["DROP TABLE g"], 2)
+    assert kept.value.definite
