@@ -323,7 +323,7 @@ async def test_a_bit_is_flipped_and_a_machine_that_is_down_gets_an_empty_disk(ri
 
 
 async def _what_only_its_process_reads(r, pad) -> None:
-    with pytest.raises(OSError, match="where its node's process is"):
+    with pytest.raises(OSError, match="where emu cannot look"):
         pad.handle.disk.names()
     pad.handle.disk.flip_bit("poems", 0, 0)
     await pad.handle.in_force()
