@@ -46,8 +46,8 @@ class Address(NamedTuple):
         printable = all("!" <= each <= "~" for each in url)
         if parts.username or parts.fragment or port == 0 or not printable:
             raise ValueError(f"`{url[:100]}`: only a host, port, path and query are understood")
-        target = f"{(parts.path.rstrip('/') and parts.path) or path}"
-        return cls(url, host, port or 80, f"{target}{'?' + parts.query if parts.query else ''}")
+        target = parts.path if parts.path.strip("/") else path
+        return cls(url, host, port or 80, f"{target}?{parts.query}" if parts.query else target)
 
 
 Post = Callable[[Address, bytes], Awaitable[int]]

@@ -13,7 +13,7 @@ from emu.observe import spans as module
 from emu.observe.outbox import Address
 from emu.observe.spans import HELD_S, MOST_SPANS, PATH, Span, Spans, parent_of
 from nodes.metrics import Metrics
-from tests.observe.test_webhooks import Log, Pager
+from tests.observe.test_webhooks import Log, Pager, outcomes
 
 URL = "http://127.0.0.1:4318"
 BEGAN = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -45,8 +45,7 @@ async def run(
         nursery.start_soon(spans.run)
         await act(spans)
         nursery.cancel_scope.cancel()
-    found = metrics.samples(frozenset(["emu_otlp_spans_total"]))
-    return log, {dict(labels)["outcome"]: value for _, labels, value in found}
+    return log, outcomes(metrics, "emu_otlp_spans_total")
 
 
 def told_of(body: Any) -> list[dict[str, Any]]:

@@ -50,6 +50,12 @@ class Log:
     warning = info
 
 
+def outcomes(metrics: Metrics, family: str) -> dict[str, float]:
+    """How many were sent, and how many given up."""
+    found = metrics.samples(frozenset([family]))
+    return {dict(labels)["outcome"]: value for _, labels, value in found}
+
+
 async def run(
     pager: Pager, act: Callable[[Webhooks], Awaitable[object]]
 ) -> tuple[Log, dict[str, float]]:
@@ -62,8 +68,7 @@ async def run(
         nursery.start_soon(hooks.run)
         await act(hooks)
         nursery.cancel_scope.cancel()
-    found = metrics.samples(frozenset(["emu_webhook_alerts_total"]))
-    return log, {dict(labels)["outcome"]: value for _, labels, value in found}
+    return log, outcomes(metrics, "emu_webhook_alerts_total")
 
 
 def firing(number: int = 1, cleared_s: float | None = None) -> Firing:
