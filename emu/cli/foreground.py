@@ -121,6 +121,8 @@ class Foreground:
         with trio.CancelScope() as self.scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._await_the_end)
+                if not (self.as_json or self.json_events):
+                    nursery.start_soon(self._tell_what_it_waits_for)
                 count = len(self.session.topology.placements())
                 if count > MANY_NODES:
                     self.printer.show(f"starting {count} nodes ...")
@@ -131,10 +133,6 @@ class Foreground:
         await self.session.ending.wait()
         if not (self.interrupted or self.as_json or self.json_events):
             self.printer.show(Text(ENDING, style="dim"))
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._tell_what_it_waits_for)
-                await self.session.hurried.wait()
-                nursery.cancel_scope.cancel()
         await self.session.hurried.wait()
         if not self.interrupted:  # `emu down --now`, or nobody reads: a signal has set it already
             self._limit_the_end()
@@ -142,12 +140,13 @@ class Foreground:
         self.scope.cancel()
 
     async def _tell_what_it_waits_for(self) -> None:
-        """As long as it lasts: silence looks as if it hung."""
-        told = ""
-        while True:
+        """Of a run that ends, by itself too, if that lasts: silence looks as if it hung."""
+        told = seen = ""
+        while not self.session.hurried.is_set():
             await trio.sleep(QUIET_S)
-            if self.session.waits_for != told:
-                told = self.session.waits_for
+            before, seen = seen, self.session.waits_for
+            if seen == before != told:
+                told = seen
                 self.printer.show(Text(f"  waiting for {told}", style="dim"))
 
     async def _welcome(self, session: Session) -> None:

@@ -46,13 +46,14 @@ class Hold:
 
 
 class Revive(Hold):
-    """Undoes an end: starts those of the nodes that are still down."""
+    """Undoes an end: starts those of the nodes that are still down. Whose process is gone may wait
+    for ever for another one: that is told, and not waited for."""
 
     def _holds(self, name: str) -> bool:
         return name in self.cluster.instances and not self.cluster.instances[name].running
 
     async def _let_live(self, name: str) -> None:
-        await self.cluster.start(name)
+        await self.cluster.start(name, patient=False)
 
 
 class Resume(Hold):

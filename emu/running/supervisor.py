@@ -186,12 +186,14 @@ class Cluster:
         assert not instance.running, f"{name} is running"
         self._boot(instance)
 
-    async def start(self, name: str) -> None:
-        """Start a node (if it is down), and wait until it is up or has failed."""
+    async def start(self, name: str, *, patient: bool = True) -> None:
+        """Start a node (if it is down), and wait until it is up or has failed; only a `patient`
+        one waits for a process of somebody else's to come and run it."""
         instance = self.instances[name]
         if not instance.running:
             self._boot(instance)
-        await instance.settled.wait()
+        if patient or not instance.handle.waits_for:
+            await instance.settled.wait()
 
     def _boot(self, instance: Instance) -> None:
         instance.generation += 1

@@ -109,7 +109,8 @@ class Judge:
         """
         cluster = self.cluster
         was_broken = bool(cluster.timeline)
-        await cluster.heal()
+        self.waits_for = f"faults to be healed ({HEALED_TIMEOUT_S:g} s at most)"
+        await self._heal()
         stuck = await self._wait_until_healed()
         if was_broken:
             stuck += await self._wait_for_progress()
@@ -124,13 +125,17 @@ class Judge:
         stuck += _unread(answers)
         fidelity = cluster.world.fidelity()  # nothing is measured any more, and judging takes time
         self.waits_for = f"replicas to agree ({AGREE_TIMEOUT_S:g} s at most)"
-        unlike = await self._check_states()
+        absent = self._absent()
+        unlike = await self._check_states(absent)
         flipped = any(each.get("flip_bit") for each in cluster.timeline)
         damaged = flipped or not cluster.world.honest_disks
         await cluster.in_force()  # all that was seen elsewhere is told by then
         if self._folding is not None:
             await self._folding.wait()
         kept = self._judge_history({**answers, **worked})
+        kept.broken.unknown += [
+            f"{name} could not be read: it waited for {why}" for name, why in absent.items()
+        ]
         wrong = [
             Anomaly(each.model, str(each), tuple(map(line, each.operations)), each.span_s)
             for each in kept.broken.anomalies
@@ -161,6 +166,11 @@ class Judge:
 
     # --- healing and progress ----------------------------------------------------------------
 
+    async def _heal(self) -> None:
+        """In bounds: a process that hangs never says that a node of it has started."""
+        with self.cluster.operator.move_on_after(HEALED_TIMEOUT_S):
+            await self.cluster.heal()
+
     async def _wait_until_healed(self) -> list[Anomaly]:
         """Start whatever gave up under a fault, and wait until everything runs."""
         cluster = self.cluster
@@ -168,19 +178,29 @@ class Judge:
             name for name, instance in cluster.instances.items() if instance.state == "failed"
         ]:
             if name in cluster.instances and not cluster.instances[name].running:
-                await cluster.start(name)
+                await cluster.start(name, patient=False)
         down: list[str] = []
+        most = f"({HEALED_TIMEOUT_S:g} s at most)"
         give_up_s = self._now_s() + HEALED_TIMEOUT_S
         while self._now_s() < give_up_s:
             down = [name for name, instance in cluster.instances.items() if instance.state != "up"]
-            self.waits_for = f"{_some(down)} to be up ({HEALED_TIMEOUT_S:g} s at most)"
+            absent = self._absent()
+            self.waits_for = f"{_some(absent.values()) or f'{_some(down)} to be up'} {most}"
             if not down and not cluster.active:
                 return []
             await cluster.operator.sleep(POLL_S)
-            await cluster.heal()  # what had begun before may have ended only now
-        states = ", ".join(f"{name} ({cluster.instances[name].state})" for name in down)
+            await self._heal()  # what had begun before may have ended only now
+        here = [name for name in down if name not in self._absent()]
+        if down and not here:
+            return []
+        states = ", ".join(f"{name} ({cluster.instances[name].state})" for name in here)
         text = f"not up {HEALED_TIMEOUT_S:g} s after healing, at {self._now_s():.3f} s: {states}"
         return [Anomaly("liveness", text, self.watch.told())]
+
+    def _absent(self) -> dict[str, str]:
+        """Nodes that nobody runs, as their process has not come; each with what it waits for."""
+        waiting = {name: each.handle.waits_for for name, each in self.cluster.instances.items()}
+        return {name: why for name, why in waiting.items() if why}
 
     async def _wait_for_progress(self) -> list[Anomaly]:
         """Every clients node must have a success of its own again."""
@@ -244,21 +264,25 @@ class Judge:
 
     # --- checks ------------------------------------------------------------------------------
 
-    async def _check_states(self) -> list[Anomaly]:
+    async def _check_states(self, absent: Collection[str]) -> list[Anomaly]:
         """Ask the members what their Kind declares, until it is right or the time is over."""
         found = []
-        for check, names in _state_checks(self.cluster.topology):
-            problem = await self._check_state(check, names)
+        for check, tiers in _state_checks(self.cluster.topology):
+            problem = await self._check_state(check, tiers, absent)
             if problem:
                 found.append(Anomaly("state", problem))
         return found
 
-    async def _check_state(self, check: StateCheck, tiers: Sequence[str]) -> str:
+    async def _check_state(
+        self, check: StateCheck, tiers: Sequence[str], absent: Collection[str]
+    ) -> str:
         cluster = self.cluster
         give_up_s = self._now_s() + AGREE_TIMEOUT_S
         while True:
             names = [
-                name for name, instance in cluster.instances.items() if instance.spec.tier in tiers
+                name
+                for name, each in cluster.instances.items()
+                if each.spec.tier in tiers and name not in absent
             ]
             answers = await ask_each(names, lambda name: cluster.call_admin(name, check.method))
             answers = {name: each for name, each in answers.items() if not _has_no_state(each)}

@@ -160,6 +160,25 @@ def _answered(c: Cluster) -> int:
     return int(json.loads(emu(c.state, "summary", "--json").stdout)["requests"])
 
 
+@pytest.mark.soak
+def test_the_end_does_not_wait_for_ever_for_a_process_that_was_killed(tmp_path_factory):
+    with waiting(tmp_path_factory.mktemp("joining")) as c:
+        c.join("db-1,db-2")
+        gone = c.join("db-3")
+        c.until("up", lambda: set(c.states().values()) == {"up"})
+        c.until("some requests", lambda: _answered(c) > 20)
+        os.kill(gone.pid, signal.SIGKILL)
+        c.until("killed", lambda: c.states()["db-3"] == "killed")
+        healed = emu(c.state, "heal")
+        assert healed.exit_code == 0, "what may never come is not waited for"
+        assert c.up.end(signal.SIGINT) == 0, c.up.said
+        summary = json.loads(c.up.stdout.splitlines()[-1])
+        how = f"a process to join as db-3: emu node db-3 --join {c.address}"
+        assert (summary["verdict"], summary["anomalies"]) == ("unknown", [])
+        assert f"db-3 could not be read: it waited for {how}" in summary["why"]
+        assert summary["lost_acknowledged_writes"] == 0, "of those who were there"
+
+
 def test_one_that_waits_can_be_ended(tmp_path_factory):
     with waiting(tmp_path_factory.mktemp("joining")) as c:
         emu(c.state, "down")

@@ -61,6 +61,30 @@ def test_what_an_end_waits_for_is_known_meanwhile() -> None:
     run(script, loads(FAILING))
 
 
+def test_whom_nobody_runs_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process had joined by itself and was killed: `emu up` never ended."""
+
+    async def script(c: Scenario) -> None:
+        judge, gone = Judge(c.cluster), c.cluster.instances["db-3"].handle
+        await c.sleep(1)
+        await c.kill("db-3")
+        boot, here = type(gone).boot, c.cluster.world.timers.now_s
+        waits = property(lambda self: "a process" if self is gone else "")
+        monkeypatch.setattr(type(gone), "waits_for", waits)
+        monkeypatch.setattr(
+            type(gone), "boot", lambda self, *a, **k: None if self is gone else boot(self, *a, **k)
+        )
+        asked_s = here()
+        await c.heal()
+        assert here() - asked_s < 1, "who may never come is not waited for"
+        summary = await judge.finish((), 1.0)
+        assert (summary["verdict"], summary["anomalies"]) == ("unknown", [])
+        assert summary["why"] == ["db-3 could not be read: it waited for a process"]
+        assert summary["lost_acknowledged_writes"] == 0, "of those who were there"
+
+    run(script, loads(FILE))
+
+
 @pytest.mark.parametrize(
     ("lost", "expected", "told"),
     [(43, [], 1), (0, [], 0), (None, [], 0), (43, ["lost_acknowledged_writes <= 50"], 0)],
