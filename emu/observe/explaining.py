@@ -18,7 +18,7 @@ from emu.observe.shown import duration, number
 
 AFTERMATH_S: Final = 10.0
 """What happens so soon after a fault is told with it."""
-SHOWN_LOST: Final = 5
+SHOWN_LOST: Final = 20
 SHARED: Final = "what failed while two of these lasted is counted at both"
 MOST_OF_A_FIELD: Final = 100
 """Characters of a value in a sentence."""
