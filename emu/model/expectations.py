@@ -116,6 +116,15 @@ METRICS: Final[Mapping[str, Metric]] = {
     ),
 }
 
+AVAILABILITY: Final = "availability"
+PER_RUN: Final = ("requests", "throughput")
+OF_REQUESTS: Final = (AVAILABILITY, *PER_RUN, "latency_p50", "latency_p99")
+MOMENT_S: Final = 1.0
+"""What clients ask in less says nothing of how much they ask."""
+TOO_SHORT: Final = "too short to judge"
+WHEN_OVER: Final = "when the run was over"
+EXACT: Final = 1e-9
+
 _LINE = re.compile(r"\s*([A-Za-z0-9_]+)\s*(>=|<=|==|!=|=>|=<|>|<|=)\s*(\S.*?)\s*")
 ALERT: Final = "alert"
 FIRES, NEVER, CLEARS = "fires", "never fires", "clears"
@@ -149,6 +158,20 @@ class Expectation:
         """Whether it was measured and is as expected: what was not measured does not hold."""
         actual = self.actual(summary)
         return actual is not None and COMPARISONS[self.op](actual, self.value)
+
+    def too_short(self, summary: Mapping[str, Any]) -> str:
+        """Why the run does not say that it was missed, and what would; "" if it does."""
+        requests, short = summary["requests"], summary["ran_s"] < MOMENT_S
+        if short and self.metric in OF_REQUESTS and not requests:
+            return f"no request ended in {_shown(summary['ran_s'])}"
+        if short and self.metric in PER_RUN:
+            return f"it needs {_shown(MOMENT_S)} of requests, not {_shown(summary['ran_s'])}"
+        if self.metric == AVAILABILITY and self.op == ">=" and self.value < 1:
+            needed = math.ceil(1 / (1 - self.value) - EXACT)
+            if summary["errors"] == 1 and requests < needed:
+                return f"1 of {requests} requests failed, and it takes {needed} until one may"
+        measured = self.metric in OF_REQUESTS or self.actual(summary) is not None
+        return "" if measured else _still_due(summary)
 
     def told(self, actual: float | None) -> str:
         """What was, for people."""
@@ -208,6 +231,18 @@ class AlertExpectation:
         if actual is None:
             return False
         return actual <= (self.within_s or math.inf) if self.how == FIRES else not actual
+
+    def too_short(self, summary: Mapping[str, Any]) -> str:
+        """Why the run does not say that it was missed, and what would; "" if it does."""
+        if self.how == NEVER or summary.get("alerts") is None or self.actual(summary) is not None:
+            return ""
+        begun_s = self._reckoned_from_s(summary)
+        if begun_s is None or self.within_s is None:
+            return _still_due(summary)
+        until_s, ended_s = begun_s + self.within_s, summary["ready_s"] + summary["ran_s"]
+        if ended_s >= until_s:
+            return ""
+        return f"it may fire until {_shown(until_s)}, and the run was over at {_shown(ended_s)}"
 
     def told(self, actual: float | None) -> str:
         """What was instead, for people."""
@@ -285,7 +320,7 @@ def about_alerts(expectations: Iterable[Expected]) -> bool:
 
 def evaluate(expectations: Iterable[Expected], summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One `{text, held, actual, told}` for each; `actual` is None where the run did not measure
-    it, `told` says what was in words."""
+    it, `held` where it was too short to say, `told` says what was in words."""
     return [_evaluated(each, summary) for each in expectations]
 
 
@@ -295,10 +330,20 @@ def missed(judged: Mapping[str, Any]) -> str:
 
 
 def _evaluated(expected: Expected, summary: Mapping[str, Any]) -> dict[str, Any]:
-    actual = expected.actual(summary)
+    actual, held = expected.actual(summary), expected.held(summary)
+    why = "" if held else expected.too_short(summary)
     return {
         "text": str(expected),
-        "held": expected.held(summary),
+        "held": None if why else held,
         "actual": actual,
-        "told": expected.told(actual),
+        "told": f"{TOO_SHORT}: {why}" if why else expected.told(actual),
     }
+
+
+def _still_due(summary: Mapping[str, Any]) -> str:
+    """What the file's own timeline had not come to, if anything."""
+    return next((text for text in summary["not_run"] if text.endswith(WHEN_OVER)), "")
+
+
+def _shown(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

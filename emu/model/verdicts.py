@@ -14,7 +14,7 @@ VERDICTS: Final = {
     UNTRUSTED: "All was as expected, but this computer was too busy to be believed: what was "
     "measured may be its doing, not the site's.",
     UNKNOWN: "Nothing that was expected was missed, but the run was ended before all of it was "
-    "measured.",
+    "measured, or was too short to judge it by.",
 }
 """What each verdict means."""
 WORDS: Final = {

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import trio
 
 from emu.machine.world import Timers
+from emu.model.expectations import WHEN_OVER
 from emu.model.faults import Fault, to_record
 from emu.model.topology import FaultItem
 from emu.running.layers import Layers
@@ -51,7 +52,7 @@ class Planned:
             return f"{where}{what} was not possible: {self.problem}"
         if item.on:
             return f"{where}{what} waited for the event `{item.on}`, which did not come"
-        return f"{where}{what} is at {item.at_s:g} s, when the run was over"
+        return f"{where}{what} is at {item.at_s:g} s, {WHEN_OVER}"
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from emu.model.expectations import Expected, evaluate, missed
+from emu.model.expectations import TOO_SHORT, Expected, evaluate, missed
 from emu.model.verdicts import FAILED, PASSED, UNKNOWN, UNTRUSTED
 from nodes.parts.histogram import LogHistogram
 
@@ -130,6 +130,9 @@ def _why(summary: Mapping[str, Any], complete: bool) -> Iterable[str]:
     if verdict == UNKNOWN:
         if not complete:
             yield "the run was not judged to its end"
+        for each in summary["expectations"]:
+            if each["told"].startswith(TOO_SHORT):
+                yield f"{each['text']}: {each['told']}"
         yield from summary["undecided"]
     if verdict == UNTRUSTED:
         yield from summary["reasons"]

@@ -80,7 +80,12 @@ def test_whatever_a_text_holds_the_file_is_xml() -> None:
 
 def test_an_assertion_names_what_was_lost_and_what_was_wrong() -> None:
     wrong = {"kind": "state", "text": "replicas differ", "operations": ["op 1"]}
-    run = Finished(summary(lost_writes=[LOST], lost_acknowledged_writes=1, anomalies=[wrong]))
+    run = Finished(
+        summary(
+            lost_writes=[LOST], lost_acknowledged_writes=1, anomalies=[wrong],
+            requests=9, ran_s=9.0, not_run=[],
+        )
+    )  # fmt: skip
     with pytest.raises(AssertionError) as caught:
         run.expect("lost_acknowledged_writes == 0", "errors <= 3")
     assert str(caught.value).splitlines() == [
