@@ -12,6 +12,7 @@ import msgpack
 
 from nodes.queue.desk import Desk
 from nodes.queue.publishing import Batch, ProducerAt
+from nodes.queue.state import Topic
 from nodes.queue.working import Delivery
 from protocols.errors import RpcError
 from protocols.queue.names import label_problem
@@ -71,7 +72,7 @@ class Packing:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._packer = msgpack.Packer(autoreset=True)
+        self._pack = msgpack.Packer(autoreset=True).pack
         self._spread = 0
         """Records without a key go to the partitions in turn."""
 
@@ -84,32 +85,38 @@ class Packing:
         if fixed is not None:
             self._desk.check_partition(topic, fixed)
         producer = producer_of(options["producer"]) if "producer" in options else None
-        keyless = fixed if fixed is not None else -1
-        found: dict[int, list[bytes]] = {}
-        size_bytes = 0
-        for record in records:
-            payload, key = self._packed(record, topic.options.record_bytes)
-            if fixed is not None or key is None:
-                number = keyless = keyless if keyless >= 0 else self._any(list(topic.partitions))
-            else:
-                number = partition_of(key, topic.options.partitions)
-            size_bytes += len(payload)
-            if number in found:
-                found[number].append(payload)
-            else:
-                found[number] = [payload]
+        most_bytes = topic.options.record_bytes
+        payloads = [self._packed(each, most_bytes) for each in records]
+        size_bytes = sum(map(len, payloads))
         if size_bytes > MAX_BATCH_BYTES:
             raise RpcError(
                 "too_large", f"records of {size_bytes} bytes at once; at most {MAX_BATCH_BYTES}"
             )
-        if len(found) == 1:
-            return [Batch(name, number, found[number], size_bytes, producer)]
-        if producer is not None:
+        if fixed is not None:
+            return [Batch(topic, fixed, payloads, size_bytes, producer)]
+        found = self._by_key(topic, records, payloads)
+        if len(found) > 1 and producer is not None:
             raise bad("records of a `producer` go to one partition at a time; name it")
+        for number in found:
+            self._desk.check_partition(topic, number)
         return [
-            Batch(name, number, payloads, sum(map(len, payloads)), None)
-            for number, payloads in found.items()
+            Batch(topic, number, some, sum(map(len, some)), producer)
+            for number, some in found.items()
         ]
+
+    def _by_key(
+        self, topic: Topic, records: list[Any], payloads: list[bytes]
+    ) -> dict[int, list[bytes]]:
+        """Those without a key go to one partition together."""
+        found: dict[int, list[bytes]] = {}
+        keyless = -1
+        for (key, *_), payload in zip(records, payloads, strict=True):
+            if key is not None:
+                number = partition_of(key, topic.options.partitions)
+            else:
+                number = keyless = keyless if keyless >= 0 else self._any(list(topic.partitions))
+            found.setdefault(number, []).append(payload)
+        return found
 
     def _any(self, numbers: Sequence[int]) -> int:
         if not numbers:
@@ -117,7 +124,7 @@ class Packing:
         self._spread += 1
         return numbers[self._spread % len(numbers)]
 
-    def _packed(self, record: Any, most_bytes: int) -> tuple[bytes, str | bytes | None]:
+    def _packed(self, record: Any, most_bytes: int) -> bytes:
         if type(record) is not list or not 1 <= len(record) <= 3:
             raise bad("a record is [key, value, headers]")
         key, value, headers = record if len(record) == 3 else (*record, None, None)[:3]
@@ -127,10 +134,10 @@ class Packing:
             headers = NO_OPTIONS
         elif type(headers) is not dict or not all(type(each) is str for each in headers):
             raise bad("headers are a map with text keys")
-        payload: bytes = self._packer.pack([key, value, headers])
+        payload: bytes = self._pack((key, value, headers))
         if len(payload) > most_bytes:
             raise RpcError("too_large", f"a record of {len(payload)} bytes; at most {most_bytes}")
-        return payload, key
+        return payload
 
 
 def check_together(batches: Sequence[Batch]) -> None:

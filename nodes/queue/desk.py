@@ -77,7 +77,8 @@ class Desk:
         """Of the requests before it in this record."""
         self.lsn = 0
         """Of the record that is being made."""
-        self._record_ms = -1
+        self.record_ms = 0
+        """When that record is made: all that it publishes came then."""
         self.woken: dict[tuple[str, int], None] = {}
         """(topic, partition) where something came, or may be taken again."""
         self.has_dying = False
@@ -92,13 +93,7 @@ class Desk:
 
     def begin_record(self, lsn: int) -> None:
         """What is decided from now on is one record."""
-        self.lsn, self._record_ms = lsn, -1
-
-    def record_ms(self) -> int:
-        """When the record is made: all that it publishes came then."""
-        if self._record_ms < 0:
-            self._record_ms = self.now_ms()
-        return self._record_ms
+        self.lsn, self.record_ms = lsn, self.now_ms()
 
     def do(self, *fact: Any) -> None:
         """Decide: it is so from now on."""
@@ -171,7 +166,8 @@ class Decisions:
 
     def execute(self, asked: Sequence[Request], lsn: int) -> Group:
         """family.Family."""
-        desk = self._desk
+        desk, pack = self._desk, self._packer.pack
+        facts = desk.facts
         desk.begin_record(lsn)
         self._enter()
         outcomes: list[Outcome] = []
@@ -181,10 +177,11 @@ class Decisions:
                 outcomes.append(Outcome(request()))
             except RpcError as refusal:
                 outcomes.append(Outcome(None, refusal))
-            for fact in desk.facts:
-                packed.append(self._packer.pack(fact))
-                desk.fact_bytes += len(packed[-1])
-            desk.facts.clear()
+            for fact in facts:
+                data = pack(fact)
+                packed.append(data)
+                desk.fact_bytes += len(data)
+            facts.clear()
             if desk.fact_bytes > RECORD_BYTES:
                 break
         desk.fact_bytes = 0

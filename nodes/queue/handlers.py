@@ -150,13 +150,14 @@ class Handlers:
 
     def _publish_soon(self, params: list[Any], epoch: int | None) -> Any:
         """Where a publisher need not wait for room: no task of its own."""
-        if not 2 <= len(params) <= 3 or (len(params) == 3 and type(params[2]) is not dict):
+        count = len(params)
+        if count != 2 and (count != 3 or type(params[2]) is not dict):
             return NotImplemented
-        topic, records, *rest = params
+        topic = params[0]
         known = self._desk.state.topics.get(topic) if type(topic) is str else None
         if known is None or known.options.when_full == "block":
             return NotImplemented
-        return self._gathering.add(partial(self._decide_publish, topic, records, *rest))
+        return self._gathering.add(partial(self._decide_publish, *params))
 
     def _decide_publish(
         self, topic: Any, records: Any, options: dict[str, Any] | None = None

@@ -71,25 +71,23 @@ class Partition:
 
     def append(self, payloads: Sequence[bytes], time_ms: int) -> int:
         """Add packed records; the first one's offset."""
-        first = offset = self.end
+        first = self.end
         time_ms = self.last_ms = max(self.last_ms, time_ms)
-        for payload in payloads:
-            frame = encode(offset, time_ms, payload)
-            size_bytes = len(frame)
-            segment = self._open_segment()
+        segments, crc32 = self.segments, zlib.crc32
+        for offset, payload in enumerate(payloads, first):
+            if not segments or segments[-1].size_bytes >= self._segment_bytes:
+                segments.append(Segment(offset))
+                self._open_place = Place(self.topic, self.number, offset)
+            body = _OFFSET_AND_TIME.pack(offset, time_ms) + payload
+            frame = _LENGTH_AND_CRC.pack(len(payload), crc32(body)) + body
             self._backlog.append(self._open_place, offset, frame)
+            segment, size_bytes = segments[-1], len(frame)
             segment.size_bytes += size_bytes
             segment.last_ms = time_ms
-            segment.checksum = zlib.crc32(frame, segment.checksum)
+            segment.checksum = crc32(frame, segment.checksum)
             self.size_bytes += size_bytes
-            self.end = offset = offset + 1
+        self.end = first + len(payloads)
         return first
-
-    def _open_segment(self) -> Segment:
-        if not self.segments or self.segments[-1].size_bytes >= self._segment_bytes:
-            self.segments.append(Segment(self.end))
-            self._open_place = Place(self.topic, self.number, self.end)
-        return self.segments[-1]
 
     def trim(self, start: int) -> None:
         """Nothing before `start` may be read any more; segments that are wholly before it go."""
@@ -161,12 +159,6 @@ class Stored(NamedTuple):
     def unpacked(self) -> list[Any]:
         """`[offset, time ms, key, value, headers]`."""
         return [self.offset, self.time_ms, *msgpack.unpackb(self.payload, strict_map_key=False)]
-
-
-def encode(offset: int, time_ms: int, payload: bytes) -> bytes:
-    """The record as it is in its segment."""
-    body = _OFFSET_AND_TIME.pack(offset, time_ms) + payload
-    return _LENGTH_AND_CRC.pack(len(payload), zlib.crc32(body)) + body
 
 
 class Damaged(Exception):

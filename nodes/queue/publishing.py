@@ -28,9 +28,9 @@ class ProducerAt(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Packed records for one partition."""
+    """Packed records for one partition that lives here."""
 
-    topic: str
+    topic: Topic
     number: int
     payloads: list[bytes]
     size_bytes: int
@@ -118,55 +118,50 @@ class Publishing:
 
     def check(self, batch: Batch) -> int | None:
         """The first offset of what was published already; None if it may be published now."""
-        desk = self._desk
-        topic = desk.topic(batch.topic)
-        desk.check_partition(topic, batch.number)
-        producer = batch.producer
+        desk, topic, producer = self._desk, batch.topic, batch.producer
         if producer is not None:
-            where = batch.topic, batch.number
+            where = topic.name, batch.number
             offset = desk.state.producers.published(*producer, len(batch.payloads), where)
             if offset is not None:
                 desk.reached(reach.REPEATED)
                 return offset
-        if self._is_full(topic, batch) and topic.options.when_full != "drop_oldest":
-            raise RpcError("full", f"{batch.topic}/{batch.number} is full")
-        self._check_disk(batch)
+        if self._is_full(batch) and topic.options.when_full != "drop_oldest":
+            raise RpcError("full", f"{topic.name}/{batch.number} is full")
+        if self._ample_lsn != desk.lsn:
+            self._check_disk(batch)
         return None
 
     def _check_disk(self, batch: Batch) -> None:
         """Raises RpcError where what is left is for working off what is there."""
         desk = self._desk
-        if self._ample_lsn == desk.lsn:
-            return
         if self._has_room(AMPLE_BYTES):
             self._ample_lsn = desk.lsn
         elif not self._has_room(desk.fact_bytes + batch.size_bytes):
             raise RpcError("no_space", "the disk is full but for what working off needs")
 
-    def _is_full(self, topic: Topic, batch: Batch) -> bool:
-        wanted_bytes = batch.size_bytes + len(batch.payloads) * FRAME_BYTES
+    def _is_full(self, batch: Batch) -> bool:
+        topic, number, payloads, size_bytes, _ = batch
+        wanted_bytes = size_bytes + len(payloads) * FRAME_BYTES
         capacity_bytes = topic.options.capacity_bytes
         if wanted_bytes > capacity_bytes:
-            raise RpcError("too_large", f"{batch.topic} holds {capacity_bytes} bytes at most")
-        partition = topic.partitions[batch.number]
-        return partition.size_bytes + wanted_bytes > capacity_bytes
+            raise RpcError("too_large", f"{topic.name} holds {capacity_bytes} bytes at most")
+        return topic.partitions[number].size_bytes + wanted_bytes > capacity_bytes
 
-    def _make_room(self, topic: Topic, batch: Batch) -> None:
+    def _make_room(self, batch: Batch) -> None:
         """Drop the oldest segments, where the topic says so."""
-        partition = topic.partitions[batch.number]
-        while self._is_full(topic, batch) and partition.segments:
-            self._trim(topic, batch.number, partition.oldest_end)
+        partition = batch.topic.partitions[batch.number]
+        while self._is_full(batch) and partition.segments:
+            self._trim(batch.topic, batch.number, partition.oldest_end)
 
     def _append(self, batch: Batch) -> int:
-        name, number, payloads, _, producer = batch
-        desk = self._desk
-        topic = desk.state.topics[name]
+        topic, number, payloads, _, producer = batch
+        desk, name = self._desk, topic.name
         if topic.options.when_full == "drop_oldest":
-            self._make_room(topic, batch)
+            self._make_room(batch)
         first = topic.partitions[number].end
         desk.mark(name, number, first)
         whose, sequence = ("", 0) if producer is None else (producer.id, producer.sequence)
-        desk.do(PUBLISH, name, number, desk.record_ms(), whose, sequence, payloads)
+        desk.do(PUBLISH, name, number, desk.record_ms, whose, sequence, payloads)
         desk.woken[name, number] = None
         self.published += len(payloads)
         return first

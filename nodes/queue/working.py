@@ -344,7 +344,8 @@ class Working:
         if payload is not None and offset not in found.buried[number]:
             target = self._desk.topic(dead)
             at = number % target.options.partitions
-            self._publishing.publish([Batch(dead, at, [payload], len(payload))])
+            self._desk.check_partition(target, at)
+            self._publishing.publish([Batch(target, at, [payload], len(payload))])
             self.buried += 1
             self._desk.reached(reach.BURIED)
         self._desk.do(BURY, topic, group, number, offset)

@@ -325,7 +325,8 @@ def _buried_twice(swap: Swap) -> None:
     def bury(self: Any, topic: str, group: str, number: int, offset: int, payload: Any) -> bool:
         found = self._desk.topic(topic)
         if payload is not None:
-            batch = publishing_module.Batch(found.options.dead_letters, number, [payload], 1)
+            dead = self._desk.topic(found.options.dead_letters)
+            batch = publishing_module.Batch(dead, number, [payload], 1)
             self._publishing.publish([batch])
         return bool(sound(self, topic, group, number, offset, payload))
 

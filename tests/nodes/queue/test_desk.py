@@ -49,7 +49,7 @@ class Rig:
         self.decide(partial(self.publishing.declare, name, TopicOptions(**options)))
 
     def publish(self, name: str, payloads: Sequence[bytes]) -> None:
-        batch = Batch(name, 0, payloads, sum(map(len, payloads)))
+        batch = Batch(self.desk.topic(name), 0, payloads, sum(map(len, payloads)))
         self.decide(partial(self.publishing.publish, [batch]))
 
 
