@@ -265,6 +265,8 @@ class Access(Protocol):
 
     samples: bool
     """Whether requests that are not slow may be told, too."""
+    least_s: float
+    """A request that took less is never told."""
 
     def told(self, what: str, seconds: float, outcome: str, request: int | None, peer: str) -> None:
         """A request was answered: what it asked (a route, a method), how (`200`, `ok`, an error's

@@ -57,6 +57,7 @@ class NodeAccess:
         self._identity = {"node": spec.name, "tier": spec.tier, "region": spec.region}
         self._life = life
         self.samples = spec.logs.sample_ratio > 0
+        self.least_s = 0.0 if self.samples else spec.logs.slow_s
 
     def told(self, what: str, seconds: float, outcome: str, request: int | None, peer: str) -> None:
         slow = seconds >= self._spec.slow_s

@@ -270,7 +270,7 @@ class Gathering(Generic[Request]):
         if len(outcomes) == 1 and outcomes[0].refusal is None and not outcomes[0].repeated_lsn:
             return
         open_lsn = self._driver.core.visible_lsn + 1
-        refused = sum(each.refusal is not None for each in outcomes)
+        refused = len([each for each in outcomes if each.refusal is not None])
         if len(outcomes) - refused > 1 and lsn > seen_lsn:
             self._reached(reach.GROUP)
         if refused and lsn > seen_lsn:

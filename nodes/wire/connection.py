@@ -283,7 +283,7 @@ class ServerConnection:
         self.pending -= 1
         self.service.in_flight -= 1
         now_s = self.monotonic_s()
-        if self.access is not None:
+        if self.access is not None and now_s - arrived_s >= self.access.least_s:
             self._tell(method.name, now_s - arrived_s, future.error, trace)
         if self.stopped:
             return
@@ -301,7 +301,7 @@ class ServerConnection:
     def _flush_now(self) -> bool:
         """Send what can be sent without waiting; whether that was all."""
         unsent = self.unsent
-        data = unsent[0] if len(unsent) == 1 else b"".join(unsent)
+        data = b"".join(unsent)
         unsent.clear()
         sent, self.unsent_bytes = self.stream.send_nowait(data), 0
         if sent == len(data):
@@ -458,7 +458,8 @@ class ServerConnection:
         self.active_s = now_s
         if not method.waits:
             method.seconds.observe(now_s - arrived_s)
-        self._queue(answer)
+        self.unsent.append(answer)
+        self.unsent_bytes += len(answer)
 
     def _fail(self, msgid: int, method: str, error: RpcError) -> None:
         self.service.count_error(method, error.code)

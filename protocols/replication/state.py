@@ -79,8 +79,12 @@ class Ready:
     @property
     def waits_for_disk(self) -> bool:
         """Whether part of it must be durable, or rebuilt, before the rest."""
-        slow = (self.hard_state, self.truncate_from, self.rebuild_from, self.install)
-        return any(each is not None for each in slow)
+        return (
+            self.hard_state is not None
+            or self.truncate_from is not None
+            or self.rebuild_from is not None
+            or self.install is not None
+        )
 
 
 class State:
