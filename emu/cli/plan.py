@@ -210,7 +210,8 @@ def _tell(
                     f"{each.predicted:.4g}: {word}", style=style)  # fmt: skip
     if any(each.sent < 1 for each in checks):
         output.note("of that many requests a sample is sent: the others take their share of cores, "
-                    "not of locks, disks and links", style="yellow")  # fmt: skip
+                    "not of locks, disks and links, and how long they wait is not compared",
+                    style="yellow")  # fmt: skip
     words = [f"--set {option(each.tier)}={each.nodes}"
              for each in answer.tiers if each.nodes != each.has and each.cores]  # fmt: skip
     if words:

@@ -8,17 +8,71 @@ Kiefer and Wolfowitz), at a microsecond for each who is not there.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from heapq import heapify, heapreplace
+from itertools import islice
 from random import Random
+from statistics import fmean
 from typing import Final
 
-WINDOWS: Final = ((50, 1.55), (400, 1.15), (6000, 1.0))
-"""How often the sample comes is its mean over the last so many arrivals. Where that over fewer
-is more than so many times more or less (above three standard deviations), things have changed."""
+BLOCK: Final = 25
+"""Arrivals of the sample that are looked at together."""
+MOST_BLOCKS: Final = 240
+"""How often it comes is its mean over so many blocks, or over those since that has changed."""
+SURE: Final = 5.0
+"""Standard deviations by which the latest blocks differ from those before where it has."""
 LEAST_KNOWN: Final = 10
 """Intervals of the sample: after fewer their mean says nothing yet, and nobody else comes."""
 LONGEST_GAP: Final = 10
 """Mean intervals: in a longer one nobody came, for something was in the way."""
+
+
+class Pace:
+    """How far apart arrivals are, in seconds: the mean of all since that has changed."""
+
+    def __init__(self) -> None:
+        self.came = 0
+        """Intervals that the mean is of."""
+        self._sum_s = 0.0
+        """Of all of them."""
+        self._block = (0.0, 0.0)
+        """The sum and the sum of squares of those that are no whole block yet."""
+        self._blocks: deque[tuple[float, float]] = deque()
+        """The sum of each, and how much its intervals vary: 1 where arrivals are random."""
+
+    @property
+    def mean_s(self) -> float:
+        return self._sum_s / self.came
+
+    def learn(self, gap_s: float) -> None:
+        self.came += 1
+        self._sum_s += gap_s
+        sum_s, squares = self._block
+        self._block = sum_s, squares = sum_s + gap_s, squares + gap_s * gap_s
+        if self.came % BLOCK == 0:
+            self._blocks.append((sum_s, squares * BLOCK / sum_s**2 - 1))
+            self._block = 0.0, 0.0
+            self._forget(self._unlike())
+
+    def _unlike(self) -> int:
+        """How many of the first blocks are surely unlike those after them. Arrivals in bursts
+        differ by themselves, by as much more as their intervals do."""
+        blocks, before_s, found, surest = len(self._blocks), 0.0, 0, SURE
+        varies = max(1.0, fmean(varies for _, varies in self._blocks))
+        for number, (block_s, _) in enumerate(islice(self._blocks, blocks - 1), 1):
+            before_s += block_s
+            after = blocks - number
+            ratio = before_s / number / (self._sum_s - before_s) * after
+            sure = abs(math.log(ratio)) / math.sqrt(varies * (1 / number + 1 / after) / BLOCK)
+            if sure > surest:
+                found, surest = number, sure
+        return found
+
+    def _forget(self, blocks: int) -> None:
+        for _ in range(max(blocks, len(self._blocks) - MOST_BLOCKS)):
+            self._sum_s -= self._blocks.popleft()[0]
+            self.came -= BLOCK
 
 
 class Crowd:
@@ -32,9 +86,7 @@ class Crowd:
         self._rng = rng
         self._last_s: float | None = None
         """When the sample came last."""
-        self._came = [0] * len(WINDOWS)
-        self._mean_s = [0.0] * len(WINDOWS)
-        """Between arrivals of the sample, over each window."""
+        self._pace = Pace()
         self._cost_s = 0.0
         """Of the work that came last."""
         self.busy_s = 0.0
@@ -80,7 +132,7 @@ class Crowd:
         if last_s is None:
             return
         came_s, per_s = self._gap(now_s, now_s - last_s)
-        if self._came[0] < LEAST_KNOWN:
+        if self._pace.came < LEAST_KNOWN:
             return
         free_s, again_s = self._free_s, self._rng.expovariate
         most_s = min(self._longest_wait_s(cost_s), within_s)
@@ -98,22 +150,10 @@ class Crowd:
     def _gap(self, now_s: float, gap_s: float) -> tuple[float, float]:
         """Since when others came, and how many a second."""
         gap_s = max(gap_s, 1e-9)
-        if self._came[0] > LONGEST_GAP:
-            gap_s = min(gap_s, LONGEST_GAP * self._mean_s[-1])
-        self._learn(gap_s)
-        return now_s - gap_s, self._others_each / self._mean_s[-1]
-
-    def _learn(self, gap_s: float) -> None:
-        came, mean_s = self._came, self._mean_s
-        for place, (length, _) in enumerate(WINDOWS):
-            came[place] = min(came[place] + 1, length)
-            mean_s[place] += (gap_s - mean_s[place]) / came[place]
-        for place, (length, most) in enumerate(WINDOWS[:-1]):
-            full = came[place] == length < came[-1]
-            if full and not 1 / most < mean_s[place] / mean_s[-1] < most:
-                for longer in range(place + 1, len(WINDOWS)):
-                    came[longer], mean_s[longer] = length, mean_s[place]
-                return
+        if self._pace.came > LONGEST_GAP:
+            gap_s = min(gap_s, LONGEST_GAP * self._pace.mean_s)
+        self._pace.learn(gap_s)
+        return now_s - gap_s, self._others_each / self._pace.mean_s
 
     def _has_room(self, wait_s: float, cost_s: float) -> bool:
         return wait_s <= self._longest_wait_s(cost_s)

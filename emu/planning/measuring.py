@@ -84,6 +84,14 @@ class TierLoad:
             return max(each.busy for each in self.members) / self.cores
         return self.busy / (len(self.members) * self.cores)
 
+    @property
+    def busier_half(self) -> float:
+        """The same of those members that have more to do than the others."""
+        if self.led:
+            return self.utilization
+        busy = sorted(each.busy for each in self.members)[len(self.members) // 2 :]
+        return sum(busy) / (len(busy) * self.cores)
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from heapq import heapreplace
+from itertools import pairwise
 from random import Random
 from statistics import fmean
 
 import pytest
 
-from emu.machine.crowd import Crowd
+from emu.machine.crowd import BLOCK, MOST_BLOCKS, Crowd, Pace
 
 COST_S = 0.01
 
@@ -68,6 +69,49 @@ def test_where_the_sample_comes_twice_as_often_the_crowd_soon_does_too():
             if number == 200:
                 before, since_s = crowd.worked, now_s
         assert (crowd.worked - before) / (now_s - since_s) == pytest.approx(10 * per_s, rel=0.06)
+
+
+def came_of(gaps_s: list[float], seed: int) -> list[int]:
+    """How many of a crowd of nine to each came with each of the sample."""
+    crowd, now_s, worked = Crowd(64, 10, 10**6, Random(seed), 0.0), 0.0, [0]
+    for gap_s in gaps_s:
+        now_s += gap_s
+        crowd.starts_s(now_s, 1e-9, math.inf)
+        worked.append(crowd.worked)
+    return [after - before for before, after in pairwise(worked)]
+
+
+def test_where_the_first_arrivals_trickle_the_crowd_is_there_soon_after():
+    found = []
+    for seed in range(10):
+        rng = Random(seed)
+        slow, fast = (
+            [rng.expovariate(per_s) for _ in range(n)] for per_s, n in ((4, 20), (50, 250))
+        )
+        found.append(fmean(came_of(slow + fast, seed)[-200:]))
+    assert fmean(found) == pytest.approx(9, rel=0.1)
+
+
+@pytest.mark.parametrize("longer", [1, 3, 8])
+def test_as_many_of_the_crowd_come_for_each_of_the_sample_however_bursty_that_is(longer):
+    rng, means = Random(1), []
+    for seed in range(10):
+        gaps = [rng.expovariate(50 / (longer if rng.random() < 0.5 else 1)) for _ in range(2000)]
+        means.append(fmean(came_of(gaps, seed)[200:]))
+    assert fmean(means) == pytest.approx(9, rel=0.03)
+
+
+def test_a_pace_that_stays_is_not_forgotten():
+    paces = [Pace() for _ in range(50)]
+    for number, pace in enumerate(paces):
+        rng = Random(number)
+        for _ in range(2000):
+            pace.learn(rng.expovariate(50))
+    assert [pace.came for pace in paces] == [2000] * len(paces)
+    pace = paces[0]
+    for _ in range(10_000):
+        pace.learn(1 / 50)
+    assert pace.came == BLOCK * MOST_BLOCKS
 
 
 def test_the_time_before_the_first_is_no_gap_between_two():

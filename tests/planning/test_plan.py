@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +190,17 @@ def test_no_check_sends_more_requests_than_one_has_time_for(monkeypatch, per_s, 
         return measured(rate_per_s, busy=min(1.0, rate_per_s / per_s))
 
     monkeypatch.setattr("emu.planning.checking.measure", of_paper)
-    list(check(load(THREE), ceiling(per_s), lambda *_: lambda share: None))
+    checks = list(check(load(THREE), ceiling(per_s), lambda *_: lambda share: None))
+    assert [each.what for each in checks].count(MEAN) == (0 if sampled else 2)
     assert sent == pytest.approx([600] * 3 if sampled else [400, 640, 880])
+
+
+def test_of_a_sample_the_busier_half_of_the_servers_says_what_is_full():
+    loads = [Load(busy, 10.0, 0.0) for busy in (0.6, 1.0, 0.7, 0.98)]
+    web = TierLoad(1, tuple(loads), 0.0, led=False)
+    assert web.utilization == pytest.approx(0.82)
+    assert web.busier_half == pytest.approx(0.99)
+    assert replace(web, led=True).busier_half == 1.0
 
 
 def test_of_a_cpu_that_wants_all_to_be_there_no_sample_is_simulated():
