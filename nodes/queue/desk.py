@@ -120,11 +120,13 @@ class Desk:
 
     # --- the high watermark --------------------------------------------------------------
 
-    def mark(self, topic: str, number: int, end: int) -> None:
-        """Before the record that is being made the partition ended here."""
-        marks = self._marks.get((topic, number))
+    def grows(self, topic: str, number: int, end: int) -> None:
+        """The partition has ended here so far, and gets more in the record that is being made."""
+        where = topic, number
+        self.woken[where] = None
+        marks = self._marks.get(where)
         if marks is None:
-            marks = self._marks[topic, number] = deque()
+            marks = self._marks[where] = deque()
         if not marks or marks[-1][0] < self.lsn:
             marks.append((self.lsn, end))
 

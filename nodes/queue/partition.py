@@ -72,7 +72,9 @@ class Partition:
     def append(self, payloads: Sequence[bytes], time_ms: int) -> int:
         """Add packed records; the first one's offset."""
         first = self.end
-        time_ms = self.last_ms = max(self.last_ms, time_ms)
+        if time_ms < self.last_ms:
+            time_ms = self.last_ms
+        self.last_ms = time_ms
         segments, crc32 = self.segments, zlib.crc32
         for offset, payload in enumerate(payloads, first):
             if not segments or segments[-1].size_bytes >= self._segment_bytes:

@@ -99,9 +99,10 @@ class Publishing:
         if len(batches) != 1:
             return self.add(batches, self.checked(batches))
         (batch,) = batches
-        offset, number = self.check(batch), batch.number
+        _, number, payloads, _, _ = batch
+        offset = self.check(batch)
         first = self._append(batch) if offset is None else offset
-        return [[number, place] for place in range(first, first + len(batch.payloads))]
+        return [[number, place] for place in range(first, first + len(payloads))]
 
     def checked(self, batches: Sequence[Batch]) -> list[int | None]:
         """Of each batch what `check` says. Raises RpcError: nothing of them is published."""
@@ -118,15 +119,16 @@ class Publishing:
 
     def check(self, batch: Batch) -> int | None:
         """The first offset of what was published already; None if it may be published now."""
-        desk, topic, producer = self._desk, batch.topic, batch.producer
+        topic, number, payloads, _, producer = batch
+        desk = self._desk
         if producer is not None:
-            where = topic.name, batch.number
-            offset = desk.state.producers.published(*producer, len(batch.payloads), where)
+            where = topic.name, number
+            offset = desk.state.producers.published(*producer, len(payloads), where)
             if offset is not None:
                 desk.reached(reach.REPEATED)
                 return offset
         if self._is_full(batch) and topic.options.when_full != "drop_oldest":
-            raise RpcError("full", f"{topic.name}/{batch.number} is full")
+            raise RpcError("full", f"{topic.name}/{number} is full")
         if self._ample_lsn != desk.lsn:
             self._check_disk(batch)
         return None
@@ -159,10 +161,9 @@ class Publishing:
         if topic.options.when_full == "drop_oldest":
             self._make_room(batch)
         first = topic.partitions[number].end
-        desk.mark(name, number, first)
+        desk.grows(name, number, first)
         whose, sequence = ("", 0) if producer is None else (producer.id, producer.sequence)
         desk.do(PUBLISH, name, number, desk.record_ms, whose, sequence, payloads)
-        desk.woken[name, number] = None
         self.published += len(payloads)
         return first
 
