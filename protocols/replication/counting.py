@@ -90,7 +90,7 @@ class Counting:
         if rule.method != "quorum":
             names = rule.names or members.data_voters
             return sum(name not in (self._state.name, *full) for name in names) >= rule.count
-        return sum(name not in full for name in members.voters) >= members.majority
+        return not full or sum(name not in full for name in members.voters) >= members.majority
 
     # -- commit levels
 

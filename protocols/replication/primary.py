@@ -136,7 +136,8 @@ class Primary:
         """Send what may leave now; called once for each Ready."""
         if self._state.config.syncs_late:
             self._advance()  # by what is written here: nobody else need say anything
-        self._shipping.ship()
+        if self.progress:
+            self._shipping.ship()
 
     def _step_down(self) -> None:
         """From here on there is nobody to send to, and nothing is served."""
