@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import trio
@@ -191,6 +192,11 @@ class Disk(Protocol):
 
     def names(self) -> list[str]:
         """The files that exist, sorted."""
+        ...
+
+    def scratch(self) -> AbstractContextManager[str | None]:
+        """The path of an empty file for what need not survive, and would fill the memory. Open it
+        inside: then its name goes, and it with whoever has it open. None: keep it in memory."""
         ...
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from emu.machine.disk import Pending, Work
 
 MAX_OPEN_FILES: Final = 512
+SCRATCH: Final = ".scratch-"
 LARGE_BYTES: Final = 4 << 20
 """To free what a file of this size had takes the kernel milliseconds: not on the loop."""
 MUCH_ROOM_BYTES: Final = 4 << 30
@@ -146,6 +149,16 @@ class LiveFiles:
 
     def names(self) -> list[str]:
         return sorted(self._files)
+
+    @contextmanager
+    def scratch(self) -> Iterator[str | None]:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd, path = tempfile.mkstemp(prefix=SCRATCH, dir=self.folder)
+        os.close(fd)
+        try:
+            yield path
+        finally:
+            os.unlink(path)
 
     def begin_sync(self, name: str) -> Pending:
         file = self._find(name)

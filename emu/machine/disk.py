@@ -12,6 +12,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, Protocol
@@ -73,6 +74,7 @@ class Files(Protocol):
     def read(self, name: str, offset: int, size_bytes: int) -> bytes: ...
     def size_bytes(self, name: str) -> int: ...
     def names(self) -> list[str]: ...
+    def scratch(self) -> AbstractContextManager[str | None]: ...
     def begin_sync(self, name: str) -> Pending:
         """Covers what is in the file now; at most one per file at a time."""
         ...
@@ -407,6 +409,12 @@ class NodeDisk:
     def names(self) -> list[str]:
         self._life.check()
         return self._files.names()
+
+    def scratch(self) -> AbstractContextManager[str | None]:
+        """On the computer's disk, not the machine's: it takes no room and no time there. None where
+        the machine syncs for real: a file system's syncs wait for what others wrote, too."""
+        self._life.check()
+        return nullcontext() if self._disk.is_real else self._files.scratch()
 
     async def _enter(self, name: str) -> None:
         """Refuse what cannot be done, after a checkpoint, so that a retry loop does not spin."""

@@ -13,6 +13,7 @@ import random
 import zlib
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,6 +90,9 @@ class SimFiles:
 
     def size_bytes(self, name: str) -> int:
         return len(self._find(name).data)
+
+    def scratch(self) -> AbstractContextManager[str | None]:
+        return nullcontext()
 
     def names(self) -> list[str]:
         return sorted(self._files)

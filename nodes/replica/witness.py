@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import trio
@@ -223,3 +224,6 @@ class _Files:
     def names(self) -> list[str]:
         size = len(self._prefix)
         return [name[size:] for name in self._disk.names() if name.startswith(self._prefix)]
+
+    def scratch(self) -> AbstractContextManager[str | None]:
+        return self._disk.scratch()

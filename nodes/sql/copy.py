@@ -1,19 +1,22 @@
 """A database as bytes and back, a few pages at a time, while its connection goes on writing.
 
 SQLite's backup keeps a copy that is under way in line with what the same connection writes, but
-only of a database that has a file: here that is SQLite's own file in memory. What the bytes are
-for is state.py's business.
+only of a database that has a file: here that is SQLite's own file in memory, or one without a name.
+What the bytes are for is state.py's business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import apsw
 
 from protocols.replication.pieces import Content, Pieces
 
+Scratch = Callable[[], AbstractContextManager[str | None]]
+"""See nodes.base.Disk."""
 PAGE_BYTES: Final = 4096
 STEP_PAGES: Final = 256
 """Copied at once: about a millisecond of a laptop's core."""
@@ -22,10 +25,16 @@ _CACHED_PAGES: Final = 16
 """Of the copy: what is beyond goes to its file at once, not all of it at the end."""
 
 
-def open_in_memory(vfs_name: str) -> apsw.Connection:
-    """An empty database that can be copied while it is written to."""
-    db = apsw.Connection(":memory:", vfs=vfs_name)
-    db.deserialize("main", _EMPTY)
+def open_empty(vfs_name: str, scratch: Scratch) -> apsw.Connection:
+    """An empty database that can be copied while it is written to; in memory, or in the file that
+    `scratch` gives, with a few pages of it in memory. Nothing of it need survive."""
+    with scratch() as path:
+        db = apsw.Connection(path or ":memory:", vfs=vfs_name)
+        if path is None:
+            db.deserialize("main", _EMPTY)
+        else:
+            _be_quick(db, journal="MEMORY")
+            db.execute("PRAGMA user_version=0")  # now it has its pages, and is locked
     return db
 
 
@@ -33,8 +42,7 @@ def copy_out(source: apsw.Connection, name: str) -> Generator[None, None, Pieces
     """The database as it is at the last step. `name` is free for a VFS of its own."""
     pages = Pieces()
     with _Opened(name, pages) as copy:
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
-            copy.execute(f"PRAGMA {pragma}")
+        _be_quick(copy, journal="OFF")
         yield from _back_up(copy, source)
     return pages
 
@@ -60,6 +68,12 @@ def _back_up(target: apsw.Connection, source: apsw.Connection) -> Generator[None
             if steps > 2 * backup.page_count // STEP_PAGES + SPARE_STEPS:
                 raise apsw.BusyError("the database changes faster than it is copied")
             yield
+
+
+def _be_quick(db: apsw.Connection, *, journal: str) -> None:
+    """Nobody else has its file, which need not survive anything."""
+    for pragma in (f"journal_mode={journal}", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+        db.execute(f"PRAGMA {pragma}")
 
 
 class _Opened:

@@ -87,6 +87,7 @@ class SqlEngine:
             ctx.clock.wall_s,
             ctx.rng("sql"),
             ctx.clock.cpu_s,
+            ctx.disk.scratch,
         )
         ack = AckRule.parse(config.ack)
         waits_for_apply = ack.level == "remote_apply"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 
 import msgpack
 
 from nodes.replica.state_machine import Applied
 from nodes.sql.changes import in_words
+from nodes.sql.copy import Scratch
 from nodes.sql.state import REQUESTS_TABLE, SqlState
 from protocols.replication.pieces import Content, Pieces
 from protocols.stepping import Steps, at_once
@@ -27,8 +29,9 @@ class SqlMachine:
         now_s: Callable[[], float],
         rng: random.Random,
         cpu_s: Callable[[], float] = float,
+        scratch: Scratch = nullcontext,
     ) -> None:
-        self.sql = SqlState(f"emu-clock-{name}", now_s, rng, cpu_s)
+        self.sql = SqlState(f"emu-clock-{name}", now_s, rng, cpu_s, scratch)
 
     def close(self) -> None:
         self.sql.close()

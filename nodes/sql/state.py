@@ -1,4 +1,4 @@
-"""SQL as a replicated state machine: an in-memory SQLite that notes what each transaction changes.
+"""SQL as a replicated state machine: a SQLite that notes what each transaction changes.
 
 `execute` runs transactions on the state and yields one record of them; `apply` repeats it
 elsewhere: rows by changes.py, changes of the schema as statements. No clock, disk or network here.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -20,7 +21,7 @@ from nodes.replica.state_machine import DoesNotApply
 from nodes.sql import schema
 from nodes.sql.chance import Chance
 from nodes.sql.changes import Layouts, Misfit, Noted, make_again, repeat
-from nodes.sql.copy import copy_in, copy_out, open_in_memory
+from nodes.sql.copy import Scratch, copy_in, copy_out, open_empty
 from nodes.sql.digest import digests
 from nodes.sql.functions import Functions
 from nodes.sql.rules import ERRORS, NO_UTF8, Rules
@@ -78,10 +79,12 @@ class SqlState:
         now_s: Callable[[], float],
         rng: random.Random,
         cpu_s: Callable[[], float] = float,
+        scratch: Scratch = nullcontext,
     ) -> None:
         """`cpu_s`: the seconds of processor that were used so far."""
         self.chance = Chance(vfs_name, now_s, rng)
         self._vfs_name = vfs_name
+        self._scratch = scratch
         self._rules = Rules(cpu_s)
         self._touched_rows = False
         """Whether a statement of this batch has read or changed rows."""
@@ -300,7 +303,7 @@ class SqlState:
 
     def load_in_steps(self, data: Content) -> Steps[Callable[[], None]]:
         """What makes this the state that a dump gave; until it is called, all is as it was."""
-        db = open_in_memory(self._vfs_name)
+        db = open_empty(self._vfs_name, self._scratch)
         yield from copy_in(data, db, self._copy_name())
         self._prepare(db)
         return partial(self._become, db)
@@ -340,7 +343,7 @@ class SqlState:
     # --- inside --------------------------------------------------------------------------
 
     def _open(self) -> apsw.Connection:
-        db = open_in_memory(self._vfs_name)
+        db = open_empty(self._vfs_name, self._scratch)
         self._prepare(db)
         return db
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from pathlib import Path
 
 import outcome
 import pytest
@@ -400,3 +401,10 @@ async def test_an_earlier_run_left_its_files_synced(tmp_path):
     assert again.used_bytes == 3
     again.delete()
     assert not tmp_path.exists()
+
+
+async def test_a_scratch_file_is_no_file_of_the_machine_and_loses_its_name(tmp_path):
+    rig = Rig(LiveFiles(tmp_path, OpenFiles()))
+    with rig.disk.scratch() as path:
+        assert list(tmp_path.iterdir()) == [Path(path)]
+    assert rig.disk.names() == [] and list(tmp_path.iterdir()) == []

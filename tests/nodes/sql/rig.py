@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import count
 from typing import Any, Final, NamedTuple
 
+from nodes.sql.copy import Scratch
 from nodes.sql.state import SqlState, Transaction
 
 NAMES: Final = count()
@@ -18,8 +20,9 @@ class Done(NamedTuple):
     repeated_lsn: int | None
 
 
-def state(now_s: float = 1e9) -> SqlState:
-    return SqlState(f"test-{next(NAMES)}", lambda: now_s, random.Random(1))
+def state(now_s: float = 1e9, scratch: Scratch = nullcontext) -> SqlState:
+    name = f"test-{next(NAMES)}"
+    return SqlState(name, lambda: now_s, random.Random(1), scratch=scratch)
 
 
 def with_table() -> SqlState:

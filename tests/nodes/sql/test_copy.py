@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 
 import apsw
 import pytest
 
-from nodes.sql.copy import PAGE_BYTES, STEP_PAGES
+from emu.live.files import LiveFiles, OpenFiles
+from nodes.sql.copy import PAGE_BYTES, STEP_PAGES, Scratch
 from nodes.sql.state import SqlState
 from protocols.stepping import at_once
 from tests.nodes.sql.rig import executed, state
@@ -16,10 +19,17 @@ from tests.nodes.sql.rig import executed, state
 ROWS = 40
 
 
+@pytest.fixture(params=["memory", "file"])
+def scratch(request: pytest.FixtureRequest, tmp_path: Path) -> Scratch:
+    return (
+        LiveFiles(tmp_path / "n", OpenFiles()).scratch if request.param == "file" else nullcontext
+    )
+
+
 @pytest.fixture
-def sql() -> Iterator[SqlState]:
+def sql(scratch: Scratch) -> Iterator[SqlState]:
     """About six steps of database."""
-    made = state()
+    made = state(scratch=scratch)
     executed(made, ["CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)"], 1)
     for number in range(ROWS):
         put(made, number, number)
@@ -58,9 +68,11 @@ def test_a_dump_holds_what_was_written_between_its_steps_and_nothing_that_was_un
     copy.close()
 
 
-def test_a_state_is_what_it_was_until_another_is_put_in_its_place(sql):
+@pytest.mark.parametrize("other_in", ["memory", "file"])
+def test_a_state_is_what_it_was_until_another_is_put_in_its_place(sql, tmp_path, other_in):
     data = at_once(sql.dump_in_steps())
-    other = state()
+    there = LiveFiles(tmp_path / "other", OpenFiles()).scratch
+    other = state(scratch=there if other_in == "file" else nullcontext)
     empty = other.digests()
     become = at_once(other.load_in_steps(data))
     assert other.digests() == empty
@@ -77,6 +89,22 @@ def test_a_dump_can_be_given_up_when_the_state_is_replaced(sql):
     sql.reset()
     steps.close()
     assert at_once(sql.dump_in_steps())
+
+
+def test_what_is_in_a_file_fills_no_memory_and_leaves_no_file(tmp_path):
+    made = {"memory": state(), "file": state(scratch=LiveFiles(tmp_path, OpenFiles()).scratch)}
+    taken = {}
+    for where, sql in made.items():
+        before = apsw.memory_used()
+        executed(sql, ["CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)"], 1)
+        for number in range(100):
+            put(sql, number, number)
+        taken[where] = apsw.memory_used() - before
+        assert list(tmp_path.iterdir()) == [], "its name is gone"
+    assert made["file"].digests() == made["memory"].digests()
+    assert taken["memory"] > 16_000_000 and taken["file"] < 3_000_000, taken
+    for sql in made.values():
+        sql.close()
 
 
 def test_copies_leave_no_file_system_of_theirs_behind(sql):
