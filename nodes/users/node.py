@@ -6,6 +6,7 @@ How a request reaches the site is in visiting.py; the numbers are kept in nodes/
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from math import inf
 from typing import Any, Final
@@ -85,7 +86,8 @@ class UsersNode:
         self._run_id = life_name(ctx)
         self._next_post = 0
         self._next_user = 0
-        self._free: list[_User] = []
+        self._free: deque[_User] = deque()
+        """Users who wait for their turn: who has waited longest comes next."""
         self._in_flight = 0
         self._stopped = trio.Event()
         self._idle = trio.Event()
@@ -234,7 +236,7 @@ class UsersNode:
                 self._begin(nursery, due_s)
 
     def _begin(self, nursery: trio.Nursery, due_s: float) -> None:
-        user = self._free.pop() if self._free else self._new_user()
+        user = self._free.popleft() if self._free else self._new_user()
         self._in_flight += 1
         nursery.start_soon(self._visit_once, user, due_s)
 
