@@ -223,11 +223,17 @@ class Scenario:
         topology's own.
         """
         self._playing.cancel()
-        topology = self.cluster.topology
-        ran_s = self.now_s - (self.cluster.ready_s or 0.0)
-        wanted = topology.expect if expect is None else expect
-        self.finished = Finished(await self._judge.finish(wanted, ran_s))
+        wanted = self.cluster.topology.expect if expect is None else expect
+        self.finished = Finished(await self._judge.finish(wanted, self._ran_s))
         return self.finished
+
+    async def interim(self) -> dict[str, Any]:
+        """What `emu summary --json` prints: the numbers so far; nothing is stopped or checked."""
+        return await self._judge.interim(self.cluster.topology.expect, self._ran_s)
+
+    @property
+    def _ran_s(self) -> float:
+        return self.now_s - (self.cluster.ready_s or 0.0)
 
 
 def _is_wanted(event: Event, name: str, wanted: dict[str, Any]) -> bool:

@@ -37,7 +37,10 @@ STRICT_HELP: Final = "Exit 4 also where a seed is undecided."
 HISTORY_HELP = "Write what clients saw into this folder, as seed-N/MODEL.jsonl for `emu check`."
 ON_HELP = "Run the seeds on a Dask cluster's workers (emu's extra `dask` brings it)."
 SHARD_HELP = "Only the K-th of N parts of the seeds; `emu merge` puts their --json together."
-BREAK_HELP = "Stop the first seed in which it is true, and show that moment: 'db.lag > 2s'."
+BREAK_HELP = (
+    "Stop the first seed in which it is true, and show that moment: 'db.lag > 2s'. At a terminal "
+    "it stays there, and the other verbs ask it, until Ctrl-C."
+)
 REACHED_HELP = "Go on with more seeds until every state that matters was met, or one fails."
 FAULTS_HELP = (
     "swarm: drawn per seed. timeline: the file's own. none. planned: restarts, scaling and "
