@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -355,3 +356,19 @@ def test_without_a_ceiling_there_is_nothing_to_draw(tmp_path, monkeypatch):
     result = plan(str(file), "--out", str(tmp_path / "page.html"))
     assert result.exit_code == 1
     assert "no tier has a ceiling" in " ".join(result.stderr.split())
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "planning.md"
+
+
+@pytest.mark.soak
+def test_a_site_that_is_known_is_planned_as_the_docs_say():
+    text = " ".join(DOCS.read_text("utf-8").replace("\\\n", " ").split())
+    command, said = re.findall(r"``` emu (plan 04 .+?) ``` (.+?) ## ", text)[0]
+    found = json.loads(plan(*shlex.split(command)[1:], "--json").stdout)
+    web, db = (
+        next(each for each in found["tiers"] if each["tier"] == name) for name in ("web", "db")
+    )
+    assert f"says {found['requests_per_s']:,.0f} requests a second; {web['nodes']} web" in said
+    assert f"16 cores {db['utilization']:.0%} busy" in said
+    assert f"asks it {db['demand_s'] / 0.0012:.1f} times" in said
