@@ -299,6 +299,8 @@ def _figures(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "writes", f"{lost:,} of {summary['acknowledged_writes']:,} acknowledged writes lost"
     if summary["lost_writes"]:
         yield "lost", shown_writes(summary)
+    if lost and summary.get("written_by_hand"):
+        yield "by hand", ", ".join(summary["written_by_hand"]).replace(" by hand", "")
     counted = [each for each in summary["judged"] if each.get("acknowledged")]
     if lost and len(counted) > 1:
         for each in counted:

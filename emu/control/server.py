@@ -29,13 +29,19 @@ from emu.running.handle import DRAIN_TIMEOUT_S
 from emu.running.instance import lives
 from emu.running.leaders import leaderless
 from emu.running.operator import ADMIN_LIMITS
-from emu.running.supervisor import Cluster
+from emu.running.supervisor import BY_HAND, Cluster
 from emu.running.targets import TargetError
 from nodes.wire.service import Call, Service
 from protocols.errors import RpcError
 
 MAX_WAIT_S: Final = 30.0
 LOGS_POLL_S: Final = 0.2
+SHOWN_CHARS: Final = 60
+"""Of a statement, in an event."""
+EVENTS: Final = {
+    BY_HAND: "Somebody changed rows by `emu sql`, beside the clients: what they miss at the end is "
+    "counted, and no failure.",
+}
 
 
 class ControlServer:
@@ -50,6 +56,8 @@ class ControlServer:
         self.cluster = cluster
         self._open: dict[tuple[Any, ...], Callable[[], None]] = {}
         """What ends each open transaction, by its lease."""
+        self._changed: dict[tuple[Any, ...], str] = {}
+        """What changed rows first in each, if anything did."""
         self.service = Service(cluster.operator.ctx, limits=ADMIN_LIMITS, charge_cpu=False)
         methods: dict[str, Callable[..., Any]] = {
             "ps": self._ps,
@@ -299,6 +307,7 @@ class ControlServer:
     ) -> dict[str, Any]:
         """Who begins a transaction ends it: its connection does, if nobody else."""
         answer = await run_statement(self.cluster, words, sql, options or {})
+        self._tell_of_changes(sql, answer, (options or {}).get("lease"))
         if answer.get("lease"):
             lease = tuple(answer["lease"])
             self._open[lease] = partial(self._give_up, words, lease)
@@ -307,8 +316,24 @@ class ControlServer:
             call.ending.discard(ended)
         return answer
 
+    def _tell_of_changes(self, sql: str, answer: dict[str, Any], lease: Any) -> None:
+        """Those of a transaction are told with its end."""
+        rows, what = answer.get("changes", 0), " ".join(sql.split())[:SHOWN_CHARS]
+        changes = rows or str(answer.get("did", "")).startswith("DROP ")
+        if lease and "lease" not in answer:
+            if changes:
+                self._changed.setdefault(tuple(lease), what)
+            return
+        inside = self._changed.pop(tuple(lease), what) if lease else what
+        if changes:
+            tier = self.cluster.instances[answer["node"]].spec.tier
+            self.cluster.events.add(
+                "info", BY_HAND, {"tier": tier, "statement": inside, "rows": rows}
+            )
+
     def _give_up(self, words: str, lease: tuple[Any, ...]) -> None:
         self._open.pop(lease, None)
+        self._changed.pop(lease, None)
         self.cluster.nursery.start_soon(self._roll_back, words, lease)
 
     async def _roll_back(self, words: str, lease: tuple[Any, ...]) -> None:

@@ -237,9 +237,12 @@ def writes(summary: Mapping[str, Any]) -> list[str]:
         ]
     told = [f"{acknowledged} writes were acknowledged and read back at the end; {lost} were lost."]
     if lost:
+        by_hand = summary.get("written_by_hand")
         told.append(
-            "A write is lost when it was acknowledged before enough replicas had it, and the one "
-            "that had it died or was cut off: `ack: quorum` would have waited."
+            f"Beside the clients there was {', '.join(by_hand)}: they may have been its doing."
+            if by_hand
+            else "A write is lost when it was acknowledged before enough replicas had it, and the "
+            "one that had it died or was cut off: `ack: quorum` would have waited."
         )
         told.append(f"Lost by key: {shown_writes(summary)}.")
     if doubled:

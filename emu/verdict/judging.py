@@ -300,7 +300,8 @@ class Judge:
             return Kept()
         recorder.sort()
         self._hear_promises(answers)
-        return judge_history(cluster.topology, recorder, self._promises, self._run)
+        by_hand = self.watch.by_hand
+        return judge_history(cluster.topology, recorder, self._promises, self._run, by_hand)
 
     def _hear_promises(self, answers: Mapping[str, Mapping[str, Any]]) -> None:
         for name, answer in answers.items():
@@ -378,6 +379,7 @@ class Judge:
             undecided=kept.broken.unknown,
             alerts=self.alerting.fired() if self.alerting is not None else None,
             not_run=[each.not_run for each in cluster.planned if each.not_run],
+            by_hand=[each for told in self.watch.by_hand.values() for each in told],
             complete=complete,
         )
 

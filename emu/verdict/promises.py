@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from emu.checks import CheckResult
@@ -97,9 +98,14 @@ def tell_full(log: Log, kept: int) -> None:
 
 
 def judge_history(
-    topology: Topology, recorder: Recorder, promises: Mapping[str, Promise], run: LongRun
+    topology: Topology,
+    recorder: Recorder,
+    promises: Mapping[str, Promise],
+    run: LongRun,
+    by_hand: Mapping[str, Sequence[str]],
 ) -> Kept:
-    """`promises`: by clients tier. `run`: what was judged before."""
+    """`promises`: by clients tier. `run`: what was judged before. `by_hand`: what was changed in a
+    tier beside its clients."""
     kept = Kept()
     groups: dict[tuple[str, str], list[Operation]] = {each: [] for each in run.groups()}
     tiers = clients_of(topology)
@@ -107,7 +113,7 @@ def judge_history(
         groups.setdefault(group_of(tiers, operation), []).append(operation)
     for (tier, model), operations in groups.items():
         promise = promises.get(tier, Promise())
-        why = why_losses_are_permitted(topology, tier)
+        why = why_losses_are_permitted(topology, tier, by_hand)
         if not promise.holds:
             why = why or "they ask so that nothing was promised to them"
         came = run.end((tier, model), operations, promise.guarantee)
@@ -120,7 +126,9 @@ def judge_history(
     return kept
 
 
-def why_losses_are_permitted(topology: Topology, tier: str) -> str:
+def why_losses_are_permitted(
+    topology: Topology, tier: str, by_hand: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> str:
     """Why acknowledged writes of a clients tier may get lost somewhere behind it; "" if not."""
     found = {each.name: each for each in topology.tiers}
     todo, seen = [tier], dict.fromkeys([tier])
@@ -130,7 +138,7 @@ def why_losses_are_permitted(topology: Topology, tier: str) -> str:
                 continue
             seen[name] = None
             todo.append(name)
-            why = _may_lose(found[name])
+            why = ", ".join(by_hand.get(name, ())) or _may_lose(found[name])
             if why:
                 return f"{name}: {why}"
     return ""

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from emu.model.expectations import TOO_SHORT, Expected, evaluate, missed
+from emu.model.expectations import Expected, evaluate, missed
 from emu.model.verdicts import FAILED, PASSED, UNKNOWN, UNTRUSTED
 from nodes.parts.histogram import LogHistogram
 
 MAX_SHOWN_LOST: Final = 100
 LOST: Final = "lost_acknowledged_writes"
+OF_WRITES: Final = (LOST, "duplicated_writes")
 UNTOLD: Final = "not known before the end"
 """What an expectation says that was not measured yet, in a run that was not ended in order."""
 MAX_REASONS: Final = 5
@@ -38,12 +39,13 @@ def summarize(
     sample: float = 1.0,
     not_run: Sequence[str] = (),
     alerts: Sequence[Mapping[str, Any]] | None = None,
+    by_hand: Sequence[str] = (),
     complete: bool = True,
 ) -> dict[str, Any]:
     """One object for a run. `clients`: what each clients node's `finish` (or `summary`) answered,
     with its `tier` and `region`; `judged`: what came of each history; `lost`: the acknowledged
     writes that those lack; `not_run`: what the file's own timeline asked for and did not get;
-    `alerts`: every firing (None: nobody looked).
+    `alerts`: every firing (None: nobody looked); `by_hand`: what was changed beside the clients.
 
     In a `complete` run what was not measured counts as failed; in others it is unknown (`held` is
     None).
@@ -76,19 +78,28 @@ def summarize(
         "undecided": list(undecided),
         "sample": sample,
         "not_run": list(not_run),
+        "written_by_hand": list(by_hand),
         "alerts": None if alerts is None else [dict(each) for each in alerts],
     }
-    judged = evaluate(expectations, summary)
-    for each in judged:
-        if each["actual"] is None and not complete:
-            each["held"] = None
-            each["told"] = UNTOLD
-    summary["expectations"] = judged
-    held = [each["held"] for each in judged]
+    summary["expectations"] = _expected(expectations, summary, complete)
+    held = [each["held"] for each in summary["expectations"]]
     checked = False if anomalies else None if undecided else True
     summary["verdict"] = _verdict([*held, checked], summary["trustworthy"])
     summary["why"] = list(_why(summary, complete))
     return summary
+
+
+def _expected(
+    expectations: Iterable[Expected], summary: Mapping[str, Any], complete: bool
+) -> list[dict[str, Any]]:
+    judged, by_hand = evaluate(expectations, summary), summary["written_by_hand"]
+    for each in judged:
+        if each["actual"] is None and not complete:
+            each["held"], each["told"] = None, UNTOLD
+        elif each["held"] is False and by_hand and each["text"].startswith(OF_WRITES):
+            each["held"] = None
+            each["told"] += f", and beside the clients there was {', '.join(by_hand)}"
+    return judged
 
 
 def _by_clients(clients: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
@@ -131,13 +142,15 @@ def _why(summary: Mapping[str, Any], complete: bool) -> Iterable[str]:
         if not complete:
             yield "the run was not judged to its end"
         for each in summary["expectations"]:
-            if each["told"].startswith(TOO_SHORT):
+            if each["held"] is None and each["told"] != UNTOLD:
                 yield f"{each['text']}: {each['told']}"
         yield from summary["undecided"]
     if verdict == UNTRUSTED:
         yield from summary["reasons"]
     spoken_of = any(each["text"].startswith(LOST) for each in summary["expectations"])
-    if verdict == PASSED and summary[LOST] and not spoken_of:
+    if verdict == PASSED and summary[LOST] and summary["written_by_hand"]:
+        yield f"what is lost may be the doing of {', '.join(summary['written_by_hand'])}"
+    elif verdict == PASSED and summary[LOST] and not spoken_of:
         yield (
             "nothing forbids the lost writes: what was asked for may lose them (`ack`), and no "
             "`expect:` speaks of them (`- lost_acknowledged_writes == 0`)"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from emu.machine.events import Event
-from emu.running.supervisor import CHANGED
+from emu.running.supervisor import BY_HAND, CHANGED
 
 EXPECTED_FAILURES: Final = ("OSError", "PermissionError")
 """A node that the disk or network fails may give up, and be restarted. Another error is a bug."""
@@ -60,6 +60,8 @@ class Watch:
     """(node, event, error) of what a node survived, and should not have met."""
     promotions: dict[tuple[str, int, int], dict[str, None]] = field(default_factory=dict)
     """(tier, how often it was gone before, epoch) → the nodes that became primary in it."""
+    by_hand: dict[str, list[str]] = field(default_factory=dict)
+    """Tier → what somebody changed there beside its clients, the first few in words."""
     _times_gone: Counter[str] = field(default_factory=Counter)
     _latest: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_TOLD))
 
@@ -79,6 +81,10 @@ class Watch:
             tier = str(event.get("tier"))
             place = tier, self._times_gone[tier], int(event["epoch"])
             self.promotions.setdefault(place, {})[str(event.get("node"))] = None
+        elif event["event"] == BY_HAND:
+            told = self.by_hand.setdefault(str(event["tier"]), [])
+            if len(told) < EVENTS_TOLD:
+                told.append(f"`{event['statement']}` by hand at {event['time_s']:.1f} s")
         elif event["event"] == CHANGED:
             self._times_gone.update(event.get("gone", ()))  # if they come again, it is anew
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import count
+from typing import Any
+
 import pytest
 
+from emu.control.server import ControlServer
+from emu.model.expectations import parse
 from emu.observe.sampling import Sampler
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
 from emu.verdict.judging import Judge
 from emu.verdict.summary import LOST, _why
+from nodes.wire.service import Call
 
 FILE = """
 tiers: {web: {kind: web, uses: db, public: true}, db: {kind: database, nodes: 3}}
@@ -61,6 +67,32 @@ def test_what_an_end_waits_for_is_known_meanwhile() -> None:
     run(script, loads(FAILING))
 
 
+def test_what_somebody_deletes_by_hand_is_no_loss_of_the_site() -> None:
+    async def script(c: Scenario) -> None:
+        judge, control = Judge(c.cluster), ControlServer(c.cluster)
+        expect, numbers = [parse("lost_acknowledged_writes == 0")], count()
+
+        async def sql(statement: str, lease: Any = None) -> dict[str, Any]:
+            options = {"lease": lease, "request_id": f"by hand {next(numbers)}"}
+            return await control._sql(Call(), "db", statement, options)
+
+        await c.sleep(6)
+        await sql("SELECT count(*) FROM posts")
+        await sql("CREATE TABLE mine (id INTEGER PRIMARY KEY)")
+        lease = (await sql("BEGIN"))["lease"]
+        await sql("DELETE  FROM posts", lease)
+        assert judge.watch.by_hand == {}, "until it is done"
+        await sql("COMMIT", lease)
+        (told,) = judge.watch.by_hand["db"]
+        assert told.startswith("`DELETE FROM posts` by hand at ")
+        summary = await judge.finish(expect, 6.0)
+        assert summary[LOST] > 3 and summary["anomalies"] == []
+        assert summary["verdict"] == "unknown" and told in summary["why"][0]
+        assert summary["written_by_hand"] == [told]
+
+    run(script, loads(FILE))
+
+
 def test_whom_nobody_runs_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its process had joined by itself and was killed: `emu up` never ended."""
 
@@ -93,6 +125,9 @@ def test_a_run_that_passed_and_lost_writes_says_that_nothing_forbids_it(
     lost: int | None, expected: list[str], told: int
 ) -> None:
     held = [{"text": text, "held": True} for text in expected]
-    found = {"verdict": "passed", "anomalies": [], "expectations": held, LOST: lost}
+    found = {
+        "verdict": "passed", "anomalies": [], "expectations": held, LOST: lost,
+        "written_by_hand": [],
+    }  # fmt: skip
     why = list(_why(found, complete=True))
     assert len(why) == told and all("nothing forbids the lost writes" in each for each in why)
