@@ -84,6 +84,7 @@ def by_itself(items: Sequence[FaultItem], for_s: float | None = None) -> Iterabl
     rows = []
     for item in items[:MAX_PLANNED_SHOWN]:
         when = f"after {item.on}" if item.on else f"{item.at_s or 0.0:g} s"
+        when += f" from {seconds(item.since_s)} on" if item.since_s else ""
         lasts = "" if item.for_s is None else f", for {seconds(item.for_s)}"
         row = [Text(f"  {when}", "dim"), Text(fault_text(to_record(item.fault)) + lasts)]
         if for_s is not None and (item.at_s or 0.0) >= for_s:

@@ -115,6 +115,8 @@ class FaultItem:
     on: str = ""
     for_s: float | None = None
     line: int = 0
+    since_s: float = 0.0
+    """With `on`: an event that comes sooner after the start is not meant."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,9 @@ async def _play_one(cluster: Cluster, plan: Planned, start_s: float) -> None:
     item = plan.item
     if item.on:
         wanted = item.on.replace("-", " ")
+        await cluster.operator.sleep(
+            max(0.0, start_s + item.since_s - cluster.world.timers.now_s())
+        )
         await next_event(cluster, lambda event: event["event"] == wanted)
         await cluster.operator.sleep(item.at_s or 0.0)
     else:

@@ -51,6 +51,7 @@ class Chances:
         self.themes = random.Random(f"{seed}/swarm/themes")
         self.copies = random.Random(f"{seed}/swarm/copies")
         self.sides = random.Random(f"{seed}/swarm/sides")
+        self.short_office = random.Random(f"{seed}/swarm/short office")
         self.damage = damage
         self.topology = topology
         self.tiers = [tier for tier in topology.tiers if not tier.kind.clients and tier.members]

@@ -113,6 +113,18 @@ def old_and_new(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Itera
         yield cut((draw.leading(tier), draw.voters(tier)), again_s, for_s)
 
 
+def short_office(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
+    """The leader is cut off with all its clients, each of whom leaves a record there; who succeeds
+    it decides a few, and is gone before the first is back: then the longer log is the older one."""
+    assert tier.kind.leader is not None, "somebody leads it"
+    rng = draw.short_office
+    yield cut((draw.leading(tier), draw.voters(tier)), at_s, rng.uniform(1.3, 2.0) * lease_s)
+    whom, wait_s = rng.choice(("all", draw.voters(tier))), draw.log_uniform(0.001, 0.2, rng)
+    gone = faults.Partition((draw.leading(tier), whom))
+    gone_s = round(rng.uniform(1.5, 3.0) * lease_s, 3)
+    yield FaultItem(gone, wait_s, tier.kind.leader.event, gone_s, since_s=round(at_s, 3))
+
+
 def one_behind(draw: Chances, tier: Tier, at_s: float, lease_s: float) -> Iterator[FaultItem]:
     """A member misses what the others agree on; when it hears them again, whoever leads is gone,
     and maybe the disk of one who had it all."""

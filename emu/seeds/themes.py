@@ -14,7 +14,7 @@ from emu.model import faults
 from emu.model.faults import Fault
 from emu.model.topology import FaultItem, Tier
 from emu.seeds.chances import FIRST_S, Chances
-from emu.seeds.offices import FAR_STORIES, STORIES
+from emu.seeds.offices import FAR_STORIES, STORIES, short_office
 
 TRIES: Final = 8
 MOST_POWER_CUTS: Final = 4
@@ -23,6 +23,8 @@ WAITS_S: Final = 3.0
 OUTAGES_RATIO: Final = 0.2
 OFFICES_RATIO: Final = 0.8
 MOST_STORIES: Final = 5
+SHORTS_RATIO: Final = 0.25
+"""Of the seeds: there every office is short."""
 WIPES_RATIO: Final = 0.25
 JOINS_RATIO: Final = 0.2
 REFILLED_RATIO: Final = 0.5
@@ -172,6 +174,7 @@ def offices(draw: Chances, last_s: float) -> Iterator[FaultItem]:
     tiers = [tier for tier in draw.replicated if _lease_s(tier)]
     if not tiers or rng.random() >= OFFICES_RATIO:
         return
+    are_short = draw.short_office.random() < SHORTS_RATIO
     for _ in range(rng.randint(2, MOST_STORIES)):
         for _ in range(TRIES):
             tier = rng.choice(tiers)
@@ -179,7 +182,8 @@ def offices(draw: Chances, last_s: float) -> Iterator[FaultItem]:
             at_s = round(rng.uniform(FIRST_S, max(FIRST_S, last_s - 3 * lease_s)), 3)
             if draw.book(at_s, 2.5 * lease_s, (tier.name,), faults_at_once=2):
                 stories = FAR_STORIES if len(set(tier.members)) > 1 else STORIES
-                yield from rng.choice(stories)(draw, tier, at_s, lease_s)
+                story = short_office if are_short else rng.choice(stories)
+                yield from story(draw, tier, at_s, lease_s)
                 break
 
 

@@ -18,7 +18,7 @@ from emu.topology import schema
 from emu.topology.document import Document, Path
 from protocols.control import SCALE
 
-WHEN_KEYS: Final = ("at", "on", "after", "for")
+WHEN_KEYS: Final = ("at", "on", "since", "after", "for")
 TARGET_FIELDS: Final = ("target", "between", "to", "tier")
 EXAMPLE: Final = "write for example {at: 10s, kill: web-1}"
 
@@ -30,7 +30,9 @@ class When:
     at_s: float | None = None
     """So long after the cluster is up: `at: 10s`."""
     on: str = ""
-    """Each time this happens: an event's name, with dashes: `on: promoted`."""
+    """When this happens next: an event's name, with dashes: `on: promoted`."""
+    since_s: float = 0.0
+    """With `on`: what happens sooner after the cluster is up does not count: `since: 3s`."""
     after_s: float = 0.0
     """With `on`: so long after the event."""
     for_s: float | None = None
@@ -77,7 +79,7 @@ class FaultReader:
             return None
         line = self.document.position(place).line
         at_s = when.after_s if when.on else when.at_s
-        return FaultItem(fault, at_s, when.on, when.for_s, line)
+        return FaultItem(fault, at_s, when.on, when.for_s, line, when.since_s)
 
     def _when(self, place: Path, value: dict[str, Any]) -> When | None:
         said = {key: each for key, each in value.items() if key in WHEN_KEYS}
@@ -90,10 +92,11 @@ class FaultReader:
             message = "a fault has no time; add `at: 10s`, or `on: event` and `after: 1s`"
             self.document.problem(place, message)
             return None
-        if "after" in said and "on" not in said:
-            message = "`after` counts from an event; write `at`, or add `on: event`"
-            self.document.problem((*place, "after"), message, at_key=True)
-            return None
+        for key in ("after", "since"):
+            if key in said and "on" not in said:
+                message = f"`{key}` is about an event; write `at`, or add `on: event`"
+                self.document.problem((*place, key), message, at_key=True)
+                return None
         return when
 
     def _fault(self, place: Path, value: dict[str, Any]) -> Fault | None:

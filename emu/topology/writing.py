@@ -70,6 +70,8 @@ def _section(items: Iterable[FaultItem]) -> CommentedSeq:
 def _words(item: FaultItem) -> dict[str, Any]:
     if item.on:
         words: dict[str, Any] = {"on": item.on}
+        if item.since_s:
+            words["since"] = units.format_value("since_s", item.since_s)
         if item.at_s:
             words["after"] = units.format_value("at_s", item.at_s)
     else:

@@ -8,6 +8,8 @@ import pytest
 import trio
 
 import emu
+from emu.model.faults import Kill
+from emu.model.topology import FaultItem
 from emu.model.vocabulary import verbs
 from emu.running.targets import TargetError
 
@@ -102,6 +104,19 @@ def test_waiting_for_an_event_that_does_not_come_ends():
         return c.now_s
 
     assert emu.run(script, FOUR) == pytest.approx(3, abs=0.1)
+
+
+def test_a_fault_that_waits_for_an_event_does_not_take_one_that_came_too_soon():
+    async def script(c: emu.Scenario) -> float:
+        fault = FaultItem(Kill("web-2"), 0.1, on="node-killed", for_s=1.0, since_s=2.0)
+        c.start_playing([fault])
+        for _ in range(2):
+            await c.sleep(1.5)
+            await c.kill("web-1", for_s=0.2)
+        event = await c.until("node killed", node="web-2")
+        return float(event["time_s"])
+
+    assert emu.run(script, FOUR) == pytest.approx(3.1, abs=0.1)
 
 
 def test_a_node_that_was_scaled_away_comes_back_as_a_later_generation():

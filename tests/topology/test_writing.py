@@ -23,6 +23,7 @@ FOUR = Path("topologies/04-load-balancer.yaml")
 EVERY = (
     FaultItem(faults.Kill("one web"), 3.271, for_s=2.0),
     FaultItem(faults.Crash("web-1,web-2"), 0.25, on="promoted", for_s=1.5),
+    FaultItem(faults.Kill("db primary"), 0.02, on="promoted", for_s=1.5, since_s=3.25),
     FaultItem(faults.Stop("web-2"), 1.0),
     FaultItem(faults.Start("web-2"), 2.0),
     FaultItem(faults.Restart("db"), 2.0),
