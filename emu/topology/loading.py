@@ -425,6 +425,7 @@ class _Loader:
             tuple(tiers.groups),
             roles=[role for kind in kinds for role in kind.roles],
             passing=passing(operations),
+            operations=operations,
             broken=tuple(tiers.broken),
         )
         listed = self._list("faults", "[{at: 10s, kill: web-1}]")

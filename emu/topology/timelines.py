@@ -6,7 +6,7 @@ emu/running/targets.py, checked here as far as it can be before anything runs.""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from emu.machine.units import shown
@@ -16,6 +16,7 @@ from emu.model.topology import FaultItem, Tier
 from emu.running.targets import CHOICES, NO_NODE, OUTSIDE, REGION
 from emu.topology import schema
 from emu.topology.document import Document, Path
+from nodes.operations import Operation
 from protocols.control import SCALE
 
 WHEN_KEYS: Final = ("at", "on", "since", "after", "for")
@@ -63,6 +64,8 @@ class FaultReader:
     roles: Sequence[str] = ()
     passing: Sequence[str] = PASSING
     """Verbs that leave nothing to undo."""
+    operations: Mapping[str, Operation] = field(default_factory=dict)
+    """What can be done to nodes of some kinds only, by verb."""
     broken: Sequence[str] = ()
     """Declared tiers with mistakes: what they would have brought is not known."""
     growing: Sequence[str] = ()
@@ -125,6 +128,7 @@ class FaultReader:
         )
         if fault is not None:
             self._check_targets(where, verb, fault)
+            self._check_able(where, verb, fault)
         if "for" in value and verb in self.passing:
             message = f"`{verb}` leaves nothing that could be undone; remove `for`"
             self.document.problem((*place, "for"), message, at_key=True)
@@ -160,6 +164,22 @@ class FaultReader:
             self.document.problem(
                 (*where, "between"), f"`{verb}` cuts two groups apart, not {len(between)}; "
                 "write [first, second], several nodes as `web-1,web-2`")  # fmt: skip
+
+    def _check_able(self, where: Path, verb: str, fault: Fault) -> None:
+        """Whether what is meant by its name is what this can be done to."""
+        operation = self.operations.get(verb)
+        if operation is None or fault.main not in TARGET_FIELDS:
+            return
+        able = [each for each in self.tiers if operation in each.kind.operations]
+        for word in str(getattr(fault, fault.main)).replace(",", " ").split():
+            meant = [
+                each for each in self.tiers if word in (each.name, each.group, *each.node_names)
+            ]
+            if meant and not any(each in able for each in meant):
+                names = ((operation.of_group and each.group) or each.name for each in able)
+                there = ", ".join(dict.fromkeys(names)) or "none"
+                what = f"`{verb}`: `{word[:40]}` is no {operation.of}; there is: {there}"
+                self.document.problem((*where, fault.main, 0), what)
 
     def _check_word(self, at: Path, verb: str, word: str) -> None:
         if any(sign in word for sign in "*?["):
