@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from emu.model.verdicts import VERDICTS
 from emu.observe import charts, explaining
+from emu.observe.annotations import Span
 from emu.observe.charts import Line
 from emu.observe.drawing import draw as draw_tiers
 from emu.observe.explaining import SHARED
 from emu.observe.page import document, events_list
-from emu.observe.sampling import Counts
+from emu.observe.sampling import SHORT_S, Counts
 from emu.observe.shown import EFFECTS, duration, number
 
 STYLES: Final = {"passed": "good", "failed": "bad", "untrusted": "warn", "unknown": "warn"}
@@ -165,7 +166,17 @@ def _sum(sample: Sequence[Any], tiers: Sequence[str]) -> tuple[float, float, Cou
 
 
 def _chart(record: Record, lines: Sequence[Line], shown: Callable[[float], str]) -> str:
-    return charts.draw(lines, record["spans"], 0.0, record["status"]["time_s"], shown)
+    until_s = record["status"]["time_s"]
+    return charts.draw(lines, [*record["spans"], *_end(record)], 0.0, until_s, shown)
+
+
+def _end(record: Record) -> list[Span]:
+    """What is asked there is no load."""
+    over_s = record["ready_s"] + record["summary"]["ran_s"]
+    if record["status"]["time_s"] - over_s < SHORT_S:
+        return []
+    text = "the end: faults are healed, clients read back what they wrote"
+    return [{"start_s": over_s, "end_s": None, "active": True, "kind": "end", "text": text}]
 
 
 def _faults(record: Record) -> Iterable[str]:

@@ -23,6 +23,9 @@ from nodes.metrics import LATENCY_EDGES_S, Counter, Gauge, Histogram, Metrics
 from nodes.parts.tally import READ, WRITE
 
 EFFECTS: Final = (READ, WRITE)
+RECENT_SAMPLES: Final = 3
+"""Rates and percentiles are over so many: one second alone jumps about."""
+SHORT_S: Final = 0.5
 MAX_SAMPLES: Final = 1200
 """When so many are kept, neighbours are merged: a long run has coarser ones."""
 NODES_PER_TURN: Final = 20
@@ -135,6 +138,8 @@ class Sampler:
         self.cluster = cluster
         self.samples: list[Sample] = []
         self.nodes: dict[str, NodeSample] = {}
+        self._of_nodes: list[Sample] = []
+        """The newest samples, with nodes in place of tiers."""
         self.ways: Ways = {}
         """The links, as of the newest sample."""
         self._readings: dict[str, _Reading] = {}
@@ -161,9 +166,25 @@ class Sampler:
             tiers.setdefault(instance.spec.tier, Counts()).add(found.counts)
         self.nodes, self.ways = nodes, await sum_up(self.cluster)
         self._readings = {name: each for name, each in self._readings.items() if name in nodes}
-        self.samples.append(Sample(now_s, unix_s, seconds, tiers))
+        sample = Sample(now_s, unix_s, seconds, tiers)
+        of_nodes = Sample(
+            now_s, unix_s, seconds, {name: each.counts for name, each in nodes.items()}
+        )
+        if self.samples and seconds < SHORT_S:  # its rates would be accidents
+            sample = self.samples.pop().merged(sample)
+            of_nodes = self._of_nodes.pop().merged(of_nodes)
+        self.samples.append(sample)
+        self._of_nodes = [*self._of_nodes, of_nodes][-RECENT_SAMPLES:]
         if len(self.samples) > MAX_SAMPLES:
             self._thin_out()
+
+    def recent(self, tier: str = "", *, node: str = "") -> tuple[Counts, float]:
+        """What the tier, or the node, did in the newest samples, and how long they are together."""
+        total, seconds = Counts(), 0.0
+        for sample in self._of_nodes if node else self.samples[-RECENT_SAMPLES:]:
+            total.add(sample.tiers.get(node or tier, Counts()))
+            seconds += sample.seconds
+        return total, seconds
 
     def unix_s(self, time_s: float) -> float:
         """When that was by the calendar, which goes on while the world's time stands still."""

@@ -19,8 +19,6 @@ from emu.running.leaders import leaderless
 from emu.running.supervisor import Cluster
 from emu.running.views import kinds, ps_row
 
-RECENT_SAMPLES: Final = 3
-"""Rates and percentiles are over so many: one second alone jumps about."""
 HISTORY_SAMPLES: Final = 60
 MAX_NODES: Final = 400
 """More nodes are summed up in their tiers only; those that are not up come first."""
@@ -88,7 +86,7 @@ def edges(topology: Topology) -> list[list[str]]:
 
 def _tier(cluster: Cluster, sampler: Sampler, tier: Tier) -> dict[str, Any]:
     instances = cluster.tier_instances(tier.name)
-    recent = _recent(sampler.samples, tier.name)
+    recent = sampler.recent(tier.name)
     history = sampler.samples[-HISTORY_SAMPLES:]
     return {
         "name": tier.name,
@@ -108,15 +106,6 @@ def _tier(cluster: Cluster, sampler: Sampler, tier: Tier) -> dict[str, Any]:
         "history": [_per_second(sample, tier.name, "requests") for sample in history],
         "error_history": [_per_second(sample, tier.name, "errors") for sample in history],
     }
-
-
-def _recent(samples: list[Sample], tier: str) -> tuple[Counts, float]:
-    """What the tier did in the newest samples, and how long they are together."""
-    total, seconds = Counts(), 0.0
-    for sample in samples[-RECENT_SAMPLES:]:
-        total.add(sample.tiers.get(tier, Counts()))
-        seconds += sample.seconds
-    return total, seconds
 
 
 def _rates(counts: Counts, seconds: float) -> dict[str, Any]:
@@ -141,16 +130,16 @@ def _waiting(sampler: Sampler, name: str) -> int:
 
 
 def _node(cluster: Cluster, sampler: Sampler, name: str) -> dict[str, Any]:
-    """The row of `emu ps`, and the newest sample."""
+    """The row of `emu ps`, and the newest samples."""
     row = ps_row(cluster, cluster.instances[name])
     sample = sampler.nodes.get(name)
-    if sample is None or not sampler.samples:
+    if sample is None:
         return {**row, **_rates(Counts(), 0.0), "waiting": 0, "cpu_busy_ratio": None,
                 "shed_per_s": 0.0, "shed_from": 0}  # fmt: skip
     busy = sample.cpu_busy_ratio
     return {
         **row,
-        **_rates(sample.counts, sampler.samples[-1].seconds),
+        **_rates(*sampler.recent(node=name)),
         "waiting": int(sample.waiting),
         "cpu_busy_ratio": None if busy is None else round(busy, 3),
         "shed_per_s": round(sample.shed_per_s, 2),

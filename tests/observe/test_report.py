@@ -50,6 +50,14 @@ def test_each_fault_is_told_with_what_it_cost_and_what_followed(told: dict[str, 
     assert not any("promoted" in text for text in web.follow_ups)
 
 
+def test_what_is_read_back_at_the_end_is_marked_on_the_charts_and_is_no_load(told: dict[str, Any]):
+    record = copy.deepcopy(told)
+    over_s = record["ready_s"] + record["summary"]["ran_s"]
+    for time_s, marked in ((over_s + 2, True), (over_s, False)):
+        record["status"]["time_s"] = time_s
+        assert ("the end: faults are healed, clients read back" in render(record)) is marked
+
+
 def test_a_failover_is_told_with_its_cause_and_its_time(told: dict[str, Any]):
     (failover,) = explaining.failovers(told)
     assert "became primary of db, epoch 2" in failover

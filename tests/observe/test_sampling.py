@@ -55,6 +55,22 @@ async def sampled(c: emu.Scenario) -> Sampler:
     return sampler
 
 
+def test_a_tier_and_its_nodes_are_told_over_the_same_seconds_however_often_one_looks():
+    async def script(c: emu.Scenario) -> None:
+        sampler = await sampled(c)
+        for _ in range(5):
+            await c.sleep(0.01)
+            await sampler.sample()
+        names = [each.spec.name for each in c.cluster.tier_instances("web")]
+        of_tier, seconds = sampler.recent("web")
+        of_nodes = [sampler.recent(node=name) for name in names]
+        assert {each[1] for each in of_nodes} == {seconds} and 2 < seconds < 4
+        assert sum(each[0].requests for each in of_nodes) == of_tier.requests > 10
+        assert min(each.seconds for each in sampler.samples) > 0.4, "no rate is an accident"
+
+    emu.run(script, FOUR, seed=1)
+
+
 def test_samples_add_up_to_what_was_counted_even_when_a_node_begins_anew():
     async def script(c: emu.Scenario) -> None:
         sampler = await sampled(c)
