@@ -13,6 +13,7 @@ from rich.text import Text
 from emu.cli.columns import Cell, Column, fitted
 from emu.machine import units
 from emu.model.faults import to_record
+from emu.model.verdicts import FAILED, PASSED
 from emu.observe.explaining import SHARED, shown_writes
 from emu.observe.shown import EFFECTS, size
 from emu.observe.shown import duration as seconds
@@ -246,7 +247,10 @@ def summary_screen(summary: Mapping[str, Any]) -> RenderableType:
         warning = "  Do not trust these numbers: the laptop was too busy."
         parts.append(Text(warning, style="bold yellow"))
         parts += [Text(f"    {reason}", style="yellow") for reason in summary["reasons"]]
-    parts.append(Text(f"verdict: {summary['verdict']}", style=VERDICT_STYLES[summary["verdict"]]))
+    verdict = Text(f"verdict: {summary['verdict']}", style=VERDICT_STYLES[summary["verdict"]])
+    if summary["trustworthy"] and summary["verdict"] in (PASSED, FAILED):
+        verdict.append(", trusted", style="not bold dim")
+    parts.append(verdict)
     if summary["verdict"] != "untrusted":  # its reasons stand above
         parts += [Text(f"  because  {each}") for each in summary["why"]]
     not_run = summary.get("not_run", ())
@@ -266,6 +270,8 @@ def _paid(summary: Mapping[str, Any]) -> Iterable[RenderableType]:
             line.append(f" for {seconds(each['end_s'] - each['start_s'])}")
         whose = f" of {', '.join(each['of'])}" if each["of"] else ""
         failed = f"{each['errors']:.0f} of {each['requests']:.0f} requests{whose} failed"
+        if each.get("within_s"):
+            failed += f" in the {seconds(each['within_s'])} after it began"
         line.append(f": {failed}", style="red" if each["errors"] else "green")
         if each["before"] is not None:
             requests, errors = each["before"]

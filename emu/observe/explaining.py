@@ -35,7 +35,7 @@ class Consequence:
     text: str
     start_s: float
     end_s: float | None
-    """Of a fault: an operation is over when it is done."""
+    """When it was undone: an operation that leaves nothing to undo has none."""
     requests: float
     errors: float
     p99_s: float | None
@@ -43,6 +43,8 @@ class Consequence:
     before: tuple[float, float] | None = None
     """Of an operation after which fewer failed: the requests shortly before it, and how many of
     those failed."""
+    within_s: float | None = None
+    """Of an operation: the figures are of so long from its start."""
     of: tuple[str, ...] = ()
     """The clients who could notice, where others could not; nobody named: all of them."""
     shared: bool = False
@@ -121,6 +123,8 @@ def _operation(record: Record, span: Mapping[str, Any]) -> Consequence:
     later = (each for each in done if each > start_s)  # which has consequences of its own
     until_s = min(start_s + AFTERMATH_S, *later, math.inf)
     after = _consequence(record, {**span, "end_s": None}, until_s, ())
+    within_s = min(until_s, record["status"]["time_s"]) - start_s
+    after = replace(after, end_s=span["end_s"], within_s=within_s)
     before = clients_counts(record, start_s - AFTERMATH_S, start_s, after.of)
     if before.errors * after.requests > after.errors * before.requests:
         return replace(after, before=(before.requests, before.errors))

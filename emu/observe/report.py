@@ -194,6 +194,8 @@ def _faults(record: Record) -> Iterable[str]:
             requests, errors = each.before
             told += f"<li>before it {number(errors)} of {number(requests)} failed</li>"
         whose = f"<li>figures of {escape(', '.join(each.of))}</li>" if each.of else ""
+        if each.within_s:
+            whose += f"<li>figures of the {duration(each.within_s)} after it began</li>"
         yield f'<tr><td class="wrap">{escape(each.text)}</td><td>{each.start_s:.1f} s</td>'
         yield f'<td>{end}</td><td class="num">{number(each.requests)}</td>'
         yield f'<td class="num {style}">{number(each.errors)}</td>'

@@ -155,3 +155,24 @@ def test_who_broke_more_than_the_file_hears_that_its_expectations_did_not_count_
     for fine in ({"by_hand": 0}, {"by_hand": 2, "expectations": [{**missed, "held": True}]}):
         shown = drawn(finished(**{"expectations": [missed], **fine}))
         assert not any("you did" in line for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "trustworthy", "last"),
+    [("passed", True, "verdict: passed, trusted"), ("failed", True, "verdict: failed, trusted"),
+     ("failed", False, "verdict: failed"), ("untrusted", False, "verdict: untrusted"),
+     ("unknown", True, "verdict: unknown")],
+)  # fmt: skip
+def test_a_verdict_says_that_it_is_trusted(verdict: str, trustworthy: bool, last: str) -> None:
+    assert drawn(finished(verdict=verdict, trustworthy=trustworthy))[-1] == last
+
+
+def test_what_was_undone_is_told_with_how_long_it_lasted_and_whose_figures_those_are() -> None:
+    done = {"start_s": 6.0, "end_s": 18.0, "text": "scale web: nodes 5", "of": [], "errors": 0,
+            "requests": 120, "before": None, "p99_s": None, "follow_ups": [], "shared": False,
+            "within_s": 10.0}  # fmt: skip
+    told = " ".join(" ".join(drawn(finished(consequences=[done]), width=120)).split())
+    assert (
+        "6.0 s scale web: nodes 5 for 12.0 s: 0 of 120 requests failed in the 10.0 s after it began"
+        in told
+    )

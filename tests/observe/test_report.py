@@ -83,12 +83,14 @@ def test_an_operation_is_told_with_what_it_cost_or_what_it_mended(told: dict[str
     """Whoever scales a tier to nothing reads why there were errors; what mends, what was before."""
     record = copy.deepcopy(told)
     kill, web = (span for span in record["spans"] if span["kind"] == "fault")
-    web |= {"kind": "operation", "text": "scale web: nodes 0", "end_s": None}
+    undone_s = web["start_s"] + 9
+    web |= {"kind": "operation", "text": "scale web: nodes 0", "end_s": undone_s}
     record["spans"].append({**web, "text": "heal all", "start_s": web["start_s"] + 4})
     paid = explaining.consequences(record)
     assert [each.text for each in paid] == [kill["text"], "scale web: nodes 0", "heal all"]
     scaled, healed = paid[1:]
     assert scaled.errors > 20 and scaled.before is None
+    assert (scaled.end_s, scaled.within_s) == (undone_s, pytest.approx(4)), "until it was healed"
     assert healed.before is not None
     requests, errors = healed.before
     assert errors / requests > healed.errors / healed.requests
