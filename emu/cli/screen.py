@@ -64,7 +64,8 @@ def welcome_screen(
         parts.append(f"  export EMU_CLUSTER={session.topology.name}")
     commands = [*to_break(instances), ("ps", "who is up; more verbs: --help")]
     parts += [_two_columns([(f"{emu} {what}", why) for what, why in commands]), ""]
-    parts += by_itself(session.topology.faults, session.options.for_s)
+    ready_s = session.cluster.ready_s or 0.0
+    parts += by_itself(session.topology.faults, session.options.for_s, ready_s)
     parts.append(Text(_how_it_ends(session), style="dim"))
     return Group(*parts)
 
@@ -77,15 +78,19 @@ def old_disks(kept: tuple[int, int] | None) -> Iterable[str]:
         yield f"goes on with the disks of {of}, {size(size_bytes)}: --fresh begins with empty ones"
 
 
-def by_itself(items: Sequence[FaultItem], for_s: float | None = None) -> Iterable[RenderableType]:
-    """The file's own timeline; what is due after `for_s` is marked."""
+def by_itself(
+    items: Sequence[FaultItem], for_s: float | None = None, ready_s: float = 0.0
+) -> Iterable[RenderableType]:
+    """The file's own timeline, whose 0 s is now, by the clock of all that is told from here on;
+    what is due after `for_s` is marked."""
     if not items:
         return
-    yield _headed("It breaks by itself", "as its file says; `--faults none`: it does not")
+    shift = f", whose 0 s is {ready_s:.1f} s here" if ready_s else ""
+    yield _headed("It breaks by itself", f"as its file says{shift}; `--faults none`: it does not")
     rows = []
     for item in items[:MAX_PLANNED_SHOWN]:
-        when = f"after {item.on}" if item.on else f"{item.at_s or 0.0:g} s"
-        when += f" from {seconds(item.since_s)} on" if item.since_s else ""
+        when = f"after {item.on}" if item.on else f"{ready_s + (item.at_s or 0.0):.1f} s"
+        when += f" from {ready_s + item.since_s:.1f} s on" if item.since_s else ""
         lasts = "" if item.for_s is None else f", for {seconds(item.for_s)}"
         row = [Text(f"  {when}", "dim"), Text(fault_text(to_record(item.fault)) + lasts)]
         if for_s is not None and (item.at_s or 0.0) >= for_s:

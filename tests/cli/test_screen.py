@@ -77,9 +77,12 @@ def test_it_says_what_breaks_by_itself_and_how_nothing_does() -> None:
     faults = "faults: [{at: 5s, kill: one web, for: 2s}, {on: promoted, slow: db, latency: 80ms}]"
     assert planned(tiers + faults).splitlines()[:3] == [
         "It breaks by itself  as its file says; `--faults none`: it does not",
-        "  5 s             kill one web, for 2.0 s",
+        "  5.0 s           kill one web, for 2.0 s",
         "  after promoted  slow db: latency 80ms",
     ]
+    here = list(by_itself(loads(tiers + faults).faults, None, 2.53))
+    assert "as its file says, whose 0 s is 2.5 s here; " in str(here[0])
+    assert "7.5 s" in str(here[1]), "the clock of the events below"
     many = "faults: [" + ", ".join("{at: 1s, kill: web}" for _ in range(14)) + "]"
     assert "  and 4 more" in planned(tiers + many)
 
