@@ -106,6 +106,7 @@ class MachineDisk:
         self.fail_reads = False
         self.fail_writes = False
         self.full = False
+        self.here = True
         self.on_change: Callable[[str], object] | None = None
         self.files = files
         self.spec = spec

@@ -146,6 +146,8 @@ class DiskControl(Protocol):
     bandwidth_bytes_per_s: float
     capacity_bytes: int
     """May be changed while it runs, as the bandwidth: the machine has another disk."""
+    here: bool
+    """Whether emu sees its files."""
     on_change: Callable[[str], object] | None
     """Called once, with the file's name, when the next change begins its way to the platter."""
 

@@ -20,6 +20,13 @@ from emu.running.supervisor import Cluster, Injector
 from emu.running.targets import TargetError
 from protocols.numerals import whole
 
+NOTHING_THERE: Final = "nothing on these disks"
+MOST_TOLD: Final = 9
+EVENTS: Final = {
+    NOTHING_THERE: "Who got another disk has written nothing to its own: what becomes of it is "
+    "seen by nobody until it does.",
+}
+
 # --- nodes -----------------------------------------------------------------------------------
 
 
@@ -216,8 +223,12 @@ async def _storage(cluster: Cluster, fault: faults.Storage) -> Undo:
     values = {name: value for name, value in values.items() if value}
     if not values:
         raise TargetError("say what disk they get: a `bandwidth`, a `capacity`, or both")
-    disks = [cluster.instances[name].handle.disk for name in await cluster.resolve(fault.target)]
-    return _all_of([cluster.layers.set(disk, **values) for disk in disks])
+    names = await cluster.resolve(fault.target)
+    disks = {name: cluster.instances[name].handle.disk for name in names}
+    bare = [name for name, disk in disks.items() if disk.here and not disk.names()]
+    if bare:
+        cluster.log.warning(NOTHING_THERE, nodes=bare[:MOST_TOLD], count=len(bare))
+    return _all_of([cluster.layers.set(disk, **values) for disk in disks.values()])
 
 
 def _hold(set_it: Callable[..., None], lift: Callable[[], Any]) -> None:

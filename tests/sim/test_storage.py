@@ -63,6 +63,19 @@ def test_commits_take_less_on_a_faster_disk_and_as_long_again_when_it_is_undone(
     assert again > 0.008
 
 
+def test_who_keeps_nothing_on_the_disk_is_named() -> None:
+    shop = "tiers: {web: {kind: web, uses: db, public: true}, db: {kind: database}}"
+
+    async def script(c: emu.Scenario) -> list[Any]:
+        await c.storage("web,db", capacity_bytes=10_000_000)
+        await c.storage("db", capacity_bytes=20_000_000)
+        return [
+            each["nodes"] for each in c.cluster.events if each["event"] == "nothing on these disks"
+        ]
+
+    assert emu.run(script, loads(shop), seed=1) == [["web-1"]]
+
+
 def test_a_disk_of_nothing_is_refused() -> None:
     async def script(c: emu.Scenario) -> None:
         with pytest.raises(ValueError, match="say what disk they get"):
