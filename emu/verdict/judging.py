@@ -22,6 +22,7 @@ from emu.running.asking import ask_each
 from emu.running.supervisor import Cluster
 from emu.running.views import leads_now
 from emu.verdict import summary as verdict
+from emu.verdict.failovers import Failovers
 from emu.verdict.leading import Leading
 from emu.verdict.long import LongRun
 from emu.verdict.promises import (
@@ -85,7 +86,8 @@ class Judge:
         )
         self.watch = Watch(partial(leads_now, cluster), alarming=alarming)
         self.leading = Leading(cluster)
-        cluster.events.listeners += [self.watch.look, self.leading.look]
+        self.failovers = Failovers(cluster)
+        cluster.events.listeners += [self.watch.look, self.leading.look, self.failovers.look]
 
     async def interim(
         self, expect: Sequence[Expected], ran_s: float, *, sampled: bool = False
@@ -367,6 +369,7 @@ class Judge:
             ],
             fidelity=fidelity or cluster.world.fidelity(),
             expectations=expect,
+            failover_s=self.failovers.longest_s(self._now_s()),
             divergent_records=sum(int(each.get("divergent_records", 0)) for each in described),
             faults=cluster.timeline,
             anomalies=[each.as_fields() for each in anomalies],
