@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emu.model.expectations import parse
+from emu.model.expectations import METRICS, parse
 from emu.model.faults import Crash, Fault, Kill, Partition, Pause
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
@@ -49,3 +49,5 @@ def test_where_nothing_happened_it_is_nothing_and_where_nobody_leads_it_is_not_k
     summary = measured(WEB, None)
     assert summary["failover_s"] is None
     assert summary["expectations"][0]["told"] == "nothing here measures it"
+    missing = [word for word, metric in METRICS.items() if metric.place[0] not in summary]
+    assert missing == [], "what a file may expect is in every summary"
