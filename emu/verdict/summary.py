@@ -146,6 +146,7 @@ def _why(summary: Mapping[str, Any], complete: bool) -> Iterable[str]:
         for each in summary["expectations"]:
             if each["held"] is None and each["told"] != UNTOLD:
                 yield f"{each['text']}: {each['told']}"
+    if verdict in (FAILED, UNKNOWN):
         yield from summary["undecided"]
     if verdict == UNTRUSTED:
         yield from summary["reasons"]
