@@ -33,13 +33,17 @@ def _node_series(cluster: Cluster, instance: Instance) -> Metrics:
 
     def up() -> float:
         found = cluster.instances.get(name)
-        return float(found is not None and found.running and found.shown_state != "paused")
+        if found is None or found.handle.waits_for:
+            return 0.0
+        return float(found.running and found.shown_state != "paused")
 
     def generation() -> float:
         found = cluster.instances.get(name)
         return float(found.generation if found is not None else 0)
 
-    metrics.gauge("node_up", "1 while the node runs and is not paused.", up)
+    metrics.gauge(
+        "node_up", "1 while the node runs and is not paused; 0 while it waits for its process.", up
+    )
     metrics.gauge("node_generation", "Boots of this node.", generation)
     metrics.gauge("node_info", "Always 1: what kind of node this is.", kind=spec.kind).value = 1
     return metrics

@@ -9,6 +9,7 @@ import pytest
 
 from emu.control.server import ControlServer
 from emu.model.expectations import parse
+from emu.observe.node_series import _node_series
 from emu.observe.sampling import Sampler
 from emu.scenario import Scenario, run
 from emu.topology.loading import loads
@@ -109,6 +110,10 @@ def test_whom_nobody_runs_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyP
         asked_s = here()
         await c.heal()
         assert here() - asked_s < 1, "who may never come is not waited for"
+        with monkeypatch.context() as booted:
+            booted.setattr(type(gone), "running", True)
+            series = _node_series(c.cluster, c.cluster.instances["db-3"])
+            assert series.total("node_up") == 0, "it does not run while it waits"
         summary = await judge.finish((), 1.0)
         assert (summary["verdict"], summary["anomalies"]) == ("unknown", [])
         assert summary["why"] == ["db-3 could not be read: it waited for a process"]
