@@ -164,7 +164,7 @@ class Expectation:
         requests, short = summary["requests"], summary["ran_s"] < MOMENT_S
         if short and self.metric in OF_REQUESTS and not requests:
             return f"no request ended in {_shown(summary['ran_s'])}"
-        if short and self.metric in PER_RUN:
+        if short and self.metric in PER_RUN and self.op[0] == ">":
             return f"it needs {_shown(MOMENT_S)} of requests, not {_shown(summary['ran_s'])}"
         if self.metric == AVAILABILITY and self.op == ">=" and self.value < 1:
             needed = math.ceil(1 / (1 - self.value) - EXACT)

@@ -58,6 +58,7 @@ def test_a_run_that_is_too_short_misses_nothing_and_says_what_it_takes(line, run
         ("lost_acknowledged_writes == 0", {"not_run": [LATER]}),
         ("alert NoPrimary fires", {"not_run": ["line 9: `kill x` was not possible: no"]}),
         ("errors == 0", {**NONE, "errors": 1}),
+        ("requests <= 1", {**NONE, "requests": 2}),
     ],
 )
 def test_a_run_that_says_enough_misses_what_it_misses(line, run):
