@@ -108,7 +108,9 @@ def write(table: dict[str, dict[str, Any]]) -> None:
     for name, bugs in sorted(table.items()):
         lines = [f"{json.dumps(each)}: {json.dumps(bugs[each])}" for each in sorted(bugs)]
         parts.append(f"{json.dumps(name)}: {{\n  " + ",\n  ".join(lines) + "\n}")
-    KNOWN.write_text("{" + ",\n".join(parts) + "}\n")
+    made = KNOWN.with_suffix(".new")  # at once: those who look for others read it meanwhile
+    made.write_text("{" + ",\n".join(parts) + "}\n")
+    made.replace(KNOWN)
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from nodes.kv import mover as kv_mover
 from nodes.kv import state as kv_state
 from nodes.kv.commands import KvCommands
 from nodes.kv.documents import Index
+from nodes.kv.keys import KvKeys
 from nodes.kv.moves import ShardMoves
 from nodes.kv.state import KvState
 from nodes.replica import applying, group_commit, recovery, snapshots
@@ -27,6 +28,7 @@ from nodes.sql import database
 from nodes.sql import state as sql
 from protocols.database import Written
 from protocols.errors import RpcError
+from protocols.hashing.partitioning import from_ranges
 from protocols.replication import follower, lease, primary, voter
 from protocols.replication.messages import WITNESS, Append
 from protocols.replication.replica import Replica
@@ -385,6 +387,40 @@ def _outcomes_left_behind(swap: Swap) -> None:
 def _stream_lacks_changes(swap: Swap) -> None:
     """what is changed behind the copy does not follow it"""
     swap.setattr(kv_mover, "changes_for", lambda *arguments: [])
+
+
+@bug(SHARDS)
+def _last_outcome_left_behind(swap: Swap) -> None:
+    """the latest request id of a slot does not move with it"""
+    sound = ShardMoves._outcomes
+
+    def outcomes(self: Any, slot: int, after: str) -> list[Any]:
+        return sound(self, slot, after)[:-1]
+
+    swap.setattr(ShardMoves, "_outcomes", outcomes)
+
+
+@bug(SHARDS)
+def _increments_again(swap: Swap) -> None:
+    """an increment that is asked for again is done again"""
+    sound = KvKeys.incr
+
+    def incr(self: Any, params: Any, epoch: Any = None) -> int:
+        return sound(self, [each for each in params if type(each) is not dict], epoch)
+
+    swap.setattr(KvKeys, "incr", incr)
+
+
+@bug(SHARDS)
+def _fence_forgets(swap: Swap) -> None:
+    """a source forgets its data with the fence, before the target owns them"""
+    sound = KvState._fence
+
+    def fence(self: Any, fact: Any) -> None:
+        sound(self, fact)
+        self._forget(from_ranges(fact[2]))
+
+    swap.setitem(kv_state._APPLY, kv_state.FENCE, fence)
 
 
 @bug(SHARDS)
