@@ -23,9 +23,11 @@ from tests.planting import KNOWN, MOST_SEEDS, Known, Named, Room, planted
 
 ROOMS: Final = (
     "tests.sim.test_planted_bugs",
+    "tests.sim.test_balancer_planted",
     "tests.sim.test_cache_planted",
     "tests.sim.test_cdn_planted",
     "tests.sim.test_kv_planted",
+    "tests.sim.test_dns_planted",
     "tests.sim.test_planted_operations",
     "tests.sim.test_queue_planted",
     "tests.sim.test_regions_planted",
