@@ -11,13 +11,6 @@ from typing import Any
 
 from emu.machine.pipe import Pipe
 from nodes.kv import engine as kv_engine
-from nodes.kv import mover as kv_mover
-from nodes.kv import state as kv_state
-from nodes.kv.commands import KvCommands
-from nodes.kv.documents import Index
-from nodes.kv.keys import KvKeys
-from nodes.kv.moves import ShardMoves
-from nodes.kv.state import KvState
 from nodes.replica import applying, group_commit, recovery, snapshots
 from nodes.replica import driver as replica
 from nodes.replica.segments import Segments
@@ -28,7 +21,6 @@ from nodes.sql import database
 from nodes.sql import state as sql
 from protocols.database import Written
 from protocols.errors import RpcError
-from protocols.hashing.partitioning import from_ranges
 from protocols.replication import follower, lease, primary, voter
 from protocols.replication.messages import WITNESS, Append
 from protocols.replication.replica import Replica
@@ -38,7 +30,6 @@ from tests.sim.planted_bugs import FaultSource, PlantedBug
 GROUP_BUGS: list[PlantedBug] = []
 GROUPS = "groups"
 SHARDS = "shards"
-DOCUMENTS = "documents"
 
 
 def bug(topology: str, *, faults: FaultSource = "swarm") -> Any:
@@ -192,6 +183,27 @@ def _vote_for_any_log(swap: Swap) -> None:
         return sound(self, request._replace(last_epoch=1 << 40, last_lsn=1 << 40))
 
     swap.setattr(voter.Voter, "_grants", grants)
+
+
+@bug(SHARDS)
+def _any_witness_vote(swap: Swap) -> None:
+    """a witness votes for whoever asks, in sync or not"""
+    sound = voter.Voter._grants
+
+    def grants(self: Any, request: Any) -> bool:
+        state = self._state
+        if not state.config.witness:
+            return sound(self, request)
+        memory = state.hard_state
+        state.hard_state = memory._replace(vouched=())
+        try:
+            return sound(self, request)
+        finally:
+            if state.hard_state.epoch == memory.epoch:
+                state.hard_state = state.hard_state._replace(vouched=memory.vouched)
+
+    swap.setattr(voter.Voter, "_grants", grants)
+    assert WITNESS
 
 
 @bug(GROUPS)
@@ -372,143 +384,3 @@ def _overtaken(swap: Swap) -> None:
         self._arm()
 
     swap.setattr(Pipe, "_add", add)
-
-
-# --- moves -----------------------------------------------------------------------------------
-
-
-@bug(SHARDS)
-def _outcomes_left_behind(swap: Swap) -> None:
-    """request ids do not move with their slots"""
-    swap.setattr(ShardMoves, "_outcomes", lambda self, slot, after: [])
-
-
-@bug(SHARDS)
-def _stream_lacks_changes(swap: Swap) -> None:
-    """what is changed behind the copy does not follow it"""
-    swap.setattr(kv_mover, "changes_for", lambda *arguments: [])
-
-
-@bug(SHARDS)
-def _last_outcome_left_behind(swap: Swap) -> None:
-    """the latest request id of a slot does not move with it"""
-    sound = ShardMoves._outcomes
-
-    def outcomes(self: Any, slot: int, after: str) -> list[Any]:
-        return sound(self, slot, after)[:-1]
-
-    swap.setattr(ShardMoves, "_outcomes", outcomes)
-
-
-@bug(SHARDS)
-def _increments_again(swap: Swap) -> None:
-    """an increment that is asked for again is done again"""
-    sound = KvKeys.incr
-
-    def incr(self: Any, params: Any, epoch: Any = None) -> int:
-        return sound(self, [each for each in params if type(each) is not dict], epoch)
-
-    swap.setattr(KvKeys, "incr", incr)
-
-
-@bug(SHARDS)
-def _fence_forgets(swap: Swap) -> None:
-    """a source forgets its data with the fence, before the target owns them"""
-    sound = KvState._fence
-
-    def fence(self: Any, fact: Any) -> None:
-        sound(self, fact)
-        self._forget(from_ranges(fact[2]))
-
-    swap.setitem(kv_state._APPLY, kv_state.FENCE, fence)
-
-
-@bug(SHARDS)
-def _any_witness_vote(swap: Swap) -> None:
-    """a witness votes for whoever asks, in sync or not"""
-    sound = voter.Voter._grants
-
-    def grants(self: Any, request: Any) -> bool:
-        state = self._state
-        if not state.config.witness:
-            return sound(self, request)
-        memory = state.hard_state
-        state.hard_state = memory._replace(vouched=())
-        try:
-            return sound(self, request)
-        finally:
-            if state.hard_state.epoch == memory.epoch:
-                state.hard_state = state.hard_state._replace(vouched=memory.vouched)
-
-    swap.setattr(voter.Voter, "_grants", grants)
-    assert WITNESS
-
-
-# --- indexes, limits, transactions of a store ------------------------------------------------
-
-
-def _without_index(swap: Swap, method: str) -> None:
-    sound = getattr(KvState, method)
-
-    def unindexed(self: Any, *arguments: Any, **more: Any) -> None:
-        index, self.index = self.index, None
-        try:
-            sound(self, *arguments, **more)
-        finally:
-            self.index = index
-
-    swap.setattr(KvState, method, unindexed)
-
-
-@bug(DOCUMENTS)
-def _deleted_and_found(swap: Swap) -> None:
-    """the index is not told of a delete"""
-    _without_index(swap, "remove")
-
-
-@bug(DOCUMENTS)
-def _moved_and_found(swap: Swap) -> None:
-    """a document that changes hands stays where it was in the index"""
-    sound = Index.replace
-
-    def replace(self: Any, key: str, old: Any, new: Any) -> None:
-        sound(self, key, old if new is None else None, new)
-
-    swap.setattr(Index, "replace", replace)
-
-
-@bug(DOCUMENTS)
-def _restored_unindexed(swap: Swap) -> None:
-    """what a snapshot brings back is not in the index"""
-    _without_index(swap, "take_slot")
-
-
-@bug(DOCUMENTS)
-def _first_change_stays(swap: Swap) -> None:
-    """a transaction that is refused leaves its first change to whoever reads next"""
-    sound = KvCommands.transact
-
-    def transact(self: Any, params: Any, epoch: Any = None) -> Any:
-        try:
-            return sound(self, params, epoch)
-        except RpcError as error:
-            if error.code == "refused":
-                facts, size_bytes = len(self.facts), self.fact_bytes
-                self._operate(params[0][0], epoch)
-                del self.facts[facts:]
-                self.fact_bytes = size_bytes
-            raise
-
-    swap.setattr(KvCommands, "transact", transact)
-
-
-@bug(DOCUMENTS)
-def _limit_stays(swap: Swap) -> None:
-    """a time limit that is taken away takes effect"""
-    sound = KvState._expire
-
-    def expire(self: Any, fact: Any) -> None:
-        if fact[3]:
-            sound(self, fact)
-
-    swap.setitem(kv_state._APPLY, kv_state.EXPIRE, expire)

@@ -15,12 +15,13 @@ from emu.seeds.run import FaultSource
 from tests.planting import Campaign, Room, each_of, hunt, look_again
 from tests.sim.planted_bugs import BUGS, PlantedBug
 from tests.sim.planted_groups import GROUP_BUGS
+from tests.sim.planted_stores import STORE_BUGS
 
 FOLDER = Path(__file__).parent / "planted"
 SHIPPED = Path(__file__).parents[2] / "topologies"
 FOR_S = 12.0
 CONTROL_SEEDS = 1000
-ALL = (*BUGS, *GROUP_BUGS)
+ALL = (*BUGS, *GROUP_BUGS, *STORE_BUGS)
 CAMPAIGNS = tuple(dict.fromkeys((each.topology, each.faults) for each in ALL))
 
 
