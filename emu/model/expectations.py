@@ -312,6 +312,11 @@ def to_clear(expectations: Iterable[Expected]) -> list[str]:
     ]
 
 
+def waits_for_an_alert(expected: Expected) -> bool:
+    """Whether it holds only where the file's own faults come, of which an alert is to fire."""
+    return isinstance(expected, AlertExpectation) and expected.how != NEVER
+
+
 def about_alerts(expectations: Iterable[Expected]) -> bool:
     """Whether somebody must look at alerts for these to be judged."""
     return any(isinstance(each, AlertExpectation) for each in expectations)

@@ -151,6 +151,8 @@ def simulate_seed(run: SeedRun, *, watchdog_s: float = WATCHDOG_S) -> Outcome[di
     expect = topology.expect
     if run.faults in ("swarm", DAMAGE):
         expect = tuple(each for each in expect if each.metric in CORRECTNESS)
+    elif run.faults != "timeline":
+        expect = tuple(each for each in expect if not expectations.waits_for_an_alert(each))
 
     async def program() -> dict[str, Any]:
         async with cluster(topology, world="sim", knobs=run.knobs) as scenario:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import emu
 from emu.model import expectations
+from emu.seeds.run import SeedRun, simulate_seed
 from emu.topology.loading import loads
 
 FILE = """
@@ -51,6 +53,21 @@ def test_a_run_is_held_to_what_its_file_says_of_alerts() -> None:
         "it never fired",
     ]  # fmt: skip
     assert {each["alert"] for each in summary["alerts"]} >= {"EmuNoPrimary", "EmuNodeDown"}
+
+
+def test_what_the_files_own_faults_set_off_is_expected_where_they_come(tmp_path: Path) -> None:
+    """Every seed of `emu sim 12 --faults planned` failed: nothing is killed there."""
+    file = tmp_path / "alerts.yaml"
+    lines = ["alert NodeDown fires within 2s of kill", "alert NodeDown clears", "errors <= 9",
+             "alert CpuQueue never fires"]  # fmt: skip
+    text = FILE.replace("EXPECT", "\n".join(f"  - {line}" for line in lines))
+    file.write_text(f"{text}faults: [{{at: 1s, kill: one db, for: 1500ms}}]\n")
+    judged = {}
+    for faults in ("timeline", "none", "swarm"):
+        outcome = simulate_seed(SeedRun(str(file), 1, for_s=4.0, faults=faults))
+        assert outcome.error is None
+        judged[faults] = [each["text"] for each in outcome.value["expectations"]]
+    assert judged == {"timeline": lines, "none": lines[2:], "swarm": []}
 
 
 @pytest.mark.parametrize(
