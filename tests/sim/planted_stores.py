@@ -67,6 +67,18 @@ def _increments_again(swap: Swap) -> None:
 
 
 @bug(SHARDS)
+def _appends_again(swap: Swap) -> None:
+    """an append that is copied and streamed is done twice"""
+
+    def append(self: Any, fact: Any) -> None:
+        _, slot, key, suffix, _ = fact
+        data = self._data(slot)
+        self.put(data, key, data.get(key, suffix[:0]) + suffix, self.expiry.get(key, 0))
+
+    swap.setitem(kv_state._APPLY, kv_state.APPEND, append)
+
+
+@bug(SHARDS)
 def _fence_forgets(swap: Swap) -> None:
     """a source forgets its data with the fence, before the target owns them"""
     sound = KvState._fence
