@@ -19,7 +19,7 @@ from nodes.replica.backing_up import Back, Restore
 from nodes.replica.recovering import Recover
 from nodes.sql.switchover import Promote
 
-FOUR = Path("topologies/04-load-balancer.yaml")
+FULL = Path("topologies/full.yaml")
 EVERY = (
     FaultItem(faults.Kill("one web"), 3.271, for_s=2.0),
     FaultItem(faults.Crash("web-1,web-2"), 0.25, on="promoted", for_s=1.5),
@@ -40,24 +40,24 @@ EVERY = (
     FaultItem(faults.Cpu("web-1", cores=4), 2.0),
     FaultItem(faults.Storage("db", bandwidth_bytes_per_s=5e8, capacity_bytes=1 << 31), 2.0),
     FaultItem(faults.Scale("web", 5), 2.0),
-    FaultItem(Reshard("web", to=4, partitioner="ring", rate_per_s=500.0), 2.0),
+    FaultItem(Reshard("kv", to=4, partitioner="ring", rate_per_s=500.0), 2.0),
     FaultItem(Promote("db db-1"), 2.0),
     FaultItem(Deploy("web", app="shop:app", canary_ratio=0.25, watch_s=5.0), 2.0),
     FaultItem(Back("db", file="db.backup"), 2.0),
     FaultItem(Recover("db", apply="all", epoch=2), 2.0),
     FaultItem(Restore("db", file="db.backup", at=7), 2.0),
-    FaultItem(PurgeWord("web", url="/static/hero.svg"), 2.0),
-    FaultItem(Objects("web", prefix="/static/", most=3), 2.0),
-    FaultItem(Stats("web"), 2.0),
-    FaultItem(Get("web", key="home"), 2.0),
-    FaultItem(Flush("web-1"), 2.0),
-    FaultItem(Warm("web-1,web-2"), 2.0),
-    FaultItem(Topics("web"), 2.0),
-    FaultItem(Groups("web"), 2.0),
-    FaultItem(Tail("web", topic="photos", records=3), 2.0),
-    FaultItem(Publish("web", topic="photos", value="{}", key="ada"), 2.0),
-    FaultItem(DeadLetters("web", topic="photos"), 2.0),
-    FaultItem(Redrive("web", topic="photos", records=5), 2.0),
+    FaultItem(PurgeWord("edge", url="/static/hero.svg"), 2.0),
+    FaultItem(Objects("edge", prefix="/static/", most=3), 2.0),
+    FaultItem(Stats("cache"), 2.0),
+    FaultItem(Get("cache", key="home"), 2.0),
+    FaultItem(Flush("cache-1"), 2.0),
+    FaultItem(Warm("cache-1,cache-2"), 2.0),
+    FaultItem(Topics("queue"), 2.0),
+    FaultItem(Groups("queue"), 2.0),
+    FaultItem(Tail("queue", topic="photos", records=3), 2.0),
+    FaultItem(Publish("queue", topic="photos", value="{}", key="ada"), 2.0),
+    FaultItem(DeadLetters("queue", topic="photos"), 2.0),
+    FaultItem(Redrive("queue", topic="photos", records=5), 2.0),
     FaultItem(faults.Wipe("web-1"), 3.0, for_s=1.0),
     FaultItem(faults.Late("web-2", up_to_s=0.2), 3.0, for_s=1.0),
     FaultItem(faults.Crash("db", in_write=True, file="log"), 4.0, for_s=1.0),
@@ -67,26 +67,26 @@ EVERY = (
 
 
 def read(text: str) -> list[FaultItem]:
-    return [replace(item, line=0) for item in loads(text, path=FOUR).faults]
+    return [replace(item, line=0) for item in loads(text, path=FULL).faults]
 
 
 def test_every_verb_reads_back_as_it_was_written():
     assert {item.fault.verb for item in EVERY} == set(verbs())
-    bare = with_timeline(FOUR, ()).replace("faults: []\n", "")
+    bare = with_timeline(FULL, ()).replace("faults: []\n", "")
     text = bare + timeline_yaml(EVERY)
     assert read(text) == list(EVERY)
 
 
 def test_a_topology_with_another_timeline_is_otherwise_the_same_and_keeps_its_comments():
-    text = with_timeline(FOUR, EVERY)
+    text = with_timeline(FULL, EVERY)
     assert read(text) == list(EVERY)
-    changed = loads(text, path=FOUR)
-    original = load(FOUR)
+    changed = loads(text, path=FULL)
+    original = load(FULL)
     assert [replace(each, line=0) for each in changed.tiers] == [
         replace(each, line=0) for each in original.tiers
     ]
     assert "# What it teaches" in text
-    assert read(with_timeline(FOUR, ())) == []
+    assert read(with_timeline(FULL, ())) == []
 
 
 def test_what_was_done_by_hand_becomes_a_timeline_from_the_runs_start():
