@@ -83,11 +83,12 @@ class UsersNode:
         self.phase = "warming up"
         self._rng = ctx.rng("users")
         self._traces = ctx.rng("users/traces")
+        self._turns = ctx.rng("users/turns")
         self._run_id = life_name(ctx)
         self._next_post = 0
         self._next_user = 0
         self._free: deque[_User] = deque()
-        """Users who wait for their turn: who has waited longest comes next."""
+        """Users who wait: who come at a rate take turns, of a population anybody may be next."""
         self._in_flight = 0
         self._stopped = trio.Event()
         self._idle = trio.Event()
@@ -233,6 +234,8 @@ class UsersNode:
             else:
                 await trio.lowlevel.checkpoint()
             if not self._stopped.is_set() and rng.random() * people >= self._in_flight:
+                if self._free:  # it is anybody's turn
+                    self._free.rotate(self._turns.randrange(len(self._free)))
                 self._begin(nursery, due_s)
 
     def _begin(self, nursery: trio.Nursery, due_s: float) -> None:
