@@ -112,7 +112,7 @@ async def _attach(name: str, folder: state.StateFolder, command: list[str]) -> N
     from emu.control.unix import UnixListener
 
     (page,) = await trio.open_tcp_listeners(0, host=LOOPBACK)
-    listener = await UnixListener.bind(folder.socket)
+    listener = UnixListener(folder.socket)
     async with page, listener, trio.open_nursery() as nursery:
         nursery.start_soon(_accept, listener, command, nursery)
         facts = await trio.to_thread.run_sync(_info, folder.socket)

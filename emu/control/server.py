@@ -89,7 +89,7 @@ class ControlServer:
 
     async def serve(self, path: Path, *, task_status: trio.TaskStatus[None]) -> None:
         """Listen on `path` (mode 0600) until cancelled."""
-        async with await UnixListener.bind(path) as listener:
+        async with UnixListener(path) as listener:
             task_status.started()
             await self.service.serve(listener)
 

@@ -5,7 +5,6 @@ Between their questions no time passes. An answer takes the virtual time that it
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any, Final
 import trio
 
 from emu.control.server import ControlServer
-from emu.control.unix import BACKLOG
+from emu.control.unix import BACKLOG, listening
 from emu.running.supervisor import Cluster
 from nodes.base import Listener, Peer, Stream
 from nodes.wire.service import Call
@@ -52,7 +51,7 @@ class Standing:
         """Answer at `path` (mode 0600), holding the loop for as long as nobody asks. `ready`: who
         would ask may be told."""
         self._cluster.nursery.start_soon(self._service.serve, self._door)
-        with self._selector, _listening(path) as listener:
+        with self._selector, listening(path) as listener:
             self._selector.register(listener, selectors.EVENT_READ)
             ready()
             try:
@@ -168,21 +167,6 @@ class _Caller(Stream):
             self._gone(self, self._socket)
             self._socket.close()
             self._socket = None
-
-
-def _listening(path: Path) -> socket.socket:
-    """At `path`, which does not exist yet."""
-    sock = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)
-    try:
-        sock.bind(str(path))
-    except OSError:
-        sock.close()
-        raise
-    finally:
-        os.umask(before)
-    sock.listen(BACKLOG)
-    return sock
 
 
 def _refuse(call: Call, *params: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,21 @@ from nodes.base import Listener, Peer, Stream
 BACKLOG: Final = 64
 NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 NO_ROOM_PAUSE_S: Final = 0.05
+
+
+def listening(path: Path) -> socket.socket:
+    """A socket of mode 0600 that listens at `path`, which does not exist yet."""
+    sock = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(before)
+    return sock
 
 
 class UnixStream(Stream):
@@ -47,20 +63,9 @@ class UnixListener(Listener):
 
     port = 0
 
-    def __init__(self, sock: trio.socket.SocketType) -> None:
-        self._sock = sock
-
-    @classmethod
-    async def bind(cls, path: Path) -> UnixListener:
+    def __init__(self, path: Path) -> None:
         """Listen at `path`, which does not exist yet."""
-        sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
-        before = os.umask(0o177)
-        try:
-            await sock.bind(str(path))
-        finally:
-            os.umask(before)
-        sock.listen(BACKLOG)
-        return cls(sock)
+        self._sock = trio.socket.from_stdlib_socket(listening(path))
 
     async def accept(self) -> Stream:
         while True:

@@ -33,9 +33,9 @@ from protocols.errors import RpcError
 
 IN_PROCESS: Final[Mapping[str, MakeRunner]] = {"": InProcess}
 CHANGED: Final = "topology changed"
+"""The event, with the tiers that are `gone`, if there are any."""
 BY_HAND: Final = "written by hand"
 """Beside the clients: what they miss in that tier may be its doing."""
-"""The event, with the tiers that are `gone`, if there are any."""
 BOOT_TIMEOUT_S: Final = 60.0
 SETTLED: Final = ("up", "stopped", "killed", "crashed", "failed", "down")
 Injector = Callable[["Cluster", Any], Awaitable[Undo | None]]
