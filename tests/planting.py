@@ -110,6 +110,14 @@ class Script(NamedTuple):
     for_s: float = 0.0
     faults: str = ""
 
+    def finds(self, bug: Named, seeds: Iterable[int]) -> int | None:
+        return first_found(bug.plant, self.anomaly, seeds)
+
+    def alarms(self, seeds: int) -> list[str]:
+        """As a Campaign's."""
+        found = ((seed, self.anomaly(seed)) for seed in range(1, seeds + 1))
+        return [f"seed {seed}: {each}" for seed, each in found if each]
+
     def shortened(self) -> Iterator[Script]:
         """It is as long as it is."""
         yield self
@@ -161,9 +169,14 @@ def look_again(room: Room, bug: Named) -> None:
     assert found, f"seeds {seeds} no longer find it: `{renew}` looks for others"
 
 
+def among(bugs: Sequence[Any], sentences: Iterable[str]) -> list[Any]:
+    """The bugs that these tell of."""
+    return [each for each in bugs if each.sentence in sentences]
+
+
 def each_of(bugs: Sequence[Named], only: Iterable[str] | None = None) -> pytest.MarkDecorator:
     """A test for each bug (of these sentences), called by its sentence."""
-    chosen = [each for each in bugs if only is None or each.sentence in only]
+    chosen = bugs if only is None else among(bugs, only)
     return pytest.mark.parametrize("bug", chosen, ids=[each.sentence for each in chosen])
 
 

@@ -23,7 +23,7 @@ from nodes.parts.pool import Pool
 from nodes.parts.server import Server
 from protocols.errors import RpcError
 from protocols.hashing.slots import MaglevBuilder, hash64
-from tests.planting import Bug, Room, Script, Swap, each_of, first_found, hunt, listed, look_again
+from tests.planting import Bug, Room, Script, Swap, among, each_of, hunt, listed, look_again
 
 FOLDER = Path(__file__).parent / "planted"
 WEIGHTS = {"web-1": 5, "web-2": 2, "web-3": 1, "web-4": 0}
@@ -249,9 +249,8 @@ SAMPLE = (
     "whose turn it was pays its own weight for it, not everybody's",
 )
 """What CI looks for."""
-ROOM = Room(
-    "balancer", [each for each in BUGS if each.sentence in SAMPLE], lambda bug: [Script(anomaly)]
-)
+SCRIPT = Script(anomaly)
+ROOM = Room("balancer", among(BUGS, SAMPLE), lambda bug: [SCRIPT])
 SOUND_SEEDS = 100
 
 
@@ -263,12 +262,12 @@ def test_a_planted_bug_of_weights_is_found(bug: Bug) -> None:
 @pytest.mark.soak
 @each_of(BUGS)
 def test_it_is_found_from_the_first_seed_on(bug: Bug) -> None:
-    hunt(bug, lambda bug, seeds: first_found(bug.plant, anomaly, seeds))
+    hunt(bug, SCRIPT.finds)
 
 
 @pytest.mark.soak
 def test_shares_are_as_promised_in_the_true_code() -> None:
-    assert [found for seed in range(1, SOUND_SEEDS + 1) if (found := anomaly(seed))] == []
+    assert SCRIPT.alarms(SOUND_SEEDS) == []
 
 
 def test_bounds_are_those_of_dice() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emu.seeds.run import FaultSource
-from tests.planting import Campaign, Room, each_of, first_found, hunt, look_again
+from tests.planting import Campaign, Room, among, each_of, first_found, hunt, look_again
 from tests.sim.planted_cache_bugs import BUGS, LEASES, LOG, CacheBug
 
 FOLDER = Path(__file__).parent / "planted"
@@ -30,7 +30,7 @@ def finds(bug: CacheBug, seeds: Iterable[int]) -> int | None:
 
 ROOM = Room(
     "cache",
-    [each for each in BUGS if each.sentence in SAMPLE],
+    among(BUGS, SAMPLE),
     lambda bug: [campaign(bug.topology, "timeline"), campaign(bug.topology)],
 )
 

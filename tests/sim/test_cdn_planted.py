@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planting import Bug, Campaign, Room, each_of, hunt, look_again
+from tests.planting import Bug, Campaign, Room, among, each_of, hunt, look_again
 from tests.sim.planted_cdn_bugs import BUGS
 
 CAMPAIGN = Campaign(Path(__file__).parent / "planted" / "cdn.yaml", 6.0)
@@ -19,7 +19,7 @@ SAMPLE = (
 MISSED: dict[str, str] = {}
 """Not found yet, and in how many seeds."""
 
-ROOM = Room("cdn", [each for each in BUGS if each.sentence in SAMPLE], lambda bug: [CAMPAIGN])
+ROOM = Room("cdn", among(BUGS, SAMPLE), lambda bug: [CAMPAIGN])
 
 
 def test_the_bugs_are_many():

@@ -22,7 +22,7 @@ from nodes.users.resolver import FAILURE_TTL_S
 from nodes.wire import dns_client
 from protocols import dns
 from protocols.errors import RpcError
-from tests.planting import Bug, Room, Script, Swap, each_of, first_found, hunt, listed, look_again
+from tests.planting import Bug, Room, Script, Swap, among, each_of, hunt, listed, look_again
 
 FOLDER = Path(__file__).parent / "planted"
 NEGATIVE_TTL_S = 3.0
@@ -211,9 +211,8 @@ SAMPLE = (
     "a resolver hands on that there is no such name as if it had just heard so",
 )
 """What CI looks for."""
-ROOM = Room(
-    "dns", [each for each in BUGS if each.sentence in SAMPLE], lambda bug: [Script(anomaly)]
-)
+SCRIPT = Script(anomaly)
+ROOM = Room("dns", among(BUGS, SAMPLE), lambda bug: [SCRIPT])
 
 
 @each_of(ROOM.bugs)
@@ -224,9 +223,9 @@ def test_a_planted_bug_of_names_is_found(bug: Bug) -> None:
 @pytest.mark.soak
 @each_of(BUGS)
 def test_it_is_found_from_the_first_seed_on(bug: Bug) -> None:
-    hunt(bug, lambda bug, seeds: first_found(bug.plant, anomaly, seeds))
+    hunt(bug, SCRIPT.finds)
 
 
 @pytest.mark.soak
 def test_nobody_is_told_so_for_too_long_by_the_true_code() -> None:
-    assert [found for seed in range(1, SOUND_SEEDS + 1) if (found := anomaly(seed))] == []
+    assert SCRIPT.alarms(SOUND_SEEDS) == []

@@ -17,7 +17,7 @@ from emu.topology.loading import loads
 from protocols.errors import RpcError
 from tests.alerts.test_against_prometheus import ask_promtool
 from tests.peers import need
-from tests.planting import MOST_SEEDS, Room, Script, each_of, first_found, look_again
+from tests.planting import MOST_SEEDS, Room, Script, among, each_of, first_found, look_again
 from tests.sim.planted_operations import ALERTS, BACKUPS, BUGS, DEPLOYS, OperationsBug
 
 MOST_GAP_S = 0.5
@@ -195,7 +195,7 @@ def hunt_of(bug: OperationsBug) -> Script:
 
 ROOM = Room(
     "operations",
-    [each for each in BUGS if each.sentence in SAMPLE],
+    among(BUGS, SAMPLE),
     lambda bug: [hunt_of(bug)],
 )
 

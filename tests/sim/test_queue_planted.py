@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planting import Bug, Campaign, Room, each_of, hunt, look_again
+from tests.planting import Bug, Campaign, Room, among, each_of, hunt, look_again
 from tests.sim.planted_queue_bugs import BUGS
 
 CAMPAIGN = Campaign(Path(__file__).parent / "planted" / "queue.yaml", 10.0)
@@ -17,7 +17,7 @@ SAMPLE = (
     "the floor of a work queue passes records that are not done",
 )
 """What CI looks for."""
-ROOM = Room("queue", [each for each in BUGS if each.sentence in SAMPLE], lambda bug: [CAMPAIGN])
+ROOM = Room("queue", among(BUGS, SAMPLE), lambda bug: [CAMPAIGN])
 
 
 def test_the_bugs_are_many():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planting import Bug, Campaign, Room, each_of, hunt, look_again
+from tests.planting import Bug, Campaign, Room, among, each_of, hunt, look_again
 from tests.sim.planted_region_bugs import BUGS
 
 PLANTED = Path(__file__).parent / "planted"
@@ -24,7 +24,7 @@ def campaigns(bug: Bug) -> list[Campaign]:
     return [SWARM if bug.sentence in BY_SWARM else CAMPAIGN]
 
 
-ROOM = Room("regions", [each for each in BUGS if each.sentence in (*SAMPLE, *BY_SWARM)], campaigns)
+ROOM = Room("regions", among(BUGS, (*SAMPLE, *BY_SWARM)), campaigns)
 
 
 def test_the_bugs_are_many():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planting import Bug, Campaign, Room, each_of, hunt, look_again
+from tests.planting import Bug, Campaign, Room, among, each_of, hunt, look_again
 from tests.sim.planted_worker_bugs import BUGS
 
 CAMPAIGN = Campaign(Path(__file__).parent / "planted" / "workers.yaml", 10.0)
@@ -14,7 +14,7 @@ CONTROL_SEEDS = 300
 SAMPLE = ("a key's next job does not wait for the one before it",)
 """What CI looks for."""
 
-ROOM = Room("worker", [each for each in BUGS if each.sentence in SAMPLE], lambda bug: [CAMPAIGN])
+ROOM = Room("worker", among(BUGS, SAMPLE), lambda bug: [CAMPAIGN])
 
 
 @each_of(ROOM.bugs)
